@@ -1,0 +1,382 @@
+"""The record types that flow between the rooms, in the order in which they are made:
+
+    Experiment -> Cell -> Endpoint -> Request -> Trace + readings -> Samples
+               -> Figure (metrics) -> Doubt -> Record
+
+Each is made by one room and never edited after. Units are in the names: `_s` seconds, `_bytes`
+bytes, `_fraction` 0 to 1. Times named `at_s`, `start_s` and so on are seconds on the monotonic
+clock since the origin of their run; only `started_at` says when, in UTC. Absent is None.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Literal
+
+Status = Literal["valid", "flagged", "invalid", "failed", "interrupted"]
+Outcome = Literal["ok", "short", "error"]
+Severity = Literal["note", "flag", "invalid"]
+
+FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/spec.py parses a file
+
+
+# ---- plan ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """How one vLLM server is started. Cells whose engines are equal share one start."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    model: str
+    revision: str | None = None
+    quantisation: str | None = None
+    dtype: str = "auto"
+    tensor_parallel: int = 1
+    max_model_len: int | None = None
+    gpu_memory_utilization: float | None = None
+    kv_cache_memory_bytes: int | None = None
+    prefix_caching: bool = False
+    trust_remote_code: bool = False
+    flags: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    python: str | None = None
+    start_timeout_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The axes of an experiment; its cells are their product. `rate` empty means closed loop."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    batch: tuple[int, ...] = (1,)
+    prompt_tokens: tuple[int, ...] = (128,)
+    output_tokens: tuple[int, ...] = (64,)
+    rate: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How each cell is driven. `burstiness` is the gamma shape of open-loop arrivals: 1 is
+    Poisson, above 1 is smoother, 0 is a constant interval. `processes` None lets the load room
+    choose."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    requests: int = 24
+    warmup: int = 2
+    repeats: int = 1
+    seed: int = 0
+    burstiness: float = 1.0
+    timeout_s: float = 600.0
+    processes: int | None = None
+    max_error_rate: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """A service level objective; a request is good when it holds every limit that is given."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    e2e_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What is asked and how it is tried. `engines` is empty when an endpoint is already there."""
+
+    name: str
+    question: str = ""
+    hypothesis: str = ""
+    engines: tuple[Engine, ...] = ()
+    grid: Grid = field(default_factory=Grid)
+    load: Load = field(default_factory=Load)
+    slo: Slo | None = None
+    predict: Mapping[str, float] = field(default_factory=dict)
+    usd_per_hour: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One point of the grid, tried once. `batch` is the requests in flight (None in open loop);
+    `rate` is the offered requests/s (None in closed loop). `identity` is a hash of all that
+    defines the cell, the repeat included; equal identities are the same measurement."""
+
+    experiment: str
+    model: str
+    quantisation: str | None
+    engine: Engine | None
+    batch: int | None
+    rate: float | None
+    prompt_tokens: int
+    output_tokens: int
+    load: Load
+    slo: Slo | None = None
+    repeat: int = 0
+    seed: int = 0
+    identity: str = ""
+
+
+# ---- serve -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What an engine said of itself: its log at start-up, its /version, its /metrics."""
+
+    version: str | None = None
+    argv: tuple[str, ...] = ()
+    log_path: str | None = None
+    start_s: float | None = None
+    weights_bytes: int | None = None
+    graph_bytes: int | None = None
+    kv_pool_bytes: int | None = None
+    kv_pool_tokens: int | None = None
+    block_size: int | None = None
+    prefix_caching: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server that answers. `base_url` ends with /v1. `vocabulary` is the half-open range of
+    token ids that prompts may be drawn from. `pid` is the root of the server's process tree when
+    that runs on this host, `gpus` the NVML indices of its cards. `absent` says in a sentence each
+    what this server does not offer."""
+
+    base_url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    api: Literal["completions", "chat"] = "completions"
+    prompt_form: Literal["token_ids", "text"] = "token_ids"
+    vocabulary: tuple[int, int] = (1000, 30000)
+    tokens_per_word: float | None = None
+    overhead_tokens: int = 0
+    max_model_len: int | None = None
+    has_metrics: bool = False
+    pid: int | None = None
+    gpus: tuple[int, ...] = ()
+    facts: EngineFacts = field(default_factory=EngineFacts)
+    absent: tuple[str, ...] = ()
+
+
+# ---- load ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, ready to be sent. `due_s` is when it is meant to go, from the start of the
+    measured load (None in closed loop: as soon as a place is free)."""
+
+    index: int
+    body: bytes
+    prompt_tokens: int
+    output_tokens: int
+    warmup: bool = False
+    due_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What one request met, as seen by the client. Frozen and stored: every metric can be
+    computed again from it.
+
+    `scheduled_s` is when it was meant to go (equal to `start_s` in closed loop), `start_s` when
+    it was sent, `end_s` when the answer was complete. `chunk_s` holds the time of every chunk
+    with content (a role-only delta is none), and `chunk_tokens`, where the server tells, the
+    tokens in each. `prompt_tokens` and `output_tokens` are the server's usage; `*_asked` ours.
+    `server_queue_s`, `server_prefill_s`, `server_decode_s` are vLLM's per-request metrics.
+    """
+
+    index: int
+    warmup: bool
+    scheduled_s: float
+    start_s: float
+    end_s: float
+    outcome: Outcome
+    prompt_tokens_asked: int
+    output_tokens_asked: int
+    chunk_s: tuple[float, ...] = ()
+    chunk_tokens: tuple[int, ...] | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_chars: int | None = None
+    finish_reason: str | None = None
+    status: int | None = None
+    error: str | None = None
+    server_queue_s: float | None = None
+    server_prefill_s: float | None = None
+    server_decode_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientHealth:
+    """The client's own part in a run: how late it was, and how busy."""
+
+    loop_delay_p99_s: float | None = None
+    loop_delay_max_s: float | None = None
+    send_delay_p99_s: float | None = None
+    cpu_fraction: float | None = None
+    processes: int = 1
+    event_loop: str = "asyncio"
+
+
+# ---- measure ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReading:
+    """One look at one card through NVML. `process_bytes` is the server's process tree's share."""
+
+    at_s: float
+    device: int
+    used_bytes: int | None = None
+    total_bytes: int | None = None
+    process_bytes: int | None = None
+    other_processes: int | None = None
+    utilisation_fraction: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerReading:
+    """One scrape of the server's /metrics. Names ending in `_total` are counters."""
+
+    at_s: float
+    running: float | None = None
+    waiting: float | None = None
+    kv_cache_fraction: float | None = None
+    preemptions_total: float | None = None
+    prefix_queries_total: float | None = None
+    prefix_hits_total: float | None = None
+    prompt_tokens_total: float | None = None
+    output_tokens_total: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessReading:
+    """The server's process tree on this host: resident memory (summed) and CPU time used."""
+
+    at_s: float
+    rss_bytes: int
+    processes: int
+    cpu_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """All that was read beside the load. `absent` says in a sentence each what could not be."""
+
+    gpu: tuple[GpuReading, ...] = ()
+    server: tuple[ServerReading, ...] = ()
+    process: tuple[ProcessReading, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Everything raw about one run of one cell. Its warm-up traces are kept, and marked."""
+
+    cell: Cell
+    facts: EngineFacts
+    traces: tuple[Trace, ...]
+    readings: Readings
+    client: ClientHealth
+
+
+# ---- summarise -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric's value and, where one can be given, its 95% interval. `count` is the number of
+    samples behind it. `value` None means that there is no such number; a doubt says why."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    count: int | None = None
+
+
+Metrics = Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A reason not to take a run at face value. `name` is the rule's; `sentence` ends with what
+    to do. Severity note: worth knowing; flag: the run is flagged; invalid: not to be believed."""
+
+    name: str
+    sentence: str
+    severity: Severity = "flag"
+
+
+# ---- record ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentRecord:
+    """One `journal run`: the experiment as it was frozen before it ran."""
+
+    id: str
+    experiment: Experiment
+    started_at: datetime
+    status: Literal["running", "done", "failed", "interrupted"] = "running"
+    ended_at: datetime | None = None
+    environment: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    mlflow_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One run: one cell, measured once. Its raw samples stand beside it in the store."""
+
+    id: str
+    experiment_id: str
+    cell: Cell
+    status: Status
+    started_at: datetime
+    duration_s: float
+    metrics: Metrics = field(default_factory=dict)
+    doubts: tuple[Doubt, ...] = ()
+    error: str | None = None
+    facts: EngineFacts = field(default_factory=EngineFacts)
+    environment: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    mlflow_run_id: str | None = None
+
+
+# ---- progress --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is happening now, for whoever shows progress. `done` of `total` in the unit of the
+    stage (requests, bytes, s); `total` None where the end is not known."""
+
+    stage: Literal["prepare", "engine", "cell", "record", "log"]
+    message: str
+    done: float = 0.0
+    total: float | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener of those who do not listen."""
+
+
+def completed(traces: Sequence[Trace]) -> list[Trace]:
+    """The measured traces that count: not warm-up, and not failed."""
+    return [trace for trace in traces if not trace.warmup and trace.outcome != "error"]

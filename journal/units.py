@@ -1,0 +1,64 @@
+"""The only formatters: numbers for people. Everywhere else values are SI and bytes.
+
+Absent (None) is shown as an en dash, never as 0.
+"""
+
+ABSENT = "–"
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` with `digits` significant digits, without an exponent below a quadrillion."""
+    if value is None:
+        return ABSENT
+    if value == 0:
+        return "0"
+    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+    if whole >= digits:
+        return f"{value:,.0f}"
+    text = f"{value:.{digits}g}"
+    return text if "e" not in text else f"{value:.2e}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration in s given as us, ms, s or min, with three significant digits."""
+    if value is None:
+        return ABSENT
+    size = abs(value)
+    if size >= 119.95:
+        return f"{number(value / 60)} min"
+    if size >= 0.9995:
+        return f"{number(value)} s"
+    if size >= 0.0009995 or size == 0:
+        return f"{number(value * 1e3)} ms"
+    return f"{number(value * 1e6)} us"
+
+
+def data_size(value: float | None) -> str:
+    """A number of bytes in binary units (KiB, MiB, GiB), with three significant digits."""
+    if value is None:
+        return ABSENT
+    size, unit = float(value), _BINARY[0]
+    for unit in _BINARY:
+        if abs(size) < 999.5 or unit == _BINARY[-1]:
+            break
+        size /= 1024
+    return f"{number(size)} {unit}"
+
+
+def rate(value: float | None, unit: str = "tok/s") -> str:
+    """A rate, such as 25.1 tok/s."""
+    return ABSENT if value is None else f"{number(value)} {unit}"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction (0 to 1) as a percentage."""
+    return ABSENT if fraction is None else f"{number(fraction * 100)}%"
+
+
+def formatted(value: float | None, unit: str) -> str:
+    """`value` shown by the rule of its unit: s, bytes, fraction, or any other unit's own name."""
+    shown = {"s": seconds, "bytes": data_size, "fraction": percent}.get(unit)
+    if shown is not None:
+        return shown(value)
+    return number(value) if unit in ("", "1") else rate(value, unit)
