@@ -11,12 +11,20 @@ clock since the origin of their run; only `started_at` says when, in UTC. Absent
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
 
 Status = Literal["valid", "flagged", "invalid", "failed", "interrupted"]
 Outcome = Literal["ok", "short", "error"]
 Severity = Literal["note", "flag", "invalid"]
 
+# Limits that plan/spec.py enforces when it parses a file.
+Name = Annotated[str, MinLen(1)]
+Count = Annotated[int, Gt(0)]
+Natural = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Counts = Annotated[tuple[Count, ...], MinLen(1)]
 FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/spec.py parses a file
 
 
@@ -29,20 +37,20 @@ class Engine:
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
-    model: str
+    model: Name
     revision: str | None = None
     quantisation: str | None = None
     dtype: str = "auto"
-    tensor_parallel: int = 1
-    max_model_len: int | None = None
-    gpu_memory_utilization: float | None = None
-    kv_cache_memory_bytes: int | None = None
+    tensor_parallel: Count = 1
+    max_model_len: Count | None = None
+    gpu_memory_utilization: Positive | None = None
+    kv_cache_memory_bytes: Count | None = None
     prefix_caching: bool = False
     trust_remote_code: bool = False
     flags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
-    start_timeout_s: float = 900.0
+    start_timeout_s: Positive = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +59,10 @@ class Grid:
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
-    batch: tuple[int, ...] = (1,)
-    prompt_tokens: tuple[int, ...] = (128,)
-    output_tokens: tuple[int, ...] = (64,)
-    rate: tuple[float, ...] = ()
+    batch: Counts = (1,)
+    prompt_tokens: Counts = (128,)
+    output_tokens: Counts = (64,)
+    rate: tuple[Positive, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +73,14 @@ class Load:
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
-    requests: int = 24
-    warmup: int = 2
-    repeats: int = 1
-    seed: int = 0
-    burstiness: float = 1.0
-    timeout_s: float = 600.0
-    processes: int | None = None
-    max_error_rate: float = 0.5
+    requests: Count = 24
+    warmup: Natural = 2
+    repeats: Count = 1
+    seed: Natural = 0
+    burstiness: Annotated[float, Ge(0)] = 1.0
+    timeout_s: Positive = 600.0
+    processes: Count | None = None
+    max_error_rate: Annotated[float, Ge(0), Le(1)] = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +89,16 @@ class Slo:
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
-    ttft_ms: float | None = None
-    tpot_ms: float | None = None
-    e2e_ms: float | None = None
+    ttft_ms: Positive | None = None
+    tpot_ms: Positive | None = None
+    e2e_ms: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What is asked and how it is tried. `engines` is empty when an endpoint is already there."""
 
-    name: str
+    name: Name
     question: str = ""
     hypothesis: str = ""
     engines: tuple[Engine, ...] = ()
@@ -98,7 +106,7 @@ class Experiment:
     load: Load = field(default_factory=Load)
     slo: Slo | None = None
     predict: Mapping[str, float] = field(default_factory=dict)
-    usd_per_hour: float | None = None
+    usd_per_hour: Positive | None = None
     source: str = ""
 
 
@@ -145,7 +153,8 @@ class EngineFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A server that answers. `base_url` ends with /v1. `vocabulary` is the half-open range of
-    token ids that prompts may be drawn from. `pid` is the root of the server's process tree when
+    token ids that prompts may be drawn from. `extensions` is whether vLLM's own request fields (ignore_eos, continuous_usage_stats) are taken.
+    `pid` is the root of the server's process tree when
     that runs on this host, `gpus` the NVML indices of its cards. `absent` says in a sentence each
     what this server does not offer."""
 
@@ -157,6 +166,7 @@ class Endpoint:
     vocabulary: tuple[int, int] = (1000, 30000)
     tokens_per_word: float | None = None
     overhead_tokens: int = 0
+    extensions: bool = True
     max_model_len: int | None = None
     has_metrics: bool = False
     pid: int | None = None

@@ -1,0 +1,112 @@
+"""Prompts of exactly the asked length, no two alike, and the request bodies around them.
+
+A prompt is drawn from two generators: the cell's seed gives its body, so that two runs of a cell
+read the same text, and the run's own id gives its first tokens, so that no run ever finds another
+run's prompt in the server's prefix cache, which looks for equal beginnings. Both are stored with
+the run: its prompts can be drawn again.
+"""
+
+import json
+import random
+from itertools import accumulate
+
+from journal.errors import SpecError
+from journal.plan.words import WORDS
+from journal.records import Cell, Endpoint, Request
+
+OPENING = 4  # tokens (or words) of a prompt that differ between runs
+
+
+def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]:
+    """All requests of one run of `cell`, the warm-up first, ready to be sent.
+
+    In open loop each measured request has its `due_s`. Raises SpecError when prompt and output
+    together pass the longest context the server takes.
+    """
+    _check_context(cell, endpoint)
+    warmup, measured = cell.load.warmup, cell.load.requests
+    due = [None] * warmup + (arrivals(cell) if cell.rate is not None else [None] * measured)
+    return tuple(
+        Request(
+            index=index,
+            body=json.dumps(body(cell, endpoint, run_id, index), separators=(",", ":")).encode(),
+            prompt_tokens=cell.prompt_tokens,
+            output_tokens=cell.output_tokens,
+            warmup=index < warmup,
+            due_s=due[index],
+        )
+        for index in range(warmup + measured)
+    )
+
+
+def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> dict[str, object]:
+    """The JSON body of request `index`: greedy, streamed, and held to the asked output length
+    where the server knows how."""
+    fields: dict[str, object] = {
+        "model": endpoint.model,
+        "max_tokens": cell.output_tokens,
+        "temperature": 0.0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if endpoint.extensions:
+        fields["ignore_eos"] = True
+        fields["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    if endpoint.prompt_form == "token_ids":
+        return fields | {"prompt": token_ids(cell, endpoint, run_id, index)}
+    text = words(cell, endpoint, run_id, index)
+    if endpoint.api == "completions":
+        return fields | {"prompt": text}
+    return fields | {"messages": [{"role": "user", "content": text}]}
+
+
+def token_ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> list[int]:
+    """`cell.prompt_tokens` token ids from the endpoint's vocabulary range."""
+    low, high = endpoint.vocabulary
+    opening = min(OPENING, cell.prompt_tokens)
+    own, common = _generators(cell, run_id, index)
+    return own.choices(range(low, high), k=opening) + common.choices(
+        range(low, high), k=cell.prompt_tokens - opening
+    )
+
+
+def words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
+    """A text of about `cell.prompt_tokens` tokens by the server's own count, the chat template's
+    tokens included."""
+    per_word = endpoint.tokens_per_word or 1.0
+    count = max(1, round((cell.prompt_tokens - endpoint.overhead_tokens) / per_word))
+    opening = min(OPENING, count)
+    own, common = _generators(cell, run_id, index)
+    return " ".join(own.choices(WORDS, k=opening) + common.choices(WORDS, k=count - opening))
+
+
+def arrivals(cell: Cell) -> list[float]:
+    """When each measured request of an open-loop cell is due, in s from the first, on an absolute
+    schedule at `cell.rate` requests/s.
+
+    The gaps are gamma distributed with shape `burstiness` and mean 1 / rate: 1 is a Poisson
+    process, 0 stands for a constant gap.
+    """
+    assert cell.rate is not None
+    shape, mean_s = cell.load.burstiness, 1.0 / cell.rate
+    chance = random.Random(f"arrivals {cell.seed}")
+    gaps = [
+        chance.gammavariate(shape, mean_s / shape) if shape else mean_s
+        for _ in range(cell.load.requests - 1)
+    ]
+    return list(accumulate(gaps, initial=0.0))
+
+
+def _generators(cell: Cell, run_id: str, index: int) -> tuple[random.Random, random.Random]:
+    own = random.Random(f"{run_id} {index}")
+    common = random.Random(f"{cell.seed} {cell.prompt_tokens} {index}")
+    return own, common
+
+
+def _check_context(cell: Cell, endpoint: Endpoint) -> None:
+    asked, longest = cell.prompt_tokens + cell.output_tokens, endpoint.max_model_len
+    if longest is not None and asked > longest:
+        raise SpecError(
+            f"{cell.prompt_tokens} prompt + {cell.output_tokens} output tokens = {asked} pass the "
+            f"server's context of {longest}: ask for fewer, or serve with a larger max_model_len"
+        )

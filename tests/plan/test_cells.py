@@ -1,0 +1,74 @@
+"""Cells: their order, identity and cost."""
+
+from dataclasses import replace
+
+import pytest
+
+from journal.errors import SpecError
+from journal.plan.cells import by_engine, cells, cost
+from journal.records import Engine, Experiment, Grid, Load
+
+TWO_ENGINES = Experiment(
+    name="x",
+    engines=(Engine(model="a"), Engine(model="b", quantisation="awq")),
+    grid=Grid(batch=(1, 8), prompt_tokens=(16, 64), output_tokens=(32,)),
+    load=Load(requests=10, warmup=2, repeats=3),
+)
+
+
+def test_one_engine_start_serves_all_its_cells() -> None:
+    planned = cells(TWO_ENGINES)
+    assert len(planned) == 2 * 3 * 4
+    groups = by_engine(planned)
+    assert [(engine.model if engine else None, len(group)) for engine, group in groups] == [
+        ("a", 12),
+        ("b", 12),
+    ]
+
+
+def test_repeats_are_spread_over_the_time_of_an_engine() -> None:
+    first = [cell.repeat for cell in cells(TWO_ENGINES)[:12]]
+    assert first == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_the_cost_counts_warm_up_too() -> None:
+    total = cost(cells(TWO_ENGINES))
+    assert (total.cells, total.engine_starts, total.requests) == (24, 2, 24 * 12)
+    assert total.prompt_tokens == 12 * 12 * (16 + 64)
+    assert total.output_tokens == 24 * 12 * 32
+
+
+def test_identities_are_unique_and_do_not_depend_on_what_is_not_measured() -> None:
+    planned = cells(TWO_ENGINES)
+    assert len({cell.identity for cell in planned}) == len(planned)
+    elsewhere = replace(
+        TWO_ENGINES,
+        name="y",
+        engines=tuple(replace(engine, python="python3") for engine in TWO_ENGINES.engines),
+        load=replace(TWO_ENGINES.load, timeout_s=5.0),
+    )
+    assert [cell.identity for cell in cells(elsewhere)] == [cell.identity for cell in planned]
+
+
+def test_identities_change_with_all_that_is_measured() -> None:
+    planned = {cell.identity for cell in cells(TWO_ENGINES)}
+    for changed in (
+        replace(TWO_ENGINES, load=replace(TWO_ENGINES.load, requests=11)),
+        replace(TWO_ENGINES, load=replace(TWO_ENGINES.load, seed=9)),
+        replace(
+            TWO_ENGINES,
+            engines=tuple(replace(e, flags=("--enforce-eager",)) for e in TWO_ENGINES.engines),
+        ),
+    ):
+        assert planned.isdisjoint(cell.identity for cell in cells(changed))
+
+
+def test_a_rate_makes_the_cells_open_loop() -> None:
+    experiment = replace(TWO_ENGINES, grid=Grid(rate=(1.0, 2.5)))
+    assert {(cell.batch, cell.rate) for cell in cells(experiment)} == {(None, 1.0), (None, 2.5)}
+
+
+def test_without_engine_or_model_there_is_nothing_to_measure() -> None:
+    with pytest.raises(SpecError, match="--endpoint"):
+        cells(Experiment(name="x"))
+    assert {cell.model for cell in cells(Experiment(name="x"), model="m")} == {"m"}

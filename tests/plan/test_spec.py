@@ -1,0 +1,113 @@
+"""Experiment files are strict, and what is wrong with one is said in one sentence."""
+
+import tomllib
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal.errors import SpecError
+from journal.plan.spec import load_experiment, parse, shipped
+from journal.records import Experiment, Load
+
+MODEL = '[engine]\nmodel = "m"\n'
+
+
+def read(text: str) -> Experiment:
+    return parse(text, default_name="x", where="x.toml")
+
+
+def test_every_shipped_experiment_parses_and_asks_something() -> None:
+    assert set(shipped()) == {
+        "quickstart",
+        "prompt-length",
+        "batch-size",
+        "mistral-vs-llama3",
+        "quantisation",
+    }
+    for name, path in shipped().items():
+        experiment = load_experiment(name)
+        assert experiment.name == name
+        assert experiment.question.endswith("?")
+        assert experiment.hypothesis
+        assert experiment.source == path.read_text()
+
+
+def test_a_variant_goes_over_the_common_engine() -> None:
+    first, second = read(
+        '[engine]\nmodel = "a"\ndtype = "half"\n[[engine.variants]]\n'
+        '[[engine.variants]]\nmodel = "b"\nquantisation = "awq"\n'
+    ).engines
+    assert (first.model, first.dtype, first.quantisation) == ("a", "half", None)
+    assert (second.model, second.dtype, second.quantisation) == ("b", "half", "awq")
+
+
+def test_what_is_not_said_is_the_default() -> None:
+    experiment = read(MODEL)
+    assert experiment.load == Load()
+    assert experiment.engines[0].prefix_caching is False
+    assert experiment.slo is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[engine\n", "not valid TOML"),
+        (MODEL + "[grid]\nbach = [1]\n", "[grid] has no key 'bach'; did you mean 'batch'?"),
+        (MODEL + "quantization = 1\n", "no key 'quantization'; did you mean 'quantisation'?"),
+        ("modell = 1\n", "the top level has no key 'modell'"),
+        (MODEL + "[grid]\nbatch = [0]\n", "grid.batch.0 = 0 cannot be used"),
+        (MODEL + "[grid]\nbatch = []\n", "grid.batch = [] cannot be used"),
+        (MODEL + "[grid]\nbatch = 8\n", "grid.batch = 8 cannot be used"),
+        (MODEL + '[load]\nrequests = "24"\n', "load.requests = '24' cannot be used"),
+        (MODEL + "[load]\nrequests = 2.5\n", "load.requests = 2.5 cannot be used"),
+        (MODEL + "[load]\nmax_error_rate = 2\n", "load.max_error_rate = 2"),
+        (MODEL + "[predict]\nx = 1979-05-27\n", "dates and times"),
+        (MODEL + "[host]\nprice = 1\n", "[host] has no key 'price'"),
+        ("[engine]\ndtype = 'half'\n", "[engine] needs a model"),
+        ("engine = 3\n", "engine is a table"),
+        (MODEL + "variants = 3\n", "[[engine.variants]]"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(text)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("x.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_shipped_ones() -> None:
+    with pytest.raises(SpecError, match="did you mean 'quickstart'"):
+        load_experiment("quickstrat")
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_an_experiment_or_a_clear_error(text: str) -> None:
+    try:
+        read(text)
+    except SpecError as error:
+        assert str(error).startswith("x.toml")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([each.name for each in fields(Load)] + ["other"]),
+        st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=3), st.booleans()),
+    )
+)
+def test_any_load_is_taken_whole_or_refused(values: dict[str, object]) -> None:
+    import json
+
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    text = MODEL + "[load]\n" + "\n".join(lines)
+    try:
+        wanted = tomllib.loads(text)["load"]
+    except tomllib.TOMLDecodeError:
+        return
+    try:
+        load = read(text).load
+    except SpecError:
+        return
+    assert all(getattr(load, key) == value for key, value in wanted.items())
