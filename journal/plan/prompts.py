@@ -23,7 +23,7 @@ def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]
     In open loop each measured request has its `due_s`. Raises SpecError when prompt and output
     together pass the longest context the server takes.
     """
-    _check_context(cell, endpoint)
+    check_context(cell, endpoint.max_model_len)
     warmup, measured = cell.load.warmup, cell.load.requests
     due = [None] * warmup + (arrivals(cell) if cell.rate is not None else [None] * measured)
     return tuple(
@@ -103,8 +103,9 @@ def _generators(cell: Cell, run_id: str, index: int) -> tuple[random.Random, ran
     return own, common
 
 
-def _check_context(cell: Cell, endpoint: Endpoint) -> None:
-    asked, longest = cell.prompt_tokens + cell.output_tokens, endpoint.max_model_len
+def check_context(cell: Cell, longest: int | None) -> None:
+    """Refuse (SpecError) a cell whose prompt and output pass the server's longest context."""
+    asked = cell.prompt_tokens + cell.output_tokens
     if longest is not None and asked > longest:
         raise SpecError(
             f"{cell.prompt_tokens} prompt + {cell.output_tokens} output tokens = {asked} pass the "

@@ -4,7 +4,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
         "source": source,
     }
     return _validated(values, where)
+
+
+def validated(experiment: Experiment) -> Experiment:
+    """The same experiment, held to the limits of a file's values (SpecError)."""
+    return _validated(asdict(experiment), "the options")
 
 
 def _engines(table: Mapping[str, Any], where: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from journal.errors import SpecError
 from journal.plan.spec import load_experiment, parse, shipped
-from journal.records import Experiment, Load
+from journal.records import Engine, Experiment, Grid, Load, Slo
 
 MODEL = '[engine]\nmodel = "m"\n'
 
@@ -21,6 +22,7 @@ def read(text: str) -> Experiment:
 def test_every_shipped_experiment_parses_and_asks_something() -> None:
     assert set(shipped()) == {
         "quickstart",
+        "mistral",
         "prompt-length",
         "batch-size",
         "mistral-vs-llama3",
@@ -111,3 +113,12 @@ def test_any_load_is_taken_whole_or_refused(values: dict[str, object]) -> None:
     except SpecError:
         return
     assert all(getattr(load, key) == value for key, value in wanted.items())
+
+
+def test_the_page_on_experiment_files_names_every_key_and_its_example_parses() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    for record in (Engine, Grid, Load, Slo):
+        for each in fields(record):
+            assert f"| `{each.name}` |" in page, each.name
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert [engine.quantisation for engine in read(example).engines] == [None, "awq_marlin"]
