@@ -1,7 +1,14 @@
 """Fixtures that more than one room needs."""
 
 import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +25,47 @@ def fake_server() -> Iterator[Callable[..., str]]:
             return servers.enter_context(running(script or Script(**options)))  # type: ignore[arg-type]
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL on loopback, of Debian's packages, for this test session alone: the URL
+    of its database `postgres`. Skips where it, or its Python driver, is not installed."""
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
+    homes = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
+    if not homes:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    # PostgreSQL refuses to run as root.
+    account = {"user": "postgres", "group": "postgres", "extra_groups": ()}
+    run_as = account if os.geteuid() == 0 else {}
+    directory = Path(tempfile.mkdtemp(prefix="journal-postgres-", dir="/tmp"))
+    if run_as:
+        shutil.chown(directory, "postgres", "postgres")
+    data = str(directory / "data")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    create = ["initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"]
+    serve = ["postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
+    create[0], serve[0] = str(homes[-1] / "initdb"), str(homes[-1] / "postgres")
+    subprocess.run(create, check=True, capture_output=True, cwd="/", **run_as)
+    with (directory / "log").open("wb") as log:
+        server = subprocess.Popen(serve, stdout=log, stderr=log, cwd="/", **run_as)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(url, connect_timeout=5).close()
+                break
+            except psycopg.OperationalError:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail((directory / "log").read_text())
+                time.sleep(0.05)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(directory)

@@ -1,0 +1,111 @@
+"""The way to a database: its address, the connections to it, and its errors as sentences.
+
+On SQLite every writing transaction begins IMMEDIATE: one that reads first and writes later fails
+at once when another process writes in between, whatever the timeout.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from journal.errors import MissingExtra, StoreError
+
+BUSY_TIMEOUT_S = 10.0
+
+_ADVICE = (
+    ("not a database", "is damaged or no journal: put a copy back, or move it away"),
+    ("malformed", "is damaged: put a copy back, or save its rows with sqlite3's .recover"),
+    ("readonly", "cannot be written: make the file and its directory writable"),
+    ("unable to open", "cannot be opened: see that its directory exists and is writable"),
+    ("locked", "is locked by another program: close that one and try again"),
+    ("is full", "has no room left: free some disk space; nothing was half written"),
+    ("disk i/o error", "cannot be read or written: check the disk"),
+    ("connection", "cannot be reached: check that the database server runs and the address"),
+)
+
+
+def address(home: Path, url: str | None = None) -> URL:
+    """Where the journal is: `url`, else the JOURNAL_DB environment variable, else
+    `home`/journal.db. Raises StoreError for what is no database URL."""
+    given = url or os.environ.get("JOURNAL_DB")
+    if not given:
+        return URL.create("sqlite", database=str(home.absolute() / "journal.db"))
+    try:
+        parsed = make_url(given)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StoreError(
+            f"{given.split('@')[-1]!r} is not a database URL: give one such as "
+            "sqlite:////data/journal.db or postgresql+psycopg://user@host/journal."
+        ) from error
+    if parsed.get_backend_name() == "sqlite":
+        name = parsed.database or ":memory:"
+        if name.startswith((":memory:", "file:")):
+            raise StoreError(
+                f"{given!r} names no file: give one such as sqlite:////data/journal.db."
+            )
+    return parsed
+
+
+def file_of(url: URL) -> Path | None:
+    """The SQLite file, or None where the database is a server."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def connectable(url: URL, *, migrating: bool = False) -> Engine:
+    """Connections to `url`. On SQLite transactions are IMMEDIATE and foreign keys checked, but
+    not while `migrating`: a table that is rebuilt would take its child rows with it."""
+    if file_of(url) is None:
+        try:
+            return create_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"A journal on {url.host} ({error.name})", "postgres") from error
+    options = {} if "timeout" in url.query else {"timeout": BUSY_TIMEOUT_S}
+    engine = create_engine(url, connect_args={"isolation_level": None, **options})
+    pragmas = ("foreign_keys=OFF", "journal_mode=WAL") if migrating else ("foreign_keys=ON",)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def reader(engine: Engine) -> Engine:
+    """The same connections for reading: all statements of a transaction see one moment."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(reading=True)
+    return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+@contextmanager
+def explained(url: URL) -> Iterator[None]:
+    """Turns the database's errors inside the block into a StoreError of one sentence."""
+    try:
+        yield
+    except (StatementError, OverflowError) as error:
+        cause = error.orig if isinstance(error, StatementError) else error
+        said = " ".join(str(cause).split())
+        advice = (advice for words, advice in _ADVICE if words in said.lower())
+        what = next(advice, "refused what it was given")
+        raise StoreError(f"The journal {shown(url)} {what} ({said}).") from error
+
+
+def shown(url: URL) -> str:
+    """The address for people, without a password."""
+    return str(file_of(url) or url.render_as_string(hide_password=True))

@@ -1,0 +1,67 @@
+"""Plain text for the database: canonical JSON, without secrets and unstorable characters."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+from journal.errors import StoreError
+from journal.records import Engine
+
+Secret = re.Pattern[str] | None
+
+HIDDEN = "***"
+_SECRET_NAME = re.compile(r"(^|[_-])(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def secret_of(engines: Iterable[Engine]) -> Secret:
+    """What finds the keys and tokens that the engines were given: the values of variables and of
+    flags that are named so."""
+    found: set[str] = set()
+    for engine in engines:
+        words = [word for flag in engine.flags for word in flag.split("=", 1)]
+        named = [*engine.env.items(), *pairwise(words)]
+        found |= {value for name, value in named if value and _SECRET_NAME.search(name)}
+    if not found:
+        return None
+    longest_first = sorted(found, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)")
+
+
+def hidden(text: str | None, secret: Secret) -> str | None:
+    """`text` with what `secret` finds starred out."""
+    return secret.sub(HIDDEN, text) if text and secret else text
+
+
+def storable(text: str) -> str:
+    """`text` with U+FFFD for characters that no database can hold: NUL and lone surrogates."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def to_json(value: object, secret: Secret = None) -> str:
+    """`value` (record types, mappings, sequences, scalars) as canonical JSON, without what
+    `secret` finds. Raises StoreError for what JSON cannot say, such as an infinite number."""
+    try:
+        text = json.dumps(
+            _tree(value, secret),
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"The {type(value).__name__} cannot be stored ({error}).") from error
+    return storable(text)
+
+
+def _tree(value: object, secret: Secret) -> object:
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {field.name: _tree(getattr(value, field.name), secret) for field in fields}
+    if isinstance(value, Mapping):
+        return {key: _tree(item, secret) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tree(item, secret) for item in value]
+    return hidden(value, secret) if isinstance(value, str) else value

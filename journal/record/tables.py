@@ -1,0 +1,195 @@
+"""The journal's tables. Columns are named as the fields of the record types in records.py, with
+the same units; what a column cannot hold (a cell with its engine, an environment) is canonical
+JSON beside it. The tables of samples hold one row for each trace or reading, in `position` order.
+
+A change here needs a migration in migrations/versions; a test compares the two.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+
+class Row(SQLModel, registry=registry()):
+    """The root of our tables, with a metadata of their own: a program that uses this package may
+    well have an SQLModel table `runs` itself."""
+
+
+def _run_id() -> str:
+    """The first half of the key that all tables of samples have; the other is `position`."""
+    field: str = Field(foreign_key="runs.id", primary_key=True)
+    return field
+
+
+def _position() -> int:
+    field: int = Field(primary_key=True)
+    return field
+
+
+def _big() -> int | None:
+    field: int | None = Field(default=None, sa_type=BigInteger)
+    return field
+
+
+class ExperimentRow(Row, table=True):
+    """One `journal run`. `experiment` and `environment` are JSON.
+
+    `mlflow_pending` is the outbox: true while MLflow has not yet been told all of this row, with
+    the reason in `mlflow_error` when it was tried.
+    """
+
+    __tablename__ = "experiments"
+    __table_args__ = (Index("experiments_by_time", "started_at", "id"),)
+
+    id: str = Field(primary_key=True)
+    name: str
+    question: str
+    hypothesis: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    experiment: str
+    environment: str
+    mlflow_run_id: str | None = None
+    mlflow_pending: bool = Field(default=True, index=True)
+    mlflow_error: str | None = None
+
+
+class RunRow(Row, table=True):
+    """One cell, measured once. The columns from `experiment` to `identity` repeat for SQL what
+    `cell` says in full; `cell`, `facts`, `environment`, `client` and `absent` are JSON. `client`
+    is NULL when no samples came with the run. The outbox is as in `experiments`."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("runs_by_time", "started_at", "id"),)
+
+    id: str = Field(primary_key=True)
+    experiment_id: str = Field(foreign_key="experiments.id", index=True)
+    experiment: str
+    model: str
+    quantisation: str | None = None
+    dtype: str | None = None
+    tensor_parallel: int | None = None
+    batch: int | None = None
+    rate: float | None = None
+    prompt_tokens: int
+    output_tokens: int
+    requests: int
+    repeat: int
+    seed: int = Field(sa_type=BigInteger)
+    identity: str = Field(index=True)
+    status: str
+    started_at: datetime
+    duration_s: float
+    error: str | None = None
+    cell: str
+    facts: str
+    environment: str
+    client: str | None = None
+    absent: str | None = None
+    mlflow_run_id: str | None = None
+    mlflow_pending: bool = Field(default=True, index=True)
+    mlflow_error: str | None = None
+
+
+class RequestRow(Row, table=True):
+    """One trace. `chunk_s` is little-endian float64 seconds, `chunk_tokens` little-endian int32,
+    NULL when the server did not tell."""
+
+    __tablename__ = "requests"
+
+    run_id: str = _run_id()
+    position: int = _position()
+    index: int
+    warmup: bool
+    scheduled_s: float
+    start_s: float
+    end_s: float
+    outcome: str
+    prompt_tokens_asked: int
+    output_tokens_asked: int
+    chunk_s: bytes
+    chunk_tokens: bytes | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_chars: int | None = None
+    finish_reason: str | None = None
+    status: int | None = None
+    error: str | None = None
+    server_queue_s: float | None = None
+    server_prefill_s: float | None = None
+    server_decode_s: float | None = None
+
+
+class GpuReadingRow(Row, table=True):
+    __tablename__ = "gpu_readings"
+
+    run_id: str = _run_id()
+    position: int = _position()
+    at_s: float
+    device: int
+    used_bytes: int | None = _big()
+    total_bytes: int | None = _big()
+    process_bytes: int | None = _big()
+    other_processes: int | None = None
+    utilisation_fraction: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: int | None = _big()
+
+
+class ServerReadingRow(Row, table=True):
+    __tablename__ = "server_readings"
+
+    run_id: str = _run_id()
+    position: int = _position()
+    at_s: float
+    running: float | None = None
+    waiting: float | None = None
+    kv_cache_fraction: float | None = None
+    preemptions_total: float | None = None
+    prefix_queries_total: float | None = None
+    prefix_hits_total: float | None = None
+    prompt_tokens_total: float | None = None
+    output_tokens_total: float | None = None
+
+
+class ProcessReadingRow(Row, table=True):
+    __tablename__ = "process_readings"
+
+    run_id: str = _run_id()
+    position: int = _position()
+    at_s: float
+    rss_bytes: int = Field(sa_type=BigInteger)
+    processes: int
+    cpu_s: float | None = None
+
+
+class MetricRow(Row, table=True):
+    """One figure of a run: its value (NULL: there is none), the ends of its 95% interval, and the
+    number of samples behind it."""
+
+    __tablename__ = "metrics"
+
+    run_id: str = _run_id()
+    name: str = Field(primary_key=True)
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    count: int | None = None
+
+
+class DoubtRow(Row, table=True):
+    __tablename__ = "doubts"
+
+    run_id: str = _run_id()
+    position: int = _position()
+    name: str
+    sentence: str
+    severity: str
