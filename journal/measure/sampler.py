@@ -1,0 +1,203 @@
+"""Readings of cards, server and processes, taken beside a load.
+
+Each meter has a daemon thread that sleeps, looks and stores; /metrics is parsed after the run. A
+meter that cannot be read, or stops in mid-run, becomes a sentence in `Readings.absent` and the run
+goes on.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Generic, Self, TypeVar
+from urllib.parse import urlsplit
+
+from journal.errors import MeasureError
+from journal.measure.process import ProcessTree
+from journal.measure.server import ALIASES, Connection, server_reading
+from journal.records import Endpoint, GpuReading, ProcessReading, Readings, ServerReading
+
+PERIOD_S = 0.25
+AFTER_FAILURE_S = 1.0
+PATIENCE_S = 8.0  # with a last look at the end of a run: two time-outs of a Connection, and some
+DENSE_LOOKS = 20_000  # after so many the period doubles, and so on: memory grows as log(time)
+
+Look = TypeVar("Look")
+
+
+class Meter(Generic[Look]):
+    """Calls `look` at an absolute rhythm in a thread of its own: once before `start` returns, once
+    after `stop`, and every `period_s` between. `looks` are what it returned. A look that raises is
+    counted, and tried again AFTER_FAILURE_S later; `absent` tells of it."""
+
+    def __init__(self, name: str, look: Callable[[], Look], period_s: float) -> None:
+        self.looks: list[Look] = []
+        self._name, self._look, self._period_s = name, look, period_s
+        self._began_s = self._due_s = time.monotonic()
+        self._worked = True
+        self._failures = 0
+        self._first_failure = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"journal-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._try()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def join(self) -> None:
+        self._thread.join(PATIENCE_S)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        if not self._failures:
+            return ()
+        tried = len(self.looks) + self._failures
+        return (f"{self._failures} of {tried} looks at {self._name} failed, {self._first_failure}",)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pause_s()):
+            self._try()
+        self._try()
+
+    def _pause_s(self) -> float:
+        """Time to the next look; looks that came due while one was under way are skipped."""
+        now_s = time.monotonic()
+        period_s = self._period_s * 2 ** (len(self.looks) // DENSE_LOOKS)
+        self._due_s += (max(0.0, now_s - self._due_s) // period_s + 1) * period_s
+        return max(self._due_s - now_s, 0.0 if self._worked else AFTER_FAILURE_S)
+
+    def _try(self) -> None:
+        try:
+            self.looks.append(self._look())
+            self._worked = True
+        except MeasureError as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 - kept as a sentence: no meter may end a run
+            self._failed(f"{type(error).__name__}: {error}")
+
+    def _failed(self, sentence: str) -> None:
+        self._worked = False
+        if not self._failures:
+            after_s = time.monotonic() - self._began_s
+            self._first_failure = f"the first {after_s:.1f} s after the start: {sentence}"
+        self._failures += 1
+
+
+class Sampler:
+    """Takes readings from entry to exit of its `with` block; after that they are in `readings`.
+
+    Times are monotonic seconds since `origin_s`. Each meter has a reading at the start and one at
+    the end, however short the block. `period_s` None means 0.25 s for /metrics and processes, and
+    0.1 s for cards, which are never read more often (gpu.SENSOR_PERIOD_S). Never raises for want
+    of a meter: `readings.absent` says what is missing and why.
+    """
+
+    def __init__(self, endpoint: Endpoint, origin_s: float, period_s: float | None = None) -> None:
+        self.readings = Readings()
+        self._endpoint, self._origin_s, self._period_s = endpoint, origin_s, period_s
+        self._open = ExitStack()
+        self._absent: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._tree = self._find_tree()
+        self._processes = self._meter_processes()
+        self._cards = self._meter_cards()
+        self._server = self._meter_server()
+        for meter in self._meters():
+            meter.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for meter in self._meters():
+            meter.stop()
+        for meter in self._meters():
+            meter.join()
+            self._absent += meter.absent
+        self._open.close()
+        self.readings = Readings(
+            gpu=tuple(one for look in _looks(self._cards) for one in look),
+            server=self._server_readings(),
+            process=tuple(_looks(self._processes)),
+            absent=tuple(self._absent),
+        )
+
+    def _meters(self) -> Iterator[Meter[Any]]:
+        return filter(None, (self._processes, self._cards, self._server))
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._origin_s
+
+    def _find_tree(self) -> ProcessTree | None:
+        if self._endpoint.pid is None:
+            self._absent.append("The server's processes are not known here: no resident memory.")
+            return None
+        try:
+            return ProcessTree(self._endpoint.pid)
+        except MeasureError as error:
+            self._absent.append(str(error))
+            return None
+
+    def _meter_processes(self) -> Meter[ProcessReading] | None:
+        tree = self._tree
+        if tree is None:
+            return None
+        return Meter("processes", lambda: tree.look(self._now_s()), self._period_s or PERIOD_S)
+
+    def _meter_cards(self) -> Meter[list[GpuReading]] | None:
+        endpoint, tree = self._endpoint, self._tree
+        if not endpoint.gpus and tree is None and not _is_here(endpoint.base_url):
+            self._absent.append("The server is not on this host: no card was read.")
+            return None
+        from journal.measure.gpu import SENSOR_PERIOD_S, Cards
+
+        pids = None if tree is None else tree.pids
+        try:
+            cards = self._open.enter_context(Cards(endpoint.gpus or None))
+            if not endpoint.gpus and pids is not None:
+                cards = self._open.enter_context(Cards(cards.holding(pids)))
+        except MeasureError as error:
+            self._absent.append(str(error))
+            return None
+        self._open.callback(lambda: self._absent.extend(cards.absent))
+        return Meter(
+            "cards",
+            lambda: cards.look(self._now_s(), None if tree is None else tree.pids),
+            max(self._period_s or SENSOR_PERIOD_S, SENSOR_PERIOD_S),
+        )
+
+    def _meter_server(self) -> Meter[tuple[float, bytes]] | None:
+        if not self._endpoint.has_metrics:
+            self._absent.append("The server has no /metrics: its queue and KV cache are not known.")
+            return None
+        connection = self._open.enter_context(Connection(self._endpoint))
+
+        def look() -> tuple[float, bytes]:
+            asked_s = self._now_s()
+            lines = connection.look()
+            return (asked_s + self._now_s()) / 2, lines
+
+        return Meter("/metrics", look, self._period_s or PERIOD_S)
+
+    def _server_readings(self) -> tuple[ServerReading, ...]:
+        readings = tuple(server_reading(text, at_s) for at_s, text in _looks(self._server))
+        missing = [
+            names[0]
+            for field, names in ALIASES.items()
+            if readings and all(getattr(reading, field) is None for reading in readings)
+        ]
+        if missing:
+            self._absent.append(f"The server's /metrics lacks {', '.join(missing)}.")
+        return () if len(missing) == len(ALIASES) else readings
+
+
+def _looks(meter: Meter[Look] | None) -> list[Look]:
+    return [] if meter is None else list(meter.looks)
+
+
+def _is_here(base_url: str) -> bool:
+    """Whether `base_url` names this host by a loopback address."""
+    host = urlsplit(base_url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

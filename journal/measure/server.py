@@ -1,0 +1,251 @@
+"""What a server tells of itself: vLLM's /metrics and /version.
+
+The names in /metrics changed between vLLM 0.6 and 0.33; ALIASES is the one place that knows them.
+A name that a server does not have stays None: absent is not 0.
+"""
+
+import http.client
+import json
+import math
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple, Self
+from urllib.parse import urlencode, urlsplit
+
+from journal.errors import MeasureError
+from journal.records import Endpoint, EngineFacts, ServerReading
+
+# Field of ServerReading -> names of its samples, the newest first. Where a server shows an old
+# and a new name side by side, only the newest counts.
+ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "running": ("vllm:num_requests_running",),
+        "waiting": ("vllm:num_requests_waiting",),
+        "kv_cache_fraction": ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+        "preemptions_total": ("vllm:num_preemptions_total", "vllm:num_preemptions"),
+        "prefix_queries_total": (
+            "vllm:prefix_cache_queries_total",
+            "vllm:gpu_prefix_cache_queries_total",
+            "vllm:gpu_prefix_cache_queries",
+        ),
+        "prefix_hits_total": (
+            "vllm:prefix_cache_hits_total",
+            "vllm:gpu_prefix_cache_hits_total",
+            "vllm:gpu_prefix_cache_hits",
+        ),
+        "prompt_tokens_total": ("vllm:prompt_tokens_total",),
+        "output_tokens_total": ("vllm:generation_tokens_total",),
+    }
+)
+CACHE_CONFIG = "vllm:cache_config_info"
+
+_NAMES = tuple(name for names in ALIASES.values() for name in names)
+_STARTS = tuple(f"{name}{end}".encode() for name in _NAMES for end in "{ \t")
+_SAMPLE = re.compile(
+    r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)[ \t]*"
+    r'(?:\{(?P<labels>(?:[^"{}]|"(?:[^"\\]|\\.)*")*)\})?'
+    r"[ \t]*(?<![A-Za-z0-9_:])(?P<value>[^\s#]+)(?:[ \t]+-?\d+)?[ \t\r]*(?:#.*)?"
+)
+_LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+
+
+class Sample(NamedTuple):
+    """One line of a Prometheus text."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+def samples(text: bytes) -> Iterator[Sample]:
+    """The samples of `text` in Prometheus' text format 0.0.4; lines that are none are passed over.
+
+    Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+    """
+    for line in text.decode("utf-8", "replace").split("\n"):
+        found = _SAMPLE.fullmatch(line.strip(" \t"))
+        if found is None:
+            continue
+        try:
+            value = float(found["value"])
+        except ValueError:
+            continue
+        labels = {key: _unescaped(raw) for key, raw in _LABEL.findall(found["labels"] or "")}
+        yield Sample(found["name"], labels, value)
+
+
+def wanted(text: bytes) -> bytes:
+    """The lines of `text` that a ServerReading is made of: about 1 KB of vLLM's 50."""
+    return b"\n".join(line for line in text.split(b"\n") if line.startswith(_STARTS))
+
+
+def server_reading(text: bytes, at_s: float) -> ServerReading:
+    """One look at /metrics. Where several engines answer (data parallel) counts are summed, and
+    the KV cache's fraction is the mean of their equal pools, as in vLLM's own log."""
+    values: dict[str, list[float]] = {}
+    for sample in samples(text):
+        values.setdefault(sample.name, []).append(sample.value)
+    fields: dict[str, float] = {}
+    for field, names in ALIASES.items():
+        found = next((values[name] for name in names if name in values), None)
+        if found is not None and all(map(math.isfinite, found)):
+            fields[field] = sum(found) / (len(found) if field == "kv_cache_fraction" else 1)
+    return ServerReading(at_s=at_s, **fields)
+
+
+class Connection:
+    """One keep-alive connection to `endpoint`, for GETs beside the API's /v1.
+
+    `get` and `look` raise MeasureError when the server does not answer with a 200 in `timeout_s`.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout_s: float = 3.0) -> None:
+        url = urlsplit(endpoint.base_url)
+        self._root = url.path.rstrip("/").removesuffix("/v1")
+        self._where = f"{url.scheme}://{url.netloc}{self._root}"
+        self._headers = {"Accept": "*/*"}
+        if endpoint.api_key is not None:
+            self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        self._metrics_path: str | None = None
+        self._http = (
+            http.client.HTTPSConnection(
+                url.hostname or "", url.port, timeout=timeout_s, context=_tls()
+            )
+            if url.scheme == "https"
+            else http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
+        )
+
+    def get(self, path: str) -> bytes:
+        """The body of the answer to GET `path`, for instance "/metrics"."""
+        fresh = self._http.sock is None
+        try:
+            return self._get(path)
+        except (http.client.RemoteDisconnected, ConnectionError) as error:
+            if fresh:  # else the server had closed an idle connection: ask again on a new one
+                raise self._silent(path, error) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(path, error) from error
+        try:
+            return self._get(path)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(path, error) from error
+
+    def _get(self, path: str) -> bytes:
+        try:
+            self._http.request("GET", self._root + path, headers=self._headers)
+            answer = self._http.getresponse()
+            body = answer.read()
+        except BaseException:
+            self._http.close()
+            raise
+        if answer.status != http.HTTPStatus.OK:
+            raise MeasureError(f"{self._where}{path} answered HTTP {answer.status}")
+        return body
+
+    def _silent(self, path: str, error: Exception) -> MeasureError:
+        self._http.close()
+        reason = str(error) or type(error).__name__
+        return MeasureError(f"{self._where}{path} did not answer ({reason})")
+
+    def look(self) -> bytes:
+        """The lines of /metrics that a ServerReading is made of.
+
+        vLLM takes about 3 ms of its own time for the whole page, and a tenth of that when asked
+        for these names alone, which its Prometheus client does below /metrics/. Servers that do
+        not know the question, or answer it with nothing, are asked for the page.
+        """
+        if self._metrics_path is None:
+            self._metrics_path = self._cheapest_path()
+        return wanted(self.get(self._metrics_path))
+
+    def _cheapest_path(self) -> str:
+        narrow = "/metrics/?" + urlencode([("name[]", name) for name in _NAMES])
+        try:
+            return narrow if wanted(self.get(narrow)) else "/metrics"
+        except MeasureError:
+            return "/metrics"
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
+    """`facts` with what was still unknown filled from the server's /version and /metrics. What
+    the server does not tell stays None. Tokens and bytes of the KV pool are summed over engines."""
+    with closing(Connection(endpoint)) as connection:
+        version = _version(connection) if facts.version is None else facts.version
+        configs = _cache_configs(connection) if endpoint.has_metrics else []
+    told = {
+        "block_size": _first(configs, "block_size"),
+        "kv_pool_bytes": _summed([_integer(config, "kv_cache_memory_bytes") for config in configs]),
+        "kv_pool_tokens": _summed([_pool_tokens(config) for config in configs]),
+        "prefix_caching": _flag(configs, "enable_prefix_caching"),
+    }
+    unknown = {key: value for key, value in told.items() if getattr(facts, key) is None}
+    return replace(facts, version=version, **unknown)  # type: ignore[arg-type]
+
+
+def _version(connection: Connection) -> str | None:
+    try:
+        answer = json.loads(connection.get("/version"))
+    except (MeasureError, ValueError):
+        return None
+    version = answer.get("version") if isinstance(answer, dict) else None
+    return version if isinstance(version, str) else None
+
+
+def _cache_configs(connection: Connection) -> list[Mapping[str, str]]:
+    """The labels of vllm:cache_config_info, one mapping for each engine."""
+    try:
+        page = connection.get("/metrics")
+    except MeasureError:
+        return []
+    return [sample.labels for sample in samples(page) if sample.name == CACHE_CONFIG]
+
+
+def _pool_tokens(config: Mapping[str, str]) -> int | None:
+    """vLLM's own count where it gives one, since blocks times block size is too much for models
+    whose layers fall into several groups; else that product."""
+    tokens = _integer(config, "kv_cache_size_tokens")
+    blocks, size = _integer(config, "num_gpu_blocks"), _integer(config, "block_size")
+    if tokens is None and blocks is not None and size is not None:
+        return blocks * size
+    return tokens
+
+
+def _integer(config: Mapping[str, str], key: str) -> int | None:
+    text = config.get(key, "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _first(configs: list[Mapping[str, str]], key: str) -> int | None:
+    return _integer(configs[0], key) if configs else None
+
+
+def _flag(configs: list[Mapping[str, str]], key: str) -> bool | None:
+    text = configs[0].get(key) if configs else None
+    return {"True": True, "False": False, "true": True, "false": False}.get(text or "")
+
+
+def _summed(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _unescaped(raw: str) -> str:
+    return _ESCAPED.sub(lambda found: {"n": "\n"}.get(found[1], found[1]), raw)
+
+
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
