@@ -268,21 +268,22 @@ def test_the_order_of_stored_rows_does_not_matter(run) -> None:
     assert repr(metrics(shuffled)) == repr(metrics(samples))
 
 
-times = st.floats(0, 1e4)
+def seconds(longest: int) -> st.SearchStrategy[float]:
+    return st.integers(0, longest * 10**6).map(lambda microseconds: microseconds / 1e6)
 
 
 @st.composite
 def any_trace(draw: st.DrawFn, index: int) -> Trace:
-    start_s = draw(times)
-    gaps = draw(st.lists(st.floats(0, 10), max_size=6))
+    start_s = draw(seconds(10_000))
+    gaps = draw(st.lists(seconds(10), max_size=6))
     chunk_s = tuple(float(at) for at in start_s + np.cumsum(gaps)) if gaps else ()
     count = st.none() | st.integers(0, 50)
     return Trace(
         index=index,
         warmup=draw(st.booleans()),
-        scheduled_s=start_s - draw(st.floats(0, 5)),
+        scheduled_s=start_s - draw(seconds(5)),
         start_s=start_s,
-        end_s=max((start_s, *chunk_s)) + draw(st.floats(0, 5)),
+        end_s=max((start_s, *chunk_s)) + draw(seconds(5)),
         outcome=draw(st.sampled_from(["ok", "short", "error"])),
         prompt_tokens_asked=8,
         output_tokens_asked=8,
