@@ -149,8 +149,8 @@ class Store:
         experiment_id: str,
         status: Literal["done", "failed", "interrupted"],
         ended_at: datetime,
-    ) -> None:
-        """Records how an experiment ended. Raises NotFound."""
+    ) -> ExperimentRecord:
+        """Records how an experiment ended, and returns it so. Raises NotFound."""
         with explained(self.url), self._writer.begin() as connection:
             changed = connection.execute(
                 update(_experiments)
@@ -159,6 +159,7 @@ class Store:
             )
             if changed.rowcount == 0:
                 raise NotFound(f"There is no experiment {experiment_id!r} in {shown(self.url)}.")
+        return self.experiment(experiment_id)
 
     def add_run(self, record: Record, samples: Samples | None) -> None:
         """Writes one run with its metrics, doubts and samples (None when there are none).

@@ -47,8 +47,9 @@ def test_an_experiment_comes_back_as_it_was_frozen(store: Store, begun: Experime
 
 def test_an_experiment_ends_once_it_began(store: Store, begun: ExperimentRecord) -> None:
     ended = begun.started_at + timedelta(minutes=3)
-    store.end_experiment(begun.id, "done", ended)
-    assert store.experiment(begun.id) == dataclasses.replace(begun, status="done", ended_at=ended)
+    record = store.end_experiment(begun.id, "done", ended)
+    assert record == dataclasses.replace(begun, status="done", ended_at=ended)
+    assert store.experiments() == [record]
     with pytest.raises(NotFound, match="no experiment 'none'"):
         store.end_experiment("none", "done", ended)
 
