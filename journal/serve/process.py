@@ -1,0 +1,101 @@
+"""A process tree under its guard: started, watched, and ended so that nothing of it remains."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from journal.errors import EngineError
+
+GRACE_S = 10.0  # between TERM and KILL; an engine that loads its weights heeds no TERM
+PATIENCE_S = GRACE_S + 10.0  # then even the guard is stuck
+GUARD = Path(__file__).with_name("guard.py")
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A process tree and its guard. `pid` is the root of the tree and its process group."""
+
+    pid: int
+    guard: "subprocess.Popen[bytes]"
+
+    def exit_code(self) -> int | None:
+        """The root's exit code once nothing of the tree is left, else None. A server whose
+        worker was killed may well exit 0."""
+        return self.guard.poll()
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process of the tree, orphans of the root included."""
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.guard.pid).children(recursive=True)
+        return []
+
+    def stop(self) -> None:
+        """Ends the tree and returns when nothing of it is left, within `PATIENCE_S`.
+
+        A KeyboardInterrupt while it waits kills the tree at once and is raised again. Raises
+        EngineError when something of the tree cannot be killed.
+        """
+        try:
+            self._tell(b"s")
+            self.guard.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            pids = ", ".join(str(process.pid) for process in self.processes())
+            raise EngineError(
+                f"the engine's processes {pids} do not end, not even by SIGKILL: they wait in "
+                "the kernel, for a disk or a driver; look at them with ps before the next run"
+            ) from None
+        except BaseException:
+            self._tell(b"k")
+            with suppress(subprocess.TimeoutExpired):
+                self.guard.wait(PATIENCE_S - GRACE_S)
+            raise
+        finally:
+            self._close()
+
+    def _tell(self, order: bytes) -> None:
+        assert self.guard.stdin is not None
+        with suppress(BrokenPipeError):
+            self.guard.stdin.write(order)
+
+    def _close(self) -> None:
+        """Lets go of the guard. One that was killed itself can end nothing: then we do."""
+        for pipe in (self.guard.stdin, self.guard.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        if (self.guard.poll() or 0) < 0:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+def start(command: Sequence[str], *, env: Mapping[str, str], log_path: Path) -> Guarded:
+    """Starts `command` under a guard, in a session of its own, its output in a private file.
+
+    The guard ends the whole tree when this process dies, by whatever signal.
+    """
+    log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    try:
+        guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", GUARD, str(os.getpid()), str(GRACE_S), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=dict(env),
+            bufsize=0,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+    assert guard.stdout is not None
+    first_line = guard.stdout.readline()
+    if not first_line:
+        raise EngineError(f"the guard process ended with exit code {guard.wait()} at once")
+    return Guarded(pid=int(first_line), guard=guard)
