@@ -1,0 +1,229 @@
+"""The client: connections to one endpoint, one request at a time on each.
+
+What matters here is what is not done while answers stream: a read costs a time stamp and the C
+parser's look for the end of the answer; what was said is read later (see answer.py).
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+from typing import cast
+from urllib.parse import urlsplit
+
+from journal.errors import EndpointError
+from journal.load.answer import Exchange
+from journal.load.wire import Recording
+from journal.records import Endpoint, Request
+
+IDLE_S = 1.0  # servers close idle connections after 2 s or more: one this old is not used again
+OPENING_AT_ONCE = 64  # connections; the queue of a listening socket often holds 128
+NO_ADDRESS = "no address"
+
+
+class Target:
+    """Where requests go: host, port and the head of every request. Raises EndpointError for an
+    address or a key that cannot be used."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        url = urlsplit(endpoint.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise EndpointError(
+                f"{endpoint.base_url!r} is no address of a server: give http://HOST:PORT/v1"
+            )
+        key = endpoint.api_key
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise EndpointError("the API key holds characters that no header can: check it")
+        self.host = url.hostname
+        self.port = url.port or (443 if url.scheme == "https" else 80)
+        self.tls = ssl.create_default_context() if url.scheme == "https" else None
+        end = "completions" if endpoint.api == "completions" else "chat/completions"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        lines = [
+            f"POST {url.path.rstrip('/')}/{end} HTTP/1.1",
+            f"Host: {host}" + (f":{url.port}" if url.port else ""),
+            "User-Agent: serving-journal",
+            "Accept: text/event-stream",
+            "Accept-Encoding: identity",
+            "Content-Type: application/json",
+            *([f"Authorization: Bearer {key}"] if key is not None else []),
+        ]
+        self._head = "".join(f"{line}\r\n" for line in lines).encode("ascii")
+
+    def message(self, body: bytes) -> bytes:
+        return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
+
+    async def addresses(self) -> list[tuple[socket.AddressFamily, str]]:
+        """The host's addresses, asked for once: a name server is no part of what is measured."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM
+            )
+        except OSError as error:
+            raise EndpointError(
+                f"the host {self.host} cannot be found ({error.strerror}): check the address"
+            ) from None
+        return list(dict.fromkeys((entry[0], str(entry[4][0])) for entry in found))
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `ask` sends a message and gives the recording of its answer, once over."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.since = float("inf")  # when it fell idle; one that was never used stays fresh
+        self.ended_s = 0.0
+        self._recording: Recording | None = None
+        self._over: asyncio.Future[None] | None = None
+
+    async def ask(self, message: bytes, recording: Recording) -> None:
+        self._recording = recording
+        self._over = asyncio.get_running_loop().create_future()
+        self._transport.write(message)
+        try:
+            await self._over
+        finally:
+            self._recording = None
+
+    def abort(self) -> None:
+        self.open = False
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic()
+        recording = self._recording
+        if recording is None:  # nothing was asked
+            self.abort()
+            return
+        recording.feed(now, data)
+        if recording.over or recording.failure is not None:
+            self._end(now, recording)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        now = time.monotonic()
+        self.open = False
+        if self._recording is not None:
+            self._recording.close()
+            self._end(now, self._recording)
+
+    def _end(self, now: float, recording: Recording) -> None:
+        self.ended_s = now
+        self._recording = None
+        if not recording.reusable:
+            self.abort()
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+
+class Client:
+    """Sends requests to one endpoint, on as many connections as are wanted at once."""
+
+    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
+        self.target = Target(endpoint)
+        self.timeout_s = timeout_s
+        self._addresses: list[tuple[socket.AddressFamily, str]] = []
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+
+    async def open(self, count: int) -> None:
+        """Have `count` fresh connections ready, so that connecting is no part of what is
+        measured. Raises EndpointError where the server cannot be reached."""
+        self.close()
+        places = asyncio.Semaphore(OPENING_AT_ONCE)
+
+        async def one() -> None:
+            async with places, asyncio.timeout(self.timeout_s):
+                self._idle.append(await self._connect())
+
+        tasks = [asyncio.ensure_future(one()) for _ in range(count)]
+        try:
+            await asyncio.gather(*tasks)
+        except OSError as error:  # TimeoutError is one
+            reason = error.strerror or str(error) or f"no answer in {self.timeout_s:g} s"
+            raise EndpointError(
+                f"cannot connect to {self.target.host} port {self.target.port} ({reason}): "
+                "check that the server is up"
+            ) from None
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def close(self) -> None:
+        for connection in self._all:
+            connection.abort()
+        self._all.clear()
+        self._idle.clear()
+
+    async def exchange(self, request: Request, scheduled_s: float | None = None) -> Exchange:
+        """Send one request now and wait for the end of its answer, whichever way it ends.
+
+        The clock starts here: where a connection must be opened first, that counts."""
+        message = self.target.message(request.body)
+        recording = Recording()
+        exchange = Exchange(
+            request=request,
+            scheduled_s=scheduled_s,
+            start_s=time.monotonic(),
+            recording=recording,
+        )
+        connection = None
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                connection = self._take() or await self._connect()
+                await connection.ask(message, recording)
+            exchange.end_s = connection.ended_s
+        except TimeoutError:
+            exchange.failure = f"no end of the answer after {self.timeout_s:g} s (the timeout)"
+        except OSError as error:
+            exchange.failure = f"cannot connect: {error.strerror or error}"
+        if exchange.failure is not None:
+            exchange.end_s = time.monotonic()
+        if connection is not None:
+            self._give_back(connection, recording)
+        return exchange
+
+    def _take(self) -> Connection | None:
+        """The connection that was last in use, if it is fresh enough."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and time.monotonic() - connection.since < IDLE_S:
+                return connection
+            self._drop(connection)
+        return None
+
+    def _give_back(self, connection: Connection, recording: Recording) -> None:
+        if connection.open and recording.reusable:
+            connection.since = time.monotonic()
+            self._idle.append(connection)
+        else:
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.abort()
+        self._all.discard(connection)
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        if not self._addresses:
+            self._addresses = await self.target.addresses()
+        error = OSError(NO_ADDRESS)
+        for family, address in self._addresses:
+            try:
+                _, connection = await loop.create_connection(
+                    Connection,
+                    address,
+                    self.target.port,
+                    family=family,
+                    ssl=self.target.tls,
+                    server_hostname=self.target.host if self.target.tls else None,
+                )
+            except OSError as refusal:
+                error = refusal
+                continue
+            self._addresses = [(family, address)]  # the one that answers, from now on
+            self._all.add(connection)
+            return connection
+        raise error

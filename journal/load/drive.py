@@ -1,0 +1,86 @@
+"""Drive a server: send requests in closed or open loop and trace what each one met."""
+
+import asyncio
+import math
+import os
+from collections.abc import Callable, Sequence
+
+from journal.errors import UsageError
+from journal.load.health import Vitals, health
+from journal.load.play import Part, play
+from journal.records import ClientHealth, Endpoint, Request, Trace
+
+CHUNKS_PER_CORE_S = (
+    80_000.0  # what one core takes with its lateness still below 20 ms, less a fifth
+)
+STREAM_CHUNKS_S = 100.0  # a fast stream; how fast this server's are is not known beforehand
+
+
+def drive(
+    requests: Sequence[Request],
+    endpoint: Endpoint,
+    *,
+    batch: int | None,
+    timeout_s: float,
+    processes: int | None,
+    origin_s: float,
+    on_done: Callable[[Trace], None] | None = None,
+) -> tuple[tuple[Trace, ...], ClientHealth]:
+    """The trace of every request, by index, and the client's own health.
+
+    `batch` requests are in flight (closed loop), or, where it is None, each goes `due_s` after
+    the measured part began (open loop), on an absolute schedule, however many are in flight. The
+    warm-up goes first and is over before the measured part begins. Times count in s from
+    `origin_s` (time.monotonic()). `on_done` is told each trace, some time after its end.
+
+    Raises EndpointError where the server cannot be reached, UsageError for a load that cannot
+    be. On KeyboardInterrupt every connection and process is gone before it is passed on.
+    """
+    if batch is not None and batch < 1:
+        raise UsageError(f"batch {batch}: at least one request must be in flight")
+    if processes is not None and processes < 1:
+        raise UsageError(f"processes {processes}: at least one process must send")
+    traces: list[Trace] = []
+
+    def keep(trace: Trace) -> None:
+        traces.append(trace)
+        if on_done is not None:
+            on_done(trace)
+
+    part = Part(
+        requests=requests, endpoint=endpoint, batch=batch, timeout_s=timeout_s, origin_s=origin_s
+    )
+    count = processes_for(requests, batch) if processes is None else processes
+    count = max(1, min(count, len(requests) if batch is None else batch))
+    vitals: Sequence[Vitals]
+    if count == 1 and not _inside_a_loop():
+        vitals = [play(part, keep)]
+    else:
+        from journal.load.workers import share
+
+        vitals = share(part, count, keep)
+    traces.sort(key=lambda trace: trace.index)
+    return tuple(traces), health(traces, vitals, open_loop=batch is None)
+
+
+def _inside_a_loop() -> bool:
+    """Whether the caller runs an event loop, as a notebook does: no other can run beside it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def processes_for(requests: Sequence[Request], batch: int | None) -> int:
+    """How many processes the offered load asks for: one for every `CHUNKS_PER_CORE_S` chunks/s,
+    and at most half of the cores, because a server here needs the others."""
+    if batch is not None:
+        chunks_per_s = batch * STREAM_CHUNKS_S
+    else:
+        measured = [request for request in requests if not request.warmup]
+        lasts_s = max((request.due_s or 0.0 for request in measured), default=0.0)
+        tokens = sum(request.output_tokens for request in measured)
+        chunks_per_s = tokens / lasts_s if lasts_s > 0 else 0.0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(math.ceil(chunks_per_s / CHUNKS_PER_CORE_S), (cores or 1) // 2))

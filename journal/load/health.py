@@ -1,0 +1,87 @@
+"""The client's look at itself: how late its event loop ran, and how much of its core it used."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from journal.records import ClientHealth, Trace
+
+TICK_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """What one process saw of itself: how late each tick of its event loop came, in s, and the
+    share of one core that it used."""
+
+    delays_s: Sequence[float]
+    cpu_fraction: float | None
+    event_loop: str
+
+
+class Pulse:
+    """Ticks on an absolute schedule while its block runs, notes how late each tick is, and gives
+    the time after it to `work`. Loop timers count in ms, so up to 1 ms of delay is their own."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._delays_s: list[float] = []
+
+    async def __aenter__(self) -> "Pulse":
+        self._loop = asyncio.get_running_loop()
+        self._began_s, self._cpu_began_s = time.monotonic(), time.process_time()
+        self._due_s = self._began_s
+        self._next()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._cpu_s = time.process_time() - self._cpu_began_s
+        self._wall_s = time.monotonic() - self._began_s
+
+    def _next(self) -> None:
+        self._due_s += TICK_S
+        self._timer = self._loop.call_later(max(0.0, self._due_s - time.monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._delays_s.append(max(0.0, now - self._due_s))
+        missed = math.floor((now - self._due_s) / TICK_S)
+        if missed > 0:  # one long delay is one long delay, not many
+            self._due_s += missed * TICK_S
+        self._work()
+        self._next()
+
+    def vitals(self) -> Vitals:
+        return Vitals(
+            delays_s=self._delays_s,
+            cpu_fraction=self._cpu_s / self._wall_s if self._wall_s > 0 else None,
+            event_loop=type(self._loop).__module__.partition(".")[0],
+        )
+
+
+def health(traces: Iterable[Trace], parts: Sequence[Vitals], *, open_loop: bool) -> ClientHealth:
+    """The whole client's health from its processes' own: delays pooled, the busiest one's CPU.
+
+    The send delay, sent against scheduled, is open loop's: in closed loop nothing is scheduled."""
+    delays = sorted(delay for part in parts for delay in part.delays_s)
+    sent = sorted(
+        trace.start_s - trace.scheduled_s for trace in traces if open_loop and not trace.warmup
+    )
+    shares = [part.cpu_fraction for part in parts if part.cpu_fraction is not None]
+    return ClientHealth(
+        loop_delay_p99_s=_p99(delays),
+        loop_delay_max_s=delays[-1] if delays else None,
+        send_delay_p99_s=_p99(sent),
+        cpu_fraction=max(shares, default=None),
+        processes=len(parts),
+        event_loop=parts[0].event_loop,
+    )
+
+
+def _p99(ordered: Sequence[float]) -> float | None:
+    """The nearest-rank p99; of fewer than a hundred values that is the largest, on purpose: a
+    guard may be too careful."""
+    return ordered[math.ceil(0.99 * len(ordered)) - 1] if ordered else None

@@ -1,0 +1,198 @@
+"""One process's part of a load: warm up, then closed or open loop, then read what was said."""
+
+import asyncio
+import contextlib
+import gc
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from journal.errors import UsageError
+from journal.load.answer import Exchange, Reading
+from journal.load.client import Client
+from journal.load.health import Pulse, Vitals
+from journal.records import Endpoint, Request, Trace
+
+READ_S = 0.001  # at most this long at a time are answers read while others stream
+EVENTS_AT_ONCE = 50  # about 0.15 ms
+OPEN_AHEAD = 32  # connections ready when an open loop begins; it opens more as it needs them
+OPEN_FILES = 65536  # the limit that is asked for: an open loop may need as many
+FILES_ASIDE = 64  # files a process has open besides its connections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one process is to send. `batch` requests are in flight (None: open loop). Times in
+    its traces count from `origin_s` on the monotonic clock."""
+
+    requests: Sequence[Request]
+    endpoint: Endpoint
+    batch: int | None
+    timeout_s: float
+    origin_s: float
+
+
+class Backlog:
+    """Answers that are over and not yet read. They are read in slices of at most a millisecond,
+    so that no time stamp waits for JSON: some 30,000 chunks/s; what comes faster waits here, in
+    about 300 bytes a chunk, until the load is over."""
+
+    def __init__(self, part: Part, on_trace: Callable[[Trace], None]) -> None:
+        self._part = part
+        self._on_trace = on_trace
+        self._waiting: deque[Exchange] = deque()
+        self._reading: Reading | None = None
+
+    def add(self, exchange: Exchange) -> None:
+        self._waiting.append(exchange)
+
+    def work(self, limit_s: float = READ_S) -> None:
+        """Read on for `limit_s`."""
+        until = time.monotonic() + limit_s
+        while (self._reading is not None or self._waiting) and time.monotonic() < until:
+            if self._reading is None:
+                self._reading = Reading(self._waiting.popleft(), self._part.origin_s)
+            if self._reading.advance(EVENTS_AT_ONCE):
+                self._on_trace(self._without_key(self._reading.trace()))
+                self._reading = None
+
+    def finish(self) -> None:
+        self.work(float("inf"))
+
+    def _without_key(self, trace: Trace) -> Trace:
+        """Servers quote keys in their errors; ours keeps them to itself."""
+        key = self._part.endpoint.api_key
+        if key and trace.error is not None and key in trace.error:
+            return replace(trace, error=trace.error.replace(key, "***"))
+        return trace
+
+
+def play(
+    part: Part,
+    on_trace: Callable[[Trace], None],
+    gate: Callable[[], Awaitable[float]] | None = None,
+) -> Vitals:
+    """Send all of `part` and give each trace to `on_trace`, in no certain order. `gate` is
+    awaited between warm-up and measurement and tells when the latter begins (monotonic, in s).
+
+    Raises EndpointError where the server cannot be reached. On KeyboardInterrupt the connections
+    are closed and what was over is still given to `on_trace`."""
+    allow_files((part.batch or 0) + FILES_ASIDE)
+    backlog = Backlog(part, on_trace)
+    try:
+        with _undisturbed(), asyncio.Runner(loop_factory=event_loop) as runner:
+            return runner.run(_play(part, backlog, gate))
+    finally:
+        backlog.finish()
+
+
+async def _play(
+    part: Part, backlog: Backlog, gate: Callable[[], Awaitable[float]] | None
+) -> Vitals:
+    client = Client(part.endpoint, part.timeout_s)
+    warmup = [request for request in part.requests if request.warmup]
+    measured = [request for request in part.requests if not request.warmup]
+    try:
+        if warmup:
+            lanes = min(part.batch or len(warmup), len(warmup))
+            await client.open(lanes)
+            await _closed_loop(client, warmup, lanes, backlog)
+            backlog.finish()
+        lanes = min(part.batch or OPEN_AHEAD, len(measured))
+        await client.open(lanes)
+        begin_s = await gate() if gate is not None else time.monotonic()
+        async with Pulse(backlog.work) as pulse:
+            if part.batch is None:
+                await _open_loop(client, measured, begin_s, backlog)
+            else:
+                await _closed_loop(client, measured, lanes, backlog)
+        return pulse.vitals()
+    finally:
+        client.close()
+        await asyncio.sleep(0)  # let the transports go before their loop does
+
+
+async def _closed_loop(
+    client: Client, requests: Sequence[Request], lanes: int, backlog: Backlog
+) -> None:
+    """`lanes` requests in flight, the next one as soon as one is over."""
+    left = iter(requests)
+
+    async def lane() -> None:
+        for request in left:
+            backlog.add(await client.exchange(request))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(lanes):
+            tasks.create_task(lane())
+
+
+async def _open_loop(
+    client: Client, requests: Sequence[Request], begin_s: float, backlog: Backlog
+) -> None:
+    """Every request at its own time on an absolute schedule, whatever became of the others."""
+    schedule = sorted((begin_s + _due_s(request), request.index, request) for request in requests)
+
+    async def one(request: Request, scheduled_s: float) -> None:
+        backlog.add(await client.exchange(request, scheduled_s))
+
+    async with asyncio.TaskGroup() as tasks:
+        for scheduled_s, _, request in schedule:
+            # Timers count in ms: the last part of one is spent in turns of the event loop.
+            while (left_s := scheduled_s - time.monotonic()) > 0:
+                await asyncio.sleep(left_s)
+            tasks.create_task(one(request, scheduled_s))
+
+
+def _due_s(request: Request) -> float:
+    if request.due_s is None:
+        raise UsageError(f"request {request.index} has no time to go at, and open loop needs one")
+    return request.due_s
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No garbage collection, and other threads of this process hand the interpreter back after
+    0.5 ms, not 5: both would stop the clock's hand."""
+    collects, interval_s = gc.isenabled(), sys.getswitchinterval()
+    gc.collect()
+    gc.disable()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval_s)
+        if collects:
+            gc.enable()
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is to be had, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def allow_files(needed: int) -> None:
+    """Raise this process's limit on open files. Raises UsageError where the system does not
+    allow `needed`."""
+    try:
+        import resource
+    except ImportError:  # no such limit here
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = math.inf if hard == resource.RLIM_INFINITY else hard
+    if allowed < needed:
+        raise UsageError(
+            f"{needed} open files are needed and this system allows {hard}: raise the limit "
+            "(ulimit -Hn) or lower the batch"
+        )
+    wanted = int(min(allowed, max(needed, OPEN_FILES)))
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

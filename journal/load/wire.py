@@ -1,0 +1,147 @@
+"""What comes over the wire: one HTTP answer with the time of every read, and the server-sent
+events in its body."""
+
+import itertools
+import zlib
+from collections.abc import Iterator
+
+import httptools
+
+
+class Recording:
+    """One answer as it comes in. HTTP/1.1 is taken off by a C parser; the body is kept as it is,
+    with the time of the read that each part came in. `over` when the answer is complete,
+    `reusable` when its connection can carry another, `failure` where it was no HTTP."""
+
+    __slots__ = (
+        "_counts",
+        "_parser",
+        "_pieces",
+        "_stamps",
+        "_total",
+        "failure",
+        "headers",
+        "on_body",
+        "over",
+        "reusable",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.over = False
+        self.reusable = False
+        self.failure: str | None = None
+        self._stamps: list[float] = []
+        self._counts: list[int] = []  # the body's pieces up to the end of each read
+        self._pieces: list[bytes] = []
+        self._total: int | None = None  # the body's pieces in all
+        self.on_body = self._pieces.append
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, at_s: float, data: bytes) -> None:
+        """Take in what was read at `at_s`."""
+        self._stamps.append(at_s)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.failure = "the server switched to another protocol"
+        except httptools.HttpParserError as error:
+            if self.over:  # what follows the answer is not part of it
+                self.reusable = False
+            else:
+                self.failure = f"the answer is not valid HTTP: {error}"
+        self._counts.append(len(self._pieces))
+
+    def close(self) -> None:
+        """Take in the end of the connection."""
+        if self.over or self.failure is not None:
+            return
+        framed = b"content-length" in self.headers or b"transfer-encoding" in self.headers
+        if self.status is not None and not framed:
+            self.on_message_complete()
+            self.reusable = False
+        elif self._stamps:
+            self.failure = "the connection was closed in the middle of the answer"
+        else:
+            self.failure = "the connection was closed before any answer"
+
+    @property
+    def started(self) -> bool:
+        """Whether anything has come at all."""
+        return bool(self._stamps)
+
+    def body(self) -> tuple[bytes, list[float], list[int]]:
+        """The body (decompressed where need be), the time of each read in s, and where in the
+        body each read ended. Raises ValueError for a compression that cannot be undone."""
+        pieces = self._pieces[: self._total]
+        encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding != b"identity":
+            pieces = _decompressed(pieces, encoding, complete=self.over)
+        offsets = [0, *itertools.accumulate(map(len, pieces))]
+        last = len(pieces)
+        return b"".join(pieces), self._stamps, [offsets[min(n, last)] for n in self._counts]
+
+    # The parser's callbacks. `on_body` is set above, without a call into Python.
+
+    def on_message_begin(self) -> None:
+        if self.over:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.status is None:
+            self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:  # an interim answer, such as 100 Continue: the real one follows
+            self.headers.clear()
+        elif self.status is None:
+            self.status = status
+
+    def on_message_complete(self) -> None:
+        if self.status is not None and not self.over:
+            self.over = True
+            self.reusable = self._parser.should_keep_alive()
+            self._total = len(self._pieces)
+
+
+def _decompressed(pieces: list[bytes], encoding: bytes, *, complete: bool) -> list[bytes]:
+    """Each piece's part of the decompressed body, in as many pieces."""
+    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+        raise ValueError(f"the body is compressed ({encoding.decode('latin-1')}), unasked")
+    start = b"".join(pieces[:2])[:2]
+    zlib_header = len(start) == 2 and start[0] & 15 == 8 and int.from_bytes(start, "big") % 31 == 0
+    bare = encoding == b"deflate" and not zlib_header  # as some servers understand the name
+    unpack = zlib.decompressobj(-15 if bare else 47)
+    try:
+        unpacked = [unpack.decompress(piece) for piece in pieces]
+    except zlib.error as error:
+        raise ValueError(f"the compressed body is damaged: {error}") from None
+    if complete and not unpack.eof:
+        raise ValueError("the compressed body is cut off")
+    return unpacked
+
+
+def events(body: bytes, *, complete: bool = True) -> Iterator[tuple[int, bytes, bytes]]:
+    """Every server-sent event with data in `body`: where it ends, its name (mostly empty), its
+    data. By the rules of the HTML standard (section 9.2.6), but a last event without its blank
+    line is given too when the body is complete: its reader can judge it."""
+    end, name, data = 0, b"", None
+    start = 3 if body.startswith(b"\xef\xbb\xbf") else 0
+    for line in body[start:].splitlines(keepends=True):
+        end += len(line)
+        if line.startswith(b"data:"):
+            text = line[5:].strip(b"\r\n").removeprefix(b" ")
+            data = text if data is None else data + b"\n" + text
+        elif not line.strip(b"\r\n"):
+            if data is not None:
+                yield start + end, name, data
+            name, data = b"", None
+        elif line.startswith(b"event:"):
+            name = line[6:].strip()
+        elif line.strip(b"\r\n") == b"data":
+            data = b"" if data is None else data + b"\n"
+    if data is not None and complete:
+        yield start + end, name, data

@@ -1,0 +1,150 @@
+"""A load on more than one core: worker processes share the streams, and their raw traces are
+merged. They need no merging of clocks: the monotonic clock is the whole system's.
+
+A worker is a fresh interpreter (never a copy of this one), and it ends when its pipe does.
+"""
+
+import asyncio
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from multiprocessing.connection import Connection, Pipe, wait
+from queue import SimpleQueue
+from typing import cast
+
+from journal.errors import JournalError, MeasureError
+from journal.load.health import Vitals
+from journal.load.play import Part, play
+from journal.records import Trace
+
+AHEAD_S = 0.05  # from the word to all workers until they begin
+
+
+def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list[Vitals]:
+    """Like `play`, on `processes` worker processes, which begin the measured part together."""
+    workers = [_Worker(piece) for piece in _pieces(part, processes)]
+    vitals: list[Vitals] = []
+    try:
+        ready = 0
+        by_pipe = {worker.pipe: worker for worker in workers}
+        while by_pipe:
+            for pipe in cast(list[Connection], wait(list(by_pipe))):
+                message = by_pipe[pipe].receive()
+                if isinstance(message, Trace):
+                    on_trace(message)
+                elif isinstance(message, Vitals):
+                    vitals.append(message)
+                    del by_pipe[pipe]
+                elif message == "ready":
+                    ready += 1
+                    if ready == processes:
+                        begin_s = time.monotonic() + AHEAD_S
+                        for worker in workers:
+                            worker.pipe.send(begin_s)
+        return vitals
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def _pieces(part: Part, processes: int) -> Sequence[Part]:
+    """The part dealt out like cards: every n-th request, and a fair share of the batch."""
+    share_of_batch = [
+        None if part.batch is None else len(range(k, part.batch, processes))
+        for k in range(processes)
+    ]
+    warmup = [request for request in part.requests if request.warmup]
+    measured = [request for request in part.requests if not request.warmup]
+    return [
+        replace(part, requests=(*warmup[k::processes], *measured[k::processes]), batch=batch)
+        for k, batch in enumerate(share_of_batch)
+    ]
+
+
+class _Worker:
+    """One worker process, seen from the one that started it."""
+
+    def __init__(self, part: Part) -> None:
+        self.pipe, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "journal.load.workers", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the parent; it ends the workers
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        theirs.close()
+        self.pipe.send(part)
+
+    def receive(self) -> object:
+        try:
+            message = self.pipe.recv()
+        except (EOFError, ConnectionError):
+            raise MeasureError(
+                f"a load worker ended before its work was done (exit code {self._process.wait()}): "
+                "try again with fewer processes"
+            ) from None
+        if isinstance(message, JournalError):
+            raise message
+        return message
+
+    def end(self) -> None:
+        self.pipe.close()
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _work(pipe: Connection) -> None:
+    """The worker's side: receive a part, play it, tell of each trace and at last the vitals.
+
+    Two threads wait on the pipe, so that the event loop never does."""
+    part: Part = pipe.recv()
+    begin: Future[float] = Future()
+    outbox: SimpleQueue[bytes | None] = SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, begin), daemon=True).start()
+    sender = threading.Thread(target=_send, args=(pipe, outbox))
+    sender.start()
+
+    def tell(message: object) -> None:
+        outbox.put(pickle.dumps(message))
+
+    async def gate() -> float:
+        tell("ready")
+        begin_s = await asyncio.wrap_future(begin)
+        await asyncio.sleep(begin_s - time.monotonic())
+        return begin_s
+
+    try:
+        tell(play(part, tell, gate))
+    except JournalError as error:
+        tell(error)
+    finally:
+        outbox.put(None)
+        sender.join()
+
+
+def _listen(pipe: Connection, begin: "Future[float]") -> None:
+    """Hear when to begin; end this process when the other end of its pipe is gone."""
+    try:
+        begin.set_result(pipe.recv())
+        pipe.recv()
+    except (EOFError, ConnectionError):
+        os._exit(1)
+
+
+def _send(pipe: Connection, outbox: "SimpleQueue[bytes | None]") -> None:
+    while (message := outbox.get()) is not None:
+        pipe.send_bytes(message)
+
+
+if __name__ == "__main__":
+    _work(Connection(int(sys.argv[1])))
