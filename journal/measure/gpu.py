@@ -94,8 +94,10 @@ def visible(setting: str | None) -> list[int | str] | None:
 
 def driver() -> tuple[str, str]:
     """The versions of the driver and of the newest CUDA that it serves, while Cards are open."""
-    cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-    return pynvml.nvmlSystemGetDriverVersion(), f"{cuda // 1000}.{cuda % 1000 // 10}"
+    with _speaking():
+        version: str = pynvml.nvmlSystemGetDriverVersion()
+        cuda: int = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+    return version, f"{cuda // 1000}.{cuda % 1000 // 10}"
 
 
 class Cards:
@@ -143,11 +145,12 @@ class Cards:
 
     def holding(self, pids: frozenset[int]) -> list[int]:
         """The indices of the cards on which NVML lists one of the processes `pids`."""
-        return [
-            device.card.index
-            for device in self._all
-            if not pids.isdisjoint(device.processes() or ())
-        ]
+        with _speaking():
+            return [
+                device.card.index
+                for device in self._readable
+                if not pids.isdisjoint(device.processes() or ())
+            ]
 
     def close(self) -> None:
         with contextlib.suppress(pynvml.NVMLError):  # the driver may have gone before us

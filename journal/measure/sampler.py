@@ -20,19 +20,22 @@ from journal.records import Endpoint, GpuReading, ProcessReading, Readings, Serv
 PERIOD_S = 0.25
 AFTER_FAILURE_S = 1.0
 PATIENCE_S = 8.0  # with a last look at the end of a run: two time-outs of a Connection, and some
-DENSE_LOOKS = 20_000  # after so many the period doubles, and so on: memory grows as log(time)
+DENSE_LOOKS = 20_000  # after every so many the period doubles: memory grows as log(time)
 
 Look = TypeVar("Look")
 
 
 class Meter(Generic[Look]):
     """Calls `look` at an absolute rhythm in a thread of its own: once before `start` returns, once
-    after `stop`, and every `period_s` between. `looks` are what it returned. A look that raises is
-    counted, and tried again AFTER_FAILURE_S later; `absent` tells of it."""
+    after `stop`, and every `period_s` between, which doubles after every `dense` looks. `looks` are
+    what it returned. A look that raises is counted, and tried again AFTER_FAILURE_S later; `absent`
+    tells of it."""
 
-    def __init__(self, name: str, look: Callable[[], Look], period_s: float) -> None:
+    def __init__(
+        self, name: str, look: Callable[[], Look], period_s: float, dense: int = DENSE_LOOKS
+    ) -> None:
         self.looks: list[Look] = []
-        self._name, self._look, self._period_s = name, look, period_s
+        self._name, self._look, self._period_s, self._dense = name, look, period_s, dense
         self._began_s = self._due_s = time.monotonic()
         self._worked = True
         self._failures = 0
@@ -65,7 +68,7 @@ class Meter(Generic[Look]):
     def _pause_s(self) -> float:
         """Time to the next look; looks that came due while one was under way are skipped."""
         now_s = time.monotonic()
-        period_s = self._period_s * 2 ** (len(self.looks) // DENSE_LOOKS)
+        period_s = self._period_s * 2 ** (len(self.looks) // self._dense)
         self._due_s += (max(0.0, now_s - self._due_s) // period_s + 1) * period_s
         return max(self._due_s - now_s, 0.0 if self._worked else AFTER_FAILURE_S)
 
@@ -97,7 +100,9 @@ class Sampler:
 
     def __init__(self, endpoint: Endpoint, origin_s: float, period_s: float | None = None) -> None:
         self.readings = Readings()
-        self._endpoint, self._origin_s, self._period_s = endpoint, origin_s, period_s
+        self._endpoint, self._origin_s = endpoint, origin_s
+        self._period_s = PERIOD_S if period_s is None else period_s
+        self._asked_s = period_s
         self._open = ExitStack()
         self._absent: list[str] = []
 
@@ -144,7 +149,7 @@ class Sampler:
         tree = self._tree
         if tree is None:
             return None
-        return Meter("processes", lambda: tree.look(self._now_s()), self._period_s or PERIOD_S)
+        return Meter("processes", lambda: tree.look(self._now_s()), self._period_s)
 
     def _meter_cards(self) -> Meter[list[GpuReading]] | None:
         endpoint, tree = self._endpoint, self._tree
@@ -157,7 +162,10 @@ class Sampler:
         try:
             cards = self._open.enter_context(Cards(endpoint.gpus or None))
             if not endpoint.gpus and pids is not None:
-                cards = self._open.enter_context(Cards(cards.holding(pids)))
+                held = cards.holding(pids)
+                if not held:
+                    raise MeasureError("None of the cards holds a process of the server's.")
+                cards = self._open.enter_context(Cards(held))
         except MeasureError as error:
             self._absent.append(str(error))
             return None
@@ -165,7 +173,7 @@ class Sampler:
         return Meter(
             "cards",
             lambda: cards.look(self._now_s(), None if tree is None else tree.pids),
-            max(self._period_s or SENSOR_PERIOD_S, SENSOR_PERIOD_S),
+            SENSOR_PERIOD_S if self._asked_s is None else max(self._asked_s, SENSOR_PERIOD_S),
         )
 
     def _meter_server(self) -> Meter[tuple[float, bytes]] | None:
@@ -179,7 +187,7 @@ class Sampler:
             lines = connection.look()
             return (asked_s + self._now_s()) / 2, lines
 
-        return Meter("/metrics", look, self._period_s or PERIOD_S)
+        return Meter("/metrics", look, self._period_s)
 
     def _server_readings(self) -> tuple[ServerReading, ...]:
         readings = tuple(server_reading(text, at_s) for at_s, text in _looks(self._server))
