@@ -1,0 +1,369 @@
+"""MLflow knows what the journal knows, once, however often and after whatever it is told."""
+
+import dataclasses
+import http.server
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journal.record.store import Store, open_store
+from journal.record.tracking import Tracker, sync, tracking_uri
+from journal.records import Engine, Event, Experiment, ExperimentRecord, Figure, Record
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader")  # MLflow's own code
+
+NewRecord = Callable[..., Record]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/journal.db"
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, whose making takes seconds, to be copied."""
+    home = tmp_path_factory.mktemp("mlflow")
+    with open_store(home) as store, Tracker(store, home) as tracker:
+        begun = store.begin_experiment(Experiment(name="template"), _now(), {})
+        assert tracker.finish(begun), tracker.error
+    return home / "mlflow.db"
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path, mlflow_template: Path) -> Path:
+    (tmp_path / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    return tmp_path
+
+
+def client(home: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri(home))
+
+
+def runs_there(home: Path, name: str = "first") -> list[Any]:
+    """MLflow's runs of an experiment, oldest first."""
+    mlflow = client(home)
+    experiment = mlflow.get_experiment_by_name(name)
+    return list(mlflow.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]))
+
+
+def test_an_experiment_is_a_parent_and_its_runs_are_children(
+    store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    record = new_record(environment={"git_commit": "abc", "gpu_0_name": "H100"})
+    (home / "log.md").write_text("# Today")
+    with Tracker(store, home) as tracker:
+        store.add_run(record, None)
+        assert tracker.log(record)
+        assert [run.info.status for run in runs_there(home)] == ["RUNNING", "FINISHED"]
+        ended = store.end_experiment(begun.id, "done", record.started_at)
+        assert tracker.finish(ended, [home / "log.md"])
+    parent, child = runs_there(home)
+    assert parent.info.status == child.info.status == "FINISHED"
+    assert parent.info.run_name == "first 2026-03-01 09:00"
+    assert child.info.run_name == "tiny awq b8 p64 o4"
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.tags["journal.id"] == record.id
+    assert child.data.tags["mlflow.source.git.commit"] == "abc"
+    assert child.data.tags["gpu"] == "H100"
+    assert child.data.tags["status"] == "flagged"
+    assert child.data.tags["doubts"] == "2"
+    assert child.data.tags["mlflow.note.content"].startswith("- Only 2 requests: ask for more.")
+    assert "Why?" in parent.data.tags["mlflow.note.content"]
+    assert child.data.params == {
+        "model": "tiny",
+        "quantisation": "awq",
+        "dtype": "float16",
+        "tensor_parallel": "1",
+        "max_model_len": "none",
+        "batch": "8",
+        "rate": "none",
+        "prompt_tokens": "64",
+        "output_tokens": "4",
+        "requests": "3",
+        "repeat": "1",
+        "seed": str(2**40),
+    }
+    assert child.data.metrics == {"latency/ttft_s_p50": 0.1}
+    assert child.info.start_time == round(record.started_at.timestamp() * 1000)
+    assert child.info.end_time - child.info.start_time == 250
+    assert [file.path for file in client(home).list_artifacts(parent.info.run_id)] == ["log.md"]
+    assert parent.info.artifact_uri.startswith((home / "mlflow-artifacts").as_uri())
+    assert store.pending() == ([], [])
+    assert store.run(record.id).mlflow_run_id == child.info.run_id
+    assert store.experiment(begun.id).mlflow_run_id == parent.info.run_id
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("valid", "FINISHED"),
+        ("invalid", "FINISHED"),
+        ("failed", "FAILED"),
+        ("interrupted", "KILLED"),
+    ],
+)
+def test_the_status_is_true(
+    store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord, ours: str, theirs: str
+) -> None:
+    record = new_record(status=ours, error="engine died", metrics={})
+    store.add_run(record, None)
+    with Tracker(store, home) as tracker:
+        assert tracker.log(record)
+        # Left without a word on how the experiment ended: the parent tells what the store says.
+        store.end_experiment(begun.id, "interrupted", record.started_at)
+    parent, child = runs_there(home)
+    assert child.info.status == theirs
+    assert child.data.tags["mlflow.note.content"].startswith("- engine died")
+    assert parent.info.status == "KILLED"
+
+
+def test_curves_stand_on_the_parent(
+    store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    cell = new_record().cell
+    tried = [("a", 1, 16, 0.1), ("a", 2, 16, 0.2), ("a", 2, 16, 0.4), ("org/b", 1, 16, 1.0)]
+    tried += [("org/b", 2, 16, None), ("org/b", 4, 64, 4.0), ("org/b", 4, 128, 8.0)]
+    for model, batch, prompt, ttft in tried:
+        changed = dataclasses.replace(
+            cell, engine=Engine(model=model), model=model, batch=batch, prompt_tokens=prompt
+        )
+        figures = {"ttft_s.p50": Figure(ttft), "e2e_s.p99": Figure(9.0)}
+        store.add_run(new_record(cell=changed, metrics=figures, status="valid"), None)
+    store.add_run(new_record(status="invalid"), None)
+    assert Tracker(store, home).finish(begun)
+    (parent,) = runs_there(home)
+
+    def curve(name: str) -> list[tuple[int, float]]:
+        points = client(home).get_metric_history(parent.info.run_id, name)
+        return sorted((point.step, point.value) for point in points)
+
+    assert set(parent.data.metrics) == {
+        "by_batch/ttft_s_p50 a p16",
+        "by_batch/ttft_s_p50 b p16",
+        "by_prompt_tokens/ttft_s_p50 b b4",
+    }
+    assert curve("by_batch/ttft_s_p50 a p16") == [(1, 0.1), (2, pytest.approx(0.3))]
+    assert curve("by_batch/ttft_s_p50 b p16") == [(1, 1.0)]
+    assert curve("by_prompt_tokens/ttft_s_p50 b b4") == [(64, 4.0), (128, 8.0)]
+
+
+def test_telling_twice_changes_nothing(
+    store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    record = new_record()
+    store.add_run(record, None)
+    first, again = Tracker(store, home), Tracker(store, home)
+    assert first.log(record) and first.finish(begun)
+    before = runs_there(home)
+    assert again.log(record) and again.finish(begun)
+    assert [run.to_dictionary() for run in runs_there(home)] == [
+        run.to_dictionary() for run in before
+    ]
+    child = before[1].info.run_id
+    assert len(client(home).get_metric_history(child, "latency/ttft_s_p50")) == 1
+
+
+def test_a_crash_after_the_run_was_created_leaves_no_double(
+    store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    record = new_record()
+    store.add_run(record, None)
+    Tracker(store, home).finish(begun)
+    mlflow = client(home)
+    experiment = mlflow.get_experiment_by_name("first").experiment_id
+    half = mlflow.create_run(experiment, tags={"journal.id": record.id}, run_name="half")
+    mlflow.log_param(half.info.run_id, "batch", 8)
+    report = sync(store, home)
+    assert (report.logged, report.failed, report.reason) == (2, 0, None)
+    assert store.run(record.id).mlflow_run_id == half.info.run_id
+    (child,) = (run for run in runs_there(home) if "journal.identity" in run.data.tags)
+    assert child.info.status == "FINISHED"
+    assert child.data.params["prompt_tokens"] == "64"
+
+
+def test_a_recomputed_run_is_corrected_in_place(
+    store: Store, home: Path, new_record: NewRecord
+) -> None:
+    record = new_record(metrics={"ttft_s.p50": Figure(2.0), "e2e_s.p50": Figure(3.0)})
+    store.add_run(record, None)
+    assert sync(store, home).logged == 2
+    store.replace_summary(record.id, {"ttft_s.p50": Figure(1.0)}, (), "valid")
+    events: list[Event] = []
+    assert sync(store, home, events.append).logged == 2
+    assert [(event.done, event.total) for event in events] == [(0, 2), (1, 2)]
+    _, child = runs_there(home)
+    assert child.info.run_id == store.run(record.id).mlflow_run_id
+    assert child.data.metrics["latency/ttft_s_p50"] == 1.0
+    assert math.isnan(child.data.metrics["latency/e2e_s_p50"])
+    assert child.data.tags["status"] == "valid"
+    assert sync(store, home) == type(sync(store, home))(0, 0, None)
+
+
+def test_the_logs_of_the_day_come_with_a_late_sync(
+    store: Store, home: Path, begun: ExperimentRecord
+) -> None:
+    day = begun.started_at.astimezone().date().isoformat()
+    (home / "log").mkdir()
+    (home / "log" / f"{day}.md").write_text("# The day")
+    store.end_experiment(begun.id, "done", begun.started_at)
+    assert sync(store, home).logged == 1
+    (parent,) = runs_there(home)
+    assert [file.path for file in client(home).list_artifacts(parent.info.run_id)] == [f"{day}.md"]
+
+
+@pytest.fixture
+def answers_500() -> Iterator[str]:
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(500, "out of order")
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Broken)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://me:pa55@127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def refuses() -> Iterator[str]:
+    """A port that nobody listens on, held so that nobody will."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("server", ["answers_500", "refuses"])
+def test_an_mlflow_that_is_down_costs_no_row(
+    store: Store,
+    home: Path,
+    new_record: NewRecord,
+    begun: ExperimentRecord,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    server: str,
+) -> None:
+    address = request.getfixturevalue(server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    records = [new_record() for _ in range(3)]
+    began = time.monotonic()
+    with Tracker(store, home) as tracker:
+        for record in records:
+            store.add_run(record, None)
+            assert not tracker.log(record)
+        ended = store.end_experiment(begun.id, "done", records[0].started_at)
+        assert not tracker.finish(ended, [home / "not-there.md"])
+    assert time.monotonic() - began < 60  # a default MLflow client takes 245 s for one call
+    assert tracker.error is not None
+    assert tracker.error.startswith("MLflow at http://")
+    assert "pa55" not in tracker.error
+    assert "refused" in tracker.error or "500" in tracker.error
+    report = sync(store, home)
+    assert (report.logged, report.failed, report.reason) == (0, 4, tracker.error)
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert sync(store, home).logged == 4
+    assert len(runs_there(home)) == 4
+
+
+def test_one_record_that_mlflow_refuses_does_not_hold_up_the_others(
+    store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    refused = store.begin_experiment(Experiment(name="x" * 600), begun.started_at, {})
+    records = [new_record(experiment_id=refused.id), new_record()]
+    cell = dataclasses.replace(records[0].cell, experiment="x" * 600)
+    records[0] = dataclasses.replace(records[0], cell=cell)
+    for record in records:
+        store.add_run(record, None)
+    report = sync(store, home)
+    assert (report.logged, report.failed) == (2, 2)
+    assert "length" in str(report.reason)
+    assert store.pending() == ([refused], [records[0]])
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+    command += ["--artifacts-destination", str(tmp_path / "served")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (tmp_path / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            command,
+            env={**os.environ, **quiet},
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                break
+            except OSError:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail((tmp_path / "server.log").read_text())
+                time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+@pytest.mark.slow
+def test_a_tracking_server_is_told_over_http(
+    store: Store,
+    tmp_path: Path,
+    new_record: NewRecord,
+    begun: ExperimentRecord,
+    mlflow_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    record = new_record(metrics={f"m{index}": Figure(index / 7) for index in range(100)})
+    store.add_run(record, None)
+    (tmp_path / "log.md").write_text("# Today")
+    with Tracker(store, tmp_path) as tracker:
+        assert tracker.log(record), tracker.error
+        ended = store.end_experiment(begun.id, "done", record.started_at)
+        assert tracker.finish(ended, [tmp_path / "log.md"]), tracker.error
+    store.replace_summary(record.id, {"m0": Figure(1.5)}, (), "valid")
+    assert sync(store, tmp_path).logged == 2
+    parent, child = runs_there(tmp_path)
+    assert child.data.metrics["other/m0"] == 1.5
+    assert child.data.params["batch"] == "8"
+    assert parent.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert (tmp_path / "served").exists()
+    assert capfd.readouterr() == ("", "")
