@@ -1,0 +1,193 @@
+"""What more requests at once do: throughput, latency, and where the knee is."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from journal import units
+from journal.report.curves import metric, panel, with_tails
+from journal.report.page import Block, Panel, Paragraph, Plot, Section, Text, say
+from journal.report.places import Places
+from journal.report.points import Point, Points, lines
+
+# Below this gain in throughput for a doubling of the batch, the batch is past its knee: the
+# other 80% of each added request are paid for in latency.
+KNEE_GAIN = 1.2
+KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
+RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
+KEPT_UP = 0.97  # of the offered rate
+MOST_TOLD = 4  # lines in sentences; the table has them all
+
+THROUGHPUT = "output_tokens_per_s"
+
+
+def answer(found: Points, places: Places, name: str) -> Section | None:
+    """Throughput and latency against the batch, or against the offered rate; None where neither
+    was varied."""
+    blocks: list[Block] = []
+    for across in ("batch", "rate"):
+        varied = lines(found, across)
+        if not varied:
+            continue
+        told = varied if len(varied) <= MOST_TOLD else [varied[0], varied[-1]]
+        blocks += [
+            Paragraph(tuple(_sentences(line, across)), places.where(line[0], across))
+            for line in told
+        ]
+        panels = tuple(_panels(varied, across, places, name))
+        blocks += [Plot(panels, (say("plot.caption"),))] if panels else []
+    if not blocks:
+        return None
+    return Section(3, say("batch.heading"), tuple(blocks))
+
+
+def _panels(varied: list[Points], across: str, places: Places, name: str) -> Iterator[Panel]:
+    rate = panel(
+        f"{name}-{across}-throughput",
+        say("panel.throughput"),
+        "tok/s",
+        varied,
+        across,
+        metric(THROUGHPUT),
+        places,
+    )
+    if rate:
+        yield rate
+    for latency in ("ttft", "tpot", "e2e"):
+        title, key = say(f"panel.{latency}"), f"{latency}_s"
+        drawn = panel(
+            f"{name}-{across}-{latency}", title, "s", varied, across, metric(f"{key}.p50"), places
+        )
+        if drawn:
+            yield with_tails(drawn, varied, across, key)
+
+
+def _sentences(line: Points, across: str) -> Iterator[Text]:
+    first, last = line[0], line[-1]
+    yield from gained(first, last, across)
+    for latency in ("ttft", "tpot"):
+        low, high = first.value(f"{latency}_s.p50"), last.value(f"{latency}_s.p50")
+        if low and high:
+            yield say(
+                f"batch.{latency}",
+                first=units.seconds(low),
+                last=units.seconds(high),
+                ratio=units.number(high / low, 2),
+            )
+    if across == "batch":
+        yield from _knee_sentences(line)
+    else:
+        yield from _kept_up(line)
+
+
+def gained(first: Point, last: Point, across: str) -> Iterator[Text]:
+    """The sentence on throughput between two points, where both have it."""
+    low, high = first.value(THROUGHPUT), last.value(THROUGHPUT)
+    if low and high:
+        yield say(
+            f"batch.throughput.{across}",
+            first_load=f"{first.load:g}",
+            last_load=f"{last.load:g}",
+            first=units.rate(low),
+            last=units.rate(high),
+            ratio=units.number(high / low, 2),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one batch to the next: the factor in throughput for each doubling of the batch."""
+
+    before: Point
+    after: Point
+    gain: float
+
+
+def steps(line: Points) -> list[Step]:
+    """The steps between the points of `line` (ordered by batch) that have a throughput."""
+    having = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
+    return [
+        Step(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
+        for (low, less), (high, more) in pairwise(having)
+    ]
+
+
+def knee(line: Points) -> Step | None:
+    """The first step that gains less than KNEE_GAIN for a doubling; None where none does."""
+    return next((step for step in steps(line) if step.gain < KNEE_GAIN), None)
+
+
+def _knee_sentences(line: Points) -> Iterator[Text]:
+    found, taken = knee(line), steps(line)
+    if not taken:
+        return
+    threshold = units.number(KNEE_GAIN, 2)
+    if found is None:
+        yield say(
+            "knee.none",
+            least=units.number(min(step.gain for step in taken), 3),
+            threshold=threshold,
+            last=f"{line[-1].load:g}",
+            further=f"{line[-1].load * 2:g}",
+        )
+        return
+    before = taken[: taken.index(found)]
+    yield say(
+        "knee.found" if before else "knee.first",
+        batch=f"{found.before.load:g}",
+        next=f"{found.after.load:g}",
+        before=units.number(min((step.gain for step in before), default=None), 3),
+        gain=units.number(found.gain, 3),
+        threshold=threshold,
+    )
+    yield from _cause(found.after)
+
+
+def _cause(point: Point) -> Iterator[Text]:
+    """What the server's own readings say about why a batch gained nothing."""
+    preempted, full = point.value("preemptions"), point.value("kv_cache_peak_fraction")
+    running = point.value("server_running_peak")
+    if preempted:
+        yield say("cause.preempted", n=units.number(preempted), kv=units.percent(full))
+    elif full is not None and full >= KV_FULL:
+        yield say("cause.full", kv=units.percent(full))
+    elif running is not None and point.batch and running < RAN_AT_ONCE * point.batch:
+        yield say("cause.queue", running=units.number(running), batch=f"{point.batch}")
+    elif full is not None:
+        yield say("cause.compute", kv=units.percent(full))
+
+
+def _kept_up(line: Points) -> Iterator[Text]:
+    """Up to which offered rate the server answered as fast as it was asked."""
+    reached = [(point, done) for point in line if (done := point.value("requests_per_s"))]
+    behind = [(point, done) for point, done in reached if done < KEPT_UP * point.load]
+    if behind:
+        point, done = behind[0]
+        yield say(
+            "rate.behind",
+            offered=units.rate(point.load, "req/s"),
+            done=units.rate(done, "req/s"),
+            share=units.percent(done / point.load),
+        )
+    elif reached:
+        yield say("rate.kept", offered=units.rate(reached[-1][0].load, "req/s"))
+
+
+def cost(found: Points, usd_per_hour: float, places: Places) -> Paragraph | None:
+    """What a million output tokens cost at the cheapest and at the dearest point; None where
+    fewer than two have a throughput."""
+    having = [(rate, n) for n, point in enumerate(found) if (rate := point.value(THROUGHPUT))]
+    if len(having) < 2:
+        return None
+    (fastest, best), (slowest, worst) = max(having), min(having)
+    usd_per_million_s = usd_per_hour / 3600 * 1e6
+    sentence = say(
+        "cost.tokens",
+        rate=units.number(usd_per_hour),
+        least=units.number(usd_per_million_s / fastest),
+        place=places.cell(found[best]),
+        most=units.number(usd_per_million_s / slowest),
+        other=places.cell(found[worst]),
+    )
+    return Paragraph((sentence,))

@@ -1,0 +1,71 @@
+"""Points as the curves of a panel: which lines to draw, and their dots."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from journal.records import Figure
+from journal.report.page import Curve, Dot, Panel, Text, say
+from journal.report.places import Places
+from journal.report.points import TAILS, Point, Points
+
+MOST_CURVES = 6  # in one panel: more than this cannot be told apart
+MOST_WITH_TAILS = 3
+
+Pick = Callable[[Point], Figure | None]
+
+
+def metric(name: str) -> Pick:
+    return lambda point: point.figure(name)
+
+
+def drawn(lines: Sequence[Points]) -> list[Points]:
+    """At most MOST_CURVES of `lines`, spread evenly from the first to the last."""
+    if len(lines) <= MOST_CURVES:
+        return list(lines)
+    step = (len(lines) - 1) / (MOST_CURVES - 1)
+    return [lines[round(number * step)] for number in range(MOST_CURVES)]
+
+
+def panel(
+    name: str,
+    title: Text,
+    unit: str,
+    lines: Sequence[Points],
+    across: str,
+    pick: Pick,
+    places: Places,
+) -> Panel | None:
+    """`pick` of every point, against the field `across`; None where no line has two values."""
+    chosen = drawn(lines)
+    curves = []
+    for hue, line in enumerate(chosen):
+        dots = _dots(line, across, pick)
+        if len(dots) > 1:
+            curves.append(Curve(places.curve(line, chosen), dots, hue))
+    if not curves:
+        return None
+    return Panel(name, title, unit, say(f"axis.{across}"), tuple(curves))
+
+
+def with_tails(base: Panel, lines: Sequence[Points], across: str, latency: str) -> Panel:
+    """`base` with the highest percentile of `latency` that its lines have, drawn faintly."""
+    chosen = drawn(lines)
+    if len(chosen) > MOST_WITH_TAILS:
+        return base
+    faint = []
+    for hue, line in enumerate(chosen):
+        for tail in TAILS:
+            dots = _dots(line, across, metric(f"{latency}.{tail}"))
+            if len(dots) > 1:
+                faint.append(Curve(tail, dots, hue, faint=True))
+                break
+    return replace(base, curves=(*base.curves, *faint))
+
+
+def _dots(line: Points, across: str, pick: Pick) -> tuple[Dot, ...]:
+    found = [(getattr(point, across), pick(point)) for point in line]
+    return tuple(
+        Dot(float(x), figure.value, figure.low, figure.high)
+        for x, figure in found
+        if figure is not None and figure.value is not None
+    )

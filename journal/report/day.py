@@ -1,0 +1,83 @@
+"""One day of the journal as plain data: what began on it, in the reader's own time zone."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+from journal.errors import NotFound
+from journal.records import ExperimentRecord, Record
+
+if TYPE_CHECKING:
+    from journal.record.store import Store
+
+NEARBY_DAYS = 7  # named when a day is empty
+FIRST_STEP = "`journal run` measures the first cells"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """`records` and `experiments` are ordered by `started_at`, then `id`. An experiment of the
+    day before is among them when it still ran. `zone` None is the zone of this machine."""
+
+    date: date
+    zone: tzinfo | None
+    records: tuple[Record, ...]
+    experiments: tuple[ExperimentRecord, ...]
+
+
+def bounds(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
+    """The first instant of `day` in `zone` and that of the day after, in UTC. Where clocks
+    change, a day has 23 or 25 hours."""
+    first, last = (
+        datetime.combine(each, time.min, tzinfo=zone).astimezone(UTC)
+        for each in (day, day + timedelta(days=1))
+    )
+    return first, last
+
+
+def last_day(store: "Store", zone: tzinfo | None = None) -> date:
+    """The last day on which something began. Raises NotFound when nothing ever did."""
+    began = [each.started_at for each in store.experiments()[-1:]]
+    began += [each.started_at for each in store.runs(limit=1)]
+    if not began:
+        raise NotFound(f"nothing was run yet: {FIRST_STEP}")
+    return max(began).astimezone(zone).date()
+
+
+def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
+    """What `store` holds of `day`. Raises NotFound, naming the days near it that hold something,
+    when nothing began on it."""
+    try:
+        since, until = bounds(day, zone)
+    except OverflowError:
+        raise NotFound(_nothing(store, day, zone)) from None
+    records = store.runs(since=since, until=until)
+    theirs = {record.experiment_id for record in records}
+    experiments = [
+        each
+        for each in store.experiments(until=until)
+        if each.started_at >= since or each.id in theirs
+    ]
+    if not records and not experiments:
+        raise NotFound(_nothing(store, day, zone))
+    return Day(
+        date=day,
+        zone=zone,
+        records=tuple(sorted(records, key=_order)),
+        experiments=tuple(sorted(experiments, key=_order)),
+    )
+
+
+def _order(each: Record | ExperimentRecord) -> tuple[datetime, str]:
+    return each.started_at, each.id
+
+
+def _nothing(store: "Store", day: date, zone: tzinfo | None) -> str:
+    began = store.experiments()
+    days = sorted({each.started_at.astimezone(zone).date() for each in began})
+    if not days:
+        return f"nothing was run on {day}, nor on any other day: {FIRST_STEP}"
+    near = sorted(sorted(days, key=lambda each: abs(each - day))[:NEARBY_DAYS])
+    more = "" if len(near) == len(days) else f" (the nearest of {len(days)})"
+    names = ", ".join(str(each) for each in near)
+    return f"nothing was run on {day}; days with runs: {names}{more}"

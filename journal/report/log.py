@@ -1,0 +1,121 @@
+"""The day's log as files: Markdown with its figures beside it, and one HTML file that needs
+nothing else."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, tzinfo
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journal.report.day import collect, last_day
+from journal.report.figures import draw, inline, standalone
+from journal.report.page import Page, Panel
+from journal.report.questions import page
+from journal.report.text import fenced, markdown, visible
+from journal.report.words import TEMPLATES, Words, words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from journal.record.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    markdown: Path
+    html: Path
+    figures: tuple[Path, ...]
+
+
+def write_log(
+    store: "Store",
+    home: Path,
+    day: date | None = None,
+    zone: tzinfo | None = None,
+    lang: str = "en",
+) -> LogFiles:
+    """Write the log of `day` (None: the last on which anything began) under `home`/log.
+
+    The day is one of `zone` (None: this machine's). `lang` is en or zh. The same runs give the
+    same bytes; each file is replaced whole. Raises NotFound when nothing began on that day, and
+    UsageError for another language.
+    """
+    said = words(lang)
+    day = last_day(store, zone) if day is None else day
+    whole = page(collect(store, day, zone))
+    folder = Path(home) / "log"
+    beside = folder / day.isoformat()
+    drawings = {each.name: draw(each, said) for each in panels(whole)}
+    figures = {beside / f"{name}.svg": standalone(drawn) for name, drawn in drawings.items()}
+    files = LogFiles(folder / f"{day}.md", folder / f"{day}.html", tuple(figures))
+    for path, text in (
+        *figures.items(),
+        (files.markdown, as_markdown(whole, said, beside.name)),
+        (files.html, as_html(whole, said, drawings)),
+    ):
+        _replace(path, text)
+    return files
+
+
+def panels(whole: Page) -> list[Panel]:
+    blocks = (block for section in whole.sections for block in section.blocks)
+    return [panel for block in blocks if block.kind == "plot" for panel in block.panels]
+
+
+def as_markdown(whole: Page, said: Words, figures: str) -> str:
+    """`whole` as Markdown whose figures lie in the folder `figures` beside it."""
+    environment = _environment(said, markdown, html=False)
+    environment.filters |= {"fenced": fenced, "quoted": _quoted}
+    template = environment.get_template("log.md.j2")
+    return template.render(page=whole, figures=figures).rstrip() + "\n"
+
+
+def as_html(whole: Page, said: Words, drawings: Mapping[str, str]) -> str:
+    """`whole` as one HTML file that loads nothing; `drawings` are its panels, by name."""
+    from markupsafe import Markup
+
+    environment = _environment(said, _escaped, html=True)
+    environment.filters["visible"] = lambda text: visible(text, keep="\n")
+    environment.filters["drawn"] = lambda panel: Markup(inline(drawings[panel.name], panel.name))
+    return environment.get_template("log.html.j2").render(page=whole).rstrip() + "\n"
+
+
+def _environment(said: Words, escaped: Callable[[str], str], *, html: bool) -> "Environment":
+    """Templates in which `text | say` is the words of a Text, its values made safe by `escaped`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    safe = Markup if html else str
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=html,  # Markdown has an escape of its own
+    )
+    environment.filters["say"] = lambda text: safe(said.say(text, escaped))
+    environment.filters["paragraph"] = lambda texts: safe(said.paragraph(texts, escaped))
+    environment.globals["phrase"] = said.phrases.__getitem__
+    return environment
+
+
+def _escaped(text: str) -> str:
+    return escape(visible(text))
+
+
+def _quoted(text: str) -> str:
+    """The user's own words as lines of a Markdown quotation."""
+    return "\n".join(f"> {markdown(line.strip())}".rstrip() for line in text.strip().split("\n"))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` in the place of the file at once, so that nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

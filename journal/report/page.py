@@ -1,0 +1,149 @@
+"""What a log says, before it is Markdown or HTML in some language: sections of plain blocks.
+
+A `Text` is a name or number that stands as it is (str, untrusted: whoever renders it escapes it),
+a Sentence, or several of them as a list.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """The phrase `key` of the language's table (templates/en.toml), with its values."""
+
+    key: str
+    values: Mapping[str, "Text"]
+
+
+Text: TypeAlias = "str | Sentence | tuple[Text, ...]"
+
+
+def say(key: str, **values: Text) -> Sentence:
+    return Sentence(key, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One place in a table. `detail` (an interval, the ids of runs) stands small beside the text;
+    `mark` points to a note."""
+
+    text: Text
+    detail: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    title: Text
+    numeric: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Box, ...], ...]
+    caption: tuple[Text, ...] = ()
+    kind: Literal["table"] = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A measured point of a plot, in the units of its panel, with its 95% interval."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Dots that belong together. Curves of equal `hue` share a colour; `faint` is for a tail
+    drawn beside its median."""
+
+    label: Text
+    dots: tuple[Dot, ...]
+    hue: int
+    faint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A horizontal line at a known height, such as the size of a reservation."""
+
+    label: Text
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One small plot over a log2 axis whose ticks are the measured values; y starts at 0, in
+    `unit` (s, bytes or any other unit's own name)."""
+
+    name: str
+    title: Text
+    unit: str
+    x_title: Text
+    curves: tuple[Curve, ...]
+    levels: tuple[Level, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    panels: tuple[Panel, ...]
+    caption: tuple[Text, ...] = ()
+    kind: Literal["plot"] = "plot"
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """`about`, in bold, says what the sentences are about."""
+
+    sentences: tuple[Text, ...]
+    about: Text = ""
+    kind: Literal["paragraph"] = "paragraph"
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    items: tuple[Text, ...]
+    numbered: bool = False
+    kind: Literal["bullets"] = "bullets"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The user's own words."""
+
+    label: Text
+    text: str
+    kind: Literal["quote"] = "quote"
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A program's own words, line by line."""
+
+    text: str
+    kind: Literal["verbatim"] = "verbatim"
+
+
+Block: TypeAlias = Table | Plot | Paragraph | Bullets | Quote | Verbatim
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """`level` 2 is an experiment or a question of the whole day, 3 a part of it."""
+
+    level: Literal[2, 3]
+    heading: Text
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    title: Text
+    lead: tuple[Text, ...]
+    sections: tuple[Section, ...]

@@ -1,0 +1,105 @@
+"""What the user predicted, beside what was measured."""
+
+from collections.abc import Mapping
+
+from journal import units
+from journal.report.page import Block, Box, Column, Paragraph, Section, Table, Text, say
+from journal.report.points import Point, Points
+from journal.summarise.stats import STATISTICS
+
+NEAR = 0.1  # of the measured value: a prediction this close has come true
+
+
+def answer(predicted: Mapping[str, float], hypothesis: str, found: Points) -> Section | None:
+    """The predictions scored; None where there is neither a prediction nor a hypothesis."""
+    if not predicted and not hypothesis.strip():
+        return None
+    blocks: list[Block] = []
+    if predicted:
+        rows = tuple(_row(name, value, found) for name, value in predicted.items())
+        blocks.append(Table(COLUMNS, rows, (say("predict.caption", near=units.percent(NEAR)),)))
+    else:
+        blocks.append(Paragraph((say("predict.none"),)))
+    return Section(3, say("predict.heading"), tuple(blocks))
+
+
+COLUMNS = (
+    Column(say("column.predicted_name"), numeric=False),
+    Column(say("column.predicted")),
+    Column(say("column.measured")),
+    Column(say("column.ratio")),
+    Column(say("column.verdict"), numeric=False),
+)
+
+
+def metric_name(key: str) -> str:
+    """The metric that a prediction means: `ttft_s_p50` is ttft_s.p50; a latency without a
+    statistic means its median."""
+    stem, _, statistic = key.rpartition("_")
+    if statistic in STATISTICS:
+        return f"{stem}.{statistic}"
+    return f"{key}.p50" if key in ("ttft_s", "itl_s", "icl_s", "tpot_s", "e2e_s") else key
+
+
+def measured(key: str, found: Points) -> list[float]:
+    """What was measured of a prediction at each point, or each server for what its cells share."""
+    shared = {value: None for point in found if (value := _fact(point, key)) is not None}
+    if shared:
+        return list(shared)
+    values = (point.value(metric_name(key)) for point in found)
+    return [value for value in values if value is not None]
+
+
+def _fact(point: Point, key: str) -> float | None:
+    """What the engine said of itself: the same for all its cells."""
+    for record in point.good:
+        facts = record.facts
+        if key == "kv_bytes_per_token":
+            if facts.kv_pool_bytes and facts.kv_pool_tokens:
+                return facts.kv_pool_bytes / facts.kv_pool_tokens
+        elif key in ("weights_bytes", "kv_pool_bytes", "kv_pool_tokens", "graph_bytes"):
+            value: int | None = getattr(facts, key)
+            if value is not None:
+                return value
+    return None
+
+
+def _row(key: str, predicted: float, found: Points) -> tuple[Box, ...]:
+    values = measured(key, found)
+    unit = _unit(key)
+    ratios = [value / predicted for value in values if predicted]
+    return (
+        Box(key),
+        Box(units.formatted(predicted, unit)),
+        Box(_range([units.formatted(value, unit) for value in _ends(values)])),
+        Box(_range([f"{ratio:.3f}" for ratio in _ends(ratios)])),
+        Box(_verdict(predicted, values)),
+    )
+
+
+def _unit(key: str) -> str:
+    from journal.summarise.metrics import TABLE
+
+    if key == "kv_bytes_per_token":
+        return "bytes/token"
+    known = {metric.name: metric.unit for metric in TABLE}
+    return known.get(metric_name(key), "bytes" if key.endswith("_bytes") else "")
+
+
+def _ends(values: list[float]) -> list[float]:
+    return sorted({min(values), max(values)}) if values else []
+
+
+def _range(shown: list[str]) -> str:
+    return "–".join(dict.fromkeys(shown)) or units.ABSENT
+
+
+def _verdict(predicted: float, values: list[float]) -> Text:
+    if not values:
+        return say("verdict.unmeasured")
+    held = sum(abs(predicted - value) <= NEAR * abs(value) for value in values)
+    if len(values) == 1:
+        return say("verdict.held" if held else "verdict.missed")
+    if held in (0, len(values)):
+        return say("verdict.all_held" if held else "verdict.all_missed", n=str(len(values)))
+    return say("verdict.partly", held=str(held), n=str(len(values)))

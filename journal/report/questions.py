@@ -1,0 +1,125 @@
+"""A day's log as a page: for every experiment what was asked, what was run and what came of it;
+then what the day's servers show side by side."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from journal import units
+from journal.records import Experiment, ExperimentRecord, Record
+from journal.report import (
+    batching,
+    cells_table,
+    failures,
+    lengths,
+    lessons,
+    predictions,
+    setting,
+    sidebyside,
+)
+from journal.report.day import Day
+from journal.report.page import Block, Page, Paragraph, Quote, Section, Sentence, Text, say
+from journal.report.places import Places, places
+from journal.report.points import Points, points
+from journal.report.setups import setups_of
+from journal.report.text import slug
+
+
+def page(day: Day) -> Page:
+    """The whole log of `day`, in no language yet."""
+    measured = list(zip(day.records, setups_of(day.records), strict=True))
+    found = points(measured)
+    named = places(found)
+    sections: list[Section] = []
+    for number, each in enumerate(day.experiments, start=1):
+        own = points(pair for pair in measured if pair[0].experiment_id == each.id)
+        name = f"{number}-{slug(each.experiment.name) or 'experiment'}"
+        sections += _experiment(each, own, named, name, day)
+    across = (sidebyside.answer(found, named), lessons.answer(found, named))
+    sections += [section for section in across if section]
+    return Page(_title(day), tuple(_lead(day, found, named)), tuple(sections))
+
+
+def _title(day: Day) -> Sentence:
+    month, week = say(f"month.{day.date.month}"), say(f"weekday.{day.date.isoweekday()}")
+    year, number = f"{day.date.year:04}", str(day.date.day)
+    return say("title", weekday=week, day=number, month=month, year=year)
+
+
+def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
+    if day.records:
+        times = [record.started_at for record in day.records]
+        yield say(
+            "lead.runs",
+            runs=_count("run", len(day.records)),
+            cells=_count("cell", len(found)),
+            experiments=_count("experiment", len(day.experiments)),
+            first=_clock(times[0], day),
+            last=_clock(times[-1], day),
+            offset=times[0].astimezone(day.zone).isoformat()[-6:],
+        )
+        yield from _statuses(day.records)
+    else:
+        yield say("lead.nothing", experiments=_count("experiment", len(day.experiments)))
+    for name, better, key in (
+        ("output_tokens_per_s", max, "lead.fastest"),
+        ("ttft_s.p50", min, "lead.soonest"),
+    ):
+        having = [(value, n) for n, p in enumerate(found) if (value := p.value(name)) is not None]
+        if len(having) > 1:
+            value, n = better(having)
+            shown = units.rate(value) if better is max else units.seconds(value)
+            yield say(key, value=shown, place=named.cell(found[n]))
+
+
+def _statuses(records: tuple[Record, ...]) -> Iterator[Text]:
+    counts = {
+        status: sum(record.status == status for record in records)
+        for status in ("flagged", "invalid", "failed", "interrupted")
+    }
+    bad = tuple(
+        say("lead.count", n=str(count), status=say(f"status.{status}"))
+        for status, count in counts.items()
+        if count
+    )
+    yield say("lead.statuses", counts=bad) if bad else say("lead.all_valid")
+
+
+def _count(noun: str, n: int) -> Sentence:
+    return say(f"count.{noun}.one" if n == 1 else f"count.{noun}.many", n=f"{n:,}")
+
+
+def _clock(when: datetime, day: Day) -> str:
+    return when.astimezone(day.zone).strftime("%H:%M")
+
+
+def _experiment(
+    each: ExperimentRecord, own: Points, named: Places, name: str, day: Day
+) -> Iterator[Section]:
+    asked = each.experiment
+    yield Section(2, asked.name, tuple(_asked(each, asked, day)))
+    if not own:
+        return
+    good = tuple(point for point in own if point.good)
+    scored = predictions.answer(asked.predict, asked.hypothesis, good)
+    if scored:
+        yield scored
+    price = asked.usd_per_hour
+    paid = batching.cost(good, price, named) if price is not None else None
+    answers = (
+        lengths.answer(good, named, name),
+        batching.answer(good, named, name),
+        Section(3, say("cost.heading"), (paid,)) if paid else None,
+        cells_table.answer(own, named),
+        failures.answer(own, named),
+        setting.answer(own, named),
+    )
+    yield from (section for section in answers if section)
+
+
+def _asked(each: ExperimentRecord, asked: Experiment, day: Day) -> Iterator[Block]:
+    if asked.question.strip():
+        yield Quote(say("asked.question"), asked.question)
+    if asked.hypothesis.strip():
+        yield Quote(say("asked.hypothesis"), asked.hypothesis)
+    begun = say("asked.begun", at=_clock(each.started_at, day))
+    yield Paragraph((begun, say(f"asked.{each.status}")))

@@ -1,0 +1,92 @@
+"""What was run: the servers as they were started, and the host."""
+
+from collections.abc import Iterator, Sequence
+
+from journal import units
+from journal.records import Record
+from journal.report.page import Block, Box, Bullets, Column, Paragraph, Section, Table, Text, say
+from journal.report.places import Places
+from journal.report.points import Points
+from journal.report.setups import Setup, differing
+
+SHOWN = ("version", "dtype", "tensor_parallel", "max_model_len", "prefix_caching", "flags")
+
+
+def answer(found: Points, places: Places) -> Section:
+    """The servers in a table, what sets them apart, and where they ran."""
+    setups = list(dict.fromkeys(point.setup for point in found))
+    records = {s: [r for p in found if p.setup == s for r in p.records] for s in setups}
+    blocks: list[Block] = [_servers(setups, records, places)]
+    blocks += [Paragraph((say("setting.simulated"),))] if any(s.simulated for s in setups) else []
+    apart = tuple(_apart(setups))
+    if apart:
+        blocks += [Paragraph((say("setting.apart"),)), Bullets(apart)]
+    host = tuple(_host(found[0].records[0]))
+    blocks += [Paragraph(host)] if host else []
+    return Section(3, say("setting.heading"), tuple(blocks))
+
+
+def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places: Places) -> Table:
+    rows = [
+        [
+            Box(places.labels[setup]),
+            Box(setup.model),
+            Box(setup.quantisation or ""),
+            *(Box(setup.get(name)) for name in SHOWN),
+            *_facts(records[setup]),
+        ]
+        for setup in setups
+    ]
+    names = ("setup", "model", "quantisation", *SHOWN, *FACTS)
+    kept = [n for n in range(len(names)) if any(row[n].text for row in rows)]
+    columns = (Column(say(f"column.{names[n]}"), numeric=names[n] in FACTS) for n in kept)
+    return Table(tuple(columns), tuple(tuple(_filled(row[n]) for n in kept) for row in rows))
+
+
+FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
+
+
+def _facts(records: Sequence[Record]) -> Iterator[Box]:
+    """What the engine said of itself, by the last run that knows it."""
+    for name in FACTS:
+        known = [v for record in records if (v := getattr(record.facts, name)) is not None]
+        if not known:
+            yield Box("")
+        elif name == "kv_pool_tokens":
+            yield Box(f"{known[-1]:,}")
+        else:
+            yield Box(units.formatted(known[-1], "s" if name == "start_s" else "bytes"))
+
+
+def _filled(box: Box) -> Box:
+    return box if box.text else Box(units.ABSENT)
+
+
+def _apart(setups: Sequence[Setup]) -> Iterator[Text]:
+    """What differs between setups of one model, beyond its quantisation: such runs are kept
+    apart everywhere in the log."""
+    for model in dict.fromkeys(setup.model for setup in setups):
+        alike = [setup for setup in setups if setup.model == model]
+        for name in differing(alike):
+            values = tuple(dict.fromkeys(setup.get(name) or units.ABSENT for setup in alike))
+            yield say("setting.differs", model=model, name=name, values=values)
+
+
+def _host(record: Record) -> Iterator[Text]:
+    here = record.environment
+    cards = [str(here[f"gpu_{n}_name"]) for n in range(int(here.get("gpus") or 0))]
+    memory = here.get("memory_limit_bytes") or here.get("memory_bytes")
+    parts: list[Text] = [str(here["cpu"])] if here.get("cpu") else []
+    if here.get("cpu_threads_usable"):
+        parts.append(say("host.threads", n=str(here["cpu_threads_usable"])))
+    if isinstance(memory, int):
+        parts.append(say("host.memory", size=units.data_size(memory)))
+    parts += [f"{cards.count(name)} × {name}" for name in dict.fromkeys(cards)]
+    if here.get("gpu_driver"):
+        parts.append(say("host.driver", version=str(here["gpu_driver"])))
+    if here.get("os"):
+        parts.append(str(here["os"]))
+    if parts:
+        yield say("host.all", parts=tuple(parts))
+    if here.get("gpus") == 0:
+        yield say("host.no_gpu")

@@ -1,0 +1,102 @@
+"""Which server was measured: runs of different servers, versions or hosts are never averaged."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+
+from journal.records import Engine, Record
+from journal.report.page import Text, say
+
+NOT_PART_OF_A_SETUP = ("model", "quantisation", "python", "start_timeout_s")
+# Of the environment: what changes nothing in the figures of a server.
+NOT_MEASURED = ("git_", "version_mlflow", "version_openai", "version_nvidia_ml_py")
+DIFFERENCES_SHOWN = 2  # more than this, and a letter stands for them
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One way to serve: a model, and all that may change its figures, as (name, value)."""
+
+    model: str
+    quantisation: str | None
+    attributes: tuple[tuple[str, str], ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a scripted server answered, and no model."""
+        return self.model.startswith("simulated") or "simulated" in self.get("version")
+
+    def get(self, name: str) -> str:
+        return dict(self.attributes).get(name, "")
+
+
+def setups_of(records: Sequence[Record]) -> list[Setup]:
+    """The setup of each of `records`. A run that failed before its server told its version
+    belongs to the one version that served the same way, where there is only one."""
+    bare = [_setup(record) for record in records]
+    served: dict[Setup, dict[str, None]] = {}
+    for setup, record in zip(bare, records, strict=True):
+        if record.facts.version is not None:
+            served.setdefault(setup, {})[record.facts.version] = None
+    found = []
+    for setup, record in zip(bare, records, strict=True):
+        version = record.facts.version
+        if version is None and len(served.get(setup, ())) == 1:
+            version = next(iter(served[setup]))
+        said = (("version", version),) if version else ()
+        found.append(replace(setup, attributes=(*said, *setup.attributes)))
+    return found
+
+
+def _setup(record: Record) -> Setup:
+    found = {**_flags(record.cell.engine), **record.environment}
+    attributes = tuple(
+        (name, str(value))
+        for name, value in found.items()
+        if value is not None and not name.startswith(NOT_MEASURED)
+    )
+    return Setup(record.cell.model, record.cell.quantisation, attributes)
+
+
+def _flags(engine: Engine | None) -> dict[str, object]:
+    if engine is None:
+        return {}
+    names = (each.name for each in fields(Engine) if each.name not in NOT_PART_OF_A_SETUP)
+    found = {name: getattr(engine, name) for name in names}
+    found["flags"] = " ".join(engine.flags)
+    found["env"] = " ".join(f"{name}={value}" for name, value in engine.env.items())
+    return {name: value for name, value in found.items() if value != ""}
+
+
+def labels(setups: Iterable[Setup]) -> dict[Setup, Text]:
+    """A short name for each setup, different from all others': the model's, its quantisation,
+    and what else sets it apart from the others of that model."""
+    setups = list(dict.fromkeys(setups))
+    short = {setup.model: setup.model.rstrip("/").rpartition("/")[2] for setup in setups}
+    doubles = Counter(short.values())
+    names: dict[Setup, Text] = {}
+    for setup in setups:
+        name = short[setup.model] if doubles[short[setup.model]] == 1 else setup.model
+        alike = [
+            s for s in setups if (s.model, s.quantisation) == (setup.model, setup.quantisation)
+        ]
+        parts = [setup.quantisation or "", _difference(setup, alike)]
+        text = " ".join([name, *(part for part in parts if part)])
+        names[setup] = say("setup.simulated", name=text) if setup.simulated else text
+    return names
+
+
+def differing(setups: Iterable[Setup]) -> tuple[str, ...]:
+    """The names of the attributes that are not the same in all `setups`."""
+    setups = list(setups)
+    names = dict.fromkeys(name for setup in setups for name, _ in setup.attributes)
+    return tuple(name for name in names if len({setup.get(name) for setup in setups}) > 1)
+
+
+def _difference(setup: Setup, alike: list[Setup]) -> str:
+    names = differing(alike)
+    if not names:
+        return ""
+    if len(names) > DIFFERENCES_SHOWN:
+        return f"({chr(ord('A') + alike.index(setup) % 26)})"
+    return ", ".join(f"{name} {setup.get(name) or '–'}" for name in names)

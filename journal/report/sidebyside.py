@@ -1,0 +1,151 @@
+"""Models, or builds and settings of one, side by side at the same batch and prompt length."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from journal import units
+from journal.records import Figure
+from journal.report.cells_table import figure_box, quantities
+from journal.report.curves import metric, panel
+from journal.report.page import (
+    Block,
+    Box,
+    Column,
+    Panel,
+    Paragraph,
+    Plot,
+    Section,
+    Table,
+    Text,
+    say,
+)
+from journal.report.places import Places
+from journal.report.points import Point, Points, lines
+
+METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
+
+
+def answer(found: Points, places: Places) -> Section | None:
+    """The setups at the cells that two or more of them share; None where there is no such cell."""
+    shared = common(found)
+    if not shared:
+        return None
+    blocks: list[Block] = []
+    told = max(shared, key=lambda group: (group[0].load, group[0].prompt_tokens))
+    first = told[0]
+    for other in told[1:]:
+        about = (places.labels[other.setup], places.labels[first.setup])
+        blocks.append(
+            Paragraph(tuple(_sentences(first, other)), say("compare.about", a=about[0], b=about[1]))
+        )
+    blocks.append(_table(shared, places))
+    panels = tuple(_panels(shared, places))
+    blocks += [Plot(panels, (say("plot.caption"),))] if panels else []
+    return Section(2, say("compare.heading"), tuple(blocks))
+
+
+def common(found: Points) -> list[Points]:
+    """The points of each cell that two or more setups measured well, in the order of setups."""
+    groups: dict[tuple[object, ...], list[Point]] = {}
+    for point in found:
+        if point.good:
+            key = (point.batch, point.rate, point.prompt_tokens, point.output_tokens)
+            groups.setdefault((*key, point.requests), []).append(point)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def ratio(a: Figure | None, b: Figure | None) -> Figure | None:
+    """a / b of two means over repeats, with the 95% interval of the ratio.
+
+    The interval is on the logarithm, the relative half-widths of the two intervals added in
+    quadrature (the delta method); none where either has none or reaches 0.
+    """
+    if a is None or b is None or not a.value or not b.value:
+        return None
+    value = a.value / b.value
+    if a.low is None or b.low is None or a.count == 1 or b.count == 1:
+        return Figure(value)
+    spread = math.hypot((a.value - a.low) / a.value, (b.value - b.low) / b.value)
+    return Figure(value, value * math.exp(-spread), value * math.exp(spread))
+
+
+def _sentences(first: Point, other: Point) -> Iterator[Text]:
+    yield say(
+        "compare.at" if other.rate is None else "compare.at_rate",
+        load=f"{other.load:g}",
+        prompt=f"{other.prompt_tokens:,}",
+    )
+    for key, name in METRICS.items():
+        a, b = other.figure(name), first.figure(name)
+        compared = ratio(a, b)
+        if compared is None or compared.value is None or a is None or b is None:
+            continue
+        shown = units.rate if key == "throughput" else units.seconds
+        values = {
+            "a": shown(a.value),
+            "b": shown(b.value),
+            "ratio": units.number(compared.value, 3),
+        }
+        if compared.low is None or compared.high is None:
+            yield say(f"compare.{key}", interval="", **values)
+        elif compared.low <= 1 <= compared.high:
+            yield say(f"compare.{key}_same", interval=_interval(compared), **values)
+        else:
+            yield say(f"compare.{key}", interval=_interval(compared), **values)
+    if min(len(first.good), len(other.good)) < 2:
+        yield say("compare.repeat")
+
+
+def _interval(compared: Figure) -> Text:
+    low, high = units.number(compared.low, 3), units.number(compared.high, 3)
+    return say("compare.interval", low=low, high=high)
+
+
+def _table(shared: Sequence[Points], places: Places) -> Table:
+    every = tuple(point for group in shared for point in group)
+    shown = [q for q in quantities(every) if any(q.pick(point) for point in every)]
+    scales = [
+        units.scale([f.value for p in every if (f := q.pick(p)) and f.value is not None], q.unit)
+        for q in shown
+    ]
+    rows = [
+        (
+            Box(f"{point.load:g}"),
+            Box(f"{point.prompt_tokens:,}"),
+            Box(places.labels[point.setup]),
+            *(
+                figure_box(quantity.pick(point), factor, quantity.precise)
+                for quantity, (factor, _) in zip(shown, scales, strict=True)
+            ),
+        )
+        for point in every
+    ]
+    load = "batch" if any(point.rate is None for point in every) else "rate"
+    columns = (
+        Column(say(f"column.{load}")),
+        Column(say("column.prompt_tokens")),
+        Column(say("column.setup"), numeric=False),
+        *(
+            Column(say("column.with_unit", title=quantity.title, unit=unit))
+            for quantity, (_, unit) in zip(shown, scales, strict=True)
+        ),
+    )
+    return Table(columns, tuple(rows))
+
+
+def _panels(shared: Sequence[Points], places: Places) -> Iterator[Panel]:
+    """Against the batch at the longest shared prompt, else against the prompt length."""
+    every = [point for group in shared for point in group]
+    for across, fixed in (("batch", "prompt_tokens"), ("prompt_tokens", "batch")):
+        values = [value for p in every if (value := getattr(p, fixed)) is not None]
+        most = max(values, default=None)
+        varied = lines((p for p in every if getattr(p, fixed) == most), across)
+        if most is not None and len(varied) > 1:
+            for key, name in METRICS.items():
+                at = say(f"at.{fixed}", n=f"{most:,}")
+                title = say("panel.at", title=say(f"panel.{key}"), at=at)
+                unit = "tok/s" if key == "throughput" else "s"
+                drawn = panel(f"models-{key}", title, unit, varied, across, metric(name), places)
+                if drawn:
+                    yield drawn
+            return
