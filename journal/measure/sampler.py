@@ -100,9 +100,7 @@ class Sampler:
 
     def __init__(self, endpoint: Endpoint, origin_s: float, period_s: float | None = None) -> None:
         self.readings = Readings()
-        self._endpoint, self._origin_s = endpoint, origin_s
-        self._period_s = PERIOD_S if period_s is None else period_s
-        self._asked_s = period_s
+        self._endpoint, self._origin_s, self._period_s = endpoint, origin_s, period_s
         self._open = ExitStack()
         self._absent: list[str] = []
 
@@ -135,6 +133,9 @@ class Sampler:
     def _now_s(self) -> float:
         return time.monotonic() - self._origin_s
 
+    def _every_s(self, default_s: float) -> float:
+        return default_s if self._period_s is None else self._period_s
+
     def _find_tree(self) -> ProcessTree | None:
         if self._endpoint.pid is None:
             self._absent.append("The server's processes are not known here: no resident memory.")
@@ -149,7 +150,7 @@ class Sampler:
         tree = self._tree
         if tree is None:
             return None
-        return Meter("processes", lambda: tree.look(self._now_s()), self._period_s)
+        return Meter("processes", lambda: tree.look(self._now_s()), self._every_s(PERIOD_S))
 
     def _meter_cards(self) -> Meter[list[GpuReading]] | None:
         endpoint, tree = self._endpoint, self._tree
@@ -173,7 +174,7 @@ class Sampler:
         return Meter(
             "cards",
             lambda: cards.look(self._now_s(), None if tree is None else tree.pids),
-            SENSOR_PERIOD_S if self._asked_s is None else max(self._asked_s, SENSOR_PERIOD_S),
+            max(self._every_s(SENSOR_PERIOD_S), SENSOR_PERIOD_S),
         )
 
     def _meter_server(self) -> Meter[tuple[float, bytes]] | None:
@@ -187,7 +188,7 @@ class Sampler:
             lines = connection.look()
             return (asked_s + self._now_s()) / 2, lines
 
-        return Meter("/metrics", look, self._period_s)
+        return Meter("/metrics", look, self._every_s(PERIOD_S))
 
     def _server_readings(self) -> tuple[ServerReading, ...]:
         readings = tuple(server_reading(text, at_s) for at_s, text in _looks(self._server))

@@ -16,10 +16,12 @@ PARENT = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE)
 for line in sys.stdin:
-    child.stdin.write(line.encode()); child.stdin.flush()
-    if line.strip() == "end": child.wait(); child.stdin = open("/dev/null", "wb"); print("ended", flush=True)
-    else: print("told", flush=True)
-child.stdin.close(); child.wait()
+    child.stdin.write(line.encode())
+    child.stdin.flush()
+    if line.strip() == "end":
+        child.wait()
+    print("told", flush=True)
+child.communicate()
 """
 CHILD = """
 import sys
