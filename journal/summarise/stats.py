@@ -181,7 +181,7 @@ def proportion(part: int, whole: int) -> Figure:
     scale = 1 + z**2 / whole
     centre = (share + z**2 / (2 * whole)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / whole + z**2 / (4 * whole**2))
-    return Figure(share, max(0.0, centre - half), min(1.0, centre + half), whole)
+    return figure(share, max(0.0, centre - half), min(1.0, centre + half), whole)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,268 @@
+"""Doubts about how the load was made: the client, the batch, the schedule, and enough samples."""
+
+import math
+
+import numpy as np
+
+from journal.summarise.rule import Case, Finding, Rule, listed, some
+from journal.summarise.stats import PERCENTILES, Array, drift, needed_samples, outliers
+from journal.units import number, percent, seconds
+
+CLIENT_CPU = 0.8
+CLIENT_DELAY_FLOOR_S = 0.005
+CLIENT_DELAY_SHARE = 0.1
+RATE_SHARE = 0.95
+DRIFT_CHANCE = 0.01
+DRIFT_CHANGE = 0.1
+STEADY_SHARE = 0.5
+MIN_READINGS = 5
+
+
+def _client_saturated(case: Case) -> Finding | None:
+    client = case.view.samples.client
+    ttft_s = case.value("ttft_s.p50")
+    limit_s = max(CLIENT_DELAY_FLOOR_S, CLIENT_DELAY_SHARE * (0.0 if ttft_s is None else ttft_s))
+    signs = []
+    if client.cpu_fraction is not None and client.cpu_fraction > CLIENT_CPU:
+        signs.append(
+            f"it used {percent(client.cpu_fraction)} of a core (limit {percent(CLIENT_CPU)})"
+        )
+    for delay_s, what in (
+        (client.loop_delay_p99_s, "its event loop woke"),
+        (client.send_delay_p99_s, "its requests went"),
+    ):
+        if delay_s is not None and delay_s > limit_s:
+            signs.append(f"{what} {seconds(delay_s)} late at p99 (limit {seconds(limit_s)})")
+    if not signs:
+        return None
+    return "flag", (
+        f"The client was too busy to time this run: {listed(signs)}; its own lateness is in every "
+        "latency: give it more processes (load.processes = "
+        f"{client.processes + 1}) or a machine of its own, or lower the load."
+    )
+
+
+def _client_unmeasured(case: Case) -> Finding | None:
+    client = case.view.samples.client
+    if client.cpu_fraction is not None or client.loop_delay_p99_s is not None:
+        return None
+    return "note", (
+        "The client's own load is not known, so that its lateness cannot be told from the "
+        "server's: compare with a run in which it is."
+    )
+
+
+def _batch_not_reached(case: Case) -> Finding | None:
+    batch, peak = case.view.cell.batch, case.value("concurrency_peak")
+    if batch is None or peak is None or peak >= batch:
+        return None
+    if case.count < batch:
+        return "flag", (
+            f"{case.count} requests cannot fill a batch of {batch}: ask for at least "
+            f"{3 * batch} (load.requests), so that the batch stays full for a while."
+        )
+    return "flag", (
+        f"At most {number(peak)} requests were in flight at once where the batch is {batch}: ask "
+        "for more requests or longer outputs, or lower the batch."
+    )
+
+
+def _rate_not_achieved(case: Case) -> Finding | None:
+    view = case.view
+    if view.cell.rate is None or case.count < 2:
+        return None
+    meant_s = float(np.ptp([trace.scheduled_s for trace in view.measured]))
+    took_s = float(np.ptp(view.all_start_s))
+    if took_s <= 0 or meant_s / took_s >= RATE_SHARE:
+        return None
+    return "flag", (
+        f"The client sent {percent(meant_s / took_s)} of the rate that was scheduled (achieved "
+        f"{number(case.value('achieved_rate_per_s'))} requests/s, offered "
+        f"{number(view.cell.rate)}): lower the rate, or raise load.processes."
+    )
+
+
+def _settled(case: Case, values: Array) -> Array:
+    """The values to look for drift in, in order of start: in closed loop those of requests that
+    ran wholly in the steady state, without the first of each stream, since all of those begin at
+    once and then spread out."""
+    view = case.view
+    kept = ~np.isnan(values)
+    if view.cell.batch is not None:
+        first = np.argsort(view.start_s, kind="stable")[: view.cell.batch]
+        kept &= view.in_steady
+        kept[first] = False
+    order = np.argsort(view.start_s, kind="stable")
+    settled: Array = values[order][kept[order]]
+    return settled
+
+
+def _drift(case: Case) -> Finding | None:
+    view = case.view
+    series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
+    if view.cell.batch is None:
+        series["ttft_s"] = view.ttft_s
+    for name, values in series.items():
+        found = drift(_settled(case, values))
+        if found and found.probability < DRIFT_CHANCE and abs(found.change) >= DRIFT_CHANGE:
+            again = (
+                "look for heat, other work on the machine or a cache that fills up, and run again "
+                "with more warm-up"
+            )
+            if view.cell.batch is None:
+                again = f"lower the rate if it is more than the server holds, else {again}"
+            return "flag", (
+                f"The run drifted: the median {name} went from {seconds(found.before)} to "
+                f"{seconds(found.after)} after {percent(found.at_fraction)} of the requests, so "
+                f"that its figures depend on how long it lasted: {again}."
+            )
+    return None
+
+
+def _outliers(case: Case) -> Finding | None:
+    e2e_s = case.view.e2e_s
+    far = outliers(e2e_s)
+    if not far.any():
+        return None
+    return "note", (
+        f"{some(int(far.sum()), len(e2e_s), 'requests')} took far longer than the rest (up to "
+        f"{seconds(float(e2e_s.max()))}, median {seconds(float(np.median(e2e_s)))}): quote "
+        "medians, and look at the server's log at those times."
+    )
+
+
+def _percentiles_refused(case: Case) -> Finding | None:
+    missing: dict[tuple[tuple[str, ...], int], list[str]] = {}
+    for family in ("ttft_s", "tpot_s", "e2e_s", "itl_s", "icl_s"):
+        figure = case.metrics.get(f"{family}.mean")
+        count = None if figure is None else figure.count
+        lacking = tuple(p for p, at in PERCENTILES.items() if count and count < needed_samples(at))
+        if count and lacking:
+            missing.setdefault((lacking, count), []).append(family)
+    if not missing:
+        return None
+    parts = [
+        f"{listed(list(lacking))} of {listed(families)} from {count} samples"
+        for (lacking, count), families in missing.items()
+    ]
+    short = [name for name in PERCENTILES if any(name in lacking for lacking, _ in missing)]
+    needs = [f"{needed_samples(PERCENTILES[name])} for {name}" for name in short]
+    most = needed_samples(PERCENTILES[short[-1]])
+    ask = max(math.ceil(most * case.count / count) for _, count in missing)
+    return "note", (
+        f"No {', nor '.join(parts)}: it takes {listed(needs)}, or fewer than two may lie beyond; "
+        f"load.requests = {ask} gives them all."
+    )
+
+
+def _short_steady(case: Case) -> Finding | None:
+    steady_s, duration_s = case.value("steady_s"), case.value("duration_s")
+    if duration_s is None or steady_s is None or steady_s >= STEADY_SHARE * duration_s:
+        return None
+    return "note", (
+        f"The load was steady for {percent(steady_s / duration_s)} of the run only, so that "
+        "figures of the whole run hold much ramp-up and drain: read those that begin with "
+        "steady_, or ask for more requests."
+    )
+
+
+def _no_warmup(case: Case) -> Finding | None:
+    if any(trace.warmup for trace in case.view.samples.traces):
+        return None
+    return "note", (
+        "There was no warm-up, so the first requests may pay for what a server does only once: "
+        "set load.warmup to 1 or more."
+    )
+
+
+def _few_readings(case: Case) -> Finding | None:
+    view, readings = case.view, case.view.samples.readings
+    if view.span is None:
+        return None
+    few = []
+    for name, kind in (
+        ("the server", readings.server),
+        ("its processes", readings.process),
+        ("its cards", [r for r in readings.gpu if r.device == readings.gpu[0].device]),
+    ):
+        inside = sum(view.span.start_s <= reading.at_s <= view.span.end_s for reading in kind)
+        if kind and inside < MIN_READINGS:
+            few.append(f"{inside} of {name}")
+    if not few:
+        return None
+    return "note", (
+        f"The run lasted {seconds(view.span.length_s)} and saw few readings ({listed(few)}), so "
+        "that means and peaks of these are rough or absent: ask for more requests or longer "
+        "outputs."
+    )
+
+
+RULES = (
+    Rule(
+        "client_saturated",
+        f"more than {percent(CLIENT_CPU)} of a core; or an event loop or requests later at p99 "
+        f"than {seconds(CLIENT_DELAY_FLOOR_S)} and {percent(CLIENT_DELAY_SHARE)} of the median "
+        "TTFT",
+        "What waits for a single server waits load / (1 - load) times its service time: four "
+        "times at 80%. A delay below a tenth of TTFT is lost in TTFT's own spread, and below "
+        "5 ms event loops are late by themselves.",
+        _client_saturated,
+    ),
+    Rule(
+        "batch_not_reached",
+        "fewer requests in flight, at the peak, than the batch",
+        "The figures would be those of a smaller batch.",
+        _batch_not_reached,
+    ),
+    Rule(
+        "rate_not_achieved",
+        f"sent at less than {percent(RATE_SHARE)} of the scheduled pace",
+        "Latency near saturation rises steeply with the rate, so a twentieth less load matters.",
+        _rate_not_achieved,
+    ),
+    Rule(
+        "drift",
+        f"Pettitt's test below {percent(DRIFT_CHANCE)} and medians {percent(DRIFT_CHANGE)} apart, "
+        "from 20 settled requests on",
+        "Both, since in a long run the slightest change is certain, and in a short one a large "
+        "one may be chance.",
+        _drift,
+    ),
+    Rule(
+        "outliers",
+        "E2E 10 robust standard deviations and half as much again above the median",
+        "hyperfine's threshold for the same purpose; the second part is for servers whose times "
+        "hardly vary.",
+        _outliers,
+    ),
+    Rule(
+        "percentiles_refused",
+        "fewer samples than 11 (p50), 64 (p90), 130 (p95), 662 (p99)",
+        "With fewer, fewer than two samples may lie beyond: the figure would be the maximum.",
+        _percentiles_refused,
+    ),
+    Rule(
+        "short_steady_state",
+        f"steady for less than {percent(STEADY_SHARE)} of the run",
+        "More ramp-up and drain than load.",
+        _short_steady,
+    ),
+    Rule(
+        "no_warmup",
+        "no warm-up request",
+        "First requests compile kernels, fill caches and open connections.",
+        _no_warmup,
+    ),
+    Rule(
+        "few_readings",
+        f"fewer than {MIN_READINGS} readings of a kind inside the measured span",
+        "A mean of so few says little, and a peak between them goes unseen.",
+        _few_readings,
+    ),
+    Rule(
+        "client_unmeasured",
+        "neither CPU share nor event-loop delay",
+        "A client that does not watch itself may measure itself.",
+        _client_unmeasured,
+    ),
+)

@@ -1,0 +1,290 @@
+"""Every trap is caught by its own rule, and clean runs are flagged by none."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from journal.records import ClientHealth, Doubt, Load, Readings, Samples, Trace
+from journal.summarise.doubts import RULES, doubts, status
+from journal.summarise.metrics import metrics
+
+Edit = Callable[[Trace], Trace]
+
+
+def found(samples: Samples) -> dict[str, Doubt]:
+    return {doubt.name: doubt for doubt in doubts(samples, metrics(samples))}
+
+
+def flags(samples: Samples) -> set[str]:
+    return {name for name, doubt in found(samples).items() if doubt.severity != "note"}
+
+
+CLEAN: list[dict[str, Any]] = [
+    {},
+    {"batch": 1, "requests": 12, "output_tokens": 8},
+    {"batch": 1, "requests": 3, "output_tokens": 1},
+    {"batch": 8, "requests": 8},
+    {"batch": 8, "requests": 24, "noise": 0.3, "seed": 3},
+    {"batch": 32, "requests": 100, "noise": 0.2, "seed": 4},
+    {"batch": 64, "requests": 700, "output_tokens": 16, "noise": 0.3, "seed": 5, "gpu": True},
+    {"batch": 4, "requests": 30, "ttft_s": 2.0, "itl_s": 0.1, "gpu": True, "noise": 0.05},
+    {"batch": 4, "requests": 40, "ttft_s": 0.002, "itl_s": 0.001, "noise": 0.1},
+    {"batch": 8, "requests": 24, "told": False},
+    {"rate": 10.0, "requests": 60, "noise": 0.2, "seed": 6},
+    {"rate": 50.0, "requests": 300, "noise": 0.1, "seed": 7, "gpu": True},
+    {"warmup": 0, "requests": 24},
+]
+
+
+@pytest.mark.parametrize("clean", CLEAN, ids=str)
+def test_a_clean_run_has_no_flag(run, clean: dict[str, Any]) -> None:
+    samples = run(**clean).samples()
+    assert flags(samples) == set()
+    assert status(samples, doubts(samples, metrics(samples))) == "valid"
+
+
+def test_a_long_clean_run_on_a_card_has_nothing_to_say(run) -> None:
+    assert found(run(requests=700, noise=0.1, gpu=True).samples()) == {}
+
+
+def test_noise_alone_is_hardly_ever_called_drift(run) -> None:
+    called = sum(
+        "drift" in found(run(requests=120, noise=0.4, output_tokens=4, seed=seed).samples())
+        for seed in range(100)
+    )
+    assert called <= 2
+
+
+def client(**changes: Any) -> Callable[[Samples], Samples]:
+    return lambda samples: replace(samples, client=replace(samples.client, **changes))
+
+
+def server(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
+    """Readings of the server whose values are functions of time."""
+
+    def change(samples: Samples) -> Samples:
+        readings = tuple(
+            replace(reading, **{name: of(reading.at_s) for name, of in changes.items()})
+            for reading in samples.readings.server
+        )
+        return replace(samples, readings=replace(samples.readings, server=readings))
+
+    return change
+
+
+def card(**changes: Any) -> Callable[[Samples], Samples]:
+    def change(samples: Samples) -> Samples:
+        readings = tuple(replace(reading, **changes) for reading in samples.readings.gpu)
+        return replace(samples, readings=replace(samples.readings, gpu=readings))
+
+    return change
+
+
+def traces(edit: Edit) -> Callable[[Samples], Samples]:
+    def change(samples: Samples) -> Samples:
+        edited = tuple(t if t.warmup else edit(t) for t in samples.traces)
+        return replace(samples, traces=edited)
+
+    return change
+
+
+def some_of(edit: Edit, every: int = 6) -> Callable[[Samples], Samples]:
+    return traces(lambda trace: edit(trace) if trace.index % every == 0 else trace)
+
+
+def fail(trace: Trace) -> Trace:
+    return replace(trace, outcome="error", error="HTTP 500: out of memory")
+
+
+def slower_later(trace: Trace) -> Trace:
+    factor = 1.3 if trace.index >= 70 else 1.0
+    chunk_s = tuple(trace.start_s + (at_s - trace.start_s) * factor for at_s in trace.chunk_s)
+    return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+
+def pairs(trace: Trace) -> Trace:
+    """Chunks that come two at a time, in one read."""
+    chunk_s = tuple(np.repeat(trace.chunk_s[1::2], 2).tolist())
+    return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+
+def one_chunk(trace: Trace) -> Trace:
+    return replace(trace, chunk_s=trace.chunk_s[-1:], chunk_tokens=(trace.output_tokens or 0,))
+
+
+TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
+    ("client_saturated", {}, client(cpu_fraction=0.95)),
+    ("client_saturated", {}, client(loop_delay_p99_s=0.02)),
+    ("client_saturated", {"rate": 10.0}, client(send_delay_p99_s=0.03)),
+    ("errors", {}, some_of(fail)),
+    ("short_outputs", {}, some_of(lambda t: replace(t, outcome="short", output_tokens=9), 24)),
+    ("long_outputs", {}, some_of(lambda t: replace(t, output_tokens=40))),
+    ("prompt_tokens", {}, some_of(lambda t: replace(t, prompt_tokens=80), 24)),
+    ("usage_missing", {}, some_of(lambda t: replace(t, output_tokens=None))),
+    ("usage_missing", {}, some_of(lambda t: replace(t, prompt_tokens=None))),
+    ("not_streamed", {}, some_of(one_chunk)),
+    ("several_tokens_per_chunk", {"per_chunk": 4}, lambda samples: samples),
+    ("tokens_per_chunk_unknown", {"per_chunk": 2, "told": False}, lambda samples: samples),
+    ("chunks_together", {}, traces(pairs)),
+    ("batch_not_reached", {"batch": 8, "requests": 5}, lambda samples: samples),
+    (
+        "batch_not_reached",
+        {"batch": 8, "requests": 40},
+        lambda samples: replace(samples, cell=replace(samples.cell, batch=16)),
+    ),
+    ("drift", {"requests": 120, "noise": 0.02}, traces(slower_later)),
+    ("drift", {"rate": 5.0, "requests": 120, "noise": 0.02}, traces(slower_later)),
+    ("prefix_cache_hits", {}, some_of(lambda t: replace(t, cached_tokens=16))),
+    (
+        "prefix_cache_hits",
+        {},
+        lambda samples: server(
+            prefix_queries_total=lambda at_s: 100 * at_s, prefix_hits_total=lambda at_s: 9 * at_s
+        )(traces(lambda t: replace(t, cached_tokens=None))(samples)),
+    ),
+    ("preemptions", {}, server(preemptions_total=lambda at_s: float(at_s > 1))),
+    ("server_batch", {"requests": 80}, server(running=lambda at_s: 4.0)),
+    ("foreign_traffic", {"requests": 80}, server(output_tokens_total=lambda at_s: 2000 * at_s)),
+    ("throttled", {"gpu": True}, card(throttle_reasons=0x24)),
+    ("shared_card", {"gpu": True}, card(other_processes=1)),
+]
+
+
+@pytest.mark.parametrize(("name", "run_of", "trap"), TRAPS, ids=[name for name, _, _ in TRAPS])
+def test_a_trap_is_caught_by_its_own_rule_and_no_other(run, name, run_of, trap) -> None:
+    samples = trap(run(**run_of).samples())
+    assert flags(samples) == {name}
+    assert status(samples, doubts(samples, metrics(samples))) == "flagged"
+
+
+def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
+    trapped = {name for name, _, _ in TRAPS}
+    noted = {
+        "nothing_succeeded", "outliers", "percentiles_refused", "short_steady_state", "no_warmup",
+        "few_readings", "client_unmeasured", "no_card", "energy_by_power",
+    }  # fmt: skip
+    assert {rule.name for rule in RULES} == trapped | noted | {"rate_not_achieved"}
+    assert len(RULES) == len({rule.name for rule in RULES})
+    for rule in RULES:
+        assert rule.threshold and rule.reason.endswith(".")
+
+
+@pytest.mark.parametrize(("name", "run_of", "trap"), TRAPS, ids=[name for name, _, _ in TRAPS])
+def test_a_sentence_ends_with_what_to_do(run, name, run_of, trap) -> None:
+    sentence = found(trap(run(**run_of).samples()))[name].sentence
+    assert sentence.endswith(".")
+    assert sentence[0].isupper() or sentence[0].isdigit()
+    assert any(f"{mark} " in sentence for mark in ":;")
+    assert "None" not in sentence and "nan" not in sentence
+
+
+def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
+    def late(trace: Trace) -> Trace:
+        later = trace.scheduled_s / 9
+        chunk_s = tuple(at_s + later for at_s in trace.chunk_s)
+        start_s, end_s = trace.start_s + later, trace.end_s + later
+        return replace(trace, start_s=start_s, chunk_s=chunk_s, end_s=end_s)
+
+    samples = traces(late)(run(rate=10.0, requests=60).samples())
+    samples = replace(samples, readings=Readings())
+    assert flags(samples) == {"rate_not_achieved", "drift"}
+    assert "90% of the rate that was scheduled" in found(samples)["rate_not_achieved"].sentence
+
+
+def test_too_many_errors_make_a_run_invalid(run) -> None:
+    samples = some_of(fail, 3)(run(requests=24).samples())
+    strict = replace(samples, cell=replace(samples.cell, load=Load(max_error_rate=0.2)))
+    assert found(samples)["errors"].severity == "flag"
+    assert "8 of 24 requests failed" in found(samples)["errors"].sentence
+    assert "HTTP 500: out of memory" in found(samples)["errors"].sentence
+    assert found(strict)["errors"].severity == "invalid"
+    assert status(strict, doubts(strict, metrics(strict))) == "invalid"
+
+
+def test_nothing_succeeded(run) -> None:
+    samples = traces(fail)(run().samples())
+    assert found(samples)["nothing_succeeded"].severity == "invalid"
+    assert "HTTP 500: out of memory" in found(samples)["nothing_succeeded"].sentence
+    assert status(samples, doubts(samples, metrics(samples))) == "failed"
+    assert "errors" not in found(samples)
+
+
+def test_no_request_at_all(run) -> None:
+    samples = replace(run().samples(), traces=())
+    assert "No request was measured" in found(samples)["nothing_succeeded"].sentence
+    assert status(samples, ()) == "failed"
+
+
+def test_the_client_leads_then_the_worst(run) -> None:
+    samples = some_of(fail, 2)(run(requests=24).samples())
+    samples = replace(
+        samples,
+        cell=replace(samples.cell, load=Load(max_error_rate=0.1)),
+        client=replace(samples.client, cpu_fraction=1.0),
+        readings=replace(samples.readings, absent=("The card is asleep.",)),
+    )
+    order = [doubt.severity for doubt in doubts(samples, metrics(samples))]
+    names = [doubt.name for doubt in doubts(samples, metrics(samples))]
+    assert names[:2] == ["client_saturated", "errors"]
+    assert order[1:] == sorted(order[1:], key=["invalid", "flag", "note"].index)
+    assert names[-1] == "absent"
+
+
+def test_refused_percentiles_are_one_note_that_says_how_many_to_ask_for(run) -> None:
+    samples = run(requests=100, output_tokens=5).samples()
+    doubt = found(samples)["percentiles_refused"]
+    assert doubt.severity == "note"
+    assert "p95 and p99 of ttft_s, tpot_s and e2e_s from 100 samples" in doubt.sentence
+    assert "p99 of itl_s and icl_s from 400 samples" in doubt.sentence
+    assert "load.requests = 662" in doubt.sentence
+    asked = run(requests=662, output_tokens=5, batch=50).samples()
+    assert "percentiles_refused" not in found(asked)
+
+
+def test_one_reason_for_each_thing_that_was_not_read(run) -> None:
+    samples = run().samples()
+    assert found(samples)["no_card"].severity == "note"
+    told = replace(samples, readings=Readings(absent=("No driver: no VRAM.", "No /metrics.")))
+    notes = [doubt for doubt in doubts(told, metrics(told)) if doubt.name == "absent"]
+    assert [note.sentence for note in notes] == ["No driver: no VRAM.", "No /metrics."]
+    assert "no_card" not in found(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "run_of", "change"),
+    [
+        ("outliers", {"noise": 0.02}, some_of(lambda t: replace(t, end_s=t.end_s + 5), 24)),
+        ("short_steady_state", {"batch": 20, "requests": 24, "noise": 0.5}, lambda s: s),
+        ("no_warmup", {"warmup": 0}, lambda s: s),
+        ("few_readings", {"period_s": 0.5}, lambda s: s),
+        ("client_unmeasured", {}, lambda s: replace(s, client=ClientHealth())),
+        ("energy_by_power", {"gpu": True}, card(energy_j=None)),
+        ("throttled", {"gpu": True, "requests": 80, "period_s": 0.02}, None),
+        ("prompt_tokens", {"prompt_tokens": 64}, traces(lambda t: replace(t, prompt_tokens=65))),
+        ("several_tokens_per_chunk", {}, traces(lambda t: replace(
+            t, chunk_tokens=(1, 3, *(1,) * 28), chunk_s=(t.chunk_s[0], *t.chunk_s[3:])))),
+    ],
+)  # fmt: skip
+def test_what_is_worth_knowing_is_a_note(run, name, run_of, change) -> None:
+    samples = run(**run_of).samples()
+    if change is None:  # slowed down once, by heat
+        readings = samples.readings.gpu
+        middle = len(readings) // 2
+        hot = replace(readings[middle], throttle_reasons=0x40)
+        gpu = (*readings[:middle], hot, *readings[middle + 1 :])
+        samples = replace(samples, readings=replace(samples.readings, gpu=gpu))
+    else:
+        samples = change(samples)
+    assert found(samples)[name].severity == "note"
+    assert flags(samples) == set()
+
+
+def test_a_server_own_words_are_cut_and_put_on_one_line(run) -> None:
+    words = "no\nroom " * 100
+    samples = some_of(lambda t: replace(t, outcome="error", error=words))(run().samples())
+    sentence = found(samples)["errors"].sentence
+    assert "\n" not in sentence
+    assert len(sentence) < 400
