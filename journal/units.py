@@ -3,6 +3,8 @@
 Absent (None) is shown as an en dash, never as 0.
 """
 
+from collections.abc import Iterable
+
 ABSENT = "–"
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -54,6 +56,18 @@ def rate(value: float | None, unit: str = "tok/s") -> str:
 def percent(fraction: float | None) -> str:
     """A fraction (0 to 1) as a percentage."""
     return ABSENT if fraction is None else f"{number(fraction * 100)}%"
+
+
+def scale(values: Iterable[float], unit: str) -> tuple[float, str]:
+    """The factor that brings `values` (of `unit`: s, bytes, fraction or another) to the one unit
+    in which they are best read side by side, and the name of that unit."""
+    most = max((abs(value) for value in values), default=0.0)
+    if unit == "s":
+        return (1.0, "s") if most >= 10 else (1e3, "ms") if most >= 1e-3 else (1e6, "us")
+    if unit == "bytes":
+        power = next((n for n in range(len(_BINARY)) if most < 999.5 * 1024**n), len(_BINARY) - 1)
+        return 1 / 1024**power, _BINARY[power]
+    return (100.0, "%") if unit == "fraction" else (1.0, unit)
 
 
 def formatted(value: float | None, unit: str) -> str:
