@@ -252,9 +252,10 @@ def _ms(moment: datetime) -> int:
 
 
 def _sentence(error: BaseException, home: Path) -> str:
-    """Why, from the innermost cause, such as `Connection refused`; without passwords."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
+    """Why, from the innermost cause that says something (`Connection refused`); no passwords."""
+    inner = error.__cause__ or error.__context__
+    while inner is not None and not isinstance(inner, KeyError):
+        error, inner = inner, inner.__cause__ or inner.__context__
     said = " ".join(str(error).split())[:300] or type(error).__name__
     text = f"MLflow at {tracking_uri(home)} did not take it ({said}): see to it, then journal sync."
     return re.sub(r"//[^@/]*@", "//***@", text)
