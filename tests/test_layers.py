@@ -9,9 +9,11 @@ PACKAGE = Path(__file__).parent.parent / "journal"
 
 # Each room may import the rooms behind it in this list of layers, and its own modules.
 LAYERS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"__init__"},
-    {"runner", "report", "desk"},
+    {"runner"},
+    {"report", "desk"},
     {"record"},
     {"serve", "load", "measure"},
     {"plan", "summarise", "explain"},
@@ -78,5 +80,6 @@ def test_no_function_outgrows_forty_lines() -> None:
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                size = (node.end_lineno or node.lineno) - node.body[0].lineno + 1
+                code = node.body[1:] if ast.get_docstring(node) else node.body
+                size = (code[-1].end_lineno or 0) - code[0].lineno + 1 if code else 0
                 assert size <= 40, f"{path.name}: {node.name} has {size} lines"

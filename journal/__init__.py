@@ -1,0 +1,102 @@
+"""The lab journal for LLM serving: measured VRAM, latency and throughput of every experiment.
+
+    import journal
+
+    result = journal.run(journal.load_experiment("quickstart"))
+    for record in result.records:
+        print(record.cell.batch, record.metrics["ttft_s.p50"].value)
+
+Names are loaded when they are first used, so that `import journal` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from journal.errors import (
+        EndpointError,
+        EngineError,
+        JournalError,
+        NotFound,
+        SpecError,
+        StoreError,
+        UsageError,
+    )
+    from journal.plan.cells import cells, cost
+    from journal.plan.spec import load_experiment
+    from journal.record.store import open_store
+    from journal.records import (
+        Cell,
+        Endpoint,
+        Engine,
+        Event,
+        Experiment,
+        Figure,
+        Grid,
+        Load,
+        Record,
+        Samples,
+        Slo,
+    )
+    from journal.report.log import write_log
+    from journal.report.rows import as_json
+    from journal.runner import Result, recompute, run
+    from journal.serve.endpoint import attach
+
+_HOME_OF = {
+    "journal.errors": (
+        "EndpointError EngineError JournalError NotFound SpecError StoreError UsageError"
+    ),
+    "journal.plan.cells": "cells cost",
+    "journal.plan.spec": "load_experiment",
+    "journal.record.store": "open_store",
+    "journal.records": (
+        "Cell Endpoint Engine Event Experiment Figure Grid Load Record Samples Slo"
+    ),
+    "journal.report.log": "write_log",
+    "journal.report.rows": "as_json",
+    "journal.runner": "Result recompute run",
+    "journal.serve.endpoint": "attach",
+}
+_MODULE_OF = {name: module for module, names in _HOME_OF.items() for name in names.split()}
+
+__all__ = [  # noqa: PLE0604, RUF100
+    "Cell",
+    "Endpoint",
+    "EndpointError",
+    "Engine",
+    "EngineError",
+    "Event",
+    "Experiment",
+    "Figure",
+    "Grid",
+    "JournalError",
+    "Load",
+    "NotFound",
+    "Record",
+    "Result",
+    "Samples",
+    "Slo",
+    "SpecError",
+    "StoreError",
+    "UsageError",
+    "as_json",
+    "attach",
+    "cells",
+    "cost",
+    "load_experiment",
+    "open_store",
+    "recompute",
+    "run",
+    "write_log",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'journal' has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

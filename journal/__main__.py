@@ -1,0 +1,5 @@
+"""`python -m journal` is the `journal` command."""
+
+from journal.cli.app import main
+
+main()

@@ -1,0 +1,71 @@
+"""The `journal` command: parse, make one call of the library, render. Nothing else lives here."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from journal.cli.look import log, runs, show
+from journal.cli.measure import plan, run
+from journal.cli.tools import fake_server, recompute, sync, ui
+from journal.errors import EngineError, JournalError
+
+app = typer.Typer(
+    name="journal",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The lab journal for LLM serving: measure a vLLM server's memory, latency and "
+    "throughput, record every run, and write the day's learning log.",
+    epilog="First steps: `journal run` measures a small real model here; `journal log --open` "
+    "shows what came of it.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("serving-journal"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command, panel in (
+    (run, "Measure"),
+    (plan, "Measure"),
+    (runs, "Look"),
+    (show, "Look"),
+    (log, "Look"),
+    (ui, "Look"),
+    (sync, "Keep"),
+    (recompute, "Keep"),
+    (fake_server, "Try"),
+):
+    app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+
+
+def main() -> None:
+    """The entry point. Every JournalError becomes one sentence on stderr and its exit code."""
+    try:
+        app()
+    except JournalError as error:
+        if isinstance(error, EngineError) and error.log_tail:
+            print(error.log_tail.rstrip(), file=sys.stderr)
+        print(f"journal: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("journal: stopped; what was measured is stored", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away; there is nobody to tell
+        sys.exit(141)

@@ -1,0 +1,42 @@
+"""Options that several commands share, and the reading of their values."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from journal.errors import SpecError
+
+Home = Annotated[
+    Path,
+    typer.Option(
+        "--home", envvar="JOURNAL_HOME", help="Where the journal lives: its database and logs."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, and nothing else.")]
+
+
+def integers(text: str | None, option: str) -> tuple[int, ...] | None:
+    """The whole numbers above 0 in "1,8,32"; SpecError names `option` and the value."""
+    if text is None:
+        return None
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = (0,)
+    if min(values) < 1:
+        raise SpecError(f"{option} {text!r} is not whole numbers above 0 with commas, such as 1,8")
+    return values
+
+
+def rates(text: str | None, option: str) -> tuple[float, ...] | None:
+    """The positive numbers in "0.5,2"; SpecError names `option` and the value."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (0.0,)
+    if not all(0 < value < float("inf") for value in values):
+        raise SpecError(f"{option} {text!r} is not numbers above 0 with commas, such as 0.5,2")
+    return values

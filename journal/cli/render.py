@@ -1,0 +1,196 @@
+"""What the commands print: tables for people, JSON for scripts."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from journal import units
+from journal.records import Cell, Record
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from journal.runner import Result
+
+STATUS_STYLE = {
+    "valid": "green",
+    "flagged": "yellow",
+    "invalid": "red",
+    "failed": "red",
+    "interrupted": "magenta",
+}
+HEADLINES = (
+    ("TTFT", "ttft_s"),
+    ("TTFT from send", "ttft_from_send_s"),
+    ("ITL", "itl_s"),
+    ("gap between chunks (ICL)", "icl_s"),
+    ("TPOT", "tpot_s"),
+    ("E2E", "e2e_s"),
+)
+SUMMARY = ("mean", "p50", "p90", "p95", "p99")
+
+
+def plain(text: str) -> str:
+    """`text` with control characters made visible, so that none reaches the terminal."""
+    return "".join(
+        f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Cf") else char
+        for char in text
+    )
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str, allow_nan=False))
+
+
+def load_of(cell: Cell) -> str:
+    """How a cell loads the server: its batch, or its rate."""
+    return str(cell.batch) if cell.rate is None else f"{cell.rate:g}/s"
+
+
+def print_records(records: Sequence[Record]) -> None:
+    """One line for each run, oldest first."""
+    from rich.text import Text
+
+    columns = ["id", "started", "model", "batch", "prompt", "output", "TTFT p50", "TPOT mean"]
+    columns += ["E2E p50", "output tok/s", "memory", "status"]
+    rows: list[list[RenderableType]] = []
+    for record in records:
+        figures, cell = record.metrics, record.cell
+        memory = _value(figures, "vram_peak_bytes")
+        if memory is None:
+            memory = _value(figures, "rss_peak_bytes")
+        rows.append(
+            [
+                record.id[:8],
+                f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
+                Text(plain(cell.model.rsplit("/", 1)[-1])),
+                load_of(cell),
+                str(cell.prompt_tokens),
+                str(cell.output_tokens),
+                units.seconds(_value(figures, "ttft_s.p50")),
+                units.seconds(_value(figures, "tpot_s.mean")),
+                units.seconds(_value(figures, "e2e_s.p50")),
+                units.number(_value(figures, "output_tokens_per_s")),
+                units.data_size(memory),
+                Text(record.status, style=STATUS_STYLE[record.status]),
+            ]
+        )
+    _print_table(columns, rows, left=("id", "started", "model", "status"))
+
+
+def print_result(result: "Result") -> None:
+    """What one `journal run` found, and where it is written."""
+    print_records(result.records)
+    console = _console()
+    for record in result.records:
+        if record.error:
+            console.print(f"{record.id[:8]}: {plain(record.error)}", style="red", markup=False)
+    if result.tracking_error:
+        console.print(plain(result.tracking_error), style="yellow", markup=False)
+    print(f"log: {result.log.markdown}\n     {result.log.html}")
+
+
+def print_record(record: Record) -> None:
+    """One run in full: its doubts first, then its figures."""
+    from rich.text import Text
+
+    cell, console = record.cell, _console()
+    console.print(
+        Text.assemble(
+            (record.id, "bold"),
+            f"  {plain(cell.model)}  batch {load_of(cell)}  "
+            f"{cell.prompt_tokens} + {cell.output_tokens} tokens  ",
+            (record.status, STATUS_STYLE[record.status]),
+        )
+    )
+    if record.error:
+        console.print(plain(record.error), style="red", markup=False)
+    for doubt in record.doubts:
+        style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
+        console.print(f"- {plain(doubt.sentence)}", style=style, markup=False, highlight=False)
+    rows = [
+        [label, *(units.seconds(_value(record.metrics, f"{name}.{part}")) for part in SUMMARY)]
+        for label, name in HEADLINES
+        if _value(record.metrics, f"{name}.mean") is not None
+    ]
+    _print_table(["latency", *SUMMARY], rows, left=("latency",))
+    _print_table(["metric", "value", "95% interval"], _figures(record), left=("metric",))
+
+
+def _figures(record: Record) -> "list[list[RenderableType]]":
+    from journal.summarise.metrics import TABLE
+
+    rows: list[list[RenderableType]] = []
+    for metric in TABLE:
+        figure = record.metrics.get(metric.name)
+        if figure is None or figure.value is None or "." in metric.name:
+            continue
+        interval = ""
+        if figure.low is not None and figure.high is not None:
+            low, high = (units.formatted(end, metric.unit) for end in (figure.low, figure.high))
+            interval = f"{low} to {high}"
+        rows.append([metric.name, units.formatted(figure.value, metric.unit), interval])
+    return rows
+
+
+def print_plan(planned: Sequence[Cell]) -> None:
+    """The cells in the order in which they would run, and their cost."""
+    from rich.text import Text
+
+    from journal.plan.cells import cost
+
+    columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
+    rows: list[list[RenderableType]] = [
+        [
+            cell.identity[:8],
+            Text(plain(cell.model)),
+            Text(plain(cell.quantisation or units.ABSENT)),
+            load_of(cell),
+            str(cell.prompt_tokens),
+            str(cell.output_tokens),
+            str(cell.repeat + 1),
+            str(cell.load.requests),
+        ]
+        for cell in planned
+    ]
+    _print_table(columns, rows, left=("cell", "model", "quantisation"))
+    total = cost(planned)
+    print(
+        f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}, "
+        f"{counted(total.requests, 'request')} "
+        f"(warm-up included), {total.prompt_tokens:,} prompt and {total.output_tokens:,} output "
+        "tokens"
+    )
+
+
+def counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def _value(metrics: Mapping[str, Any], name: str) -> float | None:
+    figure = metrics.get(name)
+    return None if figure is None else figure.value
+
+
+def _console() -> "Console":
+    """A terminal's own width; elsewhere wide enough that no cell is cut."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def _print_table(
+    columns: Sequence[str], rows: "Sequence[Sequence[RenderableType]]", left: Sequence[str]
+) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table)

@@ -1,0 +1,95 @@
+"""`journal ui`, `journal sync`, `journal recompute` and `journal fake-server`."""
+
+from typing import Annotated
+
+import typer
+
+from journal.cli.options import Home, Json
+
+
+def ui(
+    home: Home = "lab",  # type: ignore[assignment]
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 5000,
+) -> None:
+    """Open the MLflow UI on this journal's runs, until Ctrl-C.
+
+    Example:
+
+    - `journal ui --port 5001`
+    """
+    from journal.desk.mlflow_ui import serve
+
+    serve(home, host, port, announce=lambda url: print(f"MLflow UI: {url}", flush=True))
+
+
+def sync(
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Log to MLflow what it could not take when it was measured.
+
+    Example:
+
+    - `journal sync`
+    """
+    from dataclasses import asdict
+
+    from journal.cli.progress import showing
+    from journal.cli.render import print_json
+    from journal.record.store import open_store
+    from journal.record.tracking import sync as sync_store
+
+    with showing(quiet=json) as listener, open_store(home) as store:
+        report = sync_store(store, home, listener)
+    if json:
+        print_json(asdict(report))
+    else:
+        print(f"{report.logged} logged, {report.failed} not yet")
+    if report.failed:
+        if not json:
+            print(report.reason)
+        raise typer.Exit(1)
+
+
+def recompute(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="One run; all without it.")
+    ] = None,
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Compute every metric again from the stored raw samples, and store what changed.
+
+    Example:
+
+    - `journal recompute last`
+    """
+    from journal.cli.render import counted, print_json
+    from journal.report.rows import as_json
+    from journal.runner import recompute as recompute_runs
+
+    changed = recompute_runs(home, run_id)
+    if json:
+        print_json([as_json(record) for record in changed])
+    else:
+        ids = ", ".join(record.id[:8] for record in changed)
+        print(f"{counted(len(changed), 'run')} changed{': ' + ids if ids else ''}")
+
+
+def fake_server(
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.")] = 8000,
+    ttft_ms: Annotated[float, typer.Option("--ttft-ms", help="Until the first token.")] = 50.0,
+    itl_ms: Annotated[float, typer.Option("--itl-ms", help="Between tokens.")] = 10.0,
+    model: Annotated[str, typer.Option("--model", help="The name it serves.")] = "simulated",
+) -> None:
+    """Serve a simulated model whose timing is known exactly, to try journal in seconds.
+
+    Example:
+
+    - `journal fake-server --port 8000 --ttft-ms 50 --itl-ms 10`
+    """
+    from journal.desk.fake_server import Script, serve
+
+    serve(Script(ttft_s=ttft_ms / 1e3, itl_s=itl_ms / 1e3, model=model), host, port)
