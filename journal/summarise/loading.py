@@ -237,8 +237,10 @@ RULES = (
     ),
     Rule(
         "percentiles_refused",
-        "fewer samples than 11 (p50), 64 (p90), 130 (p95), 662 (p99)",
-        "With fewer, fewer than two samples may lie beyond: the figure would be the maximum.",
+        "fewer samples than "
+        + listed([f"{needed_samples(at)} for {name}" for name, at in PERCENTILES.items()]),
+        "With 99% confidence two samples lie beyond a percentile that is given, as MLPerf's load "
+        "generator reckons; below that a p99 is little more than the maximum.",
         _percentiles_refused,
     ),
     Rule(

@@ -121,7 +121,7 @@ THROUGHPUT = (
         "throughput",
         "tokens",
         "sum of prompt tokens, by the server's usage",
-        "Tokens that the server read. None where one request's usage is missing.",
+        "Tokens that the server read; absent where one request's usage is missing.",
         number(lambda view: total_of(view.prompt_tokens)),
     ),
     Metric(
@@ -129,7 +129,7 @@ THROUGHPUT = (
         "throughput",
         "tokens",
         "sum of output tokens, by the server's usage",
-        "Tokens that the server wrote. None where one request's count is not known.",
+        "Tokens that the server wrote; absent where one request's count is not known.",
         number(lambda view: total_of(view.output_tokens)),
     ),
     Metric(
@@ -218,7 +218,7 @@ THROUGHPUT = (
         "throughput",
         "req/s",
         "as asked",
-        "The rate of an open loop; None in closed loop.",
+        "The rate of an open loop; absent in closed loop.",
         number(lambda view: view.cell.rate),
     ),
     Metric(
@@ -226,7 +226,7 @@ THROUGHPUT = (
         "throughput",
         "req/s",
         "(requests - 1) / (last sent - first sent)",
-        "The rate at which the client did send; None in closed loop.",
+        "The rate at which the client did send; absent in closed loop.",
         number(_achieved_rate),
     ),
     Metric(
@@ -234,7 +234,7 @@ THROUGHPUT = (
         "throughput",
         "req/s",
         "requests that hold every limit of the SLO / duration_s",
-        "Requests per second that were good enough; None without an SLO.",
+        "Requests per second that were good enough; absent without an SLO.",
         in_span(_goodput),
     ),
     Metric(
@@ -243,7 +243,7 @@ THROUGHPUT = (
         "fraction",
         "requests that hold every limit of the SLO / requests",
         "The share of requests that were good enough, failed ones counted as not, with Wilson's "
-        "interval; None without an SLO.",
+        "interval; absent without an SLO.",
         _good_fraction,
     ),
 )

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal.records import Figure, Samples, Slo, Trace
+from journal.summarise.doubts import doubts
 from journal.summarise.metrics import TABLE, metrics, section
 from journal.summarise.stats import STATISTICS
 
@@ -301,7 +302,9 @@ def any_trace(draw: st.DrawFn, index: int) -> Trace:
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), closed=st.booleans())
-def test_whatever_was_recorded_metrics_are_finite_or_absent(run, data, closed: bool) -> None:
+def test_whatever_was_recorded_figures_are_finite_or_absent_and_nothing_raises(
+    run, data, closed: bool
+) -> None:
     base = run(gpu=True, slo=Slo(ttft_ms=100, tpot_ms=10), rate=None if closed else 5.0).samples()
     kept = data.draw(st.integers(0, 10))
     samples = replace(
@@ -312,6 +315,8 @@ def test_whatever_was_recorded_metrics_are_finite_or_absent(run, data, closed: b
         ),
     )
     found = metrics(samples)
+    for doubt in doubts(samples, found):
+        assert "nan" not in doubt.sentence and "None" not in doubt.sentence
     assert list(found) == [metric.name for metric in TABLE]
     assert repr(found) == repr(metrics(samples))
     for name, figure in found.items():
