@@ -174,6 +174,7 @@ class _Connection(asyncio.Protocol):
         if self.reply is not None:  # requests on one connection come one after the other
             self.transport.close()
             return
+        self.closing = "no_keep_alive" in self.script.quirks or not self.parser.should_keep_alive()
         try:
             self._answer(self.parser.get_method().decode(), self.path.partition("?")[0])
         except Refused as refusal:
@@ -220,6 +221,7 @@ class _Connection(asyncio.Protocol):
 
     def head(self, status: int, content_type: str, extra: str) -> bytes:
         reason = _REASONS.get(status, "Simulated")
+        extra += "connection: close\r\n" if self.closing else ""
         return (
             f"HTTP/1.1 {status} {reason}\r\nserver: journal-fake-server\r\n"
             f"content-type: {content_type}\r\n{extra}\r\n"
@@ -235,7 +237,7 @@ class _Connection(asyncio.Protocol):
 
     def done(self) -> None:
         self.reply = None
-        if "no_keep_alive" in self.script.quirks or not self.parser.should_keep_alive():
+        if self.closing:
             self.transport.close()
 
 

@@ -242,8 +242,9 @@ def _duration(ms: Any) -> float | None:
 
 def _message(event: dict[str, Any]) -> str:
     problem = event.get("error") or event
-    message = problem.get("message") if isinstance(problem, dict) else problem
-    return str(message or problem)[:300]
+    if isinstance(problem, dict):
+        problem = problem.get("message") or problem.get("detail") or problem
+    return str(problem)[:300]
 
 
 def _excerpt(data: bytes) -> str:

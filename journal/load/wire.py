@@ -67,11 +67,6 @@ class Recording:
         else:
             self.failure = "the connection was closed before any answer"
 
-    @property
-    def started(self) -> bool:
-        """Whether anything has come at all."""
-        return bool(self._stamps)
-
     def body(self) -> tuple[bytes, list[float], list[int]]:
         """The body (decompressed where need be), the time of each read in s, and where in the
         body each read ended. Raises ValueError for a compression that cannot be undone."""

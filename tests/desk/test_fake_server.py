@@ -1,5 +1,6 @@
 """The simulated server keeps to its script, and the openai SDK understands it."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -9,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import openai
 import pytest
@@ -20,8 +21,19 @@ from journal.errors import EndpointError
 Start = Callable[..., str]
 
 
-def client(url: str, api_key: str = "none") -> openai.OpenAI:
-    return openai.OpenAI(base_url=url, api_key=api_key, max_retries=0, timeout=20)
+Connect = Callable[[str], openai.OpenAI]
+
+
+@pytest.fixture
+def client() -> Iterator[Connect]:
+    """Clients of the openai SDK, one for each call, closed with the test."""
+    with contextlib.ExitStack() as clients:
+
+        def connect(url: str) -> openai.OpenAI:
+            sdk = openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=20)
+            return clients.enter_context(sdk)
+
+        yield connect
 
 
 def get(url: str) -> str:
@@ -34,7 +46,7 @@ def metric(url: str, name: str) -> float:
     return next(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}{{"))
 
 
-def test_it_says_that_it_simulates(fake_server: Start) -> None:
+def test_it_says_that_it_simulates(fake_server: Start, client: Connect) -> None:
     url = fake_server()
     assert client(url).models.list().data[0].id == "simulated-model"
     root = url.removesuffix("/v1")
@@ -43,7 +55,7 @@ def test_it_says_that_it_simulates(fake_server: Start) -> None:
         assert answer.headers["server"] == "journal-fake-server"
 
 
-def test_tokens_come_on_schedule_and_never_early(fake_server: Start) -> None:
+def test_tokens_come_on_schedule_and_never_early(fake_server: Start, client: Connect) -> None:
     url = fake_server(ttft_s=0.1, itl_s=0.02)
     openai_client = client(url)
     openai_client.models.list()
@@ -66,7 +78,7 @@ def test_tokens_come_on_schedule_and_never_early(fake_server: Start) -> None:
 
 
 @pytest.mark.parametrize("quirk", ["empty_first", "gzip", "crlf", "continue", "no_keep_alive"])
-def test_quirks_are_correct_ways_to_answer(fake_server: Start, quirk: str) -> None:
+def test_quirks_are_correct_ways_to_answer(fake_server: Start, client: Connect, quirk: str) -> None:
     plain, odd = client(fake_server()), client(fake_server(quirks=(quirk,)))
     texts = []
     for server in (plain, odd, odd):
@@ -85,7 +97,7 @@ def test_quirks_are_correct_ways_to_answer(fake_server: Start, quirk: str) -> No
     )
 
 
-def test_whole_answers_and_text_prompts(fake_server: Start) -> None:
+def test_whole_answers_and_text_prompts(fake_server: Start, client: Connect) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.0, chat_overhead_tokens=7)
     text = client(url).completions.create(model="simulated-model", prompt="a b c", max_tokens=4)
     assert text.choices[0].text == "the engine says née"
@@ -97,7 +109,7 @@ def test_whole_answers_and_text_prompts(fake_server: Start) -> None:
     assert chat.usage is not None and chat.usage.prompt_tokens == 9
 
 
-def test_metrics_tell_what_is_in_flight(fake_server: Start) -> None:
+def test_metrics_tell_what_is_in_flight(fake_server: Start, client: Connect) -> None:
     url = fake_server(max_running=2, ttft_s=5.0, kv_blocks=100, block_size=16)
     streams = [
         client(url).completions.create(
@@ -116,7 +128,7 @@ def test_metrics_tell_what_is_in_flight(fake_server: Start) -> None:
     assert metric(url, "prompt_tokens_total") == 31 * 3
 
 
-def test_requests_beyond_the_capacity_wait(fake_server: Start) -> None:
+def test_requests_beyond_the_capacity_wait(fake_server: Start, client: Connect) -> None:
     url = fake_server(max_running=1, ttft_s=0.2, per_request_metrics=True)
     options = {"model": "simulated-model", "prompt": "a", "max_tokens": 1, "stream": True}
     streams = [client(url).completions.create(**options) for _ in range(2)]
@@ -126,7 +138,7 @@ def test_requests_beyond_the_capacity_wait(fake_server: Start) -> None:
     assert time.monotonic() - began > 0.3
 
 
-def test_preemption_when_the_kv_cache_is_full(fake_server: Start) -> None:
+def test_preemption_when_the_kv_cache_is_full(fake_server: Start, client: Connect) -> None:
     url = fake_server(kv_blocks=6, block_size=16, ttft_s=0.01, itl_s=0.001)
     streams = [
         client(url).completions.create(
@@ -140,7 +152,7 @@ def test_preemption_when_the_kv_cache_is_full(fake_server: Start) -> None:
     assert metric(url, "kv_cache_usage_perc") == 0.0
 
 
-def test_prefix_cache_hits_are_counted(fake_server: Start) -> None:
+def test_prefix_cache_hits_are_counted(fake_server: Start, client: Connect) -> None:
     url = fake_server(prefix_caching=True, block_size=4, ttft_s=0.0, itl_s=0.0)
     cached = []
     for prompt in (range(10), range(10), [*range(4), 99, 98, 97, 96, 95]):
@@ -154,7 +166,7 @@ def test_prefix_cache_hits_are_counted(fake_server: Start) -> None:
     assert metric(url, "prefix_cache_hits_total") == 12
 
 
-def test_a_stall_holds_everything_back(fake_server: Start) -> None:
+def test_a_stall_holds_everything_back(fake_server: Start, client: Connect) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.01, stall_at_s=0.1, stall_s=0.4)
     stream = client(url).completions.create(
         model="simulated-model", prompt="a", max_tokens=30, stream=True
@@ -176,7 +188,9 @@ def test_a_stall_holds_everything_back(fake_server: Start) -> None:
         (Script(fault="status", error_status=429), {"prompt": "a"}, 429),
     ],
 )
-def test_refusals(script: Script, request_: dict[str, object], status: int) -> None:
+def test_refusals(
+    client: Connect, script: Script, request_: dict[str, object], status: int
+) -> None:
     with running(script) as url, pytest.raises(openai.APIStatusError) as refused:
         client(url).completions.create(**{"model": "simulated-model", **request_})
     assert refused.value.status_code == status

@@ -1,0 +1,244 @@
+"""Closed and open loop, one process and several; what is left behind when one is interrupted."""
+
+import asyncio
+import gc
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psutil
+import pytest
+
+from journal.errors import EndpointError, MeasureError, UsageError
+from journal.load.drive import drive, processes_for
+from journal.records import ClientHealth, Endpoint, Request, Trace
+
+Start = Callable[..., str]
+TOKENS = 5
+
+
+def requests(
+    measured: int, warmup: int = 0, rate: float | None = None, tokens: int = TOKENS
+) -> list[Request]:
+    body = {
+        "model": "simulated-model",
+        "prompt": [1, 2, 3],
+        "max_tokens": tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    return [
+        Request(
+            index=k,
+            body=json.dumps(body).encode(),
+            prompt_tokens=3,
+            output_tokens=tokens,
+            warmup=k < warmup,
+            due_s=None if rate is None or k < warmup else (k - warmup) / rate,
+        )
+        for k in range(warmup + measured)
+    ]
+
+
+def driven(
+    url: str, asked: Sequence[Request], batch: int | None = None, **options: Any
+) -> tuple[tuple[Trace, ...], ClientHealth]:
+    options = {"processes": 1, "timeout_s": 30.0, "origin_s": time.monotonic(), **options}
+    return drive(asked, Endpoint(base_url=url, model="simulated-model"), batch=batch, **options)
+
+
+def most_in_flight(traces: Sequence[Trace]) -> int:
+    changes = sorted([(t.start_s, 1) for t in traces] + [(t.end_s, -1) for t in traces])
+    return max(itertools.accumulate(change for _, change in changes))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_closed_loop_keeps_the_batch_in_flight(fake_server: Start, processes: int) -> None:
+    url = fake_server(ttft_s=0.2, itl_s=0.02)
+    done: list[Trace] = []
+    traces, health = driven(
+        url, requests(18, warmup=6), batch=6, processes=processes, on_done=done.append
+    )
+    warmup, measured = traces[:6], traces[6:]
+    assert [trace.index for trace in traces] == list(range(24))
+    assert all(trace.outcome == "ok" for trace in traces)
+    assert all(trace.warmup for trace in warmup) and not any(t.warmup for t in measured)
+    assert most_in_flight(measured) == 6 == most_in_flight(warmup)
+    assert max(trace.end_s for trace in warmup) <= min(trace.start_s for trace in measured)
+    assert all(trace.scheduled_s == trace.start_s for trace in traces)
+    assert all(trace.chunk_s[0] - trace.start_s >= 0.2 for trace in traces)
+    assert sorted(done, key=lambda trace: trace.index) == list(traces)
+    assert health.processes == processes and health.send_delay_p99_s is None
+    assert health.cpu_fraction is not None and 0 < health.cpu_fraction <= 1.1
+    assert health.loop_delay_max_s is not None and health.loop_delay_p99_s is not None
+    assert 0 <= health.loop_delay_p99_s <= health.loop_delay_max_s
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_open_loop_keeps_its_schedule_whatever_the_server_does(
+    fake_server: Start, processes: int
+) -> None:
+    url = fake_server(ttft_s=0.01, itl_s=0.0, stall_at_s=0.2, stall_s=0.6)
+    traces, health = driven(url, requests(60, rate=100.0), processes=processes)
+    first_s = traces[0].scheduled_s
+    for k, trace in enumerate(traces):
+        assert trace.scheduled_s == pytest.approx(first_s + k / 100)
+        assert trace.start_s >= trace.scheduled_s
+        assert trace.outcome == "ok"
+    # Every request that was due in the stall waited for its end: none hid behind another.
+    waits = [trace.chunk_s[0] - trace.scheduled_s for trace in traces]
+    assert sum(wait > 0.4 for wait in waits) >= 15
+    assert most_in_flight(traces) >= 15
+    assert health.send_delay_p99_s is not None and health.send_delay_p99_s >= 0
+
+
+def test_an_open_loop_warms_up_first(fake_server: Start) -> None:
+    traces, _ = driven(fake_server(ttft_s=0.05), requests(3, warmup=2, rate=50.0))
+    assert max(t.end_s for t in traces[:2]) <= min(t.scheduled_s for t in traces[2:])
+
+
+def test_times_count_from_the_origin(fake_server: Start) -> None:
+    origin_s = time.monotonic() - 1000.0
+    traces, _ = driven(fake_server(ttft_s=0.0, itl_s=0.0), requests(1), 1, origin_s=origin_s)
+    assert 1000.0 <= traces[0].start_s <= traces[0].chunk_s[0] <= traces[0].end_s < 1060.0
+
+
+def test_more_lanes_than_requests(fake_server: Start) -> None:
+    traces, _ = driven(fake_server(ttft_s=0.0), requests(2), batch=50, processes=3)
+    assert len(traces) == 2
+
+
+def test_a_server_that_dies_leaves_errors_and_an_end(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.05, itl_s=0.0)
+    port = int(url.removesuffix("/v1").rpartition(":")[2])
+    server = next(
+        child
+        for child in psutil.Process().children()
+        if any(place.laddr.port == port for place in child.net_connections())
+    )
+    traces, _ = driven(url, requests(40), batch=2, on_done=lambda _: server.kill())
+    outcomes = [trace.outcome for trace in traces]
+    assert outcomes[0] == "ok" and outcomes[-10:] == ["error"] * 10
+    reasons = {trace.error for trace in traces[-10:]}
+    assert reasons == {"cannot connect: Connection refused"}
+
+
+def test_the_garbage_collector_is_as_it_was(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.0, itl_s=0.0)
+    interval_s = sys.getswitchinterval()
+    driven(url, requests(1), 1)
+    assert gc.isenabled() and sys.getswitchinterval() == interval_s
+
+
+def test_inside_a_running_event_loop(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.0, itl_s=0.0)
+
+    async def notebook() -> ClientHealth:
+        return driven(url, requests(4), 2)[1]
+
+    assert asyncio.run(notebook()).processes == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [({"batch": 0}, "batch"), ({"batch": 1, "processes": 0}, "processes"), ({}, "no time to go")],
+)
+def test_loads_that_cannot_be(fake_server: Start, options: dict[str, int], match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        driven(fake_server(), requests(2), **options)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_unreachable_server_is_told_in_one_sentence(processes: int) -> None:
+    with pytest.raises(EndpointError, match=r"cannot connect to 127\.0\.0\.1 port 9"):
+        driven("http://127.0.0.1:9/v1", requests(4), batch=2, processes=processes)
+
+
+def test_the_default_number_of_processes_follows_the_load() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert processes_for(requests(1), batch=16) == 1
+    assert processes_for(requests(10, rate=5.0), batch=None) == 1
+    assert processes_for(requests(1), batch=100_000) == max(1, cores // 2)
+
+
+def test_a_worker_that_is_killed_is_told(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.0, itl_s=0.2)
+
+    def kill_one(trace: Trace) -> None:
+        for child in psutil.Process().children():
+            if "journal.load.workers" in child.cmdline():
+                child.kill()
+                return
+
+    with pytest.raises(MeasureError, match="worker"):
+        driven(url, requests(8, warmup=2), batch=2, processes=2, on_done=kill_one)
+    assert not workers()
+
+
+PROGRAM = """
+import json, sys, time
+from journal.load.drive import drive
+from journal.records import Endpoint, Request
+body = {"model": "simulated-model", "prompt": [1], "max_tokens": 2, "stream": True,
+        "stream_options": {"include_usage": True}}
+requests = [Request(index=k, body=json.dumps(body).encode(), prompt_tokens=1, output_tokens=2)
+            for k in range(40)]
+url, processes = sys.argv[1], int(sys.argv[2])
+try:
+    drive(requests, Endpoint(base_url=url, model="m"), batch=4, timeout_s=60.0,
+          processes=processes, origin_s=time.monotonic(),
+          on_done=lambda trace: print(trace.outcome, flush=True))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def workers() -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "journal.load.workers" in (process.info["cmdline"] or [])
+        and process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def running_on(url: str) -> float:
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(x.split()[-1]) for x in lines if x.startswith("vllm:num_requests_running{"))
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_running_after_a_signal(
+    fake_server: Start, processes: int, kind: signal.Signals
+) -> None:
+    url = fake_server(ttft_s=0.05, itl_s=30.0, fault="short", fault_every=5)
+    load = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, url, str(processes)], stdout=subprocess.PIPE, text=True
+    )
+    assert load.stdout is not None
+    wait_until(lambda: running_on(url) == 4)
+    mine = {process.pid for process in psutil.Process(load.pid).children()}
+    load.send_signal(kind)
+    said = load.stdout.read().split()
+    load.stdout.close()
+    assert load.wait(20) == (0 if kind == signal.SIGINT else -signal.SIGKILL)
+    if kind == signal.SIGINT:
+        assert said[-1] == "interrupted"
+    wait_until(lambda: running_on(url) == 0)
+    wait_until(lambda: not mine & {process.pid for process in workers()})
