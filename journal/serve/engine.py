@@ -2,6 +2,7 @@
 and stopped so that nothing of it remains."""
 
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -9,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import psutil
 
 from journal.errors import EndpointError, EngineError, SpecError
 from journal.records import Endpoint, Engine, EngineFacts, Event, Listener, ignore
@@ -31,6 +30,7 @@ from journal.units import seconds
 OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
 POLL_S = 0.25
 HEALTH_S = 5.0
+KILLED = 128 + signal.SIGKILL
 # Flags that this program chooses, and flags that must not stand in a process list.
 RESERVED = {"--host", "--port", "--served-model-name", "--model", "--uds"}
 SECRET = {"--api-key", "--hf-token"}
@@ -112,7 +112,7 @@ def _check_cards(engine: Engine, asked: interpreter.Interpreter) -> None:
     build = (asked.vllm or "").partition("+")[2]
     if asked.on_cpu or not (build == "" or build.startswith("cu")):
         return
-    seen = cards.environment_cards(interpreter.environment(engine))
+    seen = cards.seen(interpreter.environment(engine))
     if not seen:
         raise SpecError(
             f"vLLM {asked.vllm} in {asked.python} is built for CUDA and this host shows no NVIDIA "
@@ -143,7 +143,7 @@ def start(
     model = models.prepare(engine, listener)
     asked = interpreter.ask(engine)
     env = _environment(engine)
-    used = () if asked.on_cpu else cards.environment_cards(env)[: engine.tensor_parallel]
+    used = () if asked.on_cpu else cards.seen(env)[: engine.tensor_parallel]
     baseline_bytes = cards.used_bytes(used)
     name, port = f"journal-{secrets.token_hex(4)}", _free_port(port)
     argv = command(
@@ -162,8 +162,9 @@ def start(
         starting.wait()
         facts = replace(starting.facts(), argv=tuple(argv), version=asked.vllm)
         yield starting.endpoint(facts, gpus=used)
-        if tree.exit_code() is not None:
-            raise log.failure("vLLM died while it served", _text(log_path), log_path)
+        if not tree.lives():
+            tree.stop()
+            raise log.failure(f"{_ended(tree)} while it served", _text(log_path), log_path)
     finally:
         tree.stop()
         if used:
@@ -175,7 +176,7 @@ def check_alive(endpoint: Endpoint) -> None:
     gave and it has died."""
     if endpoint.facts.log_path is None or endpoint.pid is None:
         return
-    if not psutil.pid_exists(endpoint.pid):
+    if not process.runs(endpoint.pid):
         log_path = Path(endpoint.facts.log_path)
         raise log.failure("vLLM died while it served", _text(log_path), log_path)
 
@@ -202,7 +203,7 @@ class _Starting:
             phase = next((found for found in reversed(phases) if found), phase)
             self.listener(Event("engine", f"{self.engine.model}: {phase}", took_s, limit_s))
             if self.tree.exit_code() is not None:
-                what = f"vLLM died after {seconds(took_s)} while it was {phase}"
+                what = f"{_ended(self.tree)} after {seconds(took_s)} while it was {phase}"
                 raise log.failure(what, _text(self.log_path), self.log_path)
             if took_s > limit_s:
                 raise EngineError(
@@ -280,6 +281,12 @@ def _free_port(port: int | None) -> int:
                 "process, or choose another port"
             ) from None
         return int(probe.getsockname()[1])
+
+
+def _ended(tree: process.Guarded) -> str:
+    if tree.exit_code() == KILLED:
+        return "vLLM was killed (SIGKILL, as the kernel does when the host's memory runs out)"
+    return "vLLM died"
 
 
 def _text(log_path: Path) -> str:

@@ -14,25 +14,27 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 ORPHAN_GRACE_S = 2.0  # for what a dead engine leaves behind: there is nobody to say goodbye to
 TRACKER_S = 2.0  # Python's resource tracker needs a moment to free the shared memory of the killed
 PERIOD_S = 0.1
 
 stop_signals: list[int] = []
+ended: dict[int, int] = {}  # the exit codes of our children, by process id
 
 
 def start(command: list[str]) -> int:
-    """Starts `command` in a session of its own, writing to our standard error; its process id."""
+    """Starts `command` in a session of its own, writing to our standard error; its process id.
+    Should we be killed, it is told to end."""
     child = os.fork()
     if child:
         return child
     try:
         os.setsid()
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (2, 1)):
             os.dup2(source, target)
@@ -41,18 +43,23 @@ def start(command: list[str]) -> int:
         os.execvp(command[0], command)
     except OSError as error:
         os.write(2, f"cannot run {command[0]}: {error}\n".encode())
-    os._exit(127)
+    finally:
+        os._exit(127)
 
 
-def reap() -> Iterator[tuple[int, int]]:
-    """The process id and exit code of every child that has ended since the last call."""
+def prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def reap() -> None:
+    """Notes the exit code of every child that has ended."""
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
-            yield pid, code if code >= 0 else 128 - code
+            ended[pid] = code if code >= 0 else 128 - code
 
 
 def family() -> set[int]:
@@ -78,15 +85,13 @@ def tracks_resources(pid: int) -> bool:
     return False
 
 
-def watch(child: int, parent: int) -> int | None:
-    """Waits until the engine ends, and returns its exit code; None when it is to be stopped."""
-    while not stop_signals and os.getppid() == parent:
-        for pid, code in reap():
-            if pid == child:
-                return code
+def watch(child: int, parent: int) -> None:
+    """Waits until the engine ends, or is to be stopped."""
+    while child not in ended and not stop_signals and os.getppid() == parent:
         if select.select([0], [], [], PERIOD_S)[0]:
             break
-    return None
+        reap()
+    reap()
 
 
 def told_to_kill() -> bool:
@@ -101,7 +106,7 @@ def end(child: int, grace_s: float) -> None:
     deadline = time.monotonic() + grace_s
     while family() and time.monotonic() < deadline and not told_to_kill():
         time.sleep(PERIOD_S / 2)
-        list(reap())
+        reap()
     trackers_until = time.monotonic() + TRACKER_S
     while pids := family():
         for pid in pids:
@@ -109,24 +114,24 @@ def end(child: int, grace_s: float) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(PERIOD_S / 5)
-        list(reap())
+        reap()
+    reap()
 
 
 def main() -> int:
     parent, grace_s, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: stop_signals.append(received))
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     child = start(command)
-    code: int | None = None
     try:
         with suppress(BrokenPipeError):
             os.write(1, f"{child}\n".encode())
-        code = watch(child, parent)
+        watch(child, parent)
     finally:
-        end(child, grace_s if code is None else ORPHAN_GRACE_S)
-    return code or 0
+        end(child, ORPHAN_GRACE_S if child in ended else grace_s)
+    return ended.get(child, 0)
 
 
 if __name__ == "__main__":

@@ -144,9 +144,17 @@ CAUSES = (
     ),
     (r"No module named '?([\w.]+)", "the engine's environment lacks {}: install it there"),
     (r"No space left on device", "the disk is full: free space"),
+    (r"Value error, (.+?)(?: \[type=|\n|$)", "vLLM refuses what was asked ({}): correct it"),
 )
 EXCEPTION = re.compile(r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception|Exit)): (.+)")
-NO_REASON = re.compile(r"Engine core initialization failed|Worker failed with error")
+NO_REASON = re.compile(
+    r"Engine core initialization failed|Worker failed with error|EngineCore encountered an issue"
+    r"|Executor failed|cancelled"
+)
+VANISHED = re.compile(r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly")
+NOISE = re.compile(
+    r"^nanobind|^ - (?:leaked|\.\.\. skipped)|refleaks|resource_tracker: There|warnings\.warn"
+)
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -176,16 +184,27 @@ def failure(what: str, text: str, log_path: Path) -> EngineError:
             match = re.search(pattern, text)
             if match:
                 return kind(f"{what}: {sentence.format(*match.groups())}", log_tail=log_tail)
-    reasons = [match[2].strip() for match in EXCEPTION.finditer(text)]
+    return EngineError(f"{what}: {_last_exception(text)}; see {log_path}", log_tail=log_tail)
+
+
+def _last_exception(text: str) -> str:
+    reasons = [clean(match[2]).strip()[:300] for match in EXCEPTION.finditer(text)]
     told = [reason for reason in reasons if not NO_REASON.search(reason)]
-    reason = clean(told[-1])[:300] if told else "its log gives no reason"
-    return EngineError(f"{what}: {reason}; see {log_path}", log_tail=log_tail)
+    if told:
+        return told[-1]
+    if VANISHED.search(text):
+        return (
+            "one of its processes vanished, as when the kernel kills it because the host's memory "
+            "runs out (dmesg tells)"
+        )
+    return "its log gives no reason"
 
 
 def tail(text: str) -> str:
     """The last lines of a log that say something, without control characters."""
     lines = [clean(line) for line in text.splitlines()]
-    return "\n".join([line for line in lines if line.strip()][-TAIL_LINES:])
+    telling = [line for line in lines if line.strip() and not NOISE.search(line)]
+    return "\n".join(telling[-TAIL_LINES:])
 
 
 def clean(text: str) -> str:

@@ -14,7 +14,7 @@ import psutil
 from journal.errors import EngineError
 
 GRACE_S = 10.0  # between TERM and KILL; an engine that loads its weights heeds no TERM
-PATIENCE_S = GRACE_S + 10.0  # then even the guard is stuck
+PATIENCE_S = 10.0  # after that even SIGKILL did not help
 GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -24,10 +24,15 @@ class Guarded:
 
     pid: int
     guard: "subprocess.Popen[bytes]"
+    grace_s: float
+
+    def lives(self) -> bool:
+        """Whether the root, and its guard, still run."""
+        return self.guard.poll() is None and runs(self.pid)
 
     def exit_code(self) -> int | None:
-        """The root's exit code once nothing of the tree is left, else None. A server whose
-        worker was killed may well exit 0."""
+        """The root's exit code (128 + the signal that killed it) once nothing of the tree is
+        left, else None. A server whose worker was killed may well exit 0."""
         return self.guard.poll()
 
     def processes(self) -> list[psutil.Process]:
@@ -37,14 +42,15 @@ class Guarded:
         return []
 
     def stop(self) -> None:
-        """Ends the tree and returns when nothing of it is left, within `PATIENCE_S`.
+        """Ends the tree: TERM, and KILL after `grace_s`; returns when nothing of it is left. To
+        stop what is stopped does nothing.
 
         A KeyboardInterrupt while it waits kills the tree at once and is raised again. Raises
         EngineError when something of the tree cannot be killed.
         """
         try:
             self._tell(b"s")
-            self.guard.wait(PATIENCE_S)
+            self.guard.wait(self.grace_s + PATIENCE_S)
         except subprocess.TimeoutExpired:
             pids = ", ".join(str(process.pid) for process in self.processes())
             raise EngineError(
@@ -54,15 +60,16 @@ class Guarded:
         except BaseException:
             self._tell(b"k")
             with suppress(subprocess.TimeoutExpired):
-                self.guard.wait(PATIENCE_S - GRACE_S)
+                self.guard.wait(PATIENCE_S)
             raise
         finally:
             self._close()
 
     def _tell(self, order: bytes) -> None:
         assert self.guard.stdin is not None
-        with suppress(BrokenPipeError):
-            self.guard.stdin.write(order)
+        if not self.guard.stdin.closed:
+            with suppress(BrokenPipeError):
+                self.guard.stdin.write(order)
 
     def _close(self) -> None:
         """Lets go of the guard. One that was killed itself can end nothing: then we do."""
@@ -75,7 +82,21 @@ class Guarded:
                 os.killpg(self.pid, signal.SIGKILL)
 
 
-def start(command: Sequence[str], *, env: Mapping[str, str], log_path: Path) -> Guarded:
+def runs(pid: int) -> bool:
+    """Whether there is such a process, and it is not a zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def start(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log_path: Path,
+    grace_s: float = GRACE_S,
+) -> Guarded:
     """Starts `command` under a guard, in a session of its own, its output in a private file.
 
     The guard ends the whole tree when this process dies, by whatever signal.
@@ -84,7 +105,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log_path: Path) -> 
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", GUARD, str(os.getpid()), str(GRACE_S), *command],
+            [sys.executable, "-I", "-S", GUARD, str(os.getpid()), str(grace_s), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -97,5 +118,8 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log_path: Path) -> 
     assert guard.stdout is not None
     first_line = guard.stdout.readline()
     if not first_line:
-        raise EngineError(f"the guard process ended with exit code {guard.wait()} at once")
-    return Guarded(pid=int(first_line), guard=guard)
+        guard.communicate()
+        raise EngineError(
+            f"the guard process ended with exit code {guard.returncode} at once: see {log_path}"
+        )
+    return Guarded(pid=int(first_line), guard=guard, grace_s=grace_s)

