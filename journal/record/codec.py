@@ -12,11 +12,10 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, Table
 
 from journal.errors import StoreError
-from journal.record.plain import Secret, hidden, secret_of, storable, to_json
+from journal.record.plain import Secret, from_json, hidden, secret_of, storable, to_json
 from journal.record.tables import (
     DoubtRow,
     ExperimentRow,
@@ -47,9 +46,6 @@ from journal.records import (
 )
 
 Values = dict[str, Any]
-
-_EXPERIMENT, _CELL, _FACTS = TypeAdapter(Experiment), TypeAdapter(Cell), TypeAdapter(EngineFacts)
-_CLIENT, _ABSENT = TypeAdapter(ClientHealth), TypeAdapter(tuple[str, ...])
 
 _CELL_COLUMNS = (
     "experiment",
@@ -121,7 +117,7 @@ def experiment_row(record: ExperimentRecord) -> Values:
 def experiment_record(row: RowMapping) -> ExperimentRecord:
     return ExperimentRecord(
         id=row["id"],
-        experiment=_EXPERIMENT.validate_json(row["experiment"]),
+        experiment=from_json(Experiment, row["experiment"]),
         started_at=row["started_at"],
         status=row["status"],
         ended_at=row["ended_at"],
@@ -167,14 +163,14 @@ def run_record(row: RowMapping, metrics: Metrics, doubts: Sequence[Doubt]) -> Re
     return Record(
         id=row["id"],
         experiment_id=row["experiment_id"],
-        cell=_CELL.validate_json(row["cell"]),
+        cell=from_json(Cell, row["cell"]),
         status=row["status"],
         started_at=row["started_at"],
         duration_s=row["duration_s"],
         metrics=metrics,
         doubts=tuple(doubts),
         error=row["error"],
-        facts=_FACTS.validate_json(row["facts"]),
+        facts=from_json(EngineFacts, row["facts"]),
         environment=json.loads(row["environment"]),
         mlflow_run_id=row["mlflow_run_id"],
     )
@@ -273,9 +269,9 @@ def samples(
         for _, field, kind in READING_KINDS
     }
     return Samples(
-        cell=_CELL.validate_json(run["cell"]),
-        facts=_FACTS.validate_json(run["facts"]),
+        cell=from_json(Cell, run["cell"]),
+        facts=from_json(EngineFacts, run["facts"]),
         traces=tuple(map(_trace, requests)),
-        readings=Readings(**read, absent=_ABSENT.validate_json(run["absent"])),
-        client=_CLIENT.validate_json(run["client"]),
+        readings=Readings(**read, absent=tuple(json.loads(run["absent"]))),
+        client=from_json(ClientHealth, run["client"]),
     )

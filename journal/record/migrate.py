@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, inspect, text
 
-from journal.errors import JournalError, StoreError, StoreTooNew
+from journal.errors import StoreError, StoreTooNew
 from journal.record.database import connectable, explained, file_of, reader, shown
 from journal.record.tables import Row
 
@@ -137,33 +137,32 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
 
 
 def _upgrade_file(engine: Engine, path: Path, scripts: Path) -> None:
+    """The same for an SQLite file. Should a migration end the transaction itself and then fail,
+    the file is put back from its copy."""
     copy = path.with_name(path.name + ".before-migration")
-    with engine.connect() as connection:
-        try:
-            with connection.begin():
-                version = _version(connection)
-                if version is not None:
-                    _copy(path, copy)
+    try:
+        with engine.begin() as connection:
+            if _version(connection) is not None:
+                _copy(path, copy)
+            try:
                 _upgrade(connection, scripts)
-                broken = connection.execute(text("PRAGMA foreign_key_check")).all()
-                if broken:
-                    raise StoreError(f"A migration of {path} would orphan {len(broken)} rows.")
-        except JournalError:
-            if copy.exists() and not _unharmed(path, version):
-                _copy(copy, path)
-            copy.unlink(missing_ok=True)
-            raise
-    copy.unlink(missing_ok=True)
+                orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+                if orphans:
+                    raise StoreError(f"A migration of {path} would orphan {len(orphans)} rows.")
+            except Exception:
+                if copy.exists() and not _in_transaction(connection):
+                    _copy(copy, path)
+                raise
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    file = connection.connection.driver_connection
+    return isinstance(file, sqlite3.Connection) and file.in_transaction
 
 
 def _copy(source: Path, target: Path) -> None:
     os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
     with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
-
-
-def _unharmed(path: Path, version: str | None) -> bool:
-    with closing(sqlite3.connect(path)) as database:
-        found = database.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall()
-        check = database.execute("PRAGMA integrity_check").fetchall()
-        return (found, check) == ([(version,)], [("ok",)])

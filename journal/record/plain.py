@@ -1,14 +1,19 @@
-"""Plain text for the database: canonical JSON, without secrets and unstorable characters."""
+"""Plain text for the database: canonical JSON and back, without secrets and unstorable
+characters."""
 
 import dataclasses
 import json
 import re
+import types
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from journal.errors import StoreError
 from journal.records import Engine
 
+T = TypeVar("T")
 Secret = re.Pattern[str] | None
 
 HIDDEN = "***"
@@ -65,3 +70,29 @@ def _tree(value: object, secret: Secret) -> object:
     if isinstance(value, list | tuple):
         return [_tree(item, secret) for item in value]
     return hidden(value, secret) if isinstance(value, str) else value
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The record of type `kind` that `to_json` made `text` of. Nothing is validated, since what
+    was stored must stay readable; a field that `kind` no longer has is passed over."""
+    made: T = _made(kind, json.loads(text))
+    return made
+
+
+def _made(kind: Any, tree: Any) -> Any:
+    origin = get_origin(kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
+        known = {name: item for name, item in tree.items() if name in hints}
+        return kind(**{name: _made(hints[name], item) for name, item in known.items()})
+    if origin is tuple:
+        return tuple(_made(get_args(kind)[0], item) for item in tree)
+    if origin in (Union, types.UnionType) and tree is not None:
+        built = (arm for arm in get_args(kind) if get_origin(arm) or dataclasses.is_dataclass(arm))
+        return _made(next(built, None), tree)
+    return tree
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)

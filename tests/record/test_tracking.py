@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,9 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, whose making takes seconds, to be copied."""
     home = tmp_path_factory.mktemp("mlflow")
     with open_store(home) as store, Tracker(store, home) as tracker:
-        begun = store.begin_experiment(Experiment(name="template"), _now(), {})
+        begun = store.begin_experiment(Experiment(name="template"), datetime.now(UTC), {})
         assert tracker.finish(begun), tracker.error
     return home / "mlflow.db"
-
-
-def _now() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)
 
 
 @pytest.fixture
