@@ -9,7 +9,7 @@ from journal.summarise.stats import PERCENTILES, Array, drift, needed_samples, o
 from journal.units import number, percent, seconds
 
 CLIENT_CPU = 0.8
-CLIENT_DELAY_FLOOR_S = 0.005
+CLIENT_DELAY_FLOOR_S = 0.01
 CLIENT_DELAY_SHARE = 0.1
 RATE_SHARE = 0.95
 DRIFT_CHANCE = 0.01
@@ -22,11 +22,9 @@ def _client_saturated(case: Case) -> Finding | None:
     client = case.view.samples.client
     ttft_s = case.value("ttft_s.p50")
     limit_s = max(CLIENT_DELAY_FLOOR_S, CLIENT_DELAY_SHARE * (0.0 if ttft_s is None else ttft_s))
-    signs = []
-    if client.cpu_fraction is not None and client.cpu_fraction > CLIENT_CPU:
-        signs.append(
-            f"it used {percent(client.cpu_fraction)} of a core (limit {percent(CLIENT_CPU)})"
-        )
+    share = client.cpu_fraction
+    busy = share is not None and share > CLIENT_CPU
+    signs = [f"it used {percent(share)} of a core (limit {percent(CLIENT_CPU)})"] if busy else []
     for delay_s, what in (
         (client.loop_delay_p99_s, "its event loop woke"),
         (client.send_delay_p99_s, "its requests went"),
@@ -35,10 +33,13 @@ def _client_saturated(case: Case) -> Finding | None:
             signs.append(f"{what} {seconds(delay_s)} late at p99 (limit {seconds(limit_s)})")
     if not signs:
         return None
+    if busy or share is None:
+        remedy = f"raise load.processes (now {client.processes}), or lower the load"
+    else:
+        remedy = f"it used {percent(share)} of a core only, so keep other work off its cores"
     return "flag", (
-        f"The client was too busy to time this run: {listed(signs)}; its own lateness is in every "
-        "latency: give it more processes (load.processes = "
-        f"{client.processes + 1}) or a machine of its own, or lower the load."
+        f"The client could not keep up: {listed(signs)}; its own lateness is in every latency: "
+        f"{remedy}, or give it a machine of its own."
     )
 
 
@@ -204,8 +205,8 @@ RULES = (
         f"than {seconds(CLIENT_DELAY_FLOOR_S)} and {percent(CLIENT_DELAY_SHARE)} of the median "
         "TTFT",
         "What waits for a single server waits load / (1 - load) times its service time: four "
-        "times at 80%. A delay below a tenth of TTFT is lost in TTFT's own spread, and below "
-        "5 ms event loops are late by themselves.",
+        "times at 80%. A delay below a tenth of TTFT is lost in TTFT's own spread, and one below "
+        "10 ms is now and then any shared machine's scheduler's doing.",
         _client_saturated,
     ),
     Rule(

@@ -233,6 +233,18 @@ def test_the_client_leads_then_the_worst(run) -> None:
     assert names[-1] == "absent"
 
 
+def test_a_late_client_is_told_whether_it_or_its_machine_is_busy(run) -> None:
+    samples = run().samples()
+    busy = client(cpu_fraction=0.97, loop_delay_p99_s=0.5)(samples)
+    assert "it used 97% of a core (limit 80%)" in found(busy)["client_saturated"].sentence
+    assert "raise load.processes (now 1)" in found(busy)["client_saturated"].sentence
+    robbed = client(cpu_fraction=0.02, loop_delay_p99_s=0.5)(samples)
+    assert "500 ms late at p99 (limit 10 ms)" in found(robbed)["client_saturated"].sentence
+    assert "keep other work off its cores" in found(robbed)["client_saturated"].sentence
+    slow = client(loop_delay_p99_s=0.05)(run(ttft_s=1.0).samples())
+    assert "client_saturated" not in found(slow)
+
+
 def test_refused_percentiles_are_one_note_that_says_how_many_to_ask_for(run) -> None:
     samples = run(requests=100, output_tokens=5).samples()
     doubt = found(samples)["percentiles_refused"]
