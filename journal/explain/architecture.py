@@ -1,0 +1,159 @@
+"""What a model's config.json says of its size: parameters by kind, and the shape of its KV cache.
+
+Parameters are counted from the definition of each architecture, as in the modelling code of
+Hugging Face transformers (models/llama, mistral, mixtral, qwen2, qwen3, phi3, gemma, gemma2 and
+gemma3). A test compares the counts with the published ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from journal.errors import SpecError
+
+# Beside the two norms of a layer: biases of q, k and v; norms of q and k; more norms of a layer.
+QKV_BIAS = {"qwen2"}
+QK_NORM = {"qwen3", "gemma3_text"}
+FOUR_NORMS = {"gemma2", "gemma3_text"}
+TIED_UNLESS_SAID = {"gemma", "gemma2", "gemma3_text"}
+COUNTED = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", *TIED_UNLESS_SAID}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Numbers of parameters. `linear` are the layers' matrices, which quantisation packs; `used`
+    are those of them that one token passes (fewer, where a router picks experts). `embedding` is
+    the table of input vectors, `head` the output matrix (0 where it is the same table), `other`
+    norms, biases and routers."""
+
+    linear: int
+    used: int
+    embedding: int
+    head: int
+    other: int
+
+    @property
+    def total(self) -> int:
+        return self.linear + self.embedding + self.head + self.other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """The sizes of a decoder. `windowed_layers` of its `layers` look back `window` tokens only.
+    `latent` is what MLA keeps for a token in a layer instead of keys and values. `bits` of a
+    packed weight, None in 16 bits; `group` is how many share a scale. `context` is the longest
+    sequence that the config allows."""
+
+    kind: str
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    tied: bool
+    context: int | None = None
+    experts: int = 1
+    experts_used: int = 1
+    window: int | None = None
+    windowed_layers: int = 0
+    latent: int | None = None
+    attention_bias: bool = False
+    quantisation: str | None = None
+
+
+def architecture(config: Mapping[str, Any]) -> Architecture:
+    """The sizes in a config.json (of a model with several parts: of its text part). Raises
+    SpecError when the config names no such sizes."""
+    text = config.get("text_config", config)
+    kind = text.get("model_type", config.get("model_type"))
+    try:
+        layers, hidden = text["num_hidden_layers"], text["hidden_size"]
+        heads, vocabulary = text["num_attention_heads"], text["vocab_size"]
+    except (KeyError, TypeError) as error:
+        raise SpecError(
+            f"The config.json of this {kind or 'unnamed'} model lacks {error}: its memory cannot be"
+            " reckoned from it."
+        ) from error
+    window, windowed = _window(text, kind, layers)
+    rank = text.get("kv_lora_rank")
+    return Architecture(
+        kind=kind or "",
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=_given(text, "num_key_value_heads", heads),
+        head_dim=_given(text, "head_dim", hidden // heads),
+        intermediate=_given(text, "intermediate_size", 4 * hidden),
+        vocabulary=vocabulary,
+        tied=_given(text, "tie_word_embeddings", kind in TIED_UNLESS_SAID),
+        context=text.get("max_position_embeddings"),
+        experts=_given(text, "num_local_experts", 1),
+        experts_used=_given(text, "num_experts_per_tok", 1),
+        window=window,
+        windowed_layers=windowed,
+        latent=None if rank is None else rank + _given(text, "qk_rope_head_dim", 0),
+        attention_bias=_given(text, "attention_bias", kind in QKV_BIAS),
+        quantisation=_quantisation(config),
+    )
+
+
+def parameters(model: Architecture) -> Parameters:
+    """The parameters of `model` by kind. Raises SpecError for an architecture whose definition is
+    not known here."""
+    if model.kind not in COUNTED:
+        raise SpecError(
+            f"The parameters of a {model.kind!r} model cannot be counted here (only of"
+            f" {', '.join(sorted(COUNTED))}): give the folder of its checkpoint instead."
+        )
+    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    attention = 2 * model.hidden * queries + 2 * model.hidden * keys
+    expert = 3 * model.hidden * model.intermediate
+    norms = (4 if model.kind in FOUR_NORMS else 2) * model.hidden
+    if model.kind in QK_NORM:
+        norms += 2 * model.head_dim
+    biases = 0
+    if model.attention_bias:
+        biases = queries + 2 * keys + (0 if model.kind in QKV_BIAS else model.hidden)
+    router = model.hidden * model.experts if model.experts > 1 else 0
+    table = model.vocabulary * model.hidden
+    return Parameters(
+        linear=model.layers * (attention + model.experts * expert),
+        used=model.layers * (attention + model.experts_used * expert),
+        embedding=table,
+        head=0 if model.tied else table,
+        other=model.layers * (norms + biases + router) + model.hidden,
+    )
+
+
+def _window(text: Mapping[str, Any], kind: str | None, layers: int) -> tuple[int | None, int]:
+    """The sliding window and how many layers have it, as vLLM reads a config: by `layer_types`
+    where given, else Gemma 2 in every second layer, Gemma 3 in all but every sixth, others in
+    all."""
+    window = text.get("sliding_window")
+    if not window or text.get("use_sliding_window") is False:
+        return None, 0
+    types = text.get("layer_types")
+    if types is not None:
+        windowed = sum(one == "sliding_attention" for one in types)
+    elif kind == "gemma2":
+        windowed = (layers + 1) // 2
+    elif kind == "gemma3_text":
+        windowed = layers - layers // _given(text, "sliding_window_pattern", 6)
+    else:
+        windowed = layers
+    return (window, windowed) if windowed else (None, 0)
+
+
+def _quantisation(config: Mapping[str, Any]) -> str | None:
+    """How the checkpoint is packed: awq, gptq, fp8, bitsandbytes ... with its bits where told."""
+    packed = config.get("quantization_config") or {}
+    method = packed.get("quant_method")
+    return None if method is None else str(method)
+
+
+def _given(text: Mapping[str, Any], key: str, default: Any) -> Any:
+    """The value of `key`; `default` where it is missing or null, as both mean in a config.json."""
+    value = text.get(key)
+    return default if value is None else value

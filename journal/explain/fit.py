@@ -1,0 +1,146 @@
+"""Does a model fit on a card, in which precision, at which context and batch? By arithmetic."""
+
+from dataclasses import dataclass
+
+from journal.explain.architecture import Architecture
+from journal.explain.cards import Card
+from journal.explain.memory import (
+    BYTES_PER_WEIGHT,
+    kv_bytes,
+    longest_that_fits,
+    sequences_that_fit,
+    weight_bytes,
+)
+from journal.units import data_size
+
+GIB = 2**30
+ENGINE_SHARE = 0.92  # of the card's memory, vLLM's default gpu_memory_utilization
+# Activations, CUDA graphs and what the driver keeps for a process. An assumption: for models of
+# 7 to 8 billion parameters vLLM's start-up lines speak of 1.2 to 1.4 GiB of activations, 0.1 to
+# 0.2 GiB outside torch and about half a GiB of graphs.
+OVERHEAD_BYTES = 2 * GIB
+PRECISIONS = ("fp16", "fp8", "awq", "gptq")
+WORDS = {
+    "fp32": "32-bit checkpoint",
+    "fp16": "16-bit checkpoint",
+    "fp8": "FP8 build",
+    "awq": "AWQ build (4 bits)",
+    "gptq": "GPTQ build (4 bits)",
+    "bitsandbytes": "bitsandbytes build (4 bits)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One precision on one card. `pool_bytes` is what weights and overhead leave for the KV cache
+    (negative: they do not fit themselves), `kv_bytes` what the asked `batch` sequences of
+    `context` tokens need. `sequences` of that context fit, and a batch of that size may grow to
+    `longest` tokens each. `needed_bytes` is the smallest memory of a card on which all fits."""
+
+    precision: str
+    weight_bytes: int
+    kv_bytes: int
+    pool_bytes: int
+    needed_bytes: int
+    sequences: int
+    longest: int
+
+    @property
+    def fits(self) -> bool:
+        return self.kv_bytes <= self.pool_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The `choices`, the least packed first; `best` is the first that fits; `advice` says in a
+    sentence what to take, or what to change when nothing fits."""
+
+    vram_bytes: int
+    cards: int
+    context: int
+    batch: int
+    choices: tuple[Choice, ...]
+    advice: str
+
+    @property
+    def best(self) -> Choice | None:
+        return next((choice for choice in self.choices if choice.fits), None)
+
+
+def fit(
+    model: Architecture,
+    on: Card | int,
+    *,
+    context: int,
+    batch: int,
+    cards: int = 1,
+    share: float = ENGINE_SHARE,
+) -> Fit:
+    """What fits on `cards` cards like `on` (or of so many bytes each), of which the engine may use
+    `share`, for `batch` sequences of `context` tokens. A model that is packed already is reckoned
+    as it is. Weights and KV cache are split evenly over the cards, overhead is on each. Raises
+    SpecError for an architecture that cannot be counted."""
+    vram_bytes = on.memory_bytes if isinstance(on, Card) else on
+    packed = model.quantisation
+    precisions = (packed,) if packed and packed in BYTES_PER_WEIGHT else PRECISIONS
+    choices = tuple(
+        _choice(model, precision, vram_bytes * cards * share, context, batch, cards, share)
+        for precision in precisions
+    )
+    return Fit(
+        vram_bytes=vram_bytes,
+        cards=cards,
+        context=context,
+        batch=batch,
+        choices=choices,
+        advice=_advice(choices, vram_bytes * cards, context, batch),
+    )
+
+
+def _choice(
+    model: Architecture,
+    precision: str,
+    usable: float,
+    context: int,
+    batch: int,
+    cards: int,
+    share: float,
+) -> Choice:
+    weights = weight_bytes(model, precision)
+    wanted = batch * kv_bytes(model, context)
+    fixed = weights + cards * OVERHEAD_BYTES
+    pool = int(usable) - fixed
+    return Choice(
+        precision=precision,
+        weight_bytes=weights,
+        kv_bytes=wanted,
+        pool_bytes=pool,
+        needed_bytes=round((fixed + wanted) / share / cards),
+        sequences=sequences_that_fit(model, pool, context),
+        longest=longest_that_fits(model, pool, batch),
+    )
+
+
+def _advice(choices: tuple[Choice, ...], vram_bytes: int, context: int, batch: int) -> str:
+    asked = f"{batch} x {context:,} tokens"
+    first, last = choices[0], min(choices, key=lambda choice: choice.weight_bytes)
+    best = next((choice for choice in choices if choice.fits), None)
+    if best is first:
+        return (
+            f"Take the {WORDS[first.precision]}: {asked} fit, and there is room for a batch of"
+            f" {first.sequences}."
+        )
+    if best is not None:
+        return (
+            f"Take the {WORDS[best.precision]}: {asked} fit. The {WORDS[first.precision]} needs"
+            f" {data_size(first.needed_bytes)} for them."
+        )
+    if last.longest > 0:
+        return (
+            f"{asked} do not fit. With the {WORDS[last.precision]} a batch of {batch} may grow to"
+            f" {last.longest:,} tokens each; of {context:,} tokens it holds {last.sequences}."
+        )
+    return (
+        f"It does not fit: even the {WORDS[last.precision]} needs {data_size(last.needed_bytes)}"
+        f" for {asked}, and there are {data_size(vram_bytes)}."
+    )

@@ -1,0 +1,75 @@
+"""What a token costs, measured: the slope of the KV cache in use over the tokens in flight."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from journal.records import EngineFacts, ServerReading, Trace
+
+FEWEST_POINTS = 5
+EDGE_S = 0.05  # a reading so near to the begin or end of a request may have missed or met it
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """`bytes_per_token` with its 95% interval, over `points` readings. `tokens` are the fewest
+    and the most that were in flight at one: the wider apart, the surer the slope."""
+
+    bytes_per_token: float
+    low: float
+    high: float
+    points: int
+    tokens: tuple[int, int]
+
+
+def kv_slope(
+    readings: Sequence[ServerReading], traces: Sequence[Trace], facts: EngineFacts
+) -> Slope | None:
+    """The least-squares line through the origin of (tokens in flight, bytes of KV in use), each
+    request's tokens rounded up to whole blocks, since the engine hands out blocks.
+
+    Only readings count at which every request in flight was decoding: a prompt that is being read
+    holds a part of its blocks that no client knows. None with fewer than FEWEST_POINTS of them, or
+    where the engine tells no pool. Meant for runs without prefix caching, which shares blocks.
+    """
+    if facts.kv_pool_bytes is None:
+        return None
+    size = 1 if facts.block_size is None else facts.block_size
+    points = []
+    for reading in readings:
+        tokens = _tokens_in_flight(traces, reading.at_s, size)
+        if tokens and reading.kv_cache_fraction is not None:
+            points.append((tokens, reading.kv_cache_fraction * facts.kv_pool_bytes))
+    return _line(points) if len(points) >= FEWEST_POINTS else None
+
+
+def _tokens_in_flight(traces: Sequence[Trace], at_s: float, block_size: int) -> int | None:
+    """Tokens in the KV cache, in whole blocks; None when that is not sure at `at_s`."""
+    tokens = 0
+    for trace in traces:
+        if at_s < trace.start_s - EDGE_S or at_s > trace.end_s + EDGE_S:
+            continue
+        decoding = trace.chunk_s and trace.chunk_s[0] <= at_s < trace.end_s - EDGE_S
+        if not decoding or trace.prompt_tokens is None:
+            return None
+        received = bisect_right(trace.chunk_s, at_s)
+        made = received if trace.chunk_tokens is None else sum(trace.chunk_tokens[:received])
+        tokens += ceil((trace.prompt_tokens + made) / block_size) * block_size
+    return tokens
+
+
+def _line(points: Sequence[tuple[int, float]]) -> Slope:
+    """Through the origin; the interval is of 1.96 standard errors."""
+    squares = sum(tokens**2 for tokens, _ in points)
+    slope = sum(tokens * held for tokens, held in points) / squares
+    misses = sum((held - slope * tokens) ** 2 for tokens, held in points)
+    error = (misses / (len(points) - 1) / squares) ** 0.5
+    sizes = [tokens for tokens, _ in points]
+    return Slope(
+        bytes_per_token=slope,
+        low=slope - 1.96 * error,
+        high=slope + 1.96 * error,
+        points=len(points),
+        tokens=(min(sizes), max(sizes)),
+    )
