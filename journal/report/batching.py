@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from journal import units
-from journal.report.curves import metric, panel, with_tails
+from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.page import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
 from journal.report.points import Point, Points, lines
@@ -30,16 +30,22 @@ def answer(found: Points, places: Places, name: str) -> Section | None:
         varied = lines(found, across)
         if not varied:
             continue
-        told = varied if len(varied) <= MOST_TOLD else [varied[0], varied[-1]]
         blocks += [
-            Paragraph(tuple(_sentences(line, across)), places.where(line[0], across))
-            for line in told
+            Paragraph(tuple(_sentences(line, across)), places.about(line[0], across))
+            for line in told(varied)
         ]
         panels = tuple(_panels(varied, across, places, name))
-        blocks += [Plot(panels, (say("plot.caption"),))] if panels else []
+        blocks += [Plot(panels, plot_caption(panels))] if panels else []
     if not blocks:
         return None
     return Section(3, say("batch.heading"), tuple(blocks))
+
+
+def told(varied: list[Points]) -> list[Points]:
+    """The lines that sentences are written about: all of a few, else the last of each setup."""
+    if len(varied) <= MOST_TOLD:
+        return varied
+    return list({line[0].setup: line for line in varied}.values())[:MOST_TOLD]
 
 
 def _panels(varied: list[Points], across: str, places: Places, name: str) -> Iterator[Panel]:
@@ -184,10 +190,10 @@ def cost(found: Points, usd_per_hour: float, places: Places) -> Paragraph | None
     usd_per_million_s = usd_per_hour / 3600 * 1e6
     sentence = say(
         "cost.tokens",
-        rate=units.number(usd_per_hour),
-        least=units.number(usd_per_million_s / fastest),
+        rate=f"{usd_per_hour:.2f}",
+        least=f"{usd_per_million_s / fastest:.2f}",
         place=places.cell(found[best]),
-        most=units.number(usd_per_million_s / slowest),
+        most=f"{usd_per_million_s / slowest:.2f}",
         other=places.cell(found[worst]),
     )
     return Paragraph((sentence,))

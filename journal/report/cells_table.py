@@ -1,14 +1,17 @@
 """Every cell of an experiment with its figures, and the doubts that its runs carry."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from journal import units
 from journal.records import Doubt, Figure
 from journal.report.lengths import kv_in_use
-from journal.report.page import Block, Box, Bullets, Column, Section, Table, Text, say
+from journal.report.page import Block, Box, Bullets, Column, Paragraph, Section, Table, Text, say
 from journal.report.places import Places
 from journal.report.points import TAILS, Point, Points
+
+Filled: TypeAlias = tuple[Column, Callable[[Point], Box]]  # a column and what fills it
 
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 SHORT_ID = 8
@@ -25,9 +28,21 @@ class Quantity:
     pick: Callable[[Point], Figure | None]
     precise: bool = False
 
+    def scale(self, found: Points) -> tuple[float, str]:
+        """The factor and the name of the unit that suit the column."""
+        figures = [self.pick(point) for point in found]
+        values = [figure.value for figure in figures if figure and figure.value is not None]
+        return units.scale(values, self.unit)
 
-def quantities(found: Points) -> Iterator[Quantity]:
-    """The columns for which some point has a value. Of the tail percentiles, the highest."""
+
+def quantities(found: Points) -> list[Quantity]:
+    """The columns for which some point has a value."""
+    return [q for q in _every(found) if any(q.pick(point) for point in found)]
+
+
+def _every(found: Points) -> Iterator[Quantity]:
+    """All columns. Of the tail percentiles the highest that there is, of the meters of memory
+    that of the card."""
     for latency in ("ttft", "tpot", "e2e"):
         tails = [tail for tail in TAILS if _any(found, f"{latency}_s.{tail}")][:1]
         for statistic in ("p50", *tails) if latency == "ttft" else ("p50",):
@@ -44,30 +59,21 @@ def quantities(found: Points) -> Iterator[Quantity]:
 
 
 def answer(found: Points, places: Places) -> Section:
-    """The table of all cells, with marks that lead to the doubts below it."""
+    """A table of all cells for each setup, with marks that lead to the doubts below."""
     notes = doubts(found)
     marks = {name: MARKS[number % len(MARKS)] for number, name in enumerate(notes)}
-    shown = [q for q in quantities(found) if any(q.pick(point) for point in found)]
-    leading = _leading(found, places)
-    figures = [_boxes(quantity, found) for quantity in shown]
-    rows = tuple(
-        (
-            *(pick(point) for _, pick in leading),
-            *(column[1][number] for column in figures),
-            _runs(point),
-            _status(point, marks),
-        )
-        for number, point in enumerate(found)
-    )
-    columns = (
-        *(column for column, _ in leading),
-        *(column[0] for column in figures),
-        Column(say("column.runs")),
-        Column(say("column.status"), numeric=False),
-    )
-    blocks: list[Block] = [Table(columns, rows, _caption(found))]
+    columns = [*_leading(found), *_figures(found), *_trailing(marks)]
+    setups = list(dict.fromkeys(point.setup for point in found))
+    blocks: list[Block] = []
+    for setup in setups:
+        if len(setups) > 1:
+            blocks.append(Paragraph((), say("about", what=places.labels[setup])))
+        own = [point for point in found if point.setup == setup]
+        rows = tuple(tuple(box(point) for _, box in columns) for point in own)
+        caption = _caption(found) if setup == setups[-1] else ()
+        blocks.append(Table(tuple(column for column, _ in columns), rows, caption))
     if notes:
-        blocks.append(Bullets(tuple(_note(marks[name], notes[name], places) for name in notes)))
+        blocks.append(Bullets(tuple(_notes(notes, found, places)), tuple(marks.values())))
     return Section(3, say("cells.heading"), tuple(blocks))
 
 
@@ -79,17 +85,12 @@ def _of(name: str) -> Callable[[Point], Figure | None]:
     return lambda point: point.figure(name)
 
 
-def _leading(found: Points, places: Places) -> list[tuple[Column, Callable[[Point], Box]]]:
+def _leading(found: Points) -> Iterator[Filled]:
     """The columns that say which cell a row is; those that never vary are left to the caption."""
-    columns: list[tuple[Column, Callable[[Point], Box]]] = []
-    if len({point.setup for point in found}) > 1:
-        title = Column(say("column.setup"), numeric=False)
-        columns.append((title, lambda point: Box(places.labels[point.setup])))
     for name in ("batch", "rate", "prompt_tokens", "output_tokens"):
         values = {getattr(point, name) for point in found}
         if values != {None} and (len(values) > 1 or name in ("batch", "prompt_tokens")):
-            columns.append((Column(say(f"column.{name}")), _attribute(name)))
-    return columns
+            yield Column(say(f"column.{name}")), _attribute(name)
 
 
 def _attribute(name: str) -> Callable[[Point], Box]:
@@ -100,12 +101,20 @@ def _attribute(name: str) -> Callable[[Point], Box]:
     return box
 
 
-def _boxes(quantity: Quantity, found: Points) -> tuple[Column, list[Box]]:
-    figures = [quantity.pick(point) for point in found]
-    values = [figure.value for figure in figures if figure and figure.value is not None]
-    factor, unit = units.scale(values, quantity.unit)
-    title = say("column.with_unit", title=quantity.title, unit=unit)
-    return Column(title), [figure_box(figure, factor, quantity.precise) for figure in figures]
+def _figures(found: Points) -> Iterator[Filled]:
+    for quantity in quantities(found):
+        factor, unit = quantity.scale(found)
+        title = say("column.with_unit", title=quantity.title, unit=unit)
+        yield Column(title), _figure(quantity, factor)
+
+
+def _figure(quantity: Quantity, factor: float) -> Callable[[Point], Box]:
+    return lambda point: figure_box(quantity.pick(point), factor, quantity.precise)
+
+
+def _trailing(marks: Mapping[str, str]) -> Iterator[Filled]:
+    yield Column(say("column.runs")), _runs
+    yield Column(say("column.status"), numeric=False), lambda point: _status(point, marks)
 
 
 def figure_box(figure: Figure | None, factor: float, precise: bool) -> Box:
@@ -128,7 +137,7 @@ def _runs(point: Point) -> Box:
     return Box(text, " ".join(ids + more))
 
 
-def _status(point: Point, marks: dict[str, str]) -> Box:
+def _status(point: Point, marks: Mapping[str, str]) -> Box:
     statuses = dict.fromkeys(record.status for record in point.records)
     found = {doubt.name for record in point.good for doubt in record.doubts}
     text = tuple(say(f"status.{status}") for status in sorted(statuses))
@@ -145,14 +154,17 @@ def doubts(found: Points) -> dict[str, list[tuple[Point, Doubt]]]:
     return groups
 
 
-def _note(mark: str, carried: Sequence[tuple[Point, Doubt]], places: Places) -> Text:
-    """A rule's first sentence, and the cells that carry it."""
-    at = tuple({id(point): point for point, _ in carried}.values())
-    named = tuple(places.cell(point) for point in at[:MOST_PLACES])
-    more = say("more", n=str(len(at) - MOST_PLACES)) if len(at) > MOST_PLACES else ""
-    return say(
-        "doubt", mark=mark, places=(*named, more) if more else named, text=carried[0][1].sentence
-    )
+def _notes(
+    notes: Mapping[str, list[tuple[Point, Doubt]]], found: Points, places: Places
+) -> Iterator[Text]:
+    """Each rule's first sentence, and the cells that carry it."""
+    every = sum(1 for point in found if point.good)
+    for carried in notes.values():
+        at = list(dict.fromkeys(point for point, _ in carried))
+        named = tuple(places.cell(point) for point in at[:MOST_PLACES])
+        more = (say("more", n=str(len(at) - MOST_PLACES)),) if len(at) > MOST_PLACES else ()
+        where: Text = say("everywhere") if 1 < len(at) == every else (*named, *more)
+        yield say("doubt", text=carried[0][1].sentence, places=where)
 
 
 def _caption(found: Points) -> tuple[Text, ...]:

@@ -62,6 +62,14 @@ def with_tails(base: Panel, lines: Sequence[Points], across: str, latency: str) 
     return replace(base, curves=(*base.curves, *faint))
 
 
+def plot_caption(panels: Sequence[Panel]) -> tuple[Text, ...]:
+    """What the bars and the faint lines of `panels` mean, where they have any."""
+    curves = [curve for panel in panels for curve in panel.curves]
+    bars = any(dot.low is not None for curve in curves for dot in curve.dots)
+    faint = any(curve.faint for curve in curves)
+    return (*((say("plot.bars"),) if bars else ()), *((say("plot.faint"),) if faint else ()))
+
+
 def _dots(line: Points, across: str, pick: Pick) -> tuple[Dot, ...]:
     found = [(getattr(point, across), pick(point)) for point in line]
     return tuple(

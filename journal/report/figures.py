@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from journal import units
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 460.0, 300.0
-LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 46.0, 18.0
+LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 42.0, 18.0
 GLYPH = 5.9  # the mean width of a letter of the labels; a Chinese one takes two
 MOST_LETTERS = 26
 LINE = 14.0  # between two labels
@@ -214,13 +214,23 @@ def _interval(axes: "Axes", dot: Dot, factor: float, colour: str) -> None:
 def _place(figure: "Figure", axes: "Axes", labels: Sequence[_Label], x: float) -> None:
     """Each label beside the end of its line, moved no further than it takes not to overlap."""
     ordered = sorted(labels, key=lambda label: label.y)
-    ys = [float(axes.transData.transform((1, label.y))[1]) for label in ordered]
-    for lower, upper in pairwise(range(len(ys))):
-        ys[upper] = max(ys[upper], ys[lower] + LINE)
-    excess = max(0.0, ys[-1] - (HEIGHT - TOP + LINE / 2)) if ys else 0.0
-    for number in reversed(range(len(ys))):
-        ceiling = ys[number + 1] - LINE if number + 1 < len(ys) else ys[-1] - excess
-        ys[number] = min(ys[number], ceiling)
-    for label, y in zip(ordered, ys, strict=True):
+    wanted = [float(axes.transData.transform((1, label.y))[1]) for label in ordered]
+    for label, y in zip(ordered, spread(wanted, LINE), strict=True):
         size = 9.5 if label.small else 11
         figure.text(x / WIDTH, y / HEIGHT, label.text, color=label.colour, size=size, va="center")
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """The places nearest to those `wanted` (ordered) that lie at least `gap` apart.
+
+    Isotonic regression by pooling adjacent violators (Ayer et al., 1955) of the places less the
+    gaps below them.
+    """
+    pools: list[list[float]] = []
+    for number, place in enumerate(wanted):
+        pools.append([place - number * gap])
+        while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
+            last = pools.pop()
+            pools[-1] += last
+    levelled = [fmean(pool) for pool in pools for _ in pool]
+    return [place + number * gap for number, place in enumerate(levelled)]

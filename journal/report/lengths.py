@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from journal import units
 from journal.records import Figure
-from journal.report.batching import MOST_TOLD
-from journal.report.curves import metric, panel, with_tails
+from journal.report.batching import told
+from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.page import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
 from journal.report.points import Point, Points, lines
@@ -20,12 +20,11 @@ def answer(found: Points, places: Places, name: str) -> Section | None:
     varied = lines(found, ACROSS)
     if not varied:
         return None
-    told = varied if len(varied) <= MOST_TOLD else [varied[0], varied[-1]]
     blocks: list[Block] = [
-        Paragraph(tuple(_sentences(line)), places.where(line[0], ACROSS)) for line in told
+        Paragraph(tuple(_sentences(line)), places.about(line[0], ACROSS)) for line in told(varied)
     ]
     panels = tuple(_panels(varied, places, name))
-    blocks += [Plot(panels, (say("plot.caption"),))] if panels else []
+    blocks += [Plot(panels, plot_caption(panels))] if panels else []
     return Section(3, say("prompt.heading"), tuple(blocks))
 
 
@@ -109,8 +108,10 @@ def _memory(first: Point, last: Point) -> Iterator[Text]:
     lengths = {"first": f"{first.prompt_tokens:,}", "last": f"{last.prompt_tokens:,}"}
     if before and after and before[0] == after[0]:
         change = after[1] / before[1] - 1
+        same = units.data_size(before[1]) == units.data_size(after[1])
+        flat = "memory.same" if same else "memory.flat"
         yield say(
-            "memory.flat" if abs(change) <= FLAT else "memory.changes",
+            flat if abs(change) <= FLAT else "memory.changes",
             meter=say(f"meter.{after[0]}"),
             before=units.data_size(before[1]),
             after=units.data_size(after[1]),
@@ -157,8 +158,10 @@ def _latency(first: Point, last: Point) -> Iterator[Text]:
         )
     low, high = first.value("tpot_s.p50"), last.value("tpot_s.p50")
     if low and high:
+        same = units.seconds(low) == units.seconds(high)
+        flat = "prompt.tpot_same" if same else "prompt.tpot_flat"
         yield say(
-            "prompt.tpot",
+            flat if abs(high / low - 1) <= FLAT else "prompt.tpot",
             before=units.seconds(low),
             after=units.seconds(high),
             change=f"{(high / low - 1) * 100:+.0f}%",

@@ -108,8 +108,10 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
+    """`marks`, where given, stand before the items: those of the notes to a table."""
+
     items: tuple[Text, ...]
-    numbered: bool = False
+    marks: tuple[str, ...] = ()
     kind: Literal["bullets"] = "bullets"
 
 

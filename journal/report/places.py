@@ -2,51 +2,62 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from journal.report.page import Text, say
 from journal.report.points import Point, Points
-from journal.report.setups import Setup, labels
+from journal.report.setups import Setup, abbreviated, labels
 
 AXES = ("batch", "rate", "prompt_tokens", "output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """`labels` are the short names of all setups of the day."""
+    """`labels` are the names of all setups of the day, `brief` those for the plots."""
 
     labels: Mapping[Setup, Text]
+    brief: Mapping[Setup, Text]
 
     def where(self, point: Point, across: str) -> Text:
         """`point` but for what is being varied: "SmolLM2-135M-Instruct, 512 prompt tokens"."""
         names = [name for name in ("prompt_tokens", "batch", "rate") if name != across]
         parts = [_at(point, name) for name in names if getattr(point, name) is not None]
-        return (self.labels[point.setup], *parts)
+        return _joined([self.labels[point.setup], *parts])
+
+    def about(self, point: Point, across: str) -> Text:
+        """The same as the beginning of a paragraph."""
+        return say("about", what=self.where(point, across))
 
     def cell(self, point: Point) -> Text:
         """`point` by its load and prompt, and by its setup where the day has several."""
         names = ("batch", "rate", "prompt_tokens")
         parts = [_at(point, name) for name in names if getattr(point, name) is not None]
-        setup = (self.labels[point.setup],) if len(self.labels) > 1 else ()
-        return say("at.cell", parts=(*setup, *parts))
+        setup = [self.labels[point.setup]] if len(self.labels) > 1 else []
+        return _joined([*setup, *parts])
 
     def curve(self, line: Points, among: Sequence[Points]) -> Text:
         """What sets `line` apart from the other lines `among` which it is drawn."""
         firsts = [each[0] for each in among]
         parts = [
-            _at(line[0], name)
+            _at(line[0], name, "brief")
             for name in AXES
             if len({getattr(first, name) for first in firsts}) > 1
             and len({getattr(point, name) for point in line}) == 1
         ]
         if len({first.setup for first in firsts}) > 1:
-            parts.insert(0, self.labels[line[0].setup])
-        return tuple(parts)
+            parts.insert(0, self.brief[line[0].setup])
+        return _joined(parts) if parts else ""
 
 
 def places(found: Iterable[Point]) -> Places:
-    return Places(labels(point.setup for point in found))
+    setups = list(dict.fromkeys(point.setup for point in found))
+    return Places(labels(setups), labels(setups, abbreviated))
 
 
-def _at(point: Point, name: str) -> Text:
+def _joined(parts: Sequence[Text]) -> Text:
+    return reduce(lambda a, b: say("at.both", a=a, b=b), parts)
+
+
+def _at(point: Point, name: str, kind: str = "at") -> Text:
     value = getattr(point, name)
-    return say(f"at.{name}", n=f"{value:,g}" if isinstance(value, float) else f"{value:,}")
+    return say(f"{kind}.{name}", n=f"{value:,g}" if isinstance(value, float) else f"{value:,}")

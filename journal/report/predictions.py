@@ -72,7 +72,7 @@ def _row(key: str, predicted: float, found: Points) -> tuple[Box, ...]:
         Box(key),
         Box(units.formatted(predicted, unit)),
         Box(_range([units.formatted(value, unit) for value in _ends(values)])),
-        Box(_range([f"{ratio:.3f}" for ratio in _ends(ratios)])),
+        Box(_range([_shown(ratio) for ratio in _ends(ratios)])),
         Box(_verdict(predicted, values)),
     )
 
@@ -88,6 +88,10 @@ def _unit(key: str) -> str:
 
 def _ends(values: list[float]) -> list[float]:
     return sorted({min(values), max(values)}) if values else []
+
+
+def _shown(ratio: float) -> str:
+    return f"{ratio:.3f}" if ratio < 10 else units.number(ratio)
 
 
 def _range(shown: list[str]) -> str:

@@ -3,9 +3,10 @@ then what the day's servers show side by side."""
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import get_args
 
 from journal import units
-from journal.records import Experiment, ExperimentRecord, Record
+from journal.records import Experiment, ExperimentRecord, Record, Status
 from journal.report import (
     batching,
     cells_table,
@@ -55,7 +56,7 @@ def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
             experiments=_count("experiment", len(day.experiments)),
             first=_clock(times[0], day),
             last=_clock(times[-1], day),
-            offset=times[0].astimezone(day.zone).isoformat()[-6:],
+            offset=times[0].astimezone(day.zone).isoformat()[-6:].removeprefix("+00:00"),
         )
         yield from _statuses(day.records)
     else:
@@ -73,15 +74,14 @@ def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
 
 def _statuses(records: tuple[Record, ...]) -> Iterator[Text]:
     counts = {
-        status: sum(record.status == status for record in records)
-        for status in ("flagged", "invalid", "failed", "interrupted")
+        status: sum(record.status == status for record in records) for status in get_args(Status)
     }
-    bad = tuple(
+    found = tuple(
         say("lead.count", n=str(count), status=say(f"status.{status}"))
         for status, count in counts.items()
         if count
     )
-    yield say("lead.statuses", counts=bad) if bad else say("lead.all_valid")
+    yield say("lead.statuses", counts=found)
 
 
 def _count(noun: str, n: int) -> Sentence:
@@ -109,7 +109,7 @@ def _experiment(
         lengths.answer(good, named, name),
         batching.answer(good, named, name),
         Section(3, say("cost.heading"), (paid,)) if paid else None,
-        cells_table.answer(own, named),
+        cells_table.answer(own, named) if good else None,
         failures.answer(own, named),
         setting.answer(own, named),
     )

@@ -9,6 +9,7 @@ from journal.report.places import Places
 from journal.report.points import Points
 from journal.report.setups import Setup, differing
 
+SWITCHES = {"True": say("on"), "False": say("off")}
 SHOWN = ("version", "dtype", "tensor_parallel", "max_model_len", "prefix_caching", "flags")
 
 
@@ -32,7 +33,7 @@ def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places
             Box(places.labels[setup]),
             Box(setup.model),
             Box(setup.quantisation or ""),
-            *(Box(setup.get(name)) for name in SHOWN),
+            *(Box(SWITCHES.get(setup.get(name), setup.get(name))) for name in SHOWN),
             *_facts(records[setup]),
         ]
         for setup in setups

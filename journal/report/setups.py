@@ -1,7 +1,7 @@
 """Which server was measured: runs of different servers, versions or hosts are never averaged."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from journal.records import Engine, Record
@@ -68,22 +68,40 @@ def _flags(engine: Engine | None) -> dict[str, object]:
     return {name: value for name, value in found.items() if value != ""}
 
 
-def labels(setups: Iterable[Setup]) -> dict[Setup, Text]:
-    """A short name for each setup, different from all others': the model's, its quantisation,
+def last_part(models: Sequence[str]) -> dict[str, str]:
+    """The names without the organisations before them, where that leaves them different."""
+    short = {model: model.rstrip("/").rpartition("/")[2] for model in models}
+    doubles = Counter(short.values())
+    return {model: name if doubles[name] == 1 else model for model, name in short.items()}
+
+
+def abbreviated(models: Sequence[str]) -> dict[str, str]:
+    """The first words of the names, as few as tell them apart; of names that begin alike, the
+    first and the last word."""
+    words = {model: name.split("-") for model, name in last_part(models).items()}
+    for count in (2, 3):
+        short = {model: "-".join(parts[:count]) for model, parts in words.items()}
+        if len(set(short.values())) == len(short):
+            return short
+    ends = {model: "…".join(dict.fromkeys((parts[0], parts[-1]))) for model, parts in words.items()}
+    return ends if len(set(ends.values())) == len(ends) else last_part(models)
+
+
+def labels(
+    setups: Iterable[Setup], name: Callable[[Sequence[str]], dict[str, str]] = last_part
+) -> dict[Setup, Text]:
+    """A label for each setup, different from all others': its model's name, its quantisation,
     and what else sets it apart from the others of that model."""
     setups = list(dict.fromkeys(setups))
-    short = {setup.model: setup.model.rstrip("/").rpartition("/")[2] for setup in setups}
-    doubles = Counter(short.values())
-    names: dict[Setup, Text] = {}
+    names = name(list(dict.fromkeys(setup.model for setup in setups)))
+    found: dict[Setup, Text] = {}
     for setup in setups:
-        name = short[setup.model] if doubles[short[setup.model]] == 1 else setup.model
-        alike = [
-            s for s in setups if (s.model, s.quantisation) == (setup.model, setup.quantisation)
-        ]
-        parts = [setup.quantisation or "", _difference(setup, alike)]
-        text = " ".join([name, *(part for part in parts if part)])
-        names[setup] = say("setup.simulated", name=text) if setup.simulated else text
-    return names
+        kind = (setup.model, setup.quantisation)
+        alike = [each for each in setups if (each.model, each.quantisation) == kind]
+        parts = (names[setup.model], setup.quantisation or "", _difference(setup, alike))
+        text = " ".join(part for part in parts if part)
+        found[setup] = say("setup.simulated", name=text) if setup.simulated else text
+    return found
 
 
 def differing(setups: Iterable[Setup]) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from journal import units
 from journal.records import Figure
-from journal.report.cells_table import figure_box, quantities
-from journal.report.curves import metric, panel
+from journal.report.cells_table import Quantity, figure_box, quantities
+from journal.report.curves import metric, panel, plot_caption
 from journal.report.page import (
     Block,
     Box,
@@ -40,7 +41,7 @@ def answer(found: Points, places: Places) -> Section | None:
         )
     blocks.append(_table(shared, places))
     panels = tuple(_panels(shared, places))
-    blocks += [Plot(panels, (say("plot.caption"),))] if panels else []
+    blocks += [Plot(panels, plot_caption(panels))] if panels else []
     return Section(2, say("compare.heading"), tuple(blocks))
 
 
@@ -102,35 +103,39 @@ def _interval(compared: Figure) -> Text:
 
 
 def _table(shared: Sequence[Points], places: Places) -> Table:
+    """A row for each setup at each shared cell; beneath each figure its ratio to the first's."""
     every = tuple(point for group in shared for point in group)
-    shown = [q for q in quantities(every) if any(q.pick(point) for point in every)]
-    scales = [
-        units.scale([f.value for p in every if (f := q.pick(p)) and f.value is not None], q.unit)
-        for q in shown
-    ]
-    rows = [
-        (
-            Box(f"{point.load:g}"),
-            Box(f"{point.prompt_tokens:,}"),
-            Box(places.labels[point.setup]),
-            *(
-                figure_box(quantity.pick(point), factor, quantity.precise)
-                for quantity, (factor, _) in zip(shown, scales, strict=True)
-            ),
-        )
-        for point in every
-    ]
+    scaled = [(quantity, *quantity.scale(every)) for quantity in quantities(every)]
     load = "batch" if any(point.rate is None for point in every) else "rate"
     columns = (
         Column(say(f"column.{load}")),
         Column(say("column.prompt_tokens")),
         Column(say("column.setup"), numeric=False),
-        *(
-            Column(say("column.with_unit", title=quantity.title, unit=unit))
-            for quantity, (_, unit) in zip(shown, scales, strict=True)
-        ),
+        *(Column(say("column.with_unit", title=q.title, unit=unit)) for q, _, unit in scaled),
     )
-    return Table(columns, tuple(rows))
+    rows = tuple(
+        (
+            Box(f"{point.load:g}"),
+            Box(f"{point.prompt_tokens:,}"),
+            Box(places.brief[point.setup]),
+            *(_compared(q, factor, point, group[0]) for q, factor, _ in scaled),
+        )
+        for group in shared
+        for point in group
+    )
+    return Table(columns, rows, (say("compare.caption"),))
+
+
+def _compared(quantity: Quantity, factor: float, point: Point, first: Point) -> Box:
+    """A figure with its ratio to that of the first setup, and the ratio's interval."""
+    own = figure_box(quantity.pick(point), factor, precise=False)
+    found = None if point is first else ratio(quantity.pick(point), quantity.pick(first))
+    if found is None:
+        return own
+    times = f"×{units.number(found.value, 3)}"
+    if quantity.precise and found.low is not None:
+        times += f" ({units.number(found.low, 3)}–{units.number(found.high, 3)})"
+    return replace(own, detail=times)
 
 
 def _panels(shared: Sequence[Points], places: Places) -> Iterator[Panel]:

@@ -1,0 +1,120 @@
+import re
+from dataclasses import replace
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal.report.figures import HUES, VARIABLES, draw, inline, spread, standalone
+from journal.report.page import Curve, Dot, Level, Panel
+from journal.report.words import words
+
+DOTS = tuple(Dot(x, y, y * 0.9, y * 1.1) for x, y in ((1, 0.1), (2, 0.15), (8, 0.4)))
+PANEL = Panel(
+    name="1-first-batch-ttft",
+    title="TTFT",
+    unit="s",
+    x_title="batch",
+    curves=(
+        Curve("128 tok", DOTS, 0),
+        Curve("p90", tuple(Dot(dot.x, dot.y * 1.5) for dot in DOTS), 0, faint=True),
+        Curve("512 tok", tuple(Dot(dot.x, dot.y * 2) for dot in DOTS), 1),
+    ),
+    levels=(Level("limit", 0.7),),
+)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(svg: str) -> list[str]:
+    return [each.text or "" for each in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_the_same_panel_gives_the_same_bytes() -> None:
+    assert draw(PANEL, words("en")) == draw(PANEL, words("en"))
+
+
+def test_axes_have_units_and_the_measured_values_as_ticks() -> None:
+    found = texts(standalone(draw(PANEL, words("en"))))
+    assert {"TTFT, ms", "batch", "1", "2", "8", "128 tok", "512 tok", "p90", "limit"} <= set(found)
+    assert "800" in found, "0.8 s is read as 800 ms"
+
+
+def test_a_file_of_its_own_is_readable_on_any_ground() -> None:
+    svg = ElementTree.fromstring(standalone(draw(PANEL, words("en"))))
+    assert (svg.get("width"), svg.get("height")) == ("460", "300")
+    ground = next(svg.iter(f"{SVG}path"))
+    assert ground.get("style") == "fill: #ffffff"
+    assert "DejaVu" not in standalone(draw(PANEL, words("en")))
+
+
+def test_inline_takes_colours_and_fonts_from_its_page() -> None:
+    svg = inline(draw(PANEL, words("en")), PANEL.name)
+    assert svg.startswith("<svg")
+    assert "font-family" not in svg
+    assert not re.search("|".join(set(VARIABLES)), svg)
+    assert "var(--hue-1)" in svg
+    assert "var(--ink)" in svg
+
+
+def test_two_inline_figures_share_no_id_and_every_reference_is_kept() -> None:
+    both = [
+        inline(draw(replace(PANEL, name=name), words("en")), name) for name in ("1-one", "2-two")
+    ]
+    ids = [re.findall(r'\bid="([^"]+)"', svg) for svg in both]
+    assert not set(ids[0]) & set(ids[1])
+    for svg, own in zip(both, ids, strict=True):
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(own)
+        assert len(own) == len(set(own))
+
+
+@pytest.mark.parametrize(
+    "label", ["<b>&amp;</b>", "$x^2$", "中文模型", "nul\x00", "\u202eabc", "🙂"]
+)
+def test_a_hostile_label_is_only_text(label: str) -> None:
+    panel = replace(PANEL, curves=(Curve(label, DOTS, 0),))
+    found = texts(standalone(draw(panel, words("zh"))))
+    assert any(label[:1] in text or "<U+" in text for text in found)
+    assert {"b", "script"}.isdisjoint(
+        each.tag for each in ElementTree.fromstring(draw(panel, words("zh"))).iter()
+    )
+
+
+def test_a_single_curve_needs_no_label_and_odd_values_are_drawn() -> None:
+    for dots in (
+        (Dot(1, 0.0), Dot(2, 0.0)),
+        (Dot(0, 1.0), Dot(4, 2.0)),
+        (Dot(0.5, 1.0), Dot(4, 2)),
+    ):
+        panel = replace(PANEL, curves=(Curve("", dots, 0),), levels=())
+        assert texts(draw(panel, words("en")))
+
+
+def test_the_palette_is_read_on_white() -> None:
+    def luminance(hue: str) -> float:
+        parts = [int(hue[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return sum(w * x for w, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    assert all(1.05 / (luminance(hue) + 0.05) >= 4.5 for hue in HUES), "WCAG AA"
+
+
+places = st.lists(st.floats(-1e3, 1e3), max_size=20).map(sorted)
+
+
+@given(places)
+def test_labels_keep_their_distance_and_their_order(wanted: list[float]) -> None:
+    found = spread(wanted, 14)
+    assert len(found) == len(wanted)
+    assert all(upper - lower >= 14 - 1e-6 for lower, upper in pairwise(found))
+
+
+@given(places)
+def test_labels_that_do_not_touch_stay_where_they_are(wanted: list[float]) -> None:
+    apart = [place + 15 * number for number, place in enumerate(wanted)]
+    assert spread(apart, 14) == pytest.approx(apart)
+
+
+def test_labels_that_touch_move_no_more_than_they_must() -> None:
+    assert spread([10, 10], 14) == pytest.approx([3, 17])

@@ -1,0 +1,397 @@
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from journal.records import Doubt, Engine, EngineFacts, ExperimentRecord, Figure, Load, Record
+from journal.report import batching, failures, lengths, lessons, predictions, sidebyside
+from journal.report.day import Day
+from journal.report.page import Block, Page, Section, Sentence, Text
+from journal.report.places import places
+from journal.report.points import Points, lines, points
+from journal.report.questions import page
+from journal.report.setups import abbreviated, labels, setups_of
+from journal.report.words import words
+
+Build = Callable[..., Record]
+
+
+def gathered(records: Iterable[Record]) -> Points:
+    records = list(records)
+    return points(zip(records, setups_of(records), strict=True))
+
+
+def spoken(text: Text) -> str:
+    return words("en").say(text, str)
+
+
+def paragraphs(blocks: Iterable[Block]) -> str:
+    found = [block for block in blocks if block.kind == "paragraph"]
+    return " ".join(spoken(each) for block in found for each in (block.about, *block.sentences))
+
+
+def keys(blocks: Iterable[Block]) -> set[str]:
+    found = [block for block in blocks if block.kind == "paragraph"]
+    return {each.key for p in found for each in p.sentences if isinstance(each, Sentence)}
+
+
+def curve(record: Build, rates: dict[int, float], **of_last: float) -> Points:
+    """One line over the batch with these throughputs."""
+    records = [
+        record(batch=batch, number=n, metrics={"output_tokens_per_s": rate, "tpot_s.p50": 0.02})
+        for n, (batch, rate) in enumerate(rates.items())
+    ]
+    extra = {name: Figure(value) for name, value in of_last.items()}
+    records[-1] = replace(records[-1], metrics={**records[-1].metrics, **extra})
+    return gathered(records)
+
+
+# ---- points ------------------------------------------------------------------------------------
+
+
+def test_repeats_are_a_mean_with_a_t_interval(record: Build) -> None:
+    runs = [record(repeat=n, number=n, metrics={"x": value}) for n, value in enumerate((9, 10, 11))]
+    (point,) = gathered(runs)
+    figure = point.figure("x")
+    assert figure is not None
+    assert (figure.value, figure.count) == (10, 3)
+    assert figure.low == pytest.approx(10 - 2.4841, abs=1e-3)  # t(0.975, 2) x 1 / sqrt(3)
+    assert figure.high == pytest.approx(10 + 2.4841, abs=1e-3)
+
+
+def test_a_single_run_keeps_its_own_interval(record: Build) -> None:
+    (point,) = gathered([record(metrics={"x": Figure(5.0, 4.0, 7.0, 24)})])
+    assert point.figure("x") == Figure(5.0, 4.0, 7.0, 1)
+
+
+@pytest.mark.parametrize("status", ["invalid", "failed", "interrupted"])
+def test_a_run_that_went_wrong_gives_no_figures(record: Build, status: str) -> None:
+    good = record(metrics={"x": 1})
+    (point,) = gathered([good, record(number=1, status=status, metrics={"x": 1000})])
+    assert point.value("x") == 1
+    assert len(point.records) == 2
+
+
+def test_absent_is_none_and_never_zero(record: Build) -> None:
+    (point,) = gathered([record(metrics={"x": Figure(None)})])
+    assert point.figure("x") is None
+    assert point.figure("y") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environment": {"gpu_driver": "1"}},
+        {"facts": EngineFacts(version="0.33.0")},
+        {"engine": Engine(model="m", max_model_len=8192)},
+        {"quantisation": "awq"},
+        {"load": Load(requests=1000)},
+    ],
+)
+def test_unlike_runs_are_never_averaged(record: Build, change: dict[str, object]) -> None:
+    found = gathered([record(metrics={"x": 1}), record(number=1, metrics={"x": 3}, **change)])
+    assert [point.value("x") for point in found] == [1, 3]
+
+
+def test_a_commit_of_the_users_repository_changes_no_figure(record: Build) -> None:
+    runs = [record(number=n, environment={"cpu": "a", "git_commit": str(n)}) for n in range(2)]
+    assert len(gathered(runs)) == 1
+
+
+def test_a_run_without_a_version_joins_the_only_one_that_served_so(record: Build) -> None:
+    failed = record(number=1, status="failed", facts=EngineFacts())
+    assert len(gathered([record(), failed])) == 1
+    other = record(number=2, facts=EngineFacts(version="0.33.0"))
+    assert len(gathered([record(), failed, other])) == 3
+
+
+# ---- names -------------------------------------------------------------------------------------
+
+
+def test_setups_have_different_labels(record: Build) -> None:
+    runs = [
+        record("org/model-7b"),
+        record("org/model-7b", quantisation="awq"),
+        record("org/model-7b", facts=EngineFacts(version="0.33.0")),
+        record("other/model-7b"),
+        record("simulated", facts=EngineFacts(version="simulated 0.1")),
+    ]
+    found = [spoken(label) for label in labels(setups_of(runs)).values()]
+    assert found == [
+        "org/model-7b version 0.32.0",
+        "org/model-7b awq",
+        "org/model-7b version 0.33.0",
+        "other/model-7b",
+        "simulated (simulated)",
+    ]
+
+
+def test_models_are_abbreviated_as_far_as_they_stay_apart() -> None:
+    two = ["mistralai/Mistral-7B-Instruct-v0.2", "meta-llama/Meta-Llama-3-8B-Instruct"]
+    assert list(abbreviated(two).values()) == ["Mistral-7B", "Meta-Llama"]
+    builds = ["x/Mistral-7B-Instruct-v0.2", "x/Mistral-7B-Instruct-v0.2-AWQ"]
+    assert list(abbreviated(builds).values()) == ["Mistral…v0.2", "Mistral…AWQ"]
+    alike = ["x/A-b-c-d-z", "x/A-b-c-e-z"]
+    assert list(abbreviated(alike).values()) == ["A-b-c-d-z", "A-b-c-e-z"]
+
+
+# ---- batch -------------------------------------------------------------------------------------
+
+
+def test_the_knee_is_the_last_batch_before_the_gain_falls(record: Build) -> None:
+    (line,) = lines(curve(record, {1: 10, 2: 19, 4: 36, 8: 40, 16: 41}), "batch")
+    found = batching.knee(line)
+    assert found is not None
+    assert (found.before.batch, found.after.batch) == (4, 8)
+    assert found.gain == pytest.approx(40 / 36)
+
+
+def test_the_gain_is_for_a_doubling_however_far_the_step(record: Build) -> None:
+    (line,) = lines(curve(record, {1: 10, 16: 10 * 1.5**4}), "batch")
+    assert [step.gain for step in batching.steps(line)] == pytest.approx([1.5])
+    assert batching.knee(line) is None
+
+
+@pytest.mark.parametrize(
+    ("readings", "cause"),
+    [
+        ({"preemptions": 3, "kv_cache_peak_fraction": 0.99}, "cause.preempted"),
+        ({"preemptions": 0, "kv_cache_peak_fraction": 0.97}, "cause.full"),
+        ({"kv_cache_peak_fraction": 0.4, "server_running_peak": 5}, "cause.queue"),
+        ({"kv_cache_peak_fraction": 0.4, "server_running_peak": 8}, "cause.compute"),
+        ({}, None),
+    ],
+)
+def test_the_cause_of_a_knee_is_read_from_the_server(
+    record: Build, readings: dict[str, float], cause: str | None
+) -> None:
+    found = curve(record, {1: 10, 4: 36, 8: 37}, **readings)
+    section = batching.answer(found, places(found), "1-first")
+    assert section is not None
+    causes = {key for key in keys(section.blocks) if key.startswith("cause.")}
+    assert causes == ({cause} if cause else set())
+
+
+def test_no_knee_says_which_batch_to_try(record: Build) -> None:
+    found = curve(record, {1: 10, 2: 19, 4: 36})
+    section = batching.answer(found, places(found), "1-first")
+    assert section is not None
+    assert "No knee up to batch 4: every doubling gave at least 1.89 times" in paragraphs(
+        section.blocks
+    )
+    assert "Batch 8 would show" in paragraphs(section.blocks)
+
+
+def test_one_batch_says_nothing(record: Build) -> None:
+    found = curve(record, {8: 40})
+    assert batching.answer(found, places(found), "1-first") is None
+
+
+def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
+    found = gathered(
+        record(batch=None, rate=rate, number=n, metrics={"requests_per_s": done})
+        for n, (rate, done) in enumerate(((1.0, 1.0), (2.0, 1.98), (4.0, 2.4)))
+    )
+    section = batching.answer(found, places(found), "1-first")
+    assert section is not None
+    assert "At 4 req/s offered the server answers 2.4 req/s, 60% of it" in paragraphs(
+        section.blocks
+    )
+
+
+# ---- prompt length -----------------------------------------------------------------------------
+
+
+def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
+    facts = EngineFacts(version="1", kv_pool_bytes=2**31, kv_pool_tokens=93184)
+    found = gathered(
+        record(
+            prompt_tokens=prompt,
+            number=prompt,
+            facts=facts,
+            metrics={
+                "rss_peak_bytes": 3.6 * 2**30,
+                "kv_cache_peak_fraction": prompt / 93184,
+                "ttft_s.p50": prompt * 0.001,
+            },
+        )
+        for prompt in (64, 512)
+    )
+    section = lengths.answer(found, places(found), "1-first")
+    assert section is not None
+    said = paragraphs(section.blocks)
+    assert "the server's resident memory stays at 3.6 GiB" in said
+    assert "8 times as much for 8 times the prompt" in said
+    assert "so 171 requests of 512 + 32 tokens fit" in said
+    assert "1 ms for each further prompt token" in said
+
+
+# ---- predictions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("ttft_s_p50", "ttft_s.p50"),
+        ("e2e_s_mean", "e2e_s.mean"),
+        ("tpot_s", "tpot_s.p50"),
+        ("output_tokens_per_s", "output_tokens_per_s"),
+    ],
+)
+def test_a_prediction_means_a_metric(key: str, name: str) -> None:
+    assert predictions.metric_name(key) == name
+
+
+@pytest.mark.parametrize(
+    ("predicted", "verdict"),
+    [
+        (0.1, "came true"),
+        (0.108, "came true"),
+        (0.12, "did not come true"),
+        (0, "did not come true"),
+    ],
+)
+def test_a_prediction_is_scored(record: Build, predicted: float, verdict: str) -> None:
+    found = gathered([record(metrics={"ttft_s.p50": 0.1})])
+    section = predictions.answer({"ttft_s_p50": predicted}, "", found)
+    assert section is not None
+    (table,) = section.blocks
+    assert table.kind == "table"
+    assert spoken(table.rows[0][-1].text) == verdict
+
+
+def test_kv_bytes_per_token_are_the_pool_over_its_tokens(record: Build) -> None:
+    facts = EngineFacts(version="1", kv_pool_bytes=2**31, kv_pool_tokens=93184)
+    runs = [record(batch=batch, number=batch, facts=facts) for batch in (1, 2)]
+    assert predictions.measured("kv_bytes_per_token", gathered(runs)) == [2**31 / 93184]
+
+
+def test_words_alone_are_not_scored(record: Build) -> None:
+    section = predictions.answer({}, "It is fast.", gathered([record()]))
+    assert section is not None
+    assert keys(section.blocks) == {"predict.none"}
+    assert predictions.answer({}, " ", gathered([record()])) is None
+
+
+# ---- side by side ------------------------------------------------------------------------------
+
+
+def test_a_ratio_has_an_interval_only_over_repeats() -> None:
+    found = sidebyside.ratio(Figure(2.0, 1.9, 2.1, 3), Figure(1.0, 0.95, 1.05, 3))
+    assert found is not None
+    assert found.value == 2
+    assert found.low == pytest.approx(2 / 1.0733, rel=1e-3)  # exp(hypot(5%, 5%))
+    assert sidebyside.ratio(Figure(2.0, 1.9, 2.1, 1), Figure(1.0, 0.9, 1.1, 3)) == Figure(2.0)
+    assert sidebyside.ratio(Figure(2.0), Figure(0.0)) is None
+    assert sidebyside.ratio(None, Figure(1.0)) is None
+
+
+def compared(record: Build, first: list[float], second: list[float]) -> set[str]:
+    runs = [
+        record(model, repeat=n, number=n, metrics={"output_tokens_per_s": value})
+        for model, values in (("a", first), ("b", second))
+        for n, value in enumerate(values)
+    ]
+    found = gathered(runs)
+    section = sidebyside.answer(found, places(found))
+    assert section is not None
+    return keys(section.blocks)
+
+
+def test_a_difference_is_said_only_beyond_the_noise(record: Build) -> None:
+    assert "compare.throughput" in compared(record, [10, 10.1, 9.9], [12, 12.1, 11.9])
+    assert "compare.throughput_same" in compared(record, [10, 12, 8], [12, 10, 13])
+    assert "compare.repeat" in compared(record, [10], [12])
+
+
+def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
+    found = gathered([record("a", batch=1), record("b", batch=2)])
+    assert sidebyside.answer(found, places(found)) is None
+
+
+# ---- lessons and failures ----------------------------------------------------------------------
+
+
+def test_a_simulated_server_teaches_nothing_of_models(record: Build) -> None:
+    real = curve(record, {1: 10, 2: 19})
+    assert lessons.answer(real, places(real)) is not None
+    runs = [r for p in real for r in p.records]
+    fake = gathered(replace(r, facts=EngineFacts(version="simulated 0.1")) for r in runs)
+    assert lessons.answer(fake, places(fake)) is None
+
+
+def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> None:
+    failed = [
+        record(batch=batch, prompt_tokens=8000, number=batch, status="failed", error="too long")
+        for batch in (1, 2)
+    ]
+    found = gathered([*failed, record(prompt_tokens=64)])
+    section = failures.answer(found, places(found))
+    assert section is not None
+    said = paragraphs(section.blocks)
+    assert "Failed: batch 1 · 8,000 prompt tokens, batch 2 · 8,000 prompt tokens." in said
+    assert "needs 8,032 tokens of context; the server was started for 4,096" in said
+    assert [block.text for block in section.blocks if block.kind == "verbatim"] == ["too long"]
+
+
+def test_why_a_run_is_not_believed_is_said(record: Build) -> None:
+    doubt = Doubt("errors", "Too many failed: look at the log.", "invalid")
+    found = gathered([record(status="invalid", doubts=(doubt,))])
+    section = failures.answer(found, places(found))
+    assert section is not None
+    assert section.blocks[-1].text == "Too many failed: look at the log."  # type: ignore[union-attr]
+
+
+# ---- the page ----------------------------------------------------------------------------------
+
+
+def section_of(whole: Page, key: str) -> Section:
+    return next(
+        section
+        for section in whole.sections
+        if isinstance(section.heading, Sentence) and section.heading.key == key
+    )
+
+
+def test_doubts_are_marked_once_for_each_rule(
+    record: Build, day_of: Callable[..., Day], experiment: Callable[..., ExperimentRecord]
+) -> None:
+    flag, note = Doubt("drift", "It drifts: wait.", "flag"), Doubt("none", "No meter.", "note")
+    runs = [
+        record(batch=1, number=1, status="flagged", doubts=(note, flag), metrics={"errors": 0}),
+        record(batch=2, number=2, doubts=(note,)),
+    ]
+    cells = section_of(page(day_of(runs)), "cells.heading")
+    table, notes = cells.blocks
+    assert table.kind == "table"
+    assert notes.kind == "bullets"
+    assert notes.marks == ("a", "b")
+    assert [spoken(item) for item in notes.items] == [
+        "It drifts: wait. (batch 1 · 64 prompt tokens)",
+        "No meter. (every cell)",
+    ]
+    assert [row[-1].mark for row in table.rows] == ["a b", "b"]
+
+
+def test_the_lead_counts_by_status_and_names_the_best(
+    record: Build, day_of: Callable[..., Day]
+) -> None:
+    runs = [
+        record(batch=1, number=1, metrics={"output_tokens_per_s": 10}),
+        record(batch=2, number=2, metrics={"output_tokens_per_s": 19}),
+        record(batch=4, number=3, status="failed", error="out of memory"),
+    ]
+    said = words("en").paragraph(page(day_of(runs)).lead, str)
+    assert said == (
+        "3 runs of 3 cells in 1 experiment, begun between 09:31 and 09:33 (UTC). By status: "
+        "2 valid, 1 failed. The highest throughput was 19 tok/s (batch 2 · 64 prompt tokens)."
+    )
+
+
+def test_an_experiment_without_runs_still_has_its_question(
+    day_of: Callable[..., Day], experiment: Callable[..., ExperimentRecord]
+) -> None:
+    whole = page(day_of([], experiment(question="Does it start?")))
+    assert words("en").paragraph(whole.lead, str) == "1 experiment began, and no cell was run."
+    (section,) = whole.sections
+    assert section.blocks[0].text == "Does it start?"  # type: ignore[union-attr]
