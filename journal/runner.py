@@ -157,8 +157,10 @@ def _measure(
             on_done=count,
         )
     duration_s = time.monotonic() - origin_s
+    readings = sampler.readings
+    readings = replace(readings, absent=(*endpoint.absent, *readings.absent))
     samples = Samples(
-        cell=cell, facts=endpoint.facts, traces=traces, readings=sampler.readings, client=client
+        cell=cell, facts=endpoint.facts, traces=traces, readings=readings, client=client
     )
     record = Record(
         id=run_id,
