@@ -36,8 +36,12 @@ class Answer:
         """What the server says went wrong, in its own words."""
         error = self.json().get("error", self.json().get("detail"))
         said = error.get("message") if isinstance(error, dict) else error
-        text = said if isinstance(said, str) else self.body.decode(errors="replace")
-        return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+        return printable(said if isinstance(said, str) else self.body.decode(errors="replace"))
+
+
+def printable(text: str) -> str:
+    """What a server said, on one line, without control characters and not too long."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
 
 def ask(

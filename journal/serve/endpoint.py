@@ -1,8 +1,9 @@
 """A server that is there already: what it serves and what it can do, found out by asking it."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from typing import Any, Literal
 
 import psutil
@@ -10,10 +11,11 @@ import psutil
 from journal.errors import EndpointError
 from journal.plan.words import WORDS
 from journal.records import Endpoint
-from journal.serve.ask import Answer, ask, split
+from journal.serve.ask import Answer, ask, printable, split
 
 SHORT, LONG = 16, 80  # words of the two probes that tell how many tokens a word takes
 VOCABULARY = (1000, 30000)
+NAMES_SHOWN = 12
 KEY_HINT = "set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
 # What listens in another server's stead: its memory says nothing about the server's.
 FORWARDERS = {
@@ -82,23 +84,33 @@ def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
     answer = server.get("/models")
     if answer.status in (401, 403):
         raise EndpointError(f"{server.base_url} wants a key ({answer.status}): {KEY_HINT}")
+    if answer.status >= 500:
+        raise EndpointError(
+            f"{server.base_url} answers {answer.status} ({answer.message()}): see its log"
+        )
     listed = answer.json().get("data") if answer.status == 200 else None
     served = {
         entry["id"]: entry.get("max_model_len")
-        for entry in listed or ()
+        for entry in (listed if isinstance(listed, list) else ())
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     }
-    if model is None:
-        if len(served) != 1:
-            what = f"serves {', '.join(served)}" if served else "does not say what it serves"
-            raise EndpointError(f"{server.base_url} {what}: name one with --model")
-        model = next(iter(served))
-    elif served and model not in served:
+    if model is None and len(served) != 1:
+        what = f"serves {_some(served)}" if served else "does not say what it serves"
+        raise EndpointError(f"{server.base_url} {what}: name one with --model")
+    name = next(iter(served)) if model is None else model
+    if served and name not in served:
         raise EndpointError(
-            f"{server.base_url} does not serve {model}; it serves {', '.join(served)}"
+            f"{server.base_url} does not serve {name}; it serves {_some(served, name)}"
         )
-    longest = served.get(model)
-    return model, longest if isinstance(longest, int) else None
+    longest = served.get(name)
+    return name, longest if isinstance(longest, int) else None
+
+
+def _some(names: Iterable[str], like: str = "") -> str:
+    """Up to `NAMES_SHOWN` of the names, those most like `like` first."""
+    names = sorted(names, key=lambda name: -SequenceMatcher(None, name, like).ratio())
+    more = [f"and {len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
+    return ", ".join([printable(name) for name in names[:NAMES_SHOWN]] + more)
 
 
 # ---- what it can do ----------------------------------------------------------------------------

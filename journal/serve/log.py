@@ -149,9 +149,11 @@ CAUSES = (
 EXCEPTION = re.compile(r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception|Exit)): (.+)")
 NO_REASON = re.compile(
     r"Engine core initialization failed|Worker failed with error|EngineCore encountered an issue"
-    r"|Executor failed|cancelled"
+    r"|WorkerProc initialization failed|Executor failed|cancelled|\[Errno 32\]"
 )
-VANISHED = re.compile(r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly")
+VANISHED = re.compile(
+    r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly|initialization failed"
+)
 NOISE = re.compile(
     r"^nanobind|^ - (?:leaked|\.\.\. skipped)|refleaks|resource_tracker: There|warnings\.warn"
 )

