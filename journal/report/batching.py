@@ -17,6 +17,7 @@ KNEE_GAIN = 1.2
 KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
 KEPT_UP = 0.97  # of the offered rate
+FLAT = 0.05  # a change within this share is called none
 MOST_TOLD = 4  # lines in sentences; the table has them all
 
 THROUGHPUT = "output_tokens_per_s"
@@ -76,15 +77,30 @@ def _sentences(line: Points, across: str) -> Iterator[Text]:
         low, high = first.value(f"{latency}_s.p50"), last.value(f"{latency}_s.p50")
         if low and high:
             yield say(
-                f"batch.{latency}",
+                f"batch.{latency}" if abs(high / low - 1) > FLAT else f"batch.{latency}_flat",
                 first=units.seconds(low),
                 last=units.seconds(high),
                 ratio=units.number(high / low, 2),
             )
+    yield from _split(last, across)
     if across == "batch":
         yield from _knee_sentences(line)
     else:
         yield from _kept_up(line)
+
+
+def _split(point: Point, across: str) -> Iterator[Text]:
+    """Where the TTFT of `point` went, as its server tells it."""
+    queued, read = point.value("queue_s.p50"), point.value("prefill_s.p50")
+    ttft = point.value("ttft_s.p50")
+    if queued is not None and read is not None and ttft is not None:
+        yield say(
+            f"split.{across}",
+            load=f"{point.load:g}",
+            ttft=units.seconds(ttft),
+            queued=units.seconds(queued),
+            read=units.seconds(read),
+        )
 
 
 def gained(first: Point, last: Point, across: str) -> Iterator[Text]:

@@ -66,7 +66,7 @@ def answer(found: Points, places: Places) -> Section:
     setups = list(dict.fromkeys(point.setup for point in found))
     blocks: list[Block] = []
     for setup in setups:
-        if len(setups) > 1:
+        if len(setups) > 1 or setup.simulated:
             blocks.append(Paragraph((), say("about", what=places.labels[setup])))
         own = [point for point in found if point.setup == setup]
         rows = tuple(tuple(box(point) for _, box in columns) for point in own)

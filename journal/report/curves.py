@@ -44,6 +44,8 @@ def panel(
             curves.append(Curve(places.curve(line, chosen), dots, hue))
     if not curves:
         return None
+    if all(line[0].setup.simulated for line in chosen):
+        title = say("setup.simulated", name=title)
     return Panel(name, title, unit, say(f"axis.{across}"), tuple(curves))
 
 

@@ -11,18 +11,21 @@ if TYPE_CHECKING:
     from journal.record.store import Store
 
 NEARBY_DAYS = 7  # named when a day is empty
+EARLIER_RUNS = 300  # looked through, from the newest back, for runs of the same cells
 FIRST_STEP = "`journal run` measures the first cells"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
     """`records` and `experiments` are ordered by `started_at`, then `id`. An experiment of the
-    day before is among them when it still ran. `zone` None is the zone of this machine."""
+    day before is among them when it still ran. `earlier` are runs of the same cells on days
+    before. `zone` None is the zone of this machine."""
 
     date: date
     zone: tzinfo | None
     records: tuple[Record, ...]
     experiments: tuple[ExperimentRecord, ...]
+    earlier: tuple[Record, ...] = ()
 
 
 def bounds(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
@@ -60,11 +63,14 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
     ]
     if not records and not experiments:
         raise NotFound(_nothing(store, day, zone))
+    cells = {record.cell.identity for record in records}
+    earlier = store.runs(until=since, limit=EARLIER_RUNS) if records else []
     return Day(
         date=day,
         zone=zone,
         records=tuple(sorted(records, key=_order)),
         experiments=tuple(sorted(experiments, key=_order)),
+        earlier=tuple(each for each in earlier if each.cell.identity in cells),
     )
 
 

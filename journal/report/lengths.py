@@ -5,13 +5,12 @@ from dataclasses import replace
 
 from journal import units
 from journal.records import Figure
-from journal.report.batching import told
+from journal.report.batching import FLAT, told
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.page import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
 from journal.report.points import Point, Points, lines
 
-FLAT = 0.05  # a change within this share is called flat
 ACROSS = "prompt_tokens"
 
 
@@ -125,8 +124,12 @@ def _memory(first: Point, last: Point) -> Iterator[Text]:
             before=units.data_size(used_first.value),
             after=units.data_size(used_last.value),
             ratio=units.number(used_last.value / used_first.value, 2),
-            tokens=units.number(last.prompt_tokens / first.prompt_tokens, 2),
+            tokens=units.number(_length(last) / _length(first), 2),
         )
+
+
+def _length(point: Point) -> int:
+    return point.prompt_tokens + point.output_tokens
 
 
 def _fits(point: Point) -> Iterator[Text]:
@@ -134,11 +137,12 @@ def _fits(point: Point) -> Iterator[Text]:
     tokens = pool_tokens(point)
     if tokens is None:
         return
+    size = pool_bytes(point)
     yield say(
-        "memory.fits",
-        pool=units.data_size(pool_bytes(point)),
+        "memory.fits" if size else "memory.fits_unsized",
+        pool=units.data_size(size),
         tokens=f"{tokens:,}",
-        requests=f"{tokens // (point.prompt_tokens + point.output_tokens):,}",
+        requests=f"{tokens // _length(point):,}",
         prompt=f"{point.prompt_tokens:,}",
         output=f"{point.output_tokens:,}",
     )

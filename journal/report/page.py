@@ -30,7 +30,7 @@ class Box:
     `mark` points to a note."""
 
     text: Text
-    detail: str = ""
+    detail: Text = ""
     mark: str = ""
 
 

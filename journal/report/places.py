@@ -29,10 +29,12 @@ class Places:
         return say("about", what=self.where(point, across))
 
     def cell(self, point: Point) -> Text:
-        """`point` by its load and prompt, and by its setup where the day has several."""
+        """`point` by its load and prompt, and by its setup where there are several, or where it is
+        simulated."""
         names = ("batch", "rate", "prompt_tokens")
         parts = [_at(point, name) for name in names if getattr(point, name) is not None]
-        setup = [self.labels[point.setup]] if len(self.labels) > 1 else []
+        several = len(self.labels) > 1 or point.setup.simulated
+        setup = [self.labels[point.setup]] if several else []
         return _joined([*setup, *parts])
 
     def curve(self, line: Points, among: Sequence[Points]) -> Text:

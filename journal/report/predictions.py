@@ -71,10 +71,14 @@ def _row(key: str, predicted: float, found: Points) -> tuple[Box, ...]:
     return (
         Box(key),
         Box(units.formatted(predicted, unit)),
-        Box(_range([units.formatted(value, unit) for value in _ends(values)])),
+        Box(_range([units.formatted(value, unit) for value in _ends(values)]), _source(key)),
         Box(_range([_shown(ratio) for ratio in _ends(ratios)])),
         Box(_verdict(predicted, values)),
     )
+
+
+def _source(key: str) -> Text:
+    return say("predict.pool") if key == "kv_bytes_per_token" else ""
 
 
 def _unit(key: str) -> str:

@@ -16,6 +16,7 @@ from journal.report import (
     predictions,
     setting,
     sidebyside,
+    since,
 )
 from journal.report.day import Day
 from journal.report.page import Block, Page, Paragraph, Quote, Section, Sentence, Text, say
@@ -35,7 +36,11 @@ def page(day: Day) -> Page:
         own = points(pair for pair in measured if pair[0].experiment_id == each.id)
         name = f"{number}-{slug(each.experiment.name) or 'experiment'}"
         sections += _experiment(each, own, named, name, day)
-    across = (sidebyside.answer(found, named), lessons.answer(found, named))
+    across = (
+        sidebyside.answer(found, named),
+        since.answer(found, day.earlier, named, day.zone),
+        lessons.answer(found, named),
+    )
     sections += [section for section in across if section]
     return Page(_title(day), tuple(_lead(day, found, named)), tuple(sections))
 
@@ -49,13 +54,14 @@ def _title(day: Day) -> Sentence:
 def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
     if day.records:
         times = [record.started_at for record in day.records]
+        first, last = (_clock(when, day) for when in (times[0], times[-1]))
         yield say(
-            "lead.runs",
+            "lead.runs" if first != last else "lead.runs_at",
             runs=_count("run", len(day.records)),
             cells=_count("cell", len(found)),
             experiments=_count("experiment", len(day.experiments)),
-            first=_clock(times[0], day),
-            last=_clock(times[-1], day),
+            first=first,
+            last=last,
             offset=times[0].astimezone(day.zone).isoformat()[-6:].removeprefix("+00:00"),
         )
         yield from _statuses(day.records)

@@ -89,5 +89,5 @@ def _host(record: Record) -> Iterator[Text]:
         parts.append(str(here["os"]))
     if parts:
         yield say("host.all", parts=tuple(parts))
-    if here.get("gpus") == 0:
+    if here.get("gpu_absent"):
         yield say("host.no_gpu")

@@ -100,7 +100,8 @@ def labels(
         alike = [each for each in setups if (each.model, each.quantisation) == kind]
         parts = (names[setup.model], setup.quantisation or "", _difference(setup, alike))
         text = " ".join(part for part in parts if part)
-        found[setup] = say("setup.simulated", name=text) if setup.simulated else text
+        marked = say("setup.nameless" if text == "simulated" else "setup.simulated", name=text)
+        found[setup] = marked if setup.simulated else text
     return found
 
 

@@ -132,10 +132,15 @@ def _compared(quantity: Quantity, factor: float, point: Point, first: Point) -> 
     found = None if point is first else ratio(quantity.pick(point), quantity.pick(first))
     if found is None:
         return own
-    times = f"×{units.number(found.value, 3)}"
-    if quantity.precise and found.low is not None:
-        times += f" ({units.number(found.low, 3)}–{units.number(found.high, 3)})"
-    return replace(own, detail=times)
+    return replace(own, detail=times(found if quantity.precise else Figure(found.value)))
+
+
+def times(found: Figure) -> str:
+    """A ratio with its interval, in short: ×1.08 (1.02–1.14)."""
+    shown = f"×{units.number(found.value, 3)}"
+    if found.low is None or found.high is None:
+        return shown
+    return f"{shown} ({units.number(found.low, 3)}–{units.number(found.high, 3)})"
 
 
 def _panels(shared: Sequence[Points], places: Places) -> Iterator[Panel]:

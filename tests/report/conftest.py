@@ -138,6 +138,7 @@ def served(
         number=number,
         metrics=metrics,
         repeat=repeat,
+        identity=f"{model}-{batch}-{prompt}-{repeat}",
         output_tokens=128,
         experiment="batch-and-prompt",
         load=Load(requests=64, repeats=2),
@@ -186,7 +187,7 @@ def two_models() -> Day:
         "mistralai/Mistral-7B-Instruct-v0.2", 13.5, 1.0, number=200, repeat=0, batch=32, prompt=8064
     )
     records.append(replace(last, status="invalid", doubts=(invalid,)))
-    return a_day(
+    day = a_day(
         records,
         an_experiment(
             1,
@@ -198,6 +199,24 @@ def two_models() -> Day:
         ),
         an_experiment(2, name="mixtral", question="Does Mixtral fit?", grid=Grid(batch=(1, 4))),
     )
+    return replace(day, earlier=two_days_ago(records[:4] + records[12:16]))
+
+
+def two_days_ago(records: Sequence[Record]) -> tuple[Record, ...]:
+    """The same runs, two days before, on an older engine that was 8% slower at batch 32."""
+    found = []
+    for record in records:
+        rate = record.metrics["output_tokens_per_s"].value or 0.0
+        slower = Figure(rate / (1.08 if record.cell.batch == 32 else 1.0))
+        found.append(
+            replace(
+                record,
+                started_at=record.started_at - timedelta(days=2),
+                metrics={**record.metrics, "output_tokens_per_s": slower},
+                facts=replace(record.facts, version="0.31.0"),
+            )
+        )
+    return tuple(found)
 
 
 @pytest.fixture
