@@ -4,12 +4,13 @@ A run is written in one transaction with its samples, or not at all; what `add_r
 survives the death of the process.
 """
 
+import contextlib
 import os
 import re
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -30,7 +31,7 @@ from sqlalchemy import (
 )
 
 from journal.errors import NotFound, StoreError
-from journal.record import codec
+from journal.record import claims, codec
 from journal.record.codec import table
 from journal.record.database import address, connectable, explained, file_of, reader, shown
 from journal.record.migrate import bring_up_to_date, is_up_to_date
@@ -77,7 +78,9 @@ def open_store(home: Path, url: str | None = None) -> "Store":
     except BaseException:
         engine.dispose()
         raise
-    return Store(engine)
+    store = Store(engine, home)
+    store.end_abandoned()
+    return store
 
 
 def _make_private(directory: Path) -> None:
@@ -103,9 +106,11 @@ def _touch_private(path: Path) -> None:
 class Store:
     """An open journal. Every method is a transaction of its own; threads may share a store."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, home: Path) -> None:
         self._writer = engine
         self._reader = reader(engine)
+        self._home = home.absolute()
+        self._claims: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +124,11 @@ class Store:
         self.close()
 
     def close(self) -> None:
+        """Let go of the database. An experiment that was not ended will count as abandoned."""
         self._writer.dispose()
+        for descriptor in self._claims.values():
+            os.close(descriptor)
+        self._claims.clear()
 
     @property
     def url(self) -> URL:
@@ -136,10 +145,11 @@ class Store:
         started_at: datetime,
         environment: Mapping[str, str | int | float | None],
     ) -> ExperimentRecord:
-        """Records that `experiment` begins, frozen as it is now."""
+        """Records that `experiment` begins, frozen as it is now, and that this process runs it."""
         record = ExperimentRecord(
             id=new_id(), experiment=experiment, started_at=started_at, environment=environment
         )
+        self._claims[record.id] = claims.claim(self._home, record.id)
         with explained(self.url), self._writer.begin() as connection:
             connection.execute(insert(_experiments), codec.experiment_row(record))
         return record
@@ -151,6 +161,24 @@ class Store:
         ended_at: datetime,
     ) -> ExperimentRecord:
         """Records how an experiment ended, and returns it so. Raises NotFound."""
+        self._end(experiment_id, status, ended_at)
+        descriptor = self._claims.pop(experiment_id, None)
+        if descriptor is not None:
+            claims.release(self._home, experiment_id, descriptor)
+        return self.experiment(experiment_id)
+
+    def end_abandoned(self) -> None:
+        """Sets experiments to interrupted whose process died while it ran them: they ended with
+        the last run that was stored."""
+        for experiment_id in claims.abandoned(self._home):
+            runs = self.runs(experiment_id=experiment_id, limit=1)
+            with contextlib.suppress(NotFound):
+                begun = self.experiment(experiment_id)
+                last = [run.started_at + timedelta(seconds=run.duration_s) for run in runs]
+                if begun.status == "running":
+                    self._end(experiment_id, "interrupted", *last or [begun.started_at])
+
+    def _end(self, experiment_id: str, status: str, ended_at: datetime) -> None:
         with explained(self.url), self._writer.begin() as connection:
             changed = connection.execute(
                 update(_experiments)
@@ -159,7 +187,6 @@ class Store:
             )
             if changed.rowcount == 0:
                 raise NotFound(f"There is no experiment {experiment_id!r} in {shown(self.url)}.")
-        return self.experiment(experiment_id)
 
     def add_run(self, record: Record, samples: Samples | None) -> None:
         """Writes one run with its metrics, doubts and samples (None when there are none).

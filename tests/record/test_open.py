@@ -66,8 +66,9 @@ def test_any_directory_will_do(tmp_path: Path, name: str) -> None:
     with open_store(home) as store:
         begun = store.begin_experiment(Experiment(name="x"), NOW, {})
     with open_store(home) as store:
-        assert store.experiments() == [begun]
-    assert sorted(path.name for path in home.iterdir()) == ["journal.db", "journal.db.lock"]
+        assert store.experiment("last").experiment == begun.experiment
+    names = sorted(path.name for path in home.iterdir())
+    assert names == ["journal.db", "journal.db.lock", "running"]
 
 
 def test_a_relative_home_stays_where_it_was_opened(

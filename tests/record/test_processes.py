@@ -106,6 +106,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
     with open_store(tmp_path) as store:
         runs = {record.id: record for record in store.runs()}
         assert acknowledged <= set(runs)
+        assert {record.status for record in store.experiments()} == {"interrupted"}
         assert len(runs) <= len(acknowledged) + kills  # stored, and killed before it could say so
         for record in runs.values():
             samples = store.samples(record.id)

@@ -4,11 +4,12 @@ import dataclasses
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from journal.errors import NotFound, StoreError
-from journal.record.store import Store
+from journal.record.store import Store, open_store
 from journal.records import (
     Cell,
     ClientHealth,
@@ -52,6 +53,30 @@ def test_an_experiment_ends_once_it_began(store: Store, begun: ExperimentRecord)
     assert store.experiments() == [record]
     with pytest.raises(NotFound, match="no experiment 'none'"):
         store.end_experiment("none", "done", ended)
+
+
+def test_an_experiment_that_was_left_alone_counts_as_interrupted(
+    tmp_path: Path, url: str, store: Store, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    store.add_run(new_record(duration_s=90.0), None)
+    empty = store.begin_experiment(Experiment(name="empty"), begun.started_at, {})
+    ended = store.begin_experiment(Experiment(name="ended"), begun.started_at, {})
+    store.end_experiment(ended.id, "done", begun.started_at)
+    with open_store(tmp_path, url) as another:
+        assert another.experiment(begun.id).status == "running"
+        mine = another.begin_experiment(Experiment(name="mine"), begun.started_at, {})
+        store.close()
+        with open_store(tmp_path, url) as third:
+            found = {record.id: record for record in third.experiments()}
+    assert {id_: record.status for id_, record in found.items()} == {
+        begun.id: "interrupted",
+        empty.id: "interrupted",
+        ended.id: "done",
+        mine.id: "running",
+    }
+    last_run_ended = begun.started_at + timedelta(minutes=1, seconds=90)
+    assert found[begun.id].ended_at == last_run_ended
+    assert found[empty.id].ended_at == begun.started_at
 
 
 def test_a_run_comes_back_with_its_samples(

@@ -1,0 +1,49 @@
+"""Which experiments are being run now: a lock file for each, in `home`/running. The kernel lets
+a lock go when its process ends, however it ends, so a lock that can be had was left by a process
+that died before it could say how its experiment ended."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from journal.errors import StoreError
+
+
+def claim(home: Path, experiment_id: str) -> int:
+    """The descriptor of the lock file of an experiment, locked until `release` or our death.
+    Raises StoreError where it cannot be made."""
+    directory = home / "running"
+    unnamed = directory / f".{experiment_id}"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        unnamed.rename(directory / experiment_id)  # nobody meets it unlocked
+    except OSError as error:
+        raise StoreError(
+            f"{directory} cannot be written ({error.strerror}): make it writable."
+        ) from error
+    return descriptor
+
+
+def release(home: Path, experiment_id: str, descriptor: int) -> None:
+    (home / "running" / experiment_id).unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def abandoned(home: Path) -> Iterator[str]:
+    """The ids of the experiments whose processes are gone, each given once; none where the
+    directory cannot be read or written."""
+    with contextlib.suppress(OSError):
+        for path in sorted((home / "running").glob("[!.]*")):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield path.name
+                path.unlink(missing_ok=True)
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(descriptor)
