@@ -9,7 +9,7 @@ from journal import units
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.page import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
-from journal.report.points import Point, Points, lines
+from journal.report.points import Point, Points, change, lines
 
 # Below this gain in throughput for a doubling of the batch, the batch is past its knee: the
 # other 80% of each added request are paid for in latency.
@@ -17,7 +17,6 @@ KNEE_GAIN = 1.2
 KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
 KEPT_UP = 0.97  # of the offered rate
-FLAT = 0.05  # a change within this share is called none
 MOST_TOLD = 4  # lines in sentences; the table has them all
 
 THROUGHPUT = "output_tokens_per_s"
@@ -74,13 +73,14 @@ def _sentences(line: Points, across: str) -> Iterator[Text]:
     first, last = line[0], line[-1]
     yield from gained(first, last, across)
     for latency in ("ttft", "tpot"):
-        low, high = first.value(f"{latency}_s.p50"), last.value(f"{latency}_s.p50")
-        if low and high:
+        low, high = first.figure(f"{latency}_s.p50"), last.figure(f"{latency}_s.p50")
+        if low and high and low.value and high.value:
             yield say(
-                f"batch.{latency}" if abs(high / low - 1) > FLAT else f"batch.{latency}_flat",
-                first=units.seconds(low),
-                last=units.seconds(high),
-                ratio=units.number(high / low, 2),
+                f"latency.{change(low, high)}",
+                name=latency.upper(),
+                before=units.seconds(low.value),
+                after=units.seconds(high.value),
+                ratio=units.number(high.value / low.value, 2),
             )
     yield from _split(last, across)
     if across == "batch":

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from journal import units
-from journal.report.page import Curve, Dot, Panel
+from journal.report.page import Curve, Panel
 from journal.report.text import visible
 from journal.report.words import Words
 
@@ -201,14 +201,14 @@ def _curve(axes: "Axes", curve: Curve, factor: float) -> None:
         return
     marker = MARKERS[curve.hue % len(MARKERS)]
     axes.plot(xs, ys, color=colour, linewidth=1.8, marker=marker, markersize=5, zorder=3)
-    for dot in curve.dots:
-        _interval(axes, dot, factor, colour)
-
-
-def _interval(axes: "Axes", dot: Dot, factor: float, colour: str) -> None:
-    if dot.low is not None and dot.high is not None:
-        ends = [max(dot.low, 0) * factor, dot.high * factor]
-        axes.plot([dot.x, dot.x], ends, color=colour, linewidth=3.5, alpha=0.3, zorder=2)
+    bars = [
+        (dot.x, max(dot.low, 0) * factor, dot.high * factor)
+        for dot in curve.dots
+        if dot.low is not None and dot.high is not None
+    ]
+    if bars:
+        at, lows, highs = zip(*bars, strict=True)
+        axes.vlines(at, lows, highs, color=colour, linewidth=3.5, alpha=0.3, zorder=2)
 
 
 def _place(figure: "Figure", axes: "Axes", labels: Sequence[_Label], x: float) -> None:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from journal import units
 from journal.records import Figure
-from journal.report.batching import FLAT, told
+from journal.report.batching import told
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.page import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
-from journal.report.points import Point, Points, lines
+from journal.report.points import FLAT, Point, Points, change, lines
 
 ACROSS = "prompt_tokens"
 
@@ -106,15 +106,15 @@ def _memory(first: Point, last: Point) -> Iterator[Text]:
     before, after = meter(first), meter(last)
     lengths = {"first": f"{first.prompt_tokens:,}", "last": f"{last.prompt_tokens:,}"}
     if before and after and before[0] == after[0]:
-        change = after[1] / before[1] - 1
+        moved = after[1] / before[1] - 1
         same = units.data_size(before[1]) == units.data_size(after[1])
         flat = "memory.same" if same else "memory.flat"
         yield say(
-            flat if abs(change) <= FLAT else "memory.changes",
+            flat if abs(moved) <= FLAT else "memory.changes",
             meter=say(f"meter.{after[0]}"),
             before=units.data_size(before[1]),
             after=units.data_size(after[1]),
-            change=f"{change * 100:+.1f}%",
+            change=f"{moved * 100:+.1f}%",
             **lengths,
         )
     used_first, used_last = kv_in_use(first), kv_in_use(last)
@@ -149,24 +149,25 @@ def _fits(point: Point) -> Iterator[Text]:
 
 
 def _latency(first: Point, last: Point) -> Iterator[Text]:
-    low, high = first.value("ttft_s.p50"), last.value("ttft_s.p50")
-    if low and high:
+    low, high = first.figure("ttft_s.p50"), last.figure("ttft_s.p50")
+    if low and high and low.value and high.value:
+        moved = change(low, high) == "moved" and high.value > low.value
         further = last.prompt_tokens - first.prompt_tokens
         yield say(
-            "prompt.ttft" if high > low * (1 + FLAT) else "prompt.ttft_flat",
-            before=units.seconds(low),
-            after=units.seconds(high),
-            ratio=units.number(high / low, 2),
+            "prompt.ttft" if moved else f"latency.{change(low, high)}",
+            name="TTFT",
+            before=units.seconds(low.value),
+            after=units.seconds(high.value),
+            ratio=units.number(high.value / low.value, 2),
             tokens=units.number(last.prompt_tokens / first.prompt_tokens, 2),
-            per_token=units.seconds((high - low) / further),
+            per_token=units.seconds((high.value - low.value) / further),
         )
-    low, high = first.value("tpot_s.p50"), last.value("tpot_s.p50")
-    if low and high:
-        same = units.seconds(low) == units.seconds(high)
-        flat = "prompt.tpot_same" if same else "prompt.tpot_flat"
+    low, high = first.figure("tpot_s.p50"), last.figure("tpot_s.p50")
+    if low and high and low.value and high.value:
         yield say(
-            flat if abs(high / low - 1) <= FLAT else "prompt.tpot",
-            before=units.seconds(low),
-            after=units.seconds(high),
-            change=f"{(high / low - 1) * 100:+.0f}%",
+            f"latency.{change(low, high)}",
+            name="TPOT",
+            before=units.seconds(low.value),
+            after=units.seconds(high.value),
+            ratio=units.number(high.value / low.value, 2),
         )

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from journal.records import Figure, Record
 from journal.report.setups import Setup
 from journal.summarise.stats import t_interval
 
+FLAT = 0.05  # a change within this share is called none
 GOOD = ("valid", "flagged")
 TAILS = ("p99", "p95", "p90")
 
@@ -52,6 +53,19 @@ class Point:
     def value(self, name: str) -> float | None:
         figure = self.figure(name)
         return None if figure is None else figure.value
+
+
+def change(before: Figure, after: Figure) -> Literal["flat", "noise", "moved"]:
+    """Whether a figure changed: not by more than FLAT, not beyond the noise (its intervals
+    overlap), or truly."""
+    if before.value is None or after.value is None or not before.value:
+        return "noise"
+    if abs(after.value / before.value - 1) <= FLAT:
+        return "flat"
+    if before.low is None or before.high is None or after.low is None or after.high is None:
+        return "moved"
+    overlapping = before.low <= after.high and after.low <= before.high
+    return "noise" if overlapping else "moved"
 
 
 Points: TypeAlias = tuple[Point, ...]

@@ -28,10 +28,11 @@ def answer(found: Points, places: Places) -> Section:
 
 
 def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places: Places) -> Table:
+    named = any(setup.model != places.labels[setup] for setup in setups)
     rows = [
         [
             Box(places.labels[setup]),
-            Box(setup.model),
+            Box(setup.model if named else ""),
             Box(setup.quantisation or ""),
             *(Box(SWITCHES.get(setup.get(name), setup.get(name))) for name in SHOWN),
             *_facts(records[setup]),

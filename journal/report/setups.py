@@ -49,7 +49,7 @@ def setups_of(records: Sequence[Record]) -> list[Setup]:
 
 
 def _setup(record: Record) -> Setup:
-    found = {**_flags(record.cell.engine), **record.environment}
+    found = {**flags_of(record.cell.engine), **record.environment}
     attributes = tuple(
         (name, str(value))
         for name, value in found.items()
@@ -58,7 +58,8 @@ def _setup(record: Record) -> Setup:
     return Setup(record.cell.model, record.cell.quantisation, attributes)
 
 
-def _flags(engine: Engine | None) -> dict[str, object]:
+def flags_of(engine: Engine | None) -> dict[str, object]:
+    """How a managed engine is started, by the names of Engine's fields; nothing of an endpoint."""
     if engine is None:
         return {}
     names = (each.name for each in fields(Engine) if each.name not in NOT_PART_OF_A_SETUP)

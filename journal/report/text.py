@@ -31,7 +31,7 @@ def _shape(char: str) -> str:
 def markdown(text: str) -> str:
     """`text` as itself in one line of Markdown (CommonMark, GitHub and Obsidian), in a table too:
     no markup, no HTML, no link."""
-    safe = MARKUP.sub(_escape, visible(text)).translate(ENTITIES)
+    safe = MARKUP.sub(_escape, visible(text).strip()).translate(ENTITIES)
     return LIST_OR_RULE.sub(_escape, safe)
 
 

@@ -9,7 +9,7 @@ from journal.report import batching, failures, lengths, lessons, predictions, si
 from journal.report.day import Day
 from journal.report.page import Block, Page, Section, Sentence, Text
 from journal.report.places import places
-from journal.report.points import Points, lines, points
+from journal.report.points import Points, change, lines, points
 from journal.report.questions import page
 from journal.report.setups import abbreviated, labels, setups_of
 from journal.report.words import words
@@ -105,6 +105,20 @@ def test_a_run_without_a_version_joins_the_only_one_that_served_so(record: Build
     assert len(gathered([record(), failed])) == 1
     other = record(number=2, facts=EngineFacts(version="0.33.0"))
     assert len(gathered([record(), failed, other])) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (Figure(1.0, 0.9, 1.1), Figure(1.04, 1.0, 1.08), "flat"),
+        (Figure(1.0, 0.8, 1.2), Figure(1.3, 1.1, 1.5), "noise"),
+        (Figure(1.0, 0.9, 1.1), Figure(1.3, 1.2, 1.4), "moved"),
+        (Figure(1.3, 1.2, 1.4), Figure(1.0, 0.9, 1.1), "moved"),
+        (Figure(1.0), Figure(1.3), "moved"),
+    ],
+)
+def test_a_change_is_one_only_beyond_the_noise(before: Figure, after: Figure, kind: str) -> None:
+    assert change(before, after) == kind
 
 
 # ---- names -------------------------------------------------------------------------------------

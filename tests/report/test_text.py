@@ -17,6 +17,8 @@ HOSTILE = [
     "*bold* __strong__ ~~gone~~ ==marked== $x^2$ %%hidden%% #tag",
     "&lt;b&gt; &amp; &#60;",
     "- item",
+    "    indented",
+    " -",
     "1. item",
     "1) item",
     "+ item",
