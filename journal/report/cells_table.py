@@ -1,7 +1,7 @@
 """Every cell of an experiment with its figures, and the doubts that its runs carry."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from journal import units
@@ -13,6 +13,7 @@ from journal.report.points import TAILS, Point, Points
 
 Filled: TypeAlias = tuple[Column, Callable[[Point], Box]]  # a column and what fills it
 
+KV = "kv_cache_peak_fraction"
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 SHORT_ID = 8
 MOST_IDS = 3
@@ -21,12 +22,22 @@ MOST_PLACES = 4  # named with a doubt; the marks in the table show the rest
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A column of figures: all in the one unit that suits them. `precise` shows intervals."""
+    """A column of figures of a metric, all in the one unit that suits them. `precise` shows
+    intervals; `computed` is for what is computed from a metric."""
 
     title: Text
     unit: str
-    pick: Callable[[Point], Figure | None]
+    name: str
     precise: bool = False
+    computed: Callable[[Point], Figure | None] | None = None
+
+    def pick(self, point: Point) -> Figure | None:
+        return point.figure(self.name) if self.computed is None else self.computed(point)
+
+    def repeats(self, point: Point) -> list[float]:
+        """The value of every good run that has one."""
+        figures = [self.pick(replace(point, records=(record,))) for record in point.good]
+        return [each.value for each in figures if each is not None and each.value is not None]
 
     def scale(self, found: Points) -> tuple[float, str]:
         """The factor and the name of the unit that suit the column."""
@@ -48,14 +59,14 @@ def _every(found: Points) -> Iterator[Quantity]:
         for statistic in ("p50", *tails) if latency == "ttft" else ("p50",):
             title = say(f"column.{latency}", statistic=statistic)
             name = f"{latency}_s.{statistic}"
-            yield Quantity(title, "s", _of(name), precise=statistic == "p50")
-    yield Quantity(say("column.throughput"), "tok/s", _of("output_tokens_per_s"), precise=True)
+            yield Quantity(title, "s", name, precise=statistic == "p50")
+    yield Quantity(say("column.throughput"), "tok/s", "output_tokens_per_s", precise=True)
     memory = "vram_peak_bytes" if _any(found, "vram_peak_bytes") else "rss_peak_bytes"
-    yield Quantity(say(f"column.{memory}"), "bytes", _of(memory))
-    yield Quantity(say("column.kv_bytes"), "bytes", kv_in_use)
-    yield Quantity(say("column.kv"), "fraction", _of("kv_cache_peak_fraction"))
-    yield Quantity(say("column.energy"), "J/tok", _of("energy_per_output_token_j"))
-    yield Quantity(say("column.goodput"), "req/s", _of("goodput_per_s"))
+    yield Quantity(say(f"column.{memory}"), "bytes", memory)
+    yield Quantity(say("column.kv_bytes"), "bytes", KV, computed=kv_in_use)
+    yield Quantity(say("column.kv"), "fraction", KV)
+    yield Quantity(say("column.energy"), "J/tok", "energy_per_output_token_j")
+    yield Quantity(say("column.goodput"), "req/s", "goodput_per_s")
 
 
 def answer(found: Points, places: Places) -> Section:
@@ -79,10 +90,6 @@ def answer(found: Points, places: Places) -> Section:
 
 def _any(found: Points, name: str) -> bool:
     return any(point.value(name) is not None for point in found)
-
-
-def _of(name: str) -> Callable[[Point], Figure | None]:
-    return lambda point: point.figure(name)
 
 
 def _leading(found: Points) -> Iterator[Filled]:

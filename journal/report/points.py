@@ -50,6 +50,11 @@ class Point:
         only = next(each for each in found if each.value is not None)
         return Figure(only.value, only.low, only.high, 1)
 
+    def repeats(self, name: str) -> list[float]:
+        """The values of metric `name` in the good runs that have one."""
+        found = [record.metrics[name].value for record in self.good if name in record.metrics]
+        return [value for value in found if value is not None]
+
     def value(self, name: str) -> float | None:
         figure = self.figure(name)
         return None if figure is None else figure.value

@@ -1,11 +1,9 @@
 """Models, or builds and settings of one, side by side at the same batch and prompt length."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from journal import units
-from journal.records import Figure
 from journal.report.cells_table import Quantity, figure_box, quantities
 from journal.report.curves import metric, panel, plot_caption
 from journal.report.page import (
@@ -22,6 +20,7 @@ from journal.report.page import (
 )
 from journal.report.places import Places
 from journal.report.points import Point, Points, lines
+from journal.summarise.ratios import Ratio, ratio
 
 METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
 
@@ -55,19 +54,9 @@ def common(found: Points) -> list[Points]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def ratio(a: Figure | None, b: Figure | None) -> Figure | None:
-    """a / b of two means over repeats, with the 95% interval of the ratio.
-
-    The interval is on the logarithm, the relative half-widths of the two intervals added in
-    quadrature (the delta method); none where either has none or reaches 0.
-    """
-    if a is None or b is None or not a.value or not b.value:
-        return None
-    value = a.value / b.value
-    if a.low is None or b.low is None or a.count == 1 or b.count == 1:
-        return Figure(value)
-    spread = math.hypot((a.value - a.low) / a.value, (b.value - b.low) / b.value)
-    return Figure(value, value * math.exp(-spread), value * math.exp(spread))
+def compared(point: Point, first: Point, name: str) -> Ratio | None:
+    """Metric `name` of `point` over that of `first`, at the level of repeats."""
+    return ratio([(first.repeats(name), point.repeats(name))])
 
 
 def _sentences(first: Point, other: Point) -> Iterator[Text]:
@@ -77,28 +66,24 @@ def _sentences(first: Point, other: Point) -> Iterator[Text]:
         prompt=f"{other.prompt_tokens:,}",
     )
     for key, name in METRICS.items():
-        a, b = other.figure(name), first.figure(name)
-        compared = ratio(a, b)
-        if compared is None or compared.value is None or a is None or b is None:
+        found = compared(other, first, name)
+        if found is None:
             continue
         shown = units.rate if key == "throughput" else units.seconds
         values = {
-            "a": shown(a.value),
-            "b": shown(b.value),
-            "ratio": units.number(compared.value, 3),
+            "a": shown(other.value(name)),
+            "b": shown(first.value(name)),
+            "ratio": units.number(found.value, 3),
         }
-        if compared.low is None or compared.high is None:
-            yield say(f"compare.{key}", interval="", **values)
-        elif compared.low <= 1 <= compared.high:
-            yield say(f"compare.{key}_same", interval=_interval(compared), **values)
-        else:
-            yield say(f"compare.{key}", interval=_interval(compared), **values)
+        same = found.low is not None and found.high is not None and found.low <= 1 <= found.high
+        kind = f"compare.{key}_same" if same else f"compare.{key}"
+        yield say(kind, interval=_interval(found) if found.low is not None else "", **values)
     if min(len(first.good), len(other.good)) < 2:
         yield say("compare.repeat")
 
 
-def _interval(compared: Figure) -> Text:
-    low, high = units.number(compared.low, 3), units.number(compared.high, 3)
+def _interval(found: Ratio) -> Text:
+    low, high = units.number(found.low, 3), units.number(found.high, 3)
     return say("compare.interval", low=low, high=high)
 
 
@@ -129,13 +114,13 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
 def _compared(quantity: Quantity, factor: float, point: Point, first: Point) -> Box:
     """A figure with its ratio to that of the first setup, and the ratio's interval."""
     own = figure_box(quantity.pick(point), factor, precise=False)
-    found = None if point is first else ratio(quantity.pick(point), quantity.pick(first))
+    found = None if point is first else ratio([(quantity.repeats(first), quantity.repeats(point))])
     if found is None:
         return own
-    return replace(own, detail=times(found if quantity.precise else Figure(found.value)))
+    return replace(own, detail=times(found if quantity.precise else Ratio(found.value)))
 
 
-def times(found: Figure) -> str:
+def times(found: Ratio) -> str:
     """A ratio with its interval, in short: ×1.08 (1.02–1.14)."""
     shown = f"×{units.number(found.value, 3)}"
     if found.low is None or found.high is None:

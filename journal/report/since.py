@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import date, tzinfo
 
 from journal import units
-from journal.records import Figure, Record
+from journal.records import Record
 from journal.report.cells_table import Quantity, figure_box, quantities
 from journal.report.page import Block, Box, Bullets, Column, Paragraph, Section, Table, Text, say
 from journal.report.places import Places
 from journal.report.points import GOOD, Point, Points, points
 from journal.report.setups import setups_of
-from journal.report.sidebyside import METRICS, ratio, times
+from journal.report.sidebyside import METRICS, compared, times
+from journal.summarise.ratios import Ratio, beyond_chance, ratio
 
 MOST_ROWS = 20  # those with the greatest change in throughput
 
@@ -60,8 +61,8 @@ def last_time(
 def _verdicts(pairs: Sequence[Pair]) -> Iterator[Text]:
     """For each metric: how many cells rose, fell, stayed within the noise, or cannot be told."""
     for key, name in METRICS.items():
-        compared = [ratio(now.figure(name), then.figure(name)) for now, then in pairs]
-        counts = Counter(_direction(each) for each in compared if each is not None)
+        found = [compared(now, then, name) for now, then in pairs]
+        counts = Counter(directions([each for each in found if each is not None]))
         told = tuple(
             say(f"since.{direction}", n=f"{counts[direction]}")
             for direction in ("higher", "lower", "same", "unknown")
@@ -71,12 +72,22 @@ def _verdicts(pairs: Sequence[Pair]) -> Iterator[Text]:
             yield say("since.verdict", metric=say(f"panel.{key}"), counts=told)
 
 
-def _direction(compared: Figure) -> str:
-    if compared.low is None or compared.high is None:
+def directions(found: Sequence[Ratio]) -> list[str]:
+    """Of each ratio: higher, lower, same (no difference beyond chance, of so many looked at), or
+    unknown for want of repeats."""
+    tested = [each.probability for each in found if each.probability is not None]
+    real = iter(beyond_chance(tested))
+    return [
+        _direction(each, next(real) if each.probability is not None else None) for each in found
+    ]
+
+
+def _direction(found: Ratio, real: bool | None) -> str:
+    if real is None:
         return "unknown"
-    if compared.low > 1:
-        return "higher"
-    return "lower" if compared.high < 1 else "same"
+    if not real:
+        return "same"
+    return "higher" if found.value > 1 else "lower"
 
 
 def _changes(pairs: Sequence[Pair]) -> Iterator[Text]:
@@ -117,14 +128,11 @@ def _table(pairs: Sequence[Pair], places: Places) -> Table:
 
 
 def _change(pair: Pair) -> float:
-    name = METRICS["throughput"]
-    found = ratio(pair[0].figure(name), pair[1].figure(name))
-    if found is None or not found.value:
-        return 0.0
-    return max(found.value, 1 / found.value)
+    found = compared(*pair, METRICS["throughput"])
+    return max(found.value, 1 / found.value) if found else 0.0
 
 
 def _box(quantity: Quantity, factor: float, now: Point, then: Point) -> Box:
     own = figure_box(quantity.pick(now), factor, precise=False)
-    found = ratio(quantity.pick(now), quantity.pick(then))
+    found = ratio([(quantity.repeats(then), quantity.repeats(now))])
     return own if found is None else replace(own, detail=times(found))

@@ -292,17 +292,7 @@ def test_words_alone_are_not_scored(record: Build) -> None:
 # ---- side by side ------------------------------------------------------------------------------
 
 
-def test_a_ratio_has_an_interval_only_over_repeats() -> None:
-    found = sidebyside.ratio(Figure(2.0, 1.9, 2.1, 3), Figure(1.0, 0.95, 1.05, 3))
-    assert found is not None
-    assert found.value == 2
-    assert found.low == pytest.approx(2 / 1.0733, rel=1e-3)  # exp(hypot(5%, 5%))
-    assert sidebyside.ratio(Figure(2.0, 1.9, 2.1, 1), Figure(1.0, 0.9, 1.1, 3)) == Figure(2.0)
-    assert sidebyside.ratio(Figure(2.0), Figure(0.0)) is None
-    assert sidebyside.ratio(None, Figure(1.0)) is None
-
-
-def compared(record: Build, first: list[float], second: list[float]) -> set[str]:
+def said_of(record: Build, first: list[float], second: list[float]) -> set[str]:
     runs = [
         record(model, repeat=n, number=n, metrics={"output_tokens_per_s": value})
         for model, values in (("a", first), ("b", second))
@@ -315,9 +305,27 @@ def compared(record: Build, first: list[float], second: list[float]) -> set[str]
 
 
 def test_a_difference_is_said_only_beyond_the_noise(record: Build) -> None:
-    assert "compare.throughput" in compared(record, [10, 10.1, 9.9], [12, 12.1, 11.9])
-    assert "compare.throughput_same" in compared(record, [10, 12, 8], [12, 10, 13])
-    assert "compare.repeat" in compared(record, [10], [12])
+    assert "compare.throughput" in said_of(record, [10, 10.1, 9.9], [12, 12.1, 11.9])
+    assert "compare.throughput_same" in said_of(record, [10, 12, 8], [12, 10, 13])
+    assert "compare.repeat" in said_of(record, [10], [12])
+
+
+def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
+    runs = [
+        record(model, facts=facts, metrics={"kv_cache_peak_fraction": share})
+        for model, share, facts in (
+            ("a", 0.2, EngineFacts(version="1", kv_pool_bytes=1000)),
+            ("b", 0.1, EngineFacts(version="1", kv_pool_bytes=2000)),
+        )
+    ]
+    found = gathered(runs)
+    section = sidebyside.answer(found, places(found))
+    assert section is not None
+    table = next(block for block in section.blocks if block.kind == "table")
+    assert [(spoken(box.text), box.detail) for box in table.rows[1][-2:]] == [
+        ("200", "×1"),
+        ("10", "×0.5"),
+    ]
 
 
 def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
