@@ -4,13 +4,16 @@ plan -> serve -> load and measure -> summarise -> record -> report
 """
 
 import secrets
+import signal
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 from journal import units
@@ -21,10 +24,13 @@ from journal.measure.sampler import Sampler
 from journal.measure.server import complete
 from journal.plan.cells import by_engine, cells
 from journal.plan.prompts import check_context, requests
-from journal.record.store import open_store
+from journal.record.alone import alone
+from journal.record.resume import GOOD, earlier, newest, undone
+from journal.record.store import Store, open_store
 from journal.record.tracking import Tracker
 from journal.records import (
     Cell,
+    ClientHealth,
     Endpoint,
     Engine,
     Event,
@@ -38,6 +44,7 @@ from journal.records import (
 )
 from journal.report.log import LogFiles, write_log
 from journal.serve import engine as engines
+from journal.serve.endpoint import check_answers
 from journal.summarise.doubts import doubts, status
 from journal.summarise.metrics import metrics
 
@@ -47,7 +54,8 @@ Keep = Callable[[Record, Samples | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one `run` left behind. `tracking_error` says why MLflow lacks it, if it does."""
+    """What one `run` left behind: the last record of each cell. `tracking_error` says why MLflow
+    lacks it, if it does."""
 
     experiment: ExperimentRecord
     records: tuple[Record, ...]
@@ -57,7 +65,7 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether every cell was measured."""
-        return all(record.status in ("valid", "flagged") for record in self.records)
+        return all(record.status in GOOD for record in self.records)
 
 
 def run(
@@ -67,40 +75,88 @@ def run(
     endpoint: Endpoint | None = None,
     listener: Listener = ignore,
     serve: Serve = engines.start,
+    resume: bool = False,
 ) -> Result:
     """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
 
     With `endpoint` (from `attach`) that server is measured; otherwise `serve` starts vLLM once
     for each engine of the experiment. A cell that fails is recorded with its reason, and the
-    others go on. Raises SpecError or EngineError when nothing can be started, StoreError when
-    nothing can be recorded. On KeyboardInterrupt what was measured is stored and logged first.
+    others go on. With `resume` the newest try of the same experiment goes on: cells that it has
+    measured already are left alone.
+
+    Raises SpecError or EngineError when nothing can be started, UsageError while another process
+    measures into `home`, StoreError when nothing can be recorded. On KeyboardInterrupt what was
+    measured is stored and logged first; a second one ends the engine at once and writes no log.
     """
     home = Path(home)
     planned = cells(experiment, model=endpoint.model if endpoint else None)
     _check(planned, endpoint)
-    with open_store(home) as store, Tracker(store, home) as tracker:
-        first = planned[0].engine
-        here = environment(first.python if first else None)
-        begun = store.begin_experiment(experiment, datetime.now(UTC), here)
+    with alone(home), open_store(home) as store, Tracker(store, home) as tracker:
+        begun, left = _begin(store, experiment, planned, resume, listener)
+        if not left:
+            records = newest(planned, store.runs(experiment_id=begun.id))
+            return Result(begun, records, write_log(store, home))
 
         def keep(record: Record, samples: Samples | None) -> None:
-            store.add_run(record, samples)
+            with _undivided():
+                if samples and record.status != "interrupted":
+                    record = _summed_up(record, samples)
+                store.add_run(record, samples)
             listener(Event("record", headline(record)))
             tracker.log(record)
 
-        ended: Literal["done", "interrupted"] = "interrupted"
         try:
-            for engine, group in by_engine(planned):
+            for engine, group in by_engine(left):
                 log_path = home / "engines" / f"{begun.id[:8]}-{group[0].identity[:8]}.log"
                 served = serve(engine, log_path, listener) if engine else nullcontext(endpoint)
                 _measure_all(group, served, begun, keep, listener)
-            ended = "done"
-        finally:
-            begun = store.end_experiment(begun.id, ended, datetime.now(UTC))
-            listener(Event("log", "writing the log"))
-            log = write_log(store, home)
-            tracker.finish(begun, (log.markdown, log.html))
-        return Result(begun, tuple(store.runs(experiment_id=begun.id)), log, tracker.error)
+        except BaseException as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                tracker.give_up("stopped at once")
+                store.end_experiment(begun.id, "interrupted", datetime.now(UTC))
+            else:
+                _end(begun, "interrupted", store, home, tracker, listener)
+            raise
+        records = newest(planned, store.runs(experiment_id=begun.id))
+        good = any(record.status in GOOD for record in records)
+        begun, log = _end(begun, "done" if good else "failed", store, home, tracker, listener)
+        records = newest(planned, store.runs(experiment_id=begun.id))  # now with MLflow's ids
+        return Result(begun, records, log, tracker.error)
+
+
+def _begin(
+    store: Store, experiment: Experiment, planned: Sequence[Cell], resume: bool, listener: Listener
+) -> tuple[ExperimentRecord, Sequence[Cell]]:
+    """The experiment's record, as of the environment now, and the cells left to measure."""
+    first = planned[0]
+    here = environment(first.engine.python if first.engine else None)
+    before = earlier(store, experiment, first.model)
+    left = undone(planned, store.runs(experiment_id=before.id)) if before else planned
+    if before is None or not resume:
+        if before is not None and before.status == "interrupted" and left:
+            told = f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "
+            listener(Event("prepare", told + "left, and begins anew: resume would go on with it"))
+        return store.begin_experiment(experiment, datetime.now(UTC), here), planned
+    if left:
+        before = store.resume_experiment(before.id)
+    told = f"{len(left)} of {len(planned)} cells are left to measure"
+    listener(Event("prepare", f"resuming {experiment.name}: {told}"))
+    return replace(before, environment=here), left
+
+
+def _end(
+    begun: ExperimentRecord,
+    status: Literal["done", "failed", "interrupted"],
+    store: Store,
+    home: Path,
+    tracker: Tracker,
+    listener: Listener,
+) -> tuple[ExperimentRecord, LogFiles]:
+    ended = store.end_experiment(begun.id, status, datetime.now(UTC))
+    listener(Event("log", "writing the log"))
+    log = write_log(store, home)
+    tracker.finish(ended, (log.markdown, log.html))
+    return ended, log
 
 
 def _measure_all(
@@ -122,58 +178,93 @@ def _measure_all(
                 record, samples = _measure(left[0], endpoint, begun, name, listener)
                 left.popleft()
                 keep(record, samples)
+                if record.status == "interrupted":
+                    raise KeyboardInterrupt
+                if record.status == "failed":
+                    check_answers(endpoint)
     except JournalError as error:
         for cell in left:
-            keep(_unmeasured(cell, begun, "failed", str(error)), None)
-    except KeyboardInterrupt:
-        if left:
-            keep(_unmeasured(left[0], begun, "interrupted", "stopped before it was done"), None)
-        raise
+            keep(_unmeasured(cell, begun, str(error)), None)
 
 
 def _measure(
     cell: Cell, endpoint: Endpoint, begun: ExperimentRecord, name: str, listener: Listener
 ) -> tuple[Record, Samples]:
-    """One run of one cell: its raw samples, and the record that sums them up."""
+    """One run of one cell: its raw samples, and a record that does not sum them up yet. A run
+    that a KeyboardInterrupt stops is `interrupted` and has the samples of what was done."""
     run_id = secrets.token_hex(8)
     prepared = requests(cell, endpoint, run_id)
-    done = 0
+    traces: list[Trace] = []
 
-    def count(_: Trace) -> None:
-        nonlocal done
-        done += 1
-        listener(Event("cell", name, done, len(prepared)))
+    def count(trace: Trace) -> None:
+        traces.append(trace)
+        listener(Event("cell", name, len(traces), len(prepared)))
 
     listener(Event("cell", name, 0, len(prepared)))
     started_at, origin_s = datetime.now(UTC), time.monotonic()
-    with Sampler(endpoint, origin_s) as sampler:
-        traces, client = drive(
-            prepared,
-            endpoint,
-            batch=cell.batch,
-            timeout_s=cell.load.timeout_s,
-            processes=cell.load.processes,
-            origin_s=origin_s,
-            on_done=count,
-        )
+    sampler, client, stopped = Sampler(endpoint, origin_s), ClientHealth(), False
+    try:
+        with sampler:
+            _, client = drive(
+                prepared,
+                endpoint,
+                batch=cell.batch,
+                timeout_s=cell.load.timeout_s,
+                processes=cell.load.processes,
+                origin_s=origin_s,
+                on_done=count,
+            )
+    except KeyboardInterrupt:
+        stopped = True
     duration_s = time.monotonic() - origin_s
-    readings = sampler.readings
-    readings = replace(readings, absent=(*endpoint.absent, *readings.absent))
-    samples = Samples(
-        cell=cell, facts=endpoint.facts, traces=traces, readings=readings, client=client
-    )
+    done = tuple(sorted(traces, key=lambda trace: trace.index))
+    facts, readings = endpoint.facts, sampler.readings
     record = Record(
         id=run_id,
         experiment_id=begun.id,
         cell=cell,
-        status="valid",
+        status="interrupted" if stopped else "valid",
         started_at=started_at,
         duration_s=duration_s,
-        error=reason(traces),
-        facts=endpoint.facts,
+        error=f"stopped after {len(done)} of {len(prepared)} requests" if stopped else reason(done),
+        facts=facts,
         environment=begun.environment,
     )
-    return summarised(record, samples), samples
+    return record, Samples(cell=cell, facts=facts, traces=done, readings=readings, client=client)
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """Puts a Ctrl-C off until the block is done, so that what was measured is stored. A second
+    one is not put off."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[int] = []
+
+    def put_off(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, put_off)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _summed_up(record: Record, samples: Samples) -> Record:
+    """The record with its figures; where they cannot be computed, its samples are kept still."""
+    try:
+        return summarised(record, samples)
+    except Exception as error:  # noqa: BLE001 (recorded: no fault of ours may cost a measurement)
+        why = f"its metrics could not be computed ({type(error).__name__}: {error})"
+        told = f"{why}: its raw samples are kept for journal recompute"
+        return replace(record, status="failed", error=told)
 
 
 def summarised(record: Record, samples: Samples) -> Record:
@@ -185,12 +276,12 @@ def summarised(record: Record, samples: Samples) -> Record:
 
 def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Record, ...]:
     """Compute the metrics of one run, or of all, again from their stored samples, store them,
-    and return those whose figures changed."""
+    and return those whose figures changed. Interrupted runs have none."""
     changed = []
     with open_store(Path(home)) as store:
         for record in store.runs() if run_id is None else [store.run(run_id)]:
             samples = store.samples(record.id)
-            if samples is None:
+            if samples is None or record.status == "interrupted":
                 continue
             again = summarised(record, samples)
             if again != record:
@@ -224,14 +315,12 @@ def reason(traces: Sequence[Trace]) -> str | None:
     return f"{sum(failed.values())} of {measured} requests failed; {count} of them: {cause}"
 
 
-def _unmeasured(
-    cell: Cell, begun: ExperimentRecord, status: Literal["failed", "interrupted"], error: str
-) -> Record:
+def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str) -> Record:
     return Record(
         id=secrets.token_hex(8),
         experiment_id=begun.id,
         cell=cell,
-        status=status,
+        status="failed",
         started_at=datetime.now(UTC),
         duration_s=0.0,
         error=error,

@@ -154,6 +154,12 @@ class Store:
             connection.execute(insert(_experiments), codec.experiment_row(record))
         return record
 
+    def resume_experiment(self, experiment_id: str) -> ExperimentRecord:
+        """Records that an experiment goes on, run by this process. Raises NotFound."""
+        self._claims[experiment_id] = claims.claim(self._home, experiment_id)
+        self._set_status(experiment_id, "running", None)
+        return self.experiment(experiment_id)
+
     def end_experiment(
         self,
         experiment_id: str,
@@ -161,7 +167,7 @@ class Store:
         ended_at: datetime,
     ) -> ExperimentRecord:
         """Records how an experiment ended, and returns it so. Raises NotFound."""
-        self._end(experiment_id, status, ended_at)
+        self._set_status(experiment_id, status, ended_at)
         descriptor = self._claims.pop(experiment_id, None)
         if descriptor is not None:
             claims.release(self._home, experiment_id, descriptor)
@@ -176,9 +182,10 @@ class Store:
                 begun = self.experiment(experiment_id)
                 last = [run.started_at + timedelta(seconds=run.duration_s) for run in runs]
                 if begun.status == "running":
-                    self._end(experiment_id, "interrupted", *last or [begun.started_at])
+                    ended_at = last[0] if last else begun.started_at
+                    self._set_status(experiment_id, "interrupted", ended_at)
 
-    def _end(self, experiment_id: str, status: str, ended_at: datetime) -> None:
+    def _set_status(self, experiment_id: str, status: str, ended_at: datetime | None) -> None:
         with explained(self.url), self._writer.begin() as connection:
             changed = connection.execute(
                 update(_experiments)

@@ -8,6 +8,7 @@ reason, and `sync` sends it later. Sending twice, also after a crash half-way, c
 import math
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from journal.records import Event, ExperimentRecord, Listener, Record, ignore
 from journal.summarise.metric import Section
 
 ID_TAG = "journal.id"
+SLOW_S = 10.0  # an MLflow that takes longer for one record is left alone until `sync`
 _BATCH = 800  # MLflow takes 1,000 items in a call
 
 # By default a server that is gone blocks each call for minutes. The user's own settings win.
@@ -45,11 +47,12 @@ def tracking_uri(home: Path) -> str:
 class Tracker:
     """Tells MLflow of one experiment while it runs. No method raises for MLflow's sake: `error`
     is None, or the sentence that says why MLflow lacks something. Once MLflow has not answered,
-    this tracker does not ask it again. Leaving the context tells how the experiment ended."""
+    or, unless `patient`, has been slow, this tracker does not ask it again. Leaving the context
+    tells how the experiment ended."""
 
-    def __init__(self, store: Store, home: Path) -> None:
+    def __init__(self, store: Store, home: Path, *, patient: bool = False) -> None:
         self.error: str | None = None
-        self._store, self._home = store, home
+        self._store, self._home, self._patient = store, home, patient
         self._mlflow: _Mlflow | None = None
         self._gone = False
         self._parents: dict[str, str] = {}
@@ -66,6 +69,11 @@ class Tracker:
     ) -> None:
         if self._unfinished is not None:
             self.finish(self._store.experiment(self._unfinished))
+
+    def give_up(self, why: str) -> None:
+        """Ask MLflow no more; what it lacks stays pending."""
+        self._gone = True
+        self.error = f"MLflow was not told of all ({why}): journal sync tells it the rest."
 
     def log(self, record: Record) -> bool:
         """Tell of a run that is in the store; whether MLflow took it."""
@@ -91,6 +99,7 @@ class Tracker:
 
     def _tell(self, record: ExperimentRecord | Record, send: "Callable[[_Mlflow], str]") -> bool:
         if not self._gone:
+            began_s = time.monotonic()
             try:
                 with _settings(), locked(self._home / "mlflow.lock"):
                     self._mlflow = self._mlflow or _Mlflow(self._home)
@@ -100,6 +109,8 @@ class Tracker:
                 self._gone = not self._answers()
             else:
                 self._store.mark_logged(record, mlflow_run_id)
+                if (took_s := time.monotonic() - began_s) > SLOW_S and not self._patient:
+                    self.give_up(f"it took {took_s:.0f} s for one record")
                 return True
         self._store.mark_unlogged(record, self.error or "")
         return False
@@ -129,7 +140,7 @@ def sync(store: Store, home: Path, listener: Listener = ignore) -> SyncReport:
     for run in runs:
         if run.experiment_id not in parents:
             parents[run.experiment_id] = store.experiment(run.experiment_id)
-    tracker = Tracker(store, home)
+    tracker = Tracker(store, home, patient=True)
     told: list[bool] = []
     records: list[ExperimentRecord | Record] = [*runs, *parents.values()]
     for record in records:

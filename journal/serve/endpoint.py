@@ -17,6 +17,7 @@ SHORT, LONG = 16, 80  # words of the two probes that tell how many tokens a word
 VOCABULARY = (1000, 30000)
 NAMES_SHOWN = 12
 KEY_HINT = "set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
+PROBE_S = 60.0  # for one token, from a server that may still work off what was given up
 # What listens in another server's stead: its memory says nothing about the server's.
 FORWARDERS = {
     *("caddy", "docker-proxy", "envoy", "haproxy", "kubectl", "nginx", "rootlessport"),
@@ -51,6 +52,21 @@ def attach(
         vocabulary=vocabulary,
     )
     return _with_process(_with_extras(_with_form(endpoint)))
+
+
+def check_answers(endpoint: Endpoint) -> None:
+    """Raises EndpointError where the server does not answer a request for one token any more."""
+    path, body = _one_token(endpoint)
+    url, key = endpoint.base_url, endpoint.api_key
+    try:
+        answer = ask(url + path, body=body, api_key=key, timeout_s=PROBE_S)
+    except EndpointError as error:
+        raise EndpointError(f"not measured, since the server is gone: {error}") from None
+    if answer.status >= 500 or answer.status in (401, 403, 429):
+        raise EndpointError(
+            f"not measured, since the server only answers {answer.status} ({answer.message()}): "
+            "see its log"
+        )
 
 
 def normalised(base_url: str) -> str:
@@ -171,6 +187,13 @@ def _question(model: str, form: Form, prompt: object) -> tuple[str, dict[str, ob
     return "/chat/completions", asked | {"messages": [{"role": "user", "content": prompt}]}
 
 
+def _one_token(endpoint: Endpoint) -> tuple[str, dict[str, object]]:
+    """The shortest request that `endpoint` takes."""
+    ids = list(range(endpoint.vocabulary[0], endpoint.vocabulary[0] + 4))
+    prompt = ids if endpoint.prompt_form == "token_ids" else WORDS[0]
+    return _question(endpoint.model, (endpoint.api, endpoint.prompt_form), prompt)
+
+
 def _prompt_tokens(answer: Answer) -> int | None:
     usage = answer.json().get("usage")
     count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
@@ -179,9 +202,7 @@ def _prompt_tokens(answer: Answer) -> int | None:
 
 def _takes_extensions(server: _Server, endpoint: Endpoint) -> bool:
     """Whether the server takes vLLM's own request fields, or refuses them as unknown."""
-    ids = list(range(endpoint.vocabulary[0], endpoint.vocabulary[0] + 4))
-    prompt = ids if endpoint.prompt_form == "token_ids" else WORDS[0]
-    path, body = _question(endpoint.model, (endpoint.api, endpoint.prompt_form), prompt)
+    path, body = _one_token(endpoint)
     usage = {"include_usage": True, "continuous_usage_stats": True}
     asked = body | {"ignore_eos": True, "stream": True, "stream_options": usage}
     return server.post(path, asked).status == 200

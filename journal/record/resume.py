@@ -1,0 +1,41 @@
+"""What an earlier try of an experiment left undone."""
+
+from collections.abc import Iterable, Sequence
+
+from journal.plan.cells import cells
+from journal.record.plain import from_json, secret_of, to_json
+from journal.record.store import Store
+from journal.records import Cell, Experiment, ExperimentRecord, Record
+
+GOOD = ("valid", "flagged")
+
+
+def earlier(store: Store, experiment: Experiment, model: str | None) -> ExperimentRecord | None:
+    """The newest experiment in the store of the same name that plans the same cells, whatever its
+    words; None where there is none. `model` is as in `cells`."""
+    asked = _identities(experiment, model)
+    for record in reversed(store.experiments()):
+        theirs = record.experiment
+        alike = theirs.name == experiment.name and bool(theirs.engines) == bool(experiment.engines)
+        if alike and _identities(theirs, model) == asked:
+            return record
+    return None
+
+
+def undone(planned: Iterable[Cell], records: Sequence[Record]) -> list[Cell]:
+    """The planned cells of which no record is valid or flagged, in their order."""
+    done = {record.cell.identity for record in records if record.status in GOOD}
+    return [cell for cell in planned if cell.identity not in done]
+
+
+def newest(planned: Iterable[Cell], records: Sequence[Record]) -> tuple[Record, ...]:
+    """The last record of each planned cell that has one; `records` come newest last."""
+    last = {record.cell.identity: record for record in records}
+    return tuple(last[cell.identity] for cell in planned if cell.identity in last)
+
+
+def _identities(experiment: Experiment, model: str | None) -> frozenset[str]:
+    """What identifies the cells of an experiment once its secrets are left out, as they are of
+    one that comes from the store."""
+    frozen = from_json(Experiment, to_json(experiment, secret_of(experiment.engines)))
+    return frozenset(cell.identity for cell in cells(frozen, model=model))
