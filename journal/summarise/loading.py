@@ -5,16 +5,27 @@ import math
 import numpy as np
 
 from journal.summarise.rule import Case, Finding, Rule, listed, some
-from journal.summarise.stats import PERCENTILES, Array, drift, needed_samples, outliers
+from journal.summarise.stats import (
+    PERCENTILES,
+    Array,
+    Trend,
+    drift,
+    needed_samples,
+    outliers,
+    trend,
+)
 from journal.units import number, percent, seconds
 
 CLIENT_CPU = 0.8
 CLIENT_DELAY_FLOOR_S = 0.01
 CLIENT_DELAY_SHARE = 0.1
 RATE_SHARE = 0.95
+BEHIND_CHANCE = 0.01
+BEHIND_DEVIATIONS = 2
 DRIFT_CHANCE = 0.01
 DRIFT_CHANGE = 0.1
 STEADY_SHARE = 0.5
+BURSTS = 4  # times the requests in flight at once, to ask for
 MIN_READINGS = 5
 
 
@@ -83,6 +94,43 @@ def _rate_not_achieved(case: Case) -> Finding | None:
     )
 
 
+def _growth(case: Case) -> Trend | None:
+    """How the time from being sent to being answered grew over the second half of the steady
+    state of an open loop, where it grew more than chance explains.
+
+    Below its capacity a server's E2E has a level. Above it, the queue takes in more than it gives
+    out: with each second of the schedule E2E grows by offered / answered - 1 seconds. Arrivals
+    that bunch by chance make queues that go away again: a wander of the square root of their
+    number times the deviation of their gaps.
+    """
+    view = case.view
+    if view.cell.rate is None or view.steady is None:
+        return None
+    later = view.start_s >= (view.steady.start_s + view.steady.end_s) / 2
+    order = np.argsort(view.start_s[later], kind="stable")
+    sent_s = view.start_s[later][order]
+    took_s = (view.end_s - view.start_s)[later][order]
+    found = trend(sent_s, took_s)
+    if found is None or found.probability >= BEHIND_CHANCE or found.slope <= 1 / RATE_SHARE - 1:
+        return None
+    gaps_s = np.diff(sent_s)
+    wander_s = float(gaps_s.std()) * math.sqrt(len(gaps_s))
+    grew_s = found.slope * float(np.ptp(sent_s))
+    return found if grew_s > BEHIND_DEVIATIONS * wander_s else None
+
+
+def _falls_behind(case: Case) -> Finding | None:
+    found = _growth(case)
+    if found is None:
+        return None
+    return "flag", (
+        f"The server fell behind: E2E grew by {seconds(found.slope)} with every second, so that it "
+        f"answered about {percent(1 / (1 + found.slope))} of the {number(case.view.cell.rate)} "
+        "requests/s that came, and its queue grew; every latency here depends on how long the run "
+        "lasted: lower the rate, or ask for more requests to see whether it settles."
+    )
+
+
 def _settled(case: Case, values: Array) -> Array:
     """The values to look for drift in, in order of start: in closed loop those of requests that
     ran wholly in the steady state, without the first of each stream, since all of those begin at
@@ -100,6 +148,8 @@ def _settled(case: Case, values: Array) -> Array:
 
 def _drift(case: Case) -> Finding | None:
     view = case.view
+    if _growth(case) is not None:  # which is a doubt of its own
+        return None
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
     if view.cell.batch is None:
         series["ttft_s"] = view.ttft_s
@@ -157,6 +207,14 @@ def _percentiles_refused(case: Case) -> Finding | None:
 
 
 def _short_steady(case: Case) -> Finding | None:
+    view, e2e_s = case.view, case.value("e2e_s.mean")
+    if view.cell.rate is not None and view.steady is None and case.count > 1 and e2e_s is not None:
+        needed = math.ceil(BURSTS * view.cell.rate * e2e_s)
+        return "flag", (
+            "Every request was sent before the first answer was over, so that this was one burst "
+            f"and not a rate that the server had to hold: ask for at least {needed} requests "
+            "(load.requests)."
+        )
     steady_s, duration_s = case.value("steady_s"), case.value("duration_s")
     if duration_s is None or steady_s is None or steady_s >= STEADY_SHARE * duration_s:
         return None
@@ -222,6 +280,16 @@ RULES = (
         _rate_not_achieved,
     ),
     Rule(
+        "falls_behind",
+        f"in open loop: over the second half of the steady state E2E grows so that less than "
+        f"{percent(RATE_SHARE)} of the rate is answered, by Theil's slope with Mann's test below "
+        f"{percent(BEHIND_CHANCE)}, and by {BEHIND_DEVIATIONS} times what the chance in the "
+        "arrivals explains",
+        "A server that holds its load has an E2E that stays; one that is offered more than it "
+        "answers has a queue that grows for as long as one looks.",
+        _falls_behind,
+    ),
+    Rule(
         "drift",
         f"Pettitt's test below {percent(DRIFT_CHANCE)} and medians {percent(DRIFT_CHANGE)} apart, "
         "from 20 settled requests on",
@@ -246,7 +314,8 @@ RULES = (
     ),
     Rule(
         "short_steady_state",
-        f"steady for less than {percent(STEADY_SHARE)} of the run",
+        f"steady for less than {percent(STEADY_SHARE)} of the run; a flag where, in open loop, all "
+        "was sent before the first answer",
         "More ramp-up and drain than load.",
         _short_steady,
     ),

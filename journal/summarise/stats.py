@@ -210,13 +210,47 @@ def drift(values: Array, least: int = 20, points: int = 40) -> Drift | None:
     if len(values) < least or np.ptp(values) == 0:
         return None
     size = min(points, len(values))
-    medians = np.array([np.median(part) for part in np.array_split(values, size)])
+    medians = _medians(values, size)
     signs = np.sign(medians[None, :] - medians[:, None])
     reach = np.abs([signs[:cut, cut:].sum() for cut in range(1, size)])
     cut = int(np.argmax(reach)) + 1
     probability = min(1.0, 2 * math.exp(-6 * float(reach[cut - 1]) ** 2 / (size**3 + size**2)))
     before, after = np.median(medians[:cut]), np.median(medians[cut:])
     return Drift(cut / size, float(before), float(after), probability)
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """How a series rises: by `slope` per unit of its axis (Theil, 1950), and the probability of as
+    much rising or falling by chance (Mann, 1945)."""
+
+    slope: float
+    probability: float
+
+
+def trend(at: Array, values: Array, least: int = 10, points: int = 40) -> Trend | None:
+    """The trend of `values` over `at` (same shape, rising), over at most `points` medians of
+    neighbouring values; None below `least` values, or where all are at one place.
+
+    The slope is the median of those between all pairs, which a few outliers do not move.
+    """
+    size = min(points, len(values))
+    if len(values) < least or np.ptp(at) == 0:
+        return None
+    x, y = _medians(at, size), _medians(values, size)
+    first, second = np.triu_indices(size, 1)
+    run, rise = x[second] - x[first], y[second] - y[first]
+    score = abs(float(np.sign(rise).sum()))
+    deviation = math.sqrt(size * (size - 1) * (2 * size + 5) / 18)
+    probability = 2 * (1 - NormalDist().cdf(max(0.0, score - 1) / deviation))
+    return Trend(float(np.median(rise[run > 0] / run[run > 0])), probability)
+
+
+def _medians(values: Array, size: int) -> Array:
+    """The medians of `size` parts of neighbours. Parts of different length alternate: the median
+    of a few skewed values depends on how few they are, which must not look like a change."""
+    ends = np.arange(1, size) * len(values) // size
+    return np.array([np.median(part) for part in np.split(values, ends)])
 
 
 def outliers(values: Array, deviations: float = 10.0, ratio: float = 1.5) -> Mask:

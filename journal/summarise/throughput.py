@@ -4,7 +4,7 @@ import numpy as np
 
 from journal.records import Figure
 from journal.summarise.metric import Metric, in_span, number, total_of
-from journal.summarise.stats import Array, bootstrap_ratio, figure, proportion
+from journal.summarise.stats import Array, Mask, bootstrap_ratio, figure, proportion
 from journal.summarise.view import View
 from journal.summarise.window import Span, busy_s, in_flight
 
@@ -69,26 +69,34 @@ def _achieved_rate(view: View) -> float | None:
     return (len(sent_s) - 1) / float(np.ptp(sent_s))
 
 
-def _good(view: View) -> int | None:
-    """How many requests held every limit of the SLO; None where it has none. A time that is not
-    known holds no limit; a single token has no TPOT to break one."""
+def _good(view: View) -> Mask | None:
+    """Which of the requests done held every limit of the SLO; None where it has none. A time that
+    is not known holds no limit; a single token has no TPOT to break one."""
     slo = view.cell.slo
     if slo is None:
         return None
     tpot_s = np.where(view.output_tokens == 1, 0.0, view.tpot_s)
     limits = ((slo.ttft_ms, view.ttft_s), (slo.tpot_ms, tpot_s), (slo.e2e_ms, view.e2e_s))
     held = [times_s * 1e3 <= limit_ms for limit_ms, times_s in limits if limit_ms is not None]
-    return int(np.all(held, axis=0).sum()) if held else None
+    return np.logical_and.reduce(held) if held else None
 
 
 def _goodput(view: View, span: Span) -> float | None:
     good = _good(view)
-    return None if good is None else good / span.length_s
+    return None if good is None else int(good.sum()) / span.length_s
 
 
 def _good_fraction(view: View) -> Figure:
     good = _good(view)
-    return Figure(None) if good is None else proportion(good, len(view.measured))
+    return Figure(None) if good is None else proportion(int(good.sum()), len(view.measured))
+
+
+def _steady_good_fraction(view: View) -> Figure:
+    good, steady = _good(view), view.steady
+    if good is None or steady is None:
+        return Figure(None)
+    sent = view.all_start_s > steady.start_s
+    return proportion(int(good[view.start_s > steady.start_s].sum()), int(sent.sum()))
 
 
 THROUGHPUT = (
@@ -245,5 +253,14 @@ THROUGHPUT = (
         "The share of requests that were good enough, failed ones counted as not, with Wilson's "
         "interval; absent without an SLO.",
         _good_fraction,
+    ),
+    Metric(
+        "steady_good_fraction",
+        "throughput",
+        "fraction",
+        "requests sent after the steady state began that hold every limit of the SLO / all such",
+        "The same without ramp-up, where all streams of a closed loop begin at once and an open "
+        "loop meets an idle server: by this a search for capacity judges a load.",
+        _steady_good_fraction,
     ),
 )

@@ -105,6 +105,17 @@ def slower_later(trace: Trace) -> Trace:
     return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
 
 
+def queued(trace: Trace) -> Trace:
+    """At 10 requests/s every one waits 50 ms longer than the one before: 2/3 are answered."""
+    wait_s = 0.05 * trace.index
+    chunk_s = tuple(at_s + wait_s for at_s in trace.chunk_s)
+    return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+
+def overloaded(samples: Samples) -> Samples:
+    return replace(traces(queued)(samples), readings=Readings())
+
+
 def pairs(trace: Trace) -> Trace:
     """Chunks that come two at a time, in one read."""
     chunk_s = tuple(np.repeat(trace.chunk_s[1::2], 2).tolist())
@@ -137,6 +148,9 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
     ),
     ("drift", {"requests": 120, "noise": 0.02}, traces(slower_later)),
     ("drift", {"rate": 5.0, "requests": 120, "noise": 0.02}, traces(slower_later)),
+    ("falls_behind", {"rate": 10.0, "requests": 100, "noise": 0.02}, overloaded),
+    ("falls_behind", {"rate": 10.0, "requests": 24}, overloaded),
+    ("short_steady_state", {"rate": 1000.0, "requests": 24}, lambda samples: samples),
     ("prefix_cache_hits", {}, some_of(lambda t: replace(t, cached_tokens=16))),
     (
         "prefix_cache_hits",
@@ -163,8 +177,8 @@ def test_a_trap_is_caught_by_its_own_rule_and_no_other(run, name, run_of, trap) 
 def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     trapped = {name for name, _, _ in TRAPS}
     noted = {
-        "nothing_succeeded", "outliers", "percentiles_refused", "short_steady_state", "no_warmup",
-        "few_readings", "client_unmeasured", "no_card", "energy_by_power",
+        "nothing_succeeded", "outliers", "percentiles_refused", "no_warmup", "few_readings",
+        "client_unmeasured", "no_card", "energy_by_power",
     }  # fmt: skip
     assert {rule.name for rule in RULES} == trapped | noted | {"rate_not_achieved"}
     assert len(RULES) == len({rule.name for rule in RULES})
@@ -192,6 +206,40 @@ def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
     samples = replace(samples, readings=Readings())
     assert flags(samples) == {"rate_not_achieved", "drift"}
     assert "90% of the rate that was scheduled" in found(samples)["rate_not_achieved"].sentence
+
+
+def test_a_server_that_falls_behind_is_told_by_how_much(run) -> None:
+    samples = traces(queued)(run(rate=10.0, requests=200).samples())
+    sentence = found(samples)["falls_behind"].sentence
+    grew_ms = float(sentence.partition("grew by ")[2].partition(" ms")[0])
+    assert grew_ms == pytest.approx(500, rel=0.1)
+    share = float(sentence.partition("about ")[2].partition("%")[0])
+    assert share == pytest.approx(100 / 1.5, rel=0.05)
+
+
+def fifo(load: float, seed: int, requests: int) -> Callable[[Samples], Samples]:
+    """One after the other at 20 requests/s, offered `load` times that."""
+    gaps = np.random.default_rng(seed).exponential(0.05 / load, requests)
+
+    def change(samples: Samples) -> Samples:
+        served, free_s, at_s = [], 0.0, 0.0
+        for trace, gap_s in zip(samples.traces, gaps, strict=True):
+            at_s += float(gap_s)
+            free_s = max(free_s, at_s) + 0.05
+            served.append(
+                replace(trace, scheduled_s=at_s, start_s=at_s, chunk_s=(free_s,), end_s=free_s)
+            )
+        return replace(samples, traces=tuple(served), readings=Readings())
+
+    return change
+
+
+@pytest.mark.parametrize(("load", "least", "most"), [(0.5, 0, 0), (0.9, 0, 4), (2.0, 38, 40)])
+def test_only_a_server_that_is_offered_too_much_falls_behind(run, load, least, most) -> None:
+    options = {"rate": 20 * load, "requests": 150, "warmup": 0, "output_tokens": 1}
+    samples = run(**options).samples()
+    behind = sum("falls_behind" in found(fifo(load, seed, 150)(samples)) for seed in range(40))
+    assert least <= behind <= most
 
 
 def test_too_many_errors_make_a_run_invalid(run) -> None:

@@ -183,6 +183,19 @@ def test_goodput_counts_requests_that_hold_every_limit(run, edited: Edited) -> N
     assert values(edited(run(slo=Slo(e2e_ms=100)).samples(), worse))["good_fraction"] == 0
 
 
+def test_the_first_requests_of_all_streams_are_not_the_steady_state(run, edited: Edited) -> None:
+    samples = run(slo=Slo(ttft_ms=60), batch=8, requests=24, warmup=0, noise=0.01).samples()
+    begun_s = min(trace.start_s for trace in samples.traces)
+
+    def fail_first(trace: Trace) -> Trace:
+        return replace(trace, outcome="error" if trace.start_s == begun_s else "ok")
+
+    found = metrics(edited(samples, fail_first))
+    assert found["good_fraction"].value == pytest.approx(16 / 24)
+    assert (found["steady_good_fraction"].value, found["steady_good_fraction"].count) == (1, 16)
+    assert metrics(run().samples())["steady_good_fraction"].value is None
+
+
 def test_server_times_are_kept_apart(run, edited: Edited) -> None:
     samples = edited(
         run().samples(),

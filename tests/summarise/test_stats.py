@@ -23,6 +23,7 @@ from journal.summarise.stats import (
     proportion,
     t_interval,
     t_quantile,
+    trend,
 )
 
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -184,6 +185,29 @@ def test_a_test_for_drift_that_is_seldom_wrong() -> None:
     called = 0
     for seed in range(500):
         found = drift(np.random.default_rng(seed).exponential(size=60))
+        called += found is not None and found.probability < 0.01
+    assert called <= 10
+
+
+def test_a_trend_is_found_through_outliers() -> None:
+    at = np.sort(np.random.default_rng(2).uniform(0, 10, 100))
+    values = 3 + 0.2 * at
+    values[::10] += 50
+    found = trend(at, values)
+    assert found is not None
+    assert found.slope == pytest.approx(0.2, abs=0.01)
+    assert found.probability < 1e-6
+    level = trend(at, np.ones(100))
+    assert level is not None
+    assert (level.slope, level.probability) == (0.0, 1.0)
+    assert trend(at[:9], values[:9]) is None
+    assert trend(np.zeros(50), values[:50]) is None
+
+
+def test_a_test_for_a_trend_that_is_seldom_wrong() -> None:
+    called = 0
+    for seed in range(500):
+        found = trend(np.arange(60.0), np.random.default_rng(seed).exponential(size=60))
         called += found is not None and found.probability < 0.01
     assert called <= 10
 
