@@ -11,6 +11,7 @@ from journal.records import Cell, Record
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
     from journal.runner import Result
 
@@ -78,7 +79,8 @@ def print_records(records: Sequence[Record]) -> None:
                 Text(record.status, style=STATUS_STYLE[record.status]),
             ]
         )
-    _print_table(columns, rows, left=("id", "started", "model", "status"))
+    spare = ("output", "E2E p50", "started", "memory", "TPOT mean", "model")
+    _print_table(columns, rows, left=("id", "started", "model", "status"), spare=spare)
 
 
 def print_result(result: "Result") -> None:
@@ -156,7 +158,8 @@ def print_plan(planned: Sequence[Cell]) -> None:
         ]
         for cell in planned
     ]
-    _print_table(columns, rows, left=("cell", "model", "quantisation"))
+    spare = ("quantisation", "cell", "repeat")
+    _print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
     total = cost(planned)
     print(
         f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}, "
@@ -183,14 +186,38 @@ def _console() -> "Console":
 
 
 def _print_table(
-    columns: Sequence[str], rows: "Sequence[Sequence[RenderableType]]", left: Sequence[str]
+    columns: Sequence[str],
+    rows: "Sequence[Sequence[RenderableType]]",
+    left: Sequence[str],
+    spare: Sequence[str] = (),
 ) -> None:
+    """A table that keeps every cell on one line. In a terminal too narrow for that, the columns
+    named in `spare` are left out one by one, the first first."""
+    from rich.measure import Measurement
+
+    console, shown = _console(), list(columns)
+    unbounded = console.options.update(max_width=1000)
+    for name in (*spare, None):
+        table = _table(columns, rows, left, shown)
+        needed = Measurement.get(console, unbounded, table).maximum
+        if name is None or needed <= console.width:
+            break
+        shown.remove(name)
+    console.print(table)
+
+
+def _table(
+    columns: Sequence[str],
+    rows: "Sequence[Sequence[RenderableType]]",
+    left: Sequence[str],
+    shown: Sequence[str],
+) -> "Table":
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right", overflow="fold")
+    for column in shown:
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    _console().print(table)
+        table.add_row(*(row[columns.index(column)] for column in shown))
+    return table
