@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Samples,
         Slo,
     )
+    from journal.report.compare import Comparison, compare
     from journal.report.log import write_log
     from journal.report.rows import as_json
     from journal.runner import Result, recompute, run
@@ -53,6 +54,7 @@ _HOME_OF = {
     "journal.records": (
         "Cell Endpoint Engine Event Experiment Figure Grid Load Record Samples Slo"
     ),
+    "journal.report.compare": "Comparison compare",
     "journal.report.log": "write_log",
     "journal.report.rows": "as_json",
     "journal.runner": "Result recompute run",
@@ -62,6 +64,7 @@ _MODULE_OF = {name: module for module, names in _HOME_OF.items() for name in nam
 
 __all__ = [  # noqa: PLE0604, RUF100
     "Cell",
+    "Comparison",
     "Endpoint",
     "EndpointError",
     "Engine",
@@ -83,6 +86,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "as_json",
     "attach",
     "cells",
+    "compare",
     "cost",
     "load_experiment",
     "open_store",

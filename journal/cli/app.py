@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from journal.cli.compare import compare
 from journal.cli.look import log, runs, show
 from journal.cli.measure import plan, run
 from journal.cli.tools import fake_server, recompute, sync, ui
@@ -46,6 +47,7 @@ for command, panel in (
     (runs, "Look"),
     (show, "Look"),
     (log, "Look"),
+    (compare, "Look"),
     (ui, "Look"),
     (sync, "Keep"),
     (recompute, "Keep"),

@@ -55,7 +55,7 @@ def write_log(
         (files.markdown, as_markdown(whole, said, beside.name)),
         (files.html, as_html(whole, said, drawings)),
     ):
-        _replace(path, text)
+        write_text(path, text)
     return files
 
 
@@ -110,7 +110,7 @@ def _quoted(text: str) -> str:
     return "\n".join(f"> {markdown(line.strip())}".rstrip() for line in text.strip().split("\n"))
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Put `text` in the place of the file at once, so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -212,7 +212,9 @@ def test_help_is_quick_to_import() -> None:
     assert result.stdout.strip().endswith("LOADED []")
 
 
-@pytest.mark.parametrize("command", "run plan runs show log ui sync recompute fake-server".split())
+@pytest.mark.parametrize(
+    "command", "run plan runs show log compare ui sync recompute fake-server".split()
+)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = journal(command, "--help", env=os.environ | {"COLUMNS": "100"})
     assert result.returncode == 0

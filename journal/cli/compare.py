@@ -1,0 +1,56 @@
+"""`journal compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from journal.cli.options import Home, Json
+
+SideOption = Annotated[
+    str,
+    typer.Argument(
+        help="A run's id (or several, with commas), an experiment's name or id, a model, or a day."
+    ),
+]
+
+
+def compare(
+    a: SideOption,
+    b: SideOption,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="FIELD,FIELD", help="One row for each of these, not cell."),
+    ] = None,
+    home: Home = "lab",  # type: ignore[assignment]
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write it as one HTML file too.")
+    ] = None,
+    lang: Annotated[str, typer.Option("--lang", help="en, or zh for Simplified Chinese.")] = "en",
+    json: Json = False,
+) -> None:
+    """Compare B with A, cell by cell: ratios with intervals, and what can be said of them.
+
+    A and B are runs, experiments, models or days; `run:`, `experiment:`, `model:` or `day:` before
+    a name says which. Runs that failed or cannot be believed are never used.
+
+    Examples:
+
+    - `journal compare Mistral-7B-Instruct-v0.2 Meta-Llama-3-8B-Instruct`
+    - `journal compare yesterday today --by batch,prompt_tokens`
+    - `journal compare 3f9a 81c2 --json`
+    """
+    from journal.cli.render import print_json
+    from journal.report.compare import compare as compare_sides
+    from journal.report.log import as_html, as_markdown, write_text
+    from journal.report.versus import page
+    from journal.report.words import words
+
+    said = words(lang)
+    found = compare_sides(a, b, home, by=[name.strip() for name in by.split(",")] if by else ())
+    if html:
+        write_text(html, as_html(page(found), said, {}))
+    if json:
+        print_json(found.as_json())
+    else:
+        print(as_markdown(page(found), said, ""), end="")

@@ -1,0 +1,217 @@
+"""A comparison as a page: what is compared with what, what came of it, and at which cells."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from journal import units
+from journal.report.compare import NOTICEABLE, Compared, Comparison, Row
+from journal.report.page import (
+    Block,
+    Box,
+    Bullets,
+    Column,
+    Page,
+    Paragraph,
+    Section,
+    Sentence,
+    Table,
+    Text,
+    say,
+)
+from journal.report.pairing import Value
+from journal.report.points import GOOD
+
+SHORT_ID = 8
+MOST_IDS = 4  # of a side, named beside its figures
+MOST_ALONE = 8  # cells of one side only, named
+NAMED = ("batch", "rate", "prompt_tokens", "output_tokens", "model", "quantisation")
+
+
+def page(found: Comparison) -> Page:
+    """`found` in no language yet."""
+    blocks: list[Block] = [Paragraph(tuple(_about(found)))]
+    items = tuple(_around(found))
+    blocks += [Bullets(items)] if items else []
+    sections = [Section(2, say("versus.what"), tuple(blocks))]
+    told = found.overall or (found.rows[0].figures if len(found.rows) == 1 else ())
+    if told:
+        sentences = tuple(sentence(figure) for figure in told)
+        sections.append(Section(2, say("versus.overall"), (Bullets(sentences),)))
+    sections.append(Section(2, say("versus.cells"), tuple(_cells(found))))
+    title = say("versus.title", a=found.a.name, b=found.b.name)
+    return Page(title, tuple(_lead(found)), tuple(sections))
+
+
+def _lead(found: Comparison) -> Iterator[Text]:
+    for key, side in (("versus.a", found.a), ("versus.b", found.b)):
+        count = sum(record.status in GOOD for record in side.records)
+        kind = say(f"versus.{side.kind}")
+        yield say(key, name=side.name, kind=kind, runs=_runs(count))
+    yield say("versus.ratio")
+
+
+def _runs(count: int) -> Sentence:
+    return say("count.run.one" if count == 1 else "count.run.many", n=f"{count:,}")
+
+
+def _about(found: Comparison) -> Iterator[Text]:
+    """What sets the sides apart, and what of them is not compared."""
+    differs = found.pairing.differs
+    for name, (a, b) in differs.items():
+        yield say("versus.differs", name=_name(name), a=_shown(a), b=_shown(b))
+    if not differs:
+        yield say("versus.same_cells")
+    for side, cells in zip((found.a, found.b), found.pairing.alone, strict=True):
+        if cells:
+            more = len(cells) - MOST_ALONE
+            named = tuple(_cell(cell) for cell in cells[:MOST_ALONE])
+            rest = (say("more", n=str(more)),) if more > 0 else ()
+            yield say("versus.alone", name=side.name, cells=(*named, *rest))
+    for side, records in zip((found.a, found.b), found.left_out, strict=True):
+        if records:
+            yield say("versus.left_out", name=side.name, runs=_runs(len(records)))
+
+
+def _around(found: Comparison) -> Iterator[Text]:
+    """The conditions that are not the same."""
+    for name, (a, b) in found.pairing.conditions.items():
+        ours, theirs = (tuple(_shown(value) for value in side) for side in (a, b))
+        yield say("versus.condition", name=name, a=ours, b=theirs)
+
+
+def sentence(figure: Compared) -> Text:
+    """What is to be said of one figure: the effect first, then how sure it is."""
+    headline, ratio = figure.headline, figure.ratio
+    values = {
+        "metric": metric(figure.metric),
+        "a": units.formatted(figure.a, headline.unit),
+        "b": units.formatted(figure.b, headline.unit),
+    }
+    if ratio is None:
+        return say("versus.no_ratio", verdict=verdict(figure), **values)
+    shown = times(ratio.value)
+    if ratio.low is None or ratio.high is None or ratio.probability is None:
+        return say("versus.bare", ratio=shown, verdict=verdict(figure), **values)
+    return say(
+        "versus.found",
+        ratio=shown,
+        low=times(ratio.low),
+        high=times(ratio.high),
+        p=_chance(ratio.probability),
+        verdict=verdict(figure),
+        **values,
+    )
+
+
+def verdict(figure: Compared) -> Text:
+    """Faster or slower, more or less, or why not."""
+    if figure.verdict == "cannot say":
+        if figure.ratio is None:
+            return say("versus.zero")
+        a, b = (count < 2 for count in figure.repeats)
+        return say("versus.one_each") if a and b else say("versus.one", side="A" if a else "B")
+    if figure.verdict in ("higher", "lower"):
+        if figure.headline.amount:
+            return say("versus.more" if figure.verdict == "higher" else "versus.less")
+        slower = (figure.verdict == "higher") == figure.headline.lower_is_better
+        return say("versus.slower" if slower else "versus.faster")
+    return say("versus.same" if figure.verdict == "no difference seen" else "versus.maybe")
+
+
+def metric(name: str) -> Text:
+    """A metric's name for people."""
+    stem, _, statistic = name.partition(".")
+    if statistic:
+        return say(f"column.{stem.removesuffix('_s')}", statistic=statistic)
+    return say(f"versus.{stem}")
+
+
+def _cells(found: Comparison) -> Iterator[Block]:
+    names = tuple(found.rows[0].match.cell)
+    several = any(conditions for row in found.rows for conditions in row.match.conditions)
+    columns = (
+        *(Column(_name(name), numeric=name != "model") for name in names),
+        *(Column(say(f"versus.conditions_{s}"), numeric=False) for s in "ab" if several),
+        *(Column(say(f"column.{key}"), numeric=key in NUMERIC) for key in COLUMNS),
+    )
+    rows = tuple(
+        (*_leading(row, several, first=n == 0), *_boxes(figure), _ids(row) if n == 0 else Box(""))
+        for row in found.rows
+        for n, figure in enumerate(row.figures)
+    )
+    yield Table(columns, rows, tuple(_caption(found)))
+
+
+COLUMNS = ("metric", "a", "b", "b_over_a", "p", "verdict", "runs")
+NUMERIC = ("a", "b", "b_over_a", "p")
+
+
+def _leading(row: Row, several: bool, *, first: bool) -> Iterator[Box]:
+    """Which cell it is, told once for all of its figures."""
+    for value in row.match.cell.values():
+        yield Box(_shown(value) if first else "")
+    if several:
+        for conditions in row.match.conditions:
+            told = tuple(f"{name} {_shown(value)}" for name, value in conditions.items())
+            yield Box(told if first and told else "")
+
+
+def _boxes(figure: Compared) -> tuple[Box, ...]:
+    found, unit = figure.ratio, figure.headline.unit
+    shown = units.ABSENT if found is None else times(found.value)
+    interval, chance = "", units.ABSENT
+    if found is not None and found.low is not None and found.probability is not None:
+        interval = f"{times(found.low)}–{times(found.high)}"
+        chance = _chance(found.probability)
+    return (
+        Box(metric(figure.metric)),
+        Box(units.formatted(figure.a, unit)),
+        Box(units.formatted(figure.b, unit)),
+        Box(shown, interval),
+        Box(chance),
+        Box(verdict(figure)),
+    )
+
+
+def _ids(row: Row) -> Box:
+    sides = [[r.id for pair in row.match.pairs for r in pair[side]] for side in (0, 1)]
+    shown = [
+        " ".join([*(each[:SHORT_ID] for each in ids[:MOST_IDS]), *["…"][: len(ids) > MOST_IDS]])
+        for ids in sides
+    ]
+    return Box(" + ".join(str(len(ids)) for ids in sides), " | ".join(shown))
+
+
+def _caption(found: Comparison) -> Iterator[Text]:
+    yield say("versus.caption")
+    yield say("versus.least", least=units.percent(NOTICEABLE))
+    verdicts = [figure.verdict for row in found.rows for figure in row.figures]
+    if "maybe chance" in verdicts:
+        yield say("versus.chance", n=f"{len(verdicts):,}")
+    if "cannot say" in verdicts:
+        yield say("versus.repeat")
+    if found.by and any(len(row.match.pairs) > 1 for row in found.rows):
+        yield say("versus.by")
+
+
+def times(ratio: float | None) -> str:
+    """A ratio with three significant digits, such as 1.00."""
+    if ratio is None or not 0.001 <= ratio < 999.5:
+        return units.number(ratio)
+    return f"{ratio:#.3g}".rstrip(".")
+
+
+def _chance(probability: float) -> str:
+    return "≤0.001" if probability < 0.001 else f"{probability:.3f}"
+
+
+def _name(name: str) -> Text:
+    return say(f"column.{name}") if name in NAMED else name
+
+
+def _shown(value: Value) -> str:
+    return units.ABSENT if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cell(cell: Mapping[str, Value]) -> Text:
+    known: Sequence[tuple[str, Value]] = [(n, v) for n, v in cell.items() if v is not None]
+    return " ".join(f"{name} {_shown(value)}" for name, value in known)
