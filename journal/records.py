@@ -69,7 +69,7 @@ class Grid:
 class Load:
     """How each cell is driven. `burstiness` is the gamma shape of open-loop arrivals: 1 is
     Poisson, above 1 is smoother, 0 is a constant interval. `processes` None lets the load room
-    choose."""
+    choose. `interleave` takes the engines in turn at every repeat."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -81,6 +81,7 @@ class Load:
     timeout_s: Positive = 600.0
     processes: Count | None = None
     max_error_rate: Annotated[float, Ge(0), Le(1)] = 0.5
+    interleave: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,20 +5,24 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, product
+from typing import Any
 
 from journal.errors import SpecError
-from journal.records import Cell, Engine, Experiment
+from journal.records import Cell, Engine, Experiment, Load
 
 # What does not change what is measured: where the interpreter is, how long to wait, and how
 # often or under what name the same cell is tried.
 NOT_IDENTITY_OF_ENGINE = ("python", "start_timeout_s")
-NOT_IDENTITY_OF_LOAD = ("repeats", "seed", "max_error_rate", "processes", "timeout_s")
+NOT_IDENTITY_OF_LOAD = (
+    *("repeats", "seed", "max_error_rate", "processes", "timeout_s"),
+    "interleave",
+)
 
 
 def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ...]:
     """All cells in the order in which they run: by engine, so that one start serves all of its
     cells; then by repeat, so that slow drift spreads over all cells; then by prompt length,
-    output length and load.
+    output length and load. With `load.interleave` the engines take turns at every repeat.
 
     `model` is the name at an endpoint, for an experiment without engines. Raises SpecError when
     there is neither.
@@ -32,8 +36,11 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
     grid, load = experiment.grid, experiment.load
     loads: list[tuple[int | None, float | None]]
     loads = [(None, rate) for rate in grid.rate] or [(batch, None) for batch in grid.batch]
+    repeats = load.repeats
+    if experiment.find_capacity is not None:
+        loads, repeats = [_first_load(experiment)], 1
     return tuple(
-        _identified(
+        identified(
             Cell(
                 experiment=experiment.name,
                 model=engine.model if engine else str(model),
@@ -49,10 +56,23 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
                 seed=load.seed + repeat,
             )
         )
-        for engine, repeat in product(engines, range(load.repeats))
+        for engine, repeat in _turns(engines, load)
         for prompt_tokens, output_tokens in product(grid.prompt_tokens, grid.output_tokens)
         for batch, rate in loads
     )
+
+
+def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine | None, int]]:
+    """Which engine runs which repeat, in order.
+
+    Interleaved, every second repeat goes through the engines backwards (A B, B A, A B): whatever
+    drifts steadily (heat, other tenants) then falls on all of them alike, where A A A, B B B would
+    count it as a difference; and where the order turns, one start serves two repeats.
+    """
+    repeats = range(load.repeats)
+    if not load.interleave:
+        return list(product(engines, repeats))
+    return [(engine, n) for n in repeats for engine in (engines[::-1] if n % 2 else engines)]
 
 
 def by_engine(planned: Iterable[Cell]) -> list[tuple[Engine | None, list[Cell]]]:
@@ -84,8 +104,19 @@ def cost(planned: Iterable[Cell]) -> Cost:
     )
 
 
-def _identified(cell: Cell) -> Cell:
+def identified(cell: Cell) -> Cell:
     """The cell with its identity: the first 16 hex digits of the SHA-256 of what defines it."""
+    return replace(cell, identity=_digest(_definition(cell)))
+
+
+def without_repeat(cell: Cell) -> str:
+    """What the repeats of one cell have in common: its identity but for repeat and seed."""
+    parts = _definition(cell)
+    del parts["repeat"], parts["seed"]
+    return _digest(parts)
+
+
+def _definition(cell: Cell) -> dict[str, Any]:
     parts = asdict(cell)
     del parts["experiment"], parts["identity"]
     for name in NOT_IDENTITY_OF_LOAD:
@@ -93,5 +124,22 @@ def _identified(cell: Cell) -> Cell:
     if cell.engine:
         for name in NOT_IDENTITY_OF_ENGINE:
             del parts["engine"][name]
+    return parts
+
+
+def _digest(parts: dict[str, Any]) -> str:
     text = json.dumps(parts, sort_keys=True)
-    return replace(cell, identity=hashlib.sha256(text.encode()).hexdigest()[:16])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _first_load(experiment: Experiment) -> tuple[int | None, float | None]:
+    """Where a search for capacity begins: a rate with one request at a time, which tells what the
+    server does at its best; a concurrency with the least batch of the grid."""
+    slo = experiment.slo
+    if slo is None or (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms) == (None, None, None):
+        raise SpecError(
+            f"experiment {experiment.name!r} is to find the highest {experiment.find_capacity} "
+            "that holds its SLO and has none: give limits under [slo], or --slo-ttft-ms, "
+            "--slo-tpot-ms, --slo-e2e-ms"
+        )
+    return (1 if experiment.find_capacity == "rate" else min(experiment.grid.batch)), None

@@ -31,6 +31,21 @@ def test_repeats_are_spread_over_the_time_of_an_engine() -> None:
     assert first == [0] * 4 + [1] * 4 + [2] * 4
 
 
+def test_engines_that_are_compared_take_turns() -> None:
+    compared = replace(TWO_ENGINES, load=replace(TWO_ENGINES.load, interleave=True, repeats=4))
+    planned = cells(compared)
+    turns = [(cell.model, cell.repeat) for cell in planned[:: len(planned) // 8]]
+    assert turns == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2), ("b", 3), ("a", 3)]
+    places = {m: [n for n, c in enumerate(planned) if c.model == m] for m in ("a", "b")}
+    assert sum(places["a"]) == sum(places["b"]), "a steady drift falls on both alike"
+    starts = [engine.model if engine else None for engine, _ in by_engine(planned)]
+    assert starts == ["a", "b", "a", "b", "a"]
+    plain = cells(replace(compared, load=replace(compared.load, interleave=False)))
+    assert {cell.identity for cell in planned} == {cell.identity for cell in plain}
+    one_server = replace(compared, engines=())
+    assert [c.repeat for c in cells(one_server, model="m")] == [n // 4 for n in range(16)]
+
+
 def test_the_cost_counts_warm_up_too() -> None:
     total = cost(cells(TWO_ENGINES))
     assert (total.cells, total.engine_starts, total.requests) == (24, 2, 24 * 12)
