@@ -64,10 +64,15 @@ def seen(env: Mapping[str, str]) -> tuple[int, ...]:
     return tuple(int(part) for part in parts if int(part) in every)
 
 
-def wait_for_release(cards: Sequence[int], baseline_bytes: int, listener: Listener) -> None:
+def wait_for_release(
+    cards: Sequence[int],
+    baseline_bytes: int,
+    listener: Listener,
+    patience_s: float = RELEASE_S,
+) -> None:
     """Waits until a stopped engine's memory is back, so that the next one finds it; after
-    `RELEASE_S` says who holds it, and goes on."""
-    deadline = time.monotonic() + RELEASE_S
+    `patience_s` says who holds it, and goes on."""
+    deadline = time.monotonic() + patience_s
     while (held_bytes := used_bytes(cards) - baseline_bytes) > SLACK_BYTES:
         if time.monotonic() > deadline:
             pids = ", ".join(map(str, holders(cards))) or "unknown to the driver"

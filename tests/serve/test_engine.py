@@ -195,7 +195,7 @@ def hold(engine: Engine, log_path: Path) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("attempt", range(6))
+@pytest.mark.parametrize("attempt", range(4))
 def test_sigkill_of_the_parent_leaves_nothing(
     stand_in: StandIn, gone: Gone, tmp_path: Path, attempt: int
 ) -> None:

