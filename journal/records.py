@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 Status = Literal["valid", "flagged", "invalid", "failed", "interrupted"]
 Outcome = Literal["ok", "short", "error"]
@@ -86,18 +86,22 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """A service level objective; a request is good when it holds every limit that is given."""
+    """A service level objective: a request is good when it holds every limit that is given, a
+    load holds it when `good_fraction` of its requests are good."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
     ttft_ms: Positive | None = None
     tpot_ms: Positive | None = None
     e2e_ms: Positive | None = None
+    good_fraction: Annotated[float, Gt(0), Lt(1)] = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What is asked and how it is tried. `engines` is empty when an endpoint is already there."""
+    """What is asked and how it is tried. `engines` is empty when an endpoint is already there.
+    With `find_capacity` the loads of the grid give way to a search for the highest one that holds
+    the SLO."""
 
     name: Name
     question: str = ""
@@ -109,6 +113,7 @@ class Experiment:
     predict: Mapping[str, float] = field(default_factory=dict)
     usd_per_hour: Positive | None = None
     source: str = ""
+    find_capacity: Literal["rate", "concurrency"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

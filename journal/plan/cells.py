@@ -22,10 +22,11 @@ NOT_IDENTITY_OF_LOAD = (
 def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ...]:
     """All cells in the order in which they run: by engine, so that one start serves all of its
     cells; then by repeat, so that slow drift spreads over all cells; then by prompt length,
-    output length and load. With `load.interleave` the engines take turns at every repeat.
+    output length and load. With `load.interleave` the engines take turns at every repeat. An
+    experiment that is to find a capacity has one cell for each search: the first of it.
 
     `model` is the name at an endpoint, for an experiment without engines. Raises SpecError when
-    there is neither.
+    there is neither, or where a search has no SLO.
     """
     engines: tuple[Engine | None, ...] = experiment.engines or (None,)
     if engines == (None,) and model is None:
@@ -36,9 +37,8 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
     grid, load = experiment.grid, experiment.load
     loads: list[tuple[int | None, float | None]]
     loads = [(None, rate) for rate in grid.rate] or [(batch, None) for batch in grid.batch]
-    repeats = load.repeats
     if experiment.find_capacity is not None:
-        loads, repeats = [_first_load(experiment)], 1
+        loads, load = [_first_load(experiment)], replace(load, repeats=1)
     return tuple(
         identified(
             Cell(

@@ -12,7 +12,8 @@ from journal.errors import SpecError
 from journal.records import Engine, Experiment, Grid, Load, Slo
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
-TOP_LEVEL = ("name", "question", "hypothesis", *SECTIONS, "predict", "host")
+TOP_LEVEL = ("name", "question", "hypothesis", "find_capacity", *SECTIONS, "predict", "host")
+AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "predict")
 HOST_KEYS = ("usd_per_hour",)
 
 
@@ -58,7 +59,7 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
     _check_keys(host, HOST_KEYS, "[host]", where)
     values: dict[str, Any] = {
         "name": raw.get("name", default_name),
-        **{key: raw[key] for key in ("question", "hypothesis", "predict") if key in raw},
+        **{key: raw[key] for key in AS_THEY_ARE if key in raw},
         "engines": _engines(_table(raw, "engine", where), where),
         **{key: _section(raw, key, where) for key in ("grid", "load", "slo") if key in raw},
         "usd_per_hour": host.get("usd_per_hour"),

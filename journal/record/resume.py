@@ -17,6 +17,7 @@ def earlier(store: Store, experiment: Experiment, model: str | None) -> Experime
     for record in reversed(store.experiments()):
         theirs = record.experiment
         alike = theirs.name == experiment.name and bool(theirs.engines) == bool(experiment.engines)
+        alike = alike and theirs.find_capacity == experiment.find_capacity
         if alike and _identities(theirs, model) == asked:
             return record
     return None

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from journal.errors import SpecError
-from journal.plan.cells import by_engine, cells, cost
-from journal.records import Engine, Experiment, Grid, Load
+from journal.plan.cells import by_engine, cells, cost, without_repeat
+from journal.records import Engine, Experiment, Grid, Load, Slo
 
 TWO_ENGINES = Experiment(
     name="x",
@@ -87,3 +87,28 @@ def test_without_engine_or_model_there_is_nothing_to_measure() -> None:
     with pytest.raises(SpecError, match="--endpoint"):
         cells(Experiment(name="x"))
     assert {cell.model for cell in cells(Experiment(name="x"), model="m")} == {"m"}
+
+
+def test_repeats_have_an_identity_in_common_and_other_cells_have_not() -> None:
+    planned = cells(TWO_ENGINES)
+    common = [without_repeat(cell) for cell in planned]
+    assert len(set(common)) == len(planned) // 3
+    assert len({(name, cell.repeat) for name, cell in zip(common, planned, strict=True)}) == 24
+    assert not set(common) & {cell.identity for cell in planned}
+
+
+@pytest.mark.parametrize("of", ["rate", "concurrency"])
+def test_a_search_for_capacity_begins_with_one_cell_for_each_length(of: str) -> None:
+    asked = replace(TWO_ENGINES, find_capacity=of, slo=Slo(ttft_ms=200.0))
+    planned = cells(asked)
+    assert [(cell.engine, cell.prompt_tokens) for cell in planned] == [
+        (engine, length) for engine in TWO_ENGINES.engines for length in (16, 64)
+    ]
+    assert {(cell.batch, cell.rate, cell.repeat) for cell in planned} == {(1, None, 0)}
+    assert len(by_engine(planned)) == 2
+
+
+@pytest.mark.parametrize("slo", [None, Slo()])
+def test_a_search_for_capacity_needs_an_slo(slo: Slo | None) -> None:
+    with pytest.raises(SpecError, match="--slo-ttft-ms"):
+        cells(replace(TWO_ENGINES, find_capacity="rate", slo=slo))

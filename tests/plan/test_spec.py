@@ -93,6 +93,17 @@ def test_any_text_is_an_experiment_or_a_clear_error(text: str) -> None:
         assert str(error).startswith("x.toml")
 
 
+def test_a_search_for_capacity_is_asked_for_in_a_file() -> None:
+    text = 'find_capacity = "rate"\n' + MODEL + "[slo]\nttft_ms = 200\ngood_fraction = 0.9\n"
+    asked = read(text)
+    assert asked.find_capacity == "rate"
+    assert asked.slo == Slo(ttft_ms=200.0, good_fraction=0.9)
+    with pytest.raises(SpecError, match="'speed'"):
+        read(text.replace('"rate"', '"speed"'))
+    with pytest.raises(SpecError, match="good_fraction"):
+        read(text.replace("0.9", "1.0"))
+
+
 @given(
     st.dictionaries(
         st.sampled_from([each.name for each in fields(Load)] + ["other"]),
