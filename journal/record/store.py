@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -136,6 +136,13 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({shown(self.url)})"
+
+    @contextlib.contextmanager
+    def transaction(self, *, writing: bool) -> Iterator[Connection]:
+        """One transaction, for what other files of this room keep. Raises StoreError."""
+        engine = self._writer if writing else self._reader
+        with explained(self.url), engine.begin() as connection:
+            yield connection
 
     # ---- writing ---------------------------------------------------------------------------
 

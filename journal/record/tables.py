@@ -193,3 +193,38 @@ class DoubtRow(Row, table=True):
     name: str
     sentence: str
     severity: str
+
+
+class InteractionRow(Row, table=True):
+    """One question that a person asked by hand. `messages` and `settings` are JSON."""
+
+    __tablename__ = "interactions"
+    __table_args__ = (Index("interactions_by_time", "asked_at", "id"),)
+
+    id: str = Field(primary_key=True)
+    source: str
+    asked_at: datetime
+    base_url: str
+    model: str
+    api: str
+    messages: str
+    settings: str
+    answer: str
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    ttft_s: float | None = None
+    duration_s: float | None = None
+    error: str | None = None
+
+
+class CheckupRow(Row, table=True):
+    """What `journal doctor` found on a host at one time. `checks` is JSON."""
+
+    __tablename__ = "checkups"
+    __table_args__ = (Index("checkups_by_host", "host", "made_at"),)
+
+    id: str = Field(primary_key=True)
+    host: str
+    made_at: datetime
+    checks: str

@@ -12,7 +12,9 @@ from sqlalchemy import create_engine, text
 
 from journal.errors import StoreError, StoreTooNew
 from journal.record import migrate
+from journal.record.checkups import last_checkup
 from journal.record.database import address
+from journal.record.interactions import interactions
 from journal.record.store import Store, open_store
 from journal.record.tables import Row
 from journal.records import Engine, Figure, Record, Samples
@@ -31,14 +33,14 @@ COMMIT = 'op.get_bind().connection.driver_connection.execute("COMMIT")'
 
 
 def scripts_with(tmp_path: Path, body: str) -> Path:
-    """The package's migrations and one more, 0002, that does `body`."""
+    """The package's migrations and one more, 9999, that does `body`."""
     scripts = tmp_path / "migrations %"
     shutil.rmtree(scripts, ignore_errors=True)
     shutil.copytree(migrate.migrations(), scripts)
     lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
-    (scripts / "versions" / "0002_next.py").write_text(
+    (scripts / "versions" / "9999_next.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\n"
-        f'revision = "0002"\ndown_revision = "{migrate.HEAD}"\n\n\ndef upgrade():\n{lines}\n'
+        f'revision = "9999"\ndown_revision = "{migrate.HEAD}"\n\n\ndef upgrade():\n{lines}\n'
     )
     return scripts
 
@@ -100,7 +102,9 @@ def test_a_failed_migration_changes_nothing(
 ) -> None:
     scripts = scripts_with(tmp_path, body)
     for _ in range(2):
-        with pytest.raises(StoreError, match=r"from schema 0001 to 0002 .* \(half way\)"):
+        with pytest.raises(
+            StoreError, match=rf"from schema {migrate.HEAD} to 9999 .* \(half way\)"
+        ):
             migrate.bring_up_to_date(address(tmp_path, url), scripts)
     with open_store(tmp_path, url) as store:
         assert store.runs() == [kept]
@@ -148,6 +152,8 @@ def test_a_journal_of_the_first_schema_opens_with_all_its_rows(tmp_path: Path) -
         assert len(samples.readings.gpu) == len(samples.readings.server) == 2
         assert (second.status, second.error) == ("failed", "the engine died")
         assert store.samples(second.id) is None
+        assert interactions(store) == []
+        assert last_checkup(store, "anywhere") is None
 
 
 def test_a_lock_that_is_never_given_up_is_named(
