@@ -16,7 +16,6 @@ from journal.load.wire import Recording, events
 from journal.records import Request, Trace
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
-_WORDS_OF_A_DELTA = ("content", "reasoning_content", "reasoning")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +44,7 @@ class Reading:
         self._output_tokens: int | None = None
         self._cached_tokens: int | None = None
         self._times: dict[str, float | None] = {}
-        self._chars = 0
+        self._texts: list[str] = []
         self._chunks: list[tuple[int, bool, int | None, int | None]] = []
         try:
             self._body, self._stamps, self._ends = exchange.recording.body()
@@ -102,17 +101,25 @@ class Reading:
         text, more = choice.get("text"), None  # more: content that is not text
         if text is None:
             delta = choice.get("delta") or {}
-            text = "".join(delta.get(part) or "" for part in _WORDS_OF_A_DELTA)
+            thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
+            text = (delta.get("content") or "") + thought
             more = delta.get("tool_calls")
             if delta.get("role") and not text:
                 made = None  # the role alone is no token
         ids = choice.get("token_ids")
         held = None if ids is None else len(list(ids))
-        self._chars += len(text)
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r:.40} is no text")
+        self._texts.append(text)
         self._chunks.append((end, bool(text or more or held), held, made))
         reason = choice.get("finish_reason")
         if reason is not None and self._finish_reason in (None, "stop", "length"):
             self._finish_reason = str(reason)
+
+    @property
+    def text(self) -> str:
+        """What was said, once `advance` has said True."""
+        return "".join(self._texts)
 
     def trace(self) -> Trace:
         """The trace, once `advance` has said True."""
@@ -137,7 +144,7 @@ class Reading:
             prompt_tokens=self._prompt_tokens,
             output_tokens=made,
             cached_tokens=self._cached_tokens,
-            output_chars=self._chars if ends else None,
+            output_chars=sum(map(len, self._texts)) if ends else None,
             finish_reason=self._finish_reason,
             status=exchange.recording.status,
             error=error,

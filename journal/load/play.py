@@ -82,11 +82,12 @@ def play(
     are closed and what was over is still given to `on_trace`."""
     allow_files((part.batch or 0) + FILES_ASIDE)
     backlog = Backlog(part, on_trace)
-    try:
-        with _undisturbed(), asyncio.Runner(loop_factory=event_loop) as runner:
-            return runner.run(_play(part, backlog, gate))
-    finally:
-        backlog.finish()
+    with _undisturbed():
+        try:
+            with asyncio.Runner(loop_factory=event_loop) as runner:
+                return runner.run(_play(part, backlog, gate))
+        finally:
+            backlog.finish()
 
 
 async def _play(
@@ -158,7 +159,6 @@ def _undisturbed() -> Iterator[None]:
     """No garbage collection, and other threads of this process hand the interpreter back after
     0.5 ms, not 5: both would stop the clock's hand."""
     collects, interval_s = gc.isenabled(), sys.getswitchinterval()
-    gc.collect()
     gc.disable()
     sys.setswitchinterval(0.0005)
     try:

@@ -123,20 +123,21 @@ def events(body: bytes, *, complete: bool = True) -> Iterator[tuple[int, bytes, 
     """Every server-sent event with data in `body`: where it ends, its name (mostly empty), its
     data. By the rules of the HTML standard (section 9.2.6), but a last event without its blank
     line is given too when the body is complete: its reader can judge it."""
-    end, name, data = 0, b"", None
-    start = 3 if body.startswith(b"\xef\xbb\xbf") else 0
-    for line in body[start:].splitlines(keepends=True):
-        end += len(line)
-        if line.startswith(b"data:"):
-            text = line[5:].strip(b"\r\n").removeprefix(b" ")
-            data = text if data is None else data + b"\n" + text
-        elif not line.strip(b"\r\n"):
+    name, data = b"", None
+    end = 3 if body.startswith(b"\xef\xbb\xbf") else 0
+    text = body[end:]
+    for line, size in zip(text.splitlines(), map(len, text.splitlines(keepends=True)), strict=True):
+        end += size
+        if not line:
             if data is not None:
-                yield start + end, name, data
+                yield end, name, data
             name, data = b"", None
+        elif line.startswith(b"data:"):
+            more = line[6:] if line.startswith(b" ", 5) else line[5:]
+            data = more if data is None else data + b"\n" + more
+        elif line == b"data":
+            data = b"" if data is None else data + b"\n"
         elif line.startswith(b"event:"):
             name = line[6:].strip()
-        elif line.strip(b"\r\n") == b"data":
-            data = b"" if data is None else data + b"\n"
     if data is not None and complete:
-        yield start + end, name, data
+        yield end, name, data

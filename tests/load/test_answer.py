@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.load.answer import Exchange, read
+from journal.load.answer import Exchange, Reading, read
 from journal.load.wire import Recording
 from journal.records import Request, Trace
 
@@ -78,6 +78,16 @@ def test_a_good_answer() -> None:
     assert (trace.finish_reason, trace.status, trace.end_s) == ("length", 200, 99.0)
 
 
+def test_the_text_is_what_was_said() -> None:
+    recording = Recording()
+    recording.feed(0.0, HEAD + b"".join(map(framed, GOOD)) + END)
+    request = Request(index=0, body=b"", prompt_tokens=3, output_tokens=4)
+    reading = Reading(Exchange(request=request, start_s=0.0, recording=recording), 0.0)
+    assert not reading.advance(2)
+    assert reading.advance()
+    assert reading.text == "née 模型 🙂 end"
+
+
 def test_fewer_tokens_than_asked_is_short() -> None:
     assert stream(*GOOD, asked=5).outcome == "short"
 
@@ -133,6 +143,7 @@ WITHOUT = {
     "the stream went on after [DONE]": [*GOOD, GOOD[0]],
     "event 2 cannot be read": [GOOD[0], b'data: {"choices":[{"te\n\n', *GOOD[1:]],
     "event 1 cannot be read": [event({"choices": 7}), *GOOD],
+    "event 4 cannot be read": [*GOOD[:3], event({"choices": [{"text": 7}]}), *GOOD[3:]],
     "event 3 cannot be read": [*GOOD[:2], event({"something": "else"}), *GOOD[2:]],
     "event 5 cannot be read": [*GOOD[:4], event({"choices": [], "usage": {}}), GOOD[5]],
     "no events in the answer: plain": [b"plain"],
@@ -205,7 +216,7 @@ def test_a_role_with_usage_that_counts_ahead_is_no_token() -> None:
 def test_reasoning_and_tool_calls_are_content() -> None:
     trace = stream(
         event(delta(role="assistant", reasoning_content="hm")),
-        event(delta(reasoning="so")),
+        event(delta(reasoning="so", reasoning_content="so")),
         event(delta(tool_calls=[{"index": 0}])),
         event(delta("stop", content="a")),
         *GOOD[4:],

@@ -1,0 +1,177 @@
+"""The clients that are compared. Each runs in a process of its own, tied to its cores:
+
+    python -m benchmarks.contenders NAME BASE_URL STREAMS WAVES CORES
+
+and prints what it measured as JSON: a TTFT and an E2E for every request, in s, and the CPU time
+it took where that can be told apart from its start.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TOKENS = 100
+MODEL = "simulated-model"
+PROMPT = "one two three four five six seven eight"
+BODY = {
+    "model": MODEL,
+    "prompt": PROMPT,
+    "max_tokens": TOKENS,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+Measured = dict[str, Any]
+
+
+def journal(url: str, streams: int, waves: int, processes: int = 1) -> Measured:
+    from journal.load.drive import drive
+    from journal.records import Endpoint, Request
+
+    body = json.dumps(BODY).encode()
+    requests = [
+        Request(index=k, body=body, prompt_tokens=8, output_tokens=TOKENS)
+        for k in range(streams * waves)
+    ]
+    cpu_s = _cpu_s()
+    traces, health = drive(
+        requests,
+        Endpoint(base_url=url, model=MODEL),
+        batch=streams,
+        timeout_s=120.0,
+        processes=processes,
+        origin_s=time.monotonic(),
+    )
+    cpu_s = _cpu_s() - cpu_s
+    failed = [trace.error for trace in traces if trace.outcome != "ok"]
+    if failed:
+        raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
+    return {
+        "ttft_s": [trace.chunk_s[0] - trace.start_s for trace in traces],
+        "e2e_s": [trace.end_s - trace.start_s for trace in traces],
+        "cpu_s": cpu_s,
+        "loop_delay_p99_s": health.loop_delay_p99_s,
+    }
+
+
+def journal_on_two_processes(url: str, streams: int, waves: int) -> Measured:
+    return journal(url, streams, waves, processes=2)
+
+
+def openai_sdk(url: str, streams: int, waves: int, *, aiohttp: bool = False) -> Measured:
+    import openai
+
+    ttft_s: list[float] = []
+    e2e_s: list[float] = []
+
+    async def lane(client: openai.AsyncOpenAI) -> None:
+        for _ in range(waves):
+            began = time.monotonic()
+            first = None
+            stream = await client.completions.create(
+                model=MODEL,
+                prompt=PROMPT,
+                max_tokens=TOKENS,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+            async for chunk in stream:
+                if first is None and chunk.choices and chunk.choices[0].text:
+                    first = time.monotonic()
+            assert first is not None
+            ttft_s.append(first - began)
+            e2e_s.append(time.monotonic() - began)
+
+    async def main() -> None:
+        http_client = openai.DefaultAioHttpClient() if aiohttp else None
+        async with openai.AsyncOpenAI(
+            base_url=url, api_key="none", max_retries=0, timeout=120, http_client=http_client
+        ) as client:
+            await asyncio.gather(*(lane(client) for _ in range(streams)))
+
+    cpu_s = _cpu_s()
+    asyncio.run(main())
+    return {"ttft_s": ttft_s, "e2e_s": e2e_s, "cpu_s": _cpu_s() - cpu_s}
+
+
+def openai_sdk_on_aiohttp(url: str, streams: int, waves: int) -> Measured:
+    return openai_sdk(url, streams, waves, aiohttp=True)
+
+
+def vllm_bench_serve(url: str, streams: int, waves: int) -> Measured:
+    # The console script of vLLM's CPU build does not start; its function does.
+    program = (
+        "import argparse\nfrom vllm.benchmarks.serve import add_cli_args, main\n"
+        "parser = argparse.ArgumentParser()\nadd_cli_args(parser)\nmain(parser.parse_args())\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        prompts = Path(folder, "prompts.jsonl")
+        prompts.write_text(json.dumps({"prompt": PROMPT}) + "\n")
+        options = f"""--backend openai --base-url {url.removesuffix("/v1")} --model {MODEL}
+            --endpoint /v1/completions --skip-tokenizer-init --dataset-name custom
+            --dataset-path {prompts} --num-prompts {streams * waves} --max-concurrency {streams}
+            --save-result --save-detailed --result-dir {folder} --result-filename result.json
+            --disable-tqdm"""
+        more = ["--extra-body", json.dumps({"max_tokens": TOKENS})]
+        _run([sys.executable, "-c", program, *options.split(), *more])
+        result = json.loads(Path(folder, "result.json").read_text())
+    return {"ttft_s": result["ttfts"], "e2e_s": result["latencies"], "cpu_s": None}
+
+
+def guidellm(url: str, streams: int, waves: int) -> Measured:
+    with tempfile.TemporaryDirectory() as folder:
+        prompts, report = Path(folder, "prompts.jsonl"), Path(folder, "report.json")
+        line = json.dumps({"prompt": PROMPT, "output_tokens_count": TOKENS}) + "\n"
+        prompts.write_text(line * streams * waves)
+        target = url.removesuffix("/v1")
+        options = f"""run --disable-console --profile kind=concurrent,streams={streams}
+            --backend kind=openai_http,target={target},model={MODEL},request_format=/v1/completions
+            --constraint kind=max_requests,count={streams * waves}
+            --data kind=json_file,path={prompts} --output kind=json,path={report}"""
+        _run(["guidellm", *options.split()])
+        requests = json.loads(report.read_text())["benchmarks"][0]["requests"]["successful"]
+    return {
+        "ttft_s": [request["time_to_first_token_ms"] / 1e3 for request in requests],
+        "e2e_s": [request["request_latency"] for request in requests],
+        "cpu_s": None,
+    }
+
+
+def _run(command: list[str]) -> None:
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, env={**os.environ, **quiet}, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
+
+
+def _cpu_s() -> float:
+    """CPU time of this process and of its children that have ended."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+CONTENDERS: dict[str, Callable[[str, int, int], Measured]] = {
+    "journal": journal,
+    "journal, 2 processes": journal_on_two_processes,
+    "openai SDK": openai_sdk,
+    "openai SDK on aiohttp": openai_sdk_on_aiohttp,
+    "vllm bench serve": vllm_bench_serve,
+    "GuideLLM": guidellm,
+}
+
+
+if __name__ == "__main__":
+    _name, _url, _streams, _waves, _cores = sys.argv[1:]
+    os.sched_setaffinity(0, {int(core) for core in _cores.split(",")})
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
+    json.dump(CONTENDERS[_name](_url, int(_streams), int(_waves)), sys.stdout)
