@@ -103,7 +103,8 @@ def run(
                     record = _summed_up(record, samples)
                 store.add_run(record, samples)
             listener(Event("record", headline(record)))
-            tracker.log(record)
+            if record.status != "interrupted":  # then the engine ends first
+                tracker.log(record)
 
         try:
             for engine, group in by_engine(left):
@@ -157,6 +158,9 @@ def _end(
     log = write_log(store, home)
     tracker.finish(ended, (log.markdown, log.html))
     return ended, log
+    for record in store.runs(experiment_id=begun.id):
+        if record.status == "interrupted" and record.mlflow_run_id is None:
+            tracker.log(record)
 
 
 def _measure_all(

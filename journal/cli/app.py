@@ -66,7 +66,7 @@ def main() -> None:
         print(f"journal: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("journal: stopped; what was measured is stored", file=sys.stderr)
+        print("journal: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away; there is nobody to tell

@@ -61,6 +61,12 @@ Python = Annotated[
     str | None,
     typer.Option("--python", metavar="PATH", help="The interpreter that has vLLM installed."),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with the last try of this experiment: only the cells it lacks."
+    ),
+]
 
 
 def run(
@@ -79,6 +85,7 @@ def run(
     timeout: Timeout = None,
     processes: Processes = None,
     python: Python = None,
+    resume: Resume = False,
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
@@ -86,17 +93,22 @@ def run(
 
     Options go over what the experiment's file says.
 
-    Exit code: 0 all cells measured, 1 some cell failed, 2 nothing was started.
+    Ctrl-C stores what was measured, writes the log and ends the engine; a second one stops at
+    once. After it, or after a power cut, the same command with `--resume` goes on.
+
+    Exit code: 0 all cells measured, 1 some cell failed, 2 nothing was started, 130 stopped.
 
     Examples:
 
     - `journal run`
     - `journal run experiments/batch-size.toml --home ~/lab`
     - `journal run quickstart --model mistralai/Mistral-7B-Instruct-v0.2 --concurrency 1,8,32`
+    - `journal run experiments/batch-size.toml --home ~/lab --resume`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --model NAME --prompt-tokens 64,1024`
     """
     from journal.cli.progress import showing
     from journal.cli.render import print_json, print_result
+    from journal.cli.signals import like_ctrl_c
     from journal.report.rows import as_json
     from journal.runner import run as run_experiment
 
@@ -117,13 +129,29 @@ def run(
         "burstiness": burstiness,
     }
     asked = _asked(experiment, server, grid, load, {"model": model, "python": python})
-    with showing(quiet=json) as listener:
-        result = run_experiment(asked, home, endpoint=server, listener=listener)
+    with like_ctrl_c() as signals:
+        try:
+            with showing(quiet=json) as listener:
+                result = run_experiment(
+                    asked, home, endpoint=server, listener=listener, resume=resume
+                )
+        except KeyboardInterrupt:
+            _say_how_to_resume()
+            raise typer.Exit(signals.exit_code) from None
     if json:
         print_json([as_json(record) for record in result.records])
     else:
         print_result(result)
     raise typer.Exit(0 if result.ok else 1)
+
+
+def _say_how_to_resume() -> None:
+    import shlex
+    import sys
+
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    again = shlex.join(["journal", *words, "--resume"])
+    print(f"journal: stopped; what was measured is stored. Go on with: {again}", file=sys.stderr)
 
 
 def plan(

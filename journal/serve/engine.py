@@ -30,6 +30,7 @@ from journal.units import seconds
 OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
 POLL_S = 0.25
 HEALTH_S = 5.0
+HURRY_S = 3.0  # what an engine has to end well after a Ctrl-C, whose sender waits
 KILLED = 128 + signal.SIGKILL
 # Flags that this program chooses, and flags that must not stand in a process list.
 RESERVED = {"--host", "--port", "--served-model-name", "--model", "--uds"}
@@ -166,6 +167,9 @@ def start(
         if not tree.lives():
             tree.stop()
             raise log.failure(f"{_ended(tree)} while it served", _text(log_path), log_path)
+    except KeyboardInterrupt:
+        tree.stop(within_s=HURRY_S)
+        raise
     finally:
         tree.stop()
         if used:

@@ -41,15 +41,19 @@ class Guarded:
             return psutil.Process(self.guard.pid).children(recursive=True)
         return []
 
-    def stop(self) -> None:
-        """Ends the tree: TERM, and KILL after `grace_s`; returns when nothing of it is left. To
-        stop what is stopped does nothing.
+    def stop(self, *, within_s: float | None = None) -> None:
+        """Ends the tree: TERM, and KILL after `grace_s`, or after `within_s` where that is given
+        and less; returns when nothing of it is left. To stop what is stopped does nothing.
 
         A KeyboardInterrupt while it waits kills the tree at once and is raised again. Raises
         EngineError when something of the tree cannot be killed.
         """
         try:
             self._tell(b"s")
+            if within_s is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    self.guard.wait(within_s)
+                self._tell(b"k")
             self.guard.wait(self.grace_s + PATIENCE_S)
         except subprocess.TimeoutExpired:
             pids = ", ".join(str(process.pid) for process in self.processes())
