@@ -15,6 +15,8 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from journal.facts import EngineFacts as EngineFacts
+
 Status = Literal["valid", "flagged", "invalid", "failed", "interrupted"]
 Outcome = Literal["ok", "short", "error"]
 Severity = Literal["note", "flag", "invalid"]
@@ -138,22 +140,6 @@ class Cell:
 
 
 # ---- serve -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFacts:
-    """What an engine said of itself: its log at start-up, its /version, its /metrics."""
-
-    version: str | None = None
-    argv: tuple[str, ...] = ()
-    log_path: str | None = None
-    start_s: float | None = None
-    weights_bytes: int | None = None
-    graph_bytes: int | None = None
-    kv_pool_bytes: int | None = None
-    kv_pool_tokens: int | None = None
-    block_size: int | None = None
-    prefix_caching: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,18 @@ FOUR_NORMS = {"gemma2", "gemma3_text"}
 TIED_UNLESS_SAID = {"gemma", "gemma2", "gemma3_text"}
 COUNTED = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", *TIED_UNLESS_SAID}
 
+KEYS = tuple(
+    """
+    model_type num_hidden_layers hidden_size num_attention_heads vocab_size num_key_value_heads
+    head_dim intermediate_size tie_word_embeddings max_position_embeddings num_local_experts
+    num_experts_per_tok sliding_window use_sliding_window layer_types sliding_window_pattern
+    kv_lora_rank qk_rope_head_dim attention_bias dtype torch_dtype
+    """.split()
+)
+PACKED_KEYS = tuple(
+    "quant_method bits w_bit group_size q_group_size load_in_8bit config_groups".split()
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
@@ -40,9 +52,10 @@ class Parameters:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """The sizes of a decoder. `windowed_layers` of its `layers` look back `window` tokens only.
-    `latent` is what MLA keeps for a token in a layer instead of keys and values. `bits` of a
-    packed weight, None in 16 bits; `group` is how many share a scale. `context` is the longest
-    sequence that the config allows."""
+    `latent` is what MLA keeps for a token in a layer instead of keys and values. `context` is the
+    longest sequence that the config allows, `dtype` that of its weights. `quantisation` is how
+    the checkpoint is packed (awq, gptq, fp8, bitsandbytes or another name), `bits` the size of a
+    packed weight, and `group` how many share a scale: None where it is a channel or more."""
 
     kind: str
     layers: int
@@ -60,13 +73,16 @@ class Architecture:
     windowed_layers: int = 0
     latent: int | None = None
     attention_bias: bool = False
+    dtype: str | None = None
     quantisation: str | None = None
+    bits: int | None = None
+    group: int | None = None
 
 
 def architecture(config: Mapping[str, Any]) -> Architecture:
     """The sizes in a config.json (of a model with several parts: of its text part). Raises
     SpecError when the config names no such sizes."""
-    text = config.get("text_config", config)
+    text = config.get("text_config") or config
     kind = text.get("model_type", config.get("model_type"))
     try:
         layers, hidden = text["num_hidden_layers"], text["hidden_size"]
@@ -78,6 +94,7 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         ) from error
     window, windowed = _window(text, kind, layers)
     rank = text.get("kv_lora_rank")
+    dtype = _given(text, "dtype", _given(text, "torch_dtype", config.get("torch_dtype")))
     return Architecture(
         kind=kind or "",
         layers=layers,
@@ -95,8 +112,19 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         windowed_layers=windowed,
         latent=None if rank is None else rank + _given(text, "qk_rope_head_dim", 0),
         attention_bias=_given(text, "attention_bias", kind in QKV_BIAS),
-        quantisation=_quantisation(config),
+        dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+        **_packing(config.get("quantization_config") or {}),
     )
+
+
+def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a config.json that `architecture` reads, to be kept with what is measured."""
+    text = config.get("text_config") or config
+    kept = {key: part[key] for part in (config, text) for key in KEYS if key in part}
+    packed = config.get("quantization_config")
+    if packed:
+        kept["quantization_config"] = {key: packed[key] for key in PACKED_KEYS if key in packed}
+    return kept
 
 
 def parameters(model: Architecture) -> Parameters:
@@ -146,11 +174,39 @@ def _window(text: Mapping[str, Any], kind: str | None, layers: int) -> tuple[int
     return (window, windowed) if windowed else (None, 0)
 
 
-def _quantisation(config: Mapping[str, Any]) -> str | None:
-    """How the checkpoint is packed: awq, gptq, fp8, bitsandbytes ... with its bits where told."""
-    packed = config.get("quantization_config") or {}
+def _packing(packed: Mapping[str, Any]) -> dict[str, Any]:
+    """How a quantization_config packs the weights, by the names that its several tools write."""
     method = packed.get("quant_method")
-    return None if method is None else str(method)
+    if method is None:
+        return {}
+    if method == "compressed-tensors":
+        return _compressed(packed)
+    bits = packed.get("bits", packed.get("w_bit"))
+    if method == "bitsandbytes":
+        bits = 8 if packed.get("load_in_8bit") else None  # of 4 bits there are several forms
+    if "fp8" in method:
+        method, bits = "fp8", 8
+    group = packed.get("group_size", packed.get("q_group_size"))
+    return {"quantisation": str(method), "bits": bits, "group": _positive(group)}
+
+
+def _compressed(packed: Mapping[str, Any]) -> dict[str, Any]:
+    """The first group of layers of compressed-tensors, which holds most tools' only one. Integers
+    of 4 bits are packed as GPTQ's are."""
+    groups = (packed.get("config_groups") or {}).values()
+    weights: Mapping[str, Any] = next((g["weights"] for g in groups if g.get("weights")), {})
+    forms = {"float 8": "fp8", "int 4": "gptq"}
+    form = f"{weights.get('type')} {weights.get('num_bits')}"
+    return {
+        "quantisation": forms.get(form, "compressed-tensors"),
+        "bits": weights.get("num_bits"),
+        "group": _positive(weights.get("group_size")),
+    }
+
+
+def _positive(value: Any) -> int | None:
+    """Groups of -1 or 0 mean that there are none."""
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _given(text: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -82,7 +82,8 @@ def fit(
     SpecError for an architecture that cannot be counted."""
     vram_bytes = on.memory_bytes if isinstance(on, Card) else on
     packed = model.quantisation
-    precisions = (packed,) if packed and packed in BYTES_PER_WEIGHT else PRECISIONS
+    known = model.bits is not None or packed in BYTES_PER_WEIGHT
+    precisions = (packed,) if packed is not None and known else PRECISIONS
     choices = tuple(
         _choice(model, precision, vram_bytes * cards * share, context, batch, cards, share)
         for precision in precisions

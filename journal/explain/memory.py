@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import ceil
 from types import MappingProxyType
 
+from journal.errors import SpecError
 from journal.explain.architecture import Architecture, parameters
 
 # Bytes for one weight of a layer's matrices, its scales included. Embedding, head, norms, biases
@@ -22,16 +23,36 @@ BYTES_PER_WEIGHT: Mapping[str, float] = MappingProxyType(
         "bitsandbytes": 0.5 + 4 / 64,
     }
 )
+DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
+    {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2}
+)
 BLOCK_TOKENS = 16  # vLLM hands out the KV cache in blocks of so many tokens
 
 
 def weight_bytes(model: Architecture, precision: str = "fp16") -> int:
-    """Bytes of the weights of `model` in a `precision` of BYTES_PER_WEIGHT. Raises SpecError where
-    the architecture cannot be counted."""
+    """Bytes of the weights of `model` in a `precision` of BYTES_PER_WEIGHT, or as its checkpoint
+    is packed where `precision` names that. Raises SpecError where the architecture cannot be
+    counted."""
     count = parameters(model)
     plain = 4 if precision == "fp32" else 2
-    packed = count.linear * BYTES_PER_WEIGHT[precision]
-    return round(packed) + plain * (count.total - count.linear)
+    packed = round(count.linear * bytes_per_weight(model, precision))
+    return packed + plain * (count.total - count.linear)
+
+
+def bytes_per_weight(model: Architecture, precision: str) -> float:
+    """Bytes for one weight of a layer's matrices: by the checkpoint's own bits and groups where
+    `precision` is how it is packed and it says them, else by BYTES_PER_WEIGHT. Raises SpecError
+    for a precision that neither knows."""
+    if precision == model.quantisation and model.bits is not None:
+        scales = 0.0 if model.group is None else (2 + model.bits / 8) / model.group
+        return (
+            BYTES_PER_WEIGHT[precision]
+            if precision == "bitsandbytes" and model.bits == 4
+            else model.bits / 8 + scales
+        )
+    if precision not in BYTES_PER_WEIGHT:
+        raise SpecError(f"How many bytes a weight takes in {precision!r} is not known here.")
+    return BYTES_PER_WEIGHT[precision]
 
 
 def kv_bytes_per_token(model: Architecture, element_bytes: float = 2) -> int:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from journal.explain.architecture import Architecture, parameters
 from journal.explain.cards import Card
-from journal.explain.memory import BYTES_PER_WEIGHT, kv_bytes, weight_bytes
+from journal.explain.memory import bytes_per_weight, kv_bytes, weight_bytes
 
 Bound = Literal["memory", "compute"]
 
@@ -36,7 +36,13 @@ class Floor:
 
 
 def decode_floor(
-    model: Architecture, card: Card, *, batch: int, context: int, precision: str = "fp16"
+    model: Architecture,
+    card: Card,
+    *,
+    batch: int,
+    context: int,
+    precision: str = "fp16",
+    kv_element_bytes: float = 2,
 ) -> Floor:
     """The least time for one step that gives each of `batch` sequences, each `context` tokens
     long, its next token: a floor under TPOT and ITL. Where a router picks experts, the step reads
@@ -45,8 +51,9 @@ def decode_floor(
     untouched = (1 - model.experts_used / model.experts) ** batch
     experts_idle = round((count.linear - _shared(model)) * untouched)
     table = 0 if model.tied else count.embedding  # only the rows of the tokens themselves are read
-    idle_bytes = experts_idle * BYTES_PER_WEIGHT[precision] + 2 * table
-    read = weight_bytes(model, precision) - idle_bytes + batch * kv_bytes(model, context)
+    idle_bytes = round(experts_idle * bytes_per_weight(model, precision)) + 2 * table
+    cached = batch * kv_bytes(model, context, kv_element_bytes)
+    read = weight_bytes(model, precision) - idle_bytes + cached
     flops = batch * (2 * (count.used + _head(model)) + _attention_flops(model, context))
     return Floor(read / card.bandwidth, flops / _flops_per_s(card, precision))
 

@@ -1,7 +1,8 @@
 """What a token costs, measured: the slope of the KV cache in use over the tokens in flight."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -37,19 +38,30 @@ def kv_slope(
         return None
     size = 1 if facts.block_size is None else facts.block_size
     points = []
-    for reading in readings:
-        tokens = _tokens_in_flight(traces, reading.at_s, size)
+    for reading, traces_then in _in_flight(readings, traces):
+        tokens = _tokens(traces_then, reading.at_s, size)
         if tokens and reading.kv_cache_fraction is not None:
             points.append((tokens, reading.kv_cache_fraction * facts.kv_pool_bytes))
     return _line(points) if len(points) >= FEWEST_POINTS else None
 
 
-def _tokens_in_flight(traces: Sequence[Trace], at_s: float, block_size: int) -> int | None:
-    """Tokens in the KV cache, in whole blocks; None when that is not sure at `at_s`."""
+def _in_flight(
+    readings: Sequence[ServerReading], traces: Sequence[Trace]
+) -> Iterator[tuple[ServerReading, list[Trace]]]:
+    """Each reading with the traces that were, or may have been, in flight at its time."""
+    coming = deque(sorted(traces, key=lambda trace: trace.start_s))
+    there: list[Trace] = []
+    for reading in sorted(readings, key=lambda reading: reading.at_s):
+        while coming and coming[0].start_s - EDGE_S <= reading.at_s:
+            there.append(coming.popleft())
+        there = [trace for trace in there if reading.at_s <= trace.end_s + EDGE_S]
+        yield reading, there
+
+
+def _tokens(traces: Sequence[Trace], at_s: float, block_size: int) -> int | None:
+    """Tokens of `traces` in the KV cache, in whole blocks; None when that is not sure."""
     tokens = 0
     for trace in traces:
-        if at_s < trace.start_s - EDGE_S or at_s > trace.end_s + EDGE_S:
-            continue
         decoding = trace.chunk_s and trace.chunk_s[0] <= at_s < trace.end_s - EDGE_S
         if not decoding or trace.prompt_tokens is None:
             return None

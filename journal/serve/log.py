@@ -29,12 +29,21 @@ NUMBER = r"([\d.,]+)"
 FACTS = {
     "weights_bytes": (rf"Model loading took {NUMBER} GiB", GIB),
     "graph_bytes": (rf"Graph capturing finished .*took {NUMBER} GiB", GIB),
+    "activation_bytes": (rf"{NUMBER} GiB for peak activation", GIB),
+    "context_bytes": (rf"{NUMBER} GiB for non-torch memory", GIB),
+    "consumed_bytes": (rf"{NUMBER} GiB for consumed memory \(weights \+ non-torch\)", GIB),
     "kv_pool_bytes": (
         rf"(?:Available KV cache memory: {NUMBER} GiB"
         rf"|(?:Explicitly|Auto) set \({NUMBER}/.*GiB for KV cache)",
         GIB,
     ),
     "kv_pool_tokens": (rf"KV cache size: {NUMBER} tokens", 1),
+}
+
+WORDS = {
+    "dtype": r"Initializing a V1 LLM engine.* dtype=(?:torch\.)?(\w+)",
+    "quantisation": r"Initializing a V1 LLM engine.* quantization=(?!None)(\w[\w-]*)",
+    "kv_cache_dtype": r"Initializing a V1 LLM engine.* kv_cache_dtype=(\w+)",
 }
 
 SMALLER = (
@@ -169,13 +178,20 @@ def facts(lines: Iterable[str]) -> EngineFacts:
     """What an engine says of its memory while it starts; of one card, where it uses several.
     What it does not say is None."""
     found: dict[str, int] = {}
+    said: dict[str, str] = {}
     for line in lines:
         for name, (pattern, unit) in FACTS.items():
             match = re.search(pattern, line)
             if match:
                 value = next(group for group in match.groups() if group is not None)
                 found[name] = round(float(value.replace(",", "")) * unit)
-    return EngineFacts(**found)  # type: ignore[arg-type]
+        said |= {
+            name: match[1] for name, pattern in WORDS.items() if (match := re.search(pattern, line))
+        }
+    consumed, weights = found.pop("consumed_bytes", None), found.get("weights_bytes")
+    if consumed is not None and weights is not None:
+        found["context_bytes"] = consumed - weights
+    return EngineFacts(**found, **said)  # type: ignore[arg-type]
 
 
 def failure(what: str, text: str, log_path: Path) -> EngineError:

@@ -12,7 +12,9 @@ from journal.summarise.stats import Array
 from journal.summarise.view import View
 from journal.summarise.window import Span
 
-Section = Literal["latency", "throughput", "memory", "server", "energy", "client"]
+Section = Literal[
+    "latency", "throughput", "memory", "theory", "server", "energy", "cost", "client"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,16 @@ A figure whose value is None means that there is no such number: it is never 0 i
 from journal.records import Figure, Samples
 from journal.summarise.latency import LATENCY
 from journal.summarise.metric import Metric, Section
-from journal.summarise.resources import CLIENT, ENERGY, MEMORY, SERVER
+from journal.summarise.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
+from journal.summarise.stats import STATISTICS
+from journal.summarise.theory import MEASURED, THEORY
 from journal.summarise.throughput import THROUGHPUT
 from journal.summarise.view import View
 
-TABLE: tuple[Metric, ...] = (*LATENCY, *THROUGHPUT, *MEMORY, *SERVER, *ENERGY, *CLIENT)
+TABLE: tuple[Metric, ...] = (
+    *(*LATENCY, *THROUGHPUT, *MEMORY, *MEASURED, *THEORY),
+    *(*SERVER, *ENERGY, *COST, *CLIENT),
+)
 _SECTIONS = {metric.name: metric.section for metric in TABLE}
 
 
@@ -24,3 +29,16 @@ def metrics(samples: Samples) -> dict[str, Figure]:
 def section(name: str) -> Section:
     """The section of TABLE in which the metric called `name` stands; KeyError if in none."""
     return _SECTIONS[name]
+
+
+def predictable() -> dict[str, str]:
+    """What a prediction may be of: each metric under its own name with underscores for dots
+    (`ttft_s_p50`), and each latency also without a statistic, which means its median."""
+    names = {metric.name.replace(".", "_"): metric.name for metric in TABLE}
+    families = {name.rpartition(".") for name in names.values()}
+    medians = {
+        family: f"{family}.p50"
+        for family, _, statistic in families
+        if family and statistic in STATISTICS
+    }
+    return medians | names

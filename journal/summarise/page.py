@@ -47,6 +47,11 @@ the steady state leaves them out.
 From readings inside the measured span. A server such as vLLM reserves its KV-cache pool at the
 start, so VRAM is flat however long the prompts are: what grows is the share of the pool in use.
 """,
+    "theory": """\
+Arithmetic beside measurement: what the model's config.json and the card's data sheet say, and how
+many times that was measured. Absent where the config or the card is not known. The formulas and
+their sources are in `journal.explain`; [vram.md](vram.md) tells what they mean.
+""",
     "server": """\
 From the server's /metrics, where it has one. Counters are compared between the last reading
 before the measured span and the first one after it.
@@ -54,6 +59,9 @@ before the measured span and the first one after it.
     "energy": """\
 From NVML. Counter and power are interpolated at both ends of the measured span, and absent where
 the readings cover less than 95% of it.
+""",
+    "cost": """\
+From `usd_per_hour` under `[host]` in the experiment, or the setting `JOURNAL_USD_PER_HOUR`.
 """,
     "client": """\
 The load generator's look at itself. When it is busy, its own lateness is in every latency.

@@ -62,6 +62,18 @@ def _energy_per_token(view: View, span: Span) -> float | None:
     return energy_j / tokens if energy_j is not None and tokens else None
 
 
+def _tokens_per_j(view: View, span: Span) -> float | None:
+    energy_j, tokens = _energy(view, span), total_of(view.output_tokens)
+    return tokens / energy_j if energy_j and tokens is not None else None
+
+
+def _usd_per_million_tokens(view: View, span: Span) -> float | None:
+    usd_per_hour, tokens = view.samples.facts.usd_per_hour, total_of(view.output_tokens)
+    if usd_per_hour is None or not tokens:
+        return None
+    return usd_per_hour * span.length_s / 3600 / tokens * 1e6
+
+
 def _client(name: str, field: str, unit: str, formula: str, meaning: str) -> Metric:
     def figure(view: View) -> float | None:
         value: float | None = getattr(view.samples.client, field)
@@ -182,12 +194,47 @@ ENERGY = (
         in_span(_energy),
     ),
     Metric(
+        "energy_by_counter_j",
+        "energy",
+        "J",
+        "rise of the cards' energy counters over the measured span, added up",
+        "Energy as the cards count it themselves, where all of them do.",
+        in_span(energy_from_counter),
+    ),
+    Metric(
+        "energy_by_power_j",
+        "energy",
+        "J",
+        "integral of the cards' power over the measured span, added up",
+        "Energy as the area under the readings of power.",
+        in_span(energy_from_power),
+    ),
+    Metric(
         "energy_per_output_token_j",
         "energy",
         "J/tok",
         "energy_j / output_tokens",
         "Energy that one written token cost, reading the prompt included.",
         in_span(_energy_per_token),
+    ),
+    Metric(
+        "output_tokens_per_s_per_w",
+        "energy",
+        "tok/s/W",
+        "output_tokens / energy_j",
+        "Tokens per second for each watt drawn, which is tokens for each joule.",
+        in_span(_tokens_per_j),
+    ),
+)
+
+COST = (
+    Metric(
+        "usd_per_million_output_tokens",
+        "cost",
+        "USD",
+        "usd_per_hour x duration_s / 3600 / output_tokens x 1,000,000",
+        "What a million output tokens cost while this load ran, prompts included.",
+        in_span(_usd_per_million_tokens),
     ),
 )
 

@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from journal.explain.slope import Slope, kv_slope
+from journal.explain.theory import Served, served
 from journal.records import Figure, Samples, Trace, completed
 from journal.summarise.stats import Array, Index, Mask, describe
 from journal.summarise.window import Series, Span, steady_closed, steady_open
@@ -182,6 +184,24 @@ class View:
         readings = self.samples.readings.gpu
         devices = sorted({reading.device for reading in readings})
         return [_series([r for r in readings if r.device == d], name) for d in devices]
+
+    # ---- theory ----
+
+    @cached_property
+    def cards(self) -> int:
+        """How many cards (or, on the CPU, processes) share the model: as asked of an engine of
+        our own, as read of another's."""
+        if self.cell.engine is not None:
+            return self.cell.engine.tensor_parallel
+        return max(1, len({reading.device for reading in self.samples.readings.gpu}))
+
+    @cached_property
+    def served(self) -> Served | None:
+        return served(self.samples.facts, self.cell.engine, self.cards)
+
+    @cached_property
+    def kv_slope(self) -> Slope | None:
+        return kv_slope(self.samples.readings.server, self.samples.traces, self.samples.facts)
 
     # ---- summaries ----
 

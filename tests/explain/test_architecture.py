@@ -1,7 +1,7 @@
 import pytest
 
 from journal.errors import SpecError
-from journal.explain.architecture import architecture, parameters
+from journal.explain.architecture import architecture, essence, parameters
 from journal.explain.models import MODELS, Model, find_model
 
 LLAMA = {
@@ -74,10 +74,52 @@ def test_windows(changes: dict[str, object], window: int | None, layers: int) ->
     assert (model.window, model.windowed_layers) == (window, layers)
 
 
-def test_a_quantised_checkpoint_says_so() -> None:
-    config = LLAMA | {"quantization_config": {"quant_method": "awq", "bits": 4}}
-    assert architecture(config).quantisation == "awq"
-    assert architecture(LLAMA).quantisation is None
+GPTQ_OF_LLM_COMPRESSOR = {
+    "quant_method": "compressed-tensors",
+    "config_groups": {
+        "group_0": {"weights": {"num_bits": 4, "type": "int", "group_size": 128}},
+    },
+}
+FP8_OF_LLM_COMPRESSOR = {
+    "quant_method": "compressed-tensors",
+    "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "float", "group_size": None}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("packed", "told"),
+    [
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, ("awq", 4, 128)),
+        ({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, ("awq", 4, 64)),
+        ({"quant_method": "gptq", "bits": 8, "group_size": -1}, ("gptq", 8, None)),
+        ({"quant_method": "fp8", "activation_scheme": "dynamic"}, ("fp8", 8, None)),
+        ({"quant_method": "fbgemm_fp8"}, ("fp8", 8, None)),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ("bitsandbytes", None, None)),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, ("bitsandbytes", 8, None)),
+        (GPTQ_OF_LLM_COMPRESSOR, ("gptq", 4, 128)),
+        (FP8_OF_LLM_COMPRESSOR, ("fp8", 8, None)),
+        ({"quant_method": "compressed-tensors"}, ("compressed-tensors", None, None)),
+        ({"quant_method": "new"}, ("new", None, None)),
+        ({}, (None, None, None)),
+        (None, (None, None, None)),
+    ],
+)
+def test_how_a_checkpoint_is_packed(packed: object, told: tuple[object, ...]) -> None:
+    model = architecture(LLAMA | {"quantization_config": packed})
+    assert (model.quantisation, model.bits, model.group) == told
+
+
+@pytest.mark.parametrize("config", [model.config for model in MODELS])
+def test_what_is_kept_of_a_config_is_all_that_is_read(config: dict[str, object]) -> None:
+    packed = {"quantization_config": {**FP8_OF_LLM_COMPRESSOR, "ignore": ["lm_head"] * 99}}
+    long = {**config, **packed, "torch_dtype": "bfloat16", "architectures": ["X"], "bos": 1}
+    kept = essence(long)
+    assert architecture(kept) == architecture(long)
+    assert essence(kept) == kept
+    assert not {"architectures", "bos"} & kept.keys()
+    outer = {"model_type": "several", "text_config": config, "torch_dtype": "float16"}
+    assert architecture(essence(outer)) == architecture(outer)
+    assert architecture(outer).dtype == "float16"
 
 
 def test_a_config_without_sizes_is_an_error_that_names_the_key() -> None:

@@ -2,9 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from journal.errors import SpecError
 from journal.explain.architecture import Architecture, architecture
 from journal.explain.memory import (
     BYTES_PER_WEIGHT,
+    bytes_per_weight,
     kv_bytes,
     kv_bytes_per_token,
     longest_that_fits,
@@ -123,3 +125,24 @@ def test_more_tokens_never_take_less(model: Architecture, one: int, other: int) 
     fewer, more = sorted((one, other))
     assert kv_bytes(model, fewer) <= kv_bytes(model, more)
     assert kv_bytes(model, more) <= more * kv_bytes_per_token(model)
+
+
+def packed(**packing: object) -> Architecture:
+    config = find_model("Mistral-7B-Instruct-v0.2").config
+    return architecture({**config, "quantization_config": packing})
+
+
+def test_a_checkpoint_of_its_own_bits_and_groups() -> None:
+    usual = weight_bytes(packed(quant_method="gptq", bits=4, group_size=128), "gptq")
+    assert usual == weight_bytes(sized("Mistral-7B-Instruct-v0.2"), "gptq")
+    finer = weight_bytes(packed(quant_method="gptq", bits=4, group_size=32), "gptq")
+    coarse = weight_bytes(packed(quant_method="gptq", bits=8, group_size=-1), "gptq")
+    assert usual < finer < coarse
+    linear = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    assert coarse - weight_bytes(sized("Mistral-7B-Instruct-v0.2"), "fp16") == -linear
+    assert bytes_per_weight(packed(quant_method="bitsandbytes"), "bitsandbytes") == 0.5625
+
+
+def test_a_precision_that_nobody_knows() -> None:
+    with pytest.raises(SpecError, match="'modelopt_fp4' is not known"):
+        weight_bytes(packed(quant_method="modelopt_fp4"), "modelopt_fp4")

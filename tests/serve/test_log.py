@@ -56,6 +56,42 @@ def test_what_a_gpu_engine_tells_of_its_memory() -> None:
     assert facts.graph_bytes == round(0.75 * GIB)
 
 
+USED = (
+    "(Worker pid=7) INFO [gpu_worker.py:1034] Free memory on device (79.1/79.25 GiB) on startup. "
+    "Desired GPU memory utilization is (0.92, 72.91 GiB). Actual usage is {}. Replace "
+    "gpu_memory_utilization config with `--kv-cache-memory=1` (0.0 GiB) to fit into requested "
+    "memory, or `--kv-cache-memory=2` (0.0 GiB) to fully utilize gpu memory. Current kv cache "
+    "memory in use is 56.25 GiB."
+)
+
+
+@pytest.mark.parametrize(
+    "used",
+    [
+        "14.0 GiB for consumed memory (weights + non-torch), 1.25 GiB for peak activation, and "
+        "0.75 GiB for CUDAGraph memory",
+        "13.5 GiB for weight, 1.25 GiB for peak activation, 0.5 GiB for non-torch memory, and 0.75 "
+        "GiB for CUDAGraph memory",
+    ],
+    ids=["0.32", "0.11"],
+)
+def test_activations_and_the_driver_s_part_in_the_words_of_several_versions(used: str) -> None:
+    loaded = "INFO Model loading took 13.5 GiB memory and 42.1 seconds"
+    facts = log.facts([loaded, USED.format(used)])
+    assert facts.activation_bytes == round(1.25 * GIB)
+    assert facts.context_bytes == round(0.5 * GIB)
+
+
+def test_the_types_that_an_engine_says_it_serves_in() -> None:
+    line = "INFO [core.py:133] Initializing a V1 LLM engine (v0.32.0) with config: model='m', {}"
+    said = "dtype=torch.float16, max_seq_len=4096, quantization=awq_marlin, kv_cache_dtype=fp8_e5m2"
+    facts = log.facts([line.format(said)])
+    assert (facts.dtype, facts.quantisation) == ("float16", "awq_marlin")
+    assert facts.kv_cache_dtype == "fp8_e5m2"
+    facts = log.facts(read("start").splitlines())
+    assert (facts.dtype, facts.quantisation, facts.kv_cache_dtype) == ("bfloat16", None, None)
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

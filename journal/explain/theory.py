@@ -1,0 +1,120 @@
+"""What arithmetic says of a model as an engine serves it, to stand beside what was measured."""
+
+from dataclasses import dataclass
+
+from journal.errors import SpecError
+from journal.explain.architecture import Architecture, architecture
+from journal.explain.cards import Card, find_card
+from journal.explain.memory import DTYPE_BYTES, kv_bytes_per_token, weight_bytes
+from journal.explain.roofline import decode_floor, prefill_floor
+from journal.records import Engine, EngineFacts
+
+SIXTEEN_BITS = 2
+SAME_PACKING = {"awq_marlin": "awq", "gptq_marlin": "gptq", "fbgemm_fp8": "fp8"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A model on `cards` cards (or, on the CPU, in as many processes) that share it evenly.
+    `precision` is one of BYTES_PER_WEIGHT, or how the checkpoint is packed; `card` None where the
+    cards' kind is not known."""
+
+    model: Architecture
+    precision: str
+    kv_element_bytes: int
+    cards: int = 1
+    card: Card | None = None
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of KV cache for one token, all cards together. Cards that outnumber the KV heads
+        hold copies of them, and with MLA each holds the whole.
+
+        Source: Shoeybi et al. 2019, "Megatron-LM" (heads are split); vLLM copies what is left.
+        """
+        heads = 1 if self.model.latent is not None else self.model.kv_heads
+        copies = max(1, self.cards / heads)
+        return round(kv_bytes_per_token(self.model, self.kv_element_bytes) * copies)
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """Bytes of the weights, all cards together; None for what cannot be counted."""
+        try:
+            return weight_bytes(self.model, self.precision)
+        except SpecError:
+            return None
+
+    def ttft_floor_s(self, prompt_tokens: int) -> float | None:
+        """No first token can come sooner after a prompt of so many tokens, read alone; None
+        without a known card. Cards that share a model are taken to lose nothing by it."""
+        if self.card is None or self.weights_bytes is None:
+            return None
+        floor = prefill_floor(
+            self.model, self.card, prompt_tokens=prompt_tokens, precision=self.precision
+        )
+        return floor.seconds / self.cards
+
+    def tpot_floor_s(self, batch: int, context: int) -> float | None:
+        """No token can follow another sooner while `batch` sequences of `context` are written;
+        None as above."""
+        if self.card is None or self.weights_bytes is None:
+            return None
+        floor = decode_floor(
+            self.model,
+            self.card,
+            batch=batch,
+            context=context,
+            precision=self.precision,
+            kv_element_bytes=self.kv_element_bytes,
+        )
+        return floor.seconds / self.cards
+
+
+def served(facts: EngineFacts, engine: Engine | None, cards: int = 1) -> Served | None:
+    """The model that `facts` tell of, as `engine` (None: a server of someone else's) was asked to
+    serve it on `cards` cards. None where its config is not known or names no sizes."""
+    if facts.config is None:
+        return None
+    try:
+        model = architecture(facts.config)
+    except SpecError:
+        return None
+    element_bytes = _element_bytes(facts, engine)
+    return Served(
+        model=model,
+        precision=_precision(facts, engine, model, element_bytes),
+        kv_element_bytes=_kv_element_bytes(facts.kv_cache_dtype, element_bytes),
+        cards=cards,
+        card=_card(facts.card),
+    )
+
+
+def _element_bytes(facts: EngineFacts, engine: Engine | None) -> int:
+    """Of a number that is not packed: as the engine said, was asked, or does by itself, which is
+    16 bits also where the checkpoint has 32."""
+    asked = "auto" if engine is None else engine.dtype
+    return DTYPE_BYTES.get(asked if facts.dtype is None else facts.dtype, SIXTEEN_BITS)
+
+
+def _precision(
+    facts: EngineFacts, engine: Engine | None, model: Architecture, element_bytes: int
+) -> str:
+    """How the weights are held: as the checkpoint is packed, else as the engine packs them."""
+    asked = engine.quantisation if engine is not None else None
+    packed = model.quantisation or facts.quantisation or asked
+    if packed is None:
+        return "fp32" if element_bytes == 4 else "fp16"
+    return SAME_PACKING.get(packed, packed)
+
+
+def _kv_element_bytes(dtype: str | None, element_bytes: int) -> int:
+    if dtype is None or dtype == "auto":
+        return element_bytes
+    return 1 if dtype.startswith(("fp8", "int8")) else DTYPE_BYTES.get(dtype, element_bytes)
+
+
+def _card(name: str | None) -> Card | None:
+    try:
+        return None if name is None else find_card(name)
+    except SpecError:
+        return None

@@ -1,0 +1,37 @@
+"""What is known of an engine: the part of the records that grows with every thing it can tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What is known of an engine: what it said of itself (its log at start-up, its /version, its
+    /metrics), what its model's files say, and the host it runs on.
+
+    `weights_bytes`, `graph_bytes`, `activation_bytes` (their peak) and `context_bytes` (what the
+    driver and its libraries hold) are those of one card, as the log gives them. `config` is what
+    theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
+    are served, `card` the name of the cards by NVML, `usd_per_hour` what the host costs.
+    """
+
+    version: str | None = None
+    argv: tuple[str, ...] = ()
+    log_path: str | None = None
+    start_s: float | None = None
+    weights_bytes: int | None = None
+    graph_bytes: int | None = None
+    kv_pool_bytes: int | None = None
+    kv_pool_tokens: int | None = None
+    block_size: int | None = None
+    prefix_caching: bool | None = None
+    dtype: str | None = None
+    quantisation: str | None = None
+    kv_cache_dtype: str | None = None
+    activation_bytes: int | None = None
+    context_bytes: int | None = None
+    config: Mapping[str, Any] | None = None
+    checkpoint_bytes: int | None = None
+    card: str | None = None
+    usd_per_hour: float | None = None
