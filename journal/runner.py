@@ -25,7 +25,8 @@ from journal.measure.server import complete
 from journal.plan.cells import by_engine, cells
 from journal.plan.prompts import check_context, requests
 from journal.record.alone import alone
-from journal.record.resume import GOOD, earlier, newest, undone
+from journal.record.checkups import as_environment, last_checkup
+from journal.record.resume import GOOD, earlier, left_of, measured, newest
 from journal.record.store import Store, open_store
 from journal.record.tracking import Tracker
 from journal.records import (
@@ -131,8 +132,9 @@ def _begin(
     """The experiment's record, as of the environment now, and the cells left to measure."""
     first = planned[0]
     here = environment(first.engine.python if first.engine else None)
+    here |= as_environment(last_checkup(store, str(here["host"])))
     before = earlier(store, experiment, first.model)
-    left = undone(planned, store.runs(experiment_id=before.id)) if before else planned
+    left = left_of(before, planned, store.runs(experiment_id=before.id)) if before else planned
     if before is None or not resume:
         if before is not None and before.status == "interrupted" and left:
             told = f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "

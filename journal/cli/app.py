@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from journal.cli.compare import compare
+from journal.cli.host import doctor
 from journal.cli.look import log, runs, show
 from journal.cli.measure import plan, run
 from journal.cli.tools import fake_server, recompute, sync, ui
@@ -42,6 +43,7 @@ def _options(
 
 
 for command, panel in (
+    (doctor, "Serve"),
     (run, "Measure"),
     (plan, "Measure"),
     (runs, "Look"),
