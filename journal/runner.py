@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Literal
 
 from journal import units
+from journal.capacity import Search, search
 from journal.errors import JournalError
 from journal.load.drive import drive
 from journal.measure.environment import environment
@@ -45,12 +46,14 @@ from journal.records import (
 )
 from journal.report.log import LogFiles, write_log
 from journal.serve import engine as engines
+from journal.serve.describe import described
 from journal.serve.endpoint import check_answers
+from journal.summarise.capacity import Capacity, capacities
 from journal.summarise.doubts import doubts, status
 from journal.summarise.metrics import metrics
 
 Serve = Callable[[Engine, Path, Listener], AbstractContextManager[Endpoint]]
-Keep = Callable[[Record, Samples | None], None]
+Keep = Callable[[Record, Samples | None], Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,16 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether every cell was measured."""
+        """Whether every cell was measured. A search for capacity may well break the server: it
+        has to come to its end."""
+        if self.experiment.experiment.find_capacity is not None:
+            return all(record.metrics for record in self.records)
         return all(record.status in GOOD for record in self.records)
+
+    @property
+    def capacities(self) -> tuple[Capacity, ...]:
+        """What the searches found, of an experiment that was to find a capacity."""
+        return capacities(self.experiment.experiment, self.records)
 
 
 def run(
@@ -83,7 +94,8 @@ def run(
     With `endpoint` (from `attach`) that server is measured; otherwise `serve` starts vLLM once
     for each engine of the experiment. A cell that fails is recorded with its reason, and the
     others go on. With `resume` the newest try of the same experiment goes on: cells that it has
-    measured already are left alone.
+    measured already are left alone. Of an experiment that is to find a capacity, each run says
+    which load comes next.
 
     Raises SpecError or EngineError when nothing can be started, UsageError while another process
     measures into `home`, StoreError when nothing can be recorded. On KeyboardInterrupt what was
@@ -95,10 +107,12 @@ def run(
     with alone(home), open_store(home) as store, Tracker(store, home) as tracker:
         begun, left = _begin(store, experiment, planned, resume, listener)
         if not left:
-            records = newest(planned, store.runs(experiment_id=begun.id))
+            records = newest(experiment, planned, store.runs(experiment_id=begun.id))
             return Result(begun, records, write_log(store, home))
 
-        def keep(record: Record, samples: Samples | None) -> None:
+        known = measured(store.runs(experiment_id=begun.id))
+
+        def keep(record: Record, samples: Samples | None) -> Record:
             with _undivided():
                 if samples and record.status != "interrupted":
                     record = _summed_up(record, samples)
@@ -106,12 +120,13 @@ def run(
             listener(Event("record", headline(record)))
             if record.status != "interrupted":  # then the engine ends first
                 tracker.log(record)
+            return record
 
         try:
             for engine, group in by_engine(left):
                 log_path = home / "engines" / f"{begun.id[:8]}-{group[0].identity[:8]}.log"
                 served = serve(engine, log_path, listener) if engine else nullcontext(endpoint)
-                _measure_all(group, served, begun, keep, listener)
+                _measure_all(group, served, begun, known, keep, listener)
         except BaseException as error:
             if isinstance(error.__context__, KeyboardInterrupt):
                 tracker.give_up("stopped at once")
@@ -119,10 +134,11 @@ def run(
             else:
                 _end(begun, "interrupted", store, home, tracker, listener)
             raise
-        records = newest(planned, store.runs(experiment_id=begun.id))
+        records = newest(experiment, planned, store.runs(experiment_id=begun.id))
         good = any(record.status in GOOD for record in records)
         begun, log = _end(begun, "done" if good else "failed", store, home, tracker, listener)
-        records = newest(planned, store.runs(experiment_id=begun.id))  # now with MLflow's ids
+        # read again, now with MLflow's ids
+        records = newest(experiment, planned, store.runs(experiment_id=begun.id))
         return Result(begun, records, log, tracker.error)
 
 
@@ -158,39 +174,67 @@ def _end(
     ended = store.end_experiment(begun.id, status, datetime.now(UTC))
     listener(Event("log", "writing the log"))
     log = write_log(store, home)
-    tracker.finish(ended, (log.markdown, log.html))
-    return ended, log
     for record in store.runs(experiment_id=begun.id):
         if record.status == "interrupted" and record.mlflow_run_id is None:
             tracker.log(record)
+    tracker.finish(ended, (log.markdown, log.html))
+    return ended, log
 
 
 def _measure_all(
     group: Sequence[Cell],
     served: AbstractContextManager[Endpoint | None],
     begun: ExperimentRecord,
+    known: Mapping[str, Record],
     keep: Keep,
     listener: Listener,
 ) -> None:
-    """Measure the cells of one engine. What cannot be measured is kept with its reason."""
-    left = deque(group)
+    """Measure the cells of one engine, but for those whose record is `known` by their identity.
+    What cannot be measured is kept with its reason."""
+    experiment, left = begun.experiment, deque(group)
+    kind = "cell" if experiment.find_capacity is None else "search"
+    course: Search | None = None
     try:
         with served as endpoint:
             assert endpoint is not None
-            endpoint = replace(endpoint, facts=complete(endpoint.facts, endpoint))
+            endpoint = _known(endpoint, group[0].engine, experiment.usd_per_hour)
             while left:
-                engines.check_alive(endpoint)
-                name = f"cell {len(group) - len(left) + 1} of {len(group)}: {title(left[0])}"
-                record, samples = _measure(left[0], endpoint, begun, name, listener)
+                if course is None:
+                    course = _course(left[0], experiment)
+                    left[0] = next(course)
+                record, samples = known.get(left[0].identity), None
+                if record is None:
+                    engines.check_alive(endpoint)
+                    name = f"{kind} {len(group) - len(left) + 1} of {len(group)}: {title(left[0])}"
+                    record, samples = _measure(left[0], endpoint, begun, name, listener)
                 left.popleft()
-                keep(record, samples)
+                if samples is not None:
+                    record = keep(record, samples)
                 if record.status == "interrupted":
                     raise KeyboardInterrupt
+                try:
+                    left.appendleft(course.send(record))
+                except StopIteration:
+                    course = None
                 if record.status == "failed":
-                    check_answers(endpoint)
+                    check_answers(endpoint, timeout_s=record.cell.load.timeout_s)
     except JournalError as error:
         for cell in left:
             keep(_unmeasured(cell, begun, str(error)), None)
+
+
+def _known(endpoint: Endpoint, engine: Engine | None, usd_per_hour: float | None) -> Endpoint:
+    """`endpoint` with all that can be known of it before it is measured."""
+    asked = replace(endpoint, facts=complete(endpoint.facts, endpoint))
+    return replace(asked, facts=replace(described(asked, engine), usd_per_hour=usd_per_hour))
+
+
+def _course(first: Cell, experiment: Experiment) -> Search:
+    """The cells that come of a planned one: itself alone, or all that its search asks for."""
+    if experiment.find_capacity is None:
+        yield first
+    else:
+        yield from search(first, experiment)
 
 
 def _measure(

@@ -29,10 +29,35 @@ def undone(planned: Iterable[Cell], records: Sequence[Record]) -> list[Cell]:
     return [cell for cell in planned if cell.identity not in done]
 
 
-def newest(planned: Iterable[Cell], records: Sequence[Record]) -> tuple[Record, ...]:
-    """The last record of each planned cell that has one; `records` come newest last."""
-    last = {record.cell.identity: record for record in records}
+def left_of(
+    before: ExperimentRecord, planned: Sequence[Cell], records: Sequence[Record]
+) -> Sequence[Cell]:
+    """The planned cells that are left of an earlier try with these `records`. Searches for a
+    capacity are gone through again from their first cells, unless all came to their end."""
+    if before.experiment.find_capacity is None:
+        return undone(planned, records)
+    ended = before.status == "done" and all(record.metrics for record in _last(records).values())
+    return [] if ended else planned
+
+
+def newest(
+    experiment: Experiment, planned: Iterable[Cell], records: Sequence[Record]
+) -> tuple[Record, ...]:
+    """The last record of each planned cell that has one, or of each that a search asked for;
+    `records` come newest last."""
+    last = _last(records)
+    if experiment.find_capacity is not None:
+        return tuple(last.values())
     return tuple(last[cell.identity] for cell in planned if cell.identity in last)
+
+
+def measured(records: Sequence[Record]) -> dict[str, Record]:
+    """The last record of each cell, where that is valid or flagged, by the cell's identity."""
+    return {name: record for name, record in _last(records).items() if record.status in GOOD}
+
+
+def _last(records: Sequence[Record]) -> dict[str, Record]:
+    return {record.cell.identity: record for record in records}
 
 
 def _identities(experiment: Experiment, model: str | None) -> frozenset[str]:
