@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from journal.plan.cells import cells, cost
     from journal.plan.spec import load_experiment
+    from journal.record.notes import note
     from journal.record.store import open_store
     from journal.records import (
         Cell,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Figure,
         Grid,
         Load,
+        Note,
         Record,
         Samples,
         Slo,
@@ -50,9 +52,10 @@ _HOME_OF = {
     ),
     "journal.plan.cells": "cells cost",
     "journal.plan.spec": "load_experiment",
+    "journal.record.notes": "note",
     "journal.record.store": "open_store",
     "journal.records": (
-        "Cell Endpoint Engine Event Experiment Figure Grid Load Record Samples Slo"
+        "Cell Endpoint Engine Event Experiment Figure Grid Load Note Record Samples Slo"
     ),
     "journal.report.compare": "Comparison compare",
     "journal.report.log": "write_log",
@@ -76,6 +79,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "JournalError",
     "Load",
     "NotFound",
+    "Note",
     "Record",
     "Result",
     "Samples",
@@ -89,6 +93,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "compare",
     "cost",
     "load_experiment",
+    "note",
     "open_store",
     "recompute",
     "run",

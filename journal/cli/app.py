@@ -7,7 +7,7 @@ import typer
 
 from journal.cli.compare import compare
 from journal.cli.host import doctor
-from journal.cli.look import log, runs, show
+from journal.cli.look import log, note, runs, show
 from journal.cli.measure import plan, run
 from journal.cli.tools import fake_server, recompute, sync, ui
 from journal.errors import EngineError, JournalError
@@ -51,6 +51,7 @@ for command, panel in (
     (log, "Look"),
     (compare, "Look"),
     (ui, "Look"),
+    (note, "Keep"),
     (sync, "Keep"),
     (recompute, "Keep"),
     (fake_server, "Try"),

@@ -1,10 +1,13 @@
-"""`journal runs`, `journal show` and `journal log`."""
+"""`journal runs`, `journal show`, `journal log` and `journal note`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from journal.cli.options import Home, Json
+
+if TYPE_CHECKING:
+    from datetime import date
 
 
 def runs(
@@ -73,22 +76,67 @@ def log(
     - `journal log --open`
     - `journal log 2026-11-23 --lang zh`
     """
-    from datetime import date
-
-    from journal.cli.render import print_json
-    from journal.errors import UsageError
+    from journal.cli.render import print_json, warn_of_edits
     from journal.record.store import open_store
     from journal.report.log import write_log
 
-    try:
-        wanted = date.fromisoformat(day) if day else None
-    except ValueError as error:
-        raise UsageError(f"{day!r} is not a date: write it as YYYY-MM-DD") from error
+    wanted = _date(day)
     with open_store(home) as store:
         files = write_log(store, home, wanted, lang=lang)
     if json:
-        print_json({"markdown": str(files.markdown), "html": str(files.html)})
+        edited = str(files.edited) if files.edited else None
+        print_json({"markdown": str(files.markdown), "html": str(files.html), "edited": edited})
     else:
         print(f"{files.markdown}\n{files.html}")
+    warn_of_edits(files)
     if open_it:
         typer.launch(str(files.html.resolve()))
+
+
+def note(
+    text: Annotated[str, typer.Argument(help="Your own words; - reads them from standard input.")],
+    run_id: Annotated[
+        str | None, typer.Option("--run", metavar="ID", help="The run that they are about.")
+    ] = None,
+    day: Annotated[
+        str | None, typer.Option("--day", metavar="DATE", help="YYYY-MM-DD; today without it.")
+    ] = None,
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Keep your own words in the journal; the log of the day shows them.
+
+    They stay as they are, byte for byte, however often the log is written. In the log's Markdown
+    they can be changed, and new ones added, between the marks for words.
+
+    Examples:
+
+    - `journal note "Batch 16 is where TPOT begins to grow."`
+    - `journal note "The card was hot." --run last`
+    """
+    import sys
+    from dataclasses import asdict
+
+    from journal.cli.render import print_json
+    from journal.record.notes import note as keep
+
+    words = text
+    if text == "-":
+        words = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    written = keep(words, home, run=run_id, day=_date(day))
+    if json:
+        shown = written.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        print_json(asdict(written) | {"text": shown})
+    else:
+        print(f"{written.id[:8]} kept; `journal log {written.day}` shows it")
+
+
+def _date(text: str | None) -> "date | None":
+    from datetime import date
+
+    from journal.errors import UsageError
+
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date: write it as YYYY-MM-DD") from error

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from journal.report.log import LogFiles
     from journal.runner import Result
 
 STATUS_STYLE = {
@@ -93,6 +94,17 @@ def print_result(result: "Result") -> None:
     if result.tracking_error:
         console.print(plain(result.tracking_error), style="yellow", markup=False)
     print(f"log: {result.log.markdown}\n     {result.log.html}")
+    warn_of_edits(result.log)
+
+
+def warn_of_edits(log: "LogFiles") -> None:
+    """Say on stderr where the user's edits of a log are that its new text has not."""
+    if log.edited:
+        print(
+            f"{log.markdown.name} was changed outside the places for your own words and is "
+            f"written anew; as it was, it is kept in {log.edited}",
+            file=sys.stderr,
+        )
 
 
 def print_record(record: Record) -> None:

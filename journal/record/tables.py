@@ -5,7 +5,7 @@ JSON beside it. The tables of samples hold one row for each trace or reading, in
 A change here needs a migration in migrations/versions; a test compares the two.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import BigInteger, Index
 from sqlalchemy.orm import registry
@@ -228,3 +228,17 @@ class CheckupRow(Row, table=True):
     host: str
     made_at: datetime
     checks: str
+
+
+class NoteRow(Row, table=True):
+    """The user's own words, as the bytes that were written (UTF-8, as a rule)."""
+
+    __tablename__ = "notes"
+    __table_args__ = (Index("notes_by_day", "day", "written_at", "id"),)
+
+    id: str = Field(primary_key=True)
+    day: date
+    written_at: datetime
+    text: bytes
+    experiment_id: str | None = Field(default=None, foreign_key="experiments.id")
+    run_id: str | None = Field(default=None, foreign_key="runs.id")

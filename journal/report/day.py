@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
-from journal.records import ExperimentRecord, Record
+from journal.records import ExperimentRecord, Note, Record
 
 if TYPE_CHECKING:
     from journal.record.store import Store
@@ -19,13 +19,14 @@ FIRST_STEP = "`journal run` measures the first cells"
 class Day:
     """`records` and `experiments` are ordered by `started_at`, then `id`. An experiment of the
     day before is among them when it still ran. `earlier` are runs of the same cells on days
-    before. `zone` None is the zone of this machine."""
+    before, `notes` the user's own words. `zone` None is the zone of this machine."""
 
     date: date
     zone: tzinfo | None
     records: tuple[Record, ...]
     experiments: tuple[ExperimentRecord, ...]
     earlier: tuple[Record, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def bounds(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
@@ -49,7 +50,9 @@ def last_day(store: "Store", zone: tzinfo | None = None) -> date:
 
 def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
     """What `store` holds of `day`. Raises NotFound, naming the days near it that hold something,
-    when nothing began on it."""
+    when nothing began on it and nothing was written on it."""
+    from journal.record.notes import notes
+
     try:
         since, until = bounds(day, zone)
     except OverflowError:
@@ -61,7 +64,8 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
         for each in store.experiments(until=until)
         if each.started_at >= since or each.id in theirs
     ]
-    if not records and not experiments:
+    written = notes(store, day)
+    if not records and not experiments and not written:
         raise NotFound(_nothing(store, day, zone))
     cells = {record.cell.identity for record in records}
     earlier = store.runs(until=since, limit=EARLIER_RUNS) if records else []
@@ -71,6 +75,7 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
         records=tuple(sorted(records, key=_order)),
         experiments=tuple(sorted(experiments, key=_order)),
         earlier=tuple(each for each in earlier if each.cell.identity in cells),
+        notes=tuple(written),
     )
 
 

@@ -3,16 +3,20 @@ nothing else."""
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, tzinfo
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from journal.record.migrate import locked
 from journal.report.day import collect, last_day
 from journal.report.figures import draw, inline, standalone
-from journal.report.page import Page, Panel
+from journal.report.kept import take_in
+from journal.report.notes import without_blanks
+from journal.report.page import Own, Page, Panel
 from journal.report.questions import page
+from journal.report.regions import NEW, UNSEALED, place, sealed
 from journal.report.text import fenced, markdown, visible
 from journal.report.words import TEMPLATES, Words, words
 
@@ -24,9 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LogFiles:
+    """`edited` is where a Markdown file lies that was changed outside the places for the user's
+    own words, as it was before it was written anew; None where it was not."""
+
     markdown: Path
     html: Path
     figures: tuple[Path, ...]
+    edited: Path | None = None
 
 
 def write_log(
@@ -39,24 +47,44 @@ def write_log(
     """Write the log of `day` (None: the last on which anything began) under `home`/log.
 
     The day is one of `zone` (None: this machine's). `lang` is en or zh. The same runs give the
-    same bytes; each file is replaced whole. Raises NotFound when nothing began on that day, and
-    UsageError for another language.
+    same bytes; each file is replaced whole. What the user wrote into the Markdown is kept: their
+    words in the places for them go into the journal first, and a file that was changed elsewhere
+    is copied beside itself. Raises NotFound when nothing began on that day, and UsageError for
+    another language.
     """
     said = words(lang)
-    day = last_day(store, zone) if day is None else day
-    whole = page(collect(store, day, zone))
     folder = Path(home) / "log"
+    with locked(Path(home) / "log.lock"):
+        day = last_day(store, zone) if day is None else day
+        path, edited = folder / f"{day}.md", None
+        while True:
+            before = _content(path)
+            if before is not None:
+                edited = take_in(store, path, before, day) or edited
+            files, texts = _drawn(page(collect(store, day, zone)), folder, day, said)
+            if _content(path) == before:  # else it was saved by its editor just now
+                break
+        for path, text in texts.items():
+            write_text(path, text)
+        return replace(files, edited=edited)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def _drawn(whole: Page, folder: Path, day: date, said: Words) -> tuple[LogFiles, dict[Path, str]]:
+    """The files of a day's log, and what belongs into each."""
     beside = folder / day.isoformat()
     drawings = {each.name: draw(each, said) for each in panels(whole)}
     figures = {beside / f"{name}.svg": standalone(drawn) for name, drawn in drawings.items()}
     files = LogFiles(folder / f"{day}.md", folder / f"{day}.html", tuple(figures))
-    for path, text in (
-        *figures.items(),
-        (files.markdown, as_markdown(whole, said, beside.name)),
-        (files.html, as_html(whole, said, drawings)),
-    ):
-        write_text(path, text)
-    return files
+    texts = {
+        **figures,
+        files.markdown: as_markdown(whole, said, beside.name),
+        files.html: as_html(whole, said, drawings),
+    }
+    return files, texts
 
 
 def panels(whole: Page) -> list[Panel]:
@@ -68,8 +96,14 @@ def as_markdown(whole: Page, said: Words, figures: str) -> str:
     """`whole` as Markdown whose figures lie in the folder `figures` beside it."""
     environment = _environment(said, markdown, html=False)
     environment.filters |= {"fenced": fenced, "quoted": _quoted}
+    environment.filters["marked"] = lambda own: place(own.name, own.text, _hint(own, said))
     template = environment.get_template("log.md.j2")
-    return template.render(page=whole, figures=figures).rstrip() + "\n"
+    text = template.render(page=whole, figures=figures, unsealed=UNSEALED).rstrip() + "\n"
+    return sealed(text) if figures else text
+
+
+def _hint(own: Own, said: Words) -> str:
+    return said.phrases["notes.new" if own.name.startswith(NEW) else "notes.kept"]
 
 
 def as_html(whole: Page, said: Words, drawings: Mapping[str, str]) -> str:
@@ -77,9 +111,11 @@ def as_html(whole: Page, said: Words, drawings: Mapping[str, str]) -> str:
     from markupsafe import Markup
 
     environment = _environment(said, _escaped, html=True)
-    environment.filters["visible"] = lambda text: visible(text, keep="\n")
+    environment.filters["visible"] = lambda text: visible(text, keep="\n\t")
     environment.filters["drawn"] = lambda panel: Markup(inline(drawings[panel.name], panel.name))
-    return environment.get_template("log.html.j2").render(page=whole).rstrip() + "\n"
+    return (
+        environment.get_template("log.html.j2").render(page=without_blanks(whole)).rstrip() + "\n"
+    )
 
 
 def _environment(said: Words, escaped: Callable[[str], str], *, html: bool) -> "Environment":
@@ -115,7 +151,7 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -132,7 +132,17 @@ class Verbatim:
     kind: Literal["verbatim"] = "verbatim"
 
 
-Block: TypeAlias = Table | Plot | Paragraph | Bullets | Quote | Verbatim
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A place for the user's own words: those of the note called `name`, or empty for new ones."""
+
+    name: str
+    text: str = ""
+    label: Text = ""
+    kind: Literal["own"] = "own"
+
+
+Block: TypeAlias = Table | Plot | Paragraph | Bullets | Quote | Verbatim | Own
 
 
 @dataclass(frozen=True, slots=True)

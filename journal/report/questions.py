@@ -13,6 +13,7 @@ from journal.report import (
     failures,
     lengths,
     lessons,
+    notes,
     predictions,
     setting,
     sidebyside,
@@ -36,12 +37,14 @@ def page(day: Day) -> Page:
         own = points(pair for pair in measured if pair[0].experiment_id == each.id)
         name = f"{number}-{slug(each.experiment.name) or 'experiment'}"
         sections += _experiment(each, own, named, name, day)
+        sections.append(notes.of_experiment(each, day))
     across = (
         sidebyside.answer(found, named),
         since.answer(found, day.earlier, named, day.zone),
         lessons.answer(found, named),
     )
     sections += [section for section in across if section]
+    sections.append(notes.of_day(day))
     return Page(_title(day), tuple(_lead(day, found, named)), tuple(sections))
 
 

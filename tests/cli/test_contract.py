@@ -123,6 +123,9 @@ WRONG = [
     (["plan", "no-such-experiment"], "no-such-experiment"),
     (["show", "abc"], "abc"),
     (["log", "tomorrow"], "tomorrow"),
+    (["note", " "], "empty"),
+    (["note", "words", "--run", "abc"], "abc"),
+    (["compare", "a", "b"], "'a'"),
     (["log", "1999-01-01"], "1999-01-01"),
 ]
 
@@ -213,7 +216,7 @@ def test_help_is_quick_to_import() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", "run plan runs show log compare doctor ui sync recompute fake-server".split()
+    "command", "run plan runs show log compare note doctor ui sync recompute fake-server".split()
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = journal(command, "--help", env=os.environ | {"COLUMNS": "100"})

@@ -470,5 +470,6 @@ def test_an_experiment_without_runs_still_has_its_question(
 ) -> None:
     whole = page(day_of([], experiment(question="Does it start?")))
     assert words("en").paragraph(whole.lead, str) == "1 experiment began, and no cell was run."
-    (section,) = whole.sections
+    section, *places = whole.sections
+    assert [block.kind for each in places for block in each.blocks] == ["own", "own"]
     assert section.blocks[0].text == "Does it start?"  # type: ignore[union-attr]

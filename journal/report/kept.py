@@ -1,0 +1,84 @@
+"""What the user wrote into a log's Markdown, taken in before the file is written anew."""
+
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journal.errors import NotFound
+from journal.record.notes import add_note, change_note, kept, notes, remove_note
+from journal.records import Note
+from journal.report.regions import NEW, OF_THE_DAY, Words, read
+
+if TYPE_CHECKING:
+    from journal.record.store import Store
+
+
+def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | None:
+    """Bring the words in the places of the log at `path`, which holds `content`, into the
+    journal; doing it twice changes nothing. Where the file was changed elsewhere too, it is
+    copied beside itself, and the path of the copy returned."""
+    found = read(content.decode("utf-8", "surrogateescape"))
+    known = {note.id: note for note in notes(store, day)}
+    for words in found.words:
+        if words.name in known:
+            _take_over(store, words, known[words.name])
+        elif words.name.startswith(NEW):
+            _add(store, words, day, _experiment(store, words.name))
+        elif kept(store, words.name) is None:  # the journal has lost it
+            _add(store, words, day, None, words.name)
+        elif words.changed:  # the place was copied from another day
+            _add(store, words, day, None)
+    if found.sealed:
+        return None
+    copy = path.with_name(f"{path.stem}.edited-{sha256(content).hexdigest()[:8]}.md")
+    copy.write_bytes(content)
+    return copy
+
+
+def _take_over(store: "Store", words: Words, note: Note) -> None:
+    """Changed words take the place of those they were made from. Where the journal's own were
+    changed meanwhile, both are kept."""
+    if not words.changed or words.text == note.text:
+        return
+    if not words.were(note.text):
+        _add(store, words, note.day, note.experiment_id)
+    elif words.text.strip():
+        change_note(store, note, words.text)
+    else:
+        remove_note(store, note)
+
+
+def _add(
+    store: "Store", words: Words, day: date, experiment_id: str | None, note_id: str | None = None
+) -> None:
+    """A new note, unless these very words were taken from this very place before."""
+    if not words.text.strip():
+        return
+    for number in count():
+        chosen = note_id or _id(f"{number} {day} {words.name} {words.text}")
+        there = kept(store, chosen)
+        if there is None:
+            written = Note(
+                id=chosen,
+                day=day,
+                text=words.text,
+                written_at=datetime.now(UTC),
+                experiment_id=experiment_id,
+            )
+            add_note(store, written)
+        if there is None or there.text == words.text:
+            return
+
+
+def _id(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _experiment(store: "Store", name: str) -> str | None:
+    """The experiment in whose place the words were typed, where the journal has it."""
+    try:
+        return None if name == OF_THE_DAY else store.experiment(name.removeprefix(NEW)).id
+    except NotFound:
+        return None
