@@ -213,5 +213,22 @@ def _asked(
             engines=engines,
             grid=replace(asked.grid, **given[0]),
             load=replace(asked.load, **given[1]),
+            usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
         )
     )
+
+
+def _usd_per_hour() -> float | None:
+    """What this machine costs, by the setting JOURNAL_USD_PER_HOUR."""
+    import os
+
+    from journal.errors import SpecError
+
+    text = os.environ.get("JOURNAL_USD_PER_HOUR", "").strip()
+    try:
+        price = float(text) if text else None
+    except ValueError:
+        price = 0.0
+    if price is not None and not 0 < price < float("inf"):
+        raise SpecError(f"JOURNAL_USD_PER_HOUR = {text!r} is not a number above 0, such as 1.20")
+    return price

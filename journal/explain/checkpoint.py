@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from journal.errors import NotFound, SpecError
 
 INDEX = "model.safetensors.index.json"
+PLAIN = ("F64", "F32", "F16", "BF16")
 HEADER_LIMIT = 100 * 2**20  # as in the reference implementation
 
 
@@ -24,6 +25,15 @@ class Checkpoint:
     @property
     def bytes(self) -> int:
         return sum(self.bytes_by_dtype.values())
+
+    def bytes_in(self, element_bytes: int | None) -> int:
+        """The same once an engine has brought what is not packed to `element_bytes` a number;
+        None: it leaves them as they are."""
+        if element_bytes is None:
+            return self.bytes
+        plain = sum(self.elements_by_dtype.get(dtype, 0) for dtype in PLAIN)
+        kept = sum(size for dtype, size in self.bytes_by_dtype.items() if dtype not in PLAIN)
+        return plain * element_bytes + kept
 
 
 def read_checkpoint(folder: Path, *, tied: bool = False) -> Checkpoint:

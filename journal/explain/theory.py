@@ -16,11 +16,11 @@ SAME_PACKING = {"awq_marlin": "awq", "gptq_marlin": "gptq", "fbgemm_fp8": "fp8"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """A model on `cards` cards (or, on the CPU, in as many processes) that share it evenly.
-    `precision` is one of BYTES_PER_WEIGHT, or how the checkpoint is packed; `card` None where the
-    cards' kind is not known."""
+    `precision` is one of BYTES_PER_WEIGHT or how the checkpoint is packed, None where that is not
+    known; so is the kind of `card`."""
 
     model: Architecture
-    precision: str
+    precision: str | None
     kv_element_bytes: int
     cards: int = 1
     card: Card | None = None
@@ -39,6 +39,8 @@ class Served:
     @property
     def weights_bytes(self) -> int | None:
         """Bytes of the weights, all cards together; None for what cannot be counted."""
+        if self.precision is None:
+            return None
         try:
             return weight_bytes(self.model, self.precision)
         except SpecError:
@@ -47,7 +49,7 @@ class Served:
     def ttft_floor_s(self, prompt_tokens: int) -> float | None:
         """No first token can come sooner after a prompt of so many tokens, read alone; None
         without a known card. Cards that share a model are taken to lose nothing by it."""
-        if self.card is None or self.weights_bytes is None:
+        if self.card is None or self.precision is None or self.weights_bytes is None:
             return None
         floor = prefill_floor(
             self.model, self.card, prompt_tokens=prompt_tokens, precision=self.precision
@@ -57,7 +59,7 @@ class Served:
     def tpot_floor_s(self, batch: int, context: int) -> float | None:
         """No token can follow another sooner while `batch` sequences of `context` are written;
         None as above."""
-        if self.card is None or self.weights_bytes is None:
+        if self.card is None or self.precision is None or self.weights_bytes is None:
             return None
         floor = decode_floor(
             self.model,
@@ -98,10 +100,13 @@ def _element_bytes(facts: EngineFacts, engine: Engine | None) -> int:
 
 def _precision(
     facts: EngineFacts, engine: Engine | None, model: Architecture, element_bytes: int
-) -> str:
-    """How the weights are held: as the checkpoint is packed, else as the engine packs them."""
+) -> str | None:
+    """How the weights are held: as the checkpoint is packed, else as the engine packs them. A
+    server of someone else's may have packed them in secret."""
     asked = engine.quantisation if engine is not None else None
     packed = model.quantisation or facts.quantisation or asked
+    if packed is None and engine is None and facts.dtype is None:
+        return None
     if packed is None:
         return "fp32" if element_bytes == 4 else "fp16"
     return SAME_PACKING.get(packed, packed)

@@ -182,7 +182,8 @@ class Connection:
 
 def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     """`facts` with what was still unknown filled from the server's /version and /metrics. What
-    the server does not tell stays None. Tokens and bytes of the KV pool are summed over engines."""
+    the server does not tell stays None. Tokens and bytes of the KV pool are summed over engines.
+    A pool's bytes in /metrics are exact, and go over those of a log, which rounds them."""
     with closing(Connection(endpoint)) as connection:
         version = _version(connection) if facts.version is None else facts.version
         configs = _cache_configs(connection) if endpoint.has_metrics else []
@@ -191,8 +192,11 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
         "kv_pool_bytes": _summed([_integer(config, "kv_cache_memory_bytes") for config in configs]),
         "kv_pool_tokens": _summed([_pool_tokens(config) for config in configs]),
         "prefix_caching": _flag(configs, "enable_prefix_caching"),
+        "kv_cache_dtype": configs[0].get("cache_dtype") if configs else None,
     }
     unknown = {key: value for key, value in told.items() if getattr(facts, key) is None}
+    if told["kv_pool_bytes"] is not None:
+        unknown["kv_pool_bytes"] = told["kv_pool_bytes"]
     return replace(facts, version=version, **unknown)  # type: ignore[arg-type]
 
 

@@ -125,6 +125,7 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 def _validated(values: Mapping[str, Any], where: str) -> Experiment:
     from pydantic import TypeAdapter, ValidationError  # 0.1 s, and only needed here
 
+    _check_predictions(values.get("predict", {}), where)
     try:
         text = json.dumps(values)
         return TypeAdapter(Experiment).validate_json(text, strict=True)
@@ -136,3 +137,18 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
         raise SpecError(
             f"{where}: {key} = {first['input']!r} cannot be used: {first['msg'].lower()}"
         ) from error
+
+
+def _check_predictions(predict: Any, where: str) -> None:
+    """Refuses to wait for a figure that no run will ever have."""
+    if not predict or not isinstance(predict, dict):
+        return
+    from journal.summarise.metrics import predictable  # numpy, and only needed here
+
+    known = predictable()
+    for key in predict:
+        if key not in known:
+            raise SpecError(
+                f"{where}: [predict] names no metric {key!r}{_nearest(key, known)} "
+                "(docs/metrics.md has them all, with underscores for dots)"
+            )

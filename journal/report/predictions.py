@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from journal import units
 from journal.report.page import Block, Box, Column, Paragraph, Section, Table, Text, say
 from journal.report.points import Point, Points
-from journal.summarise.stats import STATISTICS
 
 NEAR = 0.1  # of the measured value: a prediction this close has come true
 
@@ -35,10 +34,9 @@ COLUMNS = (
 def metric_name(key: str) -> str:
     """The metric that a prediction means: `ttft_s_p50` is ttft_s.p50; a latency without a
     statistic means its median."""
-    stem, _, statistic = key.rpartition("_")
-    if statistic in STATISTICS:
-        return f"{stem}.{statistic}"
-    return f"{key}.p50" if key in ("ttft_s", "itl_s", "icl_s", "tpot_s", "e2e_s") else key
+    from journal.summarise.metrics import predictable
+
+    return predictable().get(key, key)
 
 
 def measured(key: str, found: Points) -> list[float]:

@@ -1,7 +1,7 @@
 """The NVIDIA cards of this host, as far as starting and stopping an engine needs to know them."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from journal.records import Event, Listener
@@ -49,6 +49,19 @@ def holders(cards: Sequence[int]) -> tuple[int, ...]:
 
     lists = _each(pynvml.nvmlDeviceGetComputeRunningProcesses, cards)
     return tuple(sorted({process.pid for processes in lists for process in processes}))
+
+
+def names(cards: Sequence[int]) -> tuple[str, ...]:
+    """The names of `cards`, as the driver gives them."""
+    import pynvml
+
+    return tuple(str(name) for name in _each(pynvml.nvmlDeviceGetName, cards))
+
+
+def held_by(pids: Collection[int]) -> tuple[int, ...]:
+    """The cards on which one of the processes `pids` holds memory, where the driver tells."""
+    every = range(len(total_bytes()))
+    return tuple(card for card in every if not set(pids).isdisjoint(holders([card])))
 
 
 def seen(env: Mapping[str, str]) -> tuple[int, ...]:

@@ -37,6 +37,8 @@ def test_bytes_and_elements_by_dtype(tmp_path: Path) -> None:
     assert found.bytes_by_dtype == {"F16": 68, "I32": 16, "F32": 4}
     assert found.elements_by_dtype == {"F16": 34, "I32": 4, "F32": 1}
     assert found.bytes == 88
+    assert found.bytes_in(None) == 88
+    assert found.bytes_in(2) == 2 * (34 + 1) + 16  # what is packed stays as it is
 
 
 def test_the_index_says_which_files_are_meant(tmp_path: Path) -> None:

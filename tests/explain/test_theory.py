@@ -83,10 +83,14 @@ def test_what_is_not_known_is_absent() -> None:
     assert served(EngineFacts(), ENGINE) is None
     assert served(EngineFacts(config={"model_type": "bert"}), None) is None
     for facts in (replace(FACTS, card=None), replace(FACTS, card="Unheard Of 9000")):
-        found = served(facts, None)
+        found = served(facts, ENGINE)
         assert found is not None
         assert found.ttft_floor_s(1) is found.tpot_floor_s(1, 1) is None
-    strange = served(replace(FACTS, config={**MISTRAL.config, "model_type": "mamba9"}), None)
+    others = served(FACTS, None)  # how someone else's server holds its weights is not known
+    assert others is not None
+    assert others.kv_bytes_per_token == 131_072
+    assert others.weights_bytes is others.ttft_floor_s(1) is None
+    strange = served(replace(FACTS, config={**MISTRAL.config, "model_type": "mamba9"}), ENGINE)
     assert strange is not None
     assert strange.kv_bytes_per_token == 131_072
     assert strange.weights_bytes is strange.ttft_floor_s(1) is None

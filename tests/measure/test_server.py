@@ -294,7 +294,11 @@ def completed(metrics: bytes, facts: EngineFacts | None = None) -> EngineFacts:
 
 def test_old_versions_tell_blocks() -> None:
     assert completed(text("0.6")) == EngineFacts(
-        version="0.32.0", block_size=16, kv_pool_tokens=3416 * 16, prefix_caching=False
+        version="0.32.0",
+        block_size=16,
+        kv_pool_tokens=3416 * 16,
+        prefix_caching=False,
+        kv_cache_dtype="auto",
     )
 
 
@@ -305,7 +309,14 @@ def test_new_versions_tell_tokens_and_bytes_for_each_engine() -> None:
         kv_pool_tokens=2 * 93184,
         kv_pool_bytes=2 * 2**31,
         prefix_caching=False,
+        kv_cache_dtype="auto",
     )
+
+
+def test_exact_bytes_of_a_pool_go_over_those_of_a_log() -> None:
+    rounded = EngineFacts(kv_pool_bytes=round(4.0 * 2**30), kv_pool_tokens=1)
+    done = completed(text("0.32-two-engines"), rounded)
+    assert (done.kv_pool_bytes, done.kv_pool_tokens) == (2 * 2**31, 1)
 
 
 def test_what_the_engine_itself_has_said_stays() -> None:

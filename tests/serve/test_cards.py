@@ -60,6 +60,17 @@ def test_the_memory_of_each_card(told: Told) -> None:
     assert told(script) == [[], 0]
 
 
+def test_the_names_of_cards_and_which_a_server_holds(told: Told) -> None:
+    pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
+    listed = "nvmlDeviceGetComputeRunningProcesses_v3 0"
+    more = f"0 1 nvmlDeviceGetName 0 Scripted Card\n0 0 {listed}\n0 1 {listed} 41:1024 42:-"
+    script = (
+        "from journal.serve import cards\n[cards.names([1]), cards.held_by({}), cards.names([0])]"
+    )
+    assert told(script.format("{42, 7}"), *pair, more=more) == [["Scripted Card"], [1], []]
+    assert told(script.format("{7}"), *pair, more=more)[1] == []
+
+
 def test_a_driver_that_fails_is_no_card(told: Told) -> None:
     script = "from journal.serve import cards\n[cards.total_bytes(), cards.used_bytes([0])]"
     assert told(script, more="init 9") == [[], 0]
