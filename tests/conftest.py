@@ -35,8 +35,8 @@ def fake_server() -> Iterator[Callable[..., str]]:
     or `fake_server(ttft_s=0.1)`. It ends with the test."""
     with contextlib.ExitStack() as servers:
 
-        def start(script: Script | None = None, **options: object) -> str:
-            return servers.enter_context(running(script or Script(**options)))  # type: ignore[arg-type]
+        def start(script: Script | None = None, port: int = 0, **options: object) -> str:
+            return servers.enter_context(running(script or Script(**options), port=port))  # type: ignore[arg-type]
 
         yield start
 

@@ -13,12 +13,20 @@ CPU_KV_CACHE_BYTES = 2 * 2**30
 
 
 def command(
-    engine: Engine, *, python: str, model: str, name: str, port: int, version: str, on_cpu: bool
+    engine: Engine,
+    *,
+    python: str,
+    model: str,
+    name: str,
+    port: int,
+    version: str,
+    on_cpu: bool,
+    host: str = HOST,
 ) -> list[str]:
-    """The argv that serves `model` (a path or hub name) as `name` on loopback, the user's flags
+    """The argv that serves `model` (a path or hub name) as `name` at `host`, the user's flags
     last. On the CPU what the user left open is kept small and quick to start."""
     argv = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
-    argv += ["--served-model-name", name, "--host", HOST, "--port", str(port)]
+    argv += ["--served-model-name", name, "--host", host, "--port", str(port)]
     argv += ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
     if numbers(version) >= PER_REQUEST_METRICS and not said(engine, "--disable-log-stats"):
         argv += ["--enable-per-request-metrics"]

@@ -1,6 +1,7 @@
 """One vLLM server of our own: checked before it starts, started under a guard, waited for, read,
 and stopped so that nothing of it remains."""
 
+import ipaddress
 import secrets
 import signal
 import socket
@@ -25,7 +26,7 @@ from journal.serve.command import (
     said,
 )
 from journal.serve.endpoint import VOCABULARY, attach, listeners
-from journal.units import seconds
+from journal.units import data_size, seconds
 
 OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
 POLL_S = 0.25
@@ -132,9 +133,18 @@ def _check_cards(engine: Engine, asked: interpreter.Interpreter) -> None:
 
 @contextmanager
 def start(
-    engine: Engine, log_path: Path, listener: Listener = ignore, *, port: int | None = None
+    engine: Engine,
+    log_path: Path,
+    listener: Listener = ignore,
+    *,
+    host: str = HOST,
+    port: int | None = None,
+    name: str | None = None,
+    api_key: str | None = None,
 ) -> Iterator[Endpoint]:
-    """Serve `engine` on loopback for as long as the block lasts; its output goes to `log_path`.
+    """Serve `engine` for as long as the block lasts; its output goes to `log_path`. It listens at
+    the IP address `host` (loopback) on `port` (any free one), answers to the model name `name` (a
+    random one), and takes only requests that bear `api_key` where that is given.
 
     Raises what `check` and `models.prepare` raise; EngineError, with the cause that the log gives
     and its last lines, when vLLM dies, does not answer within `engine.start_timeout_s`, or has
@@ -144,15 +154,16 @@ def start(
     check(engine)
     model = models.prepare(engine, listener)
     asked = interpreter.ask(engine)
-    env = _environment(engine)
+    env = _environment(engine) | ({"VLLM_API_KEY": api_key} if api_key else {})
     used = () if asked.on_cpu else cards.seen(env)[: engine.tensor_parallel]
     baseline_bytes = cards.used_bytes(used)
-    name, port = f"journal-{secrets.token_hex(4)}", _free_port(port)
+    name, port = name or f"journal-{secrets.token_hex(4)}", _free_port(host, port)
     argv = command(
         engine,
         python=asked.python,
         model=model,
         name=name,
+        host=host,
         port=port,
         version=asked.vllm or "",
         on_cpu=asked.on_cpu,
@@ -160,7 +171,8 @@ def start(
     began_s = time.monotonic()
     tree = process.start(argv, env=env, log_path=log_path)
     try:
-        starting = _Starting(engine, tree, log_path, name, port, began_s, listener)
+        door = _Door(host, port, name, api_key)
+        starting = _Starting(engine, tree, log_path, door, began_s, listener)
         starting.wait()
         facts = replace(starting.facts(), argv=tuple(argv), version=asked.vllm)
         yield starting.endpoint(facts, gpus=used)
@@ -187,14 +199,35 @@ def check_alive(endpoint: Endpoint) -> None:
 
 
 @dataclass(frozen=True)
+class _Door:
+    """Where an engine is asked, and as what."""
+
+    host: str
+    port: int
+    name: str
+    api_key: str | None
+
+    @property
+    def url(self) -> str:
+        """The address at which this host reaches it."""
+        host = {"0.0.0.0": HOST, "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def listeners(self) -> set[int | None]:
+        """The processes that may take what is sent there. Who listens at any address comes after
+        who listens at one."""
+        any_address = ipaddress.ip_address(self.host).is_unspecified
+        return listeners(self.port, None if any_address else self.host)
+
+
+@dataclass(frozen=True)
 class _Starting:
     """An engine between its start and its first answer."""
 
     engine: Engine
     tree: process.Guarded
     log_path: Path
-    name: str
-    port: int
+    door: _Door
     began_s: float
     listener: Listener
 
@@ -206,7 +239,8 @@ class _Starting:
             took_s = time.monotonic() - self.began_s
             phases = [log.phase(line) for line in _text(self.log_path).splitlines()]
             phase = next((found for found in reversed(phases) if found), phase)
-            self.listener(Event("engine", f"{self.engine.model}: {phase}", took_s, limit_s))
+            told = self._fetching() if phase == log.FETCHING else phase
+            self.listener(Event("engine", f"{self.engine.model}: {told}", took_s, limit_s))
             if self.tree.exit_code() is not None:
                 what = f"{_ended(self.tree)} after {seconds(took_s)} while it was {phase}"
                 raise log.failure(what, _text(self.log_path), self.log_path)
@@ -220,13 +254,19 @@ class _Starting:
             time.sleep(POLL_S)
         self._check_who_answers()
 
+    def _fetching(self) -> str:
+        """How far the download has got, where there is one: vLLM's log does not tell."""
+        here = models.fetched_bytes(self.engine.model)
+        return log.LOADING if here is None else f"downloading, {data_size(here)} are here"
+
     def endpoint(self, facts: EngineFacts, gpus: tuple[int, ...]) -> Endpoint:
         """The engine as an endpoint, probed like any other server."""
         config = models.read_config(self.engine.model, self.engine.revision) or {}
         size = config.get("vocab_size", VOCABULARY[1])
         vocabulary = min(VOCABULARY[0], size // 2), min(VOCABULARY[1], size)
         try:
-            found = attach(self._url, self.name, vocabulary=vocabulary)
+            door = self.door
+            found = attach(door.url, door.name, door.api_key, vocabulary=vocabulary)
         except EndpointError as error:
             what = f"vLLM started, and then failed its first requests ({error})"
             raise log.failure(what, _text(self.log_path), self.log_path) from None
@@ -242,26 +282,24 @@ class _Starting:
             prefix_caching=self.engine.prefix_caching,
         )
 
-    @property
-    def _url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
     def _answers(self) -> bool:
         try:
-            return ask(f"{self._url}/health", timeout_s=HEALTH_S).status == 200
+            return ask(f"{self.door.url}/health", timeout_s=HEALTH_S).status == 200
         except EndpointError:
             return False
 
     def _check_who_answers(self) -> None:
         """An answer on the port proves nothing: two servers can share one, and both say that they
-        are up. Ours is known by its name, and by being the only one that listens."""
-        strangers = listeners(self.port, HOST) - {one.pid for one in self.tree.processes()}
-        served = ask(f"{self._url}/v1/models", timeout_s=HEALTH_S).json().get("data", [])
-        if strangers or self.name not in [entry.get("id") for entry in served]:
-            pids = ", ".join(str(pid or "of another user") for pid in strangers) or "unknown"
+        are up. Ours is known by being the only one that listens, and by its name."""
+        ours, found = {one.pid for one in self.tree.processes()}, self.door.listeners()
+        models_url, key = f"{self.door.url}/v1/models", self.door.api_key
+        served = ask(models_url, api_key=key, timeout_s=HEALTH_S).json().get("data", [])
+        names = [entry.get("id") for entry in served]
+        if found - ours or not found & ours or self.door.name not in names:
+            pids = ", ".join(str(pid or "of another user") for pid in found - ours) or "unknown"
             raise EngineError(
-                f"port {self.port} is answered by another server (process {pids}) and not by the "
-                "engine that was started on it: stop that server, or run again on another port",
+                f"port {self.door.port} is answered by another server (process {pids}) and not by "
+                "the engine that was started on it: stop that server, or run again on another port",
                 log_tail=log.tail(_text(self.log_path)),
             )
 
@@ -274,11 +312,18 @@ def _environment(engine: Engine) -> dict[str, str]:
     return env | ({"HF_HUB_OFFLINE": "1"} if engine.model == models.EMBEDDED else {})
 
 
-def _free_port(port: int | None) -> int:
-    """`port`, or any free one. Raises EngineError when it is taken."""
-    with socket.socket() as probe:
+def _free_port(host: str, port: int | None) -> int:
+    """`port`, or any free one. Raises SpecError where `host` is no address to listen at,
+    EngineError when the port is taken."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        raise SpecError(
+            f"{host!r} is not an IP address: listen at {HOST}, or at 0.0.0.0 for the network"
+        ) from None
+    with socket.socket(family) as probe:
         try:
-            probe.bind((HOST, port or 0))
+            probe.bind((host, port or 0))
         except OSError as error:
             owners = ", ".join(str(pid) for pid in listeners(port or 0) if pid) or "unknown"
             raise EngineError(

@@ -10,13 +10,15 @@ from journal.records import EngineFacts
 TAIL_LINES = 30
 GIB = 2**30
 
+FETCHING, LOADING = "fetching the weights", "loading the weights"
 # A line that matches begins the phase that stands beside it.
 PHASES = tuple(
     (re.compile(pattern), phase)
     for pattern, phase in (
         (r"non-default args:", "reading the model's config"),
         (r"Initializing a V1 LLM engine", "starting the engine core"),
-        (r"Starting to load model", "loading the weights"),
+        (r"Starting to load model", FETCHING),
+        (r"Time spent downloading weights|checkpoint shards", LOADING),
         (r"Loading weights took|Model loading took", "profiling memory"),
         (r"Start compiling|Dynamo bytecode transform|Compiling a graph", "compiling"),
         (r"KV cache size:", "warming up"),

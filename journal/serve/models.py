@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -175,6 +175,21 @@ def local_dir(model: str, revision: str | None = None) -> Path | None:
     commit = reference.read_text().strip() if reference.is_file() else revision or "main"
     snapshot = home / "snapshots" / commit
     return snapshot if snapshot.is_dir() else None
+
+
+def fetched_bytes(model: str) -> int | None:
+    """How much of a model on the hub is in the local Hugging Face cache while it is being fetched;
+    None when nothing of it is on its way."""
+    if HUB_NAME.fullmatch(model) is None:
+        return None
+    blobs = hub_cache_dir() / f"models--{model.replace('/', '--')}" / "blobs"
+    if not any(blobs.glob("*.incomplete")):
+        return None
+    total = 0
+    for blob in blobs.glob("*"):
+        with suppress(OSError):  # renamed when it is whole
+            total += blob.stat().st_size
+    return total
 
 
 def read_config(model: str, revision: str | None = None) -> dict[str, Any] | None:

@@ -54,7 +54,9 @@ def act(script: dict[str, Any]) -> None:
     if script.get("stall"):
         time.sleep(600)
     model = script.get("serve_as", option("--served-model-name"))
-    serve(Script(model=model, max_model_len=4096), option("--host"), int(option("--port")))
+    key = os.environ.get("VLLM_API_KEY")
+    answers = Script(model=model, max_model_len=4096, api_key=key)
+    serve(answers, option("--host"), int(option("--port")))
 
 
 def convert(script: dict[str, Any]) -> None:

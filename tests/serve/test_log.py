@@ -24,6 +24,7 @@ def test_the_phases_of_a_start_in_their_order() -> None:
     assert [phase for phase, _ in groupby(phases)] == [
         "reading the model's config",
         "starting the engine core",
+        "fetching the weights",
         "loading the weights",
         "profiling memory",
         "warming up",
