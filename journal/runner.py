@@ -263,12 +263,15 @@ def _measure(
                 processes=cell.load.processes,
                 origin_s=origin_s,
                 on_done=count,
+                max_error_rate=cell.load.max_error_rate,
             )
     except KeyboardInterrupt:
         stopped = True
     duration_s = time.monotonic() - origin_s
     done = tuple(sorted(traces, key=lambda trace: trace.index))
-    facts, readings = endpoint.facts, sampler.readings
+    how_far = f"stopped after {len(done)} of {len(prepared)} requests"
+    facts = endpoint.facts
+    readings = replace(sampler.readings, absent=(*endpoint.absent, *sampler.readings.absent))
     record = Record(
         id=run_id,
         experiment_id=begun.id,
@@ -276,7 +279,7 @@ def _measure(
         status="interrupted" if stopped else "valid",
         started_at=started_at,
         duration_s=duration_s,
-        error=f"stopped after {len(done)} of {len(prepared)} requests" if stopped else reason(done),
+        error=how_far if stopped else reason(cell, done),
         facts=facts,
         environment=begun.environment,
     )
@@ -355,14 +358,18 @@ def headline(record: Record) -> str:
     return f"{found}, TTFT p50 {units.seconds(ttft)}, {units.rate(rate)}"
 
 
-def reason(traces: Sequence[Trace]) -> str | None:
-    """Why requests failed, the commonest cause first, or None when none did."""
-    failed = Counter(trace.error for trace in traces if not trace.warmup and trace.error)
+def reason(cell: Cell, traces: Sequence[Trace]) -> str | None:
+    """Why requests failed, the commonest cause first, and how many were not sent for it; None
+    when none failed. Of the warm-up, where nothing came after it."""
+    measured = [trace for trace in traces if not trace.warmup]
+    sent = measured or traces
+    failed = Counter(trace.error for trace in sent if trace.error)
     if not failed:
         return None
     cause, count = failed.most_common(1)[0]
-    measured = sum(not trace.warmup for trace in traces)
-    return f"{sum(failed.values())} of {measured} requests failed; {count} of them: {cause}"
+    unsent = cell.load.requests - len(measured)
+    told = f"{sum(failed.values())} of {len(sent)} requests failed; {count} of them: {cause}"
+    return told + (f"; the other {unsent} were not sent" if unsent else "")
 
 
 def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str) -> Record:

@@ -5,8 +5,10 @@ of stop or length, usage, [DONE], and no error object anywhere. All else is an e
 the server says.
 """
 
+import itertools
 import json
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,8 @@ _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionErro
 @dataclass(slots=True, kw_only=True)
 class Exchange:
     """One request and its recorded answer, on the monotonic clock in s. `scheduled_s` None: it
-    was to go when it went. `failure`: why the answer never came to its end."""
+    was to go when it went. `failure`: why the answer never came to its end; `timed_out`: that it
+    was waited for in vain."""
 
     request: Request
     start_s: float
@@ -29,6 +32,7 @@ class Exchange:
     end_s: float = 0.0
     recording: Recording
     failure: str | None = None
+    timed_out: bool = False
 
 
 class Reading:
@@ -53,9 +57,10 @@ class Reading:
         self._events = events(self._body, complete=exchange.recording.over)
         self._count = 0
 
-    def advance(self, limit: int = 1 << 60) -> bool:
+    def advance(self, limit: int = sys.maxsize) -> bool:
         """Read up to `limit` events; True when there are no more."""
-        for end, name, data in self._events:
+        before = self._count
+        for end, name, data in itertools.islice(self._events, limit):
             self._count += 1
             if data.startswith(b"[DONE]"):
                 self._done = True
@@ -64,18 +69,14 @@ class Reading:
                     self._event(end, name, _parsed(data))
                 except _UNREADABLE as error:
                     self._fail(f"event {self._count} cannot be read ({error}): {_excerpt(data)}")
-            limit -= 1
-            if limit <= 0:
-                return False
-        return True
+        return self._count - before < limit
 
     def _fail(self, reason: str) -> None:
         if self._error is None:
             self._error = reason
 
     def _event(self, end: int, name: bytes, event: dict[str, Any]) -> None:
-        problem = event.get("error")
-        if problem is not None or name == b"error" or event.get("object") == "error":
+        if event.get("error") is not None or event.get("object") == "error" or name == b"error":
             self._fail(f"an error in the stream: {_message(event)}")
             return
         if self._done:
@@ -111,7 +112,7 @@ class Reading:
         if not isinstance(text, str):
             raise ValueError(f"{text!r:.40} is no text")
         self._texts.append(text)
-        self._chunks.append((end, bool(text or more or held), held, made))
+        self._chunks.append((end, text != "" or bool(more or held), held, made))
         reason = choice.get("finish_reason")
         if reason is not None and self._finish_reason in (None, "stop", "length"):
             self._finish_reason = str(reason)

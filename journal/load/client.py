@@ -177,6 +177,7 @@ class Client:
             exchange.end_s = connection.ended_s
         except TimeoutError:
             exchange.failure = f"no end of the answer after {self.timeout_s:g} s (the timeout)"
+            exchange.timed_out = True
         except OSError as error:
             exchange.failure = f"cannot connect: {error.strerror or error}"
         if exchange.failure is not None:

@@ -25,13 +25,16 @@ def drive(
     processes: int | None,
     origin_s: float,
     on_done: Callable[[Trace], None] | None = None,
+    max_error_rate: float = 1.0,
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
-    """The trace of every request, by index, and the client's own health.
+    """The trace of every request that was sent, by index, and the client's own health.
 
     `batch` requests are in flight (closed loop), or, where it is None, each goes `due_s` after
     the measured part began (open loop), on an absolute schedule, however many are in flight. The
     warm-up goes first and is over before the measured part begins. Times count in s from
-    `origin_s` (time.monotonic()). `on_done` is told each trace, some time after its end.
+    `origin_s` (time.monotonic()). `on_done` is told each trace, some time after its end. All are
+    sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or the server
+    stands still: then those under way come to their end, and the others have no trace.
 
     Raises EndpointError where the server cannot be reached, UsageError for a load that cannot
     be. On KeyboardInterrupt every connection and process is gone before it is passed on.
@@ -48,7 +51,12 @@ def drive(
             on_done(trace)
 
     part = Part(
-        requests=requests, endpoint=endpoint, batch=batch, timeout_s=timeout_s, origin_s=origin_s
+        requests=requests,
+        endpoint=endpoint,
+        batch=batch,
+        timeout_s=timeout_s,
+        origin_s=origin_s,
+        max_error_rate=max_error_rate,
     )
     count = processes_for(requests, batch) if processes is None else processes
     count = max(1, min(count, len(requests) if batch is None else batch))

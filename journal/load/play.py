@@ -20,19 +20,23 @@ READ_S = 0.001  # at most this long at a time are answers read while others stre
 EVENTS_AT_ONCE = 50  # about 0.15 ms
 OPEN_AHEAD = 32  # connections ready when an open loop begins; it opens more as it needs them
 OPEN_FILES = 65536  # the limit that is asked for: an open loop may need as many
+FAILURES = 50  # are seen through in any case: they cost little, and show what goes wrong
+SILENCES = 3  # time-outs with no answer between them, of two requests in flight or more
 FILES_ASIDE = 64  # files a process has open besides its connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What one process is to send. `batch` requests are in flight (None: open loop). Times in
-    its traces count from `origin_s` on the monotonic clock."""
+    its traces count from `origin_s` on the monotonic clock. Once more than `max_error_rate` of
+    the measured requests, and FAILURES, have failed, no more are sent."""
 
     requests: Sequence[Request]
     endpoint: Endpoint
     batch: int | None
     timeout_s: float
     origin_s: float
+    max_error_rate: float = 1.0
 
 
 class Backlog:
@@ -45,9 +49,18 @@ class Backlog:
         self._on_trace = on_trace
         self._waiting: deque[Exchange] = deque()
         self._reading: Reading | None = None
+        measured = sum(not request.warmup for request in part.requests)
+        self._failures_left = max(part.max_error_rate * measured, FAILURES)
+        self._silences = 0  # time-outs since the last answer that came to an end
 
     def add(self, exchange: Exchange) -> None:
         self._waiting.append(exchange)
+        self._silences = self._silences + 1 if exchange.timed_out else 0
+
+    def hopeless(self, lanes: int = SILENCES) -> bool:
+        """Whether there is no use in sending more: too many requests failed, or the server stands
+        still for the `lanes` requests in flight."""
+        return self._failures_left < 0 or self._silences >= min(lanes + 1, SILENCES)
 
     def work(self, limit_s: float = READ_S) -> None:
         """Read on for `limit_s`."""
@@ -56,7 +69,9 @@ class Backlog:
             if self._reading is None:
                 self._reading = Reading(self._waiting.popleft(), self._part.origin_s)
             if self._reading.advance(EVENTS_AT_ONCE):
-                self._on_trace(self._without_key(self._reading.trace()))
+                trace = self._without_key(self._reading.trace())
+                self._failures_left -= trace.outcome == "error" and not trace.warmup
+                self._on_trace(trace)
                 self._reading = None
 
     def finish(self) -> None:
@@ -123,7 +138,7 @@ async def _closed_loop(
     left = iter(requests)
 
     async def lane() -> None:
-        for request in left:
+        while not backlog.hopeless(lanes) and (request := next(left, None)) is not None:
             backlog.add(await client.exchange(request))
 
     async with asyncio.TaskGroup() as tasks:
@@ -145,6 +160,8 @@ async def _open_loop(
             # Timers count in ms: the last part of one is spent in turns of the event loop.
             while (left_s := scheduled_s - time.monotonic()) > 0:
                 await asyncio.sleep(left_s)
+            if backlog.hopeless():
+                break
             tasks.create_task(one(request, scheduled_s))
 
 

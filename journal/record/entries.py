@@ -40,7 +40,7 @@ _ENGINE_PLACE = (
 )
 _PLACE = ("model", "quantisation", *_ENGINE_PLACE, "flags", *AXES, "output_tokens")
 
-_RUN_STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
+_RUN_STATUS = {"failed": "FAILED", "invalid": "FAILED", "interrupted": "KILLED"}
 _EXPERIMENT_STATUS = {**_RUN_STATUS, "running": "RUNNING"}
 
 

@@ -54,12 +54,13 @@ def attach(
     return _with_process(_with_extras(_with_form(endpoint)))
 
 
-def check_answers(endpoint: Endpoint) -> None:
-    """Raises EndpointError where the server does not answer a request for one token any more."""
+def check_answers(endpoint: Endpoint, *, timeout_s: float) -> None:
+    """Raises EndpointError where the server does not answer a request for one token any more,
+    within `timeout_s` or a minute."""
     path, body = _one_token(endpoint)
     url, key = endpoint.base_url, endpoint.api_key
     try:
-        answer = ask(url + path, body=body, api_key=key, timeout_s=PROBE_S)
+        answer = ask(url + path, body=body, api_key=key, timeout_s=min(PROBE_S, timeout_s))
     except EndpointError as error:
         raise EndpointError(f"not measured, since the server is gone: {error}") from None
     if answer.status >= 500 or answer.status in (401, 403, 429):

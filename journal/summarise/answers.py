@@ -1,6 +1,7 @@
 """Doubts about what the server answered: failures, lengths, and how the answers were cut up."""
 
 from collections import Counter
+from itertools import takewhile
 
 import numpy as np
 
@@ -13,6 +14,7 @@ TOKENS_PER_CHUNK = 1.5
 SHARED_CHUNKS_NOTE = 0.01
 SHARED_CHUNKS_FLAG = 0.5
 ZERO_GAPS = 0.1
+LOST = 3  # requests at the end that found no server
 EXCERPT = 160  # characters of a server's own words
 
 
@@ -26,6 +28,11 @@ def _nothing_succeeded(case: Case) -> Finding | None:
     if case.view.done:
         return None
     if not case.view.measured:
+        if broken := [trace for trace in case.view.samples.traces if trace.error]:
+            return "invalid", (
+                f"Nothing was measured, because the warm-up failed ({_commonest_error(broken)}): "
+                "mend the cause, and run again."
+            )
         return "invalid", "No request was measured: ask for at least one, and run again."
     reason = _commonest_error(list(case.view.measured))
     return "invalid", (
@@ -51,6 +58,28 @@ def _errors(case: Case) -> Finding | None:
     return "flag", (
         f"{what}; they count in no latency and add no tokens, but while they failed the others "
         "had the server to themselves: mend the cause and run again."
+    )
+
+
+def _given_up(case: Case) -> Finding | None:
+    asked = case.view.cell.load.requests
+    if not case.view.done or case.count >= asked:
+        return None
+    return "invalid", (
+        f"Only {some(case.count, asked, 'requests')} were sent, because too many of them failed or "
+        "the server stood still: mend the cause and run again."
+    )
+
+
+def _server_lost(case: Case) -> Finding | None:
+    last_first = sorted(case.view.measured, key=lambda t: (t.start_s, t.index), reverse=True)
+    unheard = (trace.outcome == "error" and trace.status is None for trace in last_first)
+    lost = sum(takewhile(bool, unheard))
+    if not case.view.done or lost < LOST:
+        return None
+    return "invalid", (
+        f"The last {lost} of {case.count} requests found no server, which must have ended or been "
+        "cut off while it was measured: look into its log for the cause, and run again."
     )
 
 
@@ -177,6 +206,18 @@ RULES = (
         "one failure; invalid above load.max_error_rate",
         "A failed request frees its place early, and the others run in a thinner batch.",
         _errors,
+    ),
+    Rule(
+        "given_up",
+        "one request that was not sent",
+        "The load was ended before its time, so that what is left is no fair sample.",
+        _given_up,
+    ),
+    Rule(
+        "server_lost",
+        f"the last {LOST} requests without an HTTP answer",
+        "A server that breaks down was not well before; one request may find none by chance.",
+        _server_lost,
     ),
     Rule(
         "short_outputs",

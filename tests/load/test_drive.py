@@ -130,6 +130,38 @@ def test_a_server_that_dies_leaves_errors_and_an_end(fake_server: Start) -> None
     assert reasons == {"cannot connect: Connection refused"}
 
 
+def test_when_too_many_fail_no_more_are_sent(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.01, itl_s=0.0, fault="error_in_stream")
+    traces, _ = driven(url, requests(200), batch=1, max_error_rate=0.1)
+    assert 51 <= len(traces) < 100
+    assert [trace.index for trace in traces] == list(range(len(traces)))
+    traces, _ = driven(url, requests(200, rate=100.0), max_error_rate=0.1)
+    assert 51 <= len(traces) < 150
+    assert len(driven(url, requests(60), batch=8, max_error_rate=1.0)[0]) == 60
+
+
+def test_few_requests_are_seen_through_whatever_fails(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.0, itl_s=0.0, fault="status")
+    assert len(driven(url, requests(50), batch=4, max_error_rate=0.0)[0]) == 50
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_a_server_that_stands_still_is_given_up(fake_server: Start, batch: int) -> None:
+    url = fake_server(ttft_s=0.01, itl_s=0.0, stall_at_s=0.1, stall_s=600.0)
+    traces, _ = driven(url, requests(1000), batch=batch, timeout_s=0.5)
+    outcomes = [trace.outcome for trace in traces]
+    assert outcomes[0] == "ok"
+    assert 2 <= outcomes.count("error") <= batch + 3
+    assert "timeout" in str(traces[-1].error)
+
+
+def test_one_time_out_among_answers_does_not_end_the_load(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.0, itl_s=0.0, fault="stalled", fault_every=3)
+    traces, _ = driven(url, requests(9), batch=1, timeout_s=0.4)
+    assert [trace.outcome for trace in traces].count("error") == 3
+    assert len(traces) == 9
+
+
 def test_the_garbage_collector_is_as_it_was(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.0)
     interval_s = sys.getswitchinterval()

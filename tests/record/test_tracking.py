@@ -111,7 +111,8 @@ def test_an_experiment_is_a_parent_and_its_runs_are_children(
     ("ours", "theirs"),
     [
         ("valid", "FINISHED"),
-        ("invalid", "FINISHED"),
+        ("flagged", "FINISHED"),
+        ("invalid", "FAILED"),
         ("failed", "FAILED"),
         ("interrupted", "KILLED"),
     ],

@@ -177,7 +177,7 @@ def test_a_trap_is_caught_by_its_own_rule_and_no_other(run, name, run_of, trap) 
 def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     trapped = {name for name, _, _ in TRAPS}
     noted = {
-        "nothing_succeeded", "outliers", "percentiles_refused", "no_warmup", "few_readings",
+        "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused", "no_warmup", "few_readings",
         "client_unmeasured", "no_card", "energy_by_power",
     }  # fmt: skip
     assert {rule.name for rule in RULES} == trapped | noted | {"rate_not_achieved"}
@@ -258,6 +258,32 @@ def test_nothing_succeeded(run) -> None:
     assert "HTTP 500: out of memory" in found(samples)["nothing_succeeded"].sentence
     assert status(samples, doubts(samples, metrics(samples))) == "failed"
     assert "errors" not in found(samples)
+
+
+def test_a_load_that_was_given_up_is_invalid(run) -> None:
+    samples = run(requests=24, warmup=2).samples()
+    cut = replace(samples, traces=samples.traces[:12])
+    assert found(cut)["given_up"].severity == "invalid"
+    assert "Only 10 of 24 requests were sent" in found(cut)["given_up"].sentence
+    assert status(cut, doubts(cut, metrics(cut))) == "invalid"
+
+
+def test_a_server_that_is_gone_at_the_end_makes_the_run_invalid(run) -> None:
+    def gone(trace: Trace) -> Trace:
+        return replace(fail(trace), status=None, chunk_s=()) if trace.index >= 22 else trace
+
+    samples = traces(gone)(run(requests=24).samples())
+    assert "The last 4 of 24 requests found no server" in found(samples)["server_lost"].sentence
+    assert status(samples, doubts(samples, metrics(samples))) == "invalid"
+    refused = traces(lambda t: fail(t) if t.index >= 22 else t)(run(requests=24).samples())
+    assert flags(refused) == {"errors"}
+
+
+def test_a_warm_up_that_failed_is_the_reason(run) -> None:
+    samples = run(warmup=2).samples()
+    warm = tuple(replace(fail(trace), chunk_s=()) for trace in samples.traces[:2])
+    sentence = found(replace(samples, traces=warm))["nothing_succeeded"].sentence
+    assert sentence.startswith("Nothing was measured, because the warm-up failed (HTTP 500: out")
 
 
 def test_no_request_at_all(run) -> None:
