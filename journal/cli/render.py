@@ -3,10 +3,11 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journal import units
+from journal.cli.explained import split_rows, theory_rows
 from journal.records import Cell, Record
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def print_records(records: Sequence[Record]) -> None:
             ]
         )
     spare = ("output", "E2E p50", "started", "memory", "TPOT mean", "model")
-    _print_table(columns, rows, left=("id", "started", "model", "status"), spare=spare)
+    print_table(columns, rows, left=("id", "started", "model", "status"), spare=spare)
 
 
 def print_result(result: "Result") -> None:
@@ -130,17 +131,26 @@ def print_record(record: Record) -> None:
         for label, name in HEADLINES
         if _value(record.metrics, f"{name}.mean") is not None
     ]
-    _print_table(["latency", *SUMMARY], rows, left=("latency",))
-    _print_table(["metric", "value", "95% interval"], _figures(record), left=("metric",))
+    print_table(["latency", *SUMMARY], rows, left=("latency",))
+    compared, parts = theory_rows(record), split_rows(record)
+    if compared:
+        columns = ("theory and measurement", "predicted", "measured", "ratio")
+        print_table(columns, list(compared.values()), left=columns[:1])
+    if parts:
+        columns = ("memory", "bytes", "share", "by")
+        print_table(columns, parts, left=("memory", "by"))
+    told = {name for names in compared for name in names}
+    print_table(["metric", "value", "95% interval"], _figures(record, told), left=("metric",))
 
 
-def _figures(record: Record) -> "list[list[RenderableType]]":
+def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType]]":
+    """What is not `told` already, and has one value."""
     from journal.summarise.metrics import TABLE
 
     rows: list[list[RenderableType]] = []
     for metric in TABLE:
         figure = record.metrics.get(metric.name)
-        if figure is None or figure.value is None or "." in metric.name:
+        if figure is None or figure.value is None or "." in metric.name or metric.name in told:
             continue
         interval = ""
         if figure.low is not None and figure.high is not None:
@@ -171,7 +181,7 @@ def print_plan(planned: Sequence[Cell]) -> None:
         for cell in planned
     ]
     spare = ("quantisation", "cell", "repeat")
-    _print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
+    print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
     total = cost(planned)
     print(
         f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}, "
@@ -197,7 +207,7 @@ def _console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def _print_table(
+def print_table(
     columns: Sequence[str],
     rows: "Sequence[Sequence[RenderableType]]",
     left: Sequence[str],

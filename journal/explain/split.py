@@ -1,106 +1,111 @@
 """What the memory of a running engine is made of, each part with where its number comes from."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from journal.errors import SpecError
-from journal.explain.architecture import Architecture
-from journal.explain.memory import kv_bytes_per_token, weight_bytes
-from journal.records import EngineFacts, GpuReading, Readings
+from journal.records import Record
+
+PartName = Literal[
+    "weights", "kv_pool", "activations", "graphs", "context", "others", "rest", "used", "resident"
+]
+Source = Literal["log", "pool", "checkpoint", "config", "nvml", "others", "kernel", "difference"]
+NAMES: dict[PartName, str] = {
+    "weights": "weights",
+    "kv_pool": "KV-cache pool",
+    "activations": "activations, at their peak",
+    "graphs": "CUDA graphs",
+    "context": "driver's context and libraries",
+    "others": "what others hold on the cards",
+    "rest": "the rest, which nothing explains",
+    "used": "used on the cards",
+    "resident": "resident in the server's processes",
+}
+SOURCES: dict[Source, str] = {
+    "log": "the engine's log",
+    "pool": "the engine's log or /metrics",
+    "checkpoint": "the checkpoint's safetensors headers",
+    "config": "counted from config.json",
+    "nvml": "NVML, the most that was seen",
+    "others": "NVML: used less the server's own processes",
+    "kernel": "the kernel, the most that was seen",
+    "difference": "what was seen less the parts above",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the memory. `bytes` None where nobody told; `source` says who did."""
+    """A part of the memory, and who said so."""
 
-    name: str
-    bytes: int | None
-    source: str
+    name: PartName
+    bytes: int
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The parts of `total`. `rest_bytes` is what the known parts leave of it: activations, the
-    driver's context, the allocator's reserve. It is negative where a part is reserved but not yet
-    touched, as the KV pool is on the CPU; None where the total is not known."""
+    """The `parts` of `total`, the unexplained rest among them, so that they sum to it.
+
+    On cards the total is what NVML saw, on the CPU the resident memory of the server's processes:
+    there the rest holds Python and the libraries of each process. A rest below 0 says that more
+    was told of than was seen, such as activations whose peak no run reached.
+    """
 
     total: Part
     parts: tuple[Part, ...]
 
-    @property
-    def rest_bytes(self) -> int | None:
-        if self.total.bytes is None:
-            return None
-        return self.total.bytes - sum(part.bytes for part in self.parts if part.bytes is not None)
+
+def split(runs: Sequence[Record]) -> Split | None:
+    """The memory of the engine that served `runs`, all its cards together, at the most that any
+    of them saw. None where no memory was read, or nothing is known of what it holds."""
+    seen = [(total.bytes, number) for number, run in enumerate(runs) if (total := _total(run))]
+    if not seen:
+        return None
+    run = runs[max(seen)[1]]
+    total, known = _total(run), tuple(_parts(run))
+    if total is None or not known:
+        return None
+    rest = total.bytes - sum(part.bytes for part in known)
+    return Split(total, (*known, Part("rest", rest, "difference")))
 
 
-def split(
-    facts: EngineFacts,
-    readings: Readings,
-    *,
-    model: Architecture | None = None,
-    checkpoint_bytes: int | None = None,
-    precision: str = "fp16",
-    kv_element_bytes: float = 2,
-) -> Split:
-    """The memory of one engine: weights, KV pool, CUDA graphs, other processes on its cards, of
-    the most that was seen in `readings`. What the engine did not log is taken from the checkpoint
-    (`checkpoint_bytes`) or reckoned for `model`."""
-    total, others = _seen(readings)
-    parts = [
-        _weights(facts, model, checkpoint_bytes, precision),
-        _pool(facts, model, kv_element_bytes),
-    ]
-    if readings.gpu:
-        parts.append(Part("CUDA graphs", facts.graph_bytes, "the engine's log"))
-    if others is not None:
-        parts.append(Part("other processes", others, "NVML: the cards' used less the server's"))
-    return Split(total, tuple(parts))
+def _total(run: Record) -> Part | None:
+    used, resident = _value(run, "vram_peak_bytes"), _value(run, "rss_peak_bytes")
+    if used is not None:
+        return Part("used", used, "nvml")
+    return None if resident is None else Part("resident", resident, "kernel")
 
 
-def _seen(readings: Readings) -> tuple[Part, int | None]:
-    """The most memory that was seen at once, and what of it belongs to others; None where that
-    cannot be told or is no part of the total."""
-    looks: dict[float, list[GpuReading]] = defaultdict(list)
-    for reading in readings.gpu:
-        looks[reading.at_s].append(reading)
-    used = [(_sum([one.used_bytes for one in look]), look) for look in looks.values()]
-    known = [(total, look) for total, look in used if total is not None]
-    if known:
-        most, look = max(known, key=lambda one: one[0])
-        ours = _sum([one.process_bytes for one in look])
-        return Part("used", most, "NVML: used on the cards"), None if ours is None else most - ours
-    if readings.process:
-        most = max(reading.rss_bytes for reading in readings.process)
-        return Part("resident", most, "the kernel: resident in the server's processes"), None
-    return Part("used", None, "nothing was read"), None
+def _parts(run: Record) -> Iterator[Part]:
+    """What is known of the parts of `run`'s memory, in the order in which an engine takes it."""
+    facts, engine = run.facts, run.cell.engine
+    cards = 1 if engine is None else engine.tensor_parallel
+    yield from _weights(run)
+    pool = _value(run, "kv_pool_bytes")
+    if pool is not None:
+        yield Part("kv_pool", pool, "pool")
+    logged: tuple[tuple[PartName, int | None], ...] = (
+        ("activations", facts.activation_bytes),
+        ("graphs", facts.graph_bytes),
+        ("context", facts.context_bytes),
+    )
+    for name, size in logged:
+        if size is not None:
+            yield Part(name, size * cards, "log")
+    used, ours = _value(run, "vram_peak_bytes"), _value(run, "vram_process_peak_bytes")
+    if used is not None and ours is not None:  # NVML may hide which processes are the server's
+        yield Part("others", max(0, used - ours), "others")
 
 
-def _sum(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+def _weights(run: Record) -> Iterator[Part]:
+    measured = _value(run, "weights_bytes")
+    predicted = _value(run, "weights_bytes_predicted")
+    if measured is not None:
+        yield Part("weights", measured, "checkpoint" if run.facts.weights_bytes is None else "log")
+    elif predicted is not None:
+        yield Part("weights", predicted, "config")
 
 
-def _weights(
-    facts: EngineFacts, model: Architecture | None, checkpoint_bytes: int | None, precision: str
-) -> Part:
-    if facts.weights_bytes is not None:
-        return Part("weights", facts.weights_bytes, "the engine's log")
-    if checkpoint_bytes is not None:
-        return Part("weights", checkpoint_bytes, "the checkpoint's safetensors headers")
-    if model is not None:
-        try:
-            return Part("weights", weight_bytes(model, precision), "counted from config.json")
-        except SpecError as error:
-            return Part("weights", None, str(error))
-    return Part("weights", None, "nobody told")
-
-
-def _pool(facts: EngineFacts, model: Architecture | None, element_bytes: float) -> Part:
-    if facts.kv_pool_bytes is not None:
-        return Part("KV pool", facts.kv_pool_bytes, "the engine's log or /metrics")
-    if facts.kv_pool_tokens is not None and model is not None:
-        size = facts.kv_pool_tokens * kv_bytes_per_token(model, element_bytes)
-        return Part("KV pool", size, "the engine's tokens times the formula's bytes")
-    return Part("KV pool", None, "nobody told")
+def _value(run: Record, name: str) -> int | None:
+    figure = run.metrics.get(name)
+    return None if figure is None or figure.value is None else round(figure.value)

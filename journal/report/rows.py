@@ -4,6 +4,7 @@ import math
 from datetime import UTC
 from typing import Any
 
+from journal.explain.split import SOURCES, split
 from journal.records import Record
 
 LATENCIES = ("ttft_s", "itl_s", "tpot_s", "e2e_s")
@@ -55,6 +56,7 @@ def _further(record: Record) -> dict[str, Any]:
         "weights_bytes": facts.weights_bytes,
         "kv_pool_bytes": facts.kv_pool_bytes,
         "kv_pool_tokens": facts.kv_pool_tokens,
+        "memory_split": _memory_split(record),
         "icl_s": _spread(record, "icl_s"),
         "doubt_rules": [{"name": d.name, "severity": d.severity} for d in record.doubts],
         "metrics": {name: _value(record, name) for name in record.metrics},
@@ -64,6 +66,21 @@ def _further(record: Record) -> dict[str, Any]:
             if figure.low is not None and figure.high is not None
         },
         "environment": dict(record.environment),
+    }
+
+
+def _memory_split(record: Record) -> dict[str, Any] | None:
+    """Where the memory of the run's engine went; null where none was read."""
+    found = split([record])
+    if found is None:
+        return None
+    return {
+        "total_bytes": found.total.bytes,
+        "total_by": SOURCES[found.total.source],
+        "parts": [
+            {"name": part.name, "bytes": part.bytes, "by": SOURCES[part.source]}
+            for part in found.parts
+        ],
     }
 
 

@@ -215,3 +215,13 @@ THEORY = (
         _ratio(_LATENCY["tpot_s.p50"], _predicted(_tpot_floor)),
     ),
 )
+
+# What is set side by side: the names of what was measured, of what was predicted (or of the
+# floor), and of how many times the one is the other.
+COMPARED = (
+    ("weights_bytes", "weights_bytes_predicted", "weights_bytes_ratio"),
+    ("kv_bytes_per_token", "kv_bytes_per_token_predicted", "kv_bytes_per_token_ratio"),
+    ("kv_bytes_per_token_slope", "kv_bytes_per_token_predicted", "kv_bytes_per_token_slope_ratio"),
+    ("ttft_s.p50", "ttft_floor_s", "ttft_floor_ratio"),
+    ("tpot_s.p50", "tpot_floor_s", "tpot_floor_ratio"),
+)

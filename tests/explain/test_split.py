@@ -1,69 +1,115 @@
-from journal.explain.models import find_model
-from journal.explain.split import split
-from journal.records import EngineFacts, GpuReading, ProcessReading, Readings
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal.explain.split import NAMES, SOURCES, split
+from journal.records import Cell, Engine, EngineFacts, Figure, Load, Record
 
 GIB = 2**30
-SMOL = find_model("SmolLM2-135M").architecture
+CPU = {"weights_bytes": GIB / 4, "kv_pool_bytes": 2.0 * GIB, "rss_peak_bytes": 5.0 * GIB}
+CARD = {
+    "weights_bytes": 27.0 * GIB,
+    "kv_pool_bytes": 110.0 * GIB,
+    "vram_peak_bytes": 146.0 * GIB,
+    "vram_process_peak_bytes": 145.0 * GIB,
+    "rss_peak_bytes": 9.0 * GIB,
+}
+LOGGED = EngineFacts(
+    weights_bytes=13 * GIB,
+    activation_bytes=GIB,
+    graph_bytes=GIB // 2,
+    context_bytes=GIB // 4,
+)
 
 
-def gpu(at_s: float, device: int, used: int | None, ours: int | None = None) -> GpuReading:
-    return GpuReading(at_s=at_s, device=device, used_bytes=used, process_bytes=ours)
-
-
-def test_on_cards_the_parts_and_the_rest_sum_to_what_nvml_saw() -> None:
-    facts = EngineFacts(weights_bytes=14 * GIB, kv_pool_bytes=55 * GIB, graph_bytes=GIB // 2)
-    readings = Readings(
-        gpu=(
-            gpu(0, 0, 70 * GIB, 69 * GIB),
-            gpu(1, 0, 73 * GIB, 72 * GIB),
-            gpu(2, 0, None),
-        )
+def run(
+    metrics: dict[str, float | None], facts: EngineFacts = LOGGED, tensor_parallel: int = 1
+) -> Record:
+    cell = Cell(
+        experiment="e",
+        model="m",
+        quantisation=None,
+        engine=Engine(model="m", tensor_parallel=tensor_parallel),
+        batch=1,
+        rate=None,
+        prompt_tokens=1,
+        output_tokens=1,
+        load=Load(),
     )
-    found = split(facts, readings)
-    assert found.total.bytes == 73 * GIB
-    assert found.total.source.startswith("NVML")
-    sizes = {part.name: part.bytes for part in found.parts}
+    return Record(
+        id="1",
+        experiment_id="1",
+        cell=cell,
+        status="valid",
+        started_at=datetime(2026, 11, 20, tzinfo=UTC),
+        duration_s=1.0,
+        metrics={name: Figure(value) for name, value in metrics.items()},
+        facts=facts,
+    )
+
+
+def test_on_cards_the_parts_sum_to_what_nvml_saw() -> None:
+    found = split([run(CARD, tensor_parallel=2)])
+    assert found is not None
+    assert (found.total.name, found.total.source) == ("used", "nvml")
+    sizes = {part.name: part.bytes / GIB for part in found.parts}
     assert sizes == {
-        "weights": 14 * GIB,
-        "KV pool": 55 * GIB,
-        "CUDA graphs": GIB // 2,
-        "other processes": GIB,
+        "weights": 27,
+        "kv_pool": 110,
+        "activations": 2,  # what a log tells is of one card, and there are two
+        "graphs": 1,
+        "context": 0.5,
+        "others": 1,
+        "rest": 4.5,
     }
-    assert found.rest_bytes == 73 * GIB - 55 * GIB - 14 * GIB - GIB // 2 - GIB
-
-
-def test_several_cards_are_added_look_by_look() -> None:
-    readings = Readings(gpu=(gpu(0, 0, 5, 5), gpu(0, 1, 1, 1), gpu(1, 0, 3, None), gpu(1, 1, 4, 4)))
-    found = split(EngineFacts(), readings)
-    assert found.total.bytes == 7
-    assert "other processes" not in {part.name for part in found.parts}
+    assert {part.name: part.source for part in found.parts}["weights"] == "log"
 
 
 def test_on_the_cpu_the_total_is_resident_memory() -> None:
-    facts = EngineFacts(weights_bytes=GIB // 4, kv_pool_bytes=2 * GIB)
-    readings = Readings(
-        process=tuple(
-            ProcessReading(at_s=at_s, rss_bytes=rss, processes=2)
-            for at_s, rss in ((0, GIB), (1, 2 * GIB), (2, GIB))
+    found = split([run(CPU, EngineFacts(checkpoint_bytes=GIB // 4))])
+    assert found is not None
+    assert (found.total.name, found.total.source) == ("resident", "kernel")
+    told = [(part.name, part.bytes / GIB, part.source) for part in found.parts]
+    assert told == [
+        ("weights", 0.25, "checkpoint"),
+        ("kv_pool", 2, "pool"),
+        ("rest", 2.75, "difference"),
+    ]
+
+
+def test_weights_that_nobody_told_of_are_counted() -> None:
+    found = split([run({"weights_bytes_predicted": 7.0, "rss_peak_bytes": 10.0}, EngineFacts())])
+    assert found is not None
+    assert [(part.bytes, part.source) for part in found.parts] == [(7, "config"), (3, "difference")]
+
+
+def test_of_several_runs_the_one_that_saw_most_counts() -> None:
+    runs = [run({**CPU, "rss_peak_bytes": gib * GIB}) for gib in (4.0, 6.0, 5.0)]
+    found = split([*runs, run({"weights_bytes": 1.0})])
+    assert found is not None
+    assert found.total.bytes == 6 * GIB
+
+
+def test_where_nothing_was_read_there_is_nothing_to_split() -> None:
+    assert split([]) is None
+    assert split([run({"weights_bytes": 1.0, "vram_peak_bytes": None})]) is None
+    assert split([run({"rss_peak_bytes": 1.0}, EngineFacts())]) is None
+
+
+names = st.sampled_from([*CARD, "weights_bytes_predicted"])
+sizes = st.floats(0, 1e12)
+
+
+@given(st.dictionaries(names, sizes), st.integers(1, 8))
+def test_the_parts_always_sum_to_the_total(metrics: dict[str, float], cards: int) -> None:
+    found = split([run(metrics, tensor_parallel=cards)])
+    if found is not None:
+        assert sum(part.bytes for part in found.parts) == found.total.bytes
+        assert found.total.bytes == pytest.approx(
+            metrics.get("vram_peak_bytes", metrics.get("rss_peak_bytes")), abs=0.5
         )
-    )
-    found = split(facts, readings)
-    assert found.total.bytes == 2 * GIB
-    assert "CUDA graphs" not in {part.name for part in found.parts}
-    assert found.rest_bytes == -GIB // 4  # the pool is reserved, its pages are not all touched
-
-
-def test_what_the_engine_did_not_tell_comes_from_elsewhere_and_says_so() -> None:
-    facts = EngineFacts(kv_pool_tokens=1000)
-    weights, pool = split(facts, Readings(), model=SMOL).parts
-    assert (weights.bytes, weights.source) == (2 * 134_515_008, "counted from config.json")
-    assert pool.bytes == 23_040_000
-    weights, _ = split(facts, Readings(), model=SMOL, checkpoint_bytes=7).parts
-    assert (weights.bytes, weights.source) == (7, "the checkpoint's safetensors headers")
-
-
-def test_what_nobody_told_is_absent() -> None:
-    found = split(EngineFacts(), Readings())
-    assert [part.bytes for part in found.parts] == [None, None]
-    assert found.total.bytes is None
-    assert found.rest_bytes is None
+        for part in (*found.parts, found.total):
+            assert part.name in NAMES
+            assert part.source in SOURCES

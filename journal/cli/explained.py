@@ -1,0 +1,61 @@
+"""Theory beside measurement, and where the memory went, as tables."""
+
+from typing import TYPE_CHECKING
+
+from journal import units
+from journal.records import Record
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LABELS = {
+    "weights_bytes": "weights",
+    "kv_bytes_per_token": "KV cache per token, by the engine's own count",
+    "kv_bytes_per_token_slope": "KV cache per token, as seen under load",
+    "ttft_s.p50": "TTFT p50, beside the card's floor",
+    "tpot_s.p50": "TPOT p50, beside the card's floor",
+}
+
+
+def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[RenderableType]]":
+    """A row of label, prediction, measurement and ratio for each thing that has both, by the
+    names of their metrics."""
+    from journal.summarise.metrics import TABLE
+    from journal.summarise.theory import COMPARED
+
+    unit = {metric.name: metric.unit for metric in TABLE}
+    rows: dict[tuple[str, str, str], list[RenderableType]] = {}
+    for names in COMPARED:
+        figures = [record.metrics.get(name) for name in names]
+        values = [None if figure is None else figure.value for figure in figures]
+        measured, predicted, ratio = values
+        if ratio is None:
+            continue
+        shown = unit[names[0]]
+        rows[names] = [
+            LABELS[names[0]],
+            units.formatted(predicted, shown),
+            units.formatted(measured, shown),
+            f"{ratio:.3f}" if ratio < 10 else units.number(ratio),
+        ]
+    return rows
+
+
+def split_rows(record: Record) -> "list[list[RenderableType]]":
+    """A row of part, bytes, share and source for each part of the memory that `record` saw, and
+    their sum; none where it saw none."""
+    from journal.explain.split import NAMES, SOURCES, split
+
+    found = split([record])
+    if found is None:
+        return []
+    total = found.total
+    return [
+        [
+            NAMES[part.name],
+            units.data_size(part.bytes),
+            units.percent(part.bytes / total.bytes) if total.bytes else units.ABSENT,
+            SOURCES[part.source],
+        ]
+        for part in (*found.parts, total)
+    ]
