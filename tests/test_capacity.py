@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal.capacity import RESOLUTION, most_runs, search
-from journal.plan.cells import cells
+from journal.plan.cells import cells, identified
 from journal.records import (
     Cell,
     Doubt,
@@ -174,7 +174,7 @@ def test_runs_that_were_not_to_find_a_capacity_found_none() -> None:
     record = measured(start, 1.0, 0)
     assert capacities(replace(asked, find_capacity=None), [record]) == ()
     assert capacities(asked, [replace(record, status="interrupted")]) == ()
-    other = replace(record, cell=replace(start, prompt_tokens=99))
+    other = replace(record, cell=identified(replace(start, prompt_tokens=99)))
     assert [each.cell.prompt_tokens for each in capacities(asked, [record, other])] == [8, 99]
 
 

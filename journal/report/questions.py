@@ -9,6 +9,7 @@ from journal import units
 from journal.records import Experiment, ExperimentRecord, Record, Status
 from journal.report import (
     batching,
+    capacity,
     cells_table,
     failures,
     lengths,
@@ -114,7 +115,9 @@ def _experiment(
         yield scored
     price = asked.usd_per_hour
     paid = batching.cost(good, price, named) if price is not None else None
+    runs = [record for point in own for record in point.records]
     answers = (
+        capacity.answer(asked, sorted(runs, key=lambda record: (record.started_at, record.id))),
         lengths.answer(good, named, name),
         batching.answer(good, named, name),
         Section(3, say("cost.heading"), (paid,)) if paid else None,

@@ -40,13 +40,15 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """What one search found for the model and lengths of `cell`. `probes` are in order of load.
-    `alone` is a rate search's look at one request at a time."""
+    `alone` is a rate search's look at one request at a time. `whole` is whether the search came
+    to its end."""
 
     of: Of
     slo: Slo
     cell: Cell
     probes: tuple[Probe, ...]
     alone: Probe | None = None
+    whole: bool = True
 
     @property
     def held(self) -> Probe | None:
@@ -82,25 +84,25 @@ def judged(load: float, records: Sequence[Record], slo: Slo) -> Probe:
 
 
 def capacities(experiment: Experiment, records: Iterable[Record]) -> tuple[Capacity, ...]:
-    """What the searches of `experiment` found, one for each model and pair of lengths, from its
-    runs; nothing where it was none, or where nothing was measured."""
+    """What the searches of `experiment` found, one for each model and pair of lengths, from the
+    last run of each of its cells; nothing where it was no search, or nothing was measured."""
     of, slo = experiment.find_capacity, experiment.slo
     if of is None or slo is None:
         return ()
     groups: list[list[Record]] = []
-    for record in records:
-        if not record.metrics or record.status == "interrupted":
-            continue
+    for record in {record.cell.identity: record for record in records}.values():
         same = (g for g in groups if _subject(g[0].cell) == _subject(record.cell))
         group = next(same, None)
         if group is None:
             groups.append([record])
         else:
             group.append(record)
-    return tuple(_capacity(of, slo, group) for group in groups)
+    found = (_capacity(of, slo, group) for group in groups)
+    return tuple(each for each in found if each.probes or each.alone)
 
 
-def _capacity(of: Of, slo: Slo, records: list[Record]) -> Capacity:
+def _capacity(of: Of, slo: Slo, tried: list[Record]) -> Capacity:
+    records = [each for each in tried if each.metrics and each.status != "interrupted"]
     loads: dict[float, list[Record]] = {}
     alone = [record for record in records if of == "rate" and record.cell.rate is None]
     for record in records:
@@ -110,9 +112,10 @@ def _capacity(of: Of, slo: Slo, records: list[Record]) -> Capacity:
     return Capacity(
         of=of,
         slo=slo,
-        cell=records[0].cell,
+        cell=tried[0].cell,
         probes=tuple(judged(load, loads[load], slo) for load in sorted(loads)),
         alone=judged(0.0, alone, slo) if alone else None,
+        whole=len(records) == len(tried),
     )
 
 
