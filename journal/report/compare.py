@@ -126,9 +126,12 @@ def compare(a: str, b: str, home: str | Path = "lab", *, by: Sequence[str] = ())
         return compared(find(store, a), find(store, b), tuple(by))
 
 
-def compared(a: Side, b: Side, by: tuple[str, ...] = ()) -> Comparison:
-    """The comparison of two sides. Raises UsageError where a side has no run to be believed,
-    where both are the same runs, or where they share no cell."""
+def compared(
+    a: Side, b: Side, by: tuple[str, ...] = (), noticeable: float = NOTICEABLE
+) -> Comparison:
+    """The comparison of two sides; a difference smaller than `noticeable` is called none. Raises
+    UsageError where a side has no run to be believed, where both are the same runs, or where they
+    share no cell."""
     good, left_out = zip(*(_sorted_out(side) for side in (a, b)), strict=True)
     if {record.id for record in good[0]} & {record.id for record in good[1]}:
         raise UsageError(f"{a.name} and {b.name} share runs: name two sides without common runs")
@@ -140,19 +143,19 @@ def compared(a: Side, b: Side, by: tuple[str, ...] = ()) -> Comparison:
     every = [cell for match in pairing.matches for cell in match.pairs]
     alike = len({str(match.conditions) for match in pairing.matches}) == 1
     overall = list(_figures(every, chosen)) if len(rows) > 1 and alike else []
-    judged = iter(judge([figure for row in rows for figure in row.figures]))
+    judged = iter(judge([figure for row in rows for figure in row.figures], noticeable))
     return Comparison(
         a=a,
         b=b,
         by=by,
         pairing=pairing,
         rows=tuple(replace(row, figures=tuple(next(judged) for _ in row.figures)) for row in rows),
-        overall=tuple(judge(overall)),
+        overall=tuple(judge(overall, noticeable)),
         left_out=(left_out[0], left_out[1]),
     )
 
 
-def judge(figures: Sequence[Compared]) -> Iterator[Compared]:
+def judge(figures: Sequence[Compared], noticeable: float) -> Iterator[Compared]:
     """`figures` with their verdicts, reached together: of many comparisons of equals, some look
     different by chance."""
     known = [f.ratio.probability for f in figures if f.ratio and f.ratio.probability is not None]
@@ -161,12 +164,12 @@ def judge(figures: Sequence[Compared]) -> Iterator[Compared]:
         if figure.ratio is None or figure.ratio.probability is None:
             yield figure
         else:
-            yield replace(figure, verdict=_verdict(figure.ratio, next(believed)))
+            yield replace(figure, verdict=_verdict(figure.ratio, next(believed), noticeable))
 
 
-def _verdict(found: Ratio, believed: bool) -> Verdict:
+def _verdict(found: Ratio, believed: bool, noticeable: float) -> Verdict:
     assert found.low is not None and found.high is not None
-    if found.low <= 1 <= found.high or abs(found.value - 1) < NOTICEABLE:
+    if found.low <= 1 <= found.high or abs(found.value - 1) < noticeable:
         return "no difference seen"
     if not believed:
         return "maybe chance"

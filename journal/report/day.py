@@ -1,5 +1,6 @@
 """One day of the journal as plain data: what began on it, in the reader's own time zone."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING
@@ -11,15 +12,15 @@ if TYPE_CHECKING:
     from journal.record.store import Store
 
 NEARBY_DAYS = 7  # named when a day is empty
-EARLIER_RUNS = 300  # looked through, from the newest back, for runs of the same cells
 FIRST_STEP = "`journal run` measures the first cells"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
     """`records` and `experiments` are ordered by `started_at`, then `id`. An experiment of the
-    day before is among them when it still ran. `earlier` are runs of the same cells on days
-    before, `notes` the user's own words. `zone` None is the zone of this machine."""
+    day before is among them when it still ran. `earlier` are runs of the same cells, each on
+    the last day before on which it was measured; `notes` are the user's own words. `zone` None is
+    the zone of this machine."""
 
     date: date
     zone: tzinfo | None
@@ -67,16 +68,29 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
     written = notes(store, day)
     if not records and not experiments and not written:
         raise NotFound(_nothing(store, day, zone))
-    cells = {record.cell.identity for record in records}
-    earlier = store.runs(until=since, limit=EARLIER_RUNS) if records else []
     return Day(
         date=day,
         zone=zone,
         records=tuple(sorted(records, key=_order)),
         experiments=tuple(sorted(experiments, key=_order)),
-        earlier=tuple(each for each in earlier if each.cell.identity in cells),
+        earlier=tuple(_earlier(store, records, since, zone)),
         notes=tuple(written),
     )
+
+
+def _earlier(
+    store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
+) -> Iterator[Record]:
+    """The runs of the same cells on the last day on which each of them was measured."""
+    from journal.record.history import last_measured, place
+
+    last = last_measured(store, (record.cell for record in records), before)
+    days = {key: at.astimezone(zone).date() for key, at in last.items()}
+    for day in sorted(set(days.values())):
+        since, until = bounds(day, zone)
+        for record in store.runs(since=since, until=until):
+            if days.get(place(record.cell)) == day:
+                yield record
 
 
 def _order(each: Record | ExperimentRecord) -> tuple[datetime, str]:

@@ -41,7 +41,7 @@ def page(day: Day) -> Page:
         sections.append(notes.of_experiment(each, day))
     across = (
         sidebyside.answer(found, named),
-        since.answer(found, day.earlier, named, day.zone),
+        since.answer(day),
         lessons.answer(found, named),
     )
     sections += [section for section in across if section]

@@ -57,7 +57,7 @@ def _about(found: Comparison) -> Iterator[Text]:
     """What sets the sides apart, and what of them is not compared."""
     differs = found.pairing.differs
     for name, (a, b) in differs.items():
-        yield say("versus.differs", name=_name(name), a=_shown(a), b=_shown(b))
+        yield say("versus.differs", name=_name(name), a=shown(a), b=shown(b))
     if not differs:
         yield say("versus.same_cells")
     for side, cells in zip((found.a, found.b), found.pairing.alone, strict=True):
@@ -74,7 +74,7 @@ def _about(found: Comparison) -> Iterator[Text]:
 def _around(found: Comparison) -> Iterator[Text]:
     """The conditions that are not the same."""
     for name, (a, b) in found.pairing.conditions.items():
-        ours, theirs = (tuple(_shown(value) for value in side) for side in (a, b))
+        ours, theirs = (tuple(shown(value) for value in side) for side in (a, b))
         yield say("versus.condition", name=name, a=ours, b=theirs)
 
 
@@ -88,12 +88,12 @@ def sentence(figure: Compared) -> Text:
     }
     if ratio is None:
         return say("versus.no_ratio", verdict=verdict(figure), **values)
-    shown = times(ratio.value)
+    ratio_is = times(ratio.value)
     if ratio.low is None or ratio.high is None or ratio.probability is None:
-        return say("versus.bare", ratio=shown, verdict=verdict(figure), **values)
+        return say("versus.bare", ratio=ratio_is, verdict=verdict(figure), **values)
     return say(
         "versus.found",
-        ratio=shown,
+        ratio=ratio_is,
         low=times(ratio.low),
         high=times(ratio.high),
         p=_chance(ratio.probability),
@@ -148,16 +148,16 @@ NUMERIC = ("a", "b", "b_over_a", "p")
 def _leading(row: Row, several: bool, *, first: bool) -> Iterator[Box]:
     """Which cell it is, told once for all of its figures."""
     for value in row.match.cell.values():
-        yield Box(_shown(value) if first else "")
+        yield Box(shown(value) if first else "")
     if several:
         for conditions in row.match.conditions:
-            told = tuple(f"{name} {_shown(value)}" for name, value in conditions.items())
+            told = tuple(f"{name} {shown(value)}" for name, value in conditions.items())
             yield Box(told if first and told else "")
 
 
 def _boxes(figure: Compared) -> tuple[Box, ...]:
     found, unit = figure.ratio, figure.headline.unit
-    shown = units.ABSENT if found is None else times(found.value)
+    ratio = units.ABSENT if found is None else times(found.value)
     interval, chance = "", units.ABSENT
     if found is not None and found.low is not None and found.probability is not None:
         interval = f"{times(found.low)}–{times(found.high)}"
@@ -166,7 +166,7 @@ def _boxes(figure: Compared) -> tuple[Box, ...]:
         Box(metric(figure.metric)),
         Box(units.formatted(figure.a, unit)),
         Box(units.formatted(figure.b, unit)),
-        Box(shown, interval),
+        Box(ratio, interval),
         Box(chance),
         Box(verdict(figure)),
     )
@@ -174,11 +174,11 @@ def _boxes(figure: Compared) -> tuple[Box, ...]:
 
 def _ids(row: Row) -> Box:
     sides = [[r.id for pair in row.match.pairs for r in pair[side]] for side in (0, 1)]
-    shown = [
+    named = [
         " ".join([*(each[:SHORT_ID] for each in ids[:MOST_IDS]), *["…"][: len(ids) > MOST_IDS]])
         for ids in sides
     ]
-    return Box(" + ".join(str(len(ids)) for ids in sides), " | ".join(shown))
+    return Box(" + ".join(str(len(ids)) for ids in sides), " | ".join(named))
 
 
 def _caption(found: Comparison) -> Iterator[Text]:
@@ -208,10 +208,11 @@ def _name(name: str) -> Text:
     return say(f"column.{name}") if name in NAMED else name
 
 
-def _shown(value: Value) -> str:
+def shown(value: Value) -> str:
+    """A field of a cell or of its conditions, for people."""
     return units.ABSENT if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _cell(cell: Mapping[str, Value]) -> Text:
     known: Sequence[tuple[str, Value]] = [(n, v) for n, v in cell.items() if v is not None]
-    return " ".join(f"{name} {_shown(value)}" for name, value in known)
+    return " ".join(f"{name} {shown(value)}" for name, value in known)

@@ -211,6 +211,7 @@ def two_days_ago(records: Sequence[Record]) -> tuple[Record, ...]:
         found.append(
             replace(
                 record,
+                id=f"e{record.id[1:]}",
                 started_at=record.started_at - timedelta(days=2),
                 metrics={**record.metrics, "output_tokens_per_s": slower},
                 facts=replace(record.facts, version="0.31.0"),

@@ -1,11 +1,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from journal.records import Doubt, Engine, EngineFacts, ExperimentRecord, Figure, Load, Record
-from journal.report import batching, failures, lengths, lessons, predictions, sidebyside, since
+from journal.report import batching, failures, lengths, lessons, predictions, sidebyside
 from journal.report.day import Day
 from journal.report.page import Block, Page, Section, Sentence, Text
 from journal.report.places import places
@@ -331,59 +331,6 @@ def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
 def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
     found = gathered([record("a", batch=1), record("b", batch=2)])
     assert sidebyside.answer(found, places(found)) is None
-
-
-# ---- since last time ---------------------------------------------------------------------------
-
-
-def since_then(
-    record: Build, then: list[float], now: list[float], **of_then: object
-) -> tuple[str, list[str]]:
-    """What is said of the same cell measured on two days, and the listed changes."""
-    runs = [
-        record(
-            identity=f"{n}",
-            number=n + 10 * (day == 0),
-            started_at=BEGAN - timedelta(days=day),
-            metrics={"output_tokens_per_s": value},
-            **(of_then if day else {}),
-        )
-        for day, values in ((0, now), (3, then))
-        for n, value in enumerate(values)
-    ]
-    found = gathered(runs[: len(now)])
-    section = since.answer(found, runs[len(now) :], places(found), UTC)
-    assert section is not None
-    listed = [block for block in section.blocks if block.kind == "bullets"]
-    return paragraphs(section.blocks), [spoken(item) for block in listed for item in block.items]
-
-
-def test_a_change_since_last_time_is_said_only_beyond_the_noise(record: Build) -> None:
-    said, changed = since_then(record, [10, 10.1, 9.9], [12, 12.1, 11.9])
-    assert "1 of today's cells were measured before (last on 2026-11-17)." in said
-    assert "Output throughput: higher in 1." in said
-    assert changed == []
-    assert "lower in 1" in since_then(record, [10, 10.1, 9.9], [8, 8.1, 7.9])[0]
-    assert "no difference seen in 1" in since_then(record, [10, 12, 8], [12, 10, 9])[0]
-    assert "not to be told from chance in 1" in since_then(record, [10], [12])[0]
-
-
-def test_a_changed_environment_is_named(record: Build) -> None:
-    older = EngineFacts(version="0.31.0")
-    _, changed = since_then(record, [10], [12], facts=older)
-    assert changed == ["version: 0.31.0, now 0.32.0"]
-
-
-def test_the_last_earlier_day_counts_and_failures_do_not(record: Build) -> None:
-    now = gathered([record(identity="x")])[0]
-    earlier = [
-        record(identity="x", started_at=BEGAN - timedelta(days=days), status=status)
-        for days, status in ((9, "valid"), (4, "valid"), (2, "failed"))
-    ]
-    found = since.last_time(now, earlier, UTC)
-    assert found is not None
-    assert found[0] == (BEGAN - timedelta(days=4)).date()
-    assert since.last_time(gathered([record(identity="y")])[0], earlier, UTC) is None
 
 
 # ---- lessons and failures ----------------------------------------------------------------------
