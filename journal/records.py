@@ -277,6 +277,22 @@ class ProcessReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostReading:
+    """This host, where the client runs. `busy_s` is the time that all programs together have used
+    on the `cpus` that this one may use, `ours_s` the part of this program and of the server that
+    it measures (None where that cannot be seen), `stolen_s` what a hypervisor took; `asleep_s` is
+    the time that the host was suspended. All count since some moment before the run."""
+
+    at_s: float
+    cpus: int
+    busy_s: float | None = None
+    ours_s: float | None = None
+    stolen_s: float | None = None
+    asleep_s: float | None = None
+    swapped_bytes_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """All that was read beside the load. `absent` says in a sentence each what could not be."""
 
@@ -284,6 +300,7 @@ class Readings:
     server: tuple[ServerReading, ...] = ()
     process: tuple[ProcessReading, ...] = ()
     absent: tuple[str, ...] = ()
+    host: tuple[HostReading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

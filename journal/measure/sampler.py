@@ -1,4 +1,4 @@
-"""Readings of cards, server and processes, taken beside a load.
+"""Readings of cards, server, its processes and this host, taken beside a load.
 
 Each meter has a daemon thread that sleeps, looks and stores; /metrics is parsed after the run. A
 meter that cannot be read, or stops in mid-run, becomes a sentence in `Readings.absent` and the run
@@ -13,9 +13,17 @@ from typing import Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 from journal.errors import MeasureError
+from journal.measure import host
 from journal.measure.process import ProcessTree
 from journal.measure.server import ALIASES, Connection, server_reading
-from journal.records import Endpoint, GpuReading, ProcessReading, Readings, ServerReading
+from journal.records import (
+    Endpoint,
+    GpuReading,
+    HostReading,
+    ProcessReading,
+    Readings,
+    ServerReading,
+)
 
 PERIOD_S = 0.25
 AFTER_FAILURE_S = 1.0
@@ -109,6 +117,7 @@ class Sampler:
         self._processes = self._meter_processes()
         self._cards = self._meter_cards()
         self._server = self._meter_server()
+        self._host = self._meter_host()
         for meter in self._meters():
             meter.start()
         return self
@@ -125,10 +134,11 @@ class Sampler:
             server=self._server_readings(),
             process=tuple(_looks(self._processes)),
             absent=tuple(self._absent),
+            host=tuple(_looks(self._host)),
         )
 
     def _meters(self) -> Iterator[Meter[Any]]:
-        return filter(None, (self._processes, self._cards, self._server))
+        return filter(None, (self._processes, self._cards, self._server, self._host))
 
     def _now_s(self) -> float:
         return time.monotonic() - self._origin_s
@@ -151,6 +161,13 @@ class Sampler:
         if tree is None:
             return None
         return Meter("processes", lambda: tree.look(self._now_s()), self._every_s(PERIOD_S))
+
+    def _meter_host(self) -> Meter[HostReading]:
+        tree, here = self._tree, _is_here(self._endpoint.base_url)
+        counters = host.Host(self._endpoint.pid if tree else None, whole=bool(tree) or not here)
+        return Meter(
+            "this host", lambda: counters.look(self._now_s()), self._every_s(host.PERIOD_S)
+        )
 
     def _meter_cards(self) -> Meter[list[GpuReading]] | None:
         endpoint, tree = self._endpoint, self._tree

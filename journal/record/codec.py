@@ -20,6 +20,7 @@ from journal.record.tables import (
     DoubtRow,
     ExperimentRow,
     GpuReadingRow,
+    HostReadingRow,
     MetricRow,
     ProcessReadingRow,
     RequestRow,
@@ -36,6 +37,7 @@ from journal.records import (
     ExperimentRecord,
     Figure,
     GpuReading,
+    HostReading,
     Metrics,
     ProcessReading,
     Readings,
@@ -198,11 +200,12 @@ def doubt(row: RowMapping) -> Doubt:
 # ---- samples ---------------------------------------------------------------------------------
 
 READING_KINDS: tuple[
-    tuple[type[Row], str, type[GpuReading | ServerReading | ProcessReading]], ...
+    tuple[type[Row], str, type[GpuReading | ServerReading | ProcessReading | HostReading]], ...
 ] = (
     (GpuReadingRow, "gpu", GpuReading),
     (ServerReadingRow, "server", ServerReading),
     (ProcessReadingRow, "process", ProcessReading),
+    (HostReadingRow, "host", HostReading),
 )
 
 

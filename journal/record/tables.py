@@ -171,6 +171,20 @@ class ProcessReadingRow(Row, table=True):
     cpu_s: float | None = None
 
 
+class HostReadingRow(Row, table=True):
+    __tablename__ = "host_readings"
+
+    run_id: str = _run_id()
+    position: int = _position()
+    at_s: float
+    cpus: int
+    busy_s: float | None = None
+    ours_s: float | None = None
+    stolen_s: float | None = None
+    asleep_s: float | None = None
+    swapped_bytes_total: int | None = _big()
+
+
 class MetricRow(Row, table=True):
     """One figure of a run: its value (NULL: there is none), the ends of its 95% interval, and the
     number of samples behind it."""
