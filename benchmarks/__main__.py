@@ -4,7 +4,7 @@
 
 The server is written in C, streams on an exact schedule and is tied to core 0; each client is
 tied to core 1. Prints the table and writes docs/performance.md. Takes about two minutes on an
-idle machine; on a busy one, a turn in which the server itself was late is tried again.
+idle machine; on a busy one, a turn that other programs disturbed is tried again.
 """
 
 import argparse
@@ -21,15 +21,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import TOKENS
+from benchmarks.contenders import TOKENS, waited_s
 
 ROOT = Path(__file__).parent.parent
 TTFT_MS, ITL_MS = 50.0, 10.0
 E2E_MS = TTFT_MS + (TOKENS - 1) * ITL_MS
 ATTEMPTS = 3
+DISTURBED_S = 0.1  # more waiting for a core than this in a turn, and it is tried again
 # Who takes part, with how many streams, and how many waves of them.
 TURNS = [
     ("journal", 256, 6),
+    ("journal", 512, 4),
     ("journal", 1024, 4),
     ("journal, 2 processes", 1024, 4),
     ("openai SDK", 256, 3),
@@ -56,6 +58,12 @@ class Turn:
     e2e_p50_ms: float
     server_late_ms: float
     server_first_late_ms: float
+    server_waited_s: float
+    client_waited_s: float
+
+    @property
+    def disturbance_s(self) -> float:
+        return self.server_waited_s + self.client_waited_s
 
 
 def main() -> None:
@@ -101,13 +109,11 @@ def installed(name: str) -> bool:
 
 
 def turn(server: Path, name: str, streams: int, waves: int) -> Turn:
-    """One client's turn; the best of a few where the machine kept the server from its schedule."""
-    turns = []
-    for _ in range(ATTEMPTS):
+    """One client's turn, or of several the one that other programs disturbed least."""
+    turns: list[Turn] = []
+    while not turns or (turns[-1].disturbance_s > DISTURBED_S and len(turns) < ATTEMPTS):
         turns.append(attempt(server, name, streams, waves))
-        if turns[-1].server_late_ms < 5 + streams / 128:  # a burst of streams takes 4 us each
-            break
-    return min(turns, key=lambda one: one.server_late_ms)
+    return min(turns, key=lambda one: one.disturbance_s)
 
 
 def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
@@ -125,6 +131,7 @@ def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
             command = [sys.executable, "-m", "benchmarks.contenders", name, url]
             command += [str(streams), str(waves), ",".join(map(str, mine))]
             done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+            server_waited_s = waited_s(process.pid)
         finally:
             process.terminate()
         truth = json.loads(process.stdout.read())
@@ -141,6 +148,8 @@ def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
         e2e_p50_ms=e2e_s[len(e2e_s) // 2] * 1e3,
         server_late_ms=truth["late_p99_ms"],
         server_first_late_ms=truth["first_late_p99_ms"],
+        server_waited_s=server_waited_s,
+        client_waited_s=said["waited_s"],
     )
 
 
@@ -158,15 +167,18 @@ truth is its own queueing. All streams start together, which is the hardest case
 and for the server: sending the same token to 1,024 streams takes the server some 4 ms.
 
 | Client | Streams | CPU per chunk | over the SDK's | TTFT p50 | TTFT p99 | E2E p50 | \
-E2E against truth | Server's own delay p99: first token, all | Requests |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+E2E against truth | Server's own delay p99: first token, all | Kept from their cores: server, \
+client | Requests |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 {rows}
 
 CPU per chunk is user and system time, and for ours it includes reading the JSON of every chunk. \
 With few streams more \
 of it is waking up: each read then comes alone. It is left out where a client's start cannot be \
 told from its work. "2 processes" shares the \
-streams over two worker processes{two_cores()}; its CPU time includes their start.
+streams over two worker processes{two_cores()}; its CPU time includes their start. "Kept from \
+their cores" is how long the two were ready to run and other programs ran instead: where that is \
+much, the turn says more about the machine than about the client.
 
 ## Targets
 
@@ -197,6 +209,7 @@ def row(one: Turn, turns: Sequence[Turn]) -> str:
         f"{one.e2e_p50_ms:,.0f} ms",
         f"{(one.e2e_p50_ms / E2E_MS - 1) * 100:+.1f}%",
         f"{one.server_first_late_ms:.1f}, {one.server_late_ms:.1f} ms",
+        f"{one.server_waited_s:.2f}, {one.client_waited_s:.2f} s",
         f"{one.requests:,}",
     ]
     return f"| {' | '.join(cells)} |"
@@ -206,23 +219,28 @@ def targets(turns: Sequence[Turn]) -> str:
     by = {(one.name, one.streams): one for one in turns}
     lines = []
 
-    def check(what: str, value: float, limit: float, unit: str) -> None:
+    def check(what: str, value: float, limit: float, unit: str, note: str = "") -> None:
         verdict = "met" if value <= limit else "**not met in this run**"
-        lines.append(f"- {what}: at most {limit:g} {unit}; {value:.1f} {unit}, {verdict}.")
+        lines.append(f"- {what}: at most {limit:g} {unit}; {value:.1f} {unit}{note}, {verdict}.")
 
-    few, one, two = (
-        by.get(key) for key in (("journal", 256), ("journal", 1024), ("journal, 2 processes", 1024))
-    )
-    if few is not None:
-        check("TTFT p99 beyond the truth at 256 streams", few.ttft_p99_ms - TTFT_MS, 5.0, "ms")
+    for streams, limit_ms in ((256, 5.0), (1024, 20.0)):
+        one = by.get(("journal", streams))
+        if one is not None:
+            late = (
+                f" (the server's own delay: {one.server_first_late_ms:.1f} ms; kept from their "
+                f"cores: {one.disturbance_s:.2f} s)"
+            )
+            what = f"TTFT p99 beyond the schedule at {streams:,} streams"
+            check(what, one.ttft_p99_ms - TTFT_MS, limit_ms, "ms", late)
+    one = by.get(("journal", 1024))
     if one is not None and one.cpu_us is not None:
-        check("TTFT p99 beyond the truth at 1,024 streams", one.ttft_p99_ms - TTFT_MS, 20.0, "ms")
-        check("E2E p50 off the truth there", abs(one.e2e_p50_ms / E2E_MS - 1) * 100, 1.0, "%")
+        check("E2E p50 off the schedule there", abs(one.e2e_p50_ms / E2E_MS - 1) * 100, 1.0, "%")
         check("CPU per chunk there", one.cpu_us, 8.0, "us")
-    if one is not None and two is not None and one.cpu_us is not None and two.cpu_us is not None:
+    half, two = by.get(("journal", 512)), by.get(("journal, 2 processes", 1024))
+    if half is not None and two is not None and half.cpu_us is not None and two.cpu_us is not None:
         lines.append(
-            f"- Two processes: {two.cpu_us / one.cpu_us:.2f} times the CPU per chunk of one "
-            "(1.00 is linear)."
+            f"- Two processes with 512 streams each take {two.cpu_us / half.cpu_us:.2f} times the "
+            "CPU per chunk of one with 512 (1 is linear)."
         )
     return "\n".join(lines)
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.contenders NAME BASE_URL STREAMS WAVES CORES
 
-and prints what it measured as JSON: a TTFT and an E2E for every request, in s, and the CPU time
-it took where that can be told apart from its start.
+and prints what it measured as JSON: a TTFT and an E2E for every request, in s, the CPU time it
+took where that can be told apart from its start, and how long other programs kept it waiting.
 """
 
 import asyncio
@@ -158,6 +158,11 @@ def _cpu_s() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
+def waited_s(pid: int | str = "self") -> float:
+    """How long a process was ready to run and other programs had its core, in s."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 CONTENDERS: dict[str, Callable[[str, int, int], Measured]] = {
     "journal": journal,
     "journal, 2 processes": journal_on_two_processes,
@@ -174,4 +179,5 @@ if __name__ == "__main__":
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     )
-    json.dump(CONTENDERS[_name](_url, int(_streams), int(_waves)), sys.stdout)
+    _measured = CONTENDERS[_name](_url, int(_streams), int(_waves))
+    json.dump({**_measured, "waited_s": waited_s()}, sys.stdout)

@@ -101,6 +101,7 @@ class SimulatedEngine:
         self.script = script
         self.running: dict[Job, None] = {}  # in the order in which they were taken up
         self.waiting: deque[Job] = deque()
+        self.asked = 0  # requests for tokens so far, the faulty ones too
         self.blocks_used = 0
         self.preemptions = self.prompt_tokens = self.output_tokens = 0
         self.prefix_queries = self.prefix_hits = 0

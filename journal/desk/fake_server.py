@@ -52,7 +52,7 @@ def serve(
                 on_ready(server.sockets[0].getsockname()[1])
             await server.serve_forever()
 
-    with contextlib.suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=_loop) as runner:
+    with asyncio.Runner(loop_factory=_loop) as runner:
         runner.run(main())
 
 
@@ -130,7 +130,6 @@ class _Connection(asyncio.Protocol):
     """One client's connection: requests in, one answer after the other out."""
 
     transport: asyncio.Transport
-    asked = 0  # requests for tokens so far, over all connections of this process
 
     def __init__(self, engine: SimulatedEngine) -> None:
         self.engine = engine
@@ -203,8 +202,8 @@ class _Connection(asyncio.Protocol):
             raise Refused(404, f"Not Found: {method} {path}")
 
     def _generate(self, question: Question) -> None:
-        _Connection.asked += 1
-        faulty = _Connection.asked % self.script.fault_every == 0
+        self.engine.asked += 1
+        faulty = self.engine.asked % self.script.fault_every == 0
         fault = self.script.fault if faulty else None
         if fault == "status":
             raise Refused(self.script.error_status, "A scripted refusal.")

@@ -209,6 +209,24 @@ def test_a_port_in_use_is_told(fake_server: Start) -> None:
         pass
 
 
+def test_serve_answers_until_it_is_interrupted(fake_server: Start) -> None:
+    program = (
+        "from journal.desk.fake_server import Script, serve\nimport sys\n"
+        "serve(Script(), port=int(sys.argv[1]), on_ready=lambda port: print(port, flush=True))\n"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(
+        [*command, "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        assert "simulated-model" in get(f"http://127.0.0.1:{port}/v1/models")
+        taken = subprocess.run([*command, port], capture_output=True, text=True)
+        assert f"cannot listen on 127.0.0.1 port {port}" in taken.stderr
+        server.send_signal(signal.SIGINT)
+        assert server.wait(10) != 0
+
+
 def test_it_ends_with_the_process_that_started_it() -> None:
     program = (
         "import time\nfrom journal.desk.fake_server import running\n"

@@ -22,6 +22,22 @@ from journal.records import ClientHealth, Endpoint, Request, Trace
 
 Start = Callable[..., str]
 TOKENS = 5
+PROGRAM = """
+import json, sys, time
+from journal.load.drive import drive
+from journal.records import Endpoint, Request
+body = {"model": "simulated-model", "prompt": [1], "max_tokens": 2, "stream": True,
+        "stream_options": {"include_usage": True}}
+requests = [Request(index=k, body=json.dumps(body).encode(), prompt_tokens=1, output_tokens=2)
+            for k in range(40)]
+url, processes = sys.argv[1], int(sys.argv[2])
+try:
+    drive(requests, Endpoint(base_url=url, model="m"), batch=4, timeout_s=60.0,
+          processes=processes, origin_s=time.monotonic(),
+          on_done=lambda trace: print(trace.outcome, flush=True))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
 
 
 def requests(
@@ -169,6 +185,17 @@ def test_the_garbage_collector_is_as_it_was(fake_server: Start) -> None:
     assert gc.isenabled() and sys.getswitchinterval() == interval_s
 
 
+def test_without_uvloop(fake_server: Start) -> None:
+    url = fake_server(ttft_s=0.0, itl_s=0.0)
+    program = (
+        "import sys\nsys.modules['uvloop'] = None\n" + PROGRAM + "\nprint(health.event_loop)\n"
+    ).replace("    drive(", "    _, health = drive(")
+    done = subprocess.run(
+        [sys.executable, "-c", program, url, "1"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["ok"] * 40 + ["asyncio"]
+
+
 def test_inside_a_running_event_loop(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.0)
 
@@ -212,24 +239,6 @@ def test_a_worker_that_is_killed_is_told(fake_server: Start) -> None:
     with pytest.raises(MeasureError, match="worker"):
         driven(url, requests(8, warmup=2), batch=2, processes=2, on_done=kill_one)
     assert not workers()
-
-
-PROGRAM = """
-import json, sys, time
-from journal.load.drive import drive
-from journal.records import Endpoint, Request
-body = {"model": "simulated-model", "prompt": [1], "max_tokens": 2, "stream": True,
-        "stream_options": {"include_usage": True}}
-requests = [Request(index=k, body=json.dumps(body).encode(), prompt_tokens=1, output_tokens=2)
-            for k in range(40)]
-url, processes = sys.argv[1], int(sys.argv[2])
-try:
-    drive(requests, Endpoint(base_url=url, model="m"), batch=4, timeout_s=60.0,
-          processes=processes, origin_s=time.monotonic(),
-          on_done=lambda trace: print(trace.outcome, flush=True))
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
-"""
 
 
 def workers() -> list[psutil.Process]:
