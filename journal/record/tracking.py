@@ -26,7 +26,7 @@ from journal.records import Event, ExperimentRecord, Listener, Record, ignore
 from journal.summarise.metric import Section
 
 ID_TAG = "journal.id"
-SLOW_S = 10.0  # an MLflow that takes longer for one record is left alone until `sync`
+SLOW_S = 10.0  # a tracking server that takes longer for one record is left alone until `sync`
 _BATCH = 800  # MLflow takes 1,000 items in a call
 
 # By default a server that is gone blocks each call for minutes. The user's own settings win.
@@ -47,12 +47,13 @@ def tracking_uri(home: Path) -> str:
 class Tracker:
     """Tells MLflow of one experiment while it runs. No method raises for MLflow's sake: `error`
     is None, or the sentence that says why MLflow lacks something. Once MLflow has not answered,
-    or, unless `patient`, has been slow, this tracker does not ask it again. Leaving the context
-    tells how the experiment ended."""
+    or, as a server and unless `patient`, has been slow, this tracker does not ask it again.
+    Leaving the context tells how the experiment ended."""
 
     def __init__(self, store: Store, home: Path, *, patient: bool = False) -> None:
         self.error: str | None = None
-        self._store, self._home, self._patient = store, home, patient
+        self._store, self._home = store, home
+        self._patient = patient or not tracking_uri(home).startswith("http")
         self._mlflow: _Mlflow | None = None
         self._gone = False
         self._parents: dict[str, str] = {}
