@@ -3,13 +3,14 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from journal.desk.fake_server import Script, running
 from journal.records import Endpoint, Engine
 
+STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
 ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first conversion half a one
 
@@ -176,3 +178,53 @@ def scripted(nvml_worker: tuple[Any, Path]) -> Callable[..., Any]:
         return json.loads(process.stdout.readline())
 
     return run
+
+
+# ---- a stand-in for the engine, and a way to see that nothing of it is left --------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    config = {"max_position_embeddings": 8192, "vocab_size": 49152, "model_type": "llama"}
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, model: Path) -> Callable[..., Engine]:
+    """An engine whose interpreter is the stand-in: `stand_in({script}, **engine_fields)`."""
+    python = tmp_path / "python"
+    command = shlex.join([sys.executable, str(STAND_IN)])
+    python.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    python.chmod(0o700)
+
+    def build(script: dict[str, object] | None = None, **fields: object) -> Engine:
+        env = {
+            "STAND_IN": json.dumps(script or {}),
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+            ),
+        }
+        given: dict[str, object] = {"model": str(model), "python": str(python), "env": env}
+        return Engine(**(given | fields))  # type: ignore[arg-type]
+
+    return build
+
+
+@pytest.fixture
+def gone() -> Callable[..., bool]:
+    """`gone(pids, within_s=20.0)`: whether all have ended in time; zombies have."""
+
+    from journal.serve import process
+
+    def check(pids: Iterable[int], within_s: float = 20.0) -> bool:
+        deadline = time.monotonic() + within_s
+        while left := {pid for pid in pids if process.runs(pid)}:
+            if time.monotonic() > deadline:
+                return not left
+            time.sleep(0.02)
+        return True
+
+    return check

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from journal.cli.byhand import ask, serve
 from journal.cli.compare import compare
 from journal.cli.host import doctor
 from journal.cli.look import log, note, runs, show
@@ -45,6 +46,9 @@ def _options(
 for command, panel in (
     (doctor, "Serve"),
     (run, "Measure"),
+    (fit, "Serve"),
+    (serve, "Serve"),
+    (ask, "Serve"),
     (plan, "Measure"),
     (runs, "Look"),
     (show, "Look"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from journal.cli.options import Home, Json, integers, rates
+from journal.cli.options import Home, Json, api_key, integers, rates
 
 if TYPE_CHECKING:
     from journal.records import Endpoint, Experiment
@@ -183,8 +183,7 @@ def _attached(url: str, model: str | None) -> "Endpoint":
 
     from journal.serve.endpoint import attach
 
-    key = os.environ.get("JOURNAL_API_KEY") or os.environ.get("OPENAI_API_KEY")
-    return attach(url, model, key)
+    return attach(url, model, api_key())
 
 
 def _asked(

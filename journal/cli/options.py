@@ -1,5 +1,7 @@
 """Options that several commands share, and the reading of their values."""
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,31 @@ Home = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, and nothing else.")]
+
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="The server's OpenAI base URL. Without it: the one that `journal serve` keeps up "
+        "here, else http://127.0.0.1:8000/v1.",
+    ),
+]
+
+
+KEYS = ("JOURNAL_API_KEY", "OPENAI_API_KEY")
+
+
+def key_variable() -> str | None:
+    """The name of the variable that holds the key for servers; None where none does."""
+    return next((name for name in KEYS if os.environ.get(name)), None)
+
+
+def api_key() -> str | None:
+    """The key for servers, from the environment."""
+    name = key_variable()
+    return None if name is None else os.environ[name]
 
 
 def integers(text: str | None, option: str) -> tuple[int, ...] | None:

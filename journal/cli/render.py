@@ -44,13 +44,30 @@ def plain(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """`value` as indented JSON on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str, allow_nan=False))
+    """`value` as indented JSON on stdout, with control characters escaped."""
+    print(as_json_text(value, indent=2))
+
+
+def as_json_text(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str, allow_nan=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        json.dumps(char)[1:-1]
+        if unicodedata.category(char) in ("Cc", "Cf") and char != "\n"
+        else char
+        for char in text
+    )
 
 
 def load_of(cell: Cell) -> str:
     """How a cell loads the server: its batch, or its rate."""
     return str(cell.batch) if cell.rate is None else f"{cell.rate:g}/s"
+
+def readable(text: str) -> str:
+    """A model's words for a terminal: as `plain`, but with their lines, tabs and joined letters."""
+    return "".join(char if char in "\n\t\u200c\u200d" else plain(char) for char in text)
+
 
 
 def print_records(records: Sequence[Record]) -> None:

@@ -54,6 +54,26 @@ def attach(
     return _with_process(_with_extras(_with_form(endpoint)))
 
 
+def observe(base_url: str, api_key: str | None = None) -> Endpoint:
+    """The server at `base_url`, as far as that can be told without asking it for a token. `model`
+    is all that it serves. Raises as `attach` does."""
+    url = normalised(base_url)
+    endpoint = Endpoint(base_url=url, model=_some(models_of(url, api_key)), api_key=api_key)
+    return _with_process(_with_extras(endpoint))
+
+
+def models_of(base_url: str, api_key: str | None = None) -> dict[str, int | None]:
+    """The models served at `base_url`, each with its longest context in tokens (None where that is
+    not told); empty where the server does not list them. Raises as `attach` does."""
+    return _models(_Server(normalised(base_url), api_key))
+
+
+def model_at(base_url: str, model: str | None = None, api_key: str | None = None) -> str:
+    """`model` where the server at `base_url` serves it, by default the only one that it serves.
+    Raises as `attach` does."""
+    return _model(_Server(normalised(base_url), api_key), model)[0]
+
+
 def check_answers(endpoint: Endpoint, *, timeout_s: float) -> None:
     """Raises EndpointError where the server does not answer a request for one token any more,
     within `timeout_s` or a minute."""
@@ -96,8 +116,7 @@ class _Server:
         return ask(self.base_url + path, body=body, api_key=self.api_key)
 
 
-def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
-    """The model to ask for, and its longest context where the server tells."""
+def _models(server: _Server) -> dict[str, int | None]:
     answer = server.get("/models")
     if answer.status in (401, 403):
         raise EndpointError(f"{server.base_url} wants a key ({answer.status}): {KEY_HINT}")
@@ -111,6 +130,12 @@ def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
         for entry in (listed if isinstance(listed, list) else ())
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     }
+    return {name: long if isinstance(long, int) else None for name, long in served.items()}
+
+
+def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
+    """The model to ask for, and its longest context where the server tells."""
+    served = _models(server)
     if model is None and len(served) != 1:
         what = f"serves {_some(served)}" if served else "does not say what it serves"
         raise EndpointError(f"{server.base_url} {what}: name one with --model")
@@ -119,8 +144,7 @@ def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
         raise EndpointError(
             f"{server.base_url} does not serve {name}; it serves {_some(served, name)}"
         )
-    longest = served.get(name)
-    return name, longest if isinstance(longest, int) else None
+    return name, served.get(name)
 
 
 def _some(names: Iterable[str], like: str = "") -> str:
@@ -239,7 +263,7 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
 def _with_process(endpoint: Endpoint) -> Endpoint:
     """`endpoint` with the process that serves it, where that runs on this host and can be seen."""
     parts = split(endpoint.base_url)
-    if not _is_loopback(parts.hostname or ""):
+    if not is_loopback(parts.hostname or ""):
         told = "the server runs on another host, so its memory cannot be read"
         return replace(endpoint, absent=(*endpoint.absent, told))
     pid = _root_of(listeners(parts.port or (443 if parts.scheme == "https" else 80)))
@@ -249,7 +273,8 @@ def _with_process(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, pid=pid)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this host itself is reached by the name or address `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,0 +1,260 @@
+"""`journal serve` and `journal ask`: what people do with a server by hand."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from journal import units
+from journal.cli.measure import Python
+from journal.cli.options import Home, Json, Server, api_key, key_variable
+
+if TYPE_CHECKING:
+    from journal.desk.asking import Question
+    from journal.records import Endpoint, Interaction
+
+EXAMPLE = "Explain why the sky is blue in one paragraph."
+
+
+def serve(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name on the Hugging Face hub, or a directory.")
+    ],
+    flags: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- VLLM'S FLAGS]", show_default=False)
+    ] = None,
+    quantisation: Annotated[
+        str | None, typer.Option("--quantisation", "--quantization", help="Such as awq, gptq, fp8.")
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="Such as bfloat16, float16.")] = "auto",
+    tensor_parallel: Annotated[
+        int, typer.Option("--tensor-parallel", metavar="N", min=1, help="Cards to spread it over.")
+    ] = 1,
+    max_model_len: Annotated[
+        int | None, typer.Option("--max-model-len", metavar="N", min=1, help="Longest context.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")
+    ] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="The IP address to listen at; 0.0.0.0 for the network.")
+    ] = "127.0.0.1",
+    require_key: Annotated[
+        bool,
+        typer.Option("--require-key", help="Take only requests that bear JOURNAL_API_KEY's value."),
+    ] = False,
+    python: Python = None,
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Serve a model with vLLM, as the experiments do, until Ctrl-C.
+
+    Examples:
+
+    - `journal serve SmolLM2-135M-Instruct`
+    - `journal serve mistralai/Mistral-7B-Instruct-v0.2 --max-model-len 8192`
+    - `journal serve TheBloke/Mistral-7B-Instruct-v0.2-AWQ --quantisation awq -- --seed 1`
+    """
+    from contextlib import ExitStack
+
+    from journal.cli.progress import showing
+    from journal.cli.signals import like_ctrl_c
+    from journal.desk.serving import keep_up, serving
+    from journal.records import Engine
+
+    engine = Engine(
+        model=model,
+        quantisation=quantisation,
+        dtype=dtype,
+        tensor_parallel=tensor_parallel,
+        max_model_len=max_model_len,
+        python=python,
+        flags=tuple(flags or ()),
+    )
+    key, up = _key_to_require() if require_key else None, False
+    with like_ctrl_c() as signals:
+        try:
+            with ExitStack() as stack:
+                with showing(quiet=json) as listener:
+                    kept = serving(
+                        engine, home, host=host, port=port, api_key=key, listener=listener
+                    )
+                    endpoint = stack.enter_context(kept)
+                up = True
+                _announce(endpoint, host, json)
+                keep_up(endpoint)
+        except KeyboardInterrupt:
+            if not json:
+                print("stopped", file=sys.stderr)
+            raise typer.Exit(0 if up else signals.exit_code) from None
+
+
+def _key_to_require() -> str:
+    from journal.errors import UsageError
+
+    key = os.environ.get("JOURNAL_API_KEY")
+    if not key:
+        raise UsageError("--require-key needs a key to require: set JOURNAL_API_KEY")
+    return key
+
+
+def _announce(endpoint: "Endpoint", host: str, json: bool) -> None:
+    """Say where the server is and how to ask it."""
+    from journal.cli.render import print_json
+    from journal.desk.asking import Question, curl
+    from journal.serve.endpoint import is_loopback
+
+    facts, key = endpoint.facts, "JOURNAL_API_KEY" if endpoint.api_key else None
+    if json:
+        told = {"base_url": endpoint.base_url, "model": endpoint.model, "log": facts.log_path}
+        names = "version start_s weights_bytes kv_pool_bytes kv_pool_tokens".split()
+        print_json(told | {name: getattr(facts, name) for name in names})
+        sys.stdout.flush()
+        return
+    question = Question(
+        base_url=endpoint.base_url,
+        model=endpoint.model,
+        messages=({"role": "user", "content": EXAMPLE},),
+        settings={"max_tokens": 256},
+    )
+    print(f"base URL  {endpoint.base_url}\nmodel     {endpoint.model}\n{_facts(endpoint)}")
+    print(f"log       {facts.log_path}\n\n{curl(question, key)}\n")
+    print("or, in another terminal: journal ask, journal watch. Ctrl-C ends it.", flush=True)
+    if key is None and not is_loopback(host):
+        print(
+            f"Whoever reaches {host} can use it: serve with --require-key to ask for a key.",
+            file=sys.stderr,
+        )
+
+
+def _facts(endpoint: "Endpoint") -> str:
+    facts = endpoint.facts
+    told = [f"vLLM {facts.version or 'of unknown version'}"]
+    if facts.start_s is not None:
+        told.append(f"up after {units.seconds(facts.start_s)}")
+    if facts.weights_bytes is not None:
+        told.append(f"weights {units.data_size(facts.weights_bytes)}")
+    if facts.kv_pool_tokens is not None:
+        size = units.data_size(facts.kv_pool_bytes)
+        told.append(f"KV pool {size} for {facts.kv_pool_tokens:,} tokens")
+    return f"engine    {', '.join(told)}"
+
+
+def ask(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to ask; - reads stdin.")],
+    endpoint: Server = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Which one, where the server has several.")
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat/--completions", help="With the model's chat template, or bare.")
+    ] = True,
+    system: Annotated[
+        str | None, typer.Option("--system", help="What the model is told first, in a chat.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")
+    ] = 512,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0.0, help="0 is greedy; else the model's.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the server's JSON.")] = False,
+    show_curl: Annotated[
+        bool, typer.Option("--curl", help="Print the equal curl command, and ask nothing.")
+    ] = False,
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Ask a server one question; the answer is streamed, timed, and kept in the journal.
+
+    Examples:
+
+    - `journal ask "Explain why the sky is blue in one paragraph."`
+    - `journal ask --completions "Once upon a time" --max-tokens 64 --temperature 0`
+    - `journal ask "Who are you?" --endpoint http://127.0.0.1:8001/v1 --curl`
+    """
+    from journal.desk.asking import Question, curl
+    from journal.desk.serving import address
+    from journal.serve.endpoint import model_at
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    messages = [{"role": "user", "content": text}]
+    if system is not None and chat:
+        messages.insert(0, {"role": "system", "content": system})
+    url = address(home, endpoint, api_key())
+    question = Question(
+        base_url=url,
+        model=model_at(url, model, api_key()),
+        messages=tuple(messages),
+        api="chat" if chat else "completions",
+        settings={"max_tokens": max_tokens}
+        | ({} if temperature is None else {"temperature": temperature}),
+        api_key=api_key(),
+    )
+    if show_curl:
+        print(curl(question, key_variable()))
+        return
+    _ask(question, home, raw=raw, json=json)
+
+
+def _ask(question: "Question", home: Path, *, raw: bool, json: bool) -> None:
+    """Ask, print, and keep what came, however it ended."""
+    from journal.cli.render import plain, print_json
+    from journal.desk.asking import STOPPED, whole_answer
+    from journal.record.interactions import add_interaction
+    from journal.record.store import open_store
+
+    with open_store(home) as store:
+        told: dict[str, Any] = {}
+        if raw:
+            asked, told = whole_answer(question)
+        else:
+            asked = _streamed(question, quiet=json)
+        add_interaction(store, asked)
+    if json:
+        print_json(_as_json(asked))
+    elif raw and told:
+        print_json(told)
+    elif not raw:
+        print(f"\n\n{_summary(asked)}")
+    if asked.error == STOPPED:
+        raise typer.Exit(130)
+    if asked.error:
+        print(f"journal: {plain(asked.error)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _streamed(question: "Question", *, quiet: bool) -> "Interaction":
+    from dataclasses import replace
+
+    from journal.cli.render import readable
+    from journal.desk.asking import STOPPED, answer
+
+    growing = answer(question)
+    asked, printed = next(growing), 0
+    try:
+        for asked in growing:
+            if not quiet:
+                print(readable(asked.answer[printed:]), end="", flush=True)
+                printed = len(asked.answer)
+    except KeyboardInterrupt:
+        return replace(asked, error=STOPPED)
+    return asked
+
+
+def _summary(asked: "Interaction") -> str:
+    """What it cost, in one line."""
+    tokens = f"{units.number(asked.prompt_tokens)} prompt + {units.number(asked.output_tokens)}"
+    return (
+        f"{tokens} output tokens, TTFT {units.seconds(asked.ttft_s)}, then "
+        f"{units.rate(asked.tokens_per_s)}, {units.seconds(asked.duration_s)} in all"
+    )
+
+
+def _as_json(asked: "Interaction") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    told = {**asdict(asked), "asked_at": asked.asked_at.isoformat()}
+    return told | {"tokens_per_s": asked.tokens_per_s}
