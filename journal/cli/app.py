@@ -7,6 +7,7 @@ import typer
 
 from journal.cli.byhand import ask, serve
 from journal.cli.compare import compare
+from journal.cli.fit import fit
 from journal.cli.host import doctor
 from journal.cli.look import log, note, runs, show
 from journal.cli.measure import plan, run
@@ -45,8 +46,8 @@ def _options(
 
 for command, panel in (
     (doctor, "Serve"),
-    (run, "Measure"),
     (fit, "Serve"),
+    (run, "Measure"),
     (serve, "Serve"),
     (ask, "Serve"),
     (plan, "Measure"),

@@ -16,7 +16,8 @@ MIB, TERA, GIGA = 2**20, 1e12, 1e9
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What one card can do. Rates in bytes/s and FLOP/s; `fp8_flops` None where the card has no
-    8-bit floating point (engines then store FP8 weights but compute in 16 bits)."""
+    8-bit floating point (engines then store FP8 weights but compute in 16 bits). `without` are
+    the precisions that engines have no kernels for on it."""
 
     name: str
     memory_bytes: int
@@ -24,10 +25,17 @@ class Card:
     fp16_flops: float
     fp8_flops: float | None
     source: str
+    without: tuple[str, ...] = ()
 
 
 def _card(
-    name: str, mib: int, gb_per_s: float, fp16: float, fp8: float | None, source: str
+    name: str,
+    mib: int,
+    gb_per_s: float,
+    fp16: float,
+    fp8: float | None,
+    source: str,
+    without: tuple[str, ...] = (),
 ) -> Card:
     return Card(
         name=name,
@@ -36,6 +44,7 @@ def _card(
         fp16_flops=fp16 * TERA,
         fp8_flops=None if fp8 is None else fp8 * TERA,
         source=source,
+        without=without,
     )
 
 
@@ -43,7 +52,8 @@ AMPERE = "NVIDIA A100 Tensor Core GPU datasheet (bandwidth of the SXM form)"
 HOPPER = "NVIDIA H100 Tensor Core GPU datasheet (given with sparsity: halved)"
 ADA = "NVIDIA Ada GPU Architecture whitepaper, appendix A"
 CARDS = (
-    _card("T4", 15360, 320, 65, None, "NVIDIA T4 datasheet"),
+    # vLLM's kernels for FP8 weights begin with Ampere.
+    _card("T4", 15360, 320, 65, None, "NVIDIA T4 datasheet", without=("fp8",)),
     _card("L4", 23034, 300, 121, 242.5, "NVIDIA L4 datasheet (given with sparsity: halved)"),
     _card("A10G", 23028, 600, 70, None, "NVIDIA A10G datasheet (AWS)"),
     _card("RTX 3090", 24576, 936, 71, None, "NVIDIA Ampere GA102 GPU Architecture whitepaper"),

@@ -1,6 +1,6 @@
 """Does a model fit on a card, in which precision, at which context and batch? By arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from journal.explain.architecture import Architecture
 from journal.explain.cards import Card
@@ -35,7 +35,8 @@ class Choice:
     """One precision on one card. `pool_bytes` is what weights and overhead leave for the KV cache
     (negative: they do not fit themselves), `kv_bytes` what the asked `batch` sequences of
     `context` tokens need. `sequences` of that context fit, and a batch of that size may grow to
-    `longest` tokens each. `needed_bytes` is the smallest memory of a card on which all fits."""
+    `longest` tokens each. `needed_bytes` is the smallest memory of a card on which all fits.
+    `runs`: engines have kernels for the precision on this card."""
 
     precision: str
     weight_bytes: int
@@ -44,10 +45,11 @@ class Choice:
     needed_bytes: int
     sequences: int
     longest: int
+    runs: bool = True
 
     @property
     def fits(self) -> bool:
-        return self.kv_bytes <= self.pool_bytes
+        return self.runs and self.kv_bytes <= self.pool_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +86,12 @@ def fit(
     packed = model.quantisation
     known = model.bits is not None or packed in BYTES_PER_WEIGHT
     precisions = (packed,) if packed is not None and known else PRECISIONS
-    choices = tuple(
+    without = on.without if isinstance(on, Card) else ()
+    found = (
         _choice(model, precision, vram_bytes * cards * share, context, batch, cards, share)
         for precision in precisions
     )
+    choices = tuple(replace(choice, runs=choice.precision not in without) for choice in found)
     return Fit(
         vram_bytes=vram_bytes,
         cards=cards,
@@ -122,26 +126,31 @@ def _choice(
     )
 
 
+def words(precision: str) -> str:
+    """A precision as people say it."""
+    return WORDS.get(precision, f"{precision} build")
+
+
 def _advice(choices: tuple[Choice, ...], vram_bytes: int, context: int, batch: int) -> str:
     asked = f"{batch} x {context:,} tokens"
     first, last = choices[0], min(choices, key=lambda choice: choice.weight_bytes)
     best = next((choice for choice in choices if choice.fits), None)
     if best is first:
         return (
-            f"Take the {WORDS[first.precision]}: {asked} fit, and there is room for a batch of"
+            f"Take the {words(first.precision)}: {asked} fit, and there is room for a batch of"
             f" {first.sequences}."
         )
     if best is not None:
         return (
-            f"Take the {WORDS[best.precision]}: {asked} fit. The {WORDS[first.precision]} needs"
+            f"Take the {words(best.precision)}: {asked} fit. The {words(first.precision)} needs"
             f" {data_size(first.needed_bytes)} for them."
         )
     if last.longest > 0:
         return (
-            f"{asked} do not fit. With the {WORDS[last.precision]} a batch of {batch} may grow to"
+            f"{asked} do not fit. With the {words(last.precision)} a batch of {batch} may grow to"
             f" {last.longest:,} tokens each; of {context:,} tokens it holds {last.sequences}."
         )
     return (
-        f"It does not fit: even the {WORDS[last.precision]} needs {data_size(last.needed_bytes)}"
+        f"It does not fit: even the {words(last.precision)} needs {data_size(last.needed_bytes)}"
         f" for {asked}, and there are {data_size(vram_bytes)}."
     )

@@ -5,11 +5,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
+from statistics import median
 
 from journal.records import EngineFacts, ServerReading, Trace
 
 FEWEST_POINTS = 5
-EDGE_S = 0.05  # a reading so near to the begin or end of a request may have missed or met it
+# The server sets its gauges once a step, and a reading may meet those of the step before: near
+# the first token of a request or its end they may not have met it yet.
+EDGE_S = 0.05
+EDGE_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +34,61 @@ def kv_slope(
     """The least-squares line through the origin of (tokens in flight, bytes of KV in use), each
     request's tokens rounded up to whole blocks, since the engine hands out blocks.
 
-    Only readings count at which every request in flight was decoding: a prompt that is being read
-    holds a part of its blocks that no client knows. None with fewer than FEWEST_POINTS of them, or
-    where the engine tells no pool. Meant for runs without prefix caching, which shares blocks.
+    Only readings count at which every request in flight was decoding, and had been for two steps,
+    and at which the server says that it ran so many: a prompt that is being read holds a part of
+    its blocks that no client knows. None with fewer than FEWEST_POINTS of them, or where the
+    engine tells no pool. Meant for runs without prefix caching, which shares blocks.
     """
-    if facts.kv_pool_bytes is None:
+    usable = _usable_bytes(facts)
+    if usable is None:
         return None
     size = 1 if facts.block_size is None else facts.block_size
+    edge_s = max(EDGE_S, EDGE_STEPS * _step_s(traces))
     points = []
-    for reading, traces_then in _in_flight(readings, traces):
-        tokens = _tokens(traces_then, reading.at_s, size)
-        if tokens and reading.kv_cache_fraction is not None:
-            points.append((tokens, reading.kv_cache_fraction * facts.kv_pool_bytes))
+    for reading, there in _in_flight(readings, traces, edge_s):
+        tokens = _tokens(there, reading.at_s, size, edge_s)
+        agreed = reading.running is None or reading.running == len(there)
+        if tokens and agreed and reading.kv_cache_fraction is not None:
+            points.append((tokens, reading.kv_cache_fraction * usable))
     return _line(points) if len(points) >= FEWEST_POINTS else None
 
 
+def _usable_bytes(facts: EngineFacts) -> float | None:
+    """The pool without the one block that vLLM keeps back and does not count as free."""
+    pool, tokens, size = facts.kv_pool_bytes, facts.kv_pool_tokens, facts.block_size
+    if pool is None or tokens is None or size is None:
+        return pool
+    return pool * (1 - size / tokens)
+
+
+def _step_s(traces: Sequence[Trace]) -> float:
+    """The usual time between two chunks of a request."""
+    steps = [
+        (trace.chunk_s[-1] - trace.chunk_s[0]) / (len(trace.chunk_s) - 1)
+        for trace in traces
+        if len(trace.chunk_s) > 1
+    ]
+    return median(steps) if steps else 0.0
+
+
 def _in_flight(
-    readings: Sequence[ServerReading], traces: Sequence[Trace]
+    readings: Sequence[ServerReading], traces: Sequence[Trace], edge_s: float
 ) -> Iterator[tuple[ServerReading, list[Trace]]]:
     """Each reading with the traces that were, or may have been, in flight at its time."""
     coming = deque(sorted(traces, key=lambda trace: trace.start_s))
     there: list[Trace] = []
     for reading in sorted(readings, key=lambda reading: reading.at_s):
-        while coming and coming[0].start_s - EDGE_S <= reading.at_s:
+        while coming and coming[0].start_s - edge_s <= reading.at_s:
             there.append(coming.popleft())
-        there = [trace for trace in there if reading.at_s <= trace.end_s + EDGE_S]
+        there = [trace for trace in there if reading.at_s <= trace.end_s + edge_s]
         yield reading, there
 
 
-def _tokens(traces: Sequence[Trace], at_s: float, block_size: int) -> int | None:
+def _tokens(traces: Sequence[Trace], at_s: float, block_size: int, edge_s: float) -> int | None:
     """Tokens of `traces` in the KV cache, in whole blocks; None when that is not sure."""
     tokens = 0
     for trace in traces:
-        decoding = trace.chunk_s and trace.chunk_s[0] <= at_s < trace.end_s - EDGE_S
+        decoding = trace.chunk_s and trace.chunk_s[0] + edge_s <= at_s < trace.end_s - edge_s
         if not decoding or trace.prompt_tokens is None:
             return None
         received = bisect_right(trace.chunk_s, at_s)

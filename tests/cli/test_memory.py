@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from journal.cli.app import main
+from journal.cli.options import size
+from journal.errors import SpecError
 
 Journal = Callable[..., tuple[int, str, str]]
 SMALL = ("--prompt-tokens", "16", "--output-tokens", "8", "--requests", "12", "--warmup", "1")
@@ -52,3 +54,57 @@ def test_the_price_of_a_host_is_a_setting(
     (run,) = parsed(journal(*asked))
     price = run["metrics"]["usd_per_million_output_tokens"]
     assert price == pytest.approx(3.6 / 3600 / run["output_tokens_per_s"] * 1e6)
+
+
+# ---- fit -------------------------------------------------------------------------------------
+
+
+def test_fit_answers_first_and_then_shows_its_sums(journal: Journal) -> None:
+    code, out, _ = journal("fit", "Mistral-7B-Instruct-v0.2", "--gpu", "4090", "--batch", 8)
+    assert code == 0
+    assert out.startswith("Mistral-7B-Instruct-v0.2 on RTX 4090 (24 GiB): Take the ")
+    for told in ("AWQ build (4 bits)", "TheBloke/Mistral-7B-Instruct-v0.2-AWQ", "Reckoned from"):
+        assert told in out
+    found = parsed(journal("fit", "Qwen/Qwen3-8B", "--vram", "24GiB", "--json"))
+    (place,) = found["places"]
+    assert place["vram_bytes"] == 24 * 2**30
+    assert [choice["precision"] for choice in place["choices"]] == ["fp16", "fp8", "awq", "gptq"]
+    assert found["kv_bytes_per_token"] == 147_456
+    assert "Qwen3-8B, for 1 x 8,192 tokens" in journal("fit", "Qwen/Qwen3-8B")[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["no-such-model"], "No model 'no-such-model'"),
+        (["Mistral-7B-v0.1", "--gpu", "9999"], "No card '9999'"),
+        (["Mistral-7B-v0.1", "--vram", "lots"], "--vram 'lots' is not a size above 0"),
+        (["Mistral-7B-v0.1", "--vram", "1GiB", "--gpu", "T4"], "not both"),
+        (["Mistral-7B-v0.1", "--context", "99999"], "not of 99,999"),
+    ],
+)
+def test_what_fit_cannot_answer_is_refused(journal: Journal, asked: list[str], said: str) -> None:
+    code, _, error = journal("fit", *asked)
+    assert (code, said in error) == (2, True), error
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("24GiB", 24 * 2**30),
+        ("24 gib", 24 * 2**30),
+        ("24GB", 24 * 10**9),
+        ("24", 24 * 2**30),
+        ("1.5TiB", 3 * 2**39),
+        ("512 MB", 512 * 10**6),
+        ("0.5kib", 512),
+    ],
+)
+def test_sizes(text: str, expected: int) -> None:
+    assert size(text, "--vram") == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "24G", "GiB", "24GiBs", "1e9", "٣GiB", "nan"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(SpecError, match="--vram"):
+        size(text, "--vram")

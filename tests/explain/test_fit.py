@@ -39,6 +39,13 @@ def test_a_70b_model_on_one_and_on_several_cards() -> None:
     assert all(choice.fits for choice in fit(model, h100, context=8192, batch=4, cards=4).choices)
 
 
+def test_a_precision_without_kernels_does_not_fit() -> None:
+    found = fit(MISTRAL, find_card("T4"), context=2048, batch=1)
+    assert [choice.fits for choice in found.choices] == [False, False, True, True]
+    assert found.choices[1].pool_bytes > found.choices[1].kv_bytes
+    assert found.advice.startswith("Take the AWQ build")
+
+
 def test_what_to_change_when_nothing_fits() -> None:
     found = fit(LLAMA_13B, find_card("L4"), context=4096, batch=4)
     assert found.best is None
@@ -77,10 +84,13 @@ def test_the_numbers_of_a_choice_agree(model, card, context, batch, cards) -> No
     for choice in found.choices:
         parts = choice.weight_bytes + cards * OVERHEAD_BYTES + choice.pool_bytes
         assert parts == pytest.approx(usable, abs=2)
-        assert choice.fits == (choice.needed_bytes <= card.memory_bytes) or parts == pytest.approx(
+        assert choice.runs == (choice.precision not in card.without)
+        room = choice.kv_bytes <= choice.pool_bytes
+        assert choice.fits == (room and choice.runs)
+        assert room == (choice.needed_bytes <= card.memory_bytes) or parts == pytest.approx(
             choice.needed_bytes * cards * 0.92, rel=1e-6
         )
         if choice.sequences >= batch:
-            assert choice.fits
+            assert room
     assert found.advice.endswith(".")
     assert found.advice.startswith("Take") == (found.best is not None)

@@ -1,5 +1,6 @@
 """The slope, against an engine that is known to the token."""
 
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -70,6 +71,40 @@ def test_any_load_gives_the_same_slope_or_none(load: list[tuple[float, int, int]
     if slope is not None:
         assert slope.bytes_per_token == pytest.approx(TOKEN_BYTES, rel=1e-6)
         assert slope.points >= 5
+
+
+def test_the_block_that_vllm_keeps_back_is_not_counted_as_in_use() -> None:
+    blocks = 80  # a small pool, in which one block is more than 1%
+    facts = EngineFacts(
+        kv_pool_bytes=blocks * BLOCK * TOKEN_BYTES,
+        kv_pool_tokens=blocks * BLOCK,
+        block_size=BLOCK,
+    )
+    traces = [trace(0, 0.0, 500, 80), trace(1, 0.3, 33, 120)]
+    seen = [
+        replace(each, kv_cache_fraction=(each.kv_cache_fraction or 0) * BLOCKS / (blocks - 1))
+        for each in readings(traces)
+    ]
+    slope = kv_slope(seen, traces, facts)
+    assert slope is not None
+    assert slope.bytes_per_token == pytest.approx(TOKEN_BYTES, rel=1e-9)
+
+
+def test_readings_at_which_the_server_ran_others_do_not_count() -> None:
+    traces = [trace(0, 0.0, 500, 80)]
+    alone = [replace(each, running=1.0) for each in readings(traces)]
+    slope = kv_slope(alone, traces, FACTS)
+    assert slope is not None
+    late = [  # half of the gauges are those of a time at which the request had gone
+        replace(each, running=0.0, kv_cache_fraction=0.0) if number % 2 else each
+        for number, each in enumerate(alone)
+    ]
+    again = kv_slope(late, traces, FACTS)
+    assert again is not None
+    assert again.bytes_per_token == slope.bytes_per_token
+    assert again.points < slope.points
+    strangers = [replace(each, running=2.0) for each in alone]
+    assert kv_slope(strangers, traces, FACTS) is None
 
 
 def test_several_tokens_in_one_chunk_are_counted() -> None:

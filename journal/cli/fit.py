@@ -1,0 +1,132 @@
+"""`journal fit`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from journal.cli.options import Json, size
+
+if TYPE_CHECKING:
+    from journal.desk.fitting import Advice
+
+
+def fit(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A well-known model, or the folder of a config.json."),
+    ],
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", metavar="NAME", help="A card, such as L40S or 4090.")
+    ] = None,
+    vram: Annotated[
+        str | None,
+        typer.Option("--vram", metavar="SIZE", help="Its memory instead: 24GiB, 24GB; 24 is GiB."),
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", min=1, help="Tokens of a sequence, output included.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Sequences at once.")] = 1,
+    cards: Annotated[int, typer.Option("--cards", min=1, help="Cards that share the model.")] = 1,
+    json: Json = False,
+) -> None:
+    """Say whether a model fits on a card, and which build of it to take, before you rent or
+    download anything.
+
+    Without --gpu or --vram: on the card of this host, or where it has none on every known one.
+    The sizes come from a config.json that is here already, or from a table of well-known models.
+
+    Examples:
+
+    - `journal fit mistralai/Mistral-7B-Instruct-v0.2 --gpu 4090 --context 16384 --batch 8`
+    - `journal fit Llama-3.1-70B-Instruct --vram 80GB --cards 2`
+    - `journal fit ./my-model`
+    """
+    from journal.cli.render import print_json
+    from journal.desk.fitting import advise
+
+    vram_bytes = None if vram is None else size(vram, "--vram")
+    advice = advise(
+        model, gpu=gpu, vram_bytes=vram_bytes, context=context, batch=batch, cards=cards
+    )
+    if json:
+        print_json(_as_json(advice))
+    else:
+        _print(advice)
+
+
+def _print(advice: "Advice") -> None:
+    from journal import units
+    from journal.cli.render import plain, print_table
+    from journal.desk.fitting import verdict
+    from journal.explain.fit import ENGINE_SHARE, OVERHEAD_BYTES, words
+
+    print(plain(advice.answer))
+    if len(advice.places) == 1:
+        columns = ["precision", "weights", "KV per token", "KV asked for", "left for KV"]
+        columns += ["longest at that batch", "fits", "build"]
+        rows = [
+            [
+                words(choice.precision),
+                units.data_size(choice.weight_bytes),
+                f"{advice.kv_bytes_per_token:,} B",
+                units.data_size(choice.kv_bytes),
+                units.data_size(max(0, choice.pool_bytes)),
+                f"{choice.longest:,}",
+                verdict(choice),
+                plain(advice.builds.get(choice.precision, units.ABSENT)),
+            ]
+            for choice in advice.places[0].fit.choices
+        ]
+        spare = ("KV per token", "KV asked for", "left for KV", "weights")
+        print_table(columns, rows, left=("precision", "fits", "build"), spare=spare)
+    else:
+        precisions = [words(choice.precision) for choice in advice.places[0].fit.choices]
+        rows = [
+            [
+                place.name,
+                units.data_size(place.fit.vram_bytes),
+                *(verdict(choice) for choice in place.fit.choices),
+            ]
+            for place in advice.places
+        ]
+        print_table(["card", "memory", *precisions], rows, left=("card", *precisions))
+    print(
+        f"Reckoned from {advice.known_from}: {units.percent(ENGINE_SHARE)} of the memory for the "
+        f"engine, {units.data_size(OVERHEAD_BYTES)} of it for activations, CUDA graphs and the "
+        "driver."
+    )
+
+
+def _as_json(advice: "Advice") -> dict[str, Any]:
+    return {
+        "model": advice.model,
+        "answer": advice.answer,
+        "known_from": advice.known_from,
+        "context": advice.context,
+        "batch": advice.batch,
+        "cards": advice.cards,
+        "kv_bytes_per_token": advice.kv_bytes_per_token,
+        "builds": dict(advice.builds),
+        "places": [
+            {
+                "name": place.name,
+                "here": place.here,
+                "vram_bytes": place.fit.vram_bytes,
+                "advice": place.fit.advice,
+                "choices": [
+                    {
+                        "precision": choice.precision,
+                        "fits": choice.fits,
+                        "weight_bytes": choice.weight_bytes,
+                        "kv_bytes": choice.kv_bytes,
+                        "pool_bytes": choice.pool_bytes,
+                        "needed_bytes": choice.needed_bytes,
+                        "sequences": choice.sequences,
+                        "longest": choice.longest,
+                    }
+                    for choice in place.fit.choices
+                ],
+            }
+            for place in advice.places
+        ],
+    }
