@@ -8,13 +8,17 @@ bytes, `_fraction` 0 to 1. Times named `at_s`, `start_s` and so on are seconds o
 clock since the origin of their run; only `started_at` says when, in UTC. Absent is None.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from journal.by_hand import Check as Check
+from journal.by_hand import Checkup as Checkup
+from journal.by_hand import Interaction as Interaction
+from journal.by_hand import Note as Note
 from journal.facts import EngineFacts as EngineFacts
 
 Status = Literal["valid", "flagged", "invalid", "failed", "interrupted"]
@@ -145,10 +149,10 @@ class Cell:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A server that answers. `base_url` ends with /v1. `vocabulary` is the half-open range of
-    token ids that prompts may be drawn from. `extensions` is whether vLLM's own request fields (ignore_eos, continuous_usage_stats) are taken.
-    `pid` is the root of the server's process tree when
-    that runs on this host, `gpus` the NVML indices of its cards. `absent` says in a sentence each
-    what this server does not offer."""
+    token ids that prompts may be drawn from. `extensions` is whether vLLM's own request fields
+    (ignore_eos, continuous_usage_stats) are taken. `pid` is the root of the server's process tree
+    when that runs on this host, `gpus` the NVML indices of its cards. `absent` says in a sentence
+    each what this server does not offer."""
 
     base_url: str
     model: str
@@ -375,83 +379,6 @@ class Record:
     mlflow_run_id: str | None = None
 
 
-# ---- what people do by hand ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that serving needs: what was `found`, and what to do (empty: nothing). State
-    note: it works, with less than it could; missing: serving cannot work without it."""
-
-    name: str
-    state: Literal["ok", "note", "missing"]
-    found: str
-    advice: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkup:
-    """Every check of one host, made at one time."""
-
-    id: str
-    host: str
-    made_at: datetime
-    checks: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether serving can work there."""
-        return all(check.state != "missing" for check in self.checks)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interaction:
-    """One question that a person asked a server, and its answer.
-
-    `messages` (each with `role` and `content`) are what was sent; a completion's prompt stands as
-    the user's only message. `settings` are the request's other fields. `ttft_s` and `duration_s`
-    count from when it was sent to the first piece with content and to the end. `error` says why
-    it failed; what came before that is kept.
-    """
-
-    id: str
-    source: Literal["ask", "chat"]
-    asked_at: datetime
-    base_url: str
-    model: str
-    api: Literal["completions", "chat"]
-    messages: tuple[Mapping[str, str], ...]
-    settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    answer: str = ""
-    finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    ttft_s: float | None = None
-    duration_s: float | None = None
-    error: str | None = None
-
-    @property
-    def tokens_per_s(self) -> float | None:
-        """Output tokens per second after the first: (tokens - 1) / (duration - TTFT)."""
-        tokens, first_s, end_s = self.output_tokens, self.ttft_s, self.duration_s
-        if tokens is None or first_s is None or end_s is None or tokens < 2 or end_s <= first_s:
-            return None
-        return (tokens - 1) / (end_s - first_s)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """The user's own words on a day, and there on an experiment or a run where they say so. `text`
-    is exactly what was written; bytes that are no UTF-8 stand in it as lone surrogates."""
-
-    id: str
-    day: date
-    text: str
-    written_at: datetime
-    experiment_id: str | None = None
-    run_id: str | None = None
-
-
 # ---- progress --------------------------------------------------------------------------------
 
 
@@ -471,8 +398,3 @@ Listener = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """The listener of those who do not listen."""
-
-
-def completed(traces: Sequence[Trace]) -> list[Trace]:
-    """The measured traces that count: not warm-up, and not failed."""
-    return [trace for trace in traces if not trace.warmup and trace.outcome != "error"]

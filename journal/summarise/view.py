@@ -13,7 +13,7 @@ import numpy as np
 
 from journal.explain.slope import Slope, kv_slope
 from journal.explain.theory import Served, served
-from journal.records import Figure, Samples, Trace, completed
+from journal.records import Figure, Samples, Trace
 from journal.summarise.stats import Array, Index, Mask, describe
 from journal.summarise.window import Series, Span, steady_closed, steady_open
 
@@ -42,7 +42,7 @@ class View:
         self.cell = samples.cell
         traces = sorted(samples.traces, key=lambda trace: trace.index)
         self.measured: tuple[Trace, ...] = tuple(t for t in traces if not t.warmup)
-        self.done: tuple[Trace, ...] = tuple(completed(self.measured))
+        self.done: tuple[Trace, ...] = tuple(t for t in self.measured if t.outcome != "error")
         self._described: dict[Source, tuple[Sample, dict[str, Figure]]] = {}
 
     # ---- requests ----
