@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Samples,
         Slo,
     )
+    from journal.report.checklist import Step, checklist
     from journal.report.compare import Comparison, compare
     from journal.report.log import write_log
     from journal.report.rows import as_json
@@ -57,6 +58,7 @@ _HOME_OF = {
     "journal.records": (
         "Cell Endpoint Engine Event Experiment Figure Grid Load Note Record Samples Slo"
     ),
+    "journal.report.checklist": "Step checklist",
     "journal.report.compare": "Comparison compare",
     "journal.report.log": "write_log",
     "journal.report.rows": "as_json",
@@ -85,11 +87,13 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Samples",
     "Slo",
     "SpecError",
+    "Step",
     "StoreError",
     "UsageError",
     "as_json",
     "attach",
     "cells",
+    "checklist",
     "compare",
     "cost",
     "load_experiment",

@@ -9,7 +9,7 @@ from journal.cli.byhand import ask, serve
 from journal.cli.compare import compare
 from journal.cli.fit import fit
 from journal.cli.host import doctor
-from journal.cli.look import log, note, runs, show
+from journal.cli.look import checklist, log, note, runs, show
 from journal.cli.measure import plan, run
 from journal.cli.tools import fake_server, recompute, sync, ui
 from journal.errors import EngineError, JournalError
@@ -55,6 +55,7 @@ for command, panel in (
     (show, "Look"),
     (log, "Look"),
     (compare, "Look"),
+    (checklist, "Look"),
     (ui, "Look"),
     (note, "Keep"),
     (sync, "Keep"),

@@ -1,4 +1,4 @@
-"""`journal runs`, `journal show`, `journal log` and `journal note`."""
+"""`journal runs`, `show`, `log`, `note` and `checklist`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,6 +129,30 @@ def note(
         print_json(asdict(written) | {"text": shown})
     else:
         print(f"{written.id[:8]} kept; `journal log {written.day}` shows it")
+
+
+def checklist(
+    home: Home = "lab",  # type: ignore[assignment]
+    lang: Annotated[str, typer.Option("--lang", help="en, or zh for Simplified Chinese.")] = "en",
+    json: Json = False,
+) -> None:
+    """Show which steps of the two weeks are done, by what the journal recorded.
+
+    Example:
+
+    - `journal checklist`
+    """
+    from journal.cli.render import plain, print_json
+    from journal.report.checklist import checklist as look_up
+
+    steps = [step.as_json(lang) for step in look_up(home)]
+    if json:
+        print_json(steps)
+        return
+    for step in steps:
+        recorded = f" ({step['kind']} {step['id'][:8]})" if step["id"] else ""
+        evidence = f": {step['evidence']}" if step["evidence"] else ""
+        print(plain(f"[{'x' if step['done'] else ' '}] {step['title']}{evidence}{recorded}"))
 
 
 def _date(text: str | None) -> "date | None":

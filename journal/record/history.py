@@ -42,7 +42,7 @@ def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict
     with store.transaction(writing=False) as connection:
         for identity, *where, at in connection.execute(query):
             found = (identity in same, at)
-            key: Place = tuple(where)  # type: ignore[assignment]
+            key: Place = tuple(where)
             if key in wanted and found > last.get(
                 key, (False, datetime.min.replace(tzinfo=at.tzinfo))
             ):

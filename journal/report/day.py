@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
 from journal.records import ExperimentRecord, Note, Record
+from journal.report.checklist import Step, steps
 
 if TYPE_CHECKING:
     from journal.record.store import Store
@@ -19,8 +20,8 @@ FIRST_STEP = "`journal run` measures the first cells"
 class Day:
     """`records` and `experiments` are ordered by `started_at`, then `id`. An experiment of the
     day before is among them when it still ran. `earlier` are runs of the same cells, each on
-    the last day before on which it was measured; `notes` are the user's own words. `zone` None is
-    the zone of this machine."""
+    the last day before on which it was measured; `notes` are the user's own words, `steps` those
+    of the two weeks by the end of the day. `zone` None is the zone of this machine."""
 
     date: date
     zone: tzinfo | None
@@ -28,6 +29,7 @@ class Day:
     experiments: tuple[ExperimentRecord, ...]
     earlier: tuple[Record, ...] = ()
     notes: tuple[Note, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 def bounds(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
@@ -75,6 +77,7 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
         experiments=tuple(sorted(experiments, key=_order)),
         earlier=tuple(_earlier(store, records, since, zone)),
         notes=tuple(written),
+        steps=steps(store, until),
     )
 
 

@@ -48,6 +48,16 @@ def measured(key: str, found: Points) -> list[float]:
     return [value for value in values if value is not None]
 
 
+def came_true(key: str, predicted: float, found: Points) -> bool:
+    """Whether a prediction held at every point at which it was measured, and that was one."""
+    values = measured(key, found)
+    return bool(values) and all(_is_near(predicted, value) for value in values)
+
+
+def _is_near(predicted: float, value: float) -> bool:
+    return abs(predicted - value) <= NEAR * abs(value)
+
+
 def _fact(point: Point, key: str) -> float | None:
     """What the engine said of itself: the same for all its cells."""
     for record in point.good:
@@ -103,7 +113,7 @@ def _range(shown: list[str]) -> str:
 def _verdict(predicted: float, values: list[float]) -> Text:
     if not values:
         return say("verdict.unmeasured")
-    held = sum(abs(predicted - value) <= NEAR * abs(value) for value in values)
+    held = sum(_is_near(predicted, value) for value in values)
     if len(values) == 1:
         return say("verdict.held" if held else "verdict.missed")
     if held in (0, len(values)):

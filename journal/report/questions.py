@@ -11,6 +11,7 @@ from journal.report import (
     batching,
     capacity,
     cells_table,
+    checklist,
     failures,
     lengths,
     lessons,
@@ -45,6 +46,7 @@ def page(day: Day) -> Page:
         lessons.answer(found, named),
     )
     sections += [section for section in across if section]
+    sections += [checklist.section(day.steps)] if day.steps else []
     sections.append(notes.of_day(day))
     return Page(_title(day), tuple(_lead(day, found, named)), tuple(sections))
 

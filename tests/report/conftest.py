@@ -18,7 +18,9 @@ from journal.records import (
     Load,
     Record,
 )
+from journal.report.checklist import Step
 from journal.report.day import Day
+from journal.report.page import say
 
 BEGAN = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 HOST = {
@@ -199,7 +201,14 @@ def two_models() -> Day:
         ),
         an_experiment(2, name="mixtral", question="Does Mixtral fit?", grid=Grid(batch=(1, 4))),
     )
-    return replace(day, earlier=two_days_ago(records[:4] + records[12:16]))
+    return replace(day, earlier=two_days_ago(records[:4] + records[12:16]), steps=some_steps())
+
+
+def some_steps() -> tuple[Step, ...]:
+    """One step done and one not."""
+    found = say("checklist.answered", model="mistralai/Mistral-7B-Instruct-v0.2")
+    api = Step(name="api", done=True, found=found, kind="run", id=f"{0:016x}", at=BEGAN)
+    return api, Step(name="chat", done=False)
 
 
 def two_days_ago(records: Sequence[Record]) -> tuple[Record, ...]:

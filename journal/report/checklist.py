@@ -1,0 +1,230 @@
+"""The two weeks' steps, each ticked from what the journal holds, with the id that proves it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from journal import units
+from journal.record.evidence import Seen, first_chat, first_checkup, good_runs, with_predictions
+from journal.records import Record
+from journal.report.page import Box, Column, Section, Table, Text, say
+from journal.report.points import points
+from journal.report.predictions import came_true
+from journal.report.setups import setups_of
+from journal.report.words import words
+
+if TYPE_CHECKING:
+    from journal.record.store import Store
+
+SHORT_ID = 8
+Kind = Literal["run", "checkup", "chat"]
+Key: TypeAlias = tuple[object, ...]
+
+# What a prediction is about, by the beginnings of its name.
+STRUCTURE = {
+    "weights": ("weights", "checkpoint"),
+    "token": ("ttft", "tpot", "itl", "e2e", "output_tokens", "total_tokens", "prefill", "decode"),
+    "kv_cache": ("kv_",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the two weeks. `id` is that of the run, checkup or chat that proves it; `found`
+    says what is there, also where that is not enough."""
+
+    name: str
+    done: bool
+    found: Text = ""
+    kind: Kind | None = None
+    id: str | None = None
+    at: datetime | None = None
+
+    def as_json(self, lang: str = "en") -> dict[str, Any]:
+        speak = words(lang)
+        return {
+            "step": self.name,
+            "title": speak.phrases[f"checklist.{self.name}"],
+            "done": self.done,
+            "run_id": self.id if self.kind == "run" else None,
+            "kind": self.kind,
+            "id": self.id,
+            "at": self.at.isoformat() if self.at else None,
+            "evidence": speak.say(self.found, str),
+        }
+
+
+def checklist(home: str | Path = "lab") -> tuple[Step, ...]:
+    """The steps of the two weeks, ticked from the journal in `home`."""
+    from journal.record.store import open_store
+
+    with open_store(Path(home)) as store:
+        return steps(store)
+
+
+def steps(store: "Store", before: datetime | None = None) -> tuple[Step, ...]:
+    """The steps by what was recorded before `before` (None: until now)."""
+    runs = good_runs(store, before)
+    return (
+        _host(store, before, runs),
+        _api(runs),
+        _memory(runs),
+        _latency(runs),
+        _models(runs),
+        _structure(store, before),
+        _chat(store, before),
+    )
+
+
+def section(found: Sequence[Step]) -> Section:
+    """The checklist as a part of a log."""
+    titles = ("state", "step", "found", "id")
+    columns = tuple(Column(say(f"checklist.{title}"), numeric=False) for title in titles)
+    return Section(2, say("checklist.heading"), (Table(columns, tuple(map(_row, found))),))
+
+
+def _row(step: Step) -> tuple[Box, ...]:
+    state = say("checklist.done" if step.done else "checklist.open")
+    shown = step.id[:SHORT_ID] if step.id else units.ABSENT
+    return (
+        Box(state),
+        Box(say(f"checklist.{step.name}")),
+        Box(step.found or units.ABSENT),
+        Box(shown),
+    )
+
+
+# ---- the steps -------------------------------------------------------------------------------
+
+
+def _host(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
+    checked = first_checkup(store, before)
+    if checked is not None and not (runs and runs[0].started_at <= checked[1]):
+        id_, at, host = checked
+        found = say("checklist.host_checked", host=host)
+        return Step(name="host", done=True, found=found, kind="checkup", id=id_, at=at)
+    if not runs:
+        return Step(name="host", done=False)
+    here = store.run(runs[0].id).environment
+    card = here.get("gpu_0_name")
+    shown: Text = str(card) if card else say("checklist.no_card")
+    found = say("checklist.host_seen", host=str(here.get("host") or units.ABSENT), card=shown)
+    return _proved("host", runs[0], found)
+
+
+def _api(runs: Sequence[Seen]) -> Step:
+    for run in sorted(runs, key=lambda run: run.simulated)[:1]:
+        return _proved("api", run, say("checklist.answered", model=_model(run)))
+    return Step(name="api", done=False)
+
+
+def _memory(runs: Sequence[Seen]) -> Step:
+    def group(run: Seen) -> Key:
+        return run.model, run.quantisation, run.batch, run.rate, run.output_tokens
+
+    for name, done in (("vram_peak_bytes", True), ("rss_peak_bytes", False)):
+        having = [run for run in runs if getattr(run, name) is not None]
+        pair = _pair(having, group, lambda run: run.prompt_tokens)
+        if pair:
+            found = say(
+                f"checklist.{name}",
+                model=_model(pair[1]),
+                lengths=tuple(f"{run.prompt_tokens:,}" for run in pair),
+                sizes=tuple(units.data_size(getattr(run, name)) for run in pair),
+            )
+            return replace(_proved("memory", pair[1], found), done=done)
+    return Step(name="memory", done=False)
+
+
+def _latency(runs: Sequence[Seen]) -> Step:
+    pair = _pair(
+        [run for run in runs if run.batch is not None and run.e2e_s is not None],
+        lambda run: (run.model, run.quantisation, run.prompt_tokens, run.output_tokens),
+        lambda run: run.batch,
+    )
+    if pair is None:
+        return Step(name="latency", done=False)
+    found = say(
+        "checklist.latencies",
+        model=_model(pair[1]),
+        batches=tuple(f"{run.batch:,}" for run in pair),
+        times=tuple(units.seconds(run.e2e_s) for run in pair),
+    )
+    return _proved("latency", pair[1], found)
+
+
+def _models(runs: Sequence[Seen]) -> Step:
+    pair = _pair(
+        [run for run in runs if run.output_tokens_per_s is not None],
+        lambda run: (run.batch, run.rate, run.prompt_tokens, run.output_tokens),
+        lambda run: run.model,
+    )
+    if pair is None:
+        return Step(name="models", done=False)
+    found = say("checklist.compared", a=_model(pair[0]), b=_model(pair[1]))
+    return _proved("models", pair[1], found)
+
+
+def _structure(store: "Store", before: datetime | None) -> Step:
+    """Done when a prediction about each part came true wherever it was measured."""
+    held: dict[str, tuple[str, Record]] = {}
+    for experiment in with_predictions(store, before):
+        records = store.runs(experiment_id=experiment.id, until=before)
+        found = points(zip(records, setups_of(records), strict=True))
+        good = [record for point in found for record in point.good]
+        for key, predicted in experiment.experiment.predict.items():
+            part = next((part for part, names in STRUCTURE.items() if key.startswith(names)), None)
+            if part and part not in held and came_true(key, predicted, found):
+                held[part] = (key, good[-1])
+    if not held:
+        return Step(name="structure", done=False)
+    parts = tuple(
+        say("checklist.part", part=say(f"checklist.{part}"), name=held[part][0])
+        for part in STRUCTURE
+        if part in held
+    )
+    missing = tuple(say(f"checklist.{part}") for part in STRUCTURE if part not in held)
+    record = max((record for _, record in held.values()), key=lambda each: each.started_at)
+    return Step(
+        name="structure",
+        done=not missing,
+        found=say("checklist.partly", held=parts, missing=missing)
+        if missing
+        else say("checklist.understood", held=parts),
+        kind="run",
+        id=record.id,
+        at=record.started_at,
+    )
+
+
+def _chat(store: "Store", before: datetime | None) -> Step:
+    asked = first_chat(store, before)
+    if asked is None:
+        return Step(name="chat", done=False)
+    id_, at, model = asked
+    found = say("checklist.answered", model=model)
+    return Step(name="chat", done=True, found=found, kind="chat", id=id_, at=at)
+
+
+def _proved(name: str, run: Seen, found: Text) -> Step:
+    return Step(name=name, done=True, found=found, kind="run", id=run.id, at=run.started_at)
+
+
+def _model(run: Seen) -> Text:
+    name = " ".join(part for part in (run.model, run.quantisation) if part)
+    return say("setup.simulated", name=name) if run.simulated else name
+
+
+def _pair(
+    runs: Sequence[Seen], group: Callable[[Seen], Key], axis: Callable[[Seen], object]
+) -> tuple[Seen, Seen] | None:
+    """The first two runs of one group that differ in `axis`; of a real server where there are."""
+    for chosen in ([run for run in runs if not run.simulated], runs):
+        firsts: dict[Key, Seen] = {}
+        for run in chosen:
+            first = firsts.setdefault(group(run), run)
+            if axis(first) != axis(run):
+                return first, run
+    return None

@@ -1,0 +1,192 @@
+"""The two weeks' steps are ticked from evidence, and from nothing else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import journal
+from journal.record.checkups import add_checkup
+from journal.record.interactions import add_interaction
+from journal.record.store import Store, open_store
+from journal.records import Checkup, EngineFacts, Experiment, Interaction, Record
+from journal.report.checklist import Step, steps
+from journal.report.day import collect
+from journal.report.questions import page
+
+Build = Callable[..., Record]
+Add = Callable[..., Record]
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NAMES = ["host", "api", "memory", "latency", "models", "structure", "chat"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path)
+
+
+@pytest.fixture
+def add(store: Store, record: Build) -> Add:
+    """Store one run, of an experiment of its own unless `experiment_id` says otherwise."""
+    number = 0
+
+    def added(*args: object, predict: dict[str, float] | None = None, **changes: object) -> Record:
+        nonlocal number
+        number += 1
+        made = record(*args, number=number, **changes)
+        if "experiment_id" not in changes:
+            asked = Experiment(name="x", predict=predict or {})
+            begun = store.begin_experiment(asked, made.started_at, {})
+            made = replace(made, experiment_id=begun.id)
+        store.add_run(made, None)
+        return made
+
+    return added
+
+
+def done(store: Store) -> dict[str, str | None]:
+    """The steps that are ticked, with the ids that prove them."""
+    return {step.name: step.id for step in steps(store) if step.done}
+
+
+def found(store: Store, name: str) -> Step:
+    return next(step for step in steps(store) if step.name == name)
+
+
+def evidence(store: Store, name: str, lang: str = "en") -> str:
+    return str(found(store, name).as_json(lang)["evidence"])
+
+
+def test_an_empty_journal_has_no_step_done(store: Store, tmp_path: Path) -> None:
+    assert [(step.name, step.done, step.id) for step in steps(store)] == [
+        (name, False, None) for name in NAMES
+    ]
+    assert [each["step"] for each in (step.as_json() for step in journal.checklist(tmp_path))] == (
+        NAMES
+    )
+
+
+def test_a_first_run_sees_the_host_and_an_answer(store: Store, add: Add) -> None:
+    add("m", status="failed")
+    assert done(store) == {}
+    first = add("m")
+    add("m")
+    assert done(store) == {"host": first.id, "api": first.id}
+    assert evidence(store, "host") == "bench: NVIDIA L40S"
+    assert evidence(store, "api") == "m answered"
+    assert evidence(store, "api", "zh") == "m 作出了回答"
+
+
+def test_a_checkup_sees_the_host_too(store: Store, add: Add) -> None:
+    add_checkup(store, Checkup(id="c1", host="bench", made_at=NOON - timedelta(days=1), checks=()))
+    step = found(store, "host")
+    assert (step.done, step.kind, step.id) == (True, "checkup", "c1")
+    assert step.as_json()["run_id"] is None
+    add("m")
+    assert found(store, "host").id == "c1", "the first counts"
+
+
+def test_memory_takes_two_lengths_of_one_server_and_a_card(store: Store, add: Add) -> None:
+    vram = {"vram_peak_bytes": 2.0**34}
+    add("m", 1, 64, metrics=vram)
+    add("m", 8, 128, metrics=vram)
+    add("n", 1, 128, metrics=vram)
+    add("m", 1, 256, metrics=vram, status="invalid")
+    assert "memory" not in done(store)
+    second = add("m", 1, 128, metrics=vram)
+    assert done(store)["memory"] == second.id
+    assert evidence(store, "memory") == "m: at 64, 128 prompt tokens 16 GiB, 16 GiB"
+
+
+def test_resident_memory_is_shown_and_does_not_tick(store: Store, add: Add) -> None:
+    add("m", 1, 64, metrics={"rss_peak_bytes": 2.0**30})
+    add("m", 1, 128, metrics={"rss_peak_bytes": 2.0**30})
+    assert "memory" not in done(store)
+    assert "VRAM needs a card" in evidence(store, "memory")
+
+
+def test_latency_takes_two_batches_of_one_server(store: Store, add: Add) -> None:
+    add("m", 1, metrics={"e2e_s.mean": 0.5})
+    add("m", 8, 512, metrics={"e2e_s.mean": 0.5})
+    add("m", None, rate=2.0, metrics={"e2e_s.mean": 0.5})
+    assert "latency" not in done(store)
+    second = add("m", 8, metrics={"e2e_s.mean": 0.9})
+    assert done(store)["latency"] == second.id
+    assert evidence(store, "latency") == "m: at batch 1, 8 E2E 500 ms, 900 ms"
+
+
+def test_models_are_compared_at_one_cell(store: Store, add: Add) -> None:
+    figures = {"output_tokens_per_s": 9.0}
+    add("m", 1, metrics=figures)
+    add("n", 8, metrics=figures)
+    assert "models" not in done(store)
+    second = add("n", 1, metrics=figures)
+    assert done(store)["models"] == second.id
+    assert evidence(store, "models") == "m and n, at the same batch and lengths"
+
+
+def test_real_servers_go_before_simulated_ones(store: Store, add: Add) -> None:
+    fake = {"facts": EngineFacts(version="simulated"), "metrics": {"e2e_s.mean": 0.1}}
+    add("simulated-model", 1, **fake)
+    add("simulated-model", 8, **fake)
+    assert evidence(store, "latency").startswith("simulated-model (simulated)")
+    assert evidence(store, "api") == "simulated-model (simulated) answered"
+    real = add("m", 1, metrics={"e2e_s.mean": 0.1})
+    second = add("m", 8, metrics={"e2e_s.mean": 0.1})
+    assert (done(store)["api"], done(store)["latency"]) == (real.id, second.id)
+
+
+def test_structure_is_understood_when_predictions_of_each_part_came_true(
+    store: Store, add: Add
+) -> None:
+    facts = EngineFacts(weights_bytes=1000, kv_pool_bytes=2000, kv_pool_tokens=10)
+    missed = {"weights_bytes": 1200.0, "kv_bytes_per_token": 100.0, "tpot_s": 1.0}
+    add("m", facts=facts, metrics={"tpot_s.p50": 0.02}, predict=missed)
+    assert found(store, "structure") == Step(name="structure", done=False)
+    part = add("m", facts=facts, predict={"weights_bytes": 1010.0, "kv_bytes_per_token": 198.0})
+    assert "structure" not in done(store)
+    assert evidence(store, "structure") == (
+        "predictions came true: weights (weights_bytes), KV cache (kv_bytes_per_token); "
+        "not yet: token"
+    )
+    assert found(store, "structure").id == part.id
+    last = add("m", metrics={"tpot_s.p50": 0.02}, predict={"tpot_s": 0.0205})
+    assert done(store)["structure"] == last.id
+    assert evidence(store, "structure").endswith(
+        "weights (weights_bytes), token (tpot_s), KV cache (kv_bytes_per_token)"
+    )
+
+
+def test_a_prediction_must_hold_wherever_it_was_measured(store: Store, add: Add) -> None:
+    first = add("m", 1, metrics={"ttft_s.p50": 0.1}, predict={"ttft_s": 0.1})
+    assert "token" in evidence(store, "structure").split(";")[0]
+    add("m", 8, metrics={"ttft_s.p50": 0.9}, experiment_id=first.experiment_id)
+    assert evidence(store, "structure") == ""
+
+
+def test_the_chat_page_ticks_and_a_question_by_command_does_not(store: Store) -> None:
+    asked = {
+        "asked_at": NOON,
+        "base_url": "http://127.0.0.1/v1",
+        "model": "m",
+        "api": "chat",
+        "messages": (),
+    }
+    add_interaction(store, Interaction(id="a", source="ask", **asked))  # type: ignore[arg-type]
+    add_interaction(store, Interaction(id="b", source="chat", error="refused", **asked))  # type: ignore[arg-type]
+    assert "chat" not in done(store)
+    add_interaction(store, Interaction(id="c", source="chat", answer="Hi", **asked))  # type: ignore[arg-type]
+    assert done(store)["chat"] == "c"
+
+
+def test_the_log_of_a_day_shows_what_was_done_by_its_end(store: Store, add: Add) -> None:
+    first = add("m", 1, metrics={"e2e_s.mean": 0.5})
+    later = first.started_at + timedelta(days=1)
+    add("m", 8, metrics={"e2e_s.mean": 0.9}, started_at=later)
+    earlier, now = (collect(store, at.date(), UTC) for at in (first.started_at, later))
+    assert [step.done for step in earlier.steps if step.name == "latency"] == [False]
+    assert [step.done for step in now.steps if step.name == "latency"] == [True]
+    headings = [section.heading for section in page(now).sections]
+    assert any(getattr(heading, "key", "") == "checklist.heading" for heading in headings)
