@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from journal.report.compare import Comparison, compare
     from journal.report.log import write_log
     from journal.report.rows import as_json
-    from journal.runner import Result, recompute, run
+    from journal.runner import Result, run
     from journal.serve.endpoint import attach
+    from journal.summing import recompute
 
 _HOME_OF = {
     "journal.errors": (
@@ -62,8 +63,9 @@ _HOME_OF = {
     "journal.report.compare": "Comparison compare",
     "journal.report.log": "write_log",
     "journal.report.rows": "as_json",
-    "journal.runner": "Result recompute run",
+    "journal.runner": "Result run",
     "journal.serve.endpoint": "attach",
+    "journal.summing": "recompute",
 }
 _MODULE_OF = {name: module for module, names in _HOME_OF.items() for name in names.split()}
 

@@ -4,19 +4,15 @@ plan -> serve -> load and measure -> summarise -> record -> report
 """
 
 import secrets
-import signal
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
-from journal import units
 from journal.capacity import Search, search
 from journal.errors import JournalError
 from journal.load.drive import drive
@@ -30,6 +26,7 @@ from journal.record.checkups import as_environment, last_checkup
 from journal.record.resume import GOOD, earlier, left_of, measured, newest
 from journal.record.store import Store, open_store
 from journal.record.tracking import Tracker
+from journal.record.undivided import undivided
 from journal.records import (
     Cell,
     ClientHealth,
@@ -44,13 +41,13 @@ from journal.records import (
     Trace,
     ignore,
 )
+from journal.report.lines import headline, reason, title
 from journal.report.log import LogFiles, write_log
 from journal.serve import engine as engines
 from journal.serve.describe import described
 from journal.serve.endpoint import check_answers
 from journal.summarise.capacity import Capacity, capacities
-from journal.summarise.doubts import doubts, status
-from journal.summarise.metrics import metrics
+from journal.summing import summed_up
 
 Serve = Callable[[Engine, Path, Listener], AbstractContextManager[Endpoint]]
 Keep = Callable[[Record, Samples | None], Record]
@@ -110,23 +107,13 @@ def run(
             records = newest(experiment, planned, store.runs(experiment_id=begun.id))
             return Result(begun, records, write_log(store, home))
 
-        known = measured(store.runs(experiment_id=begun.id))
-
-        def keep(record: Record, samples: Samples | None) -> Record:
-            with _undivided():
-                if samples and record.status != "interrupted":
-                    record = _summed_up(record, samples)
-                store.add_run(record, samples)
-            listener(Event("record", headline(record)))
-            if record.status != "interrupted":  # then the engine ends first
-                tracker.log(record)
-            return record
-
+        keeper = _Keeper(store, tracker, listener, store.runs(experiment_id=begun.id))
+        known = measured(keeper.records)
         try:
             for engine, group in by_engine(left):
                 log_path = home / "engines" / f"{begun.id[:8]}-{group[0].identity[:8]}.log"
                 served = serve(engine, log_path, listener) if engine else nullcontext(endpoint)
-                _measure_all(group, served, begun, known, keep, listener)
+                _measure_all(group, served, begun, known, keeper.keep, listener)
         except BaseException as error:
             if isinstance(error.__context__, KeyboardInterrupt):
                 tracker.give_up("stopped at once")
@@ -140,6 +127,28 @@ def run(
         # read again, now with MLflow's ids
         records = newest(experiment, planned, store.runs(experiment_id=begun.id))
         return Result(begun, records, log, tracker.error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """Keeps each record the moment it is made. `records` are those of the experiment so far."""
+
+    store: Store
+    tracker: Tracker
+    listener: Listener
+    records: list[Record]
+
+    def keep(self, record: Record, samples: Samples | None) -> Record:
+        """Sum up and store a record with its samples, then tell of it; as it was stored."""
+        with undivided():
+            if samples and record.status != "interrupted":
+                record = summed_up(record, samples, self.records)
+            self.store.add_run(record, samples)
+        self.records.append(record)
+        self.listener(Event("record", headline(record)))
+        if record.status != "interrupted":  # then the engine ends first
+            self.tracker.log(record)
+        return record
 
 
 def _begin(
@@ -284,92 +293,6 @@ def _measure(
         environment=begun.environment,
     )
     return record, Samples(cell=cell, facts=facts, traces=done, readings=readings, client=client)
-
-
-@contextmanager
-def _undivided() -> Iterator[None]:
-    """Puts a Ctrl-C off until the block is done, so that what was measured is stored. A second
-    one is not put off."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    came: list[int] = []
-
-    def put_off(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
-            before(number, frame)
-
-    signal.signal(signal.SIGINT, put_off)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        signal.raise_signal(signal.SIGINT)
-
-
-def _summed_up(record: Record, samples: Samples) -> Record:
-    """The record with its figures; where they cannot be computed, its samples are kept still."""
-    try:
-        return summarised(record, samples)
-    except Exception as error:  # noqa: BLE001 (recorded: no fault of ours may cost a measurement)
-        why = f"its metrics could not be computed ({type(error).__name__}: {error})"
-        told = f"{why}: its raw samples are kept for journal recompute"
-        return replace(record, status="failed", error=told)
-
-
-def summarised(record: Record, samples: Samples) -> Record:
-    """The record with its metrics, doubts and status computed from its raw samples."""
-    figures = metrics(samples)
-    found = doubts(samples, figures)
-    return replace(record, metrics=figures, doubts=found, status=status(samples, found))
-
-
-def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Record, ...]:
-    """Compute the metrics of one run, or of all, again from their stored samples, store them,
-    and return those whose figures changed. Interrupted runs have none."""
-    changed = []
-    with open_store(Path(home)) as store:
-        for record in store.runs() if run_id is None else [store.run(run_id)]:
-            samples = store.samples(record.id)
-            if samples is None or record.status == "interrupted":
-                continue
-            again = summarised(record, samples)
-            if again != record:
-                store.replace_summary(again.id, again.metrics, again.doubts, again.status)
-                changed.append(again)
-    return tuple(changed)
-
-
-def title(cell: Cell) -> str:
-    """A cell in a few words, for people."""
-    load = f"batch {cell.batch}" if cell.rate is None else f"{cell.rate:g} requests/s"
-    return f"{cell.model}, {load}, {cell.prompt_tokens} + {cell.output_tokens} tokens"
-
-
-def headline(record: Record) -> str:
-    """What a run found, in one line."""
-    found = f"{record.id[:8]} {title(record.cell)}: {record.status}"
-    if record.status in ("failed", "interrupted"):
-        return f"{found}: {record.error}"
-    ttft, rate = (record.metrics[name].value for name in ("ttft_s.p50", "output_tokens_per_s"))
-    return f"{found}, TTFT p50 {units.seconds(ttft)}, {units.rate(rate)}"
-
-
-def reason(cell: Cell, traces: Sequence[Trace]) -> str | None:
-    """Why requests failed, the commonest cause first, and how many were not sent for it; None
-    when none failed. Of the warm-up, where nothing came after it."""
-    measured = [trace for trace in traces if not trace.warmup]
-    sent = measured or traces
-    failed = Counter(trace.error for trace in sent if trace.error)
-    if not failed:
-        return None
-    cause, count = failed.most_common(1)[0]
-    unsent = cell.load.requests - len(measured)
-    told = f"{sum(failed.values())} of {len(sent)} requests failed; {count} of them: {cause}"
-    return told + (f"; the other {unsent} were not sent" if unsent else "")
 
 
 def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str) -> Record:

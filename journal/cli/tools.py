@@ -67,7 +67,7 @@ def recompute(
     """
     from journal.cli.render import counted, print_json
     from journal.report.rows import as_json
-    from journal.runner import recompute as recompute_runs
+    from journal.summing import recompute as recompute_runs
 
     changed = recompute_runs(home, run_id)
     if json:

@@ -1,19 +1,25 @@
 """The reasons not to take a run at face value, each with a named threshold and what to do."""
 
 from journal.records import Doubt, Metrics, Samples, Status
-from journal.summarise import answers, loading, serving
+from journal.summarise import answers, loading, serving, surroundings
 from journal.summarise.rule import Case, Rule
 from journal.summarise.view import View
 
-RULES: tuple[Rule, ...] = (*answers.RULES, *loading.RULES, *serving.RULES)
+RULES: tuple[Rule, ...] = (
+    *answers.RULES,
+    *loading.RULES,
+    *serving.RULES,
+    *surroundings.RULES,
+)
 _RANK = {"invalid": 0, "flag": 1, "note": 2}
 _LEADS = "client_saturated"  # a client that measures itself makes all else doubtful
 
 
-def doubts(samples: Samples, metrics: Metrics) -> tuple[Doubt, ...]:
+def doubts(samples: Samples, metrics: Metrics, changes: tuple[str, ...] = ()) -> tuple[Doubt, ...]:
     """What speaks against this run: the client's saturation first, then what makes it invalid,
-    what flags it, and what is worth knowing, among that what could not be read."""
-    case = Case(View(samples), metrics)
+    what flags it, and what is worth knowing, among that what could not be read. `changes` says in
+    which ways its environment is not that of the first run of its experiment."""
+    case = Case(View(samples), metrics, changes)
     found = []
     for rule in RULES:
         finding = rule.check(case)

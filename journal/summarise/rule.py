@@ -11,10 +11,12 @@ Finding = tuple[Severity, str]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run: its samples as arrays, and its metrics."""
+    """One run: its samples as arrays, and its metrics. `changes` says in which ways its
+    environment is not that of the first run of its experiment."""
 
     view: View
     metrics: Metrics
+    changes: tuple[str, ...] = ()
 
     def value(self, name: str) -> float | None:
         figure = self.metrics.get(name)

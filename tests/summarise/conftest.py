@@ -11,6 +11,7 @@ from journal.records import (
     ClientHealth,
     EngineFacts,
     GpuReading,
+    HostReading,
     Load,
     ProcessReading,
     Readings,
@@ -118,6 +119,7 @@ class Run:
                     ProcessReading(at_s=float(at_s), rss_bytes=2**30, processes=3) for at_s in times
                 ),
                 gpu=tuple(_card(float(at_s)) for at_s in times) if self.gpu else (),
+                host=tuple(_host(float(at_s)) for at_s in times),
             ),
             client=HEALTHY,
         )
@@ -154,7 +156,20 @@ def _card(at_s: float) -> GpuReading:
         utilisation_fraction=0.9,
         power_w=300.0,
         energy_j=1000.0 + 300.0 * at_s,
+        sm_clock_hz=1.98e9,
         throttle_reasons=0,
+    )
+
+
+def _host(at_s: float) -> HostReading:
+    return HostReading(
+        at_s=at_s,
+        cpus=8,
+        busy_s=1000.0 + 3.0 * at_s,
+        ours_s=100.0 + 2.8 * at_s,
+        stolen_s=0.0,
+        asleep_s=3600.0,
+        swapped_bytes_total=2**30,
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from journal.records import ClientHealth, Doubt, Load, Readings, Samples, Trace
+from journal.records import ClientHealth, Doubt, Engine, Load, Readings, Samples, Trace
 from journal.summarise.doubts import RULES, doubts, status
 from journal.summarise.metrics import metrics
+from journal.summarise.surroundings import changes
 
 Edit = Callable[[Trace], Trace]
 
@@ -71,6 +72,32 @@ def server(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
             for reading in samples.readings.server
         )
         return replace(samples, readings=replace(samples.readings, server=readings))
+
+    return change
+
+
+def host(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
+    """Readings of the host whose values are functions of time."""
+
+    def change(samples: Samples) -> Samples:
+        readings = tuple(
+            replace(reading, **{name: of(reading.at_s) for name, of in changes.items()})
+            for reading in samples.readings.host
+        )
+        return replace(samples, readings=replace(samples.readings, host=readings))
+
+    return change
+
+
+def hotter(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
+    """Readings of the card whose values are functions of time."""
+
+    def change(samples: Samples) -> Samples:
+        readings = tuple(
+            replace(reading, **{name: of(reading.at_s) for name, of in changes.items()})
+            for reading in samples.readings.gpu
+        )
+        return replace(samples, readings=replace(samples.readings, gpu=readings))
 
     return change
 
@@ -164,6 +191,19 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
     ("foreign_traffic", {"requests": 80}, server(output_tokens_total=lambda at_s: 2000 * at_s)),
     ("throttled", {"gpu": True}, card(throttle_reasons=0x24)),
     ("shared_card", {"gpu": True}, card(other_processes=1)),
+    ("busy_host", {"requests": 80}, host(busy_s=lambda at_s: 6.0 * at_s)),
+    ("stolen_time", {"requests": 80}, host(stolen_s=lambda at_s: 0.8 * at_s)),
+    ("swapping", {"requests": 80}, host(swapped_bytes_total=lambda at_s: int(at_s * 2**25))),
+    ("clocks_fell", {"gpu": True, "requests": 80}, hotter(
+        sm_clock_hz=lambda at_s: 1.98e9 - 1e8 * at_s)),
+    ("others_memory", {"gpu": True, "requests": 80}, hotter(
+        used_bytes=lambda at_s: 2**30 * (20 + (at_s > 2)))),
+]  # fmt: skip
+# What makes a run invalid is caught in tests of its own below.
+INVALID: list[tuple[str, Callable[[Samples], Samples]]] = [
+    ("asleep", host(asleep_s=lambda at_s: 3600.0 + 90.0 * (at_s > 1))),
+    ("server_restarted", server(output_tokens_total=lambda at_s: 100.0 * (at_s % 1))),
+    ("server_restarted", server(prompt_tokens_total=lambda at_s: 1000.0 - 999 * (at_s > 1))),
 ]
 
 
@@ -177,10 +217,12 @@ def test_a_trap_is_caught_by_its_own_rule_and_no_other(run, name, run_of, trap) 
 def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     trapped = {name for name, _, _ in TRAPS}
     noted = {
-        "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused", "no_warmup", "few_readings",
-        "client_unmeasured", "no_card", "energy_by_power",
+        "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused",
+        "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
     }  # fmt: skip
-    assert {rule.name for rule in RULES} == trapped | noted | {"rate_not_achieved"}
+    apart = {"rate_not_achieved", "remote_code", "environment_changed"}
+    invalid = {name for name, _ in INVALID}
+    assert {rule.name for rule in RULES} == trapped | noted | apart | invalid
     assert len(RULES) == len({rule.name for rule in RULES})
     for rule in RULES:
         assert rule.threshold and rule.reason.endswith(".")
@@ -193,6 +235,45 @@ def test_a_sentence_ends_with_what_to_do(run, name, run_of, trap) -> None:
     assert sentence[0].isupper() or sentence[0].isdigit()
     assert any(f"{mark} " in sentence for mark in ":;")
     assert "None" not in sentence and "nan" not in sentence
+
+
+@pytest.mark.parametrize(("name", "trap"), INVALID, ids=[name for name, _ in INVALID])
+def test_what_cannot_be_believed_is_invalid(run, name, trap) -> None:
+    samples = trap(run(requests=80).samples())
+    assert found(samples)[name].severity == "invalid"
+    assert status(samples, doubts(samples, metrics(samples))) == "invalid"
+
+
+def test_a_busy_host_is_a_note_where_the_server_is_elsewhere(run) -> None:
+    samples = host(busy_s=lambda at_s: 6.0 * at_s)(run(requests=80).samples())
+    away = replace(samples, readings=replace(samples.readings, process=()))
+    assert found(away)["busy_host"].severity == "note"
+    hidden = host(busy_s=lambda at_s: 6.0 * at_s, ours_s=lambda at_s: None)(samples)
+    assert "busy_host" not in found(hidden)
+
+
+def test_an_environment_that_changed_is_named(run) -> None:
+    now = {"version_vllm": "0.32.0", "gpu_driver": "580.65", "host": "a", "git_commit": "1"}
+    before = {**now, "version_vllm": "0.31.0", "gpus": 1, "git_commit": "2", "doctor_at": "x"}
+    said = changes(now, before)
+    assert said == ("gpus from 1 to absent", "version_vllm from 0.31.0 to 0.32.0")
+    samples = run().samples()
+    (doubt,) = [d for d in doubts(samples, metrics(samples), said) if d.severity == "flag"]
+    assert doubt.name == "environment_changed"
+    assert "gpus from 1 to absent and version_vllm from 0.31.0 to 0.32.0" in doubt.sentence
+    assert changes(now, dict(now)) == ()
+
+
+def test_code_that_came_with_a_model_is_noted(run) -> None:
+    samples = run().samples()
+    cell = replace(samples.cell, engine=Engine(model="m", trust_remote_code=True))
+    assert found(replace(samples, cell=cell))["remote_code"].severity == "note"
+    quiet = replace(samples.cell, engine=Engine(model="m"))
+    assert "remote_code" not in found(replace(samples, cell=quiet))
+
+
+def test_at_least_28_traps_are_set() -> None:
+    assert len(TRAPS) >= 28
 
 
 def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
