@@ -36,7 +36,9 @@ from journal.records import (
     Experiment,
     ExperimentRecord,
     Listener,
+    Readings,
     Record,
+    Request,
     Samples,
     Trace,
     ignore,
@@ -261,26 +263,11 @@ def _measure(
 
     listener(Event("cell", name, 0, len(prepared)))
     started_at, origin_s = datetime.now(UTC), time.monotonic()
-    sampler, client, stopped = Sampler(endpoint, origin_s), ClientHealth(), False
-    try:
-        with sampler:
-            _, client = drive(
-                prepared,
-                endpoint,
-                batch=cell.batch,
-                timeout_s=cell.load.timeout_s,
-                processes=cell.load.processes,
-                origin_s=origin_s,
-                on_done=count,
-                max_error_rate=cell.load.max_error_rate,
-            )
-    except KeyboardInterrupt:
-        stopped = True
+    readings, client, stopped = _load(cell, prepared, endpoint, origin_s, count)
     duration_s = time.monotonic() - origin_s
     done = tuple(sorted(traces, key=lambda trace: trace.index))
     how_far = f"stopped after {len(done)} of {len(prepared)} requests"
     facts = endpoint.facts
-    readings = replace(sampler.readings, absent=(*endpoint.absent, *sampler.readings.absent))
     record = Record(
         id=run_id,
         experiment_id=begun.id,
@@ -293,6 +280,34 @@ def _measure(
         environment=begun.environment,
     )
     return record, Samples(cell=cell, facts=facts, traces=done, readings=readings, client=client)
+
+
+def _load(
+    cell: Cell,
+    prepared: Sequence[Request],
+    endpoint: Endpoint,
+    origin_s: float,
+    on_done: Callable[[Trace], None],
+) -> tuple[Readings, ClientHealth, bool]:
+    """Send the load with the meters beside it; what they read, how the client did, and whether a
+    KeyboardInterrupt stopped it."""
+    sampler, client, stopped = Sampler(endpoint, origin_s), ClientHealth(), False
+    try:
+        with sampler:
+            _, client = drive(
+                prepared,
+                endpoint,
+                batch=cell.batch,
+                timeout_s=cell.load.timeout_s,
+                processes=cell.load.processes,
+                origin_s=origin_s,
+                on_done=on_done,
+                max_error_rate=cell.load.max_error_rate,
+            )
+    except KeyboardInterrupt:
+        stopped = True
+    absent = (*endpoint.absent, *sampler.readings.absent)
+    return replace(sampler.readings, absent=absent), client, stopped
 
 
 def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str) -> Record:
