@@ -92,8 +92,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """A service level objective: a request is good when it holds every limit that is given, a
-    load holds it when `good_fraction` of its requests are good."""
+    """A request is good when it holds every limit given, a load when `good_fraction` of it is."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -106,8 +105,8 @@ class Slo:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What is asked and how it is tried. `engines` is empty when an endpoint is already there.
-    With `find_capacity` the loads of the grid give way to a search for the highest one that holds
-    the SLO."""
+    With `find_capacity` the loads of the grid give way to a search for the highest that holds the
+    SLO; with `needed_vram` a search follows for the smallest KV pool that serves each cell."""
 
     name: Name
     question: str = ""
@@ -120,6 +119,7 @@ class Experiment:
     usd_per_hour: Positive | None = None
     source: str = ""
     find_capacity: Literal["rate", "concurrency"] | None = None
+    needed_vram: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,13 +191,11 @@ class Request:
 class Trace:
     """What one request met, as seen by the client. Frozen and stored: every metric can be
     computed again from it.
-
     `scheduled_s` is when it was meant to go (equal to `start_s` in closed loop), `start_s` when
     it was sent, `end_s` when the answer was complete. `chunk_s` holds the time of every chunk
     with content (a role-only delta is none), and `chunk_tokens`, where the server tells, the
     tokens in each. `prompt_tokens` and `output_tokens` are the server's usage; `*_asked` ours.
-    `server_queue_s`, `server_prefill_s`, `server_decode_s` are vLLM's per-request metrics.
-    """
+    `server_queue_s`, `server_prefill_s`, `server_decode_s` are vLLM's per-request metrics."""
 
     index: int
     warmup: bool
@@ -359,6 +357,7 @@ class ExperimentRecord:
     ended_at: datetime | None = None
     environment: Mapping[str, str | int | float | None] = field(default_factory=dict)
     mlflow_run_id: str | None = None
+    mlflow_experiment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

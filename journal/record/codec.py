@@ -112,6 +112,7 @@ def experiment_row(record: ExperimentRecord) -> Values:
             "experiment": to_json(experiment, secret),
             "environment": to_json(_finite(record.environment), secret),
             "mlflow_run_id": record.mlflow_run_id,
+            "mlflow_experiment_id": record.mlflow_experiment_id,
         },
     )
 
@@ -125,6 +126,7 @@ def experiment_record(row: RowMapping) -> ExperimentRecord:
         ended_at=row["ended_at"],
         environment=json.loads(row["environment"]),
         mlflow_run_id=row["mlflow_run_id"],
+        mlflow_experiment_id=row["mlflow_experiment_id"],
     )
 
 

@@ -55,6 +55,7 @@ class ExperimentRow(Row, table=True):
     mlflow_run_id: str | None = None
     mlflow_pending: bool = Field(default=True, index=True)
     mlflow_error: str | None = None
+    mlflow_experiment_id: str | None = None
 
 
 class RunRow(Row, table=True):

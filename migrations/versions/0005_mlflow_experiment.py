@@ -1,0 +1,11 @@
+"""Which of MLflow's experiments an experiment is in: its pages are addressed by that id."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.add_column("experiments", sa.Column("mlflow_experiment_id", sa.String(), nullable=True))
