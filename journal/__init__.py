@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         NotFound,
         SpecError,
         StoreError,
+        Unfit,
         UsageError,
     )
     from journal.plan.cells import cells, cost
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "journal.errors": (
-        "EndpointError EngineError JournalError NotFound SpecError StoreError UsageError"
+        "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
     ),
     "journal.plan.cells": "cells cost",
     "journal.plan.spec": "load_experiment",
@@ -91,6 +92,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "SpecError",
     "Step",
     "StoreError",
+    "Unfit",
     "UsageError",
     "as_json",
     "attach",

@@ -9,6 +9,7 @@ what to do.
     |-- EngineError              an engine that did not start, or died
     |   `-- EngineOutOfMemory    ... because the card or the host had too little memory
     |-- MeasureError             a meter that cannot be read
+    |-- Unfit                    a machine that is too disturbed to be measured on (--strict)
     |-- StoreError               the journal's database
     |   `-- StoreTooNew          ... was written by a newer version of this package
     |-- TrackingError            MLflow
@@ -51,6 +52,10 @@ class EngineOutOfMemory(EngineError):
 
 
 class MeasureError(JournalError):
+    pass
+
+
+class Unfit(JournalError):
     pass
 
 

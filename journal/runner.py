@@ -21,6 +21,7 @@ from journal.measure.sampler import Sampler
 from journal.measure.server import complete
 from journal.plan.cells import by_engine, cells
 from journal.plan.prompts import check_context, requests
+from journal.preflight import look_around
 from journal.record.alone import alone
 from journal.record.checkups import as_environment, last_checkup
 from journal.record.resume import GOOD, earlier, left_of, measured, newest
@@ -64,14 +65,16 @@ class Result:
     records: tuple[Record, ...]
     log: LogFiles
     tracking_error: str | None = None
+    strict: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether every cell was measured. A search for capacity may well break the server: it
-        has to come to its end."""
+        """Whether every cell was measured, without a flag if `strict`. A search for capacity may
+        well break the server: it has to come to its end."""
         if self.experiment.experiment.find_capacity is not None:
             return all(record.metrics for record in self.records)
-        return all(record.status in GOOD for record in self.records)
+        good = ("valid",) if self.strict else GOOD
+        return all(record.status in good for record in self.records)
 
     @property
     def capacities(self) -> tuple[Capacity, ...]:
@@ -87,6 +90,7 @@ def run(
     listener: Listener = ignore,
     serve: Serve = engines.start,
     resume: bool = False,
+    strict: bool = False,
 ) -> Result:
     """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
 
@@ -94,20 +98,23 @@ def run(
     for each engine of the experiment. A cell that fails is recorded with its reason, and the
     others go on. With `resume` the newest try of the same experiment goes on: cells that it has
     measured already are left alone. Of an experiment that is to find a capacity, each run says
-    which load comes next.
+    which load comes next. With `strict` nothing is measured on a disturbed machine, and a flagged
+    cell is not good enough.
 
-    Raises SpecError or EngineError when nothing can be started, UsageError while another process
-    measures into `home`, StoreError when nothing can be recorded. On KeyboardInterrupt what was
-    measured is stored and logged first; a second one ends the engine at once and writes no log.
+    Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
+    started, UsageError while another process measures into `home`, StoreError when nothing can be
+    recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
+    the engine at once and writes no log.
     """
     home = Path(home)
     planned = cells(experiment, model=endpoint.model if endpoint else None)
     _check(planned, endpoint)
+    look_around(planned, endpoint, strict, listener)
     with alone(home), open_store(home) as store, Tracker(store, home) as tracker:
         begun, left = _begin(store, experiment, planned, resume, listener)
         if not left:
             records = newest(experiment, planned, store.runs(experiment_id=begun.id))
-            return Result(begun, records, write_log(store, home))
+            return Result(begun, records, write_log(store, home), strict=strict)
 
         keeper = _Keeper(store, tracker, listener, store.runs(experiment_id=begun.id))
         known = measured(keeper.records)
@@ -128,7 +135,7 @@ def run(
         begun, log = _end(begun, "done" if good else "failed", store, home, tracker, listener)
         # read again, now with MLflow's ids
         records = newest(experiment, planned, store.runs(experiment_id=begun.id))
-        return Result(begun, records, log, tracker.error)
+        return Result(begun, records, log, tracker.error, strict)
 
 
 @dataclass(frozen=True, slots=True)

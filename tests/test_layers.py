@@ -13,7 +13,7 @@ LAYERS = [
     {"cli"},
     {"__init__"},
     {"runner"},
-    {"capacity", "summing"},
+    {"capacity", "preflight", "summing"},
     {"report", "desk"},
     {"record"},
     {"serve", "load", "measure"},

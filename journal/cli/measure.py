@@ -82,6 +82,12 @@ def run(
     warmup: Warmup = None,
     repeats: Repeats = None,
     seed: Seed = None,
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Refuse a disturbed machine, and exit with 1 when a cell is flagged."
+    ),
+]
     timeout: Timeout = None,
     processes: Processes = None,
     python: Python = None,
@@ -111,6 +117,7 @@ def run(
     from journal.cli.signals import like_ctrl_c
     from journal.report.rows import as_json
     from journal.runner import run as run_experiment
+    strict: Strict = False,
 
     server = _attached(endpoint, model) if endpoint else None
     grid = {
@@ -121,6 +128,9 @@ def run(
     }
     load = {
         "requests": requests,
+    `--strict` refuses to measure while other programs use the cards or processors, or the host
+    swaps, and calls a cell with a doubt a failure.
+
         "warmup": warmup,
         "repeats": repeats,
         "seed": seed,
@@ -133,7 +143,7 @@ def run(
         try:
             with showing(quiet=json) as listener:
                 result = run_experiment(
-                    asked, home, endpoint=server, listener=listener, resume=resume
+                    asked, home, endpoint=server, listener=listener, resume=resume, strict=strict
                 )
         except KeyboardInterrupt:
             _say_how_to_resume()

@@ -1,4 +1,4 @@
-"""Counters of this host beside a load: who else uses its processors, swapping, and sleep."""
+"""This host beside a load and before it: who else uses its processors, swapping, and sleep."""
 
 import os
 import time
@@ -9,8 +9,12 @@ import psutil
 from journal.errors import MeasureError
 from journal.measure.process import ProcessTree
 from journal.records import HostReading
+from journal.summarise.surroundings import BUSY_FLAG
+from journal.units import data_size, percent
 
 PERIOD_S = 1.0
+LOOK_S = 0.3  # processor time is counted in steps of 0.01 s
+LITTLE_MEMORY = 0.05
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -47,6 +51,33 @@ class Host:
         except MeasureError:  # the server has ended, and what it used is no longer known
             return None
         return mine + (0.0 if theirs is None else theirs)
+
+
+def disturbances(server_pid: int | None = None) -> list[str]:
+    """What would disturb a measurement on this host that began now, in a sentence each; it takes
+    LOOK_S to see. `server_pid` is the root of a server that belongs here."""
+    host = Host(server_pid, whole=True)
+    first = host.look(time.monotonic())
+    time.sleep(LOOK_S)
+    last = host.look(time.monotonic())
+    found = []
+    busy, ours = (_rise(first, last, name) for name in ("busy_s", "ours_s"))
+    share = (busy - ours) / ((last.at_s - first.at_s) * first.cpus)
+    if share >= BUSY_FLAG:
+        what = f"{percent(min(share, 1.0))} of this host's {first.cpus} processors"
+        found.append(f"other programs use {what}: stop them")
+    if _rise(first, last, "swapped_bytes_total"):
+        found.append("this host is swapping: free some memory")
+    memory = psutil.virtual_memory()
+    if memory.available < LITTLE_MEMORY * memory.total:
+        left = f"{data_size(memory.available)} of {data_size(memory.total)}"
+        found.append(f"only {left} of this host's memory are free: end what takes it")
+    return found
+
+
+def _rise(first: HostReading, last: HostReading, name: str) -> float:
+    before, after = getattr(first, name), getattr(last, name)
+    return 0.0 if before is None or after is None else float(after - before)
 
 
 def _usable() -> frozenset[int]:

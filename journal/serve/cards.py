@@ -51,6 +51,27 @@ def holders(cards: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({process.pid for processes in lists for process in processes}))
 
 
+def disturbances(cards: Sequence[int], ours: Collection[int] = ()) -> list[str]:
+    """What would disturb a measurement on `cards` that began now, in a sentence each. `ours` are
+    the processes that belong there."""
+    import pynvml
+
+    from journal.summarise.rule import listed
+    from journal.summarise.serving import THROTTLE_REASONS
+
+    found = []
+    for card in cards:
+        others = sorted(set(holders([card])) - set(ours))
+        if others:
+            pids = listed([str(pid) for pid in others])
+            found.append(f"other processes ({pids}) are on card {card}: end them")
+        slowed = sum(_each(pynvml.nvmlDeviceGetCurrentClocksEventReasons, [card]))
+        causes = [name for bit, name in THROTTLE_REASONS.items() if slowed & bit]
+        if causes:
+            found.append(f"card {card} is slowed down by {listed(causes)}: cool it, or wait")
+    return found
+
+
 def names(cards: Sequence[int]) -> tuple[str, ...]:
     """The names of `cards`, as the driver gives them."""
     import pynvml

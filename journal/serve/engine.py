@@ -72,6 +72,13 @@ def context_length(engine: Engine) -> int | None:
     return longest
 
 
+def cards_of(engine: Engine) -> tuple[int, ...]:
+    """The cards that `engine` will use, by NVML index; none on a CPU."""
+    if interpreter.ask(engine).on_cpu:
+        return ()
+    return cards.seen(_environment(engine))[: engine.tensor_parallel]
+
+
 def _check_flags(engine: Engine) -> None:
     for flag in map(flag_name, engine.flags):
         if flag in RESERVED:
@@ -155,7 +162,7 @@ def start(
     model = models.prepare(engine, listener)
     asked = interpreter.ask(engine)
     env = _environment(engine) | ({"VLLM_API_KEY": api_key} if api_key else {})
-    used = () if asked.on_cpu else cards.seen(env)[: engine.tensor_parallel]
+    used = cards_of(engine)
     baseline_bytes = cards.used_bytes(used)
     name, port = name or f"journal-{secrets.token_hex(4)}", _free_port(host, port)
     argv = command(

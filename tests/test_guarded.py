@@ -1,0 +1,119 @@
+"""A measurement is guarded: what disturbs it is told before, doubted after, refused if asked."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+import journal
+from journal.measure import host
+from journal.records import Event, Experiment
+from journal.serve import cards
+
+Server = Callable[..., str]
+BURN = "while True: pass"
+
+
+@pytest.fixture(autouse=True)
+def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+
+def sweep(**load: object) -> Experiment:
+    given = {"requests": 30, "warmup": 1, **load}
+    return Experiment(
+        name="guarded",
+        grid=journal.Grid(batch=(2,), prompt_tokens=(4,), output_tokens=(8,)),
+        load=journal.Load(**given),  # type: ignore[arg-type]
+    )
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Other programs keep every processor busy."""
+    count = len(psutil.Process().cpu_affinity() or [])
+    others = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def test_a_busy_host_is_told_doubted_and_refused_if_strict(
+    fake_server: Server, tmp_path: Path
+) -> None:
+    endpoint = journal.attach(fake_server(ttft_s=0.03, itl_s=0.01))
+    assert endpoint.pid is not None
+    events: list[Event] = []
+    with busy():
+        with pytest.raises(journal.Unfit, match=r"other programs use .* processors: stop them"):
+            journal.run(sweep(), tmp_path, endpoint=endpoint, strict=True)
+        assert not (tmp_path / "journal.db").exists()
+        result = journal.run(sweep(), tmp_path, endpoint=endpoint, listener=events.append)
+    assert "doubts are to be expected, because other programs use" in events[0].message
+    (record,) = result.records
+    assert "busy_host" in {doubt.name for doubt in record.doubts if doubt.severity == "flag"}
+    assert result.ok and record.status == "flagged"
+
+
+def test_our_own_work_and_the_servers_is_no_disturbance() -> None:
+    server = subprocess.Popen([sys.executable, "-c", BURN])
+    try:
+        told = [s for s in host.disturbances(server.pid) if "other programs" in s]
+        alone = [s for s in host.disturbances() if "other programs" in s]
+    finally:
+        server.kill()
+        server.wait()
+    assert len(told) <= len(alone) == 1  # whatever else runs here, the server itself is not it
+
+
+def test_a_flag_is_a_failure_if_strict(
+    fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "disturbances", lambda pid: [])
+    endpoint = journal.attach(fake_server(ttft_s=0.01, itl_s=0.001, fault="cut", fault_every=10))
+    result = journal.run(sweep(), tmp_path, endpoint=endpoint, strict=True)
+    assert [record.status for record in result.records] == ["flagged"]
+    assert not result.ok
+    assert journal.run(sweep(), tmp_path, endpoint=endpoint).ok
+
+
+NEIGHBOURS = """
+import json
+from journal.serve import cards
+print(json.dumps(cards.disturbances([0], options["ours"])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("trace", "ours", "said"),
+    [
+        ("", [101, 102, 999], []),
+        ("", [101, 102], ["other processes (999) are on card 0: end them"]),
+        ("", [], ["other processes (101, 102 and 999) are on card 0: end them"]),
+        (
+            "0 0 nvmlDeviceGetCurrentClocksEventReasons 0 72",
+            [101, 102, 999],
+            ["card 0 is slowed down by a hardware slowdown and heat (by hardware): cool it, "
+             "or wait"],
+        ),
+        ("0 0 nvmlDeviceGetCurrentClocksEventReasons 0 1", [101, 102, 999], []),
+        ("init 9", [], []),
+    ],
+    ids=["quiet", "a stranger", "nobody is ours", "hot", "idle", "no driver"],
+)  # fmt: skip
+def test_who_else_is_on_the_card(
+    scripted: Callable[..., list[str]], trace: str, ours: list[int], said: list[str]
+) -> None:
+    healthy = "0 0 nvmlDeviceGetCurrentClocksEventReasons 0 0"
+    assert scripted(NEIGHBOURS, f"{healthy}\n{trace}", ours=ours) == said
+
+
+def test_without_a_card_there_are_no_neighbours() -> None:
+    assert cards.disturbances([]) == []
