@@ -4,11 +4,13 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import journal
 from journal.capacity import RESOLUTION, most_runs, search
 from journal.plan.cells import cells, identified
 from journal.records import (
@@ -189,3 +191,24 @@ def test_a_search_begins_where_it_is_told_and_every_run_has_requests_enough() ->
     assert [record.cell.rate for record in records[:3]] == [None, 100.0, 50.0]
     in_flight = 50.0 * 0.2
     assert records[2].cell.load.requests >= 9 * in_flight
+
+
+def test_the_concurrency_of_a_server_that_slows_down(fake_server: Server, tmp_path: Path) -> None:
+    """With n in flight a token takes 4 + 2 (n - 1) ms: up to 8 in flight it takes 19 ms or less.
+    With 80% of the requests to be good, few of them tell."""
+    url = fake_server(ttft_s=0.01, itl_s=0.004, itl_s_per_running=0.002)
+    slo = Slo(tpot_ms=19.0, good_fraction=0.8)
+    asked = asking("concurrency", slo, batch=(4,))
+    asked = replace(asked, grid=replace(asked.grid, output_tokens=(8,)))
+    result = journal.run(asked, tmp_path, endpoint=journal.attach(url))
+    assert result.ok
+    (found,) = result.capacities
+    assert found.held is not None and found.beyond is not None
+    assert 7 <= found.held.load <= 8 < found.beyond.load <= 9
+    assert [record.cell.batch for record in result.records][:3] == [4, 8, 16]
+    assert all(record.experiment_id == result.experiment.id for record in result.records)
+    text = result.log.markdown.read_text()
+    assert "## " in text and "What load holds the SLO" in text
+    with journal.open_store(tmp_path) as store:
+        stored = store.runs(experiment_id=result.experiment.id)
+    assert capacities(asked, stored) == result.capacities

@@ -43,21 +43,33 @@ def show(
 ) -> None:
     """Show one run in full, its doubts first.
 
+    With it: its cell over all repeats, and what the search for capacity found that it is part of.
+
     Examples:
 
     - `journal show last`
     - `journal show 3f9a --json`
     """
-    from journal.cli.render import print_json, print_record
+    from journal.cli.render import print_capacities, print_json, print_record, print_repeats
     from journal.record.store import open_store
+    from journal.report import capacity, repeats
     from journal.report.rows import as_json
+    from journal.summarise.capacity import capacities
 
     with open_store(home) as store:
         record = store.run(run_id)
+        among = store.runs(experiment_id=record.experiment_id)
+        found = capacities(store.experiment(record.experiment_id).experiment, among)
+    tries = repeats.repeats(record, among)
     if json:
-        print_json(as_json(record))
-    else:
-        print_record(record)
+        together = {"repeats": repeats.as_json(tries)} if len(tries) > 1 else {}
+        searched = {"capacity": [capacity.as_json(each) for each in found]} if found else {}
+        print_json(as_json(record) | together | searched)
+        return
+    print_record(record)
+    if len(tries) > 1:
+        print_repeats(tries)
+    print_capacities(found)
 
 
 def log(

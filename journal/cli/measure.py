@@ -1,7 +1,7 @@
 """`journal run` and `journal plan`."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from journal.cli.options import Home, Json, api_key, integers, rates
 
 if TYPE_CHECKING:
     from journal.records import Endpoint, Experiment
+    from journal.runner import Result
 
 Name = Annotated[
     str | None,
@@ -57,9 +58,35 @@ Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="F
 Processes = Annotated[
     int | None, typer.Option("--processes", help="Of the client; chosen from the load by default.")
 ]
+SloTtft = Annotated[
+    float | None,
+    typer.Option("--slo-ttft-ms", metavar="MS", help="A request is good up to this TTFT."),
+]
+SloTpot = Annotated[
+    float | None,
+    typer.Option("--slo-tpot-ms", metavar="MS", help="A request is good up to this TPOT."),
+]
+SloE2e = Annotated[
+    float | None,
+    typer.Option("--slo-e2e-ms", metavar="MS", help="A request is good up to this E2E."),
+]
+FindCapacity = Annotated[
+    Literal["rate", "concurrency"] | None,
+    typer.Option(
+        "--find-capacity",
+        help="Search for the highest rate or concurrency that holds the SLO (--slo-...), from "
+        "the least of --rate or --concurrency up.",
+    ),
+]
 Python = Annotated[
     str | None,
     typer.Option("--python", metavar="PATH", help="The interpreter that has vLLM installed."),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Refuse a disturbed machine, and exit with 1 when a cell is flagged."
+    ),
 ]
 Resume = Annotated[
     bool,
@@ -82,16 +109,15 @@ def run(
     warmup: Warmup = None,
     repeats: Repeats = None,
     seed: Seed = None,
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Refuse a disturbed machine, and exit with 1 when a cell is flagged."
-    ),
-]
     timeout: Timeout = None,
     processes: Processes = None,
+    slo_ttft_ms: SloTtft = None,
+    slo_tpot_ms: SloTpot = None,
+    slo_e2e_ms: SloE2e = None,
+    find_capacity: FindCapacity = None,
     python: Python = None,
     resume: Resume = False,
+    strict: Strict = False,
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
@@ -102,6 +128,9 @@ Strict = Annotated[
     Ctrl-C stores what was measured, writes the log and ends the engine; a second one stops at
     once. After it, or after a power cut, the same command with `--resume` goes on.
 
+    `--strict` refuses to measure while other programs use the cards or processors, or the host
+    swaps, and calls a cell with a doubt a failure.
+
     Exit code: 0 all cells measured, 1 some cell failed, 2 nothing was started, 130 stopped.
 
     Examples:
@@ -111,13 +140,12 @@ Strict = Annotated[
     - `journal run quickstart --model mistralai/Mistral-7B-Instruct-v0.2 --concurrency 1,8,32`
     - `journal run experiments/batch-size.toml --home ~/lab --resume`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --model NAME --prompt-tokens 64,1024`
+    - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
+    - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     """
     from journal.cli.progress import showing
-    from journal.cli.render import print_json, print_result
     from journal.cli.signals import like_ctrl_c
-    from journal.report.rows import as_json
     from journal.runner import run as run_experiment
-    strict: Strict = False,
 
     server = _attached(endpoint, model) if endpoint else None
     grid = {
@@ -128,9 +156,6 @@ Strict = Annotated[
     }
     load = {
         "requests": requests,
-    `--strict` refuses to measure while other programs use the cards or processors, or the host
-    swaps, and calls a cell with a doubt a failure.
-
         "warmup": warmup,
         "repeats": repeats,
         "seed": seed,
@@ -138,7 +163,9 @@ Strict = Annotated[
         "processes": processes,
         "burstiness": burstiness,
     }
-    asked = _asked(experiment, server, grid, load, {"model": model, "python": python})
+    slo = {"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms}
+    engine = {"model": model, "python": python}
+    asked = _asked(experiment, server, grid, load, engine, slo, find_capacity)
     with like_ctrl_c() as signals:
         try:
             with showing(quiet=json) as listener:
@@ -148,11 +175,24 @@ Strict = Annotated[
         except KeyboardInterrupt:
             _say_how_to_resume()
             raise typer.Exit(signals.exit_code) from None
-    if json:
-        print_json([as_json(record) for record in result.records])
-    else:
-        print_result(result)
+    _tell(result, json)
     raise typer.Exit(0 if result.ok else 1)
+
+
+def _tell(result: "Result", json: bool) -> None:
+    from journal.cli.render import print_json, print_result
+    from journal.report import capacity
+    from journal.report.rows import as_json
+
+    if not json:
+        print_result(result)
+        return
+    runs = [as_json(record) for record in result.records]
+    if result.experiment.experiment.find_capacity is None:
+        print_json(runs)
+    else:
+        found = [capacity.as_json(each) for each in result.capacities]
+        print_json({"capacity": found, "runs": runs})
 
 
 def _say_how_to_resume() -> None:
@@ -178,19 +218,25 @@ def plan(
     from journal.cli.render import print_json, print_plan
     from journal.plan.cells import cells, cost
 
-    planned = cells(_asked(experiment, None, {}, {}, {"model": model}), model=model)
+    asked = _asked(experiment, None, {}, {}, {"model": model})
+    planned = cells(asked, model=model)
     if json:
         from dataclasses import asdict
 
         parts = [asdict(cell) for cell in planned]
         print_json({"cost": asdict(cost(planned)), "cells": parts})
-    else:
-        print_plan(planned)
+        return
+    print_plan(planned)
+    if asked.find_capacity is not None:
+        from journal.capacity import most_runs
+
+        print(
+            f"each of these is the first of a search for the highest {asked.find_capacity} that "
+            f"holds the SLO, which takes {most_runs()} runs at most"
+        )
 
 
 def _attached(url: str, model: str | None) -> "Endpoint":
-    import os
-
     from journal.serve.endpoint import attach
 
     return attach(url, model, api_key())
@@ -202,17 +248,22 @@ def _asked(
     grid: dict[str, Any],
     load: dict[str, Any],
     engine: dict[str, Any],
+    slo: dict[str, Any] | None = None,
+    find_capacity: Literal["rate", "concurrency"] | None = None,
 ) -> "Experiment":
     """The experiment that was named, with the options that were given laid over it."""
     from journal.plan.spec import load_experiment, validated
-    from journal.records import Experiment
+    from journal.records import Experiment, Slo
     from journal.serve.models import default_experiment
 
-    given = [{k: v for k, v in part.items() if v is not None} for part in (grid, load, engine)]
+    parts = (grid, load, engine, slo or {})
+    given = [{k: v for k, v in part.items() if v is not None} for part in parts]
     if name is None and server is not None:
         asked = Experiment(name="endpoint")
     else:
         asked = load_experiment(name or default_experiment())
+    if find_capacity is not None:
+        _check_search(find_capacity, given[0], given[1])
     if "batch" in given[0]:
         given[0].setdefault("rate", ())  # the load that was asked for now, not the file's
     engines = () if server else tuple(replace(each, **given[2]) for each in asked.engines)
@@ -222,9 +273,29 @@ def _asked(
             engines=engines,
             grid=replace(asked.grid, **given[0]),
             load=replace(asked.load, **given[1]),
+            slo=replace(asked.slo or Slo(), **given[3]) if given[3] else asked.slo,
+            find_capacity=find_capacity or asked.find_capacity,
             usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
         )
     )
+
+
+def _check_search(of: str, grid: dict[str, Any], load: dict[str, Any]) -> None:
+    """Refuse (SpecError) options that a search for capacity has no use for."""
+    from journal.errors import SpecError
+
+    other, own = ("batch", "rate") if of == "rate" else ("rate", "batch")
+    named = {"batch": "--concurrency", "rate": "--rate"}
+    if other in grid:
+        raise SpecError(
+            f"{named[other]} has no place in a search for a {of}: leave it out, or say with "
+            f"{named[own]} where to begin"
+        )
+    if "repeats" in load:
+        raise SpecError(
+            "--repeats has no place in a search for capacity, which tries each load as often as "
+            "it needs: leave it out"
+        )
 
 
 def _usd_per_hour() -> float | None:

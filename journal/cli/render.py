@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
-from journal.records import Cell, Record
+from journal.records import Cell, Figure, Metrics, Record
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from journal.report.log import LogFiles
     from journal.runner import Result
+    from journal.summarise.capacity import Capacity
 
 STATUS_STYLE = {
     "valid": "green",
@@ -33,6 +34,14 @@ HEADLINES = (
     ("E2E", "e2e_s"),
 )
 SUMMARY = ("mean", "p50", "p90", "p95", "p99")
+OVER_REPEATS = {
+    "ttft_s.p50": "s",
+    "tpot_s.p50": "s",
+    "e2e_s.p50": "s",
+    "output_tokens_per_s": "tok/s",
+    "requests_per_s": "req/s",
+    "goodput_per_s": "req/s",
+}
 
 
 def plain(text: str) -> str:
@@ -41,6 +50,11 @@ def plain(text: str) -> str:
         f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Cf") else char
         for char in text
     )
+
+
+def readable(text: str) -> str:
+    """A model's words for a terminal: as `plain`, but with their lines, tabs and joined letters."""
+    return "".join(char if char in "\n\t\u200c\u200d" else plain(char) for char in text)
 
 
 def print_json(value: Any) -> None:
@@ -63,11 +77,6 @@ def as_json_text(value: Any, indent: int | None = None) -> str:
 def load_of(cell: Cell) -> str:
     """How a cell loads the server: its batch, or its rate."""
     return str(cell.batch) if cell.rate is None else f"{cell.rate:g}/s"
-
-def readable(text: str) -> str:
-    """A model's words for a terminal: as `plain`, but with their lines, tabs and joined letters."""
-    return "".join(char if char in "\n\t\u200c\u200d" else plain(char) for char in text)
-
 
 
 def print_records(records: Sequence[Record]) -> None:
@@ -109,10 +118,42 @@ def print_result(result: "Result") -> None:
     for record in result.records:
         if record.error:
             console.print(f"{record.id[:8]}: {plain(record.error)}", style="red", markup=False)
+    print_capacities(result.capacities)
     if result.tracking_error:
         console.print(plain(result.tracking_error), style="yellow", markup=False)
     print(f"log: {result.log.markdown}\n     {result.log.html}")
     warn_of_edits(result.log)
+
+
+def print_capacities(found: "Sequence[Capacity]") -> None:
+    """What searches for capacity found: a sentence each, and what was asked."""
+    from journal.report.capacity import limits, sentences
+    from journal.report.words import words
+
+    english, console = words("en"), _console()
+    for each in found:
+        told = english.paragraph(sentences(each), plain)
+        console.print(told, style="bold", markup=False, highlight=False)
+    if found:
+        console.print(english.say(limits(found[0].slo), plain), markup=False, highlight=False)
+
+
+def print_repeats(tries: Sequence[Record]) -> None:
+    """The headline figures over the tries of one cell."""
+    from journal.report.repeats import together
+
+    found = together(tries)
+    rows = [
+        [
+            name,
+            units.formatted(figure.value, unit),
+            _interval(figure, unit),
+        ]
+        for name, unit in OVER_REPEATS.items()
+        if (figure := found.get(name)) is not None
+    ]
+    columns = (f"over {len(tries)} repeats", "mean", "95% interval")
+    print_table(columns, rows, left=columns[:1])
 
 
 def warn_of_edits(log: "LogFiles") -> None:
@@ -130,11 +171,11 @@ def print_record(record: Record) -> None:
     from rich.text import Text
 
     cell, console = record.cell, _console()
+    load = f"batch {cell.batch}" if cell.rate is None else f"{cell.rate:g} requests/s"
     console.print(
         Text.assemble(
             (record.id, "bold"),
-            f"  {plain(cell.model)}  batch {load_of(cell)}  "
-            f"{cell.prompt_tokens} + {cell.output_tokens} tokens  ",
+            f"  {plain(cell.model)}  {load}  {cell.prompt_tokens} + {cell.output_tokens} tokens  ",
             (record.status, STATUS_STYLE[record.status]),
         )
     )
@@ -143,21 +184,33 @@ def print_record(record: Record) -> None:
     for doubt in record.doubts:
         style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
         console.print(f"- {plain(doubt.sentence)}", style=style, markup=False, highlight=False)
-    rows = [
-        [label, *(units.seconds(_value(record.metrics, f"{name}.{part}")) for part in SUMMARY)]
-        for label, name in HEADLINES
-        if _value(record.metrics, f"{name}.mean") is not None
-    ]
-    print_table(["latency", *SUMMARY], rows, left=("latency",))
+    columns = ["latency", *SUMMARY, "95% interval of p50"]
+    print_table(columns, _latencies(record.metrics), left=("latency",), spare=columns[-1:])
     compared, parts = theory_rows(record), split_rows(record)
     if compared:
-        columns = ("theory and measurement", "predicted", "measured", "ratio")
-        print_table(columns, list(compared.values()), left=columns[:1])
+        headed = ("theory and measurement", "predicted", "measured", "ratio")
+        print_table(headed, list(compared.values()), left=headed[:1])
     if parts:
-        columns = ("memory", "bytes", "share", "by")
-        print_table(columns, parts, left=("memory", "by"))
+        headed = ("memory", "bytes", "share", "by")
+        print_table(headed, parts, left=("memory", "by"))
     told = {name for names in compared for name in names}
     print_table(["metric", "value", "95% interval"], _figures(record, told), left=("metric",))
+
+
+def _latencies(metrics: Metrics) -> "list[list[RenderableType]]":
+    rows: list[list[RenderableType]] = []
+    for label, name in HEADLINES:
+        if _value(metrics, f"{name}.mean") is None:
+            continue
+        rows.append([label, *(units.seconds(_value(metrics, f"{name}.{p}")) for p in SUMMARY)])
+        rows[-1].append(_interval(metrics.get(f"{name}.p50"), "s"))
+    return rows
+
+
+def _interval(figure: Figure | None, unit: str) -> str:
+    if figure is None or figure.low is None or figure.high is None:
+        return ""
+    return f"{units.formatted(figure.low, unit)} to {units.formatted(figure.high, unit)}"
 
 
 def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType]]":
@@ -169,11 +222,8 @@ def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType
         figure = record.metrics.get(metric.name)
         if figure is None or figure.value is None or "." in metric.name or metric.name in told:
             continue
-        interval = ""
-        if figure.low is not None and figure.high is not None:
-            low, high = (units.formatted(end, metric.unit) for end in (figure.low, figure.high))
-            interval = f"{low} to {high}"
-        rows.append([metric.name, units.formatted(figure.value, metric.unit), interval])
+        shown = units.formatted(figure.value, metric.unit)
+        rows.append([metric.name, shown, _interval(figure, metric.unit)])
     return rows
 
 

@@ -65,8 +65,8 @@ def _answer(found: Capacity) -> Text:
 
 
 def as_json(found: Capacity) -> dict[str, Any]:
-    """What one search found as plain JSON values; `held` and `beyond` null where there is no such
-    load."""
+    """What one search found as plain JSON values; `held` and `beyond` are null where there is no
+    such load, `alone` where no rate was searched for."""
     cell, slo = found.cell, found.slo
     return {
         "of": found.of,
@@ -76,6 +76,7 @@ def as_json(found: Capacity) -> dict[str, Any]:
         "output_tokens": cell.output_tokens,
         "slo": {name: getattr(slo, name) for name in Slo.__slots__},
         "whole": found.whole,
+        "alone": _probe_json(found.alone),
         "held": _probe_json(found.held),
         "beyond": _probe_json(found.beyond),
         "probes": [_probe_json(probe) for probe in found.probes],
