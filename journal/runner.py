@@ -94,8 +94,8 @@ def run(
 ) -> Result:
     """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
 
-    With `endpoint` (from `attach`) that server is measured; otherwise `serve` starts vLLM once
-    for each engine of the experiment. A cell that fails is recorded with its reason, and the
+    With `endpoint` (from `attach`) that server is measured, whatever engines the experiment
+    names; otherwise `serve` starts vLLM once for each of them. A cell that fails is recorded with its reason, and the
     others go on. With `resume` the newest try of the same experiment goes on: cells that it has
     measured already are left alone. Of an experiment that is to find a capacity, each run says
     which load comes next. With `strict` nothing is measured on a disturbed machine, and a flagged
@@ -107,6 +107,8 @@ def run(
     the engine at once and writes no log.
     """
     home = Path(home)
+    if endpoint is not None:
+        experiment = replace(experiment, engines=())
     planned = cells(experiment, model=endpoint.model if endpoint else None)
     _check(planned, endpoint)
     look_around(planned, endpoint, strict, listener)

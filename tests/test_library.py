@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import journal
@@ -50,3 +51,14 @@ def test_a_run_from_a_script(fake_server: Callable[..., str], tmp_path: Path) ->
             assert sum(trace.warmup for trace in samples.traces) == 2
             assert record == store.run(record.id)
     assert journal.recompute(tmp_path) == ()
+
+
+def test_an_endpoint_is_measured_whatever_engine_an_experiment_names(
+    fake_server: Callable[..., str], tmp_path: Path
+) -> None:
+    server = journal.attach(fake_server(ttft_s=0.0, itl_s=0.0))
+    grid = journal.Grid(prompt_tokens=(4,), output_tokens=(2,))
+    named = journal.load_experiment("quickstart")
+    result = journal.run(replace(named, grid=grid), tmp_path, endpoint=server)
+    assert [record.cell.model for record in result.records] == ["simulated-model"]
+    assert result.experiment.experiment.engines == ()
