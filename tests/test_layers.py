@@ -13,7 +13,7 @@ LAYERS = [
     {"cli"},
     {"__init__"},
     {"runner"},
-    {"capacity", "preflight", "summing"},
+    {"capacity", "needed_vram", "preflight", "summing"},
     {"report", "desk"},
     {"record"},
     {"serve", "load", "measure"},

@@ -37,6 +37,9 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
     grid, load = experiment.grid, experiment.load
     loads: list[tuple[int | None, float | None]]
     loads = [(None, rate) for rate in grid.rate] or [(batch, None) for batch in grid.batch]
+    if experiment.needed_vram:
+        _check_needed_vram(experiment)
+        load = replace(load, repeats=1)
     if experiment.find_capacity is not None:
         loads, load = [_first_load(experiment)], replace(load, repeats=1)
     return tuple(
@@ -130,6 +133,21 @@ def _definition(cell: Cell) -> dict[str, Any]:
 def _digest(parts: dict[str, Any]) -> str:
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_needed_vram(experiment: Experiment) -> None:
+    """Refuse (SpecError) a search for the needed VRAM that could find nothing."""
+    missing = {
+        "an engine that can be started again: name a model, not an endpoint": experiment.engines,
+        "batches: leave rate out": not experiment.grid.rate,
+        "to be alone: leave find_capacity out": experiment.find_capacity is None,
+    }
+    for what, given in missing.items():
+        if not given:
+            raise SpecError(
+                f"experiment {experiment.name!r} is to find the needed VRAM, and that search "
+                f"needs {what}"
+            )
 
 
 def _first_load(experiment: Experiment) -> tuple[int | None, float | None]:

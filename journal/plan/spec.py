@@ -12,8 +12,8 @@ from journal.errors import SpecError
 from journal.records import Engine, Experiment, Grid, Load, Slo
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
-TOP_LEVEL = ("name", "question", "hypothesis", "find_capacity", *SECTIONS, "predict", "host")
-AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "predict")
+AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "predict")
+TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
 HOST_KEYS = ("usd_per_hour",)
 
 

@@ -18,6 +18,7 @@ def earlier(store: Store, experiment: Experiment, model: str | None) -> Experime
         theirs = record.experiment
         alike = theirs.name == experiment.name and bool(theirs.engines) == bool(experiment.engines)
         alike = alike and theirs.find_capacity == experiment.find_capacity
+        alike = alike and theirs.needed_vram == experiment.needed_vram
         if alike and _identities(theirs, model) == asked:
             return record
     return None
@@ -32,8 +33,10 @@ def undone(planned: Iterable[Cell], records: Sequence[Record]) -> list[Cell]:
 def left_of(
     before: ExperimentRecord, planned: Sequence[Cell], records: Sequence[Record]
 ) -> Sequence[Cell]:
-    """The planned cells that are left of an earlier try with these `records`. Searches for a
-    capacity are gone through again from their first cells, unless all came to their end."""
+    """The planned cells that are left of an earlier try with these `records`. Searches are gone
+    through again from their first cells, unless all came to their end."""
+    if before.experiment.needed_vram:
+        return [] if before.status == "done" else planned
     if before.experiment.find_capacity is None:
         return undone(planned, records)
     ended = before.status == "done" and all(record.metrics for record in _last(records).values())
@@ -46,7 +49,7 @@ def newest(
     """The last record of each planned cell that has one, or of each that a search asked for;
     `records` come newest last."""
     last = _last(records)
-    if experiment.find_capacity is not None:
+    if experiment.find_capacity is not None or experiment.needed_vram:
         return tuple(last.values())
     return tuple(last[cell.identity] for cell in planned if cell.identity in last)
 

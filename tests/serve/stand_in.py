@@ -13,6 +13,8 @@ environment variable STAND_IN:
     stubborn   ignore TERM, and let one child leave the process group
     smollm2    where the package of the embedded weights is said to lie
     made       a file that grows by one letter when the embedded model is made; makes it
+    pool       the bytes of a block of KV cache and its tokens: keep to --kv-cache-memory-bytes as
+               vLLM does, which holds one block back and refuses a pool that is too small
 """
 
 import json
@@ -21,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,23 @@ def act(script: dict[str, Any]) -> None:
     model = script.get("serve_as", option("--served-model-name"))
     key = os.environ.get("VLLM_API_KEY")
     answers = Script(model=model, max_model_len=4096, api_key=key)
+    if "pool" in script:
+        answers = pooled(answers, *script["pool"])
     serve(answers, option("--host"), int(option("--port")))
+
+
+def pooled(answers: Script, block_bytes: int, tokens: int) -> Script:
+    pool, longest = int(option("--kv-cache-memory-bytes")), int(option("--max-model-len"))
+    blocks = pool // block_bytes
+    if (blocks - 1) * tokens < longest:
+        sys.exit(
+            f"ValueError: To serve at least one request with the models's max seq len ({longest}), "
+            "(0.01 GiB KV cache is needed, which is larger than the available KV cache memory "
+            "(0.01 GiB)."
+        )
+    print(f"(Worker) INFO Explicitly set ({pool / 2**30}/9.59) GiB for KV cache on node 0.")
+    print(f"(EngineCore) INFO CPU KV cache size: {blocks * tokens:,} tokens", flush=True)
+    return replace(answers, ttft_s=0.02, block_size=tokens, kv_blocks=blocks - 1)
 
 
 def convert(script: dict[str, Any]) -> None:
