@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from journal.report.rows import as_json
     from journal.runner import Result, run
     from journal.serve.endpoint import attach
+    from journal.summarise.capacity import Capacity
     from journal.summing import recompute
 
 _HOME_OF = {
@@ -66,11 +67,13 @@ _HOME_OF = {
     "journal.report.rows": "as_json",
     "journal.runner": "Result run",
     "journal.serve.endpoint": "attach",
+    "journal.summarise.capacity": "Capacity",
     "journal.summing": "recompute",
 }
 _MODULE_OF = {name: module for module, names in _HOME_OF.items() for name in names.split()}
 
 __all__ = [  # noqa: PLE0604, RUF100
+    "Capacity",
     "Cell",
     "Comparison",
     "Endpoint",
