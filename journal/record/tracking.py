@@ -21,6 +21,7 @@ from typing import Any, Self, get_args
 from journal.errors import TrackingError
 from journal.record.entries import Entry, experiment_entry, run_entry
 from journal.record.migrate import locked
+from journal.record.mlflow_store import make_whole
 from journal.record.store import Store
 from journal.records import Event, ExperimentRecord, Listener, Record, ignore
 from journal.summarise.metric import Section
@@ -103,6 +104,8 @@ class Tracker:
             began_s = time.monotonic()
             try:
                 with _settings(), locked(self._home / "mlflow.lock"):
+                    if self._mlflow is None and not os.environ.get("MLFLOW_TRACKING_URI"):
+                        make_whole(self._home)
                     self._mlflow = self._mlflow or _Mlflow(self._home)
                     mlflow_run_id = send(self._mlflow)
             except Exception as error:  # noqa: BLE001 (whatever it is, the record stays pending)
