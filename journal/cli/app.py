@@ -12,6 +12,7 @@ from journal.cli.host import doctor
 from journal.cli.look import checklist, log, note, runs, show
 from journal.cli.measure import plan, run
 from journal.cli.tools import fake_server, recompute, sync, ui
+from journal.cli.watch import watch
 from journal.errors import EngineError, JournalError
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ for command, panel in (
     (run, "Measure"),
     (serve, "Serve"),
     (ask, "Serve"),
+    (watch, "Serve"),
     (plan, "Measure"),
     (runs, "Look"),
     (show, "Look"),

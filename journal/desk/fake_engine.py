@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from journal.desk.fake_metrics import Timings
+
 Fault = Literal[
     "status",  # answers with `error_status`
     "redirect",  # answers with a redirect to another host
@@ -105,6 +107,7 @@ class SimulatedEngine:
         self.blocks_used = 0
         self.preemptions = self.prompt_tokens = self.output_tokens = 0
         self.prefix_queries = self.prefix_hits = 0
+        self.timings = Timings()
         self._prefixes: set[int] = set()
         self._loop = loop
         self._due: list[tuple[float, int, Job]] = []
@@ -124,6 +127,7 @@ class SimulatedEngine:
         if job.gone:
             return
         job.gone = True
+        self.timings.finished["abort"] += 1
         if job in self.running:
             self._release(job)
             self._admit()
@@ -209,11 +213,13 @@ class SimulatedEngine:
         first = job.made
         job.made += count
         self.output_tokens += count
-        job.last_at = due
+        before, job.last_at = job.last_at, due
         if first == 0:
             job.first_at = due
+        self.timings.tokens(job, before, count)
         if job.made >= job.output_tokens:
             job.gone = True
+            self.timings.finish(job, "length")
             self._release(job)
         else:
             pace = self.script.itl_s + self.script.itl_s_per_running * (len(self.running) - 1)
@@ -238,35 +244,3 @@ class SimulatedEngine:
         del self.running[job]
         self.blocks_used -= job.blocks
         job.blocks = 0
-
-
-def prometheus(engine: SimulatedEngine) -> str:
-    """The engine's state under vLLM's metric names, in Prometheus' text format."""
-    script = engine.script
-    labels = f'{{engine="0",model_name="{script.model}"}}'
-    tokens = script.kv_blocks * script.block_size
-    samples = [
-        ("gauge", "num_requests_running", "", len(engine.running)),
-        ("gauge", "num_requests_waiting", "", len(engine.waiting)),
-        ("gauge", "kv_cache_usage_perc", "", min(1.0, engine.blocks_used / script.kv_blocks)),
-        ("counter", "num_preemptions", "_total", engine.preemptions),
-        ("counter", "prefix_cache_queries", "_total", engine.prefix_queries),
-        ("counter", "prefix_cache_hits", "_total", engine.prefix_hits),
-        ("counter", "prompt_tokens", "_total", engine.prompt_tokens),
-        ("counter", "generation_tokens", "_total", engine.output_tokens),
-    ]
-    lines = []
-    for kind, name, suffix, value in samples:
-        lines += [
-            f"# HELP vllm:{name} Simulated by the journal's fake server.",
-            f"# TYPE vllm:{name} {kind}",
-            f"vllm:{name}{suffix}{labels} {float(value)}",
-        ]
-    lines += [
-        "# HELP vllm:cache_config_info Simulated by the journal's fake server.",
-        "# TYPE vllm:cache_config_info gauge",
-        f'vllm:cache_config_info{{block_size="{script.block_size}",engine="0",'
-        f'enable_prefix_caching="{script.prefix_caching}",kv_cache_size_tokens="{tokens}",'
-        f'num_gpu_blocks="{script.kv_blocks}"}} 1.0',
-    ]
-    return "\n".join(lines) + "\n"

@@ -18,7 +18,8 @@ from typing import Any, cast
 import httptools
 
 from journal.desk.fake_answers import Answer, Question, Refused, error_object
-from journal.desk.fake_engine import Fault, Job, Script, SimulatedEngine, prometheus
+from journal.desk.fake_engine import Fault, Job, Script, SimulatedEngine
+from journal.desk.fake_metrics import prometheus
 from journal.errors import EndpointError, UsageError
 
 __all__ = ["Script", "running", "serve"]

@@ -217,7 +217,10 @@ def test_help_is_quick_to_import() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    "run plan runs show log compare checklist note doctor fit serve ask ui sync recompute fake-server".split(),
+    (
+        "run plan runs show log compare checklist note doctor fit serve ask watch "
+        "ui sync recompute fake-server"
+    ).split(),
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = journal(command, "--help", env=os.environ | {"COLUMNS": "100"})

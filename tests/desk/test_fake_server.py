@@ -139,7 +139,7 @@ def test_requests_beyond_the_capacity_wait(fake_server: Start, client: Connect) 
 
 
 def test_preemption_when_the_kv_cache_is_full(fake_server: Start, client: Connect) -> None:
-    url = fake_server(kv_blocks=6, block_size=16, ttft_s=0.01, itl_s=0.001)
+    url = fake_server(kv_blocks=6, block_size=16, ttft_s=0.01, itl_s=0.01)
     streams = [
         client(url).completions.create(
             model="simulated-model", prompt=list(range(30)), max_tokens=60, stream=True
@@ -243,3 +243,23 @@ def test_it_ends_with_the_process_that_started_it() -> None:
         for _ in range(200):
             get(url + "/models")
             time.sleep(0.05)
+
+
+def test_its_histograms_are_of_vllms_names_and_of_its_own_schedule(
+    fake_server: Start, client: Connect
+) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    url = fake_server(ttft_s=0.03, itl_s=0.02)
+    client(url).completions.create(model="simulated-model", prompt="a b", max_tokens=6)
+    page = get(url.removesuffix("/v1") + "/metrics")
+    found = {
+        (sample.name, sample.labels.get("le")): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    ttft, itl = "vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds"
+    assert [found[f"{ttft}_bucket", le] for le in ("0.02", "0.04", "+Inf")] == [0, 1, 1]
+    assert found[f"{ttft}_sum", None] == pytest.approx(0.03, rel=0.1)
+    assert [found[f"{itl}_bucket", le] for le in ("0.01", "0.025", "+Inf")] == [0, 5, 5]
+    assert found["vllm:e2e_request_latency_seconds_sum", None] == pytest.approx(0.13, rel=0.1)

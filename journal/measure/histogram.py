@@ -1,0 +1,68 @@
+"""Prometheus histograms, as vLLM keeps them of its latencies: what came in a while, and quantiles
+of it."""
+
+import math
+from dataclasses import dataclass
+
+from journal.measure.server import samples
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """`counts[i]` is how many values were at most `bounds[i]`; the last bound is infinite."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[float, ...]
+    sum: float
+
+    @property
+    def count(self) -> float:
+        return self.counts[-1]
+
+    @property
+    def mean(self) -> float | None:
+        return self.sum / self.count if self.count > 0 else None
+
+    def since(self, earlier: "Histogram | None") -> "Histogram":
+        """What was added after `earlier`. All of it where there is no earlier one, or where the
+        server has begun to count anew."""
+        if earlier is None or earlier.bounds != self.bounds or earlier.count > self.count:
+            return self
+        added = (now - then for now, then in zip(self.counts, earlier.counts, strict=True))
+        return Histogram(self.bounds, tuple(added), self.sum - earlier.sum)
+
+    def quantile(self, fraction: float) -> float | None:
+        """The value below which `fraction` of the values lie, drawn straight between the bounds of
+        its bucket; the highest finite bound where it lies above that; None of no values.
+
+        Source: histogram_quantile in https://prometheus.io/docs/prometheus/latest/querying/functions/
+        """
+        wanted = fraction * self.count
+        if self.count <= 0 or len(self.bounds) < 2:
+            return None
+        place = next(i for i, count in enumerate(self.counts) if count >= wanted)
+        if math.isinf(self.bounds[place]):
+            return self.bounds[place - 1]
+        low, before = (0.0, 0.0) if place == 0 else (self.bounds[place - 1], self.counts[place - 1])
+        inside = self.counts[place] - before
+        if inside <= 0:
+            return self.bounds[place]
+        return low + (self.bounds[place] - low) * (wanted - before) / inside
+
+
+def histogram(text: bytes, name: str) -> Histogram | None:
+    """The histogram `name` in a page of /metrics, summed over its label sets; None where it is
+    not there, or where these have different bounds."""
+    start = name.encode()
+    lines = b"\n".join(line for line in text.split(b"\n") if line.startswith(start))
+    counts: dict[float, list[float]] = {}
+    total = 0.0
+    for sample in samples(lines):
+        if sample.name == f"{name}_bucket" and "le" in sample.labels:
+            counts.setdefault(float(sample.labels["le"]), []).append(sample.value)
+        elif sample.name == f"{name}_sum":
+            total += sample.value
+    bounds = tuple(sorted(counts))
+    if not bounds or not math.isinf(bounds[-1]) or len({len(v) for v in counts.values()}) > 1:
+        return None
+    return Histogram(bounds, tuple(sum(counts[bound]) for bound in bounds), total)

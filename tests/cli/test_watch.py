@@ -1,0 +1,149 @@
+"""The picture of `journal watch`, and its forms for scripts."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner
+
+from journal.cli.app import app
+from journal.cli.watch_view import BARS, rows, screen, sparkline
+from journal.desk.watch import Look
+from journal.records import Endpoint
+
+FakeServer = Callable[..., str]
+GIB = 2**30
+
+GPU = Look(
+    at=datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
+    at_s=1.0,
+    cards=8,
+    vram_used_bytes=576 * GIB,
+    vram_total_bytes=640 * GIB,
+    gpu_fraction=0.93,
+    gpu_fraction_least=0.41,
+    gpu_fraction_most=1.0,
+    power_w=5612.0,
+    temperature_c=71.0,
+    rss_bytes=12 * GIB,
+    cpu_cores=12.25,
+    kv_cache_fraction=0.972,
+    kv_used_bytes=467 * GIB,
+    kv_pool_bytes=480 * GIB,
+    kv_pool_tokens=3_932_160,
+    running=256.0,
+    waiting=1024.0,
+    output_tokens_per_s=12345.6,
+    prompt_tokens_per_s=234567.8,
+    ttft_mean_s=0.523,
+    ttft_p50_s=0.5,
+    ttft_p95_s=2.5,
+    itl_mean_s=0.0212,
+    prefix_hit_fraction=0.5,
+    preemptions=12.0,
+    absent=("Card 3 does not tell its energy: not supported by this card or this platform.",) * 9,
+)
+CPU = Look(at=GPU.at, at_s=1.0, rss_bytes=3 * GIB, cpu_cores=1.9, running=1.0, waiting=0.0)
+LONG = Endpoint(base_url="http://127.0.0.1:8000/v1", model="mistralai/Mistral-7B-Instruct-v0.2" * 3)
+
+
+def drawn(looks: list[Look], width: int, height: int | None) -> list[str]:
+    console = Console(width=width, height=height, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(screen(LONG, looks, 1.0, width, height))
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize("looks", [[GPU], [GPU] * 300, [CPU] * 3, [replace(GPU, answers=False)]])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 14), (132, 50)])
+def test_it_fits(looks: list[Look], width: int, height: int) -> None:
+    lines = drawn(looks, width, height)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert "Ctrl-C" in lines[-1]
+
+
+def test_what_matters_stays_where_there_is_little_room() -> None:
+    text = "\n".join(drawn([GPU, GPU], 80, 12))
+    for label in ("VRAM, 8 cards", "KV cache in use", "running", "waiting", "output", "TTFT mean"):
+        assert label in text
+    assert "temperature" not in text
+
+
+def test_the_values_of_a_gpu_host() -> None:
+    text = "\n".join(drawn([GPU, GPU], 80, 24))
+    for said in ("576 GiB of 640 GiB", "93% (41% to 100%)", "5,612 W", "97.2% of 480 GiB"):
+        assert said in text
+    for said in ("12,346 tok/s", "523 ms", "1,024"):
+        assert said in text
+    alarms = {row.label for row in rows(GPU) if row.alarm}
+    assert alarms == {"KV cache in use", "waiting", "preemptions"}
+
+
+def test_on_the_cpu_resident_memory_stands_in_place_of_vram() -> None:
+    text = "\n".join(drawn([CPU], 80, 24))
+    assert "resident memory  3 GiB" in text
+    assert "VRAM" not in text
+    assert "output           –" in text
+
+
+@given(
+    st.lists(st.none() | st.floats(0, 1e6), max_size=60),
+    st.integers(0, 40),
+    st.floats(0, 1e6),
+)
+def test_sparklines_have_the_width_asked_for(
+    values: list[float | None], width: int, full: float
+) -> None:
+    line = sparkline(values, width, full)
+    assert len(line) == max(width, 0)
+    assert set(line) <= set(BARS) | {" "}
+
+
+def test_sparklines_rise_with_the_values_and_leave_gaps() -> None:
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7, 8], 9, 8.0) == "▁▂▃▄▅▆▇██"
+    assert sparkline([None, 8, None], 5, 8.0) == "   █ "
+    assert sparkline([1, 2, 3, 4], 2, 4.0) == "▇█"
+    assert sparkline([0, 4], 2, 4.0, bars="_#") == "_#"
+
+
+def test_once_and_json(fake_server: FakeServer, tmp_path: Path) -> None:
+    asked = ["watch", "--endpoint", fake_server(), "--home", str(tmp_path), "--once", "-n", "0.2"]
+    text = CliRunner().invoke(app, asked, env={"COLUMNS": "80"})
+    assert text.exit_code == 0
+    assert "output           0 tok/s" in text.stdout
+    told = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+    assert (told["running"], told["output_tokens_per_s"], told["ttft_mean_s"]) == (0, 0, None)
+    assert datetime.fromisoformat(told["at"]).tzinfo is not None
+
+
+def test_json_goes_on_line_by_line_until_ctrl_c(fake_server: FakeServer, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "journal", "watch", "--endpoint", fake_server()]
+    process = subprocess.Popen(
+        [*command, "--home", str(tmp_path), "--interval", "0.2", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    looks = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+    assert [look["answers"] for look in looks] == [True] * 3
+    assert looks[2]["at_s"] - looks[0]["at_s"] >= 0.39
+
+
+def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    asked = ["watch", "--endpoint", "http://127.0.0.1:9", "--once", "--home", str(tmp_path)]
+    found = CliRunner().invoke(app, asked)
+    assert "refuses the connection" in str(found.exception)
