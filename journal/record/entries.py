@@ -1,58 +1,40 @@
 """What MLflow is told of a record, by MLflow's conventions; nothing here talks to MLflow.
 
-A run's figures are metrics at step 0, which the UI draws as bars; an experiment's curves are
-metrics of the parent run whose step is the batch or the prompt length, which it draws as lines.
-The part of a metric's name before its "/" is the section of the UI's charts. Every run has the
-same params, as bare numbers, because the UI's parallel coordinates drop a run that lacks one.
+An experiment is a run, and each of its cells is a run under it. Where an experiment compares
+several engines, each engine is a run between the two, so that two of them give two lines in one
+chart. Every run has the same params, because the UI's parallel coordinates drop a run that lacks
+one. The part of a metric's name before its "/" is the section of the UI's charts.
 """
 
-import re
-from collections import defaultdict
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from statistics import fmean
+from typing import Literal
 
 from journal import units
-from journal.records import Cell, ExperimentRecord, Record
+from journal.record.curves import Point, curves, headlines
+from journal.record.plain import secret_of, to_json
+from journal.record.resume import GOOD
+from journal.records import Cell, Engine, Experiment, ExperimentRecord, Record
 from journal.summarise.metrics import section
 
+Level = Literal["experiment", "engine", "cell"]
+
 NONE = "none"
-CURVES = (
-    "ttft_s.p50",
-    "tpot_s.p50",
-    "e2e_s.p50",
-    "output_tokens_per_s",
-    "requests_per_s",
-    "kv_cache_peak_fraction",
-    "vram_peak_bytes",
-    "rss_peak_bytes",
-)
-AXES = ("batch", "prompt_tokens")
+LEVEL_TAG = "journal.level"
+EXPERIMENT_TAG = "journal.experiment_id"
+CURVES_TAG = "journal.curves"
+PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+ROWS_OF_NOTE = 50
 
-_ENGINE_PLACE = (
-    "dtype",
-    "tensor_parallel",
-    "max_model_len",
-    "gpu_memory_utilization",
-    "kv_cache_memory_bytes",
-    "prefix_caching",
+_TELLING = (
+    *("dtype", "tensor_parallel", "max_model_len", "gpu_memory_utilization"),
+    *("kv_cache_memory_bytes", "prefix_caching", "revision"),
 )
-_PLACE = ("model", "quantisation", *_ENGINE_PLACE, "flags", *AXES, "output_tokens")
-
-_RUN_STATUS = {"failed": "FAILED", "invalid": "FAILED", "interrupted": "KILLED"}
+_RUN_STATUS = {"invalid": "FAILED", "failed": "FAILED", "interrupted": "KILLED"}
 _EXPERIMENT_STATUS = {**_RUN_STATUS, "running": "RUNNING"}
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One value of a metric. `at` is when it was measured: a value that is sent twice with the
-    same time is kept once."""
-
-    name: str
-    value: float
-    at: datetime
-    step: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,23 +52,14 @@ class Entry:
     points: tuple[Point, ...]
 
 
+# ---- one entry for each level ------------------------------------------------------------------
+
+
 def run_entry(record: Record, parent_id: str) -> Entry:
-    """The entry of one run, under the MLflow run `parent_id` of its experiment."""
-    ended_at = record.started_at + timedelta(seconds=record.duration_s)
+    """The entry of one run, under the MLflow run `parent_id` of its engine or experiment."""
+    ended_at = _ended(record)
     cell = record.cell
     notes = [*([record.error] if record.error else []), *(d.sentence for d in record.doubts)]
-    tags = {
-        "mlflow.parentRunId": parent_id,
-        "mlflow.note.content": "\n".join(f"- {note}" for note in notes),
-        "journal.experiment_id": record.experiment_id,
-        "journal.identity": cell.identity,
-        "model": cell.model,
-        "quantisation": cell.quantisation or NONE,
-        "status": record.status,
-        "doubts": str(len(record.doubts)),
-        "engine_version": record.facts.version or NONE,
-        **_origin(record.environment),
-    }
     return Entry(
         id=record.id,
         experiment=cell.experiment,
@@ -94,7 +67,16 @@ def run_entry(record: Record, parent_id: str) -> Entry:
         status=_RUN_STATUS.get(record.status, "FINISHED"),
         started_at=record.started_at,
         ended_at=ended_at,
-        tags=tags,
+        tags={
+            PARENT_TAG: parent_id,
+            NOTE_TAG: "\n".join(f"- {note}" for note in notes),
+            EXPERIMENT_TAG: record.experiment_id,
+            "journal.identity": cell.identity,
+            "status": record.status,
+            "doubts": str(len(record.doubts)),
+            **_served(cell.engine, [record]),
+            **_tags("cell", record.environment),
+        },
         params=params(cell),
         points=tuple(
             Point(metric_name(name), figure.value, ended_at)
@@ -104,25 +86,106 @@ def run_entry(record: Record, parent_id: str) -> Entry:
     )
 
 
-def experiment_entry(record: ExperimentRecord, runs: Sequence[Record]) -> Entry:
-    """The entry of an experiment: the parent of its `runs`, with their curves and a summary."""
-    started = record.started_at.astimezone(UTC)
+def engine_entry(
+    begun: ExperimentRecord, engine: Engine, runs: Sequence[Record], parent_id: str
+) -> Entry:
+    """The entry of one of the engines that an experiment compares, with the curves of its `runs`,
+    under the MLflow run `parent_id` of the experiment."""
+    own = [run for run in runs if key_of(run.cell.engine) == key_of(engine)]
+    over = None if begun.status == "running" else begun.ended_at
+    good = any(run.status in GOOD for run in own)
+    points = _points(begun, own)
     return Entry(
-        id=record.id,
-        experiment=record.experiment.name,
-        name=f"{record.experiment.name} {started:%Y-%m-%d %H:%M}",
-        status=_EXPERIMENT_STATUS.get(record.status, "FINISHED"),
-        started_at=record.started_at,
-        ended_at=record.ended_at,
+        id=f"{begun.id}-{key_of(engine)}",
+        experiment=begun.experiment.name,
+        name=engine_names(begun.experiment)[key_of(engine)],
+        status="RUNNING" if over is None else "FINISHED" if good else "FAILED",
+        started_at=min((run.started_at for run in own), default=begun.started_at),
+        ended_at=over and max(map(_ended, own), default=over),
         tags={
-            "mlflow.note.content": note(record, runs),
-            "status": record.status,
-            "runs": str(len(runs)),
-            **_origin(record.environment),
+            PARENT_TAG: parent_id,
+            EXPERIMENT_TAG: begun.id,
+            "runs": str(len(own)),
+            **_served(engine, own),
+            **_tags("engine", begun.environment),
+            **_curves_tag(points),
         },
-        params={},
-        points=curves(runs),
+        params=shared_params(begun.experiment, [engine], own),
+        points=points,
     )
+
+
+def experiment_entry(
+    begun: ExperimentRecord, runs: Sequence[Record], summary: str | None = None
+) -> Entry:
+    """The entry of an experiment, with `summary` (Markdown) as its note; with the curves of its
+    `runs` where it compares no engines, whose runs have them."""
+    experiment = begun.experiment
+    started = begun.started_at.astimezone(UTC)
+    points = () if compared(experiment) else _points(begun, runs)
+    engines = engines_of(experiment)
+    return Entry(
+        id=begun.id,
+        experiment=experiment.name,
+        name=f"{experiment.name} {started:%Y-%m-%d %H:%M}",
+        status=_EXPERIMENT_STATUS.get(begun.status, "FINISHED"),
+        started_at=begun.started_at,
+        ended_at=begun.ended_at,
+        tags={
+            NOTE_TAG: note(begun, runs) if summary is None else summary,
+            EXPERIMENT_TAG: begun.id,
+            "status": begun.status,
+            "runs": str(len(runs)),
+            **_served(engines[0] if len(engines) == 1 else None, runs),
+            **_tags("experiment", begun.environment),
+            **_curves_tag(points),
+        },
+        params=shared_params(experiment, engines, runs),
+        points=points,
+    )
+
+
+# ---- the engines of an experiment --------------------------------------------------------------
+
+
+def key_of(engine: Engine | None) -> str:
+    """The same for engines that serve alike: wherever their interpreter is, however long they may
+    take to start, and whether or not their secrets are starred out."""
+    if engine is None:
+        return ""
+    alike = replace(engine, python=None, start_timeout_s=1.0)
+    return hashlib.sha256(to_json(alike, secret_of([engine])).encode()).hexdigest()[:8]
+
+
+def engines_of(experiment: Experiment) -> list[Engine]:
+    """The engines that differ."""
+    return list({key_of(engine): engine for engine in experiment.engines}.values())
+
+
+def compared(experiment: Experiment) -> list[Engine]:
+    """The engines that an experiment compares: none where it has but one."""
+    engines = engines_of(experiment)
+    return engines if len(engines) > 1 else []
+
+
+def engine_names(experiment: Experiment) -> dict[str, str]:
+    """A name for each engine, by its key: its model, its quantisation, and what else tells it
+    from the experiment's others."""
+    engines = engines_of(experiment)
+    telling = [n for n in _TELLING if len({getattr(engine, n) for engine in engines}) > 1]
+    if len({engine.flags for engine in engines}) > 1:
+        telling.append("flags")
+    names = {}
+    for engine in engines:
+        parts = [_short(engine.model), engine.quantisation or ""]
+        for name in telling:
+            value = getattr(engine, name)
+            parts.append(" ".join(value) if name == "flags" else f"{name} {value}")
+        names[key_of(engine)] = " ".join(part for part in parts if part)
+    return names
+
+
+# ---- names, params and tags --------------------------------------------------------------------
 
 
 def metric_name(name: str) -> str:
@@ -136,7 +199,8 @@ def metric_name(name: str) -> str:
 
 def run_name(cell: Cell) -> str:
     """A cell in one short line, such as `Mistral-7B awq b8 p512 o64`."""
-    parts = [_short(cell.model), cell.quantisation, _load(cell)]
+    load = f"b{cell.batch}" if cell.rate is None else f"{cell.rate:g} per s"
+    parts = [_short(cell.model), cell.quantisation, load]
     parts += [f"p{cell.prompt_tokens}", f"o{cell.output_tokens}"]
     parts += [f"#{cell.repeat + 1}"] if cell.load.repeats > 1 else []
     return " ".join(part for part in parts if part)
@@ -162,15 +226,41 @@ def params(cell: Cell) -> dict[str, str]:
     return {name: NONE if value is None else str(value) for name, value in values.items()}
 
 
-def note(record: ExperimentRecord, runs: Sequence[Record]) -> str:
+def shared_params(
+    experiment: Experiment, engines: Sequence[Engine], runs: Sequence[Record]
+) -> dict[str, str]:
+    """The params of a run that stands for many cells, by the names that cells have: every value
+    that they have, such as "1, 8, 32". The model at an endpoint is known from its `runs` only."""
+    grid, searched = experiment.grid, experiment.find_capacity
+    batches = () if grid.rate else grid.batch
+    values: dict[str, Sequence[object]] = {
+        "model": [engine.model for engine in engines] or [run.cell.model for run in runs],
+        "quantisation": [engine.quantisation or NONE for engine in engines],
+        "dtype": [engine.dtype for engine in engines],
+        "tensor_parallel": [engine.tensor_parallel for engine in engines],
+        "max_model_len": [engine.max_model_len or NONE for engine in engines],
+        "batch": ["searched"] if searched == "concurrency" else batches,
+        "rate": ["searched"] if searched == "rate" else grid.rate,
+        "prompt_tokens": grid.prompt_tokens,
+        "output_tokens": grid.output_tokens,
+        "requests": [experiment.load.requests],
+        "repeat": range(experiment.load.repeats),
+        "seed": [experiment.load.seed],
+    }
+    if not values["model"]:
+        del values["model"]
+    return {name: ", ".join(dict.fromkeys(map(str, v))) or NONE for name, v in values.items()}
+
+
+def note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
     """A summary in Markdown: what was asked, and a line for each run."""
-    experiment = record.experiment
+    experiment = begun.experiment
     words = {"Question": experiment.question, "Hypothesis": experiment.hypothesis}
     asked = [f"**{title}:** {said}" for title, said in words.items() if said]
     if not runs:
         return "\n\n".join(asked)
     rows = ["| run | status | TTFT p50 | output | VRAM peak |", "| --- | --- | --- | --- | --- |"]
-    for run in runs[:50]:
+    for run in runs[:ROWS_OF_NOTE]:
         ttft, rate, vram = (
             run.metrics[name].value if name in run.metrics else None
             for name in ("ttft_s.p50", "output_tokens_per_s", "vram_peak_bytes")
@@ -180,69 +270,52 @@ def note(record: ExperimentRecord, runs: Sequence[Record]) -> str:
     return "\n\n".join([*asked, "\n".join(rows)])
 
 
-def curves(runs: Sequence[Record]) -> tuple[Point, ...]:
-    """Headline figures over each axis of which a group of otherwise equal cells has at least two
-    values; repeats are averaged. Names tell the groups apart by what differs between them."""
-    believed = [run for run in runs if run.status in ("valid", "flagged")]
-    places = [_place(run.cell) for run in believed]
-    varying = [name for name in _PLACE if len({place[name] for place in places}) > 1]
-    points: list[Point] = []
-    for axis in AXES:
-        groups: dict[str, list[Record]] = defaultdict(list)
-        for run, place in zip(believed, places, strict=True):
-            label = " ".join(filter(None, (place[name] for name in varying if name != axis)))
-            groups[re.sub(r"[^\w.: -]", "_", label)[:200]].append(run)
-        for label, group in groups.items():
-            if len({getattr(run.cell, axis) for run in group} - {None}) > 1:
-                points += _curve(axis, label, group)
-    return tuple(points)
+def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[Point, ...]:
+    return (
+        *headlines(runs),
+        *curves(runs, several_outputs=len(begun.experiment.grid.output_tokens) > 1),
+    )
 
 
-def _curve(axis: str, label: str, group: Sequence[Record]) -> list[Point]:
-    at = max(run.started_at for run in group)
-    points = []
-    for metric in CURVES:
-        found: dict[int, list[float]] = defaultdict(list)
-        for run in group:
-            step = getattr(run.cell, axis)
-            value = run.metrics[metric].value if metric in run.metrics else None
-            if step is not None and value is not None:
-                found[step].append(value)
-        name = f"by_{axis}/{metric.replace('.', '_')} {label}".strip()
-        points += [Point(name, fmean(found[step]), at, step) for step in sorted(found)]
-    return points
+def _curves_tag(points: Sequence[Point]) -> dict[str, str]:
+    """What tells curves that are as they were from others: MLflow can add to a curve, and never
+    take from one."""
+    said = [f"{point.name} {point.step} {point.value!r}" for point in points if point.step]
+    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    return {CURVES_TAG: digest} if said else {}
 
 
-def _place(cell: Cell) -> dict[str, str]:
-    """What may set a cell apart from others, each in a short word."""
-    words = {
-        "model": _short(cell.model),
-        "quantisation": cell.quantisation or "",
-        "batch": _load(cell),
-        "prompt_tokens": f"p{cell.prompt_tokens}",
-        "output_tokens": f"o{cell.output_tokens}",
+def _served(engine: Engine | None, runs: Sequence[Record]) -> dict[str, str]:
+    """What served the runs: every value that they have."""
+    models = [engine.model] if engine else [run.cell.model for run in runs]
+    kinds = [engine.quantisation] if engine else [run.cell.quantisation for run in runs]
+    versions = [run.facts.version for run in runs if run.facts.version is not None]
+    named = {
+        "model": models,
+        "quantisation": [kind or NONE for kind in kinds],
+        "engine_version": versions or [NONE],
     }
-    for name in _ENGINE_PLACE:
-        value = getattr(cell.engine, name, None)
-        words[name] = "" if value is None else f"{name} {value}"
-    words["flags"] = " ".join(cell.engine.flags) if cell.engine else ""
-    return words
+    return {name: ", ".join(dict.fromkeys(values)) for name, values in named.items() if values}
 
 
-def _load(cell: Cell) -> str:
-    return f"b{cell.batch}" if cell.rate is None else f"{cell.rate:g} per s"
+def _tags(level: Level, environment: Mapping[str, str | int | float | None]) -> dict[str, str]:
+    named = {
+        "mlflow.source.git.commit": environment.get("git_commit"),
+        "git_commit": environment.get("git_commit"),
+        "gpu": environment.get("gpu_0_name") or NONE,
+        "host": environment.get("host"),
+    }
+    return {
+        LEVEL_TAG: level,
+        "mlflow.source.name": "journal",
+        "mlflow.source.type": "LOCAL",
+        **{tag: str(value) for tag, value in named.items() if value is not None},
+    }
+
+
+def _ended(record: Record) -> datetime:
+    return record.started_at + timedelta(seconds=record.duration_s)
 
 
 def _short(model: str) -> str:
     return model.rstrip("/").rsplit("/", 1)[-1]
-
-
-def _origin(environment: Mapping[str, str | int | float | None]) -> dict[str, str]:
-    named = {
-        "mlflow.source.git.commit": environment.get("git_commit"),
-        "gpu": environment.get("gpu_0_name"),
-        "host": environment.get("host"),
-    }
-    return {"mlflow.source.name": "journal", "mlflow.source.type": "LOCAL"} | {
-        tag: str(value) for tag, value in named.items() if value is not None
-    }

@@ -311,17 +311,18 @@ class Store:
             found = connection.execute(experiments).mappings()
             return [codec.experiment_record(row) for row in found], _read_runs(connection, runs)
 
-    def mark_logged(
-        self,
-        record: ExperimentRecord | Record,
-        mlflow_run_id: str,
-        mlflow_experiment_id: str | None = None,
-    ) -> None:
-        """Notes that MLflow knows all of `record`, as its run `mlflow_run_id`; of an experiment
-        also which of MLflow's experiments that is in."""
+    def place_in_mlflow(self, experiment_id: str, mlflow_experiment_id: str) -> None:
+        """Notes which of MLflow's experiments holds the runs of an experiment."""
+        with explained(self.url), self._writer.begin() as connection:
+            connection.execute(
+                update(_experiments)
+                .where(_experiments.c.id == experiment_id)
+                .values(mlflow_experiment_id=mlflow_experiment_id)
+            )
+
+    def mark_logged(self, record: ExperimentRecord | Record, mlflow_run_id: str) -> None:
+        """Notes that MLflow knows all of `record`, as its run `mlflow_run_id`."""
         values = {"mlflow_run_id": mlflow_run_id, "mlflow_pending": False, "mlflow_error": None}
-        if isinstance(record, ExperimentRecord):
-            values["mlflow_experiment_id"] = mlflow_experiment_id
         self._mark(record, values)
 
     def mark_unlogged(self, record: ExperimentRecord | Record, reason: str) -> None:

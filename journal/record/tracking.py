@@ -5,30 +5,36 @@ few seconds once and never a row. What it could not take stays pending in the st
 reason, and `sync` sends it later. Sending twice, also after a crash half-way, changes nothing.
 """
 
-import math
 import os
 import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Self
 
-from journal.errors import TrackingError
-from journal.record.entries import Entry, experiment_entry, run_entry
+from journal.record.entries import (
+    Entry,
+    compared,
+    engine_entry,
+    experiment_entry,
+    key_of,
+    note,
+    run_entry,
+)
 from journal.record.migrate import locked
+from journal.record.mlflow_runs import MlflowRuns
 from journal.record.mlflow_store import make_whole
+from journal.record.pages import charts
 from journal.record.store import Store
 from journal.records import Event, ExperimentRecord, Listener, Record, ignore
-from journal.summarise.metric import Section
 
-ID_TAG = "journal.id"
+Describe = Callable[[ExperimentRecord], str]
+
 SLOW_S = 10.0  # a tracking server that takes longer for one record is left alone until `sync`
-_BATCH = 800  # MLflow takes 1,000 items in a call
 
 # By default a server that is gone blocks each call for minutes. The user's own settings win.
 _SETTINGS = {
@@ -55,9 +61,10 @@ class Tracker:
         self.error: str | None = None
         self._store, self._home = store, home
         self._patient = patient or not tracking_uri(home).startswith("http")
-        self._mlflow: _Mlflow | None = None
+        self._mlflow: MlflowRuns | None = None
         self._gone = False
-        self._parents: dict[str, str] = {}
+        self._known: dict[str, str] = {}  # MLflow's ids, by those of entries
+        self._begun: dict[str, ExperimentRecord] = {}
         self._unfinished: str | None = None
 
     def __enter__(self) -> Self:
@@ -81,32 +88,65 @@ class Tracker:
         """Tell of a run that is in the store; whether MLflow took it."""
         self._unfinished = record.experiment_id
         return self._tell(
-            record, lambda mlflow: mlflow.put(run_entry(record, self._parent(mlflow, record)))
+            record, lambda mlflow: mlflow.put(run_entry(record, self._above(mlflow, record)))
         )
 
-    def finish(self, experiment: ExperimentRecord, artifacts: Sequence[Path] = ()) -> bool:
-        """Tell how an experiment ended, with its curves, a summary and `artifacts` (files);
-        whether MLflow took it."""
+    def finish(
+        self,
+        experiment: ExperimentRecord,
+        artifacts: Sequence[Path] = (),
+        summary: str | None = None,
+    ) -> bool:
+        """Tell how an experiment ended, with its curves, `summary` (Markdown; a plain one without
+        it) and `artifacts` (files); whether MLflow took it."""
         self._unfinished = None
-        entry = experiment_entry(experiment, self._store.runs(experiment_id=experiment.id))
-        return self._tell(experiment, lambda mlflow: mlflow.put(entry, artifacts))
+        runs = self._store.runs(experiment_id=experiment.id)
 
-    def _parent(self, mlflow: "_Mlflow", record: Record) -> str:
-        known = self._parents.get(record.experiment_id)
-        if known is None:
-            entry = experiment_entry(self._store.experiment(record.experiment_id), [])
-            known = mlflow.find(entry) or mlflow.put(entry)
-            self._parents[record.experiment_id] = known
-        return known
+        def send(mlflow: MlflowRuns) -> str:
+            said = note(experiment, runs) if summary is None else summary
+            engines = compared(experiment.experiment)
+            parent = self._parent(mlflow, experiment)
+            for engine in engines:
+                mlflow.put(engine_entry(experiment, engine, runs, parent))
+            if engines:
+                page = charts(mlflow.experiment(experiment.experiment.name), experiment.id)
+                said = f"[The engines side by side, as charts]({page})\n\n{said}"
+            return mlflow.put(experiment_entry(experiment, runs, said), artifacts)
 
-    def _tell(self, record: ExperimentRecord | Record, send: "Callable[[_Mlflow], str]") -> bool:
+        return self._tell(experiment, send)
+
+    def _above(self, mlflow: MlflowRuns, record: Record) -> str:
+        """The MLflow run under which that of a cell stands: its engine's where its experiment
+        compares several, else its experiment's."""
+        begun = self._begun.get(record.experiment_id)
+        if begun is None:
+            begun = self._begun[record.experiment_id] = self._store.experiment(record.experiment_id)
+        parent = self._parent(mlflow, begun)
+        for engine in compared(begun.experiment):
+            if key_of(engine) == key_of(record.cell.engine):
+                entry = engine_entry(begun, engine, [], parent)
+                return self._there(mlflow, replace(entry, started_at=record.started_at))
+        return parent
+
+    def _parent(self, mlflow: MlflowRuns, begun: ExperimentRecord) -> str:
+        if begun.id not in self._known:
+            place = mlflow.experiment(begun.experiment.name)
+            self._store.place_in_mlflow(begun.id, place)
+        return self._there(mlflow, experiment_entry(begun, []))
+
+    def _there(self, mlflow: MlflowRuns, entry: Entry) -> str:
+        if entry.id not in self._known:
+            self._known[entry.id] = mlflow.find(entry) or mlflow.put(entry)
+        return self._known[entry.id]
+
+    def _tell(self, record: ExperimentRecord | Record, send: Callable[[MlflowRuns], str]) -> bool:
         if not self._gone:
             began_s = time.monotonic()
             try:
                 with _settings(), locked(self._home / "mlflow.lock"):
                     if self._mlflow is None and not os.environ.get("MLFLOW_TRACKING_URI"):
                         make_whole(self._home)
-                    self._mlflow = self._mlflow or _Mlflow(self._home)
+                    self._mlflow = self._mlflow or MlflowRuns(tracking_uri(self._home), self._home)
                     mlflow_run_id = send(self._mlflow)
             except Exception as error:  # noqa: BLE001 (whatever it is, the record stays pending)
                 self.error = _sentence(error, self._home)
@@ -137,8 +177,11 @@ class SyncReport:
     reason: str | None = None
 
 
-def sync(store: Store, home: Path, listener: Listener = ignore) -> SyncReport:
-    """Tell MLflow of all that is pending in `store`. What was told before is not told twice."""
+def sync(
+    store: Store, home: Path, listener: Listener = ignore, describe: Describe | None = None
+) -> SyncReport:
+    """Tell MLflow of all that is pending in `store`. What was told before is not told twice.
+    `describe` gives the summary of an experiment, in Markdown."""
     experiments, runs = store.pending()
     parents = {record.id: record for record in experiments}
     for run in runs:
@@ -152,100 +195,23 @@ def sync(store: Store, home: Path, listener: Listener = ignore) -> SyncReport:
         if isinstance(record, Record):
             told.append(tracker.log(record))
         else:
-            told.append(tracker.finish(record, _logs_of(record, home)))
+            summary = describe(record) if describe else None
+            told.append(tracker.finish(record, _logs_of(record, home), summary))
     return SyncReport(told.count(True), told.count(False), tracker.error)
 
 
 def _logs_of(record: ExperimentRecord, home: Path) -> list[Path]:
-    """The logs of the days, in local time, on which an experiment began and ended."""
+    """The logs of the days, in local time, on which an experiment began and ended, with their
+    figures."""
     moments = [record.started_at, record.ended_at or record.started_at]
     days = {moment.astimezone().date().isoformat() for moment in moments}
-    paths = [home / "log" / f"{day}{suffix}" for day in sorted(days) for suffix in (".md", ".html")]
-    return [path for path in paths if path.exists()]
-
-
-class _Mlflow:
-    """An MLflow store, through its client. Every method may raise whatever MLflow raises."""
-
-    def __init__(self, home: Path) -> None:
-        from mlflow import MlflowClient
-
-        uri = tracking_uri(home)
-        self._client = MlflowClient(tracking_uri=uri)
-        # A tracking server decides for itself. Any other store would put artifacts into the
-        # working directory of whoever created the experiment.
-        local = uri.startswith(("sqlite:", "postgresql", "mysql", "mssql"))
-        self._artifacts = (home.absolute() / "mlflow-artifacts").as_uri() if local else None
-        self._experiments: dict[str, str] = {}
-
-    def answers(self) -> bool:
-        self._client.search_experiments(max_results=1)
-        return True
-
-    def find(self, entry: Entry) -> str | None:
-        """The id of the MLflow run that has `entry`'s id as its tag."""
-        run = self._run(entry)
-        return None if run is None else str(run.info.run_id)
-
-    def put(self, entry: Entry, artifacts: Sequence[Path] = ()) -> str:
-        """Create the run of `entry`, or send what an existing one lacks; its MLflow id."""
-        run = self._run(entry) or self._client.create_run(
-            self._experiment(entry.experiment),
-            start_time=_ms(entry.started_at),
-            tags={ID_TAG: entry.id},
-            run_name=entry.name,
-        )
-        run_id: str = run.info.run_id
-        self._send(run_id, entry, run.data)
-        for path in artifacts:
-            self._client.log_artifact(run_id, str(path))
-        if entry.ended_at is None:
-            self._client.update_run(run_id, status=entry.status)
-        else:
-            self._client.set_terminated(run_id, entry.status, _ms(entry.ended_at))
-        return run_id
-
-    def _send(self, run_id: str, entry: Entry, there: Any) -> None:
-        """Params cannot be changed in MLflow, so only new ones are sent. Of figures the latest
-        counts: a changed one is sent as of now, and one that is no more becomes NaN."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        now = _ms(datetime.now(UTC))
-        metrics = []
-        for point in entry.points:
-            old = there.metrics.get(point.name) if point.step == 0 else None
-            when = _ms(point.at) if old in (None, point.value) else now
-            metrics.append(Metric(point.name, point.value, when, point.step))
-        ours = {name for name in there.metrics if name.split("/")[0] in get_args(Section)}
-        for name in sorted(ours - {point.name for point in entry.points}):
-            if not math.isnan(there.metrics[name]):
-                metrics += [Metric(name, math.nan, now, 0)]
-        new = entry.params.keys() - there.params.keys()
-        params = [Param(name, entry.params[name]) for name in sorted(new)]
-        tags = [RunTag(name, value) for name, value in entry.tags.items()]
-        self._client.log_batch(run_id, metrics[:_BATCH], params, tags)
-        for first in range(_BATCH, len(metrics), _BATCH):
-            self._client.log_batch(run_id, metrics[first : first + _BATCH])
-
-    def _run(self, entry: Entry) -> Any:
-        found = self._client.search_runs(
-            [self._experiment(entry.experiment)],
-            filter_string=f"tags.`{ID_TAG}` = '{entry.id}'",
-            max_results=1,
-        )
-        return found[0] if found else None
-
-    def _experiment(self, name: str) -> str:
-        if name not in self._experiments:
-            found = self._client.get_experiment_by_name(name)
-            if found is not None and found.lifecycle_stage == "deleted":
-                raise TrackingError(f"its experiment {name!r} was deleted there: restore it")
-            self._experiments[name] = (
-                self._client.create_experiment(name, artifact_location=self._artifacts)
-                if found is None
-                else found.experiment_id
-            )
-        return self._experiments[name]
+    log = home / "log"
+    return [
+        path
+        for day in sorted(days)
+        for path in (log / f"{day}.md", log / f"{day}.html", *sorted((log / day).glob("*.svg")))
+        if path.exists()
+    ]
 
 
 @contextmanager
@@ -260,10 +226,6 @@ def _settings() -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
 
 
 def _sentence(error: BaseException, home: Path) -> str:

@@ -19,7 +19,15 @@ import pytest
 
 from journal.record.store import Store, open_store
 from journal.record.tracking import Tracker, sync, tracking_uri
-from journal.records import Engine, Event, Experiment, ExperimentRecord, Figure, Record
+from journal.records import (
+    Engine,
+    Event,
+    Experiment,
+    ExperimentRecord,
+    Figure,
+    Grid,
+    Record,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader")  # MLflow's own code
 
@@ -132,34 +140,133 @@ def test_the_status_is_true(
     assert parent.info.status == "KILLED"
 
 
+def measured(
+    new_record: NewRecord, tried: list[tuple[Engine, int, int, float | None]], **changes: object
+) -> list[Record]:
+    """A run of each engine, batch and prompt length, with this TTFT."""
+    cell = new_record().cell
+    cells = [
+        dataclasses.replace(
+            cell, engine=engine, model=engine.model, batch=batch, prompt_tokens=prompt
+        )
+        for engine, batch, prompt, _ in tried
+    ]
+    return [
+        new_record(
+            cell=each,
+            metrics={"ttft_s.p50": Figure(ttft), "e2e_s.p99": Figure(9.0)},
+            status="valid",
+            **changes,
+        )
+        for each, (*_, ttft) in zip(cells, tried, strict=True)
+    ]
+
+
+def curve(home: Path, run: Any, name: str) -> list[tuple[int, float]]:
+    points = client(home).get_metric_history(run.info.run_id, name)
+    return sorted((point.step, point.value) for point in points)
+
+
 def test_curves_stand_on_the_parent(
     store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord
 ) -> None:
-    cell = new_record().cell
-    tried = [("a", 1, 16, 0.1), ("a", 2, 16, 0.2), ("a", 2, 16, 0.4), ("org/b", 1, 16, 1.0)]
-    tried += [("org/b", 2, 16, None), ("org/b", 4, 64, 4.0), ("org/b", 4, 128, 8.0)]
-    for model, batch, prompt, ttft in tried:
-        changed = dataclasses.replace(
-            cell, engine=Engine(model=model), model=model, batch=batch, prompt_tokens=prompt
-        )
-        figures = {"ttft_s.p50": Figure(ttft), "e2e_s.p99": Figure(9.0)}
-        store.add_run(new_record(cell=changed, metrics=figures, status="valid"), None)
+    tiny = Engine(model="tiny")
+    tried = [(tiny, 1, 16, 0.1), (tiny, 2, 16, 0.2), (tiny, 2, 16, 0.4), (tiny, 4, 16, None)]
+    for record in measured(new_record, [*tried, (tiny, 2, 64, 0.8)]):
+        store.add_run(record, None)
     store.add_run(new_record(status="invalid"), None)
     assert Tracker(store, home).finish(begun)
     (parent,) = runs_there(home)
-
-    def curve(name: str) -> list[tuple[int, float]]:
-        points = client(home).get_metric_history(parent.info.run_id, name)
-        return sorted((point.step, point.value) for point in points)
-
     assert set(parent.data.metrics) == {
-        "by_batch/ttft_s_p50 a p16",
-        "by_batch/ttft_s_p50 b p16",
-        "by_prompt_tokens/ttft_s_p50 b b4",
+        "by_batch p16/ttft_s_p50",
+        "by_prompt_tokens b2/ttft_s_p50",
+        "engine/weights_bytes",
+        "least/ttft_s_p50",
     }
-    assert curve("by_batch/ttft_s_p50 a p16") == [(1, 0.1), (2, pytest.approx(0.3))]
-    assert curve("by_batch/ttft_s_p50 b p16") == [(1, 1.0)]
-    assert curve("by_prompt_tokens/ttft_s_p50 b b4") == [(64, 4.0), (128, 8.0)]
+    assert curve(home, parent, "by_batch p16/ttft_s_p50") == [(1, 0.1), (2, pytest.approx(0.3))]
+    by_prompt = curve(home, parent, "by_prompt_tokens b2/ttft_s_p50")
+    assert by_prompt == [(16, pytest.approx(0.3)), (64, 0.8)]
+    assert parent.data.tags["model"] == "tiny"
+    assert parent.data.params["requests"] == "24"
+
+
+@pytest.fixture
+def of_two(store: Store, begun: ExperimentRecord) -> tuple[ExperimentRecord, Engine, Engine]:
+    """An experiment that compares two engines, one of which is given a secret."""
+    first = Engine(model="org/a", env={"HF_TOKEN": "s3cret"})
+    second = Engine(model="b", quantisation="awq", python="/elsewhere/python")
+    asked = Experiment(
+        name="two", engines=(first, second), grid=Grid(batch=(1, 2), prompt_tokens=(16,))
+    )
+    return store.begin_experiment(asked, begun.started_at, {"gpu_0_name": "H100"}), first, second
+
+
+def test_engines_that_are_compared_are_runs_between_with_one_name_for_each_curve(
+    store: Store,
+    home: Path,
+    new_record: NewRecord,
+    of_two: tuple[ExperimentRecord, Engine, Engine],
+) -> None:
+    begun, first, second = of_two
+    tried = [(first, 1, 16, 0.1), (second, 1, 16, 0.2), (first, 2, 16, 0.3), (second, 2, 16, 0.4)]
+    with Tracker(store, home) as tracker:
+        for record in measured(new_record, tried, experiment_id=begun.id):
+            cell = dataclasses.replace(record.cell, experiment="two")
+            record = dataclasses.replace(record, cell=cell)
+            store.add_run(record, None)
+            assert tracker.log(record), tracker.error
+        ended = store.end_experiment(begun.id, "done", record.started_at)
+        assert tracker.finish(ended, summary="What came of it.")
+    runs = {level: [] for level in ("experiment", "engine", "cell")}
+    for run in runs_there(home, "two"):
+        runs[run.data.tags["journal.level"]].append(run)
+    (parent,), engines = runs["experiment"], runs["engine"]
+    assert [run.info.run_name for run in engines] == ["a", "b awq"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in engines} == {parent.info.run_id}
+    assert len(runs["cell"]) == 4
+    for run, values in zip(engines, ((0.1, 0.3), (0.2, 0.4)), strict=True):
+        name = "by_batch p16/ttft_s_p50"
+        assert curve(home, run, name) == [(1, values[0]), (2, values[1])]
+        assert run.data.metrics["least/ttft_s_p50"] == values[0]
+        own = [c for c in runs["cell"] if c.data.tags["mlflow.parentRunId"] == run.info.run_id]
+        assert [c.data.params["batch"] for c in own] == ["1", "2"]
+        assert {c.data.params["model"] for c in own} == {run.data.params["model"]}
+        assert run.data.params.keys() == parent.data.params.keys() == own[0].data.params.keys()
+        assert run.data.params["batch"] == "1, 2"
+        assert run.data.tags["gpu"] == "H100"
+        assert run.info.status == "FINISHED"
+    assert parent.data.metrics == {}
+    link, said = parent.data.tags["mlflow.note.content"].split("\n\n")
+    known = store.experiment(begun.id)
+    assert said == "What came of it."
+    assert f"(#/experiments/{known.mlflow_experiment_id}/runs?" in link
+    assert begun.id in link
+    assert "s3cret" not in str([run.to_dictionary() for run in runs_there(home, "two")])
+
+
+def test_curves_that_change_are_drawn_anew_and_not_over_the_old(
+    store: Store,
+    home: Path,
+    new_record: NewRecord,
+    of_two: tuple[ExperimentRecord, Engine, Engine],
+) -> None:
+    begun, first, second = of_two
+    tried = [(engine, batch, 16, 0.1) for engine in (first, second) for batch in (1, 2)]
+    told: list[dict[str, Any]] = []
+    for more in (tried, [(first, 2, 16, 0.5)]):  # a repeat that came with a resumed experiment
+        for record in measured(new_record, more, experiment_id=begun.id):
+            cell = dataclasses.replace(record.cell, experiment="two")
+            store.add_run(dataclasses.replace(record, cell=cell), None)
+        report = sync(store, home)
+        assert report.failed == 0, report.reason
+        told.append({run.info.run_name: run for run in runs_there(home, "two")})
+    old, new = (each["a"] for each in told)
+    same, still = (each["b awq"] for each in told)
+    assert same.info.run_id == still.info.run_id
+    assert curve(home, new, "by_batch p16/ttft_s_p50") == [(1, 0.1), (2, pytest.approx(0.3))]
+    parents = [r.data.tags.get("mlflow.parentRunId") for r in runs_there(home, "two")]
+    assert parents.count(new.info.run_id) == 3
+    assert old.info.run_id not in parents
 
 
 def test_telling_twice_changes_nothing(

@@ -1,0 +1,37 @@
+"""Where MLflow's own pages are: what the log and the notes link to."""
+
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, urlencode
+
+from journal.record.entries import EXPERIMENT_TAG, LEVEL_TAG
+
+CHART_OF_ENGINES = {
+    "workflowType": "machine_learning",
+    "compareRunsMode": "CHART",
+    # Sorted by name, the UI shows the runs that were found and not the trees that they are in.
+    "orderByKey": "attributes.run_name",
+    "orderByAsc": "true",
+}
+
+
+def address(tracking_uri: str) -> str | None:
+    """The address of the UI of a tracking server, without a password; None of any other store."""
+    if not tracking_uri.startswith(("http://", "https://")):
+        return None
+    return re.sub(r"//[^@/]*@", "//", tracking_uri).rstrip("/") + "/"
+
+
+def charts(mlflow_experiment_id: str, experiment_id: str) -> str:
+    """The charts of the engines that an experiment compares, one line for each, from `address`."""
+    wanted = f"tags.`{LEVEL_TAG}` = 'engine' and tags.`{EXPERIMENT_TAG}` = '{experiment_id}'"
+    query = urlencode({**CHART_OF_ENGINES, "searchFilter": wanted}, quote_via=quote)
+    return f"#/experiments/{mlflow_experiment_id}/runs?{query}"
+
+
+def comparison(mlflow_run_ids: Iterable[str], mlflow_experiment_ids: Iterable[str]) -> str:
+    """The page on which MLflow compares runs, from `address`."""
+    lists = {"runs": list(mlflow_run_ids), "experiments": sorted(set(mlflow_experiment_ids))}
+    parts = {name: json.dumps(ids, separators=(",", ":")) for name, ids in lists.items()}
+    return f"#/compare-runs?{urlencode(parts, quote_via=quote)}"
