@@ -27,7 +27,12 @@ class Target:
 
     def __init__(self, endpoint: Endpoint) -> None:
         url = urlsplit(endpoint.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
+        try:
+            port = url.port
+        except ValueError:  # not a number, or too large
+            port = -1
+        sound = url.scheme in ("http", "https") and endpoint.base_url.isascii() and port != -1
+        if not sound or not url.hostname:
             raise EndpointError(
                 f"{endpoint.base_url!r} is no address of a server: give http://HOST:PORT/v1"
             )
@@ -35,13 +40,13 @@ class Target:
         if key is not None and not (key.isascii() and key.isprintable()):
             raise EndpointError("the API key holds characters that no header can: check it")
         self.host = url.hostname
-        self.port = url.port or (443 if url.scheme == "https" else 80)
+        self.port = port or (443 if url.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if url.scheme == "https" else None
         end = "completions" if endpoint.api == "completions" else "chat/completions"
         host = f"[{self.host}]" if ":" in self.host else self.host
         lines = [
             f"POST {url.path.rstrip('/')}/{end} HTTP/1.1",
-            f"Host: {host}" + (f":{url.port}" if url.port else ""),
+            f"Host: {host}" + (f":{port}" if port else ""),
             "User-Agent: serving-journal",
             "Accept: text/event-stream",
             "Accept-Encoding: identity",

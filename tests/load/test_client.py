@@ -183,7 +183,15 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("base_url", "api_key"),
-    [("127.0.0.1:8000/v1", None), ("ftp://host/v1", None), ("http://127.0.0.1/v1", "two\nlines")],
+    [
+        ("127.0.0.1:8000/v1", None),
+        ("ftp://host/v1", None),
+        ("http://", None),
+        ("http://host:port/v1", None),
+        ("http://host:99999/v1", None),
+        ("http://höst/v1", None),
+        ("http://127.0.0.1/v1", "two\nlines"),
+    ],
 )
 def test_an_address_or_a_key_that_cannot_be(base_url: str, api_key: str | None) -> None:
     with pytest.raises(EndpointError):
