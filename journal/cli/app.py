@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from journal.cli.byhand import ask, serve
+from journal.cli.chat import chat
 from journal.cli.compare import compare
 from journal.cli.fit import fit
 from journal.cli.host import doctor
 from journal.cli.look import checklist, log, note, runs, show
 from journal.cli.measure import plan, run
+from journal.cli.rent import rent
 from journal.cli.tools import fake_server, recompute, sync, ui
 from journal.cli.watch import watch
 from journal.errors import EngineError, JournalError
@@ -48,10 +50,12 @@ def _options(
 for command, panel in (
     (doctor, "Serve"),
     (fit, "Serve"),
+    (rent, "Serve"),
     (run, "Measure"),
     (serve, "Serve"),
     (ask, "Serve"),
     (watch, "Serve"),
+    (chat, "Serve"),
     (plan, "Measure"),
     (runs, "Look"),
     (show, "Look"),

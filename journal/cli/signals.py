@@ -27,6 +27,8 @@ def like_ctrl_c() -> Iterator[Asked]:
 
     def interrupt(number: int, _: object) -> None:
         asked.signal = asked.signal or number
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     for number, handler in before.items():

@@ -1,0 +1,85 @@
+"""`journal chat`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from journal.cli.options import Home, Server, api_key
+
+
+def chat(
+    endpoint: Server = None,
+    second: Annotated[
+        str | None,
+        typer.Option(
+            "--second",
+            metavar="URL",
+            help="Another server, to ask both side by side. A key it needs is read from "
+            "JOURNAL_SECOND_API_KEY.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="The port to listen on.")
+    ] = 7860,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--password-file",
+            metavar="PATH",
+            help="The page's password, for the user journal; else JOURNAL_CHAT_PASSWORD is read. "
+            "Wanted where others can reach the page.",
+        ),
+    ] = None,
+    home: Home = "lab",  # type: ignore[assignment]
+) -> None:
+    """Open a chat page on a server, or on two side by side, until Ctrl-C.
+
+    Under each answer stand its TTFT, tokens/s and tokens. Every answer is kept in the journal.
+
+    Examples:
+
+    - `journal chat`
+    - `journal chat --endpoint http://127.0.0.1:8000/v1 --second http://127.0.0.1:8001/v1`
+    - `journal chat --host 0.0.0.0 --password-file ~/chat-password`
+    """
+    from journal.cli.signals import like_ctrl_c
+    from journal.desk import chat as page
+    from journal.desk.chat_answers import Server as ChatServer
+    from journal.desk.serving import address
+    from journal.record.store import open_store
+    from journal.serve.endpoint import is_loopback, normalised
+
+    password = _password(password_file)
+    servers = [ChatServer(address(home, endpoint, api_key()), api_key())]
+    if second is not None:
+        key = os.environ.get("JOURNAL_SECOND_API_KEY")
+        servers.append(ChatServer(normalised(second), key))
+
+    def announce(url: str) -> None:
+        print(f"chat page: {url}" + (f" (user: {page.USER})" if password else ""), flush=True)
+        if not is_loopback(host):
+            typer.echo(
+                f"Whoever reaches {host} sees this page's login, and what is said travels "
+                "unencrypted: a tunnel (ssh -L) to 127.0.0.1 is safer.",
+                err=True,
+            )
+
+    with open_store(home) as store, like_ctrl_c():
+        page.serve(servers, store, host, port, password=password, announce=announce)
+
+
+def _password(path: Path | None) -> str | None:
+    from journal.errors import SpecError
+
+    if path is None:
+        return os.environ.get("JOURNAL_CHAT_PASSWORD") or None
+    try:
+        password = path.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"--password-file {path} cannot be read: {error}") from None
+    if not password:
+        raise SpecError(f"--password-file {path} is empty: write the password into it")
+    return password
