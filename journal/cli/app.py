@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from journal.cli.boards import dashboards, exporter
 from journal.cli.byhand import ask, serve
 from journal.cli.chat import chat
 from journal.cli.compare import compare
@@ -55,6 +56,8 @@ for command, panel in (
     (serve, "Serve"),
     (ask, "Serve"),
     (watch, "Serve"),
+    (exporter, "Serve"),
+    (dashboards, "Serve"),
     (chat, "Serve"),
     (plan, "Measure"),
     (runs, "Look"),

@@ -218,8 +218,8 @@ def test_help_is_quick_to_import() -> None:
 @pytest.mark.parametrize(
     "command",
     (
-        "run plan runs show log compare checklist note doctor fit serve ask watch chat rent "
-        "ui sync recompute fake-server"
+        "run plan runs show log compare checklist note doctor fit serve ask watch "
+        "exporter dashboards chat rent ui sync recompute fake-server"
     ).split(),
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:

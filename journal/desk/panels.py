@@ -1,0 +1,237 @@
+"""What the dashboards show: every panel, its queries in PromQL, and what to look for in it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+RATE = "$__rate_interval"  # Grafana's own: at least four scrapes
+OF = '{model_name=~"$model"}'  # the models chosen at the top of the board
+
+Query = tuple[str, str]  # PromQL, and the legend
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """`unit` is one of Grafana's: s, bytes, percentunit, short, watt, celsius."""
+
+    title: str
+    unit: str
+    queries: tuple[Query, ...]
+    about: str
+    kind: Literal["timeseries", "heatmap", "stat", "table"] = "timeseries"
+    width: int = 12  # of 24
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """`by_model`: its queries are of the models chosen at its top."""
+
+    uid: str
+    title: str
+    panels: tuple[Panel, ...]
+    by_model: bool = False
+
+
+def _quantiles(name: str) -> tuple[Query, ...]:
+    return tuple(
+        (
+            f"histogram_quantile({quantile}, "
+            f"sum by (le, model_name) (rate(vllm:{name}_bucket{OF}[{RATE}])))",
+            f"p{quantile * 100:g} {{{{model_name}}}}",
+        )
+        for quantile in (0.5, 0.95)
+    )
+
+
+def _mean(name: str) -> Query:
+    sums = (
+        f"sum by (model_name) (rate(vllm:{name}_{part}{OF}[{RATE}]))" for part in ("sum", "count")
+    )
+    return " / ".join(sums), "mean {{model_name}}"
+
+
+def _sum(name: str, legend: str) -> Query:
+    return f"sum by (model_name) (vllm:{name}{OF})", f"{legend} {{{{model_name}}}}"
+
+
+def _rate(name: str, legend: str, by: str = "model_name") -> Query:
+    return f"sum by ({by}) (rate(vllm:{name}{OF}[{RATE}]))", legend
+
+
+SERVING = Board(
+    "journal-serving",
+    "vLLM: serving",
+    by_model=True,
+    panels=(
+        Panel(
+            "Requests",
+            "short",
+            (_sum("num_requests_running", "running"), _sum("num_requests_waiting", "waiting")),
+            "Waiting above 0 for long: the server is at its limit.",
+        ),
+        Panel(
+            "KV cache in use",
+            "percentunit",
+            ((f"max by (model_name) (vllm:kv_cache_usage_perc{OF})", "{{model_name}}"),),
+            "Near 100% running requests are preempted, and their tokens computed twice.",
+        ),
+        Panel(
+            "Tokens per second",
+            "short",
+            (
+                _rate("generation_tokens_total", "output {{model_name}}"),
+                _rate("prompt_tokens_total", "prompts {{model_name}}"),
+            ),
+            "Output is what users wait for; prompts are what prefill costs.",
+        ),
+        Panel(
+            "Time to first token",
+            "s",
+            (*_quantiles("time_to_first_token_seconds"), _mean("time_to_first_token_seconds")),
+            "Queue and prefill together. Quantiles are no finer than vLLM's buckets, the mean is.",
+        ),
+        Panel(
+            "Time between tokens",
+            "s",
+            (*_quantiles("inter_token_latency_seconds"), _mean("inter_token_latency_seconds")),
+            "Rises with the batch, and jumps when a long prompt is prefilled beside it.",
+        ),
+        Panel(
+            "Whole latency",
+            "s",
+            _quantiles("e2e_request_latency_seconds"),
+            "Depends on how many tokens are asked for.",
+        ),
+        Panel(
+            "Where the time goes",
+            "s",
+            tuple(
+                (_mean(f"request_{part}_time_seconds")[0], f"{part} {{{{model_name}}}}")
+                for part in ("queue", "prefill", "decode")
+            ),
+            "Queue grows: too much load. Prefill grows: long prompts. Decode: long answers.",
+        ),
+        Panel(
+            "Finished requests per second",
+            "short",
+            (_rate("request_success_total", "{{finished_reason}}", "finished_reason"),),
+            "Many with reason length: answers are cut at max_tokens. Abort: clients went away.",
+        ),
+        Panel(
+            "Prefix-cache hits",
+            "percentunit",
+            (
+                (
+                    f"{_rate('prefix_cache_hits_total', '')[0]} / "
+                    f"{_rate('prefix_cache_queries_total', '')[0]}",
+                    "{{model_name}}",
+                ),
+            ),
+            "The share of prompt tokens that need no prefill.",
+        ),
+        Panel(
+            "Preemptions per second",
+            "short",
+            (_rate("num_preemptions_total", "{{model_name}}"),),
+            "Anything above 0 is work done twice.",
+        ),
+        Panel(
+            "Time to first token, spread",
+            "s",
+            (
+                (
+                    f"sum by (le) (increase(vllm:time_to_first_token_seconds_bucket{OF}[{RATE}]))",
+                    "{{le}}",
+                ),
+            ),
+            "Two bands where there should be one: some requests wait.",
+            kind="heatmap",
+            width=24,
+        ),
+    ),
+)
+
+
+def _card(name: str) -> tuple[Query, ...]:
+    return ((name, "card {{gpu}}"),)
+
+
+HOST = Board(
+    "journal-host",
+    "Host: cards and memory",
+    (
+        Panel("Cards", "short", (("journal_gpus", "cards"),), "Cards that NVML reads.", "stat", 4),
+        Panel(
+            "VRAM",
+            "bytes",
+            (
+                ("journal_gpu_memory_used_bytes", "used, card {{gpu}}"),
+                ("journal_gpu_memory_total_bytes", "total, card {{gpu}}"),
+            ),
+            "Flat while it serves: vLLM reserves its KV cache at the start.",
+            width=20,
+        ),
+        Panel(
+            "Utilisation",
+            "percentunit",
+            _card("journal_gpu_utilisation_ratio"),
+            "The share of time in which anything ran, not how much of the card.",
+        ),
+        Panel("Power", "watt", _card("journal_gpu_power_watts"), "Watts now."),
+        Panel(
+            "Temperature",
+            "celsius",
+            _card("journal_gpu_temperature_celsius"),
+            "Above about 85 °C cards slow down.",
+        ),
+        Panel(
+            "Energy per output token",
+            "joule",
+            (
+                (
+                    f"sum(rate(journal_gpu_energy_joules_total[{RATE}])) / "
+                    f"sum(rate(vllm:generation_tokens_total[{RATE}]))",
+                    "J per token",
+                ),
+            ),
+            "Of all cards here, whatever else runs on them.",
+        ),
+        Panel(
+            "Resident memory of servers",
+            "bytes",
+            (("journal_server_resident_bytes", "{{model}}"),),
+            "On the CPU engine this is where weights and KV cache are.",
+        ),
+        Panel(
+            "CPU of servers",
+            "short",
+            ((f"rate(journal_server_cpu_seconds_total[{RATE}])", "{{model}}"),),
+            "In cores.",
+        ),
+    ),
+)
+
+
+def _run(name: str) -> tuple[Query, ...]:
+    legend = "{{model}} {{quantisation}}, batch {{batch}}{{rate}}, {{prompt_tokens}} tokens"
+    return ((name, legend),)
+
+
+RUNS = Board(
+    "journal-runs",
+    "Journal: the last run of each cell",
+    tuple(
+        Panel(title, unit, _run(f"journal_run_{name}"), about, "table", 12)
+        for title, unit, name, about in (
+            ("TTFT p50", "s", "ttft_seconds", "At the client, not at the server."),
+            ("TPOT", "s", "tpot_seconds", "Mean time per output token after the first."),
+            ("E2E p50", "s", "e2e_seconds", "Whole latency at the client."),
+            ("Output tokens/s", "short", "output_tokens_per_second", "Of all requests together."),
+            ("KV cache, peak", "percentunit", "kv_cache_peak_ratio", "Of the pool."),
+            ("VRAM, peak", "bytes", "vram_peak_bytes", "Of all the server's cards."),
+            ("Memory, peak", "bytes", "memory_peak_bytes", "Resident, of the server's processes."),
+            ("Errors", "percentunit", "error_ratio", "A run with errors is not to be compared."),
+        )
+    ),
+)
+
+BOARDS = (SERVING, HOST, RUNS)
