@@ -194,22 +194,3 @@ def _kept_up(line: Points) -> Iterator[Text]:
         )
     elif reached:
         yield say("rate.kept", offered=units.rate(reached[-1][0].load, "req/s"))
-
-
-def cost(found: Points, usd_per_hour: float, places: Places) -> Paragraph | None:
-    """What a million output tokens cost at the cheapest and at the dearest point; None where
-    fewer than two have a throughput."""
-    having = [(rate, n) for n, point in enumerate(found) if (rate := point.value(THROUGHPUT))]
-    if len(having) < 2:
-        return None
-    (fastest, best), (slowest, worst) = max(having), min(having)
-    usd_per_million_s = usd_per_hour / 3600 * 1e6
-    sentence = say(
-        "cost.tokens",
-        rate=f"{usd_per_hour:.2f}",
-        least=f"{usd_per_million_s / fastest:.2f}",
-        place=places.cell(found[best]),
-        most=f"{usd_per_million_s / slowest:.2f}",
-        other=places.cell(found[worst]),
-    )
-    return Paragraph((sentence,))

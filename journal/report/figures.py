@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from journal import units
-from journal.report.page import Curve, Panel
+from journal.report.page import Bars, Curve, Panel
 from journal.report.text import visible
 from journal.report.words import Words
 
@@ -62,7 +62,7 @@ def inline(drawn: str, name: str) -> str:
     return body.strip()
 
 
-def draw(panel: Panel, words: Words) -> str:
+def draw(panel: Panel | Bars, words: Words) -> str:
     """`panel` as SVG, to be finished by `standalone` or `inline`."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -80,7 +80,10 @@ def draw(panel: Panel, words: Words) -> str:
         warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72, facecolor=PAPER)
         FigureCanvasSVG(figure)
-        _draw(figure, panel, words)
+        if isinstance(panel, Bars):
+            _draw_bars(figure, panel, words)
+        else:
+            _draw(figure, panel, words)
         into = io.StringIO()
         figure.savefig(
             into, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -101,6 +104,46 @@ def _draw(figure: "Figure", panel: Panel, words: Words) -> None:
     highest = [*(dot.y for dot in dots), *(level.y for level in panel.levels)]
     factor, unit = units.scale(highest, panel.unit)
     labels = _labels(panel, words, factor)
+    axes, right = _axes(figure, labels)
+    tops = [dot.high if dot.high is not None else dot.y for dot in dots]
+    _scales(axes, sorted({dot.x for dot in dots}), max([*tops, *highest]) * factor)
+    for level in panel.levels:
+        axes.axhline(level.y * factor, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    for curve in panel.curves:
+        _curve(axes, curve, factor)
+    _captions(figure, words.say(panel.title, visible), unit, words.say(panel.x_title, visible))
+    _place(figure, axes, labels, WIDTH - right + 10)
+
+
+def _draw_bars(figure: "Figure", panel: Bars, words: Words) -> None:
+    heights = [sum(segment.y for segment in bar.segments) for bar in panel.bars]
+    factor, unit = units.scale(heights, panel.unit)
+    labels = []
+    for bar in panel.bars[-1:]:
+        below = 0.0
+        for part in bar.segments:
+            middle = (below + part.y / 2) * factor
+            text = _shortened(words.say(part.label, visible))
+            labels.append(_Label(text, middle, SOFT if part.hue is None else _colour(part.hue)))
+            below += part.y
+    axes, right = _axes(figure, labels)
+    _frame(axes, max(heights) * factor)
+    axes.set_xlim(-0.6, len(panel.bars) - 0.4)
+    names = [_shortened(words.say(bar.label, visible)) for bar in panel.bars]
+    axes.set_xticks(range(len(names)), names)
+    for x, bar in enumerate(panel.bars):
+        below = 0.0
+        for part in bar.segments:
+            colour = RULE if part.hue is None else _colour(part.hue)
+            height = part.y * factor
+            axes.bar(x, height, bottom=below, width=0.6, color=colour, edgecolor="none", zorder=2)
+            below += height
+    _captions(figure, words.say(panel.title, visible), unit, "")
+    _place(figure, axes, labels, WIDTH - right + 10)
+
+
+def _axes(figure: "Figure", labels: "Sequence[_Label]") -> "tuple[Axes, float]":
+    """Axes that leave room for `labels` beside them, and the width of that room."""
     letters = max((_letters(label.text) for label in labels), default=0)
     right = BARE_RIGHT if letters == 0 else letters * GLYPH + 18
     axes = figure.add_axes(
@@ -112,14 +155,11 @@ def _draw(figure: "Figure", panel: Panel, words: Words) -> None:
         )
     )
     axes.patch.set_visible(False)
-    tops = [dot.high if dot.high is not None else dot.y for dot in dots]
-    _scales(axes, sorted({dot.x for dot in dots}), max([*tops, *highest]) * factor)
-    for level in panel.levels:
-        axes.axhline(level.y * factor, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    for curve in panel.curves:
-        _curve(axes, curve, factor)
-    _captions(figure, words.say(panel.title, visible), unit, words.say(panel.x_title, visible))
-    _place(figure, axes, labels, WIDTH - right + 10)
+    return axes, right
+
+
+def _colour(hue: int) -> str:
+    return HUES[hue % len(HUES)]
 
 
 def _captions(figure: "Figure", title: str, unit: str, x_title: str) -> None:
@@ -135,7 +175,7 @@ def _labels(panel: Panel, words: Words, factor: float) -> list[_Label]:
         _Label(
             _shortened(words.say(curve.label, visible)),
             curve.dots[-1].y * factor,
-            HUES[curve.hue % len(HUES)],
+            _colour(curve.hue),
             curve.faint,
         )
         for curve in panel.curves
@@ -158,15 +198,20 @@ def _shortened(text: str) -> str:
 
 
 def _scales(axes: "Axes", values: Sequence[float], top: float) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.set_ylim(0, top * 1.06 or 1)
+    _frame(axes, top)
     if values[0] > 0 and values[-1] > values[0]:
         axes.set_xscale("log", base=2)
     axes.set_xlim(*_padded(values))
     ticks = _apart(axes, values)
     axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
     axes.minorticks_off()
+
+
+def _frame(axes: "Axes", top: float) -> None:
+    """The axis upwards, from 0 to a little above `top`."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.set_ylim(0, top * 1.06 or 1)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.number(value)))
     axes.grid(axis="y", color=RULE, linewidth=0.8)
@@ -194,7 +239,7 @@ def _apart(axes: "Axes", values: Sequence[float]) -> list[float]:
 
 
 def _curve(axes: "Axes", curve: Curve, factor: float) -> None:
-    colour = HUES[curve.hue % len(HUES)]
+    colour = _colour(curve.hue)
     xs, ys = [dot.x for dot in curve.dots], [dot.y * factor for dot in curve.dots]
     if curve.faint:
         axes.plot(xs, ys, color=colour, linewidth=1.2, linestyle=(0, (1, 2)), zorder=2)

@@ -47,7 +47,7 @@ def kv_in_use(point: Point) -> Figure | None:
 
 
 def pool_bytes(point: Point) -> int | None:
-    return next((r.facts.kv_pool_bytes for r in point.good if r.facts.kv_pool_bytes), None)
+    return _on_all_cards(point, "kv_pool_bytes")
 
 
 def pool_tokens(point: Point) -> int | None:
@@ -55,7 +55,17 @@ def pool_tokens(point: Point) -> int | None:
 
 
 def weights_bytes(point: Point) -> int | None:
-    return next((r.facts.weights_bytes for r in point.good if r.facts.weights_bytes), None)
+    return _on_all_cards(point, "weights_bytes")
+
+
+def _on_all_cards(point: Point, name: str) -> int | None:
+    """Of what an engine tells of one card."""
+    for record in point.good:
+        size: int | None = getattr(record.facts, name)
+        if size:
+            engine = record.cell.engine
+            return size if engine is None else size * engine.tensor_parallel
+    return None
 
 
 def _panels(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:

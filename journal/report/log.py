@@ -14,7 +14,7 @@ from journal.report.day import collect, last_day
 from journal.report.figures import draw, inline, standalone
 from journal.report.kept import take_in
 from journal.report.notes import without_blanks
-from journal.report.page import Own, Page, Panel
+from journal.report.page import Bars, Own, Page, Panel
 from journal.report.questions import page
 from journal.report.regions import NEW, UNSEALED, place, sealed
 from journal.report.text import fenced, markdown, visible
@@ -87,7 +87,7 @@ def _drawn(whole: Page, folder: Path, day: date, said: Words) -> tuple[LogFiles,
     return files, texts
 
 
-def panels(whole: Page) -> list[Panel]:
+def panels(whole: Page) -> list[Panel | Bars]:
     blocks = (block for section in whole.sections for block in section.blocks)
     return [panel for block in blocks if block.kind == "plot" for panel in block.panels]
 

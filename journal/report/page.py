@@ -91,8 +91,35 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a bar. Segments of equal `hue` share a colour; None is for what has no name."""
+
+    label: Text
+    y: float
+    hue: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Segments on top of each other, the first at the bottom."""
+
+    label: Text
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Bars side by side, in `unit` as a Panel's lines are; the segments of the last are named."""
+
+    name: str
+    title: Text
+    unit: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
-    panels: tuple[Panel, ...]
+    panels: tuple[Panel | Bars, ...]
     caption: tuple[Text, ...] = ()
     kind: Literal["plot"] = "plot"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from journal import units
 from journal.report.page import Block, Box, Column, Paragraph, Section, Table, Text, say
-from journal.report.points import Point, Points
+from journal.report.points import Points
 
 NEAR = 0.1  # of the measured value: a prediction this close has come true
 
@@ -40,12 +40,10 @@ def metric_name(key: str) -> str:
 
 
 def measured(key: str, found: Points) -> list[float]:
-    """What was measured of a prediction at each point, or each server for what its cells share."""
-    shared = {value: None for point in found if (value := _fact(point, key)) is not None}
-    if shared:
-        return list(shared)
+    """What was measured of a prediction, each value once: cells of one server share what is
+    told of the server."""
     values = (point.value(metric_name(key)) for point in found)
-    return [value for value in values if value is not None]
+    return list(dict.fromkeys(value for value in values if value is not None))
 
 
 def came_true(key: str, predicted: float, found: Points) -> bool:
@@ -56,20 +54,6 @@ def came_true(key: str, predicted: float, found: Points) -> bool:
 
 def _is_near(predicted: float, value: float) -> bool:
     return abs(predicted - value) <= NEAR * abs(value)
-
-
-def _fact(point: Point, key: str) -> float | None:
-    """What the engine said of itself: the same for all its cells."""
-    for record in point.good:
-        facts = record.facts
-        if key == "kv_bytes_per_token":
-            if facts.kv_pool_bytes and facts.kv_pool_tokens:
-                return facts.kv_pool_bytes / facts.kv_pool_tokens
-        elif key in ("weights_bytes", "kv_pool_bytes", "kv_pool_tokens", "graph_bytes"):
-            value: int | None = getattr(facts, key)
-            if value is not None:
-                return value
-    return None
 
 
 def _row(key: str, predicted: float, found: Points) -> tuple[Box, ...]:
@@ -92,10 +76,8 @@ def _source(key: str) -> Text:
 def _unit(key: str) -> str:
     from journal.summarise.metrics import TABLE
 
-    if key == "kv_bytes_per_token":
-        return "bytes/token"
     known = {metric.name: metric.unit for metric in TABLE}
-    return known.get(metric_name(key), "bytes" if key.endswith("_bytes") else "")
+    return known.get(metric_name(key), "")
 
 
 def _ends(values: list[float]) -> list[float]:

@@ -12,14 +12,18 @@ from journal.report import (
     capacity,
     cells_table,
     checklist,
+    cost,
     failures,
     lengths,
     lessons,
+    memory,
+    needed,
     notes,
     predictions,
     setting,
     sidebyside,
     since,
+    theory,
 )
 from journal.report.day import Day
 from journal.report.page import Block, Page, Paragraph, Quote, Section, Sentence, Text, say
@@ -111,18 +115,24 @@ def _experiment(
     yield Section(2, asked.name, tuple(_asked(each, asked, day)))
     if not own:
         return
+    runs = sorted(
+        (record for point in own for record in point.records),
+        key=lambda record: (record.started_at, record.id),
+    )
+    if asked.needed_vram:  # what was tried has a section of its own
+        own = tuple(point for point in own if point.records[0].cell.engine in asked.engines)
     good = tuple(point for point in own if point.good)
     scored = predictions.answer(asked.predict, asked.hypothesis, good)
     if scored:
         yield scored
-    price = asked.usd_per_hour
-    paid = batching.cost(good, price, named) if price is not None else None
-    runs = [record for point in own for record in point.records]
     answers = (
-        capacity.answer(asked, sorted(runs, key=lambda record: (record.started_at, record.id))),
+        capacity.answer(asked, runs),
+        needed.answer(asked, runs, name),
         lengths.answer(good, named, name),
         batching.answer(good, named, name),
-        Section(3, say("cost.heading"), (paid,)) if paid else None,
+        theory.answer(good, named),
+        memory.answer(good, named, name),
+        cost.answer(good, asked.usd_per_hour, named),
         cells_table.answer(own, named) if good else None,
         failures.answer(own, named),
         setting.answer(own, named),

@@ -74,7 +74,7 @@ class Needed:
             return None
         if not self.tries:
             return self.theory_blocks
-        least, most, step = self.least, self.most, 2 ** (len(self.tries) - 1)
+        least, most, step = self.least, self.most, 1 << (len(self.tries) - 1)
         if least is None:
             return self.tries[-1].blocks + step
         if most is None:

@@ -127,6 +127,9 @@ def served(
         "preemptions": 0.0,
         "server_running_peak": float(batch),
         "energy_per_output_token_j": 290 / rate,
+        "energy_by_counter_j": 290 * 64 * 128 / rate,
+        **theory(weights_gib, pool, tokens, ttft_s / (prompt * 0.00002), step_s / 0.015),
+        "ttft_floor_s": prompt * 0.00002,
     }
     doubts = []
     if batch == 32:
@@ -154,8 +157,34 @@ def served(
             kv_pool_bytes=int(pool * 2**30),
             kv_pool_tokens=tokens,
             block_size=16,
+            activation_bytes=int(0.6 * 2**30),
+            graph_bytes=int(0.3 * 2**30),
+            context_bytes=int(0.2 * 2**30),
+            log_path=f"engines/{model}.log",
         ),
     )
+
+
+def theory(
+    weights_gib: float, pool_gib: float, tokens: int, ttft: float, tpot: float
+) -> dict[str, float | Figure]:
+    """Predictions that come true, and latencies some times above their floors."""
+    each = pool_gib * 2**30 / tokens
+    return {
+        "weights_bytes": weights_gib * 2**30,
+        "weights_bytes_predicted": weights_gib * 2**30 * 0.998,
+        "weights_bytes_ratio": 1 / 0.998,
+        "kv_pool_bytes": pool_gib * 2**30,
+        "kv_pool_tokens": tokens,
+        "kv_bytes_per_token": each,
+        "kv_bytes_per_token_predicted": 131072,
+        "kv_bytes_per_token_ratio": each / 131072,
+        "kv_bytes_per_token_slope": Figure(131099.0, 131080.0, 131118.0, 80),
+        "kv_bytes_per_token_slope_ratio": Figure(131099 / 131072),
+        "ttft_floor_ratio": ttft,
+        "tpot_floor_s": 0.015,
+        "tpot_floor_ratio": tpot,
+    }
 
 
 def two_models() -> Day:

@@ -142,10 +142,12 @@ def test_structure_is_understood_when_predictions_of_each_part_came_true(
     store: Store, add: Add
 ) -> None:
     facts = EngineFacts(weights_bytes=1000, kv_pool_bytes=2000, kv_pool_tokens=10)
+    told = {"weights_bytes": 1000.0, "kv_bytes_per_token": 200.0}
     missed = {"weights_bytes": 1200.0, "kv_bytes_per_token": 100.0, "tpot_s": 1.0}
-    add("m", facts=facts, metrics={"tpot_s.p50": 0.02}, predict=missed)
+    add("m", facts=facts, metrics=told | {"tpot_s.p50": 0.02}, predict=missed)
     assert found(store, "structure") == Step(name="structure", done=False)
-    part = add("m", facts=facts, predict={"weights_bytes": 1010.0, "kv_bytes_per_token": 198.0})
+    near = {"weights_bytes": 1010.0, "kv_bytes_per_token": 198.0}
+    part = add("m", facts=facts, metrics=told, predict=near)
     assert "structure" not in done(store)
     assert evidence(store, "structure") == (
         "predictions came true: weights (weights_bytes), KV cache (kv_bytes_per_token); "

@@ -276,9 +276,9 @@ def test_a_prediction_is_scored(record: Build, predicted: float, verdict: str) -
     assert spoken(table.rows[0][-1].text) == verdict
 
 
-def test_kv_bytes_per_token_are_the_pool_over_its_tokens(record: Build) -> None:
-    facts = EngineFacts(version="1", kv_pool_bytes=2**31, kv_pool_tokens=93184)
-    runs = [record(batch=batch, number=batch, facts=facts) for batch in (1, 2)]
+def test_what_the_cells_of_a_server_share_is_scored_once(record: Build) -> None:
+    metrics = {"kv_bytes_per_token": 2**31 / 93184}
+    runs = [record(batch=batch, number=batch, metrics=metrics) for batch in (1, 2)]
     assert predictions.measured("kv_bytes_per_token", gathered(runs)) == [2**31 / 93184]
 
 
