@@ -1,6 +1,7 @@
 """Doubts about how the load was made: the client, the batch, the schedule, and enough samples."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,12 +9,12 @@ from journal.summarise.rule import Case, Finding, Rule, listed, some
 from journal.summarise.stats import (
     PERCENTILES,
     Array,
-    Trend,
     drift,
     needed_samples,
     outliers,
     trend,
 )
+from journal.summarise.window import in_flight
 from journal.units import number, percent, seconds
 
 CLIENT_CPU = 0.8
@@ -22,9 +23,12 @@ CLIENT_DELAY_SHARE = 0.1
 RATE_SHARE = 0.95
 BEHIND_CHANCE = 0.01
 BEHIND_DEVIATIONS = 2
+BEHIND_REQUESTS = 10
+BEHIND_LOOKS = 40
 DRIFT_CHANCE = 0.01
 DRIFT_CHANGE = 0.1
 STEADY_SHARE = 0.5
+BURST_SHARE = 0.5
 BURSTS = 4  # times the requests in flight at once, to ask for
 MIN_READINGS = 5
 
@@ -94,29 +98,42 @@ def _rate_not_achieved(case: Case) -> Finding | None:
     )
 
 
-def _growth(case: Case) -> Trend | None:
-    """How the time from being sent to being answered grew over the second half of the steady
-    state of an open loop, where it grew more than chance explains.
+class Growth(NamedTuple):
+    """Requests that came in a second, and how many of them piled up."""
 
-    Below its capacity a server's E2E has a level. Above it, the queue takes in more than it gives
-    out: with each second of the schedule E2E grows by offered / answered - 1 seconds. Arrivals
-    that bunch by chance make queues that go away again: a wander of the square root of their
-    number times the deviation of their gaps.
+    came_per_s: float
+    piled_per_s: float
+
+
+def _growth(case: Case) -> Growth | None:
+    """How the requests in flight grew over the last two thirds of the steady state of an open
+    loop, where they grew more than chance explains.
+
+    Below its capacity a server answers as many as come, and their number in flight has a level;
+    above it they pile up, whether they wait their turn or slow each other down. Arrivals that
+    bunch by chance make piles that go away again: a wander of the square root of the number of
+    arrivals times the relative deviation of their gaps.
     """
     view = case.view
     if view.cell.rate is None or view.steady is None:
         return None
-    later = view.start_s >= (view.steady.start_s + view.steady.end_s) / 2
-    order = np.argsort(view.start_s[later], kind="stable")
-    sent_s = view.start_s[later][order]
-    took_s = (view.end_s - view.start_s)[later][order]
-    found = trend(sent_s, took_s)
-    if found is None or found.probability >= BEHIND_CHANCE or found.slope <= 1 / RATE_SHARE - 1:
+    begin_s, end_s = view.steady.start_s + view.steady.length_s / 3, view.steady.end_s
+    sent_s = np.sort(view.all_start_s[view.all_start_s >= begin_s])
+    if len(sent_s) < BEHIND_REQUESTS or np.ptp(sent_s) == 0:
+        return None
+    flight = in_flight(view.all_start_s, view.all_end_s)
+    at_s = np.linspace(begin_s, end_s, BEHIND_LOOKS)
+    flying = flight.value[np.searchsorted(flight.at_s, at_s, side="right") - 1]
+    found = trend(at_s, flying)
+    came_per_s = len(sent_s) / (end_s - begin_s)
+    if found is None or found.probability >= BEHIND_CHANCE:
+        return None
+    if found.slope <= (1 - RATE_SHARE) * came_per_s:
         return None
     gaps_s = np.diff(sent_s)
-    wander_s = float(gaps_s.std()) * math.sqrt(len(gaps_s))
-    grew_s = found.slope * float(np.ptp(sent_s))
-    return found if grew_s > BEHIND_DEVIATIONS * wander_s else None
+    wander = float(gaps_s.std() / gaps_s.mean()) * math.sqrt(len(gaps_s))
+    least = max(BEHIND_DEVIATIONS * wander, BEHIND_DEVIATIONS)
+    return Growth(came_per_s, found.slope) if found.slope * (end_s - begin_s) > least else None
 
 
 def _falls_behind(case: Case) -> Finding | None:
@@ -124,10 +141,11 @@ def _falls_behind(case: Case) -> Finding | None:
     if found is None:
         return None
     return "flag", (
-        f"The server fell behind: E2E grew by {seconds(found.slope)} with every second, so that it "
-        f"answered about {percent(1 / (1 + found.slope))} of the {number(case.view.cell.rate)} "
-        "requests/s that came, and its queue grew; every latency here depends on how long the run "
-        "lasted: lower the rate, or ask for more requests to see whether it settles."
+        f"The server fell behind: {number(found.came_per_s)} requests came with every second, and "
+        f"those in flight grew by {number(found.piled_per_s)}, so that it answered about "
+        f"{percent(1 - found.piled_per_s / found.came_per_s)} of them; every latency here depends "
+        "on how long the run lasted: lower the rate, or ask for more requests to see whether it "
+        "settles."
     )
 
 
@@ -206,15 +224,25 @@ def _percentiles_refused(case: Case) -> Finding | None:
     )
 
 
-def _short_steady(case: Case) -> Finding | None:
+def _burst(case: Case) -> Finding | None:
+    """An open loop that was over before its server had answered anything to speak of."""
     view, e2e_s = case.view, case.value("e2e_s.mean")
-    if view.cell.rate is not None and view.steady is None and case.count > 1 and e2e_s is not None:
-        needed = math.ceil(BURSTS * view.cell.rate * e2e_s)
-        return "flag", (
-            "Every request was sent before the first answer was over, so that this was one burst "
-            f"and not a rate that the server had to hold: ask for at least {needed} requests "
-            "(load.requests)."
-        )
+    if view.cell.rate is None or case.count < 2 or e2e_s is None:
+        return None
+    before = int(np.sum(view.all_start_s <= view.all_end_s.min()))
+    if before <= BURST_SHARE * case.count:
+        return None
+    return "flag", (
+        f"{some(before, case.count, 'requests')} were sent before the first was over, so that "
+        "this was a burst rather than a rate that the server had to hold: ask for at least "
+        f"{math.ceil(BURSTS * view.cell.rate * e2e_s)} requests (load.requests)."
+    )
+
+
+def _short_steady(case: Case) -> Finding | None:
+    burst = _burst(case)
+    if burst is not None:
+        return burst
     steady_s, duration_s = case.value("steady_s"), case.value("duration_s")
     if duration_s is None or steady_s is None or steady_s >= STEADY_SHARE * duration_s:
         return None
@@ -281,12 +309,12 @@ RULES = (
     ),
     Rule(
         "falls_behind",
-        f"in open loop: over the second half of the steady state E2E grows so that less than "
-        f"{percent(RATE_SHARE)} of the rate is answered, by Theil's slope with Mann's test below "
-        f"{percent(BEHIND_CHANCE)}, and by {BEHIND_DEVIATIONS} times what the chance in the "
+        f"in open loop: over the last two thirds of the steady state the requests in flight grow "
+        f"by more than {percent(1 - RATE_SHARE)} of those that come, by Theil's slope with Mann's "
+        f"test below {percent(BEHIND_CHANCE)}, and by {BEHIND_DEVIATIONS} times what chance in the "
         "arrivals explains",
-        "A server that holds its load has an E2E that stays; one that is offered more than it "
-        "answers has a queue that grows for as long as one looks.",
+        "A server that holds its load answers as many as come; one that is offered more has a "
+        "queue that grows for as long as one looks.",
         _falls_behind,
     ),
     Rule(
@@ -314,8 +342,8 @@ RULES = (
     ),
     Rule(
         "short_steady_state",
-        f"steady for less than {percent(STEADY_SHARE)} of the run; a flag where, in open loop, all "
-        "was sent before the first answer",
+        f"steady for less than {percent(STEADY_SHARE)} of the run; a flag where, in open loop, "
+        f"more than {percent(BURST_SHARE)} of the requests went before the first was over",
         "More ramp-up and drain than load.",
         _short_steady,
     ),
