@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     )
     from journal.report.checklist import Step, checklist
     from journal.report.compare import Comparison, compare
-    from journal.report.log import write_log
+    from journal.report.log import write_experiment_log, write_log, write_week_log
     from journal.report.rows import as_json
     from journal.runner import Result, run
     from journal.serve.endpoint import attach
@@ -63,7 +63,7 @@ _HOME_OF = {
     ),
     "journal.report.checklist": "Step checklist",
     "journal.report.compare": "Comparison compare",
-    "journal.report.log": "write_log",
+    "journal.report.log": "write_experiment_log write_log write_week_log",
     "journal.report.rows": "as_json",
     "journal.runner": "Result run",
     "journal.serve.endpoint": "attach",
@@ -108,7 +108,9 @@ __all__ = [  # noqa: PLE0604, RUF100
     "open_store",
     "recompute",
     "run",
+    "write_experiment_log",
     "write_log",
+    "write_week_log",
 ]
 
 

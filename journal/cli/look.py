@@ -76,25 +76,40 @@ def log(
     day: Annotated[
         str | None, typer.Argument(metavar="DATE", help="YYYY-MM-DD; today without it.")
     ] = None,
+    week: Annotated[bool, typer.Option("--week", help="The whole week of that day.")] = False,
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", metavar="NAME|ID", help="All runs of one experiment instead."),
+    ] = None,
     home: Home = "lab",  # type: ignore[assignment]
     lang: Annotated[str, typer.Option("--lang", help="en, or zh for Simplified Chinese.")] = "en",
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     json: Json = False,
 ) -> None:
-    """Write the learning log of a day, as Markdown and as one HTML file.
+    """Write the learning log of a day, a week or an experiment, as Markdown and as one HTML file.
 
     Examples:
 
     - `journal log --open`
     - `journal log 2026-11-23 --lang zh`
+    - `journal log --week`
+    - `journal log --experiment mistral-vs-llama3`
     """
     from journal.cli.render import print_json, warn_of_edits
+    from journal.errors import UsageError
     from journal.record.store import open_store
-    from journal.report.log import write_log
+    from journal.report.log import write_experiment_log, write_log, write_week_log
 
+    if experiment is not None and (week or day is not None):
+        raise UsageError("--experiment has its own days: leave out the date and --week")
     wanted = _date(day)
     with open_store(home) as store:
-        files = write_log(store, home, wanted, lang=lang)
+        if experiment is not None:
+            files = write_experiment_log(store, home, experiment, lang=lang)
+        elif week:
+            files = write_week_log(store, home, wanted, lang=lang)
+        else:
+            files = write_log(store, home, wanted, lang=lang)
     if json:
         edited = str(files.edited) if files.edited else None
         print_json({"markdown": str(files.markdown), "html": str(files.html), "edited": edited})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from journal.errors import NotFound
 from journal.records import ExperimentRecord, Note, Record
 from journal.report.checklist import Step, steps
+from journal.report.page import Sentence, say
 
 if TYPE_CHECKING:
     from journal.record.store import Store
@@ -16,12 +17,22 @@ NEARBY_DAYS = 7  # named when a day is empty
 FIRST_STEP = "`journal run` measures the first cells"
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What is told of where it is not one day; `stem` is the name of its files."""
+
+    stem: str
+    title: Sentence
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """`records` and `experiments` are ordered by `started_at`, then `id`. An experiment of the
-    day before is among them when it still ran. `earlier` are runs of the same cells, each on
-    the last day before on which it was measured; `notes` are the user's own words, `steps` those
-    of the two weeks by the end of the day. `zone` None is the zone of this machine."""
+    """What is told of together: one day, or all of `extent`. `records` and `experiments` are
+    ordered by `started_at`, then `id`. An experiment of the day before is among them when it
+    still ran. `earlier` are runs of the same cells, each on the last day before on which it was
+    measured; `notes` are the user's own words, `steps` those of the two weeks by the end of it.
+    `zone` None is the zone of this machine. `tracking` is the address of MLflow's UI, where
+    that is known."""
 
     date: date
     zone: tzinfo | None
@@ -30,6 +41,29 @@ class Day:
     earlier: tuple[Record, ...] = ()
     notes: tuple[Note, ...] = ()
     steps: tuple[Step, ...] = ()
+    extent: Extent | None = None
+    tracking: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name of its files."""
+        return self.extent.stem if self.extent else self.date.isoformat()
+
+    @property
+    def title(self) -> Sentence:
+        if self.extent:
+            return self.extent.title
+        weekday = say(f"weekday.{self.date.isoweekday()}")
+        return say("title", weekday=weekday, date=dated(self.date), year=f"{self.date.year:04}")
+
+    def clock(self, when: datetime) -> str:
+        """The time of day, with the date where that is not plain."""
+        return when.astimezone(self.zone).strftime("%Y-%m-%d %H:%M" if self.extent else "%H:%M")
+
+
+def dated(day: date) -> Sentence:
+    """A day of a month."""
+    return say("date", day=str(day.day), month=say(f"month.{day.month}"))
 
 
 def bounds(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
@@ -54,12 +88,17 @@ def last_day(store: "Store", zone: tzinfo | None = None) -> date:
 def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
     """What `store` holds of `day`. Raises NotFound, naming the days near it that hold something,
     when nothing began on it and nothing was written on it."""
+    return together(store, day, day, zone, f"on {day}")
+
+
+def together(store: "Store", first: date, last: date, zone: tzinfo | None, when: str) -> Day:
+    """The days from `first` to `last` as one; raises what `collect` raises, about `when`."""
     from journal.record.notes import notes
 
     try:
-        since, until = bounds(day, zone)
+        since, until = bounds(first, zone)[0], bounds(last, zone)[1]
     except OverflowError:
-        raise NotFound(_nothing(store, day, zone)) from None
+        raise NotFound(_nothing(store, first, zone, when)) from None
     records = store.runs(since=since, until=until)
     theirs = {record.experiment_id for record in records}
     experiments = [
@@ -67,21 +106,22 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
         for each in store.experiments(until=until)
         if each.started_at >= since or each.id in theirs
     ]
-    written = notes(store, day)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    written = [note for day in days for note in notes(store, day)]
     if not records and not experiments and not written:
-        raise NotFound(_nothing(store, day, zone))
+        raise NotFound(_nothing(store, first, zone, when))
     return Day(
-        date=day,
+        date=first,
         zone=zone,
-        records=tuple(sorted(records, key=_order)),
-        experiments=tuple(sorted(experiments, key=_order)),
-        earlier=tuple(_earlier(store, records, since, zone)),
+        records=tuple(sorted(records, key=order)),
+        experiments=tuple(sorted(experiments, key=order)),
+        earlier=tuple(earlier(store, records, since, zone)),
         notes=tuple(written),
         steps=steps(store, until),
     )
 
 
-def _earlier(
+def earlier(
     store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
 ) -> Iterator[Record]:
     """The runs of the same cells on the last day on which each of them was measured."""
@@ -96,16 +136,16 @@ def _earlier(
                 yield record
 
 
-def _order(each: Record | ExperimentRecord) -> tuple[datetime, str]:
+def order(each: Record | ExperimentRecord) -> tuple[datetime, str]:
     return each.started_at, each.id
 
 
-def _nothing(store: "Store", day: date, zone: tzinfo | None) -> str:
+def _nothing(store: "Store", day: date, zone: tzinfo | None, when: str) -> str:
     began = store.experiments()
     days = sorted({each.started_at.astimezone(zone).date() for each in began})
     if not days:
-        return f"nothing was run on {day}, nor on any other day: {FIRST_STEP}"
+        return f"nothing was run {when}, nor on any other day: {FIRST_STEP}"
     near = sorted(sorted(days, key=lambda each: abs(each - day))[:NEARBY_DAYS])
     more = "" if len(near) == len(days) else f" (the nearest of {len(days)})"
     names = ", ".join(str(each) for each in near)
-    return f"nothing was run on {day}; days with runs: {names}{more}"
+    return f"nothing was run {when}; days with runs: {names}{more}"

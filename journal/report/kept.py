@@ -30,8 +30,17 @@ def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | Non
             _add(store, words, day, None, words.name)
         elif words.changed:  # the place was copied from another day
             _add(store, words, day, None)
-    if found.sealed:
-        return None
+    return None if found.sealed else set_aside(path, content)
+
+
+def copied_if_edited(path: Path, content: bytes) -> Path | None:
+    """Where a log that has no places for words was copied to, if it was changed since written."""
+    sealed = read(content.decode("utf-8", "surrogateescape")).sealed
+    return None if sealed else set_aside(path, content)
+
+
+def set_aside(path: Path, content: bytes) -> Path:
+    """A copy of a log that was changed by hand, beside it."""
     copy = path.with_name(f"{path.stem}.edited-{sha256(content).hexdigest()[:8]}.md")
     copy.write_bytes(content)
     return copy

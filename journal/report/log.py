@@ -1,5 +1,5 @@
-"""The day's log as files: Markdown with its figures beside it, and one HTML file that needs
-nothing else."""
+"""The log of a day, a week or an experiment as files: Markdown with its figures beside it, and
+one HTML file that needs nothing else."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal.record.migrate import locked
-from journal.report.day import collect, last_day
+from journal.report.day import Day, collect, last_day
+from journal.report.extent import collect_experiment, collect_week
 from journal.report.figures import draw, inline, standalone
-from journal.report.kept import take_in
+from journal.report.kept import copied_if_edited, take_in
 from journal.report.notes import without_blanks
 from journal.report.page import Bars, Own, Page, Panel
 from journal.report.questions import page
@@ -61,7 +62,7 @@ def write_log(
             before = _content(path)
             if before is not None:
                 edited = take_in(store, path, before, day) or edited
-            files, texts = _drawn(page(collect(store, day, zone)), folder, day, said)
+            files, texts = _drawn(collect(store, day, zone), folder, said)
             if _content(path) == before:  # else it was saved by its editor just now
                 break
         for path, text in texts.items():
@@ -69,16 +70,54 @@ def write_log(
         return replace(files, edited=edited)
 
 
+def write_week_log(
+    store: "Store",
+    home: Path,
+    day: date | None = None,
+    zone: tzinfo | None = None,
+    lang: str = "en",
+) -> LogFiles:
+    """Write the log of the week of `day` (None: the last on which anything began), as `write_log`
+    does that of a day, to `home`/log/YYYY-Www.md and .html. Raises what that raises."""
+    said = words(lang)
+    day = last_day(store, zone) if day is None else day
+    return _write_whole(collect_week(store, day, zone), home, said)
+
+
+def write_experiment_log(
+    store: "Store",
+    home: Path,
+    experiment: str,
+    zone: tzinfo | None = None,
+    lang: str = "en",
+) -> LogFiles:
+    """Write the log of an experiment (the newest of that name, or an id), with all its runs on
+    whatever days, to `home`/log/experiment-NAME-ID.md and .html. Raises NotFound when there is no
+    such experiment, and UsageError for another language."""
+    said = words(lang)
+    return _write_whole(collect_experiment(store, experiment, zone), home, said)
+
+
+def _write_whole(whole: Day, home: Path, said: Words) -> LogFiles:
+    with locked(Path(home) / "log.lock"):
+        files, texts = _drawn(whole, Path(home) / "log", said)
+        before = _content(files.markdown)
+        edited = None if before is None else copied_if_edited(files.markdown, before)
+        for path, text in texts.items():
+            write_text(path, text)
+    return replace(files, edited=edited)
+
+
 def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _drawn(whole: Page, folder: Path, day: date, said: Words) -> tuple[LogFiles, dict[Path, str]]:
-    """The files of a day's log, and what belongs into each."""
-    beside = folder / day.isoformat()
+def _drawn(told: Day, folder: Path, said: Words) -> tuple[LogFiles, dict[Path, str]]:
+    """The files of a log, and what belongs into each."""
+    whole, beside = page(told), folder / told.stem
     drawings = {each.name: draw(each, said) for each in panels(whole)}
     figures = {beside / f"{name}.svg": standalone(drawn) for name, drawn in drawings.items()}
-    files = LogFiles(folder / f"{day}.md", folder / f"{day}.html", tuple(figures))
+    files = LogFiles(folder / f"{told.stem}.md", folder / f"{told.stem}.html", tuple(figures))
     texts = {
         **figures,
         files.markdown: as_markdown(whole, said, beside.name),

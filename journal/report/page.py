@@ -183,6 +183,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """`writable` is whether the user's own words have their places in it."""
+
     title: Text
     lead: tuple[Text, ...]
     sections: tuple[Section, ...]
+    writable: bool = True

@@ -2,7 +2,6 @@
 then what the day's servers show side by side."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import get_args
 
 from journal import units
@@ -43,7 +42,7 @@ def page(day: Day) -> Page:
         own = points(pair for pair in measured if pair[0].experiment_id == each.id)
         name = f"{number}-{slug(each.experiment.name) or 'experiment'}"
         sections += _experiment(each, own, named, name, day)
-        sections.append(notes.of_experiment(each, day))
+        sections += notes.of_experiment(each, day)
     across = (
         sidebyside.answer(found, named),
         since.answer(day),
@@ -51,20 +50,15 @@ def page(day: Day) -> Page:
     )
     sections += [section for section in across if section]
     sections += [checklist.section(day.steps)] if day.steps else []
-    sections.append(notes.of_day(day))
-    return Page(_title(day), tuple(_lead(day, found, named)), tuple(sections))
-
-
-def _title(day: Day) -> Sentence:
-    month, week = say(f"month.{day.date.month}"), say(f"weekday.{day.date.isoweekday()}")
-    year, number = f"{day.date.year:04}", str(day.date.day)
-    return say("title", weekday=week, day=number, month=month, year=year)
+    sections += notes.of_day(day)
+    lead = tuple(_lead(day, found, named))
+    return Page(day.title, lead, tuple(sections), writable=day.extent is None)
 
 
 def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
     if day.records:
         times = [record.started_at for record in day.records]
-        first, last = (_clock(when, day) for when in (times[0], times[-1]))
+        first, last = day.clock(times[0]), day.clock(times[-1])
         yield say(
             "lead.runs" if first != last else "lead.runs_at",
             runs=_count("run", len(day.records)),
@@ -104,10 +98,6 @@ def _count(noun: str, n: int) -> Sentence:
     return say(f"count.{noun}.one" if n == 1 else f"count.{noun}.many", n=f"{n:,}")
 
 
-def _clock(when: datetime, day: Day) -> str:
-    return when.astimezone(day.zone).strftime("%H:%M")
-
-
 def _experiment(
     each: ExperimentRecord, own: Points, named: Places, name: str, day: Day
 ) -> Iterator[Section]:
@@ -145,5 +135,5 @@ def _asked(each: ExperimentRecord, asked: Experiment, day: Day) -> Iterator[Bloc
         yield Quote(say("asked.question"), asked.question)
     if asked.hypothesis.strip():
         yield Quote(say("asked.hypothesis"), asked.hypothesis)
-    begun = say("asked.begun", at=_clock(each.started_at, day))
+    begun = say("asked.begun", at=day.clock(each.started_at))
     yield Paragraph((begun, say(f"asked.{each.status}")))

@@ -127,6 +127,9 @@ WRONG = [
     (["note", "words", "--run", "abc"], "abc"),
     (["compare", "a", "b"], "'a'"),
     (["log", "1999-01-01"], "1999-01-01"),
+    (["log", "1999-01-01", "--week"], "1999"),
+    (["log", "--experiment", "no-such"], "no-such"),
+    (["log", "1999-01-01", "--experiment", "last"], "--experiment"),
 ]
 
 
