@@ -160,7 +160,7 @@ class Desk:
             with gr.Sidebar(width=300):
                 beside = gr.Checkbox(len(self.servers) > 1, label="Side by side", elem_id="beside")
                 system = gr.Textbox(label="System prompt", lines=3, elem_id="system")
-                heat = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature")
+                heat = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature", elem_id="temperature")
                 length = gr.Slider(
                     1, 4096, 256, step=1, label="Longest answer, tokens", elem_id="length"
                 )
