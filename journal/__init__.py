@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     )
     from journal.plan.cells import cells, cost
     from journal.plan.spec import load_experiment
+    from journal.record.exchange import Imported, import_results
+    from journal.record.export import export
+    from journal.record.merge import Merged, merge
     from journal.record.notes import note
     from journal.record.store import open_store
     from journal.records import (
@@ -56,6 +59,9 @@ _HOME_OF = {
     ),
     "journal.plan.cells": "cells cost",
     "journal.plan.spec": "load_experiment",
+    "journal.record.exchange": "Imported import_results",
+    "journal.record.export": "export",
+    "journal.record.merge": "Merged merge",
     "journal.record.notes": "note",
     "journal.record.store": "open_store",
     "journal.records": (
@@ -84,8 +90,10 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Experiment",
     "Figure",
     "Grid",
+    "Imported",
     "JournalError",
     "Load",
+    "Merged",
     "NotFound",
     "Note",
     "Record",
@@ -103,7 +111,10 @@ __all__ = [  # noqa: PLE0604, RUF100
     "checklist",
     "compare",
     "cost",
+    "export",
+    "import_results",
     "load_experiment",
+    "merge",
     "note",
     "open_store",
     "recompute",

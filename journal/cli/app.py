@@ -9,6 +9,7 @@ from journal.cli.boards import dashboards, exporter
 from journal.cli.byhand import ask, serve
 from journal.cli.chat import chat
 from journal.cli.compare import compare
+from journal.cli.exchange import export, import_, merge
 from journal.cli.fit import fit
 from journal.cli.host import doctor
 from journal.cli.look import checklist, log, note, runs, show
@@ -67,11 +68,14 @@ for command, panel in (
     (checklist, "Look"),
     (ui, "Look"),
     (note, "Keep"),
+    (import_, "Keep"),
+    (export, "Keep"),
+    (merge, "Keep"),
     (sync, "Keep"),
     (recompute, "Keep"),
     (fake_server, "Try"),
 ):
-    app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+    app.command(command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(command)
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ def print_records(records: Sequence[Record]) -> None:
             [
                 record.id[:8],
                 f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
-                Text(plain(cell.model.rsplit("/", 1)[-1])),
+                Text(plain(_name(record))),
                 load_of(cell),
                 str(cell.prompt_tokens),
                 str(cell.output_tokens),
@@ -109,6 +109,12 @@ def print_records(records: Sequence[Record]) -> None:
         )
     spare = ("output", "E2E p50", "started", "memory", "TPOT mean", "model")
     print_table(columns, rows, left=("id", "started", "model", "status"), spare=spare)
+
+
+def _name(record: Record) -> str:
+    """The model, and the tool that measured it where that was another."""
+    model, tool = record.cell.model.rsplit("/", 1)[-1], record.environment.get("tool")
+    return f"{model} ({tool})" if tool else model
 
 
 def print_result(result: "Result") -> None:

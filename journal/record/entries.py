@@ -304,6 +304,7 @@ def _tags(level: Level, environment: Mapping[str, str | int | float | None]) -> 
         "git_commit": environment.get("git_commit"),
         "gpu": environment.get("gpu_0_name") or NONE,
         "host": environment.get("host"),
+        "tool": environment.get("tool"),
     }
     return {
         LEVEL_TAG: level,

@@ -94,7 +94,10 @@ class Comparison:
             "b": _side_json(self.b),
             "by": list(self.by),
             "differs": {name: _two(values) for name, values in self.pairing.differs.items()},
-            "environment": {name: _two(v) for name, v in self.pairing.conditions.items()},
+            "environment": {
+                name: _two([list(values) for values in sides])
+                for name, sides in self.pairing.conditions.items()
+            },
             "overall": [_figure_json(figure) for figure in self.overall],
             "cells": [
                 {

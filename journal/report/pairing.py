@@ -121,11 +121,17 @@ def _check(by: tuple[str, ...], names: Sequence[str]) -> None:
 def _conditions(
     sides: Sequence[Records],
 ) -> dict[str, tuple[tuple[Value, ...], tuple[Value, ...]]]:
-    """The conditions that are not one and the same for all runs."""
+    """The conditions that are not one and the same for all runs. Of runs that another tool
+    measured most are not known: that is no difference to name."""
     found = {record.id: conditions_of(record) for side in sides for record in side}
     names = dict.fromkeys(name for each in found.values() for name in each)
     every = {n: _values(sides, {id_: each.get(n) for id_, each in found.items()}) for n in names}
-    return {name: each for name, each in every.items() if len({*each[0], *each[1]}) > 1}
+    unknown = ((None,),) if "tool" in every else ()
+    return {
+        name: each
+        for name, each in every.items()
+        if len({*each[0], *each[1]}) > 1 and (name == "tool" or not {*each} & {*unknown})
+    }
 
 
 def _groups(a: Records, b: Records) -> Iterator[tuple[Pair, tuple[Fields, Fields]]]:

@@ -51,6 +51,7 @@ def _further(record: Record) -> dict[str, Any]:
         "requests_asked": cell.load.requests,
         "identity": cell.identity,
         "experiment_id": record.experiment_id,
+        "tool": record.environment.get("tool"),
         "engine_version": facts.version,
         "engine_start_s": facts.start_s,
         "weights_bytes": facts.weights_bytes,

@@ -91,19 +91,24 @@ def abbreviated(models: Sequence[str]) -> dict[str, str]:
 def labels(
     setups: Iterable[Setup], name: Callable[[Sequence[str]], dict[str, str]] = last_part
 ) -> dict[Setup, Text]:
-    """A label for each setup, different from all others': its model's name, its quantisation,
-    and what else sets it apart from the others of that model."""
+    """A label for each setup, different from all others': its model's name, its quantisation, the
+    tool that measured it where that was another, and what else sets it apart from those like it."""
     setups = list(dict.fromkeys(setups))
     names = name(list(dict.fromkeys(setup.model for setup in setups)))
     found: dict[Setup, Text] = {}
     for setup in setups:
-        kind = (setup.model, setup.quantisation)
-        alike = [each for each in setups if (each.model, each.quantisation) == kind]
-        parts = (names[setup.model], setup.quantisation or "", _difference(setup, alike))
+        alike = [each for each in setups if _kind(each) == _kind(setup)]
+        kind = (setup.quantisation or "", setup.get("tool"))
+        parts = (names[setup.model], *kind, _difference(setup, alike))
         text = " ".join(part for part in parts if part)
         marked = say("setup.nameless" if text == "simulated" else "setup.simulated", name=text)
         found[setup] = marked if setup.simulated else text
     return found
+
+
+def _kind(setup: Setup) -> tuple[str, str | None, str]:
+    """What a label always tells; the tool is that of an imported run."""
+    return setup.model, setup.quantisation, setup.get("tool")
 
 
 def differing(setups: Iterable[Setup]) -> tuple[str, ...]:

@@ -221,7 +221,8 @@ def test_help_is_quick_to_import() -> None:
 @pytest.mark.parametrize(
     "command",
     (
-        "run plan runs show log compare checklist note doctor fit serve ask watch "
+        "run plan runs show log compare checklist note import export merge "
+        "doctor fit serve ask watch "
         "exporter dashboards chat rent ui sync recompute fake-server"
     ).split(),
 )

@@ -1,0 +1,108 @@
+"""`journal import`, `journal export` and `journal merge`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from journal.cli.options import Home, Json
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A result file, as its tool wrote it.")],
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Take in a result file of another tool as runs, marked with their tool.
+
+    Known are the JSON files of `vllm bench serve --save-result --save-detailed`, of GuideLLM, and
+    of AIPerf (profile_export_aiperf.json, with profile_export.jsonl where that lies beside it).
+
+    Example:
+
+    - `journal import results/openai-infqps-model-20261123-180344.json`
+    """
+    from journal.cli.render import counted, print_json, print_records
+    from journal.record.exchange import import_results
+    from journal.record.store import open_store
+    from journal.record.tracking import sync
+    from journal.report.rows import as_json
+
+    found = import_results(file, home)
+    with open_store(home) as store:
+        told = sync(store, home) if found.new else None
+        records = [store.run(record.id) for record in found.records]
+    if json:
+        print_json([as_json(record) for record in records])
+        return
+    print_records(records)
+    there = len(records) - len(found.new)
+    known = f"; {there} already there" if there else ""
+    print(f"{counted(len(found.new), 'run')} taken in{known}")
+    if told and told.reason:
+        print(told.reason)
+
+
+def export(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Where to write; without it CSV or JSON lines go to standard output."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="csv, parquet or jsonl; by the file's name without it."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="A row for each request, with the times of its chunks.")
+    ] = False,
+    home: Home = "lab",  # type: ignore[assignment]
+) -> None:
+    """Write every run, or every request, as a table for other programs.
+
+    Examples:
+
+    - `journal export runs.csv`
+    - `journal export requests.parquet --raw`
+    - `journal export --format jsonl | head -1`
+    """
+    import sys
+    from typing import cast
+
+    from journal.cli.render import counted
+    from journal.errors import UsageError
+    from journal.record.export import FORMS, Form
+    from journal.record.export import export as write
+
+    if form is not None and form not in FORMS:
+        raise UsageError(f"{form!r} is not a format: give one of {', '.join(FORMS)}")
+    rows = write(file or sys.stdout, home, cast(Form | None, form), raw=raw)
+    if file:
+        print(f"{counted(rows, 'row')} written to {file}")
+
+
+def merge(
+    other: Annotated[Path, typer.Argument(help="Another journal: its journal.db, or its home.")],
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Take in another journal, without doubles and under the same ids.
+
+    Example:
+
+    - `journal merge gpu-host/lab/journal.db`
+    """
+    from dataclasses import asdict
+
+    from journal.cli.render import counted, print_json
+    from journal.record.merge import merge as take_in
+
+    merged = take_in(other, home)
+    if json:
+        print_json(asdict(merged))
+        return
+    parts = (
+        counted(merged.experiments, "experiment"),
+        counted(merged.runs, "run"),
+        counted(merged.notes, "note"),
+    )
+    print(f"taken in: {', '.join(parts)}; `journal sync` tells MLflow of them")
