@@ -180,10 +180,13 @@ def _probe_text(server: _Server, endpoint: Endpoint) -> Endpoint:
             continue
         long = _try(server, endpoint.model, form, " ".join(WORDS[:LONG]))
         counts = _prompt_tokens(short), _prompt_tokens(long)
-        absent = (*endpoint.absent, "the server takes no token ids, so prompts are text")
+        absent = (
+            *endpoint.absent,
+            "The server takes no token ids, so its prompts are text of about the asked length.",
+        )
         found = replace(endpoint, api=form[0], prompt_form=form[1], absent=absent)
         if counts[0] is None or counts[1] is None or counts[1] <= counts[0]:
-            told = "the server does not count prompt tokens, so their number is a guess"
+            told = "The server does not count prompt tokens, so their number is a guess."
             return replace(found, absent=(*absent, told))
         per_word = (counts[1] - counts[0]) / (LONG - SHORT)
         overhead = max(0, round(counts[0] - per_word * SHORT))
@@ -239,16 +242,16 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
     absent = list(endpoint.absent)
     metrics = server.extra("/metrics")
     has_metrics = metrics.status == 200 and b"\nvllm:" in metrics.body
-    if not has_metrics:
-        absent.append("the server has no vLLM metrics at /metrics")
     version: Any = server.extra("/version").json().get("version")
     if not isinstance(version, str):
         version = None
-        absent.append("the server does not tell its version at /version")
+        absent.append("The server does not tell its version at /version.")
     if endpoint.max_model_len is None:
-        absent.append("the server does not tell its longest context")
+        absent.append(
+            "The server does not tell its longest context, so no prompt is refused for its length."
+        )
     if not endpoint.extensions:
-        absent.append("the server refuses ignore_eos, so outputs may end early")
+        absent.append("The server refuses ignore_eos, so outputs may end before the asked length.")
     return replace(
         endpoint,
         has_metrics=has_metrics,
@@ -264,11 +267,11 @@ def _with_process(endpoint: Endpoint) -> Endpoint:
     """`endpoint` with the process that serves it, where that runs on this host and can be seen."""
     parts = split(endpoint.base_url)
     if not is_loopback(parts.hostname or ""):
-        told = "the server runs on another host, so its memory cannot be read"
+        told = "The server runs on another host, so its memory cannot be read."
         return replace(endpoint, absent=(*endpoint.absent, told))
     pid = _root_of(listeners(parts.port or (443 if parts.scheme == "https" else 80)))
     if pid is None:
-        told = "the server's process cannot be found, so its memory cannot be read"
+        told = "The server's process cannot be found, so its memory cannot be read."
         return replace(endpoint, absent=(*endpoint.absent, told))
     return replace(endpoint, pid=pid)
 

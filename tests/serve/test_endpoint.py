@@ -55,10 +55,7 @@ def test_what_a_bare_server_lacks_is_told(fake_server: FakeServer) -> None:
     endpoint = attach(fake_server(metrics=False, version=False))
     assert not endpoint.has_metrics
     assert endpoint.facts.version is None
-    assert endpoint.absent == (
-        "the server has no vLLM metrics at /metrics",
-        "the server does not tell its version at /version",
-    )
+    assert endpoint.absent == ("The server does not tell its version at /version.",)
 
 
 def test_a_model_it_does_not_serve(fake_server: FakeServer) -> None:
@@ -190,7 +187,7 @@ def test_several_models_want_a_name() -> None:
     assert endpoint.tokens_per_word == pytest.approx(1.5)
     assert endpoint.overhead_tokens == 10
     assert not endpoint.extensions
-    assert "the server refuses ignore_eos, so outputs may end early" in endpoint.absent
+    assert any("refuses ignore_eos" in told for told in endpoint.absent)
     assert endpoint.pid == os.getpid()
 
 
@@ -228,7 +225,7 @@ def test_a_server_that_counts_nothing_is_taken_with_a_note() -> None:
     with answering(answers) as url:
         endpoint = attach(url, "one")
     assert endpoint.tokens_per_word is None
-    assert "the server does not count prompt tokens, so their number is a guess" in endpoint.absent
+    assert any("does not count prompt tokens" in told for told in endpoint.absent)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"data": 3}', b'{"data": [1, {}]}', b"\xff{"])
