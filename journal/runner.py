@@ -24,9 +24,10 @@ from journal.plan.prompts import check_context, requests
 from journal.preflight import look_around
 from journal.record.alone import alone
 from journal.record.checkups import as_environment, last_checkup
+from journal.record.pages import address
 from journal.record.resume import GOOD, earlier, left_of, measured, newest
 from journal.record.store import Store, open_store
-from journal.record.tracking import Tracker
+from journal.record.tracking import Tracker, tracking_uri
 from journal.record.undivided import undivided
 from journal.records import (
     Cell,
@@ -46,6 +47,7 @@ from journal.records import (
 )
 from journal.report.lines import headline, reason, title
 from journal.report.log import LogFiles, write_log
+from journal.report.summary import summary
 from journal.serve import engine as engines
 from journal.serve.describe import described
 from journal.serve.endpoint import check_answers
@@ -116,7 +118,8 @@ def run(
         begun, left = _begin(store, experiment, planned, resume, listener)
         if not left:
             records = newest(experiment, planned, store.runs(experiment_id=begun.id))
-            return Result(begun, records, write_log(store, home), strict=strict)
+            log = write_log(store, home, tracking=address(tracking_uri(home)))
+            return Result(begun, records, log, strict=strict)
 
         keeper = _Keeper(store, tracker, listener, store.runs(experiment_id=begun.id))
         known = measured(keeper.records)
@@ -193,11 +196,11 @@ def _end(
 ) -> tuple[ExperimentRecord, LogFiles]:
     ended = store.end_experiment(begun.id, status, datetime.now(UTC))
     listener(Event("log", "writing the log"))
-    log = write_log(store, home)
+    log = write_log(store, home, tracking=address(tracking_uri(home)))
     for record in store.runs(experiment_id=begun.id):
         if record.status == "interrupted" and record.mlflow_run_id is None:
             tracker.log(record)
-    tracker.finish(ended, (log.markdown, log.html))
+    tracker.finish(ended, (log.markdown, log.html, *log.figures), summary(store, ended))
     return ended, log
 
 

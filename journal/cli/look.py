@@ -97,19 +97,21 @@ def log(
     """
     from journal.cli.render import print_json, warn_of_edits
     from journal.errors import UsageError
+    from journal.record.pages import address
     from journal.record.store import open_store
+    from journal.record.tracking import tracking_uri
     from journal.report.log import write_experiment_log, write_log, write_week_log
 
     if experiment is not None and (week or day is not None):
         raise UsageError("--experiment has its own days: leave out the date and --week")
-    wanted = _date(day)
+    wanted, tracking = _date(day), address(tracking_uri(home))
     with open_store(home) as store:
         if experiment is not None:
-            files = write_experiment_log(store, home, experiment, lang=lang)
+            files = write_experiment_log(store, home, experiment, lang=lang, tracking=tracking)
         elif week:
-            files = write_week_log(store, home, wanted, lang=lang)
+            files = write_week_log(store, home, wanted, lang=lang, tracking=tracking)
         else:
-            files = write_log(store, home, wanted, lang=lang)
+            files = write_log(store, home, wanted, lang=lang, tracking=tracking)
     if json:
         edited = str(files.edited) if files.edited else None
         print_json({"markdown": str(files.markdown), "html": str(files.html), "edited": edited})

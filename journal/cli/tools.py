@@ -18,9 +18,11 @@ def ui(
 
     - `journal ui --port 5001`
     """
+    from journal.cli.signals import like_ctrl_c
     from journal.desk.mlflow_ui import serve
 
-    serve(home, host, port, announce=lambda url: print(f"MLflow UI: {url}", flush=True))
+    with like_ctrl_c():
+        serve(home, host, port, announce=lambda url: print(f"MLflow UI: {url}", flush=True))
 
 
 def sync(
@@ -34,14 +36,16 @@ def sync(
     - `journal sync`
     """
     from dataclasses import asdict
+    from functools import partial
 
     from journal.cli.progress import showing
     from journal.cli.render import print_json
     from journal.record.store import open_store
     from journal.record.tracking import sync as sync_store
+    from journal.report.summary import summary
 
     with showing(quiet=json) as listener, open_store(home) as store:
-        report = sync_store(store, home, listener)
+        report = sync_store(store, home, listener, partial(summary, store))
     if json:
         print_json(asdict(report))
     else:

@@ -18,7 +18,7 @@ CHART_OF_ENGINES = {
 
 def address(tracking_uri: str) -> str | None:
     """The address of the UI of a tracking server, without a password; None of any other store."""
-    if not tracking_uri.startswith(("http://", "https://")):
+    if not re.fullmatch(r"https?://[^\s<>]+", tracking_uri):
         return None
     return re.sub(r"//[^@/]*@", "//", tracking_uri).rstrip("/") + "/"
 

@@ -44,10 +44,12 @@ def write_log(
     day: date | None = None,
     zone: tzinfo | None = None,
     lang: str = "en",
+    tracking: str | None = None,
 ) -> LogFiles:
     """Write the log of `day` (None: the last on which anything began) under `home`/log.
 
-    The day is one of `zone` (None: this machine's). `lang` is en or zh. The same runs give the
+    The day is one of `zone` (None: this machine's). `lang` is en or zh. With `tracking`, the
+    address of MLflow's UI, the log links to its pages. The same runs give the
     same bytes; each file is replaced whole. What the user wrote into the Markdown is kept: their
     words in the places for them go into the journal first, and a file that was changed elsewhere
     is copied beside itself. Raises NotFound when nothing began on that day, and UsageError for
@@ -62,7 +64,9 @@ def write_log(
             before = _content(path)
             if before is not None:
                 edited = take_in(store, path, before, day) or edited
-            files, texts = _drawn(collect(store, day, zone), folder, said)
+            files, texts = _drawn(
+                replace(collect(store, day, zone), tracking=tracking), folder, said
+            )
             if _content(path) == before:  # else it was saved by its editor just now
                 break
         for path, text in texts.items():
@@ -76,12 +80,13 @@ def write_week_log(
     day: date | None = None,
     zone: tzinfo | None = None,
     lang: str = "en",
+    tracking: str | None = None,
 ) -> LogFiles:
     """Write the log of the week of `day` (None: the last on which anything began), as `write_log`
     does that of a day, to `home`/log/YYYY-Www.md and .html. Raises what that raises."""
     said = words(lang)
     day = last_day(store, zone) if day is None else day
-    return _write_whole(collect_week(store, day, zone), home, said)
+    return _write_whole(replace(collect_week(store, day, zone), tracking=tracking), home, said)
 
 
 def write_experiment_log(
@@ -90,12 +95,14 @@ def write_experiment_log(
     experiment: str,
     zone: tzinfo | None = None,
     lang: str = "en",
+    tracking: str | None = None,
 ) -> LogFiles:
     """Write the log of an experiment (the newest of that name, or an id), with all its runs on
     whatever days, to `home`/log/experiment-NAME-ID.md and .html. Raises NotFound when there is no
     such experiment, and UsageError for another language."""
     said = words(lang)
-    return _write_whole(collect_experiment(store, experiment, zone), home, said)
+    found = collect_experiment(store, experiment, zone)
+    return _write_whole(replace(found, tracking=tracking), home, said)
 
 
 def _write_whole(whole: Day, home: Path, said: Words) -> LogFiles:

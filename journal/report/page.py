@@ -169,7 +169,15 @@ class Own:
     kind: Literal["own"] = "own"
 
 
-Block: TypeAlias = Table | Plot | Paragraph | Bullets | Quote | Verbatim | Own
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Pages elsewhere: what each shows, and its address (http or https, quoted)."""
+
+    links: tuple[tuple[Text, str], ...]
+    kind: Literal["links"] = "links"
+
+
+Block: TypeAlias = Table | Plot | Paragraph | Bullets | Quote | Verbatim | Links | Own
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def page(day: Day) -> Page:
         sections += _experiment(each, own, named, name, day)
         sections += notes.of_experiment(each, day)
     across = (
-        sidebyside.answer(found, named),
+        sidebyside.answer(found, named, day),
         since.answer(day),
         lessons.answer(found, named),
     )

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from journal import units
+from journal.report import links
 from journal.report.cells_table import Quantity, figure_box, quantities
 from journal.report.curves import metric, panel, plot_caption
+from journal.report.day import Day
 from journal.report.page import (
     Block,
     Box,
@@ -25,7 +27,7 @@ from journal.summarise.ratios import Ratio, ratio
 METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
 
 
-def answer(found: Points, places: Places) -> Section | None:
+def answer(found: Points, places: Places, day: Day) -> Section | None:
     """The setups at the cells that two or more of them share; None where there is no such cell."""
     shared = common(found)
     if not shared:
@@ -39,6 +41,8 @@ def answer(found: Points, places: Places) -> Section | None:
             Paragraph(tuple(_sentences(first, other)), say("compare.about", a=about[0], b=about[1]))
         )
     blocks.append(_table(shared, places))
+    further = links.of_comparison(told, day)
+    blocks += [further] if further else []
     panels = tuple(_panels(shared, places))
     blocks += [Plot(panels, plot_caption(panels))] if panels else []
     return Section(2, say("compare.heading"), tuple(blocks))

@@ -337,10 +337,15 @@ def test_the_logs_of_the_day_come_with_a_late_sync(
     day = begun.started_at.astimezone().date().isoformat()
     (home / "log").mkdir()
     (home / "log" / f"{day}.md").write_text("# The day")
+    (home / "log" / day).mkdir()
+    (home / "log" / day / "ttft.svg").write_text("<svg/>")
     store.end_experiment(begun.id, "done", begun.started_at)
-    assert sync(store, home).logged == 1
+    assert sync(store, home, describe=lambda ended: f"It is {ended.status}.").logged == 1
     (parent,) = runs_there(home)
-    assert [file.path for file in client(home).list_artifacts(parent.info.run_id)] == [f"{day}.md"]
+    there = client(home).list_artifacts
+    assert {file.path for file in there(parent.info.run_id)} == {f"{day}.md", day}
+    assert [file.path for file in there(parent.info.run_id, day)] == [f"{day}/ttft.svg"]
+    assert parent.data.tags["mlflow.note.content"] == "It is done."
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from journal.report.words import words
 
 Build = Callable[..., Record]
 BEGAN = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+NOWHERE = Day(date=BEGAN.date(), zone=UTC, records=(), experiments=())
 
 
 def gathered(records: Iterable[Record]) -> Points:
@@ -299,7 +300,7 @@ def said_of(record: Build, first: list[float], second: list[float]) -> set[str]:
         for n, value in enumerate(values)
     ]
     found = gathered(runs)
-    section = sidebyside.answer(found, places(found))
+    section = sidebyside.answer(found, places(found), NOWHERE)
     assert section is not None
     return keys(section.blocks)
 
@@ -319,7 +320,7 @@ def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
         )
     ]
     found = gathered(runs)
-    section = sidebyside.answer(found, places(found))
+    section = sidebyside.answer(found, places(found), NOWHERE)
     assert section is not None
     table = next(block for block in section.blocks if block.kind == "table")
     assert [(spoken(box.text), box.detail) for box in table.rows[1][-2:]] == [
@@ -330,7 +331,7 @@ def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
 
 def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
     found = gathered([record("a", batch=1), record("b", batch=2)])
-    assert sidebyside.answer(found, places(found)) is None
+    assert sidebyside.answer(found, places(found), NOWHERE) is None
 
 
 # ---- lessons and failures ----------------------------------------------------------------------
