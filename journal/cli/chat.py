@@ -45,6 +45,8 @@ def chat(
     - `journal chat --endpoint http://127.0.0.1:8000/v1 --second http://127.0.0.1:8001/v1`
     - `journal chat --host 0.0.0.0 --password-file ~/chat-password`
     """
+    from contextlib import suppress
+
     from journal.cli.signals import like_ctrl_c
     from journal.desk import chat as page
     from journal.desk.chat_answers import Server as ChatServer
@@ -67,7 +69,7 @@ def chat(
                 err=True,
             )
 
-    with open_store(home) as store, like_ctrl_c():
+    with open_store(home) as store, like_ctrl_c(), suppress(KeyboardInterrupt):
         page.serve(servers, store, host, port, password=password, announce=announce)
 
 

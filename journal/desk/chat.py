@@ -65,7 +65,7 @@ def serve(
     except OSError:
         raise UsageError(f"cannot listen on {host} port {port}: choose another port") from None
     try:
-        announce(f"http://{host}:{port}/")
+        announce(f"http://{_bracketed(host)}:{port}/")
         threading.Event().wait()
     finally:
         page.close(verbose=False)
@@ -84,7 +84,7 @@ def _launch_options(host: str, port: int, password: str | None) -> dict[str, Any
         return user == USER and secrets.compare_digest(given.encode(), str(password).encode())
 
     return {
-        "server_name": host,
+        "server_name": _bracketed(host),
         "server_port": port,
         "auth": admitted if password else None,
         "prevent_thread_lock": True,
@@ -105,6 +105,11 @@ def _launch_options(host: str, port: int, password: str | None) -> dict[str, Any
         "css": CSS,
         "app_kwargs": {"middleware": guards, "docs_url": None, "redoc_url": None},
     }
+
+
+def _bracketed(host: str) -> str:
+    """`host` as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 class _Guard:

@@ -28,7 +28,7 @@ from journal.desk import chat
 from journal.desk.asking import STOPPED, Question
 from journal.desk.chat_answers import Asked, Server, together
 from journal.desk.chat_markup import answer_html, facts, question_html
-from journal.errors import EndpointError, SpecError
+from journal.errors import EndpointError, MissingExtra, SpecError
 from journal.record.interactions import interactions
 from journal.record.store import open_store
 from journal.records import Endpoint, Interaction
@@ -181,6 +181,16 @@ def test_others_may_come_in_with_a_password_only(tmp_path: Path) -> None:
             chat.serve(servers, store, "0.0.0.0", announce=print)
         with pytest.raises(EndpointError, match=r"127\.0\.0\.1:9"):
             chat.serve(servers, store, announce=print)
+
+
+def test_without_gradio_it_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(tmp_path) as store:
+        monkeypatch.setattr(sys, "path", [])
+        monkeypatch.delitem(sys.modules, "gradio", raising=False)
+        with pytest.raises(MissingExtra, match=r"pip install 'serving-journal\[chat\]'"):
+            chat.serve([], store, announce=print)
 
 
 # ---- the page ------------------------------------------------------------------------------------
