@@ -11,7 +11,8 @@ what to do.
     |-- MeasureError             a meter that cannot be read
     |-- Unfit                    a machine that is too disturbed to be measured on (--strict)
     |-- StoreError               the journal's database
-    |   `-- StoreTooNew          ... was written by a newer version of this package
+    |   |-- StoreTooNew          ... was written by a newer version of this package
+    |   `-- StoreBusy            ... cannot be written now: it is locked, full or out of reach
     |-- TrackingError            MLflow
     `-- MissingExtra             an optional part that is not installed
 """
@@ -64,6 +65,10 @@ class StoreError(JournalError):
 
 
 class StoreTooNew(StoreError):
+    pass
+
+
+class StoreBusy(StoreError):
     pass
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from journal.capacity import Search, search
-from journal.errors import JournalError
+from journal.errors import JournalError, StoreBusy, StoreError
 from journal.load.drive import drive
 from journal.measure.environment import environment
 from journal.measure.sampler import Sampler
@@ -59,6 +59,9 @@ Keep = Callable[[Record, Samples | None], Record]
 
 
 @dataclass(frozen=True, slots=True)
+PATIENCE_S = 300.0  # with a database that cannot take a run: a measurement is worth the wait
+AGAIN_S = 2.0
+
 class Result:
     """What one `run` left behind: the last record of each cell. `tracking_error` says why MLflow
     lacks it, if it does."""
@@ -153,11 +156,21 @@ class _Keeper:
     records: list[Record]
 
     def keep(self, record: Record, samples: Samples | None) -> Record:
-        """Sum up and store a record with its samples, then tell of it; as it was stored."""
-        with undivided():
-            if samples and record.status != "interrupted":
-                record = summed_up(record, samples, self.records)
-            self.store.add_run(record, samples)
+        """Sum up and store a record with its samples, then tell of it; as it was stored. A
+        database that is locked, full or out of reach is waited for."""
+        patience_until_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with undivided():
+                    if samples and record.status != "interrupted":
+                        record = summed_up(record, samples, self.records)
+                    self.store.add_run(record, samples)
+                break
+            except StoreBusy as error:
+                if time.monotonic() > patience_until_s:
+                    raise
+                self.listener(Event("record", f"{error} Trying again for a while."))
+                time.sleep(AGAIN_S)
         self.records.append(record)
         self.listener(Event("record", headline(record)))
         if record.status != "interrupted":  # then the engine ends first
@@ -253,6 +266,8 @@ def _known(endpoint: Endpoint, engine: Engine | None, usd_per_hour: float | None
 
 
 def _course(first: Cell, experiment: Experiment) -> Search:
+    except StoreError:
+        raise
     """The cells that come of a planned one: itself alone, or all that its search asks for."""
     if experiment.find_capacity is None:
         yield first

@@ -154,6 +154,7 @@ def run(
         "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
         "output_tokens": integers(output_tokens, "--output-tokens"),
     }
+    from journal.errors import StoreError
     load = {
         "requests": requests,
         "warmup": warmup,
@@ -184,6 +185,9 @@ def _tell(result: "Result", json: bool) -> None:
     from journal.report import capacity
     from journal.report.rows import as_json
 
+        except StoreError:
+            _say_how_to_resume()
+            raise
     if not json:
         print_result(result)
         return

@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from journal.errors import MissingExtra, StoreError
+from journal.errors import MissingExtra, StoreBusy, StoreError
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -25,9 +25,10 @@ _ADVICE = (
     ("unable to open", "cannot be opened: see that its directory exists and is writable"),
     ("locked", "is locked by another program: close that one and try again"),
     ("is full", "has no room left: free some disk space; nothing was half written"),
-    ("disk i/o error", "cannot be read or written: check the disk"),
+    ("disk i/o error", "cannot be read or written: check the disk, and the room on it"),
     ("connection", "cannot be reached: check that the database server runs and the address"),
 )
+_MAY_PASS = ("locked", "is full", "disk i/o error", "connection")
 
 
 def address(home: Path, url: str | None = None) -> URL:
@@ -95,7 +96,8 @@ def reader(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """Turns the database's errors inside the block into a StoreError of one sentence."""
+    """Turns the database's errors inside the block into a StoreError of one sentence; a StoreBusy
+    where the same may well succeed a minute later."""
     try:
         yield
     except (StatementError, OverflowError) as error:
@@ -103,7 +105,8 @@ def explained(url: URL) -> Iterator[None]:
         said = " ".join(str(cause).split())
         advice = (advice for words, advice in _ADVICE if words in said.lower())
         what = next(advice, "refused what it was given")
-        raise StoreError(f"The journal {shown(url)} {what} ({said}).") from error
+        kind = StoreBusy if any(words in said.lower() for words in _MAY_PASS) else StoreError
+        raise kind(f"The journal {shown(url)} {what} ({said}).") from error
 
 
 def shown(url: URL) -> str:

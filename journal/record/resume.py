@@ -60,7 +60,10 @@ def measured(records: Sequence[Record]) -> dict[str, Record]:
 
 
 def _last(records: Sequence[Record]) -> dict[str, Record]:
-    return {record.cell.identity: record for record in records}
+    """The last record of each cell, a good one before any other: a clock that was set back
+    meanwhile changes nothing about that."""
+    good_last = sorted(records, key=lambda record: record.status in GOOD)
+    return {record.cell.identity: record for record in good_last}
 
 
 def _identities(experiment: Experiment, model: str | None) -> frozenset[str]:

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from journal.errors import JournalError
 from journal.record.migrate import locked
 from journal.report.day import Day, collect, last_day
 from journal.report.extent import collect_experiment, collect_week
@@ -193,11 +194,20 @@ def _quoted(text: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` in the place of the file at once, so that nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Put `text` in the place of the file at once, so that nobody ever reads half of it; what is
+    new is its owner's alone. Raises JournalError where it cannot be written."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        for folder in (path.parent.parent, path.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            temporary.touch(mode=0o600)
+            temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise JournalError(
+            f"{path} cannot be written ({error.strerror}): make room for it, or its directory "
+            "writable, and write it again with journal log."
+        ) from error
