@@ -2,9 +2,11 @@
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,13 +18,17 @@ from journal.plan.cells import cells, identified
 from journal.records import (
     Cell,
     Doubt,
+    Engine,
+    Event,
     Experiment,
     Figure,
     Grid,
+    Listener,
     Load,
     Record,
     Slo,
 )
+from journal.serve import engine as engines
 from journal.summarise.capacity import Capacity, capacities, judged
 from journal.summarise.stats import proportion
 
@@ -193,9 +199,12 @@ def test_a_search_begins_where_it_is_told_and_every_run_has_requests_enough() ->
     assert records[2].cell.load.requests >= 9 * in_flight
 
 
-def test_the_concurrency_of_a_server_that_slows_down(fake_server: Server, tmp_path: Path) -> None:
+def test_the_concurrency_of_a_server_that_slows_down(
+    fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With n in flight a token takes 4 + 2 (n - 1) ms: up to 8 in flight it takes 19 ms or less.
     With 80% of the requests to be good, few of them tell."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     url = fake_server(ttft_s=0.01, itl_s=0.004, itl_s_per_running=0.002)
     slo = Slo(tpot_ms=19.0, good_fraction=0.8)
     asked = asking("concurrency", slo, batch=(4,))
@@ -212,3 +221,33 @@ def test_the_concurrency_of_a_server_that_slows_down(fake_server: Server, tmp_pa
     with journal.open_store(tmp_path) as store:
         stored = store.runs(experiment_id=result.experiment.id)
     assert capacities(asked, stored) == result.capacities
+
+
+def test_one_engine_start_serves_all_searches_and_resume_goes_on_with_them(
+    stand_in: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first tokens come after 50 ms, so that nothing holds 40 ms: a run for each length."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    starts: list[Engine] = []
+
+    def counted(engine: Engine, log_path: Path, listener: Listener) -> AbstractContextManager[Any]:
+        starts.append(engine)
+        return engines.start(engine, log_path=log_path, listener=listener)
+
+    def stop(event: Event) -> None:
+        if event.stage == "record":
+            raise KeyboardInterrupt
+
+    asked = asking("concurrency", Slo(ttft_ms=40.0, good_fraction=0.5))
+    lengths = replace(asked.grid, prompt_tokens=(8, 16, 24), output_tokens=(2,))
+    asked = replace(asked, grid=lengths, engines=(stand_in(),), load=Load(requests=4, warmup=0))
+    with pytest.raises(KeyboardInterrupt):
+        journal.run(asked, tmp_path, listener=stop, serve=counted)
+    result = journal.run(asked, tmp_path, serve=counted, resume=True)
+    assert result.ok
+    assert [found.cell.prompt_tokens for found in result.capacities] == [8, 16, 24]
+    assert all(found.held is None and found.whole for found in result.capacities)
+    assert len(result.records) == 3
+    assert len(starts) == 2, "one for each time that it was run"
+    again = journal.run(asked, tmp_path, serve=counted, resume=True)
+    assert (again.records, len(starts)) == (result.records, 2)
