@@ -13,6 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from journal.desk.asking import Question, answer
+    from journal.desk.doctor import examine, verdict
+    from journal.desk.serving import serving
+    from journal.desk.watch import Watch
     from journal.errors import (
         EndpointError,
         EngineError,
@@ -49,11 +53,15 @@ if TYPE_CHECKING:
     from journal.report.log import write_experiment_log, write_log, write_week_log
     from journal.report.rows import as_json
     from journal.runner import Result, run
-    from journal.serve.endpoint import attach
+    from journal.serve.endpoint import attach, observe
     from journal.summarise.capacity import Capacity
     from journal.summing import recompute
 
 _HOME_OF = {
+    "journal.desk.asking": "Question answer",
+    "journal.desk.doctor": "examine verdict",
+    "journal.desk.serving": "serving",
+    "journal.desk.watch": "Watch",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
     ),
@@ -72,7 +80,7 @@ _HOME_OF = {
     "journal.report.log": "write_experiment_log write_log write_week_log",
     "journal.report.rows": "as_json",
     "journal.runner": "Result run",
-    "journal.serve.endpoint": "attach",
+    "journal.serve.endpoint": "attach observe",
     "journal.summarise.capacity": "Capacity",
     "journal.summing": "recompute",
 }
@@ -96,6 +104,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Merged",
     "NotFound",
     "Note",
+    "Question",
     "Record",
     "Result",
     "Samples",
@@ -105,20 +114,26 @@ __all__ = [  # noqa: PLE0604, RUF100
     "StoreError",
     "Unfit",
     "UsageError",
+    "Watch",
+    "answer",
     "as_json",
     "attach",
     "cells",
     "checklist",
     "compare",
     "cost",
+    "examine",
     "export",
     "import_results",
     "load_experiment",
     "merge",
     "note",
+    "observe",
     "open_store",
     "recompute",
     "run",
+    "serving",
+    "verdict",
     "write_experiment_log",
     "write_log",
     "write_week_log",
