@@ -19,6 +19,7 @@ from journal.load.drive import drive
 from journal.measure.environment import environment
 from journal.measure.sampler import Sampler
 from journal.measure.server import complete
+from journal.needed_vram import starts
 from journal.plan.cells import by_engine, cells
 from journal.plan.prompts import check_context, requests
 from journal.preflight import look_around
@@ -52,16 +53,17 @@ from journal.serve import engine as engines
 from journal.serve.describe import described
 from journal.serve.endpoint import check_answers
 from journal.summarise.capacity import Capacity, capacities
+from journal.summarise.needed import Needed, needed
 from journal.summing import summed_up
 
 Serve = Callable[[Engine, Path, Listener], AbstractContextManager[Endpoint]]
 Keep = Callable[[Record, Samples | None], Record]
 
-
-@dataclass(frozen=True, slots=True)
 PATIENCE_S = 300.0  # with a database that cannot take a run: a measurement is worth the wait
 AGAIN_S = 2.0
 
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What one `run` left behind: the last record of each cell. `tracking_error` says why MLflow
     lacks it, if it does."""
@@ -76,6 +78,8 @@ class Result:
     def ok(self) -> bool:
         """Whether every cell was measured, without a flag if `strict`. A search for capacity may
         well break the server: it has to come to its end."""
+        if self.experiment.experiment.needed_vram:
+            return all(each.whole for each in self.needed)
         if self.experiment.experiment.find_capacity is not None:
             return all(record.metrics for record in self.records)
         good = ("valid",) if self.strict else GOOD
@@ -85,6 +89,13 @@ class Result:
     def capacities(self) -> tuple[Capacity, ...]:
         """What the searches found, of an experiment that was to find a capacity."""
         return capacities(self.experiment.experiment, self.records)
+
+    @property
+    def needed(self) -> tuple[Needed, ...]:
+        """What the searches found, of an experiment that was to find the needed VRAM."""
+        experiment = self.experiment.experiment
+        planned = cells(experiment) if experiment.needed_vram else ()
+        return tuple(needed(cell, self.records) for cell in planned)
 
 
 def run(
@@ -103,8 +114,9 @@ def run(
     otherwise `serve` starts vLLM once for each of them. A cell that fails is recorded with its
     reason, and the others go on. With `resume` the newest try of the same experiment goes on: cells
     that it has measured already are left alone. Of an experiment that is to find a capacity, each
-    run says which load comes next. With `strict` nothing is measured on a disturbed machine, and a
-    flagged cell is not good enough.
+    run says which load comes next, of one that is to find the needed VRAM, which pool to start
+    with. With `strict` nothing is measured on a disturbed machine, and a flagged cell is not good
+    enough.
 
     Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
     started, UsageError while another process measures into `home`, StoreError when nothing can be
@@ -127,7 +139,7 @@ def run(
         keeper = _Keeper(store, tracker, listener, store.runs(experiment_id=begun.id))
         known = measured(keeper.records)
         try:
-            for engine, group in by_engine(left):
+            for engine, group in starts(experiment, left, keeper.records):
                 log_path = home / "engines" / f"{begun.id[:8]}-{group[0].identity[:8]}.log"
                 served = serve(engine, log_path, listener) if engine else nullcontext(endpoint)
                 _measure_all(group, served, begun, known, keeper.keep, listener)
@@ -254,6 +266,8 @@ def _measure_all(
                     course = None
                 if record.status == "failed":
                     check_answers(endpoint, timeout_s=record.cell.load.timeout_s)
+    except StoreError:
+        raise
     except JournalError as error:
         for cell in left:
             keep(_unmeasured(cell, begun, str(error)), None)
@@ -266,8 +280,6 @@ def _known(endpoint: Endpoint, engine: Engine | None, usd_per_hour: float | None
 
 
 def _course(first: Cell, experiment: Experiment) -> Search:
-    except StoreError:
-        raise
     """The cells that come of a planned one: itself alone, or all that its search asks for."""
     if experiment.find_capacity is None:
         yield first

@@ -16,6 +16,7 @@ from journal.cli.look import checklist, log, note, runs, show
 from journal.cli.measure import plan, run
 from journal.cli.rent import rent
 from journal.cli.tools import fake_server, recompute, sync, ui
+from journal.cli.trace import trace
 from journal.cli.watch import watch
 from journal.errors import EngineError, JournalError
 
@@ -76,6 +77,7 @@ for command, panel in (
     (fake_server, "Try"),
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(command)
+app.add_typer(trace, name="trace", rich_help_panel="Try")
 
 
 def main() -> None:

@@ -78,6 +78,13 @@ FindCapacity = Annotated[
         "the least of --rate or --concurrency up.",
     ),
 ]
+NeededVram = Annotated[
+    bool,
+    typer.Option(
+        "--needed-vram",
+        help="Search, over engine starts, for the smallest KV cache that serves each cell.",
+    ),
+]
 Python = Annotated[
     str | None,
     typer.Option("--python", metavar="PATH", help="The interpreter that has vLLM installed."),
@@ -115,6 +122,7 @@ def run(
     slo_tpot_ms: SloTpot = None,
     slo_e2e_ms: SloE2e = None,
     find_capacity: FindCapacity = None,
+    needed_vram: NeededVram = False,
     python: Python = None,
     resume: Resume = False,
     strict: Strict = False,
@@ -142,9 +150,11 @@ def run(
     - `journal run --endpoint http://127.0.0.1:8000/v1 --model NAME --prompt-tokens 64,1024`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
+    - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
     """
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
+    from journal.errors import StoreError
     from journal.runner import run as run_experiment
 
     server = _attached(endpoint, model) if endpoint else None
@@ -154,7 +164,6 @@ def run(
         "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
         "output_tokens": integers(output_tokens, "--output-tokens"),
     }
-    from journal.errors import StoreError
     load = {
         "requests": requests,
         "warmup": warmup,
@@ -166,7 +175,7 @@ def run(
     }
     slo = {"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms}
     engine = {"model": model, "python": python}
-    asked = _asked(experiment, server, grid, load, engine, slo, find_capacity)
+    asked = _asked(experiment, server, grid, load, engine, slo, find_capacity, needed_vram)
     with like_ctrl_c() as signals:
         try:
             with showing(quiet=json) as listener:
@@ -176,27 +185,28 @@ def run(
         except KeyboardInterrupt:
             _say_how_to_resume()
             raise typer.Exit(signals.exit_code) from None
+        except StoreError:
+            _say_how_to_resume()
+            raise
     _tell(result, json)
     raise typer.Exit(0 if result.ok else 1)
 
 
 def _tell(result: "Result", json: bool) -> None:
     from journal.cli.render import print_json, print_result
-    from journal.report import capacity
+    from journal.report import capacity, needed
     from journal.report.rows import as_json
 
-        except StoreError:
-            _say_how_to_resume()
-            raise
     if not json:
         print_result(result)
         return
+    asked, found = result.experiment.experiment, dict[str, Any]()
+    if asked.find_capacity is not None:
+        found["capacity"] = [capacity.as_json(each) for each in result.capacities]
+    if asked.needed_vram:
+        found["needed_vram"] = [needed.as_json(each) for each in result.needed]
     runs = [as_json(record) for record in result.records]
-    if result.experiment.experiment.find_capacity is None:
-        print_json(runs)
-    else:
-        found = [capacity.as_json(each) for each in result.capacities]
-        print_json({"capacity": found, "runs": runs})
+    print_json({**found, "runs": runs} if found else runs)
 
 
 def _say_how_to_resume() -> None:
@@ -238,6 +248,13 @@ def plan(
             f"each of these is the first of a search for the highest {asked.find_capacity} that "
             f"holds the SLO, which takes {most_runs()} runs at most"
         )
+    if asked.needed_vram:
+        from journal.needed_vram import most_starts
+
+        starts = most_starts(asked, planned)
+        print(
+            f"the search for the least memory takes {starts} engine starts at most, these included"
+        )
 
 
 def _attached(url: str, model: str | None) -> "Endpoint":
@@ -254,6 +271,7 @@ def _asked(
     engine: dict[str, Any],
     slo: dict[str, Any] | None = None,
     find_capacity: Literal["rate", "concurrency"] | None = None,
+    needed_vram: bool = False,
 ) -> "Experiment":
     """The experiment that was named, with the options that were given laid over it."""
     from journal.plan.spec import load_experiment, validated
@@ -279,6 +297,7 @@ def _asked(
             load=replace(asked.load, **given[1]),
             slo=replace(asked.slo or Slo(), **given[3]) if given[3] else asked.slo,
             find_capacity=find_capacity or asked.find_capacity,
+            needed_vram=needed_vram or asked.needed_vram,
             usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
         )
     )

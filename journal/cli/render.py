@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from journal.report.log import LogFiles
     from journal.runner import Result
     from journal.summarise.capacity import Capacity
+    from journal.summarise.needed import Needed
 
 STATUS_STYLE = {
     "valid": "green",
@@ -125,6 +126,7 @@ def print_result(result: "Result") -> None:
         if record.error:
             console.print(f"{record.id[:8]}: {plain(record.error)}", style="red", markup=False)
     print_capacities(result.capacities)
+    print_needed(result.needed)
     if result.tracking_error:
         console.print(plain(result.tracking_error), style="yellow", markup=False)
     print(f"log: {result.log.markdown}\n     {result.log.html}")
@@ -142,6 +144,17 @@ def print_capacities(found: "Sequence[Capacity]") -> None:
         console.print(told, style="bold", markup=False, highlight=False)
     if found:
         console.print(english.say(limits(found[0].slo), plain), markup=False, highlight=False)
+
+
+def print_needed(found: "Sequence[Needed]") -> None:
+    """What searches for the least memory found: a sentence each."""
+    from journal.report.needed import sentence
+    from journal.report.words import words
+
+    english, console = words("en"), _console()
+    for each in found:
+        told = english.say(sentence(each), plain)
+        console.print(told, style="bold", markup=False, highlight=False)
 
 
 def print_repeats(tries: Sequence[Record]) -> None:

@@ -108,3 +108,39 @@ def test_sizes(text: str, expected: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(SpecError, match="--vram"):
         size(text, "--vram")
+
+
+# ---- trace -----------------------------------------------------------------------------------
+
+
+def test_without_a_card_nothing_is_recorded(journal: Journal, tmp_path: Path) -> None:
+    code, out, error = journal("trace", "record", "--seconds", "0.1", "--out", tmp_path / "t")
+    if code == 0:
+        pytest.skip("this host has an NVIDIA card")
+    assert (code, out) == (1, "")
+    assert error.startswith("journal: ")
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "t").exists()
+
+
+# ---- the least memory ------------------------------------------------------------------------
+
+
+def test_a_plan_with_a_search_for_the_least_memory(journal: Journal, tmp_path: Path) -> None:
+    path = tmp_path / "needed.toml"
+    path.write_text(
+        'needed_vram = true\n[engine]\nmodel = "m"\n[grid]\nbatch = [1, 4]\n[load]\nrepeats = 3\n'
+    )
+    code, out, _ = journal("plan", path)
+    assert code == 0
+    assert "2 cells, 1 engine start" in out
+    assert "13 engine starts at most, these included" in out
+
+
+def test_a_server_of_someone_else_s_cannot_be_started_again(
+    fake_server: Callable[..., str], journal: Journal, tmp_path: Path
+) -> None:
+    code, _, error = journal(
+        "run", "--endpoint", fake_server(), "--needed-vram", "--home", tmp_path
+    )
+    assert (code, "an engine that can be started again" in error) == (2, True)

@@ -19,7 +19,7 @@
 #include <string.h>
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_FOUND = 6, SMALL = 7, NO_FUNCTION = 13 };
-enum { LINES = 1024, DEVICES = 16, DRIVER = -1, NONE = -2 };
+enum { LINES = 16384, DEVICES = 16, DRIVER = -1, NONE = -2 };
 
 typedef unsigned long long u64;
 typedef struct { int reading, device, result; char function[64], values[256]; } Line;

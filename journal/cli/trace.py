@@ -1,0 +1,55 @@
+"""`journal trace record`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+trace = typer.Typer(
+    no_args_is_help=True,
+    help="Record what NVIDIA's driver says of the cards while a server is busy.\n\nExample:\n\n"
+    "- `journal trace record --seconds 20 --out serving.trace`",
+)
+
+
+@trace.callback()
+def _group() -> None:
+    pass
+
+
+@trace.command()
+def record(
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, max=600, help="How long to look.")
+    ] = 10.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to; else it is printed.")
+    ] = None,
+) -> None:
+    """Record NVML's own answers about the cards of this host, call by call, while a server is
+    busy: the tests give such a trace again through a stand-in for the driver.
+
+    It holds the cards' UUIDs and the ids of the processes on them.
+
+    Examples:
+
+    - `journal trace record --seconds 20 --out serving.trace`
+    """
+    from journal.cli.progress import showing
+    from journal.errors import UsageError
+    from journal.measure import trace as traces
+    from journal.records import Event
+
+    with showing(quiet=out is None) as listener:
+        told = f"looking at the cards for {seconds:g} s"
+        text = traces.record(
+            seconds, on_look=lambda passed_s: listener(Event("cell", told, passed_s, seconds))
+        )
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror}): choose another") from error
+    print(f"{out}: {len(text.splitlines())} lines")
