@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,16 +47,16 @@ def test_what_a_killed_command_left_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_the_newest_is_the_one_that_is_meant(tmp_path: Path) -> None:
-    me = psutil.Process()
-    parent = me.parent()
-    assert parent is not None
     (tmp_path / "serving").mkdir()
-    for process in (me, parent):
-        told = {"base_url": f"http://127.0.0.1:{process.pid}/v1", "model": "m", "log_path": "x"}
-        told |= {"pid": process.pid, "created_s": process.create_time()}
-        (tmp_path / "serving" / f"{process.pid}.json").write_text(json.dumps(told))
-    assert [one.pid for one in served(tmp_path)] == [parent.pid, me.pid]
-    assert address(tmp_path) == f"http://127.0.0.1:{me.pid}/v1"
+    me = psutil.Process()
+    with subprocess.Popen(["sleep", "60"]) as younger:
+        for process in (psutil.Process(younger.pid), me):
+            told = {"base_url": f"http://127.0.0.1:{process.pid}/v1", "model": "m", "log_path": "x"}
+            told |= {"pid": process.pid, "created_s": process.create_time()}
+            (tmp_path / "serving" / f"{process.pid}.json").write_text(json.dumps(told))
+        assert [one.pid for one in served(tmp_path)] == [me.pid, younger.pid]
+        assert address(tmp_path) == f"http://127.0.0.1:{younger.pid}/v1"
+        younger.kill()
 
 
 def test_no_server_at_all_says_what_to_do(
