@@ -20,7 +20,7 @@ LAYERS = [
     {"plan"},
     {"summarise"},
     {"explain"},
-    {"records", "by_hand", "facts", "units", "errors"},
+    {"records", "by_hand", "facts", "secrecy", "units", "errors"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -85,9 +85,12 @@ def main() -> None:
     try:
         app()
     except JournalError as error:
+        from journal.cli.render import plain
+
         if isinstance(error, EngineError) and error.log_tail:
-            print(error.log_tail.rstrip(), file=sys.stderr)
-        print(f"journal: {error}", file=sys.stderr)
+            for line in error.log_tail.rstrip().split("\n"):
+                print(plain(line), file=sys.stderr)
+        print(f"journal: {plain(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("journal: stopped", file=sys.stderr)

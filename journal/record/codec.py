@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy import RowMapping, Table
 
 from journal.errors import StoreError
-from journal.record.plain import Secret, from_json, hidden, secret_of, storable, to_json
+from journal.record.plain import from_json, hidden, secret_of, storable, to_json
 from journal.record.tables import (
     DoubtRow,
     ExperimentRow,
@@ -46,6 +46,7 @@ from journal.records import (
     ServerReading,
     Trace,
 )
+from journal.secrecy import Secret
 
 Values = dict[str, Any]
 

@@ -10,14 +10,13 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from journal import secrecy
 from journal.errors import StoreError
 from journal.records import Engine
+from journal.secrecy import Secret
 
 T = TypeVar("T")
-Secret = re.Pattern[str] | None
 
-HIDDEN = "***"
-_SECRET_NAME = re.compile(r"(^|[_-])(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -28,16 +27,13 @@ def secret_of(engines: Iterable[Engine]) -> Secret:
     for engine in engines:
         words = [word for flag in engine.flags for word in flag.split("=", 1)]
         named = [*engine.env.items(), *pairwise(words)]
-        found |= {value for name, value in named if value and _SECRET_NAME.search(name)}
-    if not found:
-        return None
-    longest_first = sorted(found, key=len, reverse=True)
-    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)")
+        found |= {value for name, value in named if secrecy.NAME.search(name)}
+    return secrecy.pattern(found)
 
 
 def hidden(text: str | None, secret: Secret) -> str | None:
     """`text` with what `secret` finds starred out."""
-    return secret.sub(HIDDEN, text) if text and secret else text
+    return secrecy.hidden(text, secret) if text else text
 
 
 def storable(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from journal.errors import EndpointError, SpecError
+from journal.secrecy import HIDDEN
 
 CONNECT_S = 10.0
 ANSWER_S = 120.0  # a busy or a slow server may queue a probe for long
@@ -66,7 +67,10 @@ def ask(
         content = None if body is None else json.dumps(body)
         connection.request("GET" if body is None else "POST", parts.path, content, headers)
         response = connection.getresponse()
-        answer = Answer(response.status, response.read(LONGEST_ANSWER))
+        said = response.read(LONGEST_ANSWER)
+        if api_key:  # some servers quote it when they refuse it
+            said = said.replace(api_key.encode(), HIDDEN.encode())
+        answer = Answer(response.status, said)
     except (OSError, http.client.HTTPException) as error:
         raise EndpointError(f"{parts.scheme}://{parts.netloc} {_reason(error)}") from None
     finally:

@@ -2,18 +2,20 @@
 and stopped so that nothing of it remains."""
 
 import ipaddress
+import os
 import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from journal.errors import EndpointError, EngineError, SpecError
 from journal.records import Endpoint, Engine, EngineFacts, Event, Listener, ignore
+from journal.secrecy import among, hidden
 from journal.serve import cards, interpreter, log, models, process
 from journal.serve.ask import ask
 from journal.serve.command import (
@@ -179,18 +181,19 @@ def start(
     tree = process.start(argv, env=env, log_path=log_path)
     try:
         door = _Door(host, port, name, api_key)
-        starting = _Starting(engine, tree, log_path, door, began_s, listener)
+        starting = _Starting(engine, tree, log_path, env, door, began_s, listener)
         starting.wait()
         facts = replace(starting.facts(), argv=tuple(argv), version=asked.vllm)
         yield starting.endpoint(facts, gpus=used)
         if not tree.lives():
             tree.stop()
-            raise log.failure(f"{_ended(tree)} while it served", _text(log_path), log_path)
+            raise log.failure(f"{_ended(tree)} while it served", _text(log_path, env), log_path)
     except KeyboardInterrupt:
         tree.stop(within_s=HURRY_S)
         raise
     finally:
         tree.stop()
+        _hide_secrets(log_path, env)
         if used:
             cards.wait_for_release(used, baseline_bytes, listener)
 
@@ -202,7 +205,7 @@ def check_alive(endpoint: Endpoint) -> None:
         return
     if not process.runs(endpoint.pid):
         log_path = Path(endpoint.facts.log_path)
-        raise log.failure("vLLM died while it served", _text(log_path), log_path)
+        raise log.failure("vLLM died while it served", _text(log_path, os.environ), log_path)
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ class _Starting:
     engine: Engine
     tree: process.Guarded
     log_path: Path
+    env: Mapping[str, str]
     door: _Door
     began_s: float
     listener: Listener
@@ -244,19 +248,19 @@ class _Starting:
         limit_s, phase = self.engine.start_timeout_s, "starting vLLM"
         while not self._answers():
             took_s = time.monotonic() - self.began_s
-            phases = [log.phase(line) for line in _text(self.log_path).splitlines()]
+            phases = [log.phase(line) for line in _text(self.log_path, self.env).splitlines()]
             phase = next((found for found in reversed(phases) if found), phase)
             told = self._fetching() if phase == log.FETCHING else phase
             self.listener(Event("engine", f"{self.engine.model}: {told}", took_s, limit_s))
             if self.tree.exit_code() is not None:
                 what = f"{_ended(self.tree)} after {seconds(took_s)} while it was {phase}"
-                raise log.failure(what, _text(self.log_path), self.log_path)
+                raise log.failure(what, _text(self.log_path, self.env), self.log_path)
             if took_s > limit_s:
                 raise EngineError(
                     f"vLLM did not answer within start_timeout_s = {limit_s:g} s and was last "
                     f"{phase}: raise engine.start_timeout_s, or look for the reason in "
                     f"{self.log_path}",
-                    log_tail=log.tail(_text(self.log_path)),
+                    log_tail=log.tail(_text(self.log_path, self.env)),
                 )
             time.sleep(POLL_S)
         self._check_who_answers()
@@ -276,14 +280,14 @@ class _Starting:
             found = attach(door.url, door.name, door.api_key, vocabulary=vocabulary)
         except EndpointError as error:
             what = f"vLLM started, and then failed its first requests ({error})"
-            raise log.failure(what, _text(self.log_path), self.log_path) from None
+            raise log.failure(what, _text(self.log_path, self.env), self.log_path) from None
         facts = replace(facts, version=found.facts.version or facts.version)
         return replace(found, pid=self.tree.pid, gpus=gpus, facts=facts)
 
     def facts(self) -> EngineFacts:
         """What the engine said of itself while it started."""
         return replace(
-            log.facts(_text(self.log_path).splitlines()),
+            log.facts(_text(self.log_path, self.env).splitlines()),
             log_path=str(self.log_path),
             start_s=time.monotonic() - self.began_s,
             prefix_caching=self.engine.prefix_caching,
@@ -307,7 +311,7 @@ class _Starting:
             raise EngineError(
                 f"port {self.door.port} is answered by another server (process {pids}) and not by "
                 "the engine that was started on it: stop that server, or run again on another port",
-                log_tail=log.tail(_text(self.log_path)),
+                log_tail=log.tail(_text(self.log_path, self.env)),
             )
 
 
@@ -346,5 +350,14 @@ def _ended(tree: process.Guarded) -> str:
     return "vLLM died"
 
 
-def _text(log_path: Path) -> str:
-    return log_path.read_text(errors="replace")
+def _text(log_path: Path, env: Mapping[str, str]) -> str:
+    """What an engine with the variables `env` has logged, without the keys and tokens in them."""
+    return hidden(log_path.read_text(errors="replace"), among(env))
+
+
+def _hide_secrets(log_path: Path, env: Mapping[str, str]) -> None:
+    """Stars out, in the log of an engine that has ended, the keys and tokens that it was given."""
+    written = log_path.read_text(errors="replace")
+    without = hidden(written, among(env))
+    if without != written:
+        log_path.write_text(without)
