@@ -34,7 +34,8 @@ from journal.report.text import slug
 
 def page(day: Day) -> Page:
     """The whole log of `day`, in no language yet."""
-    measured = list(zip(day.records, setups_of(day.records), strict=True))
+    shown = _shown(day)
+    measured = list(zip(shown, setups_of(shown), strict=True))
     found = points(measured)
     named = places(found)
     sections: list[Section] = []
@@ -53,6 +54,19 @@ def page(day: Day) -> Page:
     sections += notes.of_day(day)
     lead = tuple(_lead(day, found, named))
     return Page(day.title, lead, tuple(sections), writable=day.extent is None)
+
+
+def _shown(day: Day) -> list[Record]:
+    """The runs but those that a search for the least memory tried: it tells of them itself."""
+    engines = {
+        each.id: each.experiment.engines for each in day.experiments if each.experiment.needed_vram
+    }
+    return [
+        record
+        for record in day.records
+        if record.experiment_id not in engines
+        or record.cell.engine in engines[record.experiment_id]
+    ]
 
 
 def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
@@ -105,12 +119,7 @@ def _experiment(
     yield Section(2, asked.name, tuple(_asked(each, asked, day)))
     if not own:
         return
-    runs = sorted(
-        (record for point in own for record in point.records),
-        key=lambda record: (record.started_at, record.id),
-    )
-    if asked.needed_vram:  # what was tried has a section of its own
-        own = tuple(point for point in own if point.records[0].cell.engine in asked.engines)
+    runs = [record for record in day.records if record.experiment_id == each.id]
     good = tuple(point for point in own if point.good)
     scored = predictions.answer(asked.predict, asked.hypothesis, good)
     if scored:

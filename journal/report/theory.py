@@ -79,8 +79,7 @@ def _slope(found: Points) -> Iterator[Text]:
             continue
         width = figure.high - figure.low
         if surest is None or width < surest[0]:
-            measured = units.formatted(figure.value, PER_TOKEN)
-            predicted = units.formatted(expected, PER_TOKEN)
+            measured, predicted = units.number(figure.value), units.number(expected)
             surest = width, say("theory.slope", measured=measured, predicted=predicted)
     if surest is not None:
         yield surest[1]

@@ -157,7 +157,7 @@ def test_theory_stands_beside_what_each_cell_gave(record: Build) -> None:
     section = theory.answer(found, places(found))
     assert section is not None
     assert said(section.blocks).startswith("Over the readings under load, a token in flight took")
-    assert "23,050 bytes/tok" in said(section.blocks)
+    assert "took 23,050 bytes of KV cache; the formula says 23,040" in said(section.blocks)
     assert table_of(section.blocks)[1:] == [
         [
             "KV cache per token, by the engine's count",
