@@ -1,14 +1,17 @@
 """MLflow's own web UI on a journal's runs."""
 
 import os
-import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 from journal.errors import MissingExtra, NotFound, UsageError
 from journal.record.tracking import tracking_uri
+from journal.serve import process
+
+POLL_S = 0.2
 
 # No telemetry, and none of the background workers, which take three times the UI's own memory.
 SETTINGS = {
@@ -21,7 +24,8 @@ def serve(home: Path, host: str, port: int, *, announce: Callable[[str], None]) 
     """Serve the UI on `host`:`port` until KeyboardInterrupt; `announce` is told its address.
 
     Where MLFLOW_TRACKING_URI names a server, that server's own address is announced and nothing
-    is started. Raises NotFound when this journal has nothing in MLflow yet, MissingExtra when
+    is started. What the UI says goes to `home`/mlflow-ui.log; it ends with this process, however
+    that ends. Raises NotFound when this journal has nothing in MLflow yet, MissingExtra when
     the UI is not installed, UsageError when it ends by itself.
     """
     uri = tracking_uri(home)
@@ -35,14 +39,15 @@ def serve(home: Path, host: str, port: int, *, announce: Callable[[str], None]) 
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--default-artifact-root", (home.absolute() / "mlflow-artifacts").as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    announce(f"http://{host}:{port}")
-    server = subprocess.Popen(command, env=os.environ | SETTINGS)
+    log_path = home / "mlflow-ui.log"
+    server = process.start(command, env=os.environ | SETTINGS, log_path=log_path)
     try:
-        code = server.wait()
+        announce(f"http://{host}:{port}")
+        while server.exit_code() is None:
+            time.sleep(POLL_S)
     finally:
-        server.terminate()
-        server.wait()
+        server.stop()
     raise UsageError(
-        f"the MLflow UI ended with exit code {code}: is port {port} of {host} already in use? "
-        "Choose another with --port"
+        f"the MLflow UI ended with exit code {server.exit_code()}: is port {port} of {host} "
+        f"already in use? Choose another with --port, or look into {log_path}"
     )
