@@ -6,6 +6,19 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How well a served model knew a short text: its perplexity over `tokens` of it, the same in
+    bits per byte of text, and the greedy `outputs` for fixed prompts. `absent` says in a sentence
+    each what could not be had."""
+
+    tokens: int | None = None
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    outputs: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
     """What is known of an engine: what it said of itself (its log at start-up, its /version, its
     /metrics), what its model's files say, and the host it runs on.
@@ -13,7 +26,8 @@ class EngineFacts:
     `weights_bytes`, `graph_bytes`, `activation_bytes` (their peak) and `context_bytes` (what the
     driver and its libraries hold) are those of one card, as the log gives them. `config` is what
     theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
-    are served, `card` the name of the cards by NVML, `usd_per_hour` what the host costs.
+    are served, `card` the name of the cards by NVML, `usd_per_hour` what the host costs. `quality`
+    is there where an experiment asked for it.
     """
 
     version: str | None = None
@@ -35,3 +49,4 @@ class EngineFacts:
     checkpoint_bytes: int | None = None
     card: str | None = None
     usd_per_hour: float | None = None
+    quality: Quality | None = None

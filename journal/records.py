@@ -105,8 +105,8 @@ class Slo:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What is asked and how it is tried. `engines` is empty when an endpoint is already there.
-    With `find_capacity` the loads of the grid give way to a search for the highest that holds the
-    SLO; with `needed_vram` a search follows for the smallest KV pool that serves each cell."""
+    `find_capacity` puts a search for the highest load that holds the SLO in place of the grid's,
+    `needed_vram` adds one for each cell's least KV pool, `quality_check` a test of the model."""
 
     name: Name
     question: str = ""
@@ -120,6 +120,7 @@ class Experiment:
     source: str = ""
     find_capacity: Literal["rate", "concurrency"] | None = None
     needed_vram: bool = False
+    quality_check: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

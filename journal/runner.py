@@ -50,6 +50,7 @@ from journal.report.lines import headline, reason, title
 from journal.report.log import LogFiles, write_log
 from journal.report.summary import summary
 from journal.serve import engine as engines
+from journal.serve import quality
 from journal.serve.describe import described
 from journal.serve.endpoint import check_answers
 from journal.summarise.capacity import Capacity, capacities
@@ -245,7 +246,7 @@ def _measure_all(
     try:
         with served as endpoint:
             assert endpoint is not None
-            endpoint = _known(endpoint, group[0].engine, experiment.usd_per_hour)
+            endpoint = _known(endpoint, group[0].engine, experiment, listener)
             while left:
                 if course is None:
                     course = _course(left[0], experiment)
@@ -273,10 +274,16 @@ def _measure_all(
             keep(_unmeasured(cell, begun, str(error)), None)
 
 
-def _known(endpoint: Endpoint, engine: Engine | None, usd_per_hour: float | None) -> Endpoint:
+def _known(
+    endpoint: Endpoint, engine: Engine | None, experiment: Experiment, listener: Listener
+) -> Endpoint:
     """`endpoint` with all that can be known of it before it is measured."""
     asked = replace(endpoint, facts=complete(endpoint.facts, endpoint))
-    return replace(asked, facts=replace(described(asked, engine), usd_per_hour=usd_per_hour))
+    facts = replace(described(asked, engine), usd_per_hour=experiment.usd_per_hour)
+    if experiment.quality_check:
+        listener(Event("cell", f"checking how well {endpoint.model} knows its language"))
+        facts = replace(facts, quality=quality.check(endpoint))
+    return replace(asked, facts=facts)
 
 
 def _course(first: Cell, experiment: Experiment) -> Search:

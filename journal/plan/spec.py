@@ -12,7 +12,7 @@ from journal.errors import SpecError
 from journal.records import Engine, Experiment, Grid, Load, Slo
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
-AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "predict")
+AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
 HOST_KEYS = ("usd_per_hour",)
 

@@ -13,7 +13,7 @@ from journal.summarise.view import View
 from journal.summarise.window import Span
 
 Section = Literal[
-    "latency", "throughput", "memory", "theory", "server", "energy", "cost", "client"
+    "latency", "throughput", "memory", "theory", "server", "energy", "cost", "quality", "client"
 ]
 
 

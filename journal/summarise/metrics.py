@@ -7,6 +7,7 @@ A figure whose value is None means that there is no such number: it is never 0 i
 from journal.records import Figure, Samples
 from journal.summarise.latency import LATENCY
 from journal.summarise.metric import Metric, Section
+from journal.summarise.quality import QUALITY
 from journal.summarise.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
 from journal.summarise.stats import STATISTICS
 from journal.summarise.theory import MEASURED, THEORY
@@ -15,7 +16,7 @@ from journal.summarise.view import View
 
 TABLE: tuple[Metric, ...] = (
     *(*LATENCY, *THROUGHPUT, *MEMORY, *MEASURED, *THEORY),
-    *(*SERVER, *ENERGY, *COST, *CLIENT),
+    *(*SERVER, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
 _SECTIONS = {metric.name: metric.section for metric in TABLE}
 

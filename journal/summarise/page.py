@@ -63,6 +63,10 @@ the readings cover less than 95% of it.
     "cost": """\
 From `usd_per_hour` under `[host]` in the experiment, or the setting `JOURNAL_USD_PER_HOUR`.
 """,
+    "quality": """\
+From the check that `quality_check = true` asks for: a short passage of Faraday's The Chemical
+History of a Candle (1861), given to the server once for each start of an engine.
+""",
     "client": """\
 The load generator's look at itself. When it is busy, its own lateness is in every latency.
 """,
