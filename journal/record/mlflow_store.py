@@ -5,6 +5,7 @@ use nor mend, and then knows no run of this home ever after.
 """
 
 import os
+import warnings
 from pathlib import Path
 
 NAME = "mlflow.db"
@@ -16,12 +17,14 @@ def make_whole(home: Path) -> None:
     home = home.absolute()
     if (home / NAME).exists():
         return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    with warnings.catch_warnings(action="ignore"):  # about MLflow's own code
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     half_done = home / f".{NAME}.half-done"
     half_done.unlink(missing_ok=True)
     os.close(os.open(half_done, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     (home / "mlflow-artifacts").mkdir(mode=0o700, exist_ok=True)
-    store = SqlAlchemyStore(f"sqlite:///{half_done}", (home / "mlflow-artifacts").as_uri())
+    with warnings.catch_warnings(action="ignore"):
+        store = SqlAlchemyStore(f"sqlite:///{half_done}", (home / "mlflow-artifacts").as_uri())
     store.engine.dispose()
     half_done.rename(home / NAME)
