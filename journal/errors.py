@@ -17,6 +17,11 @@ what to do.
     `-- MissingExtra             an optional part that is not installed
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from journal.facts import EngineFacts
+
 
 class JournalError(Exception):
     """The root. `str(error)` is one sentence for a person; `exit_code` is the CLI's."""
@@ -41,11 +46,15 @@ class EndpointError(JournalError):
 
 
 class EngineError(JournalError):
-    """`log_tail` holds the engine's last lines, when it wrote any."""
+    """`log_tail` holds the engine's last lines, when it wrote any, and `facts` what it had said
+    of itself by then."""
 
-    def __init__(self, message: str, *, log_tail: str = "") -> None:
+    def __init__(
+        self, message: str, *, log_tail: str = "", facts: "EngineFacts | None" = None
+    ) -> None:
         super().__init__(message)
         self.log_tail = log_tail
+        self.facts = facts
 
 
 class EngineOutOfMemory(EngineError):

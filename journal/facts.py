@@ -27,7 +27,8 @@ class EngineFacts:
     driver and its libraries hold) are those of one card, as the log gives them. `config` is what
     theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
     are served, `card` the name of the cards by NVML, `usd_per_hour` what the host costs. `quality`
-    is there where an experiment asked for it.
+    is there where an experiment asked for it, `last_words`, the line of the log that tells why,
+    where the engine failed.
     """
 
     version: str | None = None
@@ -50,3 +51,4 @@ class EngineFacts:
     card: str | None = None
     usd_per_hour: float | None = None
     quality: Quality | None = None
+    last_words: str | None = None

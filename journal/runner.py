@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from journal.capacity import Search, search
-from journal.errors import JournalError, StoreBusy, StoreError
+from journal.errors import EngineError, JournalError, StoreBusy, StoreError
 from journal.load.drive import drive
 from journal.measure.environment import environment
 from journal.measure.sampler import Sampler
@@ -35,6 +35,7 @@ from journal.records import (
     ClientHealth,
     Endpoint,
     Engine,
+    EngineFacts,
     Event,
     Experiment,
     ExperimentRecord,
@@ -51,7 +52,7 @@ from journal.report.log import LogFiles, write_log
 from journal.report.summary import summary
 from journal.serve import engine as engines
 from journal.serve import quality
-from journal.serve.describe import described
+from journal.serve.describe import described, undescribed
 from journal.serve.endpoint import check_answers
 from journal.summarise.capacity import Capacity, capacities
 from journal.summarise.needed import Needed, needed
@@ -270,8 +271,9 @@ def _measure_all(
     except StoreError:
         raise
     except JournalError as error:
+        facts = _known_at_end(error, group[0].engine)
         for cell in left:
-            keep(_unmeasured(cell, begun, str(error)), None)
+            keep(_unmeasured(cell, begun, str(error), facts), None)
 
 
 def _known(
@@ -284,6 +286,12 @@ def _known(
         listener(Event("cell", f"checking how well {endpoint.model} knows its language"))
         facts = replace(facts, quality=quality.check(endpoint))
     return replace(asked, facts=facts)
+
+
+def _known_at_end(error: JournalError, engine: Engine | None) -> EngineFacts:
+    """What is known of a server whose cells could not be measured for `error`."""
+    told = error.facts if isinstance(error, EngineError) and error.facts else EngineFacts()
+    return told if engine is None else undescribed(engine, told)
 
 
 def _course(first: Cell, experiment: Experiment) -> Search:
@@ -356,7 +364,7 @@ def _load(
     return replace(sampler.readings, absent=absent), client, stopped
 
 
-def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str) -> Record:
+def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str, facts: EngineFacts) -> Record:
     return Record(
         id=secrets.token_hex(8),
         experiment_id=begun.id,
@@ -365,6 +373,7 @@ def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str) -> Record:
         started_at=datetime.now(UTC),
         duration_s=0.0,
         error=error,
+        facts=facts,
         environment=begun.environment,
     )
 

@@ -6,7 +6,7 @@ from journal.errors import SpecError
 from journal.explain.architecture import Architecture, architecture
 from journal.explain.cards import Card, find_card
 from journal.explain.memory import DTYPE_BYTES, kv_bytes_per_token, weight_bytes
-from journal.explain.roofline import decode_floor, prefill_floor
+from journal.explain.roofline import Bound, Floor, decode_floor, prefill_floor
 from journal.records import Engine, EngineFacts
 
 SIXTEEN_BITS = 2
@@ -59,9 +59,18 @@ class Served:
     def tpot_floor_s(self, batch: int, context: int) -> float | None:
         """No token can follow another sooner while `batch` sequences of `context` are written;
         None as above."""
+        floor = self._decode(batch, context)
+        return None if floor is None else floor.seconds / self.cards
+
+    def decode_bound(self, batch: int, context: int) -> Bound | None:
+        """Which side of the roofline sets that floor; None as above."""
+        floor = self._decode(batch, context)
+        return None if floor is None else floor.bound
+
+    def _decode(self, batch: int, context: int) -> Floor | None:
         if self.card is None or self.precision is None or self.weights_bytes is None:
             return None
-        floor = decode_floor(
+        return decode_floor(
             self.model,
             self.card,
             batch=batch,
@@ -69,7 +78,6 @@ class Served:
             precision=self.precision,
             kv_element_bytes=self.kv_element_bytes,
         )
-        return floor.seconds / self.cards
 
 
 def served(facts: EngineFacts, engine: Engine | None, cards: int = 1) -> Served | None:

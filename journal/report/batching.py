@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from journal import units
+from journal.explain.roofline import Bound
+from journal.explain.theory import served
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.page import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
@@ -17,6 +19,7 @@ KNEE_GAIN = 1.2
 KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
 KEPT_UP = 0.97  # of the offered rate
+WAITS = 0.1  # of TTFT spent in the queue: what is less is not why a batch gains nothing
 MOST_TOLD = 4  # lines in sentences; the table has them all
 
 THROUGHPUT = "output_tokens_per_s"
@@ -163,21 +166,63 @@ def _knee_sentences(line: Points) -> Iterator[Text]:
         gain=units.number(found.gain, 3),
         threshold=threshold,
     )
-    yield from _cause(found.after)
+    yield from causes(found.before, found.after)
 
 
-def _cause(point: Point) -> Iterator[Text]:
-    """What the server's own readings say about why a batch gained nothing."""
-    preempted, full = point.value("preemptions"), point.value("kv_cache_peak_fraction")
-    running = point.value("server_running_peak")
+def causes(before: Point, after: Point) -> Iterator[Text]:
+    """What the server's own readings and the card's data sheet say about why the load of `after`
+    gained so little over that of `before`."""
+    preempted, full = after.value("preemptions"), after.value("kv_cache_peak_fraction")
+    running = after.value("server_running_peak")
     if preempted:
         yield say("cause.preempted", n=units.number(preempted), kv=units.percent(full))
     elif full is not None and full >= KV_FULL:
         yield say("cause.full", kv=units.percent(full))
-    elif running is not None and point.batch and running < RAN_AT_ONCE * point.batch:
-        yield say("cause.queue", running=units.number(running), batch=f"{point.batch}")
-    elif full is not None:
-        yield say("cause.compute", kv=units.percent(full))
+    elif running is not None and after.batch and running < RAN_AT_ONCE * after.batch:
+        yield say("cause.queue", running=units.number(running), batch=f"{after.batch}")
+    else:
+        if full is not None:
+            yield say("cause.compute", kv=units.percent(full))
+        yield from _roofline(before, after)
+    yield from _waiting(after)
+
+
+def _waiting(point: Point) -> Iterator[Text]:
+    """The server's queue, where waiting in it is a good part of TTFT."""
+    waiting, queued = point.value("server_waiting_peak"), point.value("queue_s.p50")
+    ttft = point.value("ttft_s.p50")
+    if waiting and queued and ttft and queued >= WAITS * ttft:
+        yield say(
+            "cause.waiting",
+            n=units.number(waiting),
+            queued=units.seconds(queued),
+            share=units.percent(min(queued / ttft, 1)),
+        )
+
+
+def _roofline(before: Point, after: Point) -> Iterator[Text]:
+    """How much slower a step of the larger batch is, and what bounds such a step."""
+    slow, fast = after.figure("tpot_s.p50"), before.figure("tpot_s.p50")
+    if not (slow and fast and slow.value and fast.value) or change(fast, slow) != "moved":
+        return
+    yield say(
+        "cause.steps",
+        before=f"{before.load:g}",
+        ratio=units.number(slow.value / fast.value, 2),
+    )
+    floor, bound = after.value("tpot_floor_s"), _bound(after)
+    if floor is not None and bound is not None:
+        ratio = units.number(slow.value / floor, 2)
+        kind = "cause.memory" if bound == "memory" else "cause.arithmetic"
+        yield say(kind, floor=units.seconds(floor), ratio=ratio)
+
+
+def _bound(point: Point) -> Bound | None:
+    cell, facts = point.good[-1].cell, point.good[-1].facts
+    model = served(facts, cell.engine, cell.engine.tensor_parallel if cell.engine else 1)
+    if model is None or cell.batch is None:
+        return None
+    return model.decode_bound(cell.batch, cell.prompt_tokens)
 
 
 def _kept_up(line: Points) -> Iterator[Text]:
@@ -192,5 +237,6 @@ def _kept_up(line: Points) -> Iterator[Text]:
             done=units.rate(done, "req/s"),
             share=units.percent(done / point.load),
         )
+        yield from causes(line[0], point)
     elif reached:
         yield say("rate.kept", offered=units.rate(reached[-1][0].load, "req/s"))

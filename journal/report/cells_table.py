@@ -66,6 +66,7 @@ def _every(found: Points) -> Iterator[Quantity]:
     yield Quantity(say("column.kv_bytes"), "bytes", KV, computed=kv_in_use)
     yield Quantity(say("column.kv"), "fraction", KV)
     yield Quantity(say("column.energy"), "J/tok", "energy_per_output_token_j")
+    yield Quantity(say("column.price"), "USD/Mtok", "usd_per_million_output_tokens")
     yield Quantity(say("column.goodput"), "req/s", "goodput_per_s")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from journal import units
+from journal.explain.theory import served
 from journal.records import Record
 from journal.report.page import Block, Paragraph, Section, Text, Verbatim, say
 from journal.report.places import Places
@@ -24,6 +25,8 @@ def answer(found: Points, places: Places) -> Section | None:
     for (status, cause), failed in causes.items():
         blocks.append(Paragraph(tuple(_sentences(status, failed, places))))
         blocks += [Verbatim(cause)] if cause else []
+        said = next((r.facts.last_words for _, r in failed if r.facts.last_words), None)
+        blocks += [Paragraph((say("failures.words"),)), Verbatim(said)] if said else []
     return Section(3, say("failures.heading"), tuple(blocks))
 
 
@@ -59,8 +62,21 @@ def _sizes(records: Sequence[Record]) -> Iterator[Text]:
             tokens=f"{facts.kv_pool_tokens:,}",
             pool=units.data_size(facts.kv_pool_bytes),
         )
-    here = records[0].environment
-    card = here.get("gpu_0_total_bytes")
-    weights = next((r.facts.weights_bytes for r in records if r.facts.weights_bytes), None)
+    yield from _of_the_model(records[0], context)
+
+
+def _of_the_model(record: Record, context: int) -> Iterator[Text]:
+    """What the model takes, by its engine's words or else by its config, and what the card has.
+    `context` is the length of the longest request."""
+    engine, card = record.cell.engine, record.environment.get("gpu_0_total_bytes")
+    cards = engine.tensor_parallel if engine else 1
+    theory = served(record.facts, engine, cards)
+    weights = record.facts.weights_bytes
+    if weights is None and theory is not None and theory.weights_bytes is not None:
+        weights = theory.weights_bytes // cards
     if isinstance(card, int) and weights:
-        yield say("failures.card", weights=units.data_size(weights), card=units.data_size(card))
+        kind = "failures.card" if weights <= card else "failures.too_big"
+        yield say(kind, weights=units.data_size(weights), card=units.data_size(card))
+    if record.status == "failed" and theory is not None:
+        each = units.data_size(theory.kv_bytes_per_token / cards * context)
+        yield say("failures.request", context=f"{context:,}", each=each)

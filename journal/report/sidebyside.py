@@ -8,6 +8,7 @@ from journal.report import links
 from journal.report.cells_table import Quantity, figure_box, quantities
 from journal.report.curves import metric, panel, plot_caption
 from journal.report.day import Day
+from journal.report.lengths import meter, weights_bytes
 from journal.report.page import (
     Block,
     Box,
@@ -21,10 +22,13 @@ from journal.report.page import (
     say,
 )
 from journal.report.places import Places
-from journal.report.points import Point, Points, lines
+from journal.report.points import FLAT, Point, Points, lines
 from journal.summarise.ratios import Ratio, ratio
 
 METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
+PRICES = {"energy": "energy_per_output_token_j", "cost": "usd_per_million_output_tokens"}
+UNITS = {"throughput": "tok/s", "characters": "chars/s", "energy": "J", "cost": "USD"}
+CHARACTERS = "characters_per_s"
 
 
 def answer(found: Points, places: Places, day: Day) -> Section | None:
@@ -70,20 +74,62 @@ def _sentences(first: Point, other: Point) -> Iterator[Text]:
         prompt=f"{other.prompt_tokens:,}",
     )
     for key, name in METRICS.items():
-        found = compared(other, first, name)
-        if found is None:
-            continue
-        shown = units.rate if key == "throughput" else units.seconds
-        values = {
-            "a": shown(other.value(name)),
-            "b": shown(first.value(name)),
-            "ratio": units.number(found.value, 3),
-        }
-        same = found.low is not None and found.high is not None and found.low <= 1 <= found.high
-        kind = f"compare.{key}_same" if same else f"compare.{key}"
-        yield say(kind, interval=_interval(found) if found.low is not None else "", **values)
+        yield from _ratio(key, name, first, other)
+    yield from _text(first, other)
+    yield from _memory(first, other)
+    for key, name in PRICES.items():
+        yield from _ratio(key, name, first, other)
     if min(len(first.good), len(other.good)) < 2:
         yield say("compare.repeat")
+
+
+def _ratio(key: str, name: str, first: Point, other: Point) -> Iterator[Text]:
+    """How a metric of `other` compares with that of `first`, where both have it."""
+    found = compared(other, first, name)
+    if found is None:
+        return
+    unit = UNITS.get(key, "s")
+    same = found.low is not None and found.high is not None and found.low <= 1 <= found.high
+    yield say(
+        f"compare.{key}_same" if same else f"compare.{key}",
+        interval=_interval(found) if found.low is not None else "",
+        a=units.formatted(other.value(name), unit),
+        b=units.formatted(first.value(name), unit),
+        ratio=units.number(found.value, 3),
+    )
+
+
+def characters_per_token(point: Point) -> float | None:
+    """How much text an output token carries: what its tokenizer makes of this text."""
+    characters, tokens = point.value(CHARACTERS), point.value(METRICS["throughput"])
+    return characters / tokens if characters is not None and tokens else None
+
+
+def cut_differently(first: Point, other: Point) -> bool:
+    """Whether the tokens of two models carry different amounts of text, so that equal numbers of
+    them are not equal text."""
+    a, b = characters_per_token(other), characters_per_token(first)
+    if first.setup.model == other.setup.model or not a or not b:
+        return False
+    return abs(a / b - 1) > FLAT
+
+
+def _text(first: Point, other: Point) -> Iterator[Text]:
+    """The comparison in equal text, where equal tokens are something else."""
+    if cut_differently(first, other):
+        a, b = (units.number(characters_per_token(point)) for point in (other, first))
+        yield say("compare.tokenizers", a=a, b=b)
+        yield from _ratio("characters", CHARACTERS, first, other)
+
+
+def _memory(first: Point, other: Point) -> Iterator[Text]:
+    ours, theirs = meter(other), meter(first)
+    if ours and theirs and ours[0] == theirs[0]:
+        shown = {"a": units.data_size(ours[1]), "b": units.data_size(theirs[1])}
+        yield say("compare.memory", meter=say(f"panel.{ours[0]}"), **shown)
+    weights = weights_bytes(other), weights_bytes(first)
+    if None not in weights:
+        yield say("compare.weights", a=units.data_size(weights[0]), b=units.data_size(weights[1]))
 
 
 def _interval(found: Ratio) -> Text:
@@ -94,7 +140,12 @@ def _interval(found: Ratio) -> Text:
 def _table(shared: Sequence[Points], places: Places) -> Table:
     """A row for each setup at each shared cell; beneath each figure its ratio to the first's."""
     every = tuple(point for group in shared for point in group)
-    scaled = [(quantity, *quantity.scale(every)) for quantity in quantities(every)]
+    shown = quantities(every)
+    if any(cut_differently(group[0], other) for group in shared for other in group[1:]):
+        text = Quantity(say("column.characters"), "chars/s", CHARACTERS, precise=True)
+        tokens = [quantity.name for quantity in shown].index(METRICS["throughput"])
+        shown.insert(tokens + 1, text)
+    scaled = [(quantity, *quantity.scale(every)) for quantity in shown]
     load = "batch" if any(point.rate is None for point in every) else "rate"
     columns = (
         Column(say(f"column.{load}")),

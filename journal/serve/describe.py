@@ -19,7 +19,8 @@ def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
     its cards, as far as they are known on this machine. `engine` is what it was started from;
     of a server of someone else's (None) only the config is taken, by the model's name: its files
     may be others. Nothing is fetched, and what cannot be read stays None."""
-    config = _config(endpoint, engine)
+    name, revision = (engine.model, engine.revision) if engine else (endpoint.model, None)
+    config = _config(name, revision)
     facts = replace(endpoint.facts, card=_card(endpoint))
     if config is None:
         return facts
@@ -27,9 +28,17 @@ def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
     return replace(facts, config=essence(config), checkpoint_bytes=size)
 
 
-def _config(endpoint: Endpoint, engine: Engine | None) -> dict[str, Any] | None:
+def undescribed(engine: Engine, facts: EngineFacts) -> EngineFacts:
+    """The `facts` of an engine that never answered, with what its model's files say."""
+    config = _config(engine.model, engine.revision)
+    if config is None:
+        return facts
+    size = _checkpoint_bytes(config, engine, facts)
+    return replace(facts, config=essence(config), checkpoint_bytes=size)
+
+
+def _config(name: str, revision: str | None) -> dict[str, Any] | None:
     """From the model's directory or the hub's cache, else from the table of well-known models."""
-    name, revision = (engine.model, engine.revision) if engine else (endpoint.model, None)
     try:
         return models.read_config(name, revision) or dict(find_model(name).config)
     except SpecError:

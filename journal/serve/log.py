@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from journal.errors import EngineError, EngineOutOfMemory
 from journal.records import EngineFacts
 
 TAIL_LINES = 30
+MOST_OF_A_LINE = 600
 GIB = 2**30
 
 FETCHING, LOADING = "fetching the weights", "loading the weights"
@@ -168,6 +170,8 @@ VANISHED = re.compile(
 NOISE = re.compile(
     r"^nanobind|^ - (?:leaked|\.\.\. skipped)|refleaks|resource_tracker: There|warnings\.warn"
 )
+# What stands before each line: "(EngineCore pid=7) ERROR 11-23 17:05:56 [core.py:402] ".
+PREFIX = re.compile(r"^\(\w[\w ]* pid=\d+\)\s*(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]*\]\s*)?")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -198,13 +202,23 @@ def facts(lines: Iterable[str]) -> EngineFacts:
 
 def failure(what: str, text: str, log_path: Path) -> EngineError:
     """`what` happened to an engine, with the cause that its log gives, ready to be raised."""
-    log_tail = tail(text)
+    log_tail, told = tail(text), facts(text.splitlines())
     for kind, causes in ((EngineOutOfMemory, OUT_OF_MEMORY), (EngineError, CAUSES)):
         for pattern, sentence in causes:
             match = re.search(pattern, text)
             if match:
-                return kind(f"{what}: {sentence.format(*match.groups())}", log_tail=log_tail)
-    return EngineError(f"{what}: {_last_exception(text)}; see {log_path}", log_tail=log_tail)
+                told = replace(told, last_words=_line(text, match))
+                cause = sentence.format(*match.groups())
+                return kind(f"{what}: {cause}", log_tail=log_tail, facts=told)
+    cause = _last_exception(text)
+    return EngineError(f"{what}: {cause}; see {log_path}", log_tail=log_tail, facts=told)
+
+
+def _line(text: str, match: re.Match[str]) -> str:
+    """The line of the log in which a cause was found, without what stands before every line."""
+    begin, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.end())
+    line = clean(text[begin : len(text) if end < 0 else end])
+    return PREFIX.sub("", line).strip()[:MOST_OF_A_LINE]
 
 
 def _last_exception(text: str) -> str:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from journal.explain.models import find_model
 from journal.records import Doubt, Engine, EngineFacts, ExperimentRecord, Figure, Load, Record
 from journal.report import batching, failures, lengths, lessons, predictions, sidebyside
 from journal.report.day import Day
@@ -189,6 +190,50 @@ def test_the_cause_of_a_knee_is_read_from_the_server(
     assert causes == ({cause} if cause else set())
 
 
+@pytest.mark.parametrize(
+    ("batches", "bound"), [((16, 32), "bound by memory"), ((512, 1024), "bound by arithmetic")]
+)
+def test_a_knee_without_a_queue_is_explained_by_the_roofline(
+    record: Build, batches: tuple[int, int], bound: str
+) -> None:
+    config = dict(find_model("mistralai/Mistral-7B-Instruct-v0.2").config)
+    facts = EngineFacts(version="1", config=config, card="NVIDIA L40S", dtype="bfloat16")
+    found = gathered(
+        record(
+            batch=batch,
+            number=number,
+            facts=facts,
+            metrics={
+                "output_tokens_per_s": 100.0,
+                "kv_cache_peak_fraction": 0.4,
+                "tpot_s.p50": 0.03 * (number + 1),
+                "tpot_floor_s": 0.02,
+            },
+        )
+        for number, batch in enumerate(batches)
+    )
+    section = batching.answer(found, places(found), "1-first")
+    assert section is not None
+    said = paragraphs(section.blocks)
+    assert f"A step there takes 2 times as long as at {batches[0]}" in said
+    assert bound in said
+    assert "at least 20 ms, and it took 3 times that" in said
+
+
+def test_a_queue_that_takes_much_of_ttft_is_told(record: Build) -> None:
+    readings = {"server_waiting_peak": 12.0, "queue_s.p50": 0.3, "ttft_s.p50": 0.4}
+    found = curve(record, {4: 40, 8: 41}, **readings)
+    section = batching.answer(found, places(found), "1-first")
+    assert section is not None
+    said = paragraphs(section.blocks)
+    assert "Up to 12 requests waited" in said
+    assert "the median one waited 300 ms, 75% of its TTFT" in said
+    found = curve(record, {4: 40, 8: 41}, **{**readings, "queue_s.p50": 0.01})
+    section = batching.answer(found, places(found), "1-first")
+    assert section is not None
+    assert "waited in the server's queue at once" not in paragraphs(section.blocks)
+
+
 def test_no_knee_says_which_batch_to_try(record: Build) -> None:
     found = curve(record, {1: 10, 2: 19, 4: 36})
     section = batching.answer(found, places(found), "1-first")
@@ -329,6 +374,57 @@ def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
     ]
 
 
+def side_by_side(record: Build, a: dict[str, float], b: dict[str, float]) -> tuple[str, set[str]]:
+    """What is said of model b against model a, and the columns of their table."""
+    runs = [
+        record(model, number=n, metrics=each)
+        for n, (model, each) in enumerate(zip("ab", (a, b), strict=True))
+    ]
+    found = gathered(runs)
+    section = sidebyside.answer(found, places(found), NOWHERE)
+    assert section is not None
+    table = next(block for block in section.blocks if block.kind == "table")
+    return paragraphs(section.blocks), {spoken(column.title) for column in table.columns}
+
+
+def test_models_whose_tokens_carry_different_text_are_compared_in_text_too(record: Build) -> None:
+    first = {"output_tokens_per_s": 100.0, "characters_per_s": 400.0}
+    second = {"output_tokens_per_s": 110.0, "characters_per_s": 352.0}
+    said, columns = side_by_side(record, first, second)
+    assert "Throughput is 1.1 times as high: 110 tok/s against 100 tok/s." in said
+    assert "an output token carries 3.2 characters against 4." in said
+    assert "In text, throughput is 0.88 times as high: 352 chars/s against 400 chars/s." in said
+    assert "output, text, chars/s" in columns
+    said, columns = side_by_side(record, first, {**second, "characters_per_s": 441.0})
+    assert "text" not in said, "3% is within what texts differ by"
+    assert "output, text, chars/s" not in columns
+
+
+def test_one_model_is_not_compared_in_text(record: Build) -> None:
+    figures = {"output_tokens_per_s": 100.0, "characters_per_s": 400.0}
+    runs = [
+        record("a", number=n, quantisation=kind, metrics={**figures, "characters_per_s": text})
+        for n, (kind, text) in enumerate(((None, 400.0), ("awq", 300.0)))
+    ]
+    found = gathered(runs)
+    section = sidebyside.answer(found, places(found), NOWHERE)
+    assert section is not None
+    assert "characters" not in paragraphs(section.blocks)
+
+
+def test_memory_energy_and_price_stand_beside_the_speed(record: Build) -> None:
+    figures = {
+        "vram_peak_bytes": 2.0**30,
+        "energy_per_output_token_j": 2.0,
+        "usd_per_million_output_tokens": 1.5,
+    }
+    said, columns = side_by_side(record, figures, {name: v * 2 for name, v in figures.items()})
+    assert "VRAM in use, peak: 2 GiB against 1 GiB." in said
+    assert "A token takes 2 times the energy: 4 J against 2 J." in said
+    assert "A million output tokens cost 2 times as much: 3 USD against 1.5 USD." in said
+    assert {"energy, J/tok", "price, USD/Mtok"} <= columns
+
+
 def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
     found = gathered([record("a", batch=1), record("b", batch=2)])
     assert sidebyside.answer(found, places(found), NOWHERE) is None
@@ -357,6 +453,25 @@ def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> N
     assert "Failed: batch 1 · 8,000 prompt tokens, batch 2 · 8,000 prompt tokens." in said
     assert "needs 8,032 tokens of context; the server was started for 4,096" in said
     assert [block.text for block in section.blocks if block.kind == "verbatim"] == ["too long"]
+
+
+def test_a_model_that_does_not_fit_is_told_with_its_sizes_and_the_engines_words(
+    record: Build,
+) -> None:
+    said = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 112.00 MiB."
+    name = "mistralai/Mixtral-8x7B-Instruct-v0.1"
+    config = dict(find_model(name).config)
+    facts = EngineFacts(config=config, last_words=said)
+    found = gathered(
+        [record(name, prompt_tokens=4064, status="failed", error="out of memory", facts=facts)]
+    )
+    section = failures.answer(found, places(found))
+    assert section is not None
+    told = paragraphs(section.blocks)
+    assert "The weights need 87 GiB, and the card has 48 GiB." in told
+    assert "A request of 4,096 tokens takes 512 MiB of KV cache on each card." in told
+    verbatim = [block.text for block in section.blocks if block.kind == "verbatim"]
+    assert verbatim == ["out of memory", said]
 
 
 def test_why_a_run_is_not_believed_is_said(record: Build) -> None:

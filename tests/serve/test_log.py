@@ -179,3 +179,23 @@ def test_no_text_confuses_it_or_reaches_a_terminal_raw(text: str) -> None:
 def test_the_tail_is_bounded_and_clean() -> None:
     text = "\n".join(f"\x1b[31mline {n}\x1b[0m\r" for n in range(100))
     assert log.tail(text).splitlines() == [f"line {n}" for n in range(70, 100)]
+
+
+def test_what_an_engine_said_before_it_failed_is_kept() -> None:
+    text = (
+        "(Worker pid=7) INFO 11-23 17:05:56 [gpu_model_runner.py:5150] Model loading took 13.5 GiB "
+        "memory and 42.1 seconds\n"
+        "(EngineCore pid=5) ERROR 11-23 17:06:01 [core.py:402] ValueError: No available memory for "
+        "the cache blocks. Try increasing `gpu_memory_utilization`.\x1b[0m\n"
+        "(EngineCore pid=5) INFO 11-23 17:06:02 [core.py:7] bye\n"
+    )
+    error = log.failure("vLLM died", text, Path("engine.log"))
+    assert error.facts is not None
+    assert error.facts.weights_bytes == round(13.5 * GIB)
+    assert error.facts.last_words == (
+        "ValueError: No available memory for the cache blocks. Try increasing "
+        "`gpu_memory_utilization`."
+    )
+    unknown = log.failure("vLLM died", "RuntimeError: who knows", Path("engine.log"))
+    assert unknown.facts is not None
+    assert unknown.facts.last_words is None, "the sentence itself has them"
