@@ -13,7 +13,7 @@ from journal.summarise.stats import proportion
 ALONE = 12  # requests that tell what the server does with one at a time
 LOADS = 20  # tried at most
 DOUBLINGS = 12  # of the first load
-HALVINGS = 4  # of the first rate, at which a server has one request at a time
+HALVINGS = 2  # of the first rate, at which a server has one request at a time
 REPEATS = 4  # of a load whose runs do not tell
 RESOLUTION = 0.1  # the highest load that holds is known to a tenth
 SPANS = 8  # each run lasts that many times E2E, so that a queue has time to grow
@@ -38,8 +38,8 @@ def search(start: Cell, experiment: Experiment) -> Search:
         yield from _climb(of, start, float(start.batch), 0.0)
         return
     record = yield identified(_asking(start, ALONE))
-    e2e_s = _e2e_s(record)
-    if judged(0.0, [record], start.slo).verdict == "missed" or not e2e_s:
+    e2e_s, most = _e2e_s(record), judged(0.0, [record], start.slo).good.high
+    if not e2e_s or most is None or most < start.slo.good_fraction:
         return  # no rate is kinder to a request than to be alone
     first = min(experiment.grid.rate, default=_given(of, 1 / e2e_s))
     yield from _climb(of, start, first, e2e_s)

@@ -108,6 +108,8 @@ def _kind(probe: Probe) -> str:
         return "held"
     if probe.clients_fault:
         return "client"
+    if probe.disturbed and probe.verdict == "undecided":
+        return "disturbed"
     return "behind" if probe.verdict == "missed" and probe.overloaded else probe.verdict
 
 

@@ -11,8 +11,10 @@ Of: TypeAlias = Literal["rate", "concurrency"]
 Verdict = Literal["held", "missed", "undecided"]
 
 OVERLOADED = "falls_behind"
-CLIENTS_FAULT = {"client_saturated", "rate_not_achieved", "batch_not_reached"}
 NOT_APPLIED = {"rate_not_achieved", "batch_not_reached"}
+CLIENTS_FAULT = NOT_APPLIED | {"client_saturated"}
+DISTURBED = {"busy_host", "stolen_time", "swapping", "asleep", "foreign_traffic"}
+SPOILT = CLIENTS_FAULT | DISTURBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Probe:
     def clients_fault(self) -> bool:
         """Whether in every run the client kept the load from being what it was to be."""
         return all(_flags(record) & CLIENTS_FAULT for record in self.records)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether in every run somebody else had a part in how the server did."""
+        return all(_flags(record) & DISTURBED for record in self.records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +75,17 @@ def judged(load: float, records: Sequence[Record], slo: Slo) -> Probe:
 
     It held the SLO when Wilson's 95% interval of the part of good requests lies at or above
     `slo.good_fraction`, and missed it when the interval lies below, or when the server fell
-    behind. Runs that the client spoilt are left out where there are others, and never show that
-    a load was missed; a load that was not really applied is not shown to be held either.
+    behind. Runs that were spoilt, by the client or by others on the host, are left out where
+    there are others, and never show that a load was missed; a load that was not really applied is
+    not shown to be held either.
     """
-    fit = [each for each in records if not _flags(each) & CLIENTS_FAULT] or list(records)
+    fit = [each for each in records if not _flags(each) & SPOILT] or list(records)
     counts = [_good(record) for record in fit]
     good = proportion(sum(part for part, _ in counts), sum(whole for _, whole in counts))
     flags = set[str]().union(*map(_flags, fit))
     verdict: Verdict = "undecided"
     if OVERLOADED in flags or (good.high is not None and good.high < slo.good_fraction):
-        verdict = "undecided" if flags & CLIENTS_FAULT else "missed"
+        verdict = "undecided" if flags & SPOILT else "missed"
     elif good.low is not None and good.low >= slo.good_fraction and not flags & NOT_APPLIED:
         verdict = "held"
     return Probe(load, tuple(records), good, verdict)
