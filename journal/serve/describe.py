@@ -1,6 +1,7 @@
 """What an endpoint serves, as far as the files of its model and the cards of its host tell."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -17,14 +18,15 @@ from journal.serve import cards, models
 def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
     """The facts of `endpoint` with its model's config, the size of its checkpoint and the name of
     its cards, as far as they are known on this machine. `engine` is what it was started from;
-    of a server of someone else's (None) only the config is taken, by the model's name: its files
-    may be others. Nothing is fetched, and what cannot be read stays None."""
-    name, revision = (engine.model, engine.revision) if engine else (endpoint.model, None)
-    config = _config(name, revision)
+    None: what its command line says. Of a server of someone else's, which shows none, only the
+    config is taken, by the model's name: its files may be others. Nothing is fetched, and what
+    cannot be read stays None."""
     facts = replace(endpoint.facts, card=_card(endpoint))
+    model, revision = _started_with(endpoint, engine)
+    config = _config(endpoint.model if model is None else model, revision)
     if config is None:
         return facts
-    size = None if engine is None else _checkpoint_bytes(config, engine, facts)
+    size = None if model is None else _checkpoint_bytes(config, model, revision, facts)
     return replace(facts, config=essence(config), checkpoint_bytes=size)
 
 
@@ -33,21 +35,31 @@ def undescribed(engine: Engine, facts: EngineFacts) -> EngineFacts:
     config = _config(engine.model, engine.revision)
     if config is None:
         return facts
-    size = _checkpoint_bytes(config, engine, facts)
+    size = _checkpoint_bytes(config, engine.model, engine.revision, facts)
     return replace(facts, config=essence(config), checkpoint_bytes=size)
 
 
-def _config(name: str, revision: str | None) -> dict[str, Any] | None:
+def _started_with(endpoint: Endpoint, engine: Engine | None) -> tuple[str | None, str | None]:
+    """Model and revision of an engine that was started by this program."""
+    if engine is not None:
+        return engine.model, engine.revision
+    said = dict(pairwise(endpoint.facts.argv))
+    return said.get("--model"), said.get("--revision")
+
+
+def _config(model: str, revision: str | None) -> dict[str, Any] | None:
     """From the model's directory or the hub's cache, else from the table of well-known models."""
     try:
-        return models.read_config(name, revision) or dict(find_model(name).config)
+        return models.read_config(model, revision) or dict(find_model(model).config)
     except SpecError:
         return None
 
 
-def _checkpoint_bytes(config: dict[str, Any], engine: Engine, facts: EngineFacts) -> int | None:
+def _checkpoint_bytes(
+    config: dict[str, Any], model: str, revision: str | None, facts: EngineFacts
+) -> int | None:
     """The tensors as they are served: what is not packed takes the dtype that the engine said."""
-    folder = models.local_dir(engine.model, engine.revision)
+    folder = models.local_dir(model, revision)
     if folder is None:
         return None
     try:

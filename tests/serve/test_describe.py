@@ -60,6 +60,14 @@ def test_a_well_known_model_is_known_without_its_files(monkeypatch: pytest.Monke
     assert described(ENDPOINT, Engine(model=EMBEDDED)).config is not None
 
 
+def test_an_engine_of_our_own_is_known_by_its_command_line(tmp_path: Path) -> None:
+    write_model(tmp_path / "m", dict(EMBEDDED_CONFIG))
+    argv = ("python", "-m", "vllm", "--model", str(tmp_path / "m"), "--served-model-name", "j-1")
+    facts = described(with_facts(EngineFacts(argv=argv, dtype="bfloat16")), None)
+    assert facts.config is not None
+    assert facts.checkpoint_bytes == 2000
+
+
 def test_of_another_s_server_only_the_shape_is_taken() -> None:
     theirs = Endpoint(base_url="http://192.0.2.1/v1", model="mistral-7b-instruct-v0.2")
     facts = described(theirs, None)
