@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,11 @@ from journal.records import Endpoint, Engine
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
 ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first conversion half a one
+
+
+def pytest_configure() -> None:
+    """A background job of a shell has Ctrl-C ignored, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
