@@ -27,6 +27,7 @@ BEHIND_REQUESTS = 10
 BEHIND_LOOKS = 40
 DRIFT_CHANCE = 0.01
 DRIFT_CHANGE = 0.1
+TOGETHER = 0.25
 STEADY_SHARE = 0.5
 BURST_SHARE = 0.5
 BURSTS = 4  # times the requests in flight at once, to ask for
@@ -152,7 +153,11 @@ def _falls_behind(case: Case) -> Finding | None:
 def _settled(case: Case, values: Array) -> Array:
     """The values to look for drift in, in order of start: in closed loop those of requests that
     ran wholly in the steady state, without the first of each stream, since all of those begin at
-    once and then spread out."""
+    once and then spread out.
+
+    Of requests that begin together there is one value, their median: where all are equally long,
+    the streams of a closed loop go in waves, and a wave is no more evidence than one request.
+    """
     view = case.view
     kept = ~np.isnan(values)
     if view.cell.batch is not None:
@@ -160,8 +165,15 @@ def _settled(case: Case, values: Array) -> Array:
         kept &= view.in_steady
         kept[first] = False
     order = np.argsort(view.start_s, kind="stable")
-    settled: Array = values[order][kept[order]]
-    return settled
+    order = order[kept[order]]
+    begins, since_s = [], -math.inf
+    together_s = TOGETHER * float(np.median(view.e2e_s)) if len(order) else 0.0
+    for place, start_s in enumerate(view.start_s[order].tolist()):
+        if start_s - since_s > together_s:
+            begins.append(place)
+            since_s = start_s
+    waves = np.split(values[order], begins[1:])
+    return np.array([np.median(wave) for wave in waves if len(wave)], dtype=float)
 
 
 def _drift(case: Case) -> Finding | None:
@@ -320,9 +332,10 @@ RULES = (
     Rule(
         "drift",
         f"Pettitt's test below {percent(DRIFT_CHANCE)} and medians {percent(DRIFT_CHANGE)} apart, "
-        "from 20 settled requests on",
+        f"from 20 settled requests on, of which those that begin within {percent(TOGETHER)} of "
+        "E2E count as one",
         "Both, since in a long run the slightest change is certain, and in a short one a large "
-        "one may be chance.",
+        "one may be chance; streams that go in waves are no more evidence than one.",
         _drift,
     ),
     Rule(

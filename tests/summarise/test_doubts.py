@@ -174,7 +174,7 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
         {"batch": 8, "requests": 40},
         lambda samples: replace(samples, cell=replace(samples.cell, batch=16)),
     ),
-    ("drift", {"requests": 120, "noise": 0.02}, traces(slower_later)),
+    ("drift", {"requests": 240, "noise": 0.02}, traces(slower_later)),
     ("drift", {"rate": 5.0, "requests": 120, "noise": 0.02}, traces(slower_later)),
     ("falls_behind", {"rate": 10.0, "requests": 100, "noise": 0.02}, overloaded),
     ("falls_behind", {"rate": 10.0, "requests": 24}, overloaded),
@@ -340,6 +340,20 @@ def test_only_a_server_that_is_offered_too_much_falls_behind(
         lone = replace(samples, traces=served, readings=Readings())
         behind += "falls_behind" in found(lone)
     assert least <= behind <= most
+
+
+def test_streams_that_go_in_waves_are_no_evidence_of_drift(run) -> None:
+    """Four waves of 16: the second is 20% slower, as when the host was busy for a second."""
+
+    def slower(trace: Trace) -> Trace:
+        wave = (trace.index - 2) // 16
+        factor = 1.2 if wave >= 2 else 1.0
+        at_s = 10.0 * wave + 0.001 * trace.index
+        chunk_s = tuple(at_s + (stamp - trace.start_s) * factor for stamp in trace.chunk_s)
+        return replace(trace, scheduled_s=at_s, start_s=at_s, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+    samples = traces(slower)(run(batch=16, requests=64).samples())
+    assert "drift" not in found(replace(samples, readings=Readings()))
 
 
 def test_too_many_errors_make_a_run_invalid(run) -> None:
