@@ -10,6 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from sqlalchemy import RowMapping, Table
@@ -164,6 +165,12 @@ def _finite(environment: Mapping[str, str | int | float | None]) -> Values:
     }
 
 
+@lru_cache(maxsize=256)
+def _facts(text: str) -> EngineFacts:
+    """Read once for all runs of an engine's start, since it tells them all the same."""
+    return from_json(EngineFacts, text)
+
+
 def run_record(row: RowMapping, metrics: Metrics, doubts: Sequence[Doubt]) -> Record:
     return Record(
         id=row["id"],
@@ -175,7 +182,7 @@ def run_record(row: RowMapping, metrics: Metrics, doubts: Sequence[Doubt]) -> Re
         metrics=metrics,
         doubts=tuple(doubts),
         error=row["error"],
-        facts=from_json(EngineFacts, row["facts"]),
+        facts=_facts(row["facts"]),
         environment=json.loads(row["environment"]),
         mlflow_run_id=row["mlflow_run_id"],
     )
@@ -276,7 +283,7 @@ def samples(
     }
     return Samples(
         cell=from_json(Cell, run["cell"]),
-        facts=from_json(EngineFacts, run["facts"]),
+        facts=_facts(run["facts"]),
         traces=tuple(map(_trace, requests)),
         readings=Readings(**read, absent=tuple(json.loads(run["absent"]))),
         client=from_json(ClientHealth, run["client"]),
