@@ -154,6 +154,10 @@ class Reading:
             server_decode_s=self._times.get("generation_time_ms"),
         )
 
+    def let_go(self) -> None:
+        """Nothing more will be read: what was recorded may go."""
+        self._exchange.recording.let_go()
+
     def _with_tokens(self) -> tuple[list[int], tuple[int, ...] | None]:
         """Where the chunks with content end, and the tokens in each where they are known: from
         running usage when every piece of text has it, else from token ids."""

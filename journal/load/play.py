@@ -72,6 +72,7 @@ class Backlog:
                 trace = self._without_key(self._reading.trace())
                 self._failures_left -= trace.outcome == "error" and not trace.warmup
                 self._on_trace(trace)
+                self._reading.let_go()
                 self._reading = None
 
     def finish(self) -> None:

@@ -78,6 +78,11 @@ class Recording:
         last = len(pieces)
         return b"".join(pieces), self._stamps, [offsets[min(n, last)] for n in self._counts]
 
+    def let_go(self) -> None:
+        """Forget the parser. It refers back to this recording, and while a load runs no garbage
+        collection would find the two."""
+        del self._parser
+
     # The parser's callbacks. `on_body` is set above, without a call into Python.
 
     def on_message_begin(self) -> None:

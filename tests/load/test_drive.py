@@ -18,6 +18,7 @@ import pytest
 
 from journal.errors import EndpointError, MeasureError, UsageError
 from journal.load.drive import drive, processes_for
+from journal.load.wire import Recording
 from journal.records import ClientHealth, Endpoint, Request, Trace
 
 Start = Callable[..., str]
@@ -194,6 +195,18 @@ def test_without_uvloop(fake_server: Start) -> None:
         [sys.executable, "-c", program, url, "1"], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["ok"] * 40 + ["asyncio"]
+
+
+def test_a_long_load_keeps_no_answer_that_was_read(fake_server: Start) -> None:
+    """While a load runs nothing collects what refers to itself, so nothing may."""
+    url, kept = fake_server(ttft_s=0.005, itl_s=0.0), []
+
+    def count(_: Trace) -> None:
+        kept.append(sum(isinstance(one, Recording) for one in gc.get_objects()))
+
+    traces, _ = driven(url, requests(60), batch=2, on_done=count)
+    assert len(traces) == len(kept) == 60
+    assert max(kept) <= 12
 
 
 def test_inside_a_running_event_loop(fake_server: Start) -> None:
