@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from journal.desk.asking import Question, answer
     from journal.desk.doctor import examine, verdict
+    from journal.desk.fitting import Advice, advise
     from journal.desk.serving import serving
     from journal.desk.watch import Watch
     from journal.errors import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Unfit,
         UsageError,
     )
+    from journal.explain.split import Split, split
     from journal.plan.cells import cells, cost
     from journal.plan.spec import load_experiment
     from journal.record.exchange import Imported, import_results
@@ -55,16 +57,19 @@ if TYPE_CHECKING:
     from journal.runner import Result, run
     from journal.serve.endpoint import attach, observe
     from journal.summarise.capacity import Capacity
+    from journal.summarise.needed import Needed
     from journal.summing import recompute
 
 _HOME_OF = {
     "journal.desk.asking": "Question answer",
     "journal.desk.doctor": "examine verdict",
+    "journal.desk.fitting": "Advice advise",
     "journal.desk.serving": "serving",
     "journal.desk.watch": "Watch",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
     ),
+    "journal.explain.split": "Split split",
     "journal.plan.cells": "cells cost",
     "journal.plan.spec": "load_experiment",
     "journal.record.exchange": "Imported import_results",
@@ -82,11 +87,13 @@ _HOME_OF = {
     "journal.runner": "Result run",
     "journal.serve.endpoint": "attach observe",
     "journal.summarise.capacity": "Capacity",
+    "journal.summarise.needed": "Needed",
     "journal.summing": "recompute",
 }
 _MODULE_OF = {name: module for module, names in _HOME_OF.items() for name in names.split()}
 
 __all__ = [  # noqa: PLE0604, RUF100
+    "Advice",
     "Capacity",
     "Cell",
     "Comparison",
@@ -102,6 +109,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "JournalError",
     "Load",
     "Merged",
+    "Needed",
     "NotFound",
     "Note",
     "Question",
@@ -110,11 +118,13 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Samples",
     "Slo",
     "SpecError",
+    "Split",
     "Step",
     "StoreError",
     "Unfit",
     "UsageError",
     "Watch",
+    "advise",
     "answer",
     "as_json",
     "attach",
@@ -133,6 +143,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "recompute",
     "run",
     "serving",
+    "split",
     "verdict",
     "write_experiment_log",
     "write_log",

@@ -129,7 +129,8 @@ def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str], car
     told = f"{short} on {_said(place, cards)}: {place.fit.advice}"
     best = place.fit.best
     build = None if best is None else builds.get(best.precision)
-    return f"{told} That is {build}." if build and build != name else told
+    same = build is None or build.lower().endswith(name.lower())
+    return told if same else f"{told} That is {build}."
 
 
 def _said(place: Place, cards: int) -> str:
