@@ -14,7 +14,7 @@ ALONE = 12  # requests that tell what the server does with one at a time
 LOADS = 20  # tried at most
 DOUBLINGS = 12  # of the first load
 HALVINGS = 2  # of the first rate, at which a server has one request at a time
-REPEATS = 4  # of a load whose runs do not tell
+REPEATS = 3  # of a load whose runs do not tell
 RESOLUTION = 0.1  # the highest load that holds is known to a tenth
 SPANS = 8  # each run lasts that many times E2E, so that a queue has time to grow
 BATCHES = 3  # ... and each stream sends that many requests
@@ -28,7 +28,7 @@ def search(start: Cell, experiment: Experiment) -> Search:
 
     A load that holds the SLO is doubled until one does not (or, where the first does not, halved
     until one does), then the space between is halved, for rates on a logarithmic scale, until it
-    is a tenth of the load or one request in flight. A load is tried up to four times, until the
+    is a tenth of the load or one request in flight. A load is tried up to three times, until the
     interval of its part of good requests lies on one side of what the SLO asks.
     """
     of = experiment.find_capacity

@@ -204,22 +204,24 @@ def test_a_search_begins_where_it_is_told_and_every_run_has_requests_enough() ->
     assert records[2].cell.load.requests >= 9 * in_flight
 
 
+@pytest.mark.slow
 def test_the_concurrency_of_a_server_that_slows_down(
     fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With n in flight a token takes 4 + 2 (n - 1) ms: up to 8 in flight it takes 19 ms or less.
+    """With n in flight a token takes 4 + 4 (n - 1) ms: with 8 it takes 32 ms, with 9 36 ms.
     With 80% of the requests to be good, few of them tell."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    url = fake_server(ttft_s=0.01, itl_s=0.004, itl_s_per_running=0.002)
-    slo = Slo(tpot_ms=19.0, good_fraction=0.8)
-    asked = asking("concurrency", slo, batch=(4,))
+    url = fake_server(ttft_s=0.01, itl_s=0.004, itl_s_per_running=0.004)
+    slo = Slo(tpot_ms=34.5, good_fraction=0.8)
+    asked = asking("concurrency", slo, batch=(6,))
     asked = replace(asked, grid=replace(asked.grid, output_tokens=(8,)))
     result = journal.run(asked, tmp_path, endpoint=journal.attach(url))
     assert result.ok
     (found,) = result.capacities
     assert found.held is not None and found.beyond is not None
-    assert 7 <= found.held.load <= 8 < found.beyond.load <= 9
-    assert [record.cell.batch for record in result.records][:3] == [4, 8, 16]
+    assert 6 <= found.held.load <= 8, "never more, and little less on a busy machine"
+    assert found.held.load < found.beyond.load <= 9
+    assert result.records[0].cell.batch == 6
     assert all(record.experiment_id == result.experiment.id for record in result.records)
     text = result.log.markdown.read_text()
     assert "## " in text and "What load holds the SLO" in text

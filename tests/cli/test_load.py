@@ -96,12 +96,14 @@ def test_arrivals_by_chance_keep_to_their_schedule(
     assert gaps_s.std() / gaps_s.mean() == pytest.approx(float(burstiness) ** -0.5, rel=0.25)
 
 
+@pytest.mark.slow
 def test_a_rate_is_searched_for_and_told(fake_server: Server, tmp_path: Path) -> None:
-    """Four at a time, 100 ms each: 40 requests/s are what it can answer."""
+    """Four at a time, 100 ms each: 40 requests/s are what it can answer, and a tenth more is what
+    the search may be wrong by."""
     url = fake_server(ttft_s=0.06, itl_s=0.01, max_running=4)
     file = tmp_path / "capacity.toml"
     file.write_text(
-        'find_capacity = "rate"\n[grid]\nrate = [20]\nprompt_tokens = [8]\noutput_tokens = [5]\n'
+        'find_capacity = "rate"\n[grid]\nrate = [30]\nprompt_tokens = [8]\noutput_tokens = [5]\n'
         "[load]\nburstiness = 0\nwarmup = 1\n[slo]\nttft_ms = 250\ngood_fraction = 0.8\n"
         '[engine]\nmodel = "whatever is there"\n'
     )
@@ -112,10 +114,11 @@ def test_a_rate_is_searched_for_and_told(fake_server: Server, tmp_path: Path) ->
     (found,) = told["capacity"]
     assert found["of"] == "rate" and found["whole"]
     assert found["alone"]["good_fraction"] == 1
-    assert 10 <= found["held"]["load"] <= 41 < 42 <= found["beyond"]["load"] + 5
+    assert 15 <= found["held"]["load"] <= 44
+    assert found["held"]["load"] < found["beyond"]["load"] <= 1.1 * found["held"]["load"]
     assert found["held"]["interval"][0] >= 0.8
     assert len(told["runs"]) == 1 + sum(len(probe["runs"]) for probe in found["probes"])
-    assert len(told["runs"]) <= 81
+    assert len(told["runs"]) <= 61
     again = json.loads(journal("show", found["held"]["runs"][0], "--home", home, "--json").stdout)
     assert again["capacity"] == told["capacity"]
     shown = journal("show", "last", "--home", home).stdout
