@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,16 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardRates:
+    """What the data sheet of a card says that is not known here: GB/s of its memory, and TFLOP/s
+    without sparsity. `fp8_tflops` None: it computes in 16 bits whatever the weights."""
+
+    bandwidth_gb_per_s: Annotated[float, Gt(0)]
+    fp16_tflops: Annotated[float, Gt(0)]
+    fp8_tflops: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
     """What is known of an engine: what it said of itself (its log at start-up, its /version, its
     /metrics), what its model's files say, and the host it runs on.
@@ -26,7 +38,8 @@ class EngineFacts:
     `weights_bytes`, `graph_bytes`, `activation_bytes` (their peak) and `context_bytes` (what the
     driver and its libraries hold) are those of one card, as the log gives them. `config` is what
     theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
-    are served, `card` the name of the cards by NVML, `usd_per_hour` what the host costs. `quality`
+    are served, `card` the name of the cards by NVML, `card_rates` what they can do where
+    an experiment says so, `usd_per_hour` what the host costs. `quality`
     is there where an experiment asked for it, `last_words`, the line of the log that tells why,
     where the engine failed.
     """
@@ -52,3 +65,4 @@ class EngineFacts:
     usd_per_hour: float | None = None
     quality: Quality | None = None
     last_words: str | None = None
+    card_rates: CardRates | None = None

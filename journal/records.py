@@ -19,12 +19,12 @@ from journal.by_hand import Check as Check
 from journal.by_hand import Checkup as Checkup
 from journal.by_hand import Interaction as Interaction
 from journal.by_hand import Note as Note
+from journal.facts import CardRates
 from journal.facts import EngineFacts as EngineFacts
 
 Status = Literal["valid", "flagged", "invalid", "failed", "interrupted"]
 Outcome = Literal["ok", "short", "error"]
 Severity = Literal["note", "flag", "invalid"]
-
 # Limits that plan/spec.py enforces when it parses a file.
 Name = Annotated[str, MinLen(1)]
 Count = Annotated[int, Gt(0)]
@@ -32,7 +32,6 @@ Natural = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Counts = Annotated[tuple[Count, ...], MinLen(1)]
 FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/spec.py parses a file
-
 
 # ---- plan ------------------------------------------------------------------------------------
 
@@ -117,6 +116,7 @@ class Experiment:
     slo: Slo | None = None
     predict: Mapping[str, float] = field(default_factory=dict)
     usd_per_hour: Positive | None = None
+    card_rates: CardRates | None = None
     source: str = ""
     find_capacity: Literal["rate", "concurrency"] | None = None
     needed_vram: bool = False

@@ -281,7 +281,11 @@ def _known(
 ) -> Endpoint:
     """`endpoint` with all that can be known of it before it is measured."""
     asked = replace(endpoint, facts=complete(endpoint.facts, endpoint))
-    facts = replace(described(asked, engine), usd_per_hour=experiment.usd_per_hour)
+    facts = replace(
+        described(asked, engine),
+        usd_per_hour=experiment.usd_per_hour,
+        card_rates=experiment.card_rates,
+    )
     if experiment.quality_check:
         listener(Event("cell", f"checking how well {endpoint.model} knows its language"))
         facts = replace(facts, quality=quality.check(endpoint))

@@ -95,7 +95,7 @@ def served(facts: EngineFacts, engine: Engine | None, cards: int = 1) -> Served 
         precision=_precision(facts, engine, model, element_bytes),
         kv_element_bytes=_kv_element_bytes(facts.kv_cache_dtype, element_bytes),
         cards=cards,
-        card=_card(facts.card),
+        card=_card(facts),
     )
 
 
@@ -126,8 +126,19 @@ def _kv_element_bytes(dtype: str | None, element_bytes: int) -> int:
     return 1 if dtype.startswith(("fp8", "int8")) else DTYPE_BYTES.get(dtype, element_bytes)
 
 
-def _card(name: str | None) -> Card | None:
+def _card(facts: EngineFacts) -> Card | None:
+    """As the experiment gives it, else by its name."""
+    rates = facts.card_rates
+    if rates is not None:
+        return Card(
+            name=facts.card or "",
+            memory_bytes=0,
+            bandwidth=rates.bandwidth_gb_per_s * 1e9,
+            fp16_flops=rates.fp16_tflops * 1e12,
+            fp8_flops=None if rates.fp8_tflops is None else rates.fp8_tflops * 1e12,
+            source="the experiment",
+        )
     try:
-        return None if name is None else find_card(name)
+        return None if facts.card is None else find_card(facts.card)
     except SpecError:
         return None

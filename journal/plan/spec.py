@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import SpecError
+from journal.facts import CardRates
 from journal.records import Engine, Experiment, Grid, Load, Slo
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
-HOST_KEYS = ("usd_per_hour",)
+RATES = tuple(each.name for each in fields(CardRates))
+HOST_KEYS = ("usd_per_hour", *RATES)
 
 
 def shipped() -> dict[str, Path]:
@@ -63,6 +65,7 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
         "engines": _engines(_table(raw, "engine", where), where),
         **{key: _section(raw, key, where) for key in ("grid", "load", "slo") if key in raw},
         "usd_per_hour": host.get("usd_per_hour"),
+        "card_rates": _card_rates(host, where),
         "source": source,
     }
     return _validated(values, where)
@@ -71,6 +74,15 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
 def validated(experiment: Experiment) -> Experiment:
     """The same experiment, held to the limits of a file's values (SpecError)."""
     return _validated(asdict(experiment), "the options")
+
+
+def _card_rates(host: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """What [host] says of its card; a floor under latency needs both of the first two."""
+    rates = {key: host[key] for key in RATES if key in host}
+    missing = [key for key in RATES[:2] if key not in rates]
+    if rates and missing:
+        raise SpecError(f"{where}: [host] gives {next(iter(rates))} and lacks {missing[0]}")
+    return rates or None
 
 
 def _engines(table: Mapping[str, Any], where: str) -> list[dict[str, Any]]:

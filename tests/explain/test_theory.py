@@ -7,6 +7,7 @@ from journal.explain.memory import weight_bytes
 from journal.explain.models import find_model
 from journal.explain.roofline import decode_floor, prefill_floor
 from journal.explain.theory import served
+from journal.facts import CardRates
 from journal.records import Engine, EngineFacts
 
 MISTRAL = find_model("Mistral-7B-Instruct-v0.2")
@@ -77,6 +78,18 @@ def test_cards_share_the_work_and_copy_heads_they_cannot_split() -> None:
     mla = served(replace(FACTS, config=latent), ENGINE, 2)
     assert mla is not None
     assert mla.kv_bytes_per_token == 2 * 32 * 576 * 2
+
+
+def test_a_card_that_is_not_known_here_may_be_described() -> None:
+    l40s = find_card("L40S")
+    rates = CardRates(bandwidth_gb_per_s=l40s.bandwidth / 1e9, fp16_tflops=l40s.fp16_flops / 1e12)
+    known, given = (
+        served(facts, ENGINE)
+        for facts in (FACTS, replace(FACTS, card="Unheard Of 9000", card_rates=rates))
+    )
+    assert known is not None and given is not None
+    assert given.ttft_floor_s(512) == known.ttft_floor_s(512)
+    assert given.tpot_floor_s(8, 512) == known.tpot_floor_s(8, 512)
 
 
 def test_what_is_not_known_is_absent() -> None:

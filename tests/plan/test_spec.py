@@ -74,6 +74,11 @@ def test_what_is_not_said_is_the_default() -> None:
         (MODEL + '[predict]\nttft_s = "short"\n', "predict.ttft_s = 'short' cannot be used"),
         ("predict = 3\n" + MODEL, "predict = 3 cannot be used"),
         (MODEL + "[host]\nprice = 1\n", "[host] has no key 'price'"),
+        (MODEL + "[host]\nfp8_tflops = 1\n", "gives fp8_tflops and lacks bandwidth_gb_per_s"),
+        (
+            MODEL + "[host]\nbandwidth_gb_per_s = 0\nfp16_tflops = 1\n",
+            "card_rates.bandwidth_gb_per_s = 0 cannot be used",
+        ),
         ("[engine]\ndtype = 'half'\n", "[engine] needs a model"),
         ("engine = 3\n", "engine is a table"),
         (MODEL + "variants = 3\n", "[[engine.variants]]"),
