@@ -36,8 +36,9 @@ STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
 
+# Many tests meet real processes in real time: what a busy machine upset is tried again, and listed.
 test: $(STAMP_DEV) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --reruns 2 --reruns-delay 5 -r fERs
 
 lint: $(STAMP_DEV)
 	$(BIN)/ruff check .
