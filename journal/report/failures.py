@@ -13,11 +13,13 @@ MOST_PLACES = 6  # named; beyond, they are counted
 
 
 def answer(found: Points, places: Places) -> Section | None:
-    """The runs that gave no figures, those of one cause together; None where all did."""
+    """The runs that gave no figures, those of one cause together; None where all did. A cell that
+    was tried again and then measured is no failure."""
+    measured = {_tried(record) for point in found for record in point.good}
     causes: dict[tuple[str, str], list[tuple[Point, Record]]] = {}
     for point in found:
         for record in point.records:
-            if record.status not in GOOD:
+            if record.status not in GOOD and _tried(record) not in measured:
                 causes.setdefault((record.status, _cause(record)), []).append((point, record))
     if not causes:
         return None
@@ -28,6 +30,11 @@ def answer(found: Points, places: Places) -> Section | None:
         said = next((r.facts.last_words for _, r in failed if r.facts.last_words), None)
         blocks += [Paragraph((say("failures.words"),)), Verbatim(said)] if said else []
     return Section(3, say("failures.heading"), tuple(blocks))
+
+
+def _tried(record: Record) -> tuple[str, str]:
+    """The cell that a run tried, in its experiment; a run of no known cell is like no other."""
+    return record.experiment_id, record.cell.identity or record.id
 
 
 def _cause(record: Record) -> str:

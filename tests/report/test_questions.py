@@ -455,6 +455,20 @@ def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> N
     assert [block.text for block in section.blocks if block.kind == "verbatim"] == ["too long"]
 
 
+def test_a_cell_that_was_tried_again_and_measured_is_no_failure(record: Build) -> None:
+    gone = {"status": "interrupted", "error": "stopped after 3 of 26 requests", "identity": "ab"}
+    stopped = record(number=0, **gone)
+    good = record(number=1, identity="ab", metrics={"ttft_s.p50": 0.1})
+    other = record(number=2, identity="cd", metrics={"ttft_s.p50": 0.1}, batch=2)
+    for records, told in (
+        ([stopped, good], False),
+        ([stopped, other], True),
+        ([stopped, replace(good, experiment_id="e2")], True),
+    ):
+        found = gathered(records)
+        assert (failures.answer(found, places(found)) is not None) is told
+
+
 def test_a_model_that_does_not_fit_is_told_with_its_sizes_and_the_engines_words(
     record: Build,
 ) -> None:
