@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from journal.record import tracking
 from journal.record.store import Store, open_store
 from journal.record.tracking import Tracker, sync, tracking_uri
 from journal.records import (
@@ -493,4 +494,14 @@ def test_a_tracking_server_is_told_over_http(
     assert child.data.params["batch"] == "8"
     assert parent.info.artifact_uri.startswith("mlflow-artifacts:")
     assert (tmp_path / "served").exists()
+    slow, waiting = new_record(), new_record()
+    for each in (slow, waiting):
+        store.add_run(each, None)
+    with monkeypatch.context() as patch, Tracker(store, tmp_path) as tracker:
+        patch.setattr(tracking, "SLOW_S", 0.0)
+        assert tracker.log(slow)
+        assert not tracker.log(waiting)  # the run goes on without it
+        assert "s for one record): journal sync" in str(tracker.error)
+    assert [record.id for record in store.pending()[1]] == [waiting.id]
+    assert sync(store, tmp_path).failed == 0
     assert capfd.readouterr() == ("", "")
