@@ -51,17 +51,17 @@ def _options(
 
 
 for command, panel in (
+    (run, "Measure"),
+    (plan, "Measure"),
     (doctor, "Serve"),
     (fit, "Serve"),
     (rent, "Serve"),
-    (run, "Measure"),
     (serve, "Serve"),
     (ask, "Serve"),
     (watch, "Serve"),
     (exporter, "Serve"),
     (dashboards, "Serve"),
     (chat, "Serve"),
-    (plan, "Measure"),
     (runs, "Look"),
     (show, "Look"),
     (log, "Look"),
