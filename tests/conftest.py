@@ -26,8 +26,10 @@ ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first con
 
 
 def pytest_configure() -> None:
-    """A background job of a shell has Ctrl-C ignored, and so would all that the tests start."""
+    """A background job of a shell has Ctrl-C ignored, one under nohup the end of its terminal
+    too, and so would all that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
