@@ -89,14 +89,13 @@ def rows(now: "Look") -> list[Row]:
 
 def sparkline(values: Sequence[float | None], width: int, full: float, bars: str = BARS) -> str:
     """The last `width` values as bars from 0 to `full`, right-aligned; a gap for None."""
+
+    def bar(value: float) -> str:
+        share = min(1.0, max(0.0, value / full)) if full > 0 else 0.0
+        return bars[min(len(bars) - 1, int(share * len(bars)))]
+
     last = values[max(0, len(values) - width) :]
-    drawn = [
-        " "
-        if value is None
-        else bars[max(0, min(len(bars) - 1, int(value / full * len(bars)) if full > 0 else 0))]
-        for value in last
-    ]
-    return "".join(drawn).rjust(width)
+    return "".join(" " if value is None else bar(value) for value in last).rjust(width)
 
 
 def screen(

@@ -116,6 +116,10 @@ def test_sparklines_rise_with_the_values_and_leave_gaps() -> None:
     assert sparkline([0, 4], 2, 4.0, bars="_#") == "_#"
 
 
+def test_a_sparkline_whose_scale_is_all_but_zero_is_full() -> None:
+    assert sparkline([1.0], 1, 5e-324) == "█"
+
+
 def test_once_and_json(fake_server: FakeServer, tmp_path: Path) -> None:
     asked = ["watch", "--endpoint", fake_server(), "--home", str(tmp_path), "--once", "-n", "0.2"]
     text = CliRunner().invoke(app, asked, env={"COLUMNS": "80"})
