@@ -13,6 +13,7 @@ LAYERS = [
     {"cli"},
     {"__init__"},
     {"runner"},
+    {"group"},
     {"capacity", "needed_vram", "preflight", "summing"},
     {"report", "desk"},
     {"record"},
