@@ -1,266 +1,27 @@
-"""How true is a client? Ours and others against the same server of known truth, each in turn.
+"""Measures what docs/performance.md claims: every part, or those that are named.
 
-    python -m benchmarks [--only NAME ...] [--no-write]
+    python -m benchmarks [clients] [log] [growth]
 
-The server is written in C, streams on an exact schedule and is tied to core 0; each client is
-tied to core 1. Prints the table and writes docs/performance.md. Takes about two minutes on an
-idle machine; on a busy one, a turn that other programs disturbed is tried again.
+Each part is a program of its own with options of its own (`python -m benchmarks.clients --help`)
+that prints its section and puts it into the page.
 """
 
 import argparse
-import importlib.metadata
-import importlib.util
-import json
-import os
-import platform
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.contenders import TOKENS, waited_s
+from benchmarks.page import ROOT
 
-ROOT = Path(__file__).parent.parent
-TTFT_MS, ITL_MS = 50.0, 10.0
-E2E_MS = TTFT_MS + (TOKENS - 1) * ITL_MS
-ATTEMPTS = 3
-DISTURBED_S = 0.1  # more waiting for a core than this in a turn, and it is tried again
-# Who takes part, with how many streams, and how many waves of them.
-TURNS = [
-    ("journal", 256, 6),
-    ("journal", 512, 4),
-    ("journal", 1024, 4),
-    ("journal, 2 processes", 1024, 4),
-    ("openai SDK", 256, 3),
-    ("openai SDK", 1024, 1),
-    ("openai SDK on aiohttp", 256, 3),
-    ("openai SDK on aiohttp", 1024, 1),
-    ("vllm bench serve", 256, 3),
-    ("vllm bench serve", 1024, 2),
-    ("GuideLLM", 256, 3),
-    ("GuideLLM", 1024, 1),
-]
+PARTS = ("clients",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Turn:
-    """What one client said of the server, and what the server knew of itself; in ms and us."""
-
-    name: str
-    streams: int
-    requests: int
-    cpu_us: float | None
-    ttft_p50_ms: float
-    ttft_p99_ms: float
-    e2e_p50_ms: float
-    server_late_ms: float
-    server_first_late_ms: float
-    server_waited_s: float
-    client_waited_s: float
-
-    @property
-    def disturbance_s(self) -> float:
-        return self.server_waited_s + self.client_waited_s
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these clients")
-    parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md alone")
-    parser.add_argument("--streams", type=int, help="one wave of this many, not the full turns")
-    options = parser.parse_args()
-    if len(os.sched_getaffinity(0)) < 2:
-        raise SystemExit("the benchmark needs two cores: one for the server, one for the client")
-    load = os.getloadavg()[0]
-    turns = []
-    with tempfile.TemporaryDirectory() as folder:
-        server = compiled(Path(folder))
-        chosen = TURNS
-        if options.streams is not None:
-            names = dict.fromkeys(name for name, _, _ in TURNS)
-            chosen = [(name, options.streams, 1) for name in names]
-        for name, streams, waves in chosen:
-            if installed(name) and (options.only is None or name in options.only):
-                print(f"{name}, {streams} streams ...", file=sys.stderr, flush=True)
-                turns.append(turn(server, name, streams, waves))
-    page = written(turns, load)
-    print(page)
-    if not options.no_write:
-        (ROOT / "docs" / "performance.md").write_text(page)
-
-
-def compiled(folder: Path) -> Path:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        raise SystemExit("the benchmark's server is written in C: install a C compiler (cc)")
-    source, server = Path(__file__).parent / "scripted_server.c", folder / "scripted_server"
-    subprocess.run([compiler, "-O2", "-o", server, source], check=True)
-    return server
-
-
-def installed(name: str) -> bool:
-    if name == "GuideLLM":
-        return shutil.which("guidellm") is not None
-    needed = {"vllm bench serve": "vllm", "openai SDK on aiohttp": "aiohttp"}.get(name)
-    return needed is None or importlib.util.find_spec(needed) is not None
-
-
-def turn(server: Path, name: str, streams: int, waves: int) -> Turn:
-    """One client's turn, or of several the one that other programs disturbed least."""
-    turns: list[Turn] = []
-    while not turns or (turns[-1].disturbance_s > DISTURBED_S and len(turns) < ATTEMPTS):
-        turns.append(attempt(server, name, streams, waves))
-    return min(turns, key=lambda one: one.disturbance_s)
-
-
-def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
-    cores = sorted(os.sched_getaffinity(0))
-    mine = cores[1:3] if name.endswith("2 processes") and len(cores) > 2 else cores[1:2]
-    if name.endswith("2 processes") and len(cores) == 2:
-        mine = cores
-    with subprocess.Popen(
-        [server, "0", str(TTFT_MS), str(ITL_MS)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        os.sched_setaffinity(process.pid, cores[:1])
-        assert process.stdout is not None
-        try:
-            url = f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
-            command = [sys.executable, "-m", "benchmarks.contenders", name, url]
-            command += [str(streams), str(waves), ",".join(map(str, mine))]
-            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-            server_waited_s = waited_s(process.pid)
-        finally:
-            process.terminate()
-        truth = json.loads(process.stdout.read())
-    said = json.loads(done.stdout)
-    ttft_s, e2e_s = sorted(said["ttft_s"]), sorted(said["e2e_s"])
-    chunks = TOKENS * len(e2e_s)
-    return Turn(
-        name=name,
-        streams=streams,
-        requests=len(e2e_s),
-        cpu_us=None if said["cpu_s"] is None else said["cpu_s"] / chunks * 1e6,
-        ttft_p50_ms=ttft_s[len(ttft_s) // 2] * 1e3,
-        ttft_p99_ms=ttft_s[int(len(ttft_s) * 0.99)] * 1e3,
-        e2e_p50_ms=e2e_s[len(e2e_s) // 2] * 1e3,
-        server_late_ms=truth["late_p99_ms"],
-        server_first_late_ms=truth["first_late_p99_ms"],
-        server_waited_s=server_waited_s,
-        client_waited_s=said["waited_s"],
-    )
-
-
-def written(turns: Sequence[Turn], load: float) -> str:
-    rows = "\n".join(row(one, turns) for one in turns)
-    return f"""# Performance of the load generator
-
-Written by `make bench` (`python -m benchmarks`); do not edit.
-
-A server streams on an exactly known schedule: {TOKENS} tokens, the first {TTFT_MS:g} ms after the \
-request, then one every {ITL_MS:g} ms, so the truth is a TTFT of {TTFT_MS:g} ms and an E2E of \
-{E2E_MS:,.0f} ms. It is a single C program on one core and notes how late its own chunks were. \
-Each client runs in turn in a process of its own on one other core; what it reports beyond the \
-truth is its own queueing. All streams start together, which is the hardest case for a client \
-and for the server: sending the same token to 1,024 streams takes the server some 4 ms.
-
-| Client | Streams | CPU per chunk | over the SDK's | TTFT p50 | TTFT p99 | E2E p50 | \
-E2E against truth | Server's own delay p99: first token, all | Kept from their cores: server, \
-client | Requests |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-{rows}
-
-CPU per chunk is user and system time, and for ours it includes reading the JSON of every chunk. \
-With few streams more \
-of it is waking up: each read then comes alone. It is left out where a client's start cannot be \
-told from its work. "2 processes" shares the \
-streams over two worker processes{two_cores()}; its CPU time includes their start. "Kept from \
-their cores" is how long the two were ready to run and other programs ran instead: where that is \
-much, the turn says more about the machine than about the client.
-
-## Targets
-
-{targets(turns)}
-
-## Machine
-
-{machine(load)}
-"""
-
-
-def two_cores() -> str:
-    few = len(os.sched_getaffinity(0)) == 2
-    return ", one of which has to share the server's core here" if few else ""
-
-
-def row(one: Turn, turns: Sequence[Turn]) -> str:
-    sdk = [t.cpu_us for t in turns if (t.name, t.streams) == ("openai SDK", one.streams)]
-    base = sdk[0] if sdk else None
-    ratio = "–" if base is None or one.cpu_us is None else f"{one.cpu_us / base:.2f}"
-    cells = [
-        one.name,
-        f"{one.streams:,}",
-        "–" if one.cpu_us is None else f"{one.cpu_us:.1f} us",
-        ratio,
-        f"{one.ttft_p50_ms:,.1f} ms",
-        f"{one.ttft_p99_ms:,.1f} ms",
-        f"{one.e2e_p50_ms:,.0f} ms",
-        f"{(one.e2e_p50_ms / E2E_MS - 1) * 100:+.1f}%",
-        f"{one.server_first_late_ms:.1f}, {one.server_late_ms:.1f} ms",
-        f"{one.server_waited_s:.2f}, {one.client_waited_s:.2f} s",
-        f"{one.requests:,}",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def targets(turns: Sequence[Turn]) -> str:
-    by = {(one.name, one.streams): one for one in turns}
-    lines = []
-
-    def check(what: str, value: float, limit: float, unit: str, note: str = "") -> None:
-        verdict = "met" if value <= limit else "**not met in this run**"
-        lines.append(f"- {what}: at most {limit:g} {unit}; {value:.1f} {unit}{note}, {verdict}.")
-
-    for streams, limit_ms in ((256, 5.0), (1024, 20.0)):
-        one = by.get(("journal", streams))
-        if one is not None:
-            late = (
-                f" (the server's own delay: {one.server_first_late_ms:.1f} ms; kept from their "
-                f"cores: {one.disturbance_s:.2f} s)"
-            )
-            what = f"TTFT p99 beyond the schedule at {streams:,} streams"
-            check(what, one.ttft_p99_ms - TTFT_MS, limit_ms, "ms", late)
-    one = by.get(("journal", 1024))
-    if one is not None and one.cpu_us is not None:
-        check("E2E p50 off the schedule there", abs(one.e2e_p50_ms / E2E_MS - 1) * 100, 1.0, "%")
-        check("CPU per chunk there", one.cpu_us, 8.0, "us")
-    half, two = by.get(("journal", 512)), by.get(("journal, 2 processes", 1024))
-    if half is not None and two is not None and half.cpu_us is not None and two.cpu_us is not None:
-        lines.append(
-            f"- Two processes with 512 streams each take {two.cpu_us / half.cpu_us:.2f} times the "
-            "CPU per chunk of one with 512 (1 is linear)."
-        )
-    return "\n".join(lines)
-
-
-def machine(load: float) -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    cores = len(os.sched_getaffinity(0))
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("uvloop", "httptools", "openai")
-    )
-    return (
-        f"{cores} cores, {names[0] if names else platform.machine()}; Linux "
-        f"{platform.release().partition('-')[0]}; Python {platform.python_version()}, {versions}. "
-        f"Load average before the first turn: {load:.1f}."
-    )
+    parser.add_argument("part", nargs="*", choices=PARTS, help="all without any")
+    chosen = parser.parse_args().part or PARTS
+    commands = [[sys.executable, "-m", f"benchmarks.{part}"] for part in chosen]
+    return max(subprocess.run(command, cwd=ROOT, check=False).returncode for command in commands)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the scripted server")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two cores")
 def test_the_benchmark_measures_the_scripted_truth() -> None:
-    command = [sys.executable, "-m", "benchmarks", "--no-write", "--streams", "4", "--only"]
+    command = [sys.executable, "-m", "benchmarks.clients", "--no-write", "--streams", "4", "--only"]
     done = subprocess.run(
         [*command, "journal"], cwd=ROOT, capture_output=True, text=True, check=True
     )

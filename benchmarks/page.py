@@ -1,0 +1,33 @@
+"""docs/performance.md, in which each benchmark has a section of its own between two marks."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def put(part: str, text: str, page: Path = PAGE) -> None:
+    """Puts `text` between the marks `<!-- part -->` and `<!-- end of part -->` of the page, and
+    leaves all else as it is. Raises ValueError where the marks are not there."""
+    opening, closing = f"<!-- {part} -->\n", f"<!-- end of {part} -->\n"
+    before, rest = page.read_text().split(opening)
+    _, after = rest.split(closing)
+    page.write_text(f"{before}{opening}{text.rstrip()}\n{closing}{after}")
+
+
+def machine(*packages: str) -> str:
+    """This machine and the versions of Python and `packages`, in one line."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    cores = len(os.sched_getaffinity(0))
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return (
+        f"{cores} cores, {names[0] if names else platform.machine()}; Linux "
+        f"{platform.release().partition('-')[0]}; Python {platform.python_version()}, {versions}."
+    )
