@@ -79,10 +79,13 @@ def with_predictions(
     return [experiment_record(row) for row in reversed(rows)]
 
 
-def first_chat(store: Store, before: datetime | None = None) -> tuple[str, datetime, str] | None:
-    """The id, the time and the model of the first answer on the chat page."""
+def first_answer(
+    store: Store, source: str, before: datetime | None = None
+) -> tuple[str, datetime, str] | None:
+    """The id, the time and the model of the first answer to a question by hand: `source` is ask
+    or chat."""
     query = select(_interactions.c.id, _interactions.c.asked_at, _interactions.c.model).where(
-        _interactions.c.source == "chat",
+        _interactions.c.source == source,
         _interactions.c.error.is_(None),
         _before(_interactions.c.asked_at, before),
     )

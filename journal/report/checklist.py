@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from journal import units
-from journal.record.evidence import Seen, first_chat, first_checkup, good_runs, with_predictions
+from journal.record.evidence import Seen, first_answer, first_checkup, good_runs, with_predictions
 from journal.records import Record
 from journal.report.page import Box, Column, Section, Table, Text, say
 from journal.report.points import points
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from journal.record.store import Store
 
 SHORT_ID = 8
-Kind = Literal["run", "checkup", "chat"]
+Kind = Literal["run", "checkup", "ask", "chat"]
 Key: TypeAlias = tuple[object, ...]
 
 # What a prediction is about, by the beginnings of its name.
@@ -32,7 +32,7 @@ STRUCTURE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of the two weeks. `id` is that of the run, checkup or chat that proves it; `found`
+    """One step of the two weeks. `id` is that of the run, checkup or answer that proves it; `found`
     says what is there, also where that is not enough."""
 
     name: str
@@ -69,12 +69,12 @@ def steps(store: "Store", before: datetime | None = None) -> tuple[Step, ...]:
     runs = good_runs(store, before)
     return (
         _host(store, before, runs),
-        _api(runs),
+        _api(store, before, runs),
         _memory(runs),
         _latency(runs),
         _models(runs),
         _structure(store, before),
-        _chat(store, before),
+        _answered("chat", "chat", store, before),
     )
 
 
@@ -114,10 +114,16 @@ def _host(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step
     return _proved("host", runs[0], found)
 
 
-def _api(runs: Sequence[Seen]) -> Step:
-    for run in sorted(runs, key=lambda run: run.simulated)[:1]:
-        return _proved("api", run, say("checklist.answered", model=_model(run)))
-    return Step(name="api", done=False)
+def _api(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
+    """By a run at a real server, else by a question that `journal ask` asked, else by any run."""
+    run = min(runs, key=lambda run: run.simulated, default=None)
+    if run is None or run.simulated:
+        asked = _answered("api", "ask", store, before)
+        if asked.done:
+            return asked
+    if run is None:
+        return Step(name="api", done=False)
+    return _proved("api", run, say("checklist.answered", model=_model(run)))
 
 
 def _memory(runs: Sequence[Seen]) -> Step:
@@ -171,11 +177,14 @@ def _structure(store: "Store", before: datetime | None) -> Step:
     """Done when a prediction about each part came true wherever it was measured."""
     held: dict[str, tuple[str, Record]] = {}
     for experiment in with_predictions(store, before):
+        asked = {key: _part(key) for key in experiment.experiment.predict}
+        if not set(asked.values()) - {None, *held}:
+            continue
         records = store.runs(experiment_id=experiment.id, until=before)
         found = points(zip(records, setups_of(records), strict=True))
         good = [record for point in found for record in point.good]
         for key, predicted in experiment.experiment.predict.items():
-            part = next((part for part, names in STRUCTURE.items() if key.startswith(names)), None)
+            part = asked[key]
             if part and part not in held and came_true(key, predicted, found):
                 held[part] = (key, good[-1])
     if not held:
@@ -199,13 +208,21 @@ def _structure(store: "Store", before: datetime | None) -> Step:
     )
 
 
-def _chat(store: "Store", before: datetime | None) -> Step:
-    asked = first_chat(store, before)
+def _part(key: str) -> str | None:
+    """What a prediction is about; None where that is no part of the structure."""
+    return next((part for part, names in STRUCTURE.items() if key.startswith(names)), None)
+
+
+def _answered(
+    name: str, source: Literal["ask", "chat"], store: "Store", before: datetime | None
+) -> Step:
+    """A step that the first answer to a question from `source` proves."""
+    asked = first_answer(store, source, before)
     if asked is None:
-        return Step(name="chat", done=False)
+        return Step(name=name, done=False)
     id_, at, model = asked
     found = say("checklist.answered", model=model)
-    return Step(name="chat", done=True, found=found, kind="chat", id=id_, at=at)
+    return Step(name=name, done=True, found=found, kind=source, id=id_, at=at)
 
 
 def _proved(name: str, run: Seen, found: Text) -> Step:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
-from journal.records import ExperimentRecord, Note, Record
+from journal.records import ExperimentRecord, Interaction, Note, Record
 from journal.report.checklist import Step, steps
 from journal.report.page import Sentence, say
 
@@ -30,7 +30,8 @@ class Day:
     """What is told of together: one day, or all of `extent`. `records` and `experiments` are
     ordered by `started_at`, then `id`. An experiment of the day before is among them when it
     still ran. `earlier` are runs of the same cells, each on the last day before on which it was
-    measured; `notes` are the user's own words, `steps` those of the two weeks by the end of it.
+    measured; `notes` are the user's own words, `asked` the questions by hand, `steps` those
+    of the two weeks by the end of it.
     `zone` None is the zone of this machine. `tracking` is the address of MLflow's UI, where
     that is known."""
 
@@ -40,6 +41,7 @@ class Day:
     experiments: tuple[ExperimentRecord, ...]
     earlier: tuple[Record, ...] = ()
     notes: tuple[Note, ...] = ()
+    asked: tuple[Interaction, ...] = ()
     steps: tuple[Step, ...] = ()
     extent: Extent | None = None
     tracking: str | None = None
@@ -78,8 +80,11 @@ def bounds(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
 
 def last_day(store: "Store", zone: tzinfo | None = None) -> date:
     """The last day on which something began. Raises NotFound when nothing ever did."""
+    from journal.record.interactions import interactions
+
     began = [each.started_at for each in store.experiments()[-1:]]
     began += [each.started_at for each in store.runs(limit=1)]
+    began += [each.asked_at for each in interactions(store, limit=1)]
     if not began:
         raise NotFound(f"nothing was run yet: {FIRST_STEP}")
     return max(began).astimezone(zone).date()
@@ -93,6 +98,7 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
 
 def together(store: "Store", first: date, last: date, zone: tzinfo | None, when: str) -> Day:
     """The days from `first` to `last` as one; raises what `collect` raises, about `when`."""
+    from journal.record.interactions import interactions
     from journal.record.notes import notes
 
     try:
@@ -108,7 +114,8 @@ def together(store: "Store", first: date, last: date, zone: tzinfo | None, when:
     ]
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     written = [note for day in days for note in notes(store, day)]
-    if not records and not experiments and not written:
+    asked = interactions(store, since=since, until=until)
+    if not (records or experiments or written or asked):
         raise NotFound(_nothing(store, first, zone, when))
     return Day(
         date=first,
@@ -117,6 +124,7 @@ def together(store: "Store", first: date, last: date, zone: tzinfo | None, when:
         experiments=tuple(sorted(experiments, key=order)),
         earlier=tuple(earlier(store, records, since, zone)),
         notes=tuple(written),
+        asked=tuple(asked),
         steps=steps(store, until),
     )
 

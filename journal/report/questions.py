@@ -8,6 +8,7 @@ from journal import units
 from journal.records import Experiment, ExperimentRecord, Record, Status
 from journal.report import (
     batching,
+    byhand,
     capacity,
     cells_table,
     checklist,
@@ -49,6 +50,7 @@ def page(day: Day) -> Page:
         sidebyside.answer(found, named, day),
         since.answer(day),
         lessons.answer(found, named),
+        byhand.answer(day),
     )
     sections += [section for section in across if section]
     sections += [checklist.section(day.steps)] if day.steps else []

@@ -251,7 +251,10 @@ class _Starting:
             phases = [log.phase(line) for line in _text(self.log_path, self.env).splitlines()]
             phase = next((found for found in reversed(phases) if found), phase)
             told = self._fetching() if phase == log.FETCHING else phase
-            self.listener(Event("engine", f"{self.engine.model}: {told}", took_s, limit_s))
+            passed = log.PASSED.get(phase, 0)
+            self.listener(
+                Event("engine", f"{self.engine.model}: {told}", passed, len(log.PHASES) + 1)
+            )
             if self.tree.exit_code() is not None:
                 what = f"{_ended(self.tree)} after {seconds(took_s)} while it was {phase}"
                 raise log.failure(what, _text(self.log_path, self.env), self.log_path)

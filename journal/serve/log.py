@@ -29,6 +29,7 @@ PHASES = tuple(
         (r"Starting vLLM", "waiting for the first answer"),
     )
 )
+PASSED = {phase: number for number, (_, phase) in enumerate(PHASES, start=1)}  # phases before it
 NUMBER = r"([\d.,]+)"
 FACTS = {
     "weights_bytes": (rf"Model loading took {NUMBER} GiB", GIB),

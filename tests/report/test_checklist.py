@@ -168,19 +168,30 @@ def test_a_prediction_must_hold_wherever_it_was_measured(store: Store, add: Add)
     assert evidence(store, "structure") == ""
 
 
+def question(id_: str, source: str, *, model: str = "m", **changes: object) -> Interaction:
+    given: dict[str, object] = {"asked_at": NOON, "base_url": "http://127.0.0.1/v1", "api": "chat"}
+    given |= {"id": id_, "source": source, "model": model, "messages": ()}
+    return Interaction(**given | changes)  # type: ignore[arg-type]
+
+
 def test_the_chat_page_ticks_and_a_question_by_command_does_not(store: Store) -> None:
-    asked = {
-        "asked_at": NOON,
-        "base_url": "http://127.0.0.1/v1",
-        "model": "m",
-        "api": "chat",
-        "messages": (),
-    }
-    add_interaction(store, Interaction(id="a", source="ask", **asked))  # type: ignore[arg-type]
-    add_interaction(store, Interaction(id="b", source="chat", error="refused", **asked))  # type: ignore[arg-type]
+    add_interaction(store, question("a", "ask"))
+    add_interaction(store, question("b", "chat", error="refused"))
     assert "chat" not in done(store)
-    add_interaction(store, Interaction(id="c", source="chat", answer="Hi", **asked))  # type: ignore[arg-type]
+    add_interaction(store, question("c", "chat", answer="Hi"))
     assert done(store)["chat"] == "c"
+
+
+def test_a_question_by_command_sees_an_answer_until_a_run_does(store: Store, add: Add) -> None:
+    add("simulated-model", facts=EngineFacts(version="simulated"))
+    add_interaction(store, question("a", "ask", error="refused"))
+    assert evidence(store, "api") == "simulated-model (simulated) answered"
+    add_interaction(store, question("b", "ask", model="asked"))
+    step = found(store, "api")
+    assert (step.kind, step.id, step.as_json()["run_id"]) == ("ask", "b", None)
+    assert evidence(store, "api") == "asked answered"
+    run = add("m")
+    assert done(store)["api"] == run.id
 
 
 def test_the_log_of_a_day_shows_what_was_done_by_its_end(store: Store, add: Add) -> None:

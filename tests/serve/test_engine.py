@@ -54,6 +54,9 @@ def test_it_serves_tells_its_facts_and_leaves_nothing(
     assert facts.start_s is not None and 0 < facts.start_s < 60
     assert stat.S_IMODE(log_path.stat().st_mode) == 0o600
     assert {event.stage for event in events} == {"engine"}
+    passed = [event.done for event in events]
+    assert passed == sorted(passed)
+    assert all(event.total is not None and event.done < event.total for event in events)
     assert gone(pids_in(family), within_s=0.1)
 
 
