@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from journal.explain.split import Split, split
     from journal.plan.cells import cells, cost
     from journal.plan.spec import load_experiment
+    from journal.record.compact import Compacted, compact
     from journal.record.exchange import Imported, import_results
     from journal.record.export import export
     from journal.record.merge import Merged, merge
@@ -72,6 +73,7 @@ _HOME_OF = {
     "journal.explain.split": "Split split",
     "journal.plan.cells": "cells cost",
     "journal.plan.spec": "load_experiment",
+    "journal.record.compact": "Compacted compact",
     "journal.record.exchange": "Imported import_results",
     "journal.record.export": "export",
     "journal.record.merge": "Merged merge",
@@ -96,6 +98,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Advice",
     "Capacity",
     "Cell",
+    "Compacted",
     "Comparison",
     "Endpoint",
     "EndpointError",
@@ -130,6 +133,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "attach",
     "cells",
     "checklist",
+    "compact",
     "compare",
     "cost",
     "examine",

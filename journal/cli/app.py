@@ -9,7 +9,7 @@ from journal.cli.boards import dashboards, exporter
 from journal.cli.byhand import ask, serve
 from journal.cli.chat import chat
 from journal.cli.compare import compare
-from journal.cli.exchange import export, import_, merge
+from journal.cli.exchange import compact, export, import_, merge
 from journal.cli.fit import fit
 from journal.cli.host import doctor
 from journal.cli.look import checklist, log, note, runs, show
@@ -72,6 +72,7 @@ for command, panel in (
     (import_, "Keep"),
     (export, "Keep"),
     (merge, "Keep"),
+    (compact, "Keep"),
     (sync, "Keep"),
     (recompute, "Keep"),
     (fake_server, "Try"),

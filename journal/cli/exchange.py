@@ -1,4 +1,4 @@
-"""`journal import`, `journal export` and `journal merge`."""
+"""`journal import`, `journal export`, `journal merge` and `journal compact`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -106,3 +106,46 @@ def merge(
         counted(merged.notes, "note"),
     )
     print(f"taken in: {', '.join(parts)}; `journal sync` tells MLflow of them")
+
+
+def compact(
+    older_than: Annotated[
+        int, typer.Option("--older-than", metavar="DAYS", help="Runs that began before that day.")
+    ],
+    home: Home = "lab",  # type: ignore[assignment]
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")] = False,
+    json: Json = False,
+) -> None:
+    """Move the raw requests of old runs into Parquet files beside the database.
+
+    Metrics, doubts and logs stay; what needs raw requests (`recompute`, `export --raw`, `merge`)
+    reads them from the files. It may be stopped at any time: done again, it goes on.
+
+    Examples:
+
+    - `journal compact --older-than 30 --dry-run`
+    - `journal compact --older-than 30`
+    """
+    from dataclasses import asdict
+
+    from journal import units
+    from journal.cli.progress import showing
+    from journal.cli.render import counted, print_json
+    from journal.record.compact import compact as move
+
+    with showing(quiet=json) as listener:
+        done = move(home, older_than_days=older_than, dry_run=dry_run, listener=listener)
+    if json:
+        print_json(asdict(done) | {"saved_bytes": done.saved_bytes, "dry_run": dry_run})
+        return
+    what = f"{counted(done.runs, 'run')} with {counted(done.requests, 'request')}"
+    if dry_run:
+        size = units.data_size(done.chunk_bytes)
+        print(f"{what} would move, {size} of chunk times and tokens in them")
+        return
+    before, after, written, saved = map(
+        units.data_size,
+        (done.database_before_bytes, done.database_after_bytes, done.files_bytes, done.saved_bytes),
+    )
+    print(f"{what} moved into {counted(done.files, 'file')} of {written}")
+    print(f"database: {before} before, {after} now; saved: {saved}")

@@ -262,7 +262,7 @@ def _unpacked(form: str, packed: bytes) -> tuple[Any, ...]:
     return struct.unpack(f"<{len(packed) // struct.calcsize(f'<{form}')}{form}", packed)
 
 
-def _trace(row: RowMapping) -> Trace:
+def _trace(row: Mapping[str, Any] | RowMapping) -> Trace:
     values = {name: row[name] for name in _TRACE}
     values["chunk_s"] = _unpacked("d", row["chunk_s"])
     if row["chunk_tokens"] is not None:
@@ -272,7 +272,7 @@ def _trace(row: RowMapping) -> Trace:
 
 def samples(
     run: RowMapping,
-    requests: Iterable[RowMapping],
+    requests: Iterable[Mapping[str, Any] | RowMapping],
     readings: Mapping[str, Iterable[RowMapping]],
 ) -> Samples:
     """The samples of a run from its row, the rows of its requests, and those of its readings by

@@ -15,10 +15,11 @@ from journal.record.codec import table
 from journal.record.database import address, file_of
 from journal.record.migrate import VERSION_TABLE
 from journal.record.notes import add_note, kept, notes
+from journal.record.parquet import folder_beside, request_rows
 from journal.record.store import Store, open_store
-from journal.record.tables import ExperimentRow, NoteRow, Row, RunRow
+from journal.record.tables import ExperimentRow, NoteRow, RequestRow, Row, RunRow
 
-_experiments, _runs = table(ExperimentRow), table(RunRow)
+_experiments, _runs, _requests = table(ExperimentRow), table(RunRow), table(RequestRow)
 _PARTS = [each for each in Row.metadata.sorted_tables if "run_id" in each.primary_key.columns]
 _OTHERS = [
     each
@@ -58,7 +59,7 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
         ):
             return Merged(
                 experiments=_take_experiments(theirs, ours),
-                runs=_take_runs(theirs, ours),
+                runs=_take_runs(theirs, ours, folder_beside(path)),
                 others=sum(_take(theirs, ours, each) for each in _OTHERS),
                 notes=_take_notes(theirs, ours),
             )
@@ -109,15 +110,19 @@ def _take_experiments(theirs: Store, ours: Store) -> int:
     return taken
 
 
-def _take_runs(theirs: Store, ours: Store) -> int:
-    """Run by run, each whole with its samples or not at all."""
+def _take_runs(theirs: Store, ours: Store, folder: Path) -> int:
+    """Run by run, each whole with its samples or not at all; `folder` has those of their requests
+    that are in files."""
     new = sorted(_ids(theirs, _runs) - _ids(ours, _runs))
     for run_id in new:
         with theirs.transaction(writing=False) as reading:
             run = _rows(reading, _runs, "id", run_id)[0]
             parts = [(part, _rows(reading, part, "run_id", run_id)) for part in _PARTS]
+            if run["requests_file"] is not None:
+                moved = request_rows(reading, run, folder)
+                parts.append((_requests, [dict(row) for row in moved]))
         with ours.transaction(writing=True) as writing:
-            writing.execute(insert(_runs), run | _UNKNOWN_TO_MLFLOW)
+            writing.execute(insert(_runs), run | _UNKNOWN_TO_MLFLOW | {"requests_file": None})
             for part, rows in parts:
                 if rows:
                     writing.execute(insert(part), rows)

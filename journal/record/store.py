@@ -31,11 +31,11 @@ from sqlalchemy import (
 )
 
 from journal.errors import NotFound, StoreError
-from journal.record import claims, codec
+from journal.record import claims, codec, parquet
 from journal.record.codec import table
 from journal.record.database import address, connectable, explained, file_of, reader, shown
 from journal.record.migrate import bring_up_to_date, is_up_to_date
-from journal.record.tables import DoubtRow, ExperimentRow, MetricRow, RequestRow, Row, RunRow
+from journal.record.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow
 from journal.records import (
     Doubt,
     Experiment,
@@ -133,6 +133,11 @@ class Store:
     @property
     def url(self) -> URL:
         return self._writer.url
+
+    @property
+    def requests_folder(self) -> Path:
+        """Where the files lie that requests were moved to."""
+        return parquet.folder_of(self.url, self._home)
 
     def __repr__(self) -> str:
         return f"Store({shown(self.url)})"
@@ -296,7 +301,7 @@ class Store:
                 return None
             return codec.samples(
                 run,
-                _rows(connection, RequestRow, found),
+                parquet.request_rows(connection, run, self.requests_folder),
                 {field: _rows(connection, row, found) for row, field, _ in codec.READING_KINDS},
             )
 

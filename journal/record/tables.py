@@ -61,7 +61,8 @@ class ExperimentRow(Row, table=True):
 class RunRow(Row, table=True):
     """One cell, measured once. The columns from `experiment` to `identity` repeat for SQL what
     `cell` says in full; `cell`, `facts`, `environment`, `client` and `absent` are JSON. `client`
-    is NULL when no samples came with the run. The outbox is as in `experiments`."""
+    is NULL when no samples came with the run, `requests_file` names the Parquet file that its
+    requests were moved to. The outbox is as in `experiments`."""
 
     __tablename__ = "runs"
     __table_args__ = (Index("runs_by_time", "started_at", "id"),)
@@ -93,6 +94,7 @@ class RunRow(Row, table=True):
     mlflow_run_id: str | None = None
     mlflow_pending: bool = Field(default=True, index=True)
     mlflow_error: str | None = None
+    requests_file: str | None = None
 
 
 class RequestRow(Row, table=True):
