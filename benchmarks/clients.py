@@ -32,6 +32,7 @@ TURNS = [
     ("journal", 512, 4),
     ("journal", 1024, 4),
     ("journal, 2 processes", 1024, 4),
+    ("journal, twice", 1024, 4),
     ("openai SDK", 256, 3),
     ("openai SDK", 1024, 1),
     ("openai SDK on aiohttp", 256, 3),
@@ -41,6 +42,7 @@ TURNS = [
     ("GuideLLM", 256, 3),
     ("GuideLLM", 1024, 1),
 ]
+ON_TWO_CORES = ("journal, 2 processes", "journal, twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +118,9 @@ def turn(server: Path, name: str, streams: int, waves: int) -> Turn:
 
 def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
     cores = sorted(os.sched_getaffinity(0))
-    mine = cores[1:3] if name.endswith("2 processes") and len(cores) > 2 else cores[1:2]
-    if name.endswith("2 processes") and len(cores) == 2:
-        mine = cores
+    mine = cores[1:2]
+    if name in ON_TWO_CORES:
+        mine = cores[1:3] if len(cores) > 2 else cores
     with subprocess.Popen(
         [server, "0", str(TTFT_MS), str(ITL_MS)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -168,13 +170,14 @@ client | Requests |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 {rows}
 
-CPU per chunk is user and system time, and for ours it includes reading the JSON of every chunk. \
-With few streams more \
-of it is waking up: each read then comes alone. It is left out where a client's start cannot be \
-told from its work. "2 processes" shares the \
-streams over two worker processes{two_cores()}; its CPU time includes their start. "Kept from \
-their cores" is how long the two were ready to run and other programs ran instead: where that is \
-much, the turn says more about the machine than about the client.
+CPU per chunk is user and system time. Ours counts from the end of a warm-up of one request a \
+process, when all are ready, until all is told, and includes opening the connections and reading \
+the JSON of every chunk. With few streams more of it is waking up: each read then comes alone. It \
+is left out where a client's start cannot be told from its work. "2 processes" shares the streams \
+over two worker processes; "twice" is two loads with half of the streams each that know nothing of \
+each other, on the same cores{two_cores()}. "Kept from their cores" is how long the two were ready \
+to run and other programs ran instead: where that is much, the turn says more about the machine \
+than about the client.
 
 ### Targets
 
@@ -188,7 +191,7 @@ much, the turn says more about the machine than about the client.
 
 def two_cores() -> str:
     few = len(os.sched_getaffinity(0)) == 2
-    return ", one of which has to share the server's core here" if few else ""
+    return ", of which one is the server's here" if few else ""
 
 
 def row(one: Turn, turns: Sequence[Turn]) -> str:
@@ -232,11 +235,15 @@ def targets(turns: Sequence[Turn]) -> str:
     if one is not None and one.cpu_us is not None:
         check("E2E p50 off the schedule there", abs(one.e2e_p50_ms / E2E_MS - 1) * 100, 1.0, "%")
         check("CPU per chunk there", one.cpu_us, 8.0, "us")
-    half, two = by.get(("journal", 512)), by.get(("journal, 2 processes", 1024))
-    if half is not None and two is not None and half.cpu_us is not None and two.cpu_us is not None:
+    half, two, twice = (
+        one.cpu_us if (one := by.get(turn)) else None
+        for turn in (("journal", 512), ("journal, 2 processes", 1024), ("journal, twice", 1024))
+    )
+    if half is not None and two is not None and twice is not None:
         lines.append(
-            f"- Two processes with 512 streams each take {two.cpu_us / half.cpu_us:.2f} times the "
-            "CPU per chunk of one with 512 (1 is linear)."
+            f"- Two processes with 512 streams each take {two / twice:.2f} times the CPU per chunk "
+            "of two loads with nothing in common on the same cores (1 is linear), and "
+            f"{two / half:.2f} times that of one load with 512 streams and a core of its own."
         )
     return "\n".join(lines)
 

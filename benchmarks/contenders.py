@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 TOKENS = 100
 MODEL = "simulated-model"
 PROMPT = "one two three four five six seven eight"
@@ -32,15 +34,22 @@ Measured = dict[str, Any]
 
 
 def journal(url: str, streams: int, waves: int, processes: int = 1) -> Measured:
+    """CPU time counts from the end of the warm-up, one request a process, when all are ready."""
     from journal.load.drive import drive
-    from journal.records import Endpoint, Request
+    from journal.records import Endpoint, Request, Trace
 
     body = json.dumps(BODY).encode()
     requests = [
-        Request(index=k, body=body, prompt_tokens=8, output_tokens=TOKENS)
-        for k in range(streams * waves)
+        Request(index=k, body=body, prompt_tokens=8, output_tokens=TOKENS, warmup=k < processes)
+        for k in range(processes + streams * waves)
     ]
-    cpu_s = _cpu_s()
+    seen: list[tuple[float, float]] = []
+
+    def look(trace: Trace) -> None:
+        if trace.warmup or trace.index == requests[-1].index:
+            workers = psutil.Process().children()
+            seen.append((_cpu_s(), sum(waited_s(worker.pid) for worker in workers)))
+
     traces, health = drive(
         requests,
         Endpoint(base_url=url, model=MODEL),
@@ -48,21 +57,39 @@ def journal(url: str, streams: int, waves: int, processes: int = 1) -> Measured:
         timeout_s=120.0,
         processes=processes,
         origin_s=time.monotonic(),
+        on_done=look,
     )
-    cpu_s = _cpu_s() - cpu_s
+    cpu_s = _cpu_s() - seen[processes - 1][0]
     failed = [trace.error for trace in traces if trace.outcome != "ok"]
     if failed:
         raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
+    measured = [trace for trace in traces if not trace.warmup]
     return {
-        "ttft_s": [trace.chunk_s[0] - trace.start_s for trace in traces],
-        "e2e_s": [trace.end_s - trace.start_s for trace in traces],
+        "ttft_s": [trace.chunk_s[0] - trace.start_s for trace in measured],
+        "e2e_s": [trace.end_s - trace.start_s for trace in measured],
         "cpu_s": cpu_s,
+        "waited_s": waited_s() + seen[-1][1],
         "loop_delay_p99_s": health.loop_delay_p99_s,
     }
 
 
 def journal_on_two_processes(url: str, streams: int, waves: int) -> Measured:
     return journal(url, streams, waves, processes=2)
+
+
+def journal_twice(url: str, streams: int, waves: int) -> Measured:
+    """Two loads that know nothing of each other, on the same cores."""
+    cores = ",".join(map(str, os.sched_getaffinity(0)))
+    command = [sys.executable, "-m", "benchmarks.contenders", "journal", url]
+    command += [str(streams // 2), str(waves), cores]
+    loads = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    parts = [json.loads(load.communicate()[0]) for load in loads]
+    return {
+        "ttft_s": [ttft_s for part in parts for ttft_s in part["ttft_s"]],
+        "e2e_s": [e2e_s for part in parts for e2e_s in part["e2e_s"]],
+        "cpu_s": sum(part["cpu_s"] for part in parts),
+        "waited_s": sum(part["waited_s"] for part in parts),
+    }
 
 
 def openai_sdk(url: str, streams: int, waves: int, *, aiohttp: bool = False) -> Measured:
@@ -152,10 +179,12 @@ def _run(command: list[str]) -> None:
 
 
 def _cpu_s() -> float:
-    """CPU time of this process and of its children that have ended."""
+    """CPU time of this process and of its children, those that have ended among them."""
     own = resource.getrusage(resource.RUSAGE_SELF)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    living = [child.cpu_times() for child in psutil.Process().children()]
+    used = [own.ru_utime, own.ru_stime, ended.ru_utime, ended.ru_stime]
+    return sum(used) + sum(times.user + times.system for times in living)
 
 
 def waited_s(pid: int | str = "self") -> float:
@@ -166,6 +195,7 @@ def waited_s(pid: int | str = "self") -> float:
 CONTENDERS: dict[str, Callable[[str, int, int], Measured]] = {
     "journal": journal,
     "journal, 2 processes": journal_on_two_processes,
+    "journal, twice": journal_twice,
     "openai SDK": openai_sdk,
     "openai SDK on aiohttp": openai_sdk_on_aiohttp,
     "vllm bench serve": vllm_bench_serve,
@@ -180,4 +210,4 @@ if __name__ == "__main__":
         resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     )
     _measured = CONTENDERS[_name](_url, int(_streams), int(_waves))
-    json.dump({**_measured, "waited_s": waited_s()}, sys.stdout)
+    json.dump({"waited_s": waited_s(), **_measured}, sys.stdout)
