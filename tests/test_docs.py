@@ -76,6 +76,26 @@ def test_a_command_that_cannot_be_typed_would_be_found() -> None:
     assert len(TYPED) >= 15 and len(EXAMPLES) >= 15
 
 
+LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name of a page: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each).strip().lower().replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_picture_is_there(page: Path) -> None:
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", prose):
+        where, _, part = "".join(target).partition("#")
+        if not where.startswith(("http://", "https://", "mailto:")):
+            there = page.parent / where if where else page
+            assert there.exists(), where
+            assert not part or part in anchors(there), "".join(target)
+
+
 @contextlib.contextmanager
 def served(page: Path) -> Iterator[Callable[[str], str]]:
     """The server that the page starts; gives what puts its address in the place of the page's."""
