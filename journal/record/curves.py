@@ -1,5 +1,5 @@
 """The figures of many runs as MLflow draws them: curves, whose step is the batch or the prompt
-length, and the headline figures of a server, which it draws as bars."""
+length, and the headline figures of a server and what a search found, which it draws as bars."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,8 @@ from datetime import datetime
 from statistics import fmean
 
 from journal.record.resume import GOOD
-from journal.records import Cell, Record
+from journal.records import Cell, Experiment, Record
+from journal.summarise.capacity import capacities
 
 AXES = ("batch", "prompt_tokens")
 CURVES = (
@@ -23,7 +24,8 @@ LEAST = (
     *("energy_per_output_token_j", "usd_per_million_output_tokens"),
 )
 FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
-HEADLINES = ("engine", "most", "least")  # their sections
+HEADLINES = ("engine", "most", "least", "capacity")  # their sections
+LOADS = {"rate": "requests_per_s", "concurrency": "requests_in_flight"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,26 @@ def headlines(runs: Sequence[Record]) -> list[Point]:
             values = [value for run in good if (value := _value(run, name)) is not None]
             found[f"{kind}/{name.replace('.', '_')}"] = [pick(values)] if values else []
     return [Point(name, values[0], at) for name, values in found.items() if values]
+
+
+def searched(experiment: Experiment, runs: Sequence[Record]) -> list[Point]:
+    """What the searches for capacity among `runs` found, such as
+    `capacity/highest_held_requests_per_s`, the least load beyond it, and the part of the requests
+    that was good there; with `p512_o64_` before it where lengths differ. None of what was not
+    found."""
+    found = capacities(experiment, runs)
+    points = []
+    for each in found:
+        cell, load = each.cell, LOADS[each.of]
+        place = f"p{cell.prompt_tokens}_o{cell.output_tokens}_" if len(found) > 1 else ""
+        for kind, probe in (("highest_held", each.held), ("lowest_beyond", each.beyond)):
+            if probe is not None:
+                at = max(run.started_at for run in probe.records)
+                points.append(Point(f"capacity/{place}{kind}_{load}", probe.load, at))
+                if probe.good.value is not None:
+                    name = f"capacity/{place}{kind}_good_fraction"
+                    points.append(Point(name, probe.good.value, at))
+    return points
 
 
 def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[Point]:

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from journal import units
-from journal.record.curves import Point, curves, headlines
+from journal.record.curves import Point, curves, headlines, searched
 from journal.record.plain import secret_of, to_json
 from journal.record.resume import GOOD
-from journal.records import Cell, Engine, Experiment, ExperimentRecord, Record
+from journal.records import Cell, Engine, Experiment, ExperimentRecord, Record, Slo
 from journal.summarise.metrics import section
 
 Level = Literal["experiment", "engine", "cell"]
@@ -207,7 +207,7 @@ def run_name(cell: Cell) -> str:
 
 
 def params(cell: Cell) -> dict[str, str]:
-    """The same names for every cell; what a cell has not is "none"."""
+    """The same names for every cell of an experiment; what a cell has not is "none"."""
     engine = cell.engine
     values: dict[str, object] = {
         "model": cell.model,
@@ -222,8 +222,17 @@ def params(cell: Cell) -> dict[str, str]:
         "requests": cell.load.requests,
         "repeat": cell.repeat,
         "seed": cell.seed,
+        **_limits(cell.slo),
     }
     return {name: NONE if value is None else str(value) for name, value in values.items()}
+
+
+def _limits(slo: Slo | None) -> dict[str, float]:
+    """The limits that were set, as bare numbers with their units in the names."""
+    if slo is None:
+        return {}
+    named = {f"slo_{name}": getattr(slo, name) for name in Slo.__slots__}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def shared_params(
@@ -246,6 +255,7 @@ def shared_params(
         "requests": [experiment.load.requests],
         "repeat": range(experiment.load.repeats),
         "seed": [experiment.load.seed],
+        **{name: [value] for name, value in _limits(experiment.slo).items()},
     }
     if not values["model"]:
         del values["model"]
@@ -273,6 +283,7 @@ def note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
 def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[Point, ...]:
     return (
         *headlines(runs),
+        *searched(begun.experiment, runs),
         *curves(runs, several_outputs=len(begun.experiment.grid.output_tokens) > 1),
     )
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from journal.record import tracking
+from journal.record.curves import searched
 from journal.record.store import Store, open_store
 from journal.record.tracking import Tracker, sync, tracking_uri
 from journal.records import (
@@ -28,6 +29,7 @@ from journal.records import (
     Figure,
     Grid,
     Record,
+    Slo,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader")  # MLflow's own code
@@ -189,6 +191,57 @@ def test_curves_stand_on_the_parent(
     assert by_prompt == [(16, pytest.approx(0.3)), (64, 0.8)]
     assert parent.data.tags["model"] == "tiny"
     assert parent.data.params["requests"] == "24"
+
+
+def test_what_a_search_found_stands_on_the_parent(
+    store: Store, home: Path, new_record: NewRecord
+) -> None:
+    slo = Slo(ttft_ms=200.0, good_fraction=0.9)
+    asked = Experiment(name="search", find_capacity="rate", slo=slo)
+    begun = store.begin_experiment(asked, new_record().started_at, {})
+    tried = {"a": (None, 1.0), "b": (2.0, 1.0), "c": (4.0, 0.99), "d": (8.0, 0.5)}
+    with Tracker(store, home) as tracker:
+        for identity, (rate, good) in tried.items():
+            cell = dataclasses.replace(new_record().cell, experiment="search", slo=slo)
+            batch = 1 if rate is None else None
+            cell = dataclasses.replace(cell, identity=identity, rate=rate, batch=batch)
+            metrics = {"good_fraction": Figure(good, count=200)}
+            record = new_record(cell=cell, experiment_id=begun.id, metrics=metrics, doubts=())
+            store.add_run(record, None)
+            assert tracker.log(record), tracker.error
+        assert tracker.finish(store.end_experiment(begun.id, "done", begun.started_at))
+    parent, *runs = sorted(
+        runs_there(home, "search"), key=lambda run: run.data.tags["journal.level"] == "cell"
+    )
+    found = {name: value for name, value in parent.data.metrics.items() if "capacity/" in name}
+    assert found == {
+        "capacity/highest_held_requests_per_s": 4.0,
+        "capacity/highest_held_good_fraction": 0.99,
+        "capacity/lowest_beyond_requests_per_s": 8.0,
+        "capacity/lowest_beyond_good_fraction": 0.5,
+    }
+    assert all(run.data.params.keys() == parent.data.params.keys() for run in runs)
+    assert parent.data.params["slo_ttft_ms"] == "200.0"
+    assert parent.data.params["slo_good_fraction"] == "0.9"
+    assert parent.data.params["rate"] == "searched"
+
+
+def test_searches_at_several_lengths_are_told_apart(new_record: NewRecord) -> None:
+    slo = Slo(ttft_ms=200.0)
+    asked = Experiment(name="search", find_capacity="concurrency", slo=slo)
+    runs = []
+    for prompt, batch in ((16, 4), (512, 2)):
+        cell = dataclasses.replace(
+            new_record().cell, prompt_tokens=prompt, batch=batch, slo=slo, identity=f"{prompt}"
+        )
+        metrics = {"good_fraction": Figure(1.0, count=200)}
+        runs.append(new_record(cell=cell, metrics=metrics, doubts=()))
+    assert [(point.name, point.value) for point in searched(asked, runs)] == [
+        ("capacity/p16_o4_highest_held_requests_in_flight", 4.0),
+        ("capacity/p16_o4_highest_held_good_fraction", 1.0),
+        ("capacity/p512_o4_highest_held_requests_in_flight", 2.0),
+        ("capacity/p512_o4_highest_held_good_fraction", 1.0),
+    ]
 
 
 @pytest.fixture
