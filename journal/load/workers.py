@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
 from queue import SimpleQueue
@@ -28,9 +29,11 @@ AHEAD_S = 0.05  # from the word to all workers until they begin
 
 def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list[Vitals]:
     """Like `play`, on `processes` worker processes, which begin the measured part together."""
-    workers = [_Worker(piece) for piece in _pieces(part, processes)]
+    workers = [_Worker() for _ in range(processes)]
     vitals: list[Vitals] = []
     try:
+        for worker, piece in zip(workers, _pieces(part, processes), strict=True):
+            worker.send(piece)
         ready = 0
         by_pipe = {worker.pipe: worker for worker in workers}
         while by_pipe:
@@ -46,7 +49,7 @@ def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list
                     if ready == processes:
                         begin_s = time.monotonic() + AHEAD_S
                         for worker in workers:
-                            worker.pipe.send(begin_s)
+                            worker.send(begin_s)
         return vitals
     finally:
         for worker in workers:
@@ -70,7 +73,7 @@ def _pieces(part: Part, processes: int) -> Sequence[Part]:
 class _Worker:
     """One worker process, seen from the one that started it."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self) -> None:
         self.pipe, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "journal.load.workers", str(theirs.fileno())],
@@ -80,19 +83,27 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         theirs.close()
-        self.pipe.send(part)
+
+    def send(self, message: object) -> None:
+        with self._told_if_it_ended():
+            self.pipe.send(message)
 
     def receive(self) -> object:
-        try:
+        with self._told_if_it_ended():
             message = self.pipe.recv()
+        if isinstance(message, JournalError):
+            raise message
+        return message
+
+    @contextmanager
+    def _told_if_it_ended(self) -> Iterator[None]:
+        try:
+            yield
         except (EOFError, ConnectionError):
             raise MeasureError(
                 f"a load worker ended before its work was done (exit code {self._process.wait()}): "
                 "try again with fewer processes"
             ) from None
-        if isinstance(message, JournalError):
-            raise message
-        return message
 
     def end(self) -> None:
         self.pipe.close()
