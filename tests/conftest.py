@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from journal.desk.fake_server import Script, running
 from journal.records import Endpoint, Engine
@@ -23,6 +24,13 @@ from journal.records import Endpoint, Engine
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
 ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first conversion half a one
+
+
+# How long an example takes says nothing on a machine that does other work too.
+settings.register_profile(
+    "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
