@@ -386,7 +386,8 @@ FLOORS = {
     "mlflow": (3, 17),
     "mlflow-skinny": (3, 17),
     "vllm": (0, 32),
-    "gradio": (6,),
+    "gradio": (6, 7),  # reads any file on Windows before, and any host's before 6.6
+    "pyarrow": (23, 0, 1),  # writes to freed memory before
 }
 
 
