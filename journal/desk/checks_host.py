@@ -3,11 +3,13 @@
 import os
 import platform
 import shutil
+import stat
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +29,7 @@ GLIBC, UBUNTU = (2, 35), (22, 4)  # Ubuntu 22.04's own
 HUB = "https://huggingface.co"
 HUB_S = 3.0
 REFUSED = (403, 407)  # by a proxy that lets nothing through
+LEFT_BEHIND = ("psm_", "sem.loky-", "sem.mp-", "vllm_")
 TRUE = {"1", "ON", "YES", "TRUE"}
 
 Environment = Mapping[str, str | int | float | None]
@@ -54,6 +57,48 @@ def check_memory(here: Environment) -> Check:
         advice = "64 GB are recommended: weights pass through it on their way to the card"
         return Check("memory", "note", told, advice)
     return Check("memory", "ok", told)
+
+
+def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check | None:
+    """What engines left there that were killed together with their guard and all their helpers:
+    shared memory of the kinds that vLLM and Python make, this user's, which no process maps. None
+    where there is none."""
+    mapped = _mapped(folder)
+    left = [
+        path
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.name.startswith(LEFT_BEHIND) and _is_nobodys(path, mapped)
+    ]
+    if not left:
+        return None
+    told = f"{len(left)} files that no process here uses any more are in {folder}"
+    advice = (
+        "killed engines leave them. Where no other container shares this memory: "
+        f"cd {folder} && rm {' '.join(path.name for path in left)}"
+    )
+    return Check("shared memory", "note", told, advice)
+
+
+def _mapped(folder: Path) -> set[int]:
+    """The inodes of the files in `folder` that processes have in their memory."""
+    found = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):
+            lines = maps.read_text(errors="replace").splitlines()
+            found |= {int(line.split()[4]) for line in lines if f" {folder}/" in line}
+    return found
+
+
+def _is_nobodys(path: Path, mapped: set[int]) -> bool:
+    try:
+        status = path.stat(follow_symlinks=False)
+    except OSError:  # gone by now
+        return False
+    return (
+        stat.S_ISREG(status.st_mode)
+        and status.st_uid == os.getuid()
+        and status.st_ino not in mapped
+    )
 
 
 def check_disk(home: Path) -> list[Check]:

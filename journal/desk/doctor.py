@@ -41,6 +41,8 @@ def _checks(home: Path, python: str | None, port: int, listener: Listener) -> It
     here = environment(python)
     yield checks_host.check_cpu(here)
     yield checks_host.check_memory(here)
+    if left := checks_host.check_shared_memory():
+        yield left
     yield from checks_host.check_disk(home)
     yield checks_host.check_system()
     yield checks_host.check_python(here["engine_python"])

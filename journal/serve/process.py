@@ -1,9 +1,9 @@
 """A process tree under its guard: started, watched, and ended so that nothing of it remains."""
 
 import os
-import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from journal.errors import EngineError
 
 GRACE_S = 10.0  # between TERM and KILL; an engine that loads its weights heeds no TERM
 PATIENCE_S = 10.0  # after that even SIGKILL did not help
+TRACKER_S = 2.0  # Python's resource tracker needs a moment to free the shared memory of the killed
 GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -82,8 +83,30 @@ class Guarded:
                 with suppress(BrokenPipeError):
                     pipe.close()
         if (self.guard.poll() or 0) < 0:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._end_session()
+
+    def _end_session(self) -> None:
+        """Kills what is left of the tree's session, and at last the trackers in it, which free the
+        shared memory of the killed and then end by themselves."""
+        began_s = time.monotonic()
+        while left := [one for one in psutil.process_iter() if self._has(one)]:
+            took_s = time.monotonic() - began_s
+            if took_s > PATIENCE_S:
+                return
+            for one in left:
+                with suppress(psutil.NoSuchProcess):
+                    if took_s > TRACKER_S or not _tracks_resources(one):
+                        one.kill()
+            time.sleep(0.02)
+
+    def _has(self, one: psutil.Process) -> bool:
+        with suppress(ProcessLookupError, PermissionError):
+            return self.pid in (one.pid, os.getsid(one.pid)) and runs(one.pid)
+        return False
+
+
+def _tracks_resources(one: psutil.Process) -> bool:
+    return "multiprocessing.resource_tracker" in " ".join(one.cmdline())
 
 
 def runs(pid: int) -> bool:

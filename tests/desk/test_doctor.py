@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,30 @@ def test_threads(usable: int, quota: float | None, state: str, said: str) -> Non
 def test_memory(total: int, limit: int | None, state: str) -> None:
     here = {"memory_bytes": total, "memory_limit_bytes": limit}
     assert checks_host.check_memory(here).state == state
+
+
+def test_shared_memory_that_nobody_uses_is_named() -> None:
+    """Made here as an engine makes it, and forgotten by whoever would free it."""
+    kept = shared_memory.SharedMemory(create=True, size=4096)
+    left = shared_memory.SharedMemory(create=True, size=4096)
+    left.close()
+    try:
+        check = checks_host.check_shared_memory()
+        assert check is not None and check.state == "note"
+        assert left.name in check.advice and kept.name not in check.advice
+    finally:
+        for memory in (kept, left):
+            memory.close()
+            memory.unlink()
+    after = checks_host.check_shared_memory()
+    assert after is None or left.name not in after.advice
+
+
+def test_no_shared_memory_is_nothing_to_tell(tmp_path: Path) -> None:
+    (tmp_path / "psm_of_a_folder").mkdir()
+    (tmp_path / "other").touch()
+    assert checks_host.check_shared_memory(tmp_path) is None
+    assert checks_host.check_shared_memory(tmp_path / "none") is None
 
 
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

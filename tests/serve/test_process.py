@@ -114,6 +114,30 @@ def test_when_the_guard_is_killed_stop_still_ends_the_group(tmp_path: Path, gone
     assert gone([tree.pid])
 
 
+SHARES = """
+import multiprocessing.shared_memory as shared, sys, time
+with open(sys.argv[1], "w") as file:
+    file.write(shared.SharedMemory(create=True, size=4096).name)
+time.sleep(600)
+"""
+
+
+def test_when_the_guard_is_killed_stop_leaves_no_shared_memory(tmp_path: Path, gone: Gone) -> None:
+    name = tmp_path / "name"
+    command = [sys.executable, "-c", SHARES, str(name)]
+    tree = process.start(command, env=os.environ, log_path=tmp_path / "log")
+    while not (name.exists() and name.read_text()):
+        time.sleep(0.01)
+    memory = Path("/dev/shm") / name.read_text()
+    assert memory.exists()
+    os.kill(tree.pid, signal.SIGSTOP)  # the death of its guard would end it
+    tree.guard.kill()
+    tree.guard.wait()
+    tree.stop()
+    assert gone([tree.pid])
+    assert not memory.exists()
+
+
 def test_an_interrupt_while_it_stops_kills_at_once(tmp_path: Path, gone: Gone) -> None:
     pids_path = tmp_path / "pids"
     tree = process.start(family(pids_path), env=os.environ, log_path=tmp_path / "log", grace_s=60)
