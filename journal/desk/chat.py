@@ -162,7 +162,7 @@ class Desk:
 
         page: gr.Blocks
         with gr.Blocks(analytics_enabled=False, title="journal chat", fill_height=True) as page:
-            with gr.Sidebar(width=300):
+            with gr.Sidebar(width=300) as settings:
                 beside = gr.Checkbox(len(self.servers) > 1, label="Side by side", elem_id="beside")
                 system = gr.Textbox(label="System prompt", lines=3, elem_id="system")
                 heat = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature", elem_id="temperature")
@@ -194,6 +194,7 @@ class Desk:
             clear.click(lambda: ([], [], []), None, [left, right, turns], queue=False)
             beside.change(lambda on: gr.Column(visible=on), beside, column, queue=False)
             page.load(self.choices, beside, [left_choice, right_choice, column])
+            page.load(_folded_on_phones(), None, settings, queue=False)
         return page
 
     def _side(self, name: str) -> tuple["gr.Chatbot", "gr.Dropdown", "gr.Column"]:
@@ -315,6 +316,17 @@ class Desk:
             *(buttons if begun_or_ended else (gr.skip(), gr.skip())),
             gr.Button(interactive=ended) if begun_or_ended else gr.skip(),
         )
+
+
+def _folded_on_phones() -> Callable[..., Any]:
+    """The settings stand beside the conversation; on a phone, where they would cover it, they wait
+    to be opened."""
+    import gradio as gr
+
+    def settings(request: gr.Request) -> gr.Sidebar:  # Gradio reads this type when it runs
+        return gr.Sidebar(open="Mobile" not in request.headers.get("user-agent", ""))
+
+    return settings
 
 
 def _messages(

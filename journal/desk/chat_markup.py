@@ -22,6 +22,9 @@ CSS = """
 .waiting { opacity: .6 }
 .dark { color-scheme: dark }
 #left .icon-button-wrapper, #right .icon-button-wrapper { display: none }
+@media (max-width: 768px) {
+    .column:has(+ .column #right) #left, #right { height: calc(50vh - 195px) !important }
+}
 """
 
 

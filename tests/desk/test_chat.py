@@ -411,6 +411,27 @@ def status(url: str, *, data: dict[str, str] | None = None, host: str | None = N
 
 @needs_gradio
 @pytest.mark.slow
+def test_on_a_phone_the_settings_wait_to_be_opened(
+    browser: Any, fake_server: FakeServer, tmp_path: Path
+) -> None:
+    phone = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/156.0.0.0 Mobile Safari/537"
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": phone})
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    url = fake_server(ttft_s=0.05, itl_s=0.003)
+    with page(tmp_path, "--endpoint", url, "--second", url) as address:
+        shown = Page(browser, address)
+        shown.wait(lambda: shown.all("#beside")[0].rect["x"] < 0)
+        shown.ask("And here?")
+        shown.wait_for_answers(1)
+        for part in ("#left", "#right", "#ask", "#send", "#stop"):
+            place = shown.all(part)[0].rect
+            assert place["x"] >= 0 and place["x"] + place["width"] <= 390, part
+            assert place["y"] >= 0 and place["y"] + place["height"] <= 844, part
+
+
+@needs_gradio
+@pytest.mark.slow
 def test_the_password_and_the_names_it_answers_to(fake_server: FakeServer, tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("geheim ö\n")
@@ -421,6 +442,12 @@ def test_the_password_and_the_names_it_answers_to(fake_server: FakeServer, tmp_p
         assert status(f"{url}/login", data={"username": "journal", "password": "geheim ö"}) == 200
         assert status(url) == 200
         assert status(url, host="elsewhere.invalid") == 400
+    warned = "page's login, and what is said travels unencrypted"
+    assert warned not in (tmp_path / "chat.log").read_text()
+    network = ("--host", "0.0.0.0", "--password-file", str(secret))
+    with page(tmp_path, "--endpoint", fake_server(), *network) as url:
+        assert status(f"{url}/config") == 401
+    assert warned in (tmp_path / "chat.log").read_text()
 
 
 @needs_gradio
@@ -430,19 +457,31 @@ def test_a_conversation_with_a_real_model(
 ) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    with page(tmp_path, "--endpoint", engine_endpoint.base_url) as url:
+    real = engine_endpoint.base_url
+    with page(tmp_path, "--endpoint", real, "--second", real) as url:
         shown = Page(browser, url)
-        heat = shown.all("#temperature input[type=number]")[0]
-        heat.send_keys(Keys.CONTROL, "a")
-        heat.send_keys("0", Keys.TAB)
+        for setting, value in (("temperature", "0"), ("length", "48")):
+            box = shown.all(f"#{setting} input[type=number]")[0]
+            box.send_keys(Keys.CONTROL, "a")
+            box.send_keys(value, Keys.TAB)
         shown.ask("Explain why the sky is blue in one paragraph.")
         shown.wait_for_answers(1, timeout_s=300)
-        assert len(shown.texts("#left .answer")[0]) > 20
         told = r"TTFT [\d.]+ m?s · [\d.]+ tok/s · \d+ tokens"
-        assert re.search(told, shown.texts("#left .facts")[0])
+        for side in ("left", "right"):
+            assert len(shown.texts(f"#{side} .answer")[0]) > 20
+            assert re.search(told, shown.texts(f"#{side} .facts")[0])
+        shown.all("button#clear")[0].click()
+        shown.wait(lambda: not shown.all("#left .facts"))
+        box.send_keys(Keys.CONTROL, "a")
+        box.send_keys("3000", Keys.TAB)
+        shown.ask("Tell a long story of the sea.")
+        shown.wait(lambda: len(shown.texts("#left .answer")[0]) > 20, timeout_s=300)
+        shown.all("button#stop")[0].click()
+        shown.wait_for_answers(1)
         assert shown.fetched() == {"127.0.0.1"}
     with open_store(tmp_path) as store:
-        (kept,) = interactions(store)
-    assert kept.model == engine_endpoint.model
-    assert kept.settings["temperature"] == 0
-    assert kept.error is None
+        kept = interactions(store)
+    assert {one.model for one in kept} == {engine_endpoint.model}
+    assert [one.settings for one in kept[:2]] == [{"temperature": 0, "max_tokens": 48}] * 2
+    assert [one.error for one in kept[:2]] == [None, None]
+    assert kept[2].answer and kept[2].error in (None, STOPPED)
