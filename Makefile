@@ -1,7 +1,8 @@
 # make run    sets everything up, measures a real model served by vLLM, writes the day's log
 # make test   sets everything up, passes the tests
 # make bench  measures what docs/performance.md claims
-# make soak   kills a sweep at 500 random points and looks for anything lost; some ten minutes
+# make soak   kills a sweep at 500 random points and looks for anything lost; some twenty minutes.
+#             WRITE=--write puts the figures into docs/reliability.md
 # make audit  asks PyPI for known holes in what is installed
 
 PYTHON ?= python3
@@ -49,8 +50,8 @@ bench: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks
 
 soak: $(STAMP_DEV)
-	$(BIN)/python -m benchmarks.soak --kills $(KILLS) --seconds $(SOAK_SECONDS)
-	$(BIN)/python -m benchmarks.steady
+	$(BIN)/python -m benchmarks.soak --kills $(KILLS) --seconds $(SOAK_SECONDS) $(WRITE)
+	$(BIN)/python -m benchmarks.steady $(WRITE)
 
 audit: $(STAMP_DEV)
 	$(BIN)/python -m uv tool run pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')

@@ -1,4 +1,4 @@
-"""docs/performance.md, in which each benchmark has a section of its own between two marks."""
+"""The pages of docs/ in which each measurement has a section of its own between two marks."""
 
 import importlib.metadata
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
+RELIABILITY = ROOT / "docs" / "reliability.md"
 
 
 def put(part: str, text: str, page: Path = PAGE) -> None:

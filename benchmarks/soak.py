@@ -1,13 +1,13 @@
 """Kill a sweep at random points, over and over, and look for anything lost, wrong or left behind.
 
-    python -m benchmarks.soak [--kills 500] [--seconds 600] [--seed 1] [--write]
+    python -m benchmarks.soak [--kills 500] [--seconds 1200] [--seed 1] [--write]
 
 (or `make soak`, which then looks at the load generator's memory as well: benchmarks/steady.py)
 
 Each round forks a process that measures a sweep of small cells on the simulated server and kills
 it with SIGKILL at a random moment; the next round resumes. In every fourth round the process starts
 a server of its own, under the guard that engines have. `--write` puts the figures into
-docs/reliability.md. Ends with 1 if anything failed.
+docs/reliability.md (`make soak WRITE=--write` those of both). Ends with 1 if anything failed.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.nursery import MARK, ROOT, SCRIPT, Nursery, planned
+from benchmarks.nursery import MARK, SCRIPT, Nursery, planned
+from benchmarks.page import RELIABILITY, put
 from journal.desk.fake_server import running
 from journal.plan.cells import cells
 
@@ -232,16 +233,18 @@ class Rounds:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seconds", type=float, default=1200.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="journal-soak-") as folder:
         report = soak(Path(folder), options.kills, options.seconds, options.seed, tell=True)
     table = as_table(report)
     print(table)
     if options.write:
-        write(table, f"python -m benchmarks.soak --kills {options.kills} --seed {options.seed}")
+        cores = len(os.sched_getaffinity(0))
+        made = f"`make soak KILLS={options.kills}` on {cores} cores, {date.today()}:"
+        put("soak", f"{made}\n\n{table}", RELIABILITY)
     return 1 if report.failures else 0
 
 
@@ -264,17 +267,6 @@ def as_table(report: Report) -> str:
     rows = [f"| {words} | {getattr(report, name):,} |" for name, words in said.items()]
     lasted = f"| minutes that it took | {report.seconds / 60:.0f} |"
     return "\n".join(["| what | how many |", "| --- | ---: |", *rows, lasted])
-
-
-def write(table: str, command: str) -> None:
-    """Puts the table, and what made it, between its marks in docs/reliability.md."""
-    page = ROOT / "docs" / "reliability.md"
-    before, rest = page.read_text().split("<!-- soak -->\n")
-    _, after = rest.split("<!-- end of soak -->\n")
-    cores = len(os.sched_getaffinity(0))
-    made = f"`{command}` on {cores} cores, {date.today()}:"
-    text = f"{before}<!-- soak -->\n{made}\n\n{table}\n<!-- end of soak -->\n{after}"
-    page.write_text(text)
 
 
 if __name__ == "__main__":

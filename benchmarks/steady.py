@@ -1,10 +1,10 @@
 """Does the load generator's memory stay flat? One process, one load after the other, for a while.
 
-    python -m benchmarks.steady [--seconds 120]
+    python -m benchmarks.steady [--seconds 120] [--write]
 
 Each load is what a cell is: requests are drawn, sent and traced beside the meters, and summed up.
 Prints the resident memory at the end of the first half and of the second, and by how much it grew;
-ends with 1 where that is 5% or more.
+ends with 1 where that is 5% or more. `--write` puts the figures into docs/reliability.md.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from benchmarks.page import RELIABILITY, put
 from journal.desk.fake_server import Script, running
 from journal.load.drive import drive
 from journal.measure.sampler import Sampler
@@ -90,14 +91,25 @@ def _resident(me: psutil.Process) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
     options = parser.parse_args()
     with running(Script(ttft_s=0.01, itl_s=0.002)) as url:
         found = steady(options.seconds, url)
-    print(f"{found.loads} loads, {found.requests:,} requests, {found.chunks:,} chunks")
-    half, end = (size / 2**20 for size in (found.half_bytes, found.end_bytes))
-    print(f"resident memory {half:.1f} MiB at the half, {end:.1f} MiB at the end: ", end="")
-    print(f"{100 * found.growth:+.2f}% (limit {100 * LIMIT:g}%)")
+    said = told(found)
+    print(said)
+    if options.write:
+        put("steady", said, RELIABILITY)
     return 0 if found.growth < LIMIT else 1
+
+
+def told(found: Steadiness) -> str:
+    """What was found, in a sentence."""
+    half, end = (size / 2**20 for size in (found.half_bytes, found.end_bytes))
+    return (
+        f"{found.loads} loads, {found.requests:,} requests, {found.chunks:,} chunks: resident "
+        f"memory {half:.1f} MiB at the half, {end:.1f} MiB at the end, {100 * found.growth:+.2f}% "
+        f"(limit {100 * LIMIT:g}%)."
+    )
 
 
 if __name__ == "__main__":
