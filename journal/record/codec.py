@@ -179,7 +179,7 @@ def run_record(row: RowMapping, metrics: Metrics, doubts: Sequence[Doubt]) -> Re
         status=row["status"],
         started_at=row["started_at"],
         duration_s=row["duration_s"],
-        metrics=metrics,
+        metrics=dict(sorted(metrics.items())),
         doubts=tuple(doubts),
         error=row["error"],
         facts=_facts(row["facts"]),
@@ -193,10 +193,6 @@ def metric_rows(run_id: str, metrics: Metrics) -> list[Values]:
         _checked(MetricRow, {"run_id": run_id, "name": name, **_values(_FIGURE, figure)})
         for name, figure in metrics.items()
     ]
-
-
-def figure(row: RowMapping) -> Figure:
-    return Figure(row["value"], low=row["low"], high=row["high"], count=row["count"])
 
 
 def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -273,16 +273,17 @@ class Store:
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int | None = None,
+        metrics: Collection[str] | None = None,
     ) -> list[Record]:
-        """The runs of one experiment, or of all, that started at or after `since` and before
-        `until`, newest last; with `limit` the newest so many. Samples are not read."""
+        """The runs of one experiment, or of all, that started from `since` on and before `until`,
+        newest last; with `limit` the newest so many, with `metrics` only those of their figures."""
         query = _started(select(_runs.c.id), _runs.c.started_at, since, until)
         if experiment_id is not None:
             query = query.where(_runs.c.experiment_id == experiment_id)
         if limit is not None:
             query = query.order_by(_runs.c.started_at.desc(), _runs.c.id.desc()).limit(limit)
         with explained(self.url), self._reader.begin() as connection:
-            return _read_runs(connection, query)
+            return _read_runs(connection, query, metrics)
 
     def run(self, run_id: str) -> Record:
         """The run with this id, or with the only id that begins so, or the "last" one.
@@ -350,13 +351,17 @@ def _started(
     return query
 
 
-def _read_runs(connection: Connection, ids: Select[Any]) -> list[Record]:
+def _read_runs(
+    connection: Connection, ids: Select[Any], names: Collection[str] | None = None
+) -> list[Record]:
     """The runs that the query `ids` names, newest last, in three statements for any number."""
     chosen = ids.subquery()
     metrics: dict[str, dict[str, Figure]] = defaultdict(dict)
-    query = select(_metrics).join(chosen, _metrics.c.run_id == chosen.c.id)
-    for row in connection.execute(query.order_by(_metrics.c.name)).mappings():
-        metrics[row["run_id"]][row["name"]] = codec.figure(row)
+    figures = select(_metrics).join(chosen, _metrics.c.run_id == chosen.c.id)
+    if names is not None:
+        figures = figures.where(_metrics.c.name.in_(names))
+    for run_id, name, *figure in connection.execute(figures):
+        metrics[run_id][name] = Figure(*figure)
     doubts: dict[str, list[Doubt]] = defaultdict(list)
     query = select(_doubts).join(chosen, _doubts.c.run_id == chosen.c.id)
     for row in connection.execute(query.order_by(_doubts.c.position)).mappings():

@@ -11,7 +11,7 @@ from journal.record.evidence import Seen, first_answer, first_checkup, good_runs
 from journal.records import Record
 from journal.report.page import Box, Column, Section, Table, Text, say
 from journal.report.points import points
-from journal.report.predictions import came_true
+from journal.report.predictions import came_true, metric_name
 from journal.report.setups import setups_of
 from journal.report.words import words
 
@@ -180,7 +180,8 @@ def _structure(store: "Store", before: datetime | None) -> Step:
         asked = {key: _part(key) for key in experiment.experiment.predict}
         if not set(asked.values()) - {None, *held}:
             continue
-        records = store.runs(experiment_id=experiment.id, until=before)
+        names = set(map(metric_name, asked))
+        records = store.runs(experiment_id=experiment.id, until=before, metrics=names)
         found = points(zip(records, setups_of(records), strict=True))
         good = [record for point in found for record in point.good]
         for key, predicted in experiment.experiment.predict.items():

@@ -4,34 +4,39 @@
 `standalone` is for a file of its own, readable on any background.
 """
 
-import io
+import math
 import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
 
 from journal import units
 from journal.report.page import Bars, Curve, Panel
 from journal.report.text import visible
 from journal.report.words import Words
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 WIDTH, HEIGHT = 460.0, 300.0
-LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 42.0, 18.0
+LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 258.0, 18.0
 GLYPH = 5.9  # the mean width of a letter of the labels; a Chinese one takes two
 MOST_LETTERS = 26
 LINE = 14.0  # between two labels
 TICK_ROOM = 26.0  # between the middles of two tick labels
+MOST_TICKS = 5  # upwards, beside 0
+EDGE = 0.05  # of the width, beside the first and the last value
+HEADROOM = 1.06  # the axis upwards ends that much above the highest value
 
 INK, SOFT, RULE, PAPER = "#1b1b1e", "#5d6066", "#dcdde1", "#ffffff"
 # Distinct to the colour-blind (after Okabe and Ito), darkened to be read on white.
 HUES = ("#0069a8", "#c2500a", "#00785a", "#9b3f86", "#8a6a00", "#494c55")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = (  # around the point 0, 0
+    "M-2.8 0a2.8 2.8 0 1 0 5.6 0a2.8 2.8 0 1 0-5.6 0z",
+    "M-2.6-2.6h5.2v5.2h-5.2z",
+    "M0-3.2l3.1 5.6h-6.2z",
+    "M0-3.5l3.5 3.5l-3.5 3.5l-3.5-3.5z",
+    "M0 3.2l3.1-5.6h-6.2z",
+    "M-1.1-3.2h2.2v2.1h2.1v2.2h-2.1v2.1h-2.2v-2.1h-2.1v-2.2h2.1z",
+)
 VARIABLES = {
     INK: "var(--ink)",
     SOFT: "var(--soft)",
@@ -47,127 +52,170 @@ FONTS = (
 
 def standalone(drawn: str) -> str:
     """A drawing as the text of an SVG file, on white."""
-    size = f'width="{WIDTH:g}" height="{HEIGHT:g}"'
-    body = re.sub(r'width="[^"]*pt" height="[^"]*pt"', size, drawn, count=1)
-    return re.sub(r"font-family: [^;\"]*", lambda _: f"font-family: {FONTS}", body)
+    return drawn.replace("<svg ", f'<svg width="{WIDTH:g}" height="{HEIGHT:g}" ', 1).replace(
+        'font-size="11"', f'font-family="{FONTS}" font-size="11"', 1
+    )
 
 
-def inline(drawn: str, name: str) -> str:
-    """A drawing as an SVG element of a page that has VARIABLES; its ids begin with `name`."""
-    body = drawn[drawn.index("<svg") :]
-    body = re.sub(r' (width|height)="[^"]*pt"', "", body, count=2)
-    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
-    body = re.sub(r" font-family: [^;\"]*;", "", body)
-    body = re.sub("|".join(VARIABLES), lambda found: VARIABLES[found.group()], body)
-    return body.strip()
+def inline(drawn: str) -> str:
+    """A drawing as an SVG element of a page that has VARIABLES."""
+    return re.sub("|".join(VARIABLES), lambda found: VARIABLES[found.group()], drawn).strip()
 
 
 def draw(panel: Panel | Bars, words: Words) -> str:
     """`panel` as SVG, to be finished by `standalone` or `inline`."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+    drawn = _bars(panel, words) if isinstance(panel, Bars) else _curves(panel, words)
+    size = f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}"'
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="11">'
+    return "\n".join((opening, *drawn, "</svg>\n"))
 
-    settings: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": panel.name,
-        "font.family": "sans-serif",
-        "font.size": 11,
-        "text.parse_math": False,
-    }
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # The reader's own fonts are used, so what matplotlib's lack does not matter.
-        warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72, facecolor=PAPER)
-        FigureCanvasSVG(figure)
-        if isinstance(panel, Bars):
-            _draw_bars(figure, panel, words)
-        else:
-            _draw(figure, panel, words)
-        into = io.StringIO()
-        figure.savefig(
-            into, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    return into.getvalue()
+
+# ---- the parts of a drawing ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Label:
+    """A name beside the end of its line, at the height `y`."""
+
     text: str
     y: float
     colour: str
     small: bool = False
 
 
-def _draw(figure: "Figure", panel: Panel, words: Words) -> None:
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where a value lies: x from `first` to `last`, in their logarithms where those can be taken;
+    y from 0 to `top`."""
+
+    first: float
+    last: float
+    top: float
+    right: float
+
+    def x(self, value: float) -> float:
+        start, end, at = self.first, self.last, value
+        if start > 0 and end > start:
+            start, end, at = math.log2(start), math.log2(end), math.log2(value)
+        room = (self.right - LEFT) * EDGE
+        share = (at - start) / (end - start) if end > start else 0.5
+        return LEFT + room + share * (self.right - LEFT - 2 * room)
+
+    def y(self, value: float) -> float:
+        return BOTTOM - value / self.top * (BOTTOM - TOP)
+
+
+def _frame(values: Sequence[float], top: float, labels: Sequence[_Label]) -> _Frame:
+    """With room for `labels` on the right."""
+    letters = max((_letters(label.text) for label in labels), default=0)
+    right = BARE_RIGHT if letters == 0 else letters * GLYPH + 18
+    return _Frame(min(values), max(values), top * HEADROOM or 1.0, WIDTH - right)
+
+
+def _curves(panel: Panel, words: Words) -> Iterator[str]:
     dots = [dot for curve in panel.curves for dot in curve.dots]
     highest = [*(dot.y for dot in dots), *(level.y for level in panel.levels)]
     factor, unit = units.scale(highest, panel.unit)
     labels = _labels(panel, words, factor)
-    axes, right = _axes(figure, labels)
     tops = [dot.high if dot.high is not None else dot.y for dot in dots]
-    _scales(axes, sorted({dot.x for dot in dots}), max([*tops, *highest]) * factor)
+    values = sorted({dot.x for dot in dots})
+    frame = _frame(values, max([*tops, *highest]) * factor, labels)
+    yield from _ground(frame, words.say(panel.title, visible), unit)
+    last = -math.inf
+    for value in values:  # those whose labels do not run into the one before
+        if frame.x(value) - last >= TICK_ROOM:
+            last = frame.x(value)
+            yield _text(last, BOTTOM + 14, f"{value:,g}", SOFT, anchor="middle")
+    yield _text(LEFT, HEIGHT - 10, words.say(panel.x_title, visible), SOFT)
     for level in panel.levels:
-        axes.axhline(level.y * factor, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        at = f"M{LEFT:g} {frame.y(level.y * factor):.1f}H{frame.right:.1f}"
+        yield _stroke(at, SOFT, 1, ' stroke-dasharray="4 3"')
     for curve in panel.curves:
-        _curve(axes, curve, factor)
-    _captions(figure, words.say(panel.title, visible), unit, words.say(panel.x_title, visible))
-    _place(figure, axes, labels, WIDTH - right + 10)
+        yield from _curve(curve, frame, factor)
+    yield from _placed(labels, frame)
 
 
-def _draw_bars(figure: "Figure", panel: Bars, words: Words) -> None:
+def _curve(curve: Curve, frame: _Frame, factor: float) -> Iterator[str]:
+    colour = _colour(curve.hue)
+    places = [f"{frame.x(dot.x):.1f} {frame.y(dot.y * factor):.1f}" for dot in curve.dots]
+    line = f"M{'L'.join(places)}"
+    if curve.faint:
+        yield _stroke(line, colour, 1.2, ' stroke-dasharray="1.2 2.4"')
+        return
+    intervals = [
+        f"M{frame.x(dot.x):.1f} {frame.y(max(dot.low, 0) * factor):.1f}"
+        f"V{frame.y(dot.high * factor):.1f}"
+        for dot in curve.dots
+        if dot.low is not None and dot.high is not None
+    ]
+    if intervals:
+        yield _stroke("".join(intervals), colour, 3.5, ' stroke-opacity="0.3"')
+    yield _stroke(line, colour, 1.8)
+    marker = MARKERS[curve.hue % len(MARKERS)]
+    for place in places:
+        yield f'<path transform="translate({place})" d="{marker}" style="fill: {colour}"/>'
+
+
+def _bars(panel: Bars, words: Words) -> Iterator[str]:
     heights = [sum(segment.y for segment in bar.segments) for bar in panel.bars]
     factor, unit = units.scale(heights, panel.unit)
-    labels = []
-    for bar in panel.bars[-1:]:
-        below = 0.0
-        for part in bar.segments:
-            middle = (below + part.y / 2) * factor
-            text = _shortened(words.say(part.label, visible))
-            labels.append(_Label(text, middle, SOFT if part.hue is None else _colour(part.hue)))
-            below += part.y
-    axes, right = _axes(figure, labels)
-    _frame(axes, max(heights) * factor)
-    axes.set_xlim(-0.6, len(panel.bars) - 0.4)
-    names = [_shortened(words.say(bar.label, visible)) for bar in panel.bars]
-    axes.set_xticks(range(len(names)), names)
-    for x, bar in enumerate(panel.bars):
-        below = 0.0
+    labels, below = [], 0.0
+    for part in panel.bars[-1].segments:
+        middle = (below + part.y / 2) * factor
+        text = _shortened(words.say(part.label, visible))
+        labels.append(_Label(text, middle, SOFT if part.hue is None else _colour(part.hue)))
+        below += part.y
+    frame = _frame((0.0, 1.0), max(heights) * factor, labels)
+    yield from _ground(frame, words.say(panel.title, visible), unit)
+    room = (frame.right - LEFT) / len(panel.bars)
+    for number, bar in enumerate(panel.bars):
+        middle, below = LEFT + room * (number + 0.5), 0.0
+        name = _shortened(words.say(bar.label, visible))
+        yield _text(middle, BOTTOM + 14, name, SOFT, anchor="middle")
         for part in bar.segments:
             colour = RULE if part.hue is None else _colour(part.hue)
-            height = part.y * factor
-            axes.bar(x, height, bottom=below, width=0.6, color=colour, edgecolor="none", zorder=2)
-            below += height
-    _captions(figure, words.say(panel.title, visible), unit, "")
-    _place(figure, axes, labels, WIDTH - right + 10)
+            upper = frame.y((below + part.y) * factor)
+            height = frame.y(below * factor) - upper
+            yield (
+                f'<rect x="{middle - 0.3 * room:.1f}" y="{upper:.1f}" width="{0.6 * room:.1f}" '
+                f'height="{height:.1f}" style="fill: {colour}"/>'
+            )
+            below += part.y
+    yield from _placed(labels, frame)
 
 
-def _axes(figure: "Figure", labels: "Sequence[_Label]") -> "tuple[Axes, float]":
-    """Axes that leave room for `labels` beside them, and the width of that room."""
-    letters = max((_letters(label.text) for label in labels), default=0)
-    right = BARE_RIGHT if letters == 0 else letters * GLYPH + 18
-    axes = figure.add_axes(
-        (
-            LEFT / WIDTH,
-            BOTTOM / HEIGHT,
-            (WIDTH - LEFT - right) / WIDTH,
-            (HEIGHT - TOP - BOTTOM) / HEIGHT,
-        )
+def _ground(frame: _Frame, title: str, unit: str) -> Iterator[str]:
+    """Paper, title, and the axis upwards with its lines."""
+    yield f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" style="fill: {PAPER}"/>'
+    yield _text(4, 16, f"{title}, {unit}", INK, ' font-size="12.5" font-weight="bold"')
+    for tick in ticks(frame.top):
+        at = f"M{LEFT:g} {frame.y(tick):.1f}H{frame.right:.1f}"
+        yield _stroke(at, RULE if tick else SOFT, 0.8)
+        yield _text(LEFT - 6, frame.y(tick), units.number(tick), SOFT, anchor="end")
+
+
+def _text(x: float, y: float, text: str, colour: str, more: str = "", anchor: str = "") -> str:
+    """`text` whose middle is at the height `y`."""
+    placed = f' text-anchor="{anchor}"' if anchor else ""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" dy="0.35em"{placed}{more} style="fill: {colour}">'
+        f"{escape(text, quote=False)}</text>"
     )
-    axes.patch.set_visible(False)
-    return axes, right
+
+
+def _stroke(path: str, colour: str, width: float, more: str = "") -> str:
+    return f'<path d="{path}" fill="none" stroke-width="{width:g}"{more} style="stroke: {colour}"/>'
 
 
 def _colour(hue: int) -> str:
     return HUES[hue % len(HUES)]
 
 
-def _captions(figure: "Figure", title: str, unit: str, x_title: str) -> None:
-    top = (HEIGHT - 16) / HEIGHT
-    figure.text(
-        4 / WIDTH, top, f"{title}, {unit}", color=INK, size=12.5, weight="bold", va="center"
-    )
-    figure.text(LEFT / WIDTH, 10 / HEIGHT, x_title, color=SOFT, va="center")
+def ticks(top: float) -> list[float]:
+    """Round numbers from 0 to `top`, evenly apart, at most MOST_TICKS beside 0."""
+    power = 10.0 ** math.floor(math.log10(top / MOST_TICKS))
+    step = next(round_ for n in (1, 2, 2.5, 5, 10) if top / (round_ := n * power) < MOST_TICKS + 1)
+    return [number * step for number in range(math.floor(top / step) + 1)]
 
 
 def _labels(panel: Panel, words: Words, factor: float) -> list[_Label]:
@@ -197,72 +245,13 @@ def _shortened(text: str) -> str:
     return f"{text[:half]}…{text[-half:]}"
 
 
-def _scales(axes: "Axes", values: Sequence[float], top: float) -> None:
-    _frame(axes, top)
-    if values[0] > 0 and values[-1] > values[0]:
-        axes.set_xscale("log", base=2)
-    axes.set_xlim(*_padded(values))
-    ticks = _apart(axes, values)
-    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-    axes.minorticks_off()
-
-
-def _frame(axes: "Axes", top: float) -> None:
-    """The axis upwards, from 0 to a little above `top`."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.set_ylim(0, top * 1.06 or 1)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.number(value)))
-    axes.grid(axis="y", color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "left", "right"]].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
-    axes.tick_params(length=0, labelcolor=SOFT, pad=6)
-
-
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    if values[0] <= 0:
-        return values[0] - 0.5, values[-1] + 0.5
-    edge = (values[-1] / values[0]) ** 0.05
-    return values[0] / edge, values[-1] * edge
-
-
-def _apart(axes: "Axes", values: Sequence[float]) -> list[float]:
-    """The values whose tick labels do not run into the one before."""
-    kept: list[float] = []
-    for value in values:
-        at, last = (axes.transData.transform((x, 0))[0] for x in (value, (kept or [value])[-1]))
-        if not kept or at - last >= TICK_ROOM:
-            kept.append(value)
-    return kept
-
-
-def _curve(axes: "Axes", curve: Curve, factor: float) -> None:
-    colour = _colour(curve.hue)
-    xs, ys = [dot.x for dot in curve.dots], [dot.y * factor for dot in curve.dots]
-    if curve.faint:
-        axes.plot(xs, ys, color=colour, linewidth=1.2, linestyle=(0, (1, 2)), zorder=2)
-        return
-    marker = MARKERS[curve.hue % len(MARKERS)]
-    axes.plot(xs, ys, color=colour, linewidth=1.8, marker=marker, markersize=5, zorder=3)
-    bars = [
-        (dot.x, max(dot.low, 0) * factor, dot.high * factor)
-        for dot in curve.dots
-        if dot.low is not None and dot.high is not None
-    ]
-    if bars:
-        at, lows, highs = zip(*bars, strict=True)
-        axes.vlines(at, lows, highs, color=colour, linewidth=3.5, alpha=0.3, zorder=2)
-
-
-def _place(figure: "Figure", axes: "Axes", labels: Sequence[_Label], x: float) -> None:
+def _placed(labels: Sequence[_Label], frame: _Frame) -> Iterator[str]:
     """Each label beside the end of its line, moved no further than it takes not to overlap."""
-    ordered = sorted(labels, key=lambda label: label.y)
-    wanted = [float(axes.transData.transform((1, label.y))[1]) for label in ordered]
+    ordered = sorted(labels, key=lambda label: -label.y)
+    wanted = [frame.y(label.y) for label in ordered]
     for label, y in zip(ordered, spread(wanted, LINE), strict=True):
-        size = 9.5 if label.small else 11
-        figure.text(x / WIDTH, y / HEIGHT, label.text, color=label.colour, size=size, va="center")
+        more = ' font-size="9.5"' if label.small else ""
+        yield _text(frame.right + 10, y, label.text, label.colour, more)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:

@@ -159,7 +159,7 @@ def as_html(whole: Page, said: Words, drawings: Mapping[str, str]) -> str:
 
     environment = _environment(said, _escaped, html=True)
     environment.filters["visible"] = lambda text: visible(text, keep="\n\t")
-    environment.filters["drawn"] = lambda panel: Markup(inline(drawings[panel.name], panel.name))
+    environment.filters["drawn"] = lambda panel: Markup(inline(drawings[panel.name]))
     return (
         environment.get_template("log.html.j2").render(page=without_blanks(whole)).rstrip() + "\n"
     )

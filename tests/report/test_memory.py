@@ -130,7 +130,7 @@ def test_bars_are_drawn_to_scale_and_named() -> None:
     texts = {each.text for each in root.iter(f"{svg}text")}
     assert {"Memory, GiB", "one", "two", "weights", "KV <pool>"} <= texts
     assert "the rest" not in texts  # only the last bar's parts are named
-    styles = " ".join(each.get("style") or "" for each in root.iter(f"{svg}path"))
+    styles = " ".join(each.get("style") or "" for each in root.iter(f"{svg}rect"))
     assert HUES[0] in styles
     assert HUES[1] in styles
     assert RULE in styles
