@@ -2,6 +2,7 @@
 text."""
 
 import ast
+import asyncio
 import http.server
 import json
 import os
@@ -20,8 +21,10 @@ import typer
 
 import journal
 from journal.cli.app import app
+from journal.desk.asking import Question, answer, whole_answer
+from journal.desk.chat_answers import Asked
 from journal.errors import EndpointError
-from journal.records import Endpoint, Engine
+from journal.records import Endpoint, Engine, Interaction
 from journal.serve.ask import ask
 from journal.serve.command import command
 
@@ -174,12 +177,13 @@ def test_tokens_of_an_engine_are_in_nothing_that_a_run_writes_says_or_starts(
     assert "no access with *** ***" in log.read_text()
 
 
-def test_what_is_told_of_a_key_in_an_exception_is_nothing() -> None:
-    class Refusing(Quoting):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.answer(400, {"error": {"message": f"not with {self.headers['Authorization']}"}})
+class Refusing(Quoting):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(400, {"error": {"message": f"not with {self.headers['Authorization']}"}})
 
+
+def test_what_is_told_of_a_key_in_an_exception_is_nothing() -> None:
     with answering(Refusing) as url:
         with pytest.raises(EndpointError) as raised:
             journal.attach(url, "m", KEY)
@@ -187,7 +191,24 @@ def test_what_is_told_of_a_key_in_an_exception_is_nothing() -> None:
         assert not holds(repr(Endpoint(base_url=url, model="m", api_key=KEY)).encode())
 
 
-def test_a_redirect_does_not_carry_the_key_to_another_host(tmp_path: Path) -> None:
+def asked_by_hand(url: str) -> list[Interaction]:
+    """A question as `journal ask` asks it, streamed and whole, and as the chat page does."""
+    said = {"role": "user", "content": "two words"}
+    question = Question(base_url=url, model="m", messages=(said,), api_key=KEY)
+    page = Asked(question)
+    asyncio.run(page.read())
+    return [list(answer(question))[-1], whole_answer(question)[0], page.so_far]
+
+
+def test_a_key_that_a_server_quotes_is_in_no_answer_that_is_kept() -> None:
+    with answering(Refusing) as url:
+        for told in asked_by_hand(url):
+            assert told.error is not None and "not with Bearer ***" in told.error
+
+
+@contextmanager
+def redirecting() -> Iterator[tuple[str, list[str]]]:
+    """A server that redirects all to another one, and the paths that this one was asked for."""
     met: list[str] = []
 
     class Elsewhere(Quoting):
@@ -210,19 +231,25 @@ def test_a_redirect_does_not_carry_the_key_to_another_host(tmp_path: Path) -> No
             do_POST = do_GET
 
         with answering(Redirecting) as url:
-            with pytest.raises(EndpointError, match="redirects to"):
-                ask(url + "/models", api_key=KEY)
-            endpoint = Endpoint(base_url=url, model="m", api_key=KEY, has_metrics=True)
-            grid = journal.Grid(batch=(1,), prompt_tokens=(4,), output_tokens=(2,))
-            asked = journal.Experiment(
-                name="redirected", grid=grid, load=journal.Load(requests=3, warmup=1)
-            )
-            os.environ["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
-            try:
-                (record,) = journal.run(asked, tmp_path, endpoint=endpoint).records
-            finally:
-                del os.environ["MLFLOW_TRACKING_URI"]
-    assert record.status == "failed" and "redirects are not followed" in str(record.error)
+            yield url, met
+
+
+def test_a_redirect_does_not_carry_the_key_to_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with redirecting() as (url, met):
+        with pytest.raises(EndpointError, match="redirects to"):
+            ask(url + "/models", api_key=KEY)
+        endpoint = Endpoint(base_url=url, model="m", api_key=KEY, has_metrics=True)
+        grid = journal.Grid(batch=(1,), prompt_tokens=(4,), output_tokens=(2,))
+        asked = journal.Experiment(
+            name="redirected", grid=grid, load=journal.Load(requests=3, warmup=1)
+        )
+        (record,) = journal.run(asked, tmp_path, endpoint=endpoint).records
+        assert record.status == "failed" and "redirects are not followed" in str(record.error)
+        for told in asked_by_hand(url):
+            assert told.error is not None and "redirects to" in told.error
     assert met == []
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from journal.records import Interaction
+from journal.secrecy import hidden, pattern
 from journal.serve.ask import printable
 from journal.serve.endpoint import is_loopback
 
@@ -79,7 +80,7 @@ def answer(question: Question) -> Iterator[Interaction]:
                 yield now
         yield replace(now, error=_incomplete(now))
     except Exception as error:  # noqa: BLE001 - recorded: a question that failed is an answer too
-        yield replace(now, duration_s=time.monotonic() - began_s, error=reason(error))
+        yield replace(now, duration_s=time.monotonic() - began_s, error=reason(error, question))
 
 
 def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
@@ -93,7 +94,8 @@ def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
             raw = kind.with_raw_response.create(**question.body, stream=False)
             told: dict[str, Any] = json.loads(raw.text)
     except Exception as error:  # noqa: BLE001 - as above
-        return replace(now, duration_s=time.monotonic() - began_s, error=reason(error)), {}
+        took_s = time.monotonic() - began_s
+        return replace(now, duration_s=took_s, error=reason(error, question)), {}
     choice, usage = told["choices"][0], told.get("usage") or {}
     text = choice["message"].get("content") if question.api == "chat" else choice["text"]
     done = replace(
@@ -123,14 +125,20 @@ def _begun(question: Question) -> Interaction:
 def _client(question: Question) -> "OpenAI":
     import openai
 
-    here = is_loopback(urlsplit(question.base_url).hostname or "")
     return openai.OpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
         max_retries=0,  # a retry in silence would be told as a slow answer
         timeout=TIMEOUT_S,
-        http_client=openai.DefaultHttpx2Client(trust_env=not here),  # no proxy on the way to here
+        http_client=openai.DefaultHttpx2Client(**connection(question)),
     )
+
+
+def connection(question: Question) -> dict[str, bool]:
+    """How the SDK is to connect: with no proxy on the way to this host, and following no redirect,
+    so that neither a question nor a key goes to another host than the one it was meant for."""
+    here = is_loopback(urlsplit(question.base_url).hostname or "")
+    return {"trust_env": not here, "follow_redirects": False}
 
 
 def _kind(client: "OpenAI", question: Question) -> Any:
@@ -166,11 +174,18 @@ def _incomplete(now: Interaction) -> str | None:
     return None
 
 
-def reason(error: Exception) -> str:
-    """Why a question failed, in a sentence."""
+def reason(error: Exception, question: Question) -> str:
+    """Why a question failed, in a sentence, without the key, which some servers quote."""
+    return hidden(_reason(error), pattern([question.api_key or ""]))
+
+
+def _reason(error: Exception) -> str:
     import openai
 
     if isinstance(error, openai.APIStatusError):
+        if error.response.has_redirect_location:
+            where = printable(error.response.headers["location"])
+            return f"the server redirects to {where}: give that address instead"
         body = error.body if isinstance(error.body, dict) else {}
         said = printable(str(body.get("message") or error.message))
         hint = ""

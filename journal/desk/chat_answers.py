@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from journal.desk.asking import STOPPED, TIMEOUT_S, Question, reason
+from journal.desk.asking import STOPPED, TIMEOUT_S, Question, connection, reason
 from journal.errors import EndpointError
 from journal.record.store import new_id
 from journal.records import Interaction
-from journal.serve.endpoint import is_loopback, models_of
+from journal.serve.endpoint import models_of
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -74,7 +73,7 @@ class Asked:
                 reading.cancel()
                 self._note(error=STOPPED)
             elif isinstance(error := reading.exception(), Exception):
-                self._note(error=reason(error))
+                self._note(error=reason(error, self.question))
             elif self.so_far.finish_reason is None:
                 self._note(error="the answer was cut off: see the server's log")
             await asyncio.gather(reading, stopping, return_exceptions=True)
@@ -142,11 +141,10 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _client(question: Question) -> "AsyncOpenAI":
     import openai
 
-    here = is_loopback(urlsplit(question.base_url).hostname or "")
     return openai.AsyncOpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
         max_retries=0,  # a retry in silence would be told as a slow answer
         timeout=TIMEOUT_S,
-        http_client=openai.DefaultAsyncHttpx2Client(trust_env=not here),  # no proxy to here
+        http_client=openai.DefaultAsyncHttpx2Client(**connection(question)),
     )
