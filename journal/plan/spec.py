@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -54,7 +55,7 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
     """The experiment in the TOML text `source`; `where` names it in errors (SpecError)."""
     try:
         raw = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SpecError(f"{where} is not valid TOML: {error}") from error
     _check_keys(raw, TOP_LEVEL, "the top level", where)
     host = _table(raw, "host", where)
@@ -99,6 +100,7 @@ def _engines(table: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     return engines
 
 
+NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # in JSON
 _A_MODEL = "mistralai/Mistral-7B-Instruct-v0.2"
 
 
@@ -140,6 +142,10 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
     _check_predictions(values.get("predict", {}), where)
     try:
         text = json.dumps(values)
+        if NUL.search(text):
+            raise SpecError(
+                f"{where}: a value has a NUL character, which nothing takes: drop it"
+            )
         return TypeAdapter(Experiment).validate_json(text, strict=True)
     except TypeError as error:  # a date or time, which no key of ours takes
         raise SpecError(f"{where}: dates and times are not values of any key: {error}") from error

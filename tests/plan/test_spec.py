@@ -80,6 +80,8 @@ def test_what_is_not_said_is_the_default() -> None:
             "card_rates.bandwidth_gb_per_s = 0 cannot be used",
         ),
         ("[engine]\ndtype = 'half'\n", "[engine] needs a model"),
+        (MODEL + 'flags = ["a\\u0000b"]\n', "NUL"),
+        ("name = " + "[" * 5000, "not valid TOML"),
         ("engine = 3\n", "engine is a table"),
         (MODEL + "variants = 3\n", "[[engine.variants]]"),
     ],
@@ -92,6 +94,10 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_six_characters_that_write_a_nul_are_none() -> None:
+    assert read(MODEL + r"flags = ['\u0000']").engines[0].flags == (r"\u0000",)
+
+
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
     with pytest.raises(SpecError, match="did you mean 'quickstart'"):
         load_experiment("quickstrat")
@@ -101,6 +107,32 @@ def test_an_unknown_name_lists_the_shipped_ones() -> None:
 def test_any_text_is_an_experiment_or_a_clear_error(text: str) -> None:
     try:
         read(text)
+    except SpecError as error:
+        assert str(error).startswith("x.toml")
+
+
+VALUES = st.sampled_from(
+    '1 0 -1 1e400 nan inf true "" "a" "\\u0000" [] [[]] [1,"a"] {} {a=1} 2026-11-23 07:30'.split()
+)
+
+
+@given(
+    st.sampled_from(sorted(shipped())),
+    st.lists(st.tuples(st.integers(0, 99), st.sampled_from(["drop", "double", "key", "value"]))),
+    st.lists(VALUES | st.text(max_size=5), min_size=1),
+)
+def test_a_damaged_experiment_is_taken_or_refused_in_one_sentence(
+    name: str, changes: list[tuple[int, str]], values: list[str]
+) -> None:
+    lines = shipped()[name].read_text().splitlines()
+    for place, change in changes:
+        at, value = place % len(lines), values[place % len(values)]
+        key, _, rest = lines[at].partition("=")
+        changed = {"drop": [], "double": [lines[at]] * 2, "key": [f"{value} = {rest}"]}
+        lines[at : at + 1] = changed.get(change, [f"{key} = {value}"])
+        lines = lines or [""]
+    try:
+        assert isinstance(read("\n".join(lines)), Experiment)
     except SpecError as error:
         assert str(error).startswith("x.toml")
 
