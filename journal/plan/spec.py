@@ -143,9 +143,7 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
     try:
         text = json.dumps(values)
         if NUL.search(text):
-            raise SpecError(
-                f"{where}: a value has a NUL character, which nothing takes: drop it"
-            )
+            raise SpecError(f"{where}: a value has a NUL character, which nothing takes: drop it")
         return TypeAdapter(Experiment).validate_json(text, strict=True)
     except TypeError as error:  # a date or time, which no key of ours takes
         raise SpecError(f"{where}: dates and times are not values of any key: {error}") from error

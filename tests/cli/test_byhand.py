@@ -192,7 +192,7 @@ def test_no_form_of_an_answer_carries_control_characters(
 ) -> None:
     code, out, err = ask("why?", "--endpoint", hostile_server, "--home", str(tmp_path), *form)
     assert code == 0, err
-    assert "evil" in out
+    assert "evil [/b][red]" in out
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", out)
 
 
@@ -202,7 +202,7 @@ def hostile_server() -> "object":
     import http.server
     import threading
 
-    text = "evil \x1b]0;owned\x07 \x9b2J \u202etxt \x7f"
+    text = "evil [/b][red] \x1b]0;owned\x07 \x9b2J \u202etxt \x7f"
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
