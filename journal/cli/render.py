@@ -198,6 +198,10 @@ def print_record(record: Record) -> None:
             (record.status, STATUS_STYLE[record.status]),
         )
     )
+    where = [record.environment.get(name) for name in ("host", "user")]
+    if where[0] is not None:
+        said = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
+        console.print(plain(said), style="dim", markup=False, highlight=False)
     if record.error:
         console.print(plain(record.error), style="red", markup=False)
     for doubt in record.doubts:

@@ -1,10 +1,11 @@
-"""Where a measurement was made: host, system, versions, cards, commit.
+"""Where a measurement was made, and by whom: host, account, system, versions, cards, commit.
 
 Only what does not change while the host runs, so that two measurements made in the same
-environment have equal ones; no user's name and no value of an environment variable.
+environment have equal ones. Of the user it has the name of the account alone.
 """
 
 import contextlib
+import getpass
 import json
 import os
 import platform
@@ -41,6 +42,7 @@ def environment(engine_python: str | None = None) -> Environment:
     it is another one: the engine's versions are asked of it. Absent is None. Sizes in bytes."""
     return {
         "host": platform.node(),
+        "user": _user(),
         **_system(),
         **_processor(),
         **{f"version_{_key(name)}": _version(name) for name in OURS},
@@ -48,6 +50,14 @@ def environment(engine_python: str | None = None) -> Environment:
         **_cards(),
         **_commit(),
     }
+
+
+def _user() -> str | None:
+    """The name of the account; None where the system has none for its number."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None
 
 
 def _system() -> Environment:

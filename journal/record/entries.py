@@ -315,6 +315,7 @@ def _tags(level: Level, environment: Mapping[str, str | int | float | None]) -> 
         "git_commit": environment.get("git_commit"),
         "gpu": environment.get("gpu_0_name") or NONE,
         "host": environment.get("host"),
+        "mlflow.user": environment.get("user"),
         "tool": environment.get("tool"),
     }
     return {

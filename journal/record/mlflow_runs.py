@@ -64,15 +64,22 @@ class MlflowRuns:
     def experiment(self, name: str) -> str:
         """The id of MLflow's experiment called `name`, made where it is not there yet."""
         if name not in self._experiments:
-            found = self._client.get_experiment_by_name(name)
-            if found is not None and found.lifecycle_stage == "deleted":
+            found = self._client.get_experiment_by_name(name) or self._made(name)
+            if found.lifecycle_stage == "deleted":
                 raise TrackingError(f"its experiment {name!r} was deleted there: restore it")
-            self._experiments[name] = (
-                self._client.create_experiment(name, artifact_location=self._artifacts, tags=KIND)
-                if found is None
-                else found.experiment_id
-            )
+            self._experiments[name] = found.experiment_id
         return self._experiments[name]
+
+    def _made(self, name: str) -> Any:
+        """A new experiment of MLflow's, or that which another host has made just now."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_experiment(name, artifact_location=self._artifacts, tags=KIND)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return self._client.get_experiment_by_name(name)
 
     def _create(self, entry: Entry) -> Any:
         return self._client.create_run(

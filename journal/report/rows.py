@@ -52,6 +52,8 @@ def _further(record: Record) -> dict[str, Any]:
         "identity": cell.identity,
         "experiment_id": record.experiment_id,
         "tool": record.environment.get("tool"),
+        "host": record.environment.get("host"),
+        "user": record.environment.get("user"),
         "engine_version": facts.version,
         "engine_start_s": facts.start_s,
         "weights_bytes": facts.weights_bytes,

@@ -1,6 +1,6 @@
 """What was run: the servers as they were started, and the host."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from journal import units
 from journal.records import Record
@@ -9,6 +9,7 @@ from journal.report.places import Places
 from journal.report.points import Points
 from journal.report.setups import Setup, differing
 
+HOSTS_NAMED = 12
 SWITCHES = {"True": say("on"), "False": say("off")}
 SHOWN = ("version", "dtype", "tensor_parallel", "max_model_len", "prefix_caching", "flags")
 
@@ -24,6 +25,8 @@ def answer(found: Points, places: Places) -> Section:
         blocks += [Paragraph((say("setting.apart"),)), Bullets(apart)]
     host = tuple(_host(found[0].records[0]))
     blocks += [Paragraph(host)] if host else []
+    where = tuple(_where(record for point in found for record in point.records))
+    blocks += [Paragraph((say("host.several", hosts=where),))] if len(where) > 1 else []
     return Section(3, say("setting.heading"), tuple(blocks))
 
 
@@ -72,6 +75,15 @@ def _apart(setups: Sequence[Setup]) -> Iterator[Text]:
         for name in differing(alike):
             values = tuple(dict.fromkeys(setup.get(name) or units.ABSENT for setup in alike))
             yield say("setting.differs", model=model, name=name, values=values)
+
+
+def _where(records: Iterable[Record]) -> Iterator[str]:
+    """Every host, and who measured on it."""
+    places = dict.fromkeys((r.environment.get("host"), r.environment.get("user")) for r in records)
+    named = [f"{host} ({user})" if user else str(host) for host, user in places if host]
+    yield from named[:HOSTS_NAMED]
+    if len(named) > HOSTS_NAMED:
+        yield f"… ({len(named):,})"
 
 
 def _host(record: Record) -> Iterator[Text]:

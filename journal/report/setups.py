@@ -9,7 +9,10 @@ from journal.report.page import Text, say
 
 NOT_PART_OF_A_SETUP = ("model", "quantisation", "python", "start_timeout_s")
 # Of the environment: what changes nothing in the figures of a server.
-NOT_MEASURED = ("git_", "doctor_", "version_mlflow", "version_openai", "version_nvidia_ml_py")
+NOT_MEASURED = (
+    *("git_", "doctor_", "user"),
+    *("version_mlflow", "version_openai", "version_nvidia_ml_py"),
+)
 DIFFERENCES_SHOWN = 2  # more than this, and a letter stands for them
 
 

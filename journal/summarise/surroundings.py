@@ -20,8 +20,8 @@ CLOCK_READINGS = 12
 AT_WORK = 0.5
 OTHERS_BYTES = 512 * 2**20
 # What may differ between two cells of one experiment without a word: the commit of the directory
-# that `journal run` was called in, and when a host was last looked over.
-PASSED_OVER = ("git_", "doctor_")
+# that `journal run` was called in, who called it, and when a host was last looked over.
+PASSED_OVER = ("git_", "doctor_", "user")
 
 Environment = Mapping[str, str | int | float | None]
 

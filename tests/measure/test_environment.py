@@ -36,12 +36,21 @@ def test_it_is_quick() -> None:
     assert time.process_time() - began < 0.5
 
 
-def test_no_secret_and_no_user_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_in_it_and_of_the_user_only_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "s3cret-of-mine")
     monkeypatch.setenv("HOME", "/home/somebody")
-    told = str(environment())
-    assert "s3cret-of-mine" not in told
-    assert "somebody" not in told
+    monkeypatch.setenv("LOGNAME", "ada")
+    found = environment()
+    assert "s3cret-of-mine" not in str(found)
+    assert "somebody" not in str(found)
+    assert (found["user"], found["host"]) == ("ada", os.uname().nodename)
+
+
+def test_an_account_without_a_name_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    assert environment()["user"] is None
 
 
 def test_nothing_heavy_is_imported() -> None:
