@@ -1,9 +1,11 @@
 """What the journal's rows prove, without reading whole runs: for the checklist."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select, true
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select, true, union_all
 
 from journal.record.codec import experiment_record, table
 from journal.record.store import Store
@@ -13,6 +15,8 @@ from journal.records import ExperimentRecord
 _runs, _metrics = table(RunRow), table(MetricRow)
 _experiments, _interactions = table(ExperimentRow), table(InteractionRow)
 _checkups = table(CheckupRow)
+
+FIRST, OF_MODEL = 3, 500  # of a kind, one may lack a figure that others have
 
 _FIGURES = {
     "vram_peak_bytes": "vram_peak_bytes",
@@ -42,27 +46,64 @@ class Seen:
 
 
 def good_runs(store: Store, before: datetime | None = None) -> list[Seen]:
-    """The valid and flagged runs that started before `before`, oldest first."""
+    """Of the valid and flagged runs that started before `before`, the first FIRST of each kind
+    among the first OF_MODEL of each model, oldest first: a journal may hold very many, and the
+    others hardly prove anything more."""
+    every = [_first_of_model(model, before) for model in _models(store)]
+    if not every:
+        return []
+    first = _numbered(union_all(*every).subquery()).subquery()
+    names = {each.name for each in fields(Seen)}
     tables = {name: _metrics.alias(name) for name in _FIGURES}
-    joined = _runs
+    joined: FromClause = first
     for name, metric in _FIGURES.items():
         one = tables[name]
-        joined = joined.outerjoin(one, and_(one.c.run_id == _runs.c.id, one.c.name == metric))  # type: ignore[assignment]
-    names = [each.name for each in fields(Seen) if each.name in _runs.c]
+        joined = joined.outerjoin(one, and_(one.c.run_id == first.c.id, one.c.name == metric))
+    query = select(
+        *(column for column in first.c if column.name in names),
+        *(one.c.value.label(name) for name, one in tables.items()),
+    ).select_from(joined)
+    query = query.where(first.c.number <= FIRST)
+    with store.transaction(writing=False) as connection:
+        rows = connection.execute(query.order_by(first.c.started_at, first.c.id)).mappings()
+        return [Seen(**{**row, "simulated": bool(row["simulated"])}) for row in rows]
+
+
+def _models(store: Store) -> Sequence[str]:
+    """Every model that was measured, each found by a look into an index."""
+    first = select(func.min(_runs.c.model).label("model")).cte("models", recursive=True)
+    later = select(func.min(_runs.c.model)).where(_runs.c.model > first.c.model).scalar_subquery()
+    models = first.union_all(select(later).where(first.c.model.is_not(None)))
+    with store.transaction(writing=False) as connection:
+        return connection.scalars(select(models.c.model).where(models.c.model.is_not(None))).all()
+
+
+def _first_of_model(model: str, before: datetime | None) -> Select[Any]:
+    """Its first good runs."""
     simulated = _runs.c.model.startswith("simulated") | _runs.c.facts.contains(
         '"version":"simulated'
     )
     query = select(
-        *(_runs.c[name] for name in names),
+        *(_runs.c[each.name] for each in fields(Seen) if each.name in _runs.c),
         simulated.label("simulated"),
-        *(one.c.value.label(name) for name, one in tables.items()),
-    ).select_from(joined)
-    query = query.where(
-        _runs.c.status.in_(("valid", "flagged")), _before(_runs.c.started_at, before)
+        _runs.c.dtype.label("its_dtype"),
+        _runs.c.environment.contains('"gpu_0_name"').label("its_card"),
     )
-    with store.transaction(writing=False) as connection:
-        rows = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id)).mappings()
-        return [Seen(**{**row, "simulated": bool(row["simulated"])}) for row in rows]
+    query = query.where(
+        _runs.c.model == model,
+        _runs.c.status.in_(("valid", "flagged")),
+        _before(_runs.c.started_at, before),
+    )
+    query = query.order_by(_runs.c.started_at, _runs.c.id).limit(OF_MODEL)
+    return select(query.subquery())
+
+
+def _numbered(runs: FromClause) -> Select[Any]:
+    """The runs, numbered among those that would prove the same things."""
+    kind = [column for column in runs.c if column.name not in ("id", "started_at")]
+    by_time = (runs.c.started_at, runs.c.id)
+    number = func.row_number().over(partition_by=kind, order_by=by_time)
+    return select(runs, number.label("number"))
 
 
 def with_predictions(

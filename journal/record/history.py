@@ -1,8 +1,8 @@
-"""When cells were measured before: one look at the runs' own columns, however large the journal."""
+"""When cells were measured before: by indices, however large the journal."""
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from sqlalchemy import func, select
 
@@ -30,21 +30,24 @@ def place(cell: Cell) -> Place:
 def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict[Place, datetime]:
     """When the last good run of each of `cells` started before `before`: of the very same cell
     (by its identity) where there is one, else of its place; cells without any are left out."""
-    cells = list(cells)
-    same, wanted = {cell.identity for cell in cells}, {place(cell) for cell in cells}
-    query = (
-        select(_runs.c.identity, *_PLACE, func.max(_runs.c.started_at))
-        .where(_runs.c.started_at < before, _runs.c.status.in_(("valid", "flagged")))
-        .where(_runs.c.model.in_({model for model, *_ in wanted}))
-        .group_by(_runs.c.identity, *_PLACE)
-    )
-    last: dict[Place, tuple[bool, datetime]] = {}
+    places = {cell.identity: place(cell) for cell in cells}
+    good = (_runs.c.started_at < before, _runs.c.status.in_(("valid", "flagged")))
+    last_at = func.max(_runs.c.started_at)
+    same = select(_runs.c.identity, last_at).where(_runs.c.identity.in_(places), *good)
+    last: dict[Place, datetime] = {}
     with store.transaction(writing=False) as connection:
-        for identity, *where, at in connection.execute(query):
-            found = (identity in same, at)
-            key: Place = tuple(where)
-            if key in wanted and found > last.get(
-                key, (False, datetime.min.replace(tzinfo=at.tzinfo))
-            ):
-                last[key] = found
-    return {key: at for key, (_, at) in last.items()}
+        for identity, at in connection.execute(same.group_by(_runs.c.identity)):
+            where = places[identity]
+            last[where] = max(at, last.get(where, at))
+        if new := set(places.values()) - last.keys():
+            models, _, _, _, prompts, outputs, _ = map(set, zip(*new, strict=True))
+            alike = select(*_PLACE, last_at).where(
+                _runs.c.model.in_(models),
+                _runs.c.prompt_tokens.in_(prompts),
+                _runs.c.output_tokens.in_(outputs),
+                *good,
+            )
+            for *key, at in connection.execute(alike.group_by(*_PLACE)):
+                if (found := cast(Place, tuple(key))) in new:
+                    last[found] = at
+    return last

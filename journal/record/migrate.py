@@ -19,7 +19,7 @@ from journal.errors import StoreError, StoreTooNew
 from journal.record.database import connectable, explained, file_of, reader, shown
 from journal.record.tables import Row
 
-HEAD = "0006"
+HEAD = "0007"
 VERSION_TABLE = "journal_version"
 LOCK_TIMEOUT_S = 60.0
 

@@ -65,7 +65,12 @@ class RunRow(Row, table=True):
     requests were moved to. The outbox is as in `experiments`."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index("runs_by_time", "started_at", "id"),)
+    __table_args__ = (
+        Index("runs_by_time", "started_at", "id"),
+        Index("runs_by_model", "model", "started_at"),
+        Index("runs_by_identity", "identity", "status", "started_at"),
+        Index("runs_by_place", "model", "prompt_tokens", "output_tokens", "started_at"),
+    )
 
     id: str = Field(primary_key=True)
     experiment_id: str = Field(foreign_key="experiments.id", index=True)
@@ -81,7 +86,7 @@ class RunRow(Row, table=True):
     requests: int
     repeat: int
     seed: int = Field(sa_type=BigInteger)
-    identity: str = Field(index=True)
+    identity: str
     status: str
     started_at: datetime
     duration_s: float

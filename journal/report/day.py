@@ -1,6 +1,7 @@
 """One day of the journal as plain data: what began on it, in the reader's own time zone."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING
@@ -82,8 +83,9 @@ def last_day(store: "Store", zone: tzinfo | None = None) -> date:
     """The last day on which something began. Raises NotFound when nothing ever did."""
     from journal.record.interactions import interactions
 
-    began = [each.started_at for each in store.experiments()[-1:]]
-    began += [each.started_at for each in store.runs(limit=1)]
+    began = [each.started_at for each in store.runs(limit=1)]
+    with suppress(NotFound):
+        began.append(store.experiment("last").started_at)
     began += [each.asked_at for each in interactions(store, limit=1)]
     if not began:
         raise NotFound(f"nothing was run yet: {FIRST_STEP}")
@@ -106,12 +108,9 @@ def together(store: "Store", first: date, last: date, zone: tzinfo | None, when:
     except OverflowError:
         raise NotFound(_nothing(store, first, zone, when)) from None
     records = store.runs(since=since, until=until)
-    theirs = {record.experiment_id for record in records}
-    experiments = [
-        each
-        for each in store.experiments(until=until)
-        if each.started_at >= since or each.id in theirs
-    ]
+    experiments = store.experiments(since, until)
+    still_ran = {record.experiment_id for record in records} - {each.id for each in experiments}
+    experiments += map(store.experiment, still_ran)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     written = [note for day in days for note in notes(store, day)]
     asked = interactions(store, since=since, until=until)

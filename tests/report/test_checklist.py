@@ -9,6 +9,7 @@ import pytest
 
 import journal
 from journal.record.checkups import add_checkup
+from journal.record.evidence import good_runs
 from journal.record.interactions import add_interaction
 from journal.record.store import Store, open_store
 from journal.records import Checkup, EngineFacts, Experiment, Interaction, Record
@@ -203,3 +204,12 @@ def test_the_log_of_a_day_shows_what_was_done_by_its_end(store: Store, add: Add)
     assert [step.done for step in now.steps if step.name == "latency"] == [True]
     headings = [section.heading for section in page(now).sections]
     assert any(getattr(heading, "key", "") == "checklist.heading" for heading in headings)
+
+
+def test_of_many_runs_alike_the_first_prove_the_steps(store: Store, add: Add) -> None:
+    first = [add(batch=1, metrics={"e2e_s.mean": 1.0}).id for _ in range(5)]
+    other = add(batch=1, metrics={"e2e_s.mean": 1.0}, environment={"host": "no card"}).id
+    late = add(model="b", batch=8, metrics={"e2e_s.mean": 2.0}).id
+    assert [run.id for run in good_runs(store)] == [*first[:3], other, late]
+    assert done(store)["api"] == first[0]
+    assert [run.id for run in good_runs(store, NOON - timedelta(days=1))] == []
