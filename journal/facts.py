@@ -31,6 +31,17 @@ class CardRates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Another engine of the same experiment that was on this host while a run lasted. `gpus` are
+    the NVML indices of its cards; `busy_s` says from when to when it loaded its model or was under
+    load, in s since the origin of the run."""
+
+    model: str
+    gpus: tuple[int, ...] = ()
+    busy_s: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
     """What is known of an engine: what it said of itself (its log at start-up, its /version, its
     /metrics), what its model's files say, and the host it runs on.
@@ -41,7 +52,7 @@ class EngineFacts:
     are served, `card` the name of the cards by NVML, `card_rates` what they can do where
     an experiment says so, `usd_per_hour` what the host costs. `quality`
     is there where an experiment asked for it, `last_words`, the line of the log that tells why,
-    where the engine failed.
+    where the engine failed. `neighbours` are other engines beside it, in one run.
     """
 
     version: str | None = None
@@ -66,3 +77,4 @@ class EngineFacts:
     quality: Quality | None = None
     last_words: str | None = None
     card_rates: CardRates | None = None
+    neighbours: tuple[Neighbour, ...] = ()

@@ -81,7 +81,7 @@ def measure_group(
     except JournalError as error:
         facts = _known_at_end(error, group[0].engine)
         for cell in left:
-            keep(_unmeasured(cell, begun, str(error), facts), None)
+            keep(unmeasured(cell, begun, str(error), facts), None)
 
 
 def _known(
@@ -176,7 +176,8 @@ def _load(
     return replace(sampler.readings, absent=absent), client, stopped
 
 
-def _unmeasured(cell: Cell, begun: ExperimentRecord, error: str, facts: EngineFacts) -> Record:
+def unmeasured(cell: Cell, begun: ExperimentRecord, error: str, facts: EngineFacts) -> Record:
+    """The record of a cell that was not measured for the reason `error`."""
     return Record(
         id=secrets.token_hex(8),
         experiment_id=begun.id,

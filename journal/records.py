@@ -8,7 +8,7 @@ bytes, `_fraction` 0 to 1. Times named `at_s`, `start_s` and so on are seconds o
 clock since the origin of their run; only `started_at` says when, in UTC. Absent is None.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
@@ -19,6 +19,9 @@ from journal.by_hand import Check as Check
 from journal.by_hand import Checkup as Checkup
 from journal.by_hand import Interaction as Interaction
 from journal.by_hand import Note as Note
+from journal.events import Event as Event
+from journal.events import Listener as Listener
+from journal.events import ignore as ignore
 from journal.facts import CardRates
 from journal.facts import EngineFacts as EngineFacts
 
@@ -377,24 +380,3 @@ class Record:
     facts: EngineFacts = field(default_factory=EngineFacts)
     environment: Mapping[str, str | int | float | None] = field(default_factory=dict)
     mlflow_run_id: str | None = None
-
-
-# ---- progress --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What is happening now, for whoever shows progress. `done` of `total` in the unit of the
-    stage (requests, bytes, s); `total` None where the end is not known."""
-
-    stage: Literal["prepare", "engine", "cell", "record", "log"]
-    message: str
-    done: float = 0.0
-    total: float | None = None
-
-
-Listener = Callable[[Event], None]
-
-
-def ignore(event: Event) -> None:
-    """The listener of those who do not listen."""

@@ -4,15 +4,17 @@ plan -> serve -> load and measure -> summarise -> record -> report
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from journal.errors import StoreBusy
+from journal.errors import SpecError, StoreBusy
 from journal.group import measure_group
+from journal.homecoming import Homecoming
+from journal.letters import Serve, Task
 from journal.measure.environment import environment
 from journal.needed_vram import starts
 from journal.plan.cells import by_engine, cells
@@ -28,7 +30,6 @@ from journal.record.undivided import undivided
 from journal.records import (
     Cell,
     Endpoint,
-    Engine,
     Event,
     Experiment,
     ExperimentRecord,
@@ -41,11 +42,10 @@ from journal.report.lines import headline
 from journal.report.log import LogFiles, write_log
 from journal.report.summary import summary
 from journal.serve import engine as engines
+from journal.side_by_side import SideBySide, check_fits, place
 from journal.summarise.capacity import Capacity, capacities
 from journal.summarise.needed import Needed, needed
 from journal.summing import summed_up
-
-Serve = Callable[[Engine, Path, Listener], AbstractContextManager[Endpoint]]
 
 PATIENCE_S = 300.0  # with a database that cannot take a run: a measurement is worth the wait
 AGAIN_S = 2.0
@@ -95,6 +95,7 @@ def run(
     serve: Serve = engines.start,
     resume: bool = False,
     strict: bool = False,
+    parallel_gpus: int | None = None,
 ) -> Result:
     """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
 
@@ -104,44 +105,40 @@ def run(
     that it has measured already are left alone. Of an experiment that is to find a capacity, each
     run says which load comes next, of one that is to find the needed VRAM, which pool to start
     with. With `strict` nothing is measured on a disturbed machine, and a flagged cell is not good
-    enough.
+    enough. `parallel_gpus` engines are measured at a time, each in a process of its own (`serve`
+    is then pickled) and on cards of its own; each run has its neighbours among its facts.
 
     Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
     started, UsageError while another process measures into `home`, StoreError when nothing can be
     recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
     the engine at once and writes no log.
     """
-    home = Path(home)
+    asked = _Asked(Path(home), endpoint, listener, serve, strict, parallel_gpus)
     if endpoint is not None:
         experiment = replace(experiment, engines=())
     planned = cells(experiment, model=endpoint.model if endpoint else None)
-    _check(planned, endpoint)
-    look_around(planned, endpoint, strict, listener)
-    with alone(home), open_store(home) as store, Tracker(store, home) as tracker:
+    asked.check(experiment, planned)
+    with (
+        alone(asked.home),
+        open_store(asked.home) as store,
+        Tracker(store, asked.home) as tracker,
+    ):
         begun, left = _begin(store, experiment, planned, resume, listener)
-        if not left:
-            records = newest(experiment, planned, store.runs(experiment_id=begun.id))
-            log = write_log(store, home, tracking=address(tracking_uri(home)))
-            return Result(begun, records, log, strict=strict)
-
-        keeper = _Keeper(store, tracker, listener, store.runs(experiment_id=begun.id))
-        known = measured(keeper.records)
-        try:
-            for engine, group in starts(experiment, left, keeper.records):
-                log_path = home / "engines" / f"{begun.id[:8]}-{group[0].identity[:8]}.log"
-                served = serve(engine, log_path, listener) if engine else nullcontext(endpoint)
-                measure_group(group, served, begun, known, keeper.keep, listener)
-        except BaseException as error:
-            if isinstance(error.__context__, KeyboardInterrupt):
-                tracker.give_up("stopped at once")
-                store.end_experiment(begun.id, "interrupted", datetime.now(UTC))
-            else:
-                _end(begun, "interrupted", store, home, tracker, listener)
-            raise
-        records = newest(experiment, planned, store.runs(experiment_id=begun.id))
-        good = any(record.status in GOOD for record in records)
-        begun, log = _end(begun, "done" if good else "failed", store, home, tracker, listener)
-        # read again, now with MLflow's ids
+        if left:
+            keeper = _Keeper(store, tracker, listener, store.runs(experiment_id=begun.id))
+            try:
+                asked.measure(begun, left, keeper)
+            except BaseException as error:
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    tracker.give_up("stopped at once")
+                    store.end_experiment(begun.id, "interrupted", datetime.now(UTC))
+                else:
+                    _end(begun, "interrupted", keeper, asked.home)
+                raise
+            good = any(record.status in GOOD for record in keeper.records)
+            begun, log = _end(begun, "done" if good else "failed", keeper, asked.home)
+        else:
+            log = write_log(store, asked.home, tracking=address(tracking_uri(asked.home)))
         records = newest(experiment, planned, store.runs(experiment_id=begun.id))
         return Result(begun, records, log, tracker.error, strict)
 
@@ -202,13 +199,12 @@ def _begin(
 def _end(
     begun: ExperimentRecord,
     status: Literal["done", "failed", "interrupted"],
-    store: Store,
+    keeper: _Keeper,
     home: Path,
-    tracker: Tracker,
-    listener: Listener,
 ) -> tuple[ExperimentRecord, LogFiles]:
+    store, tracker = keeper.store, keeper.tracker
     ended = store.end_experiment(begun.id, status, datetime.now(UTC))
-    listener(Event("log", "writing the log"))
+    keeper.listener(Event("log", "writing the log"))
     log = write_log(store, home, tracking=address(tracking_uri(home)))
     for record in store.runs(experiment_id=begun.id):
         if record.status == "interrupted" and record.mlflow_run_id is None:
@@ -217,13 +213,70 @@ def _end(
     return ended, log
 
 
-def _check(planned: Sequence[Cell], endpoint: Endpoint | None) -> None:
-    """Refuse, before anything is started, what is known not to work (SpecError, EngineError)."""
-    for engine, group in by_engine(planned):
-        if engine:
-            engines.check(engine)
-            longest = engines.context_length(engine)
-        else:
-            longest = endpoint.max_model_len if endpoint else None
-        for cell in group:
-            check_context(cell, longest)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How to measure: what `run` was called with."""
+
+    home: Path
+    endpoint: Endpoint | None
+    listener: Listener
+    serve: Serve
+    strict: bool
+    parallel_gpus: int | None
+
+    def check(self, experiment: Experiment, planned: Sequence[Cell]) -> None:
+        """Refuse, before anything is started, what is known not to work (SpecError, EngineError,
+        Unfit)."""
+        if self.parallel_gpus is not None:
+            _check_independent(experiment, self.endpoint, "--parallel-gpus")
+        for engine, group in by_engine(planned):
+            if engine:
+                engines.check(engine)
+                longest = engines.context_length(engine)
+            else:
+                longest = self.endpoint.max_model_len if self.endpoint else None
+            for cell in group:
+                check_context(cell, longest)
+        if self.parallel_gpus is not None:
+            check_fits(planned, self.parallel_gpus, self.listener)
+        look_around(planned, self.endpoint, self.strict, self.listener)
+
+    def measure(self, begun: ExperimentRecord, left: Sequence[Cell], keeper: _Keeper) -> None:
+        """Measure the cells that are left, with each engine that they ask for."""
+        known = measured(keeper.records)
+        if self.parallel_gpus is not None:
+            tasks = [
+                Task(tuple(group), begun, known, self._log_path(begun, group[0]), self.serve)
+                for _, group in by_engine(left)
+            ]
+            back = Homecoming(tasks, keeper.keep, self.listener, place)
+            SideBySide(self.parallel_gpus, back).measure()
+            return
+        for engine, group in starts(begun.experiment, left, keeper.records):
+            log_path = self._log_path(begun, group[0])
+            served = (
+                self.serve(engine, log_path, self.listener)
+                if engine
+                else nullcontext(self.endpoint)
+            )
+            measure_group(group, served, begun, known, keeper.keep, self.listener)
+
+    def _log_path(self, begun: ExperimentRecord, first: Cell) -> Path:
+        """Of an engine, by the first of its cells."""
+        return self.home / "engines" / f"{begun.id[:8]}-{first.identity[:8]}.log"
+
+
+def _check_independent(experiment: Experiment, endpoint: Endpoint | None, option: str) -> None:
+    """Refuse (SpecError) to measure engines apart from each other where one run decides the next,
+    or where there is none to start."""
+    unfit = {
+        "an endpoint is one server that runs already": endpoint is not None,
+        "a search for capacity goes from one load to the next": experiment.find_capacity,
+        "a search for the needed VRAM goes from one start to the next": experiment.needed_vram,
+        "interleave takes the engines in turn": experiment.load.interleave,
+    }
+    for why, given in unfit.items():
+        if given:
+            raise SpecError(
+                f"{option} measures several engines at a time, and {why}: leave one out"
+            )

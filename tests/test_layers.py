@@ -13,7 +13,9 @@ LAYERS = [
     {"cli"},
     {"__init__"},
     {"runner"},
-    {"group"},
+    {"side_by_side"},
+    {"homecoming", "outpost"},
+    {"group", "letters"},
     {"capacity", "needed_vram", "preflight", "summing"},
     {"report", "desk"},
     {"record"},
@@ -21,7 +23,7 @@ LAYERS = [
     {"plan"},
     {"summarise"},
     {"explain"},
-    {"records", "by_hand", "facts", "secrecy", "units", "errors"},
+    {"records", "by_hand", "events", "facts", "secrecy", "units", "errors"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))

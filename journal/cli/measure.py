@@ -101,6 +101,15 @@ Resume = Annotated[
         "--resume", help="Go on with the last try of this experiment: only the cells it lacks."
     ),
 ]
+ParallelGpus = Annotated[
+    int | None,
+    typer.Option(
+        "--parallel-gpus",
+        metavar="N",
+        help="Measure N engines at a time, each on GPUs of its own. They disturb each other: every "
+        "run says what was beside it.",
+    ),
+]
 
 
 def run(
@@ -126,6 +135,7 @@ def run(
     python: Python = None,
     resume: Resume = False,
     strict: Strict = False,
+    parallel_gpus: ParallelGpus = None,
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
@@ -151,6 +161,7 @@ def run(
     - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
+    - `journal run experiments/quantisation.toml --parallel-gpus 2`
     """
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
@@ -176,12 +187,11 @@ def run(
     slo = {"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms}
     engine = {"model": model, "python": python}
     asked = _asked(experiment, server, grid, load, engine, slo, find_capacity, needed_vram)
+    how: dict[str, Any] = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus}
     with like_ctrl_c() as signals:
         try:
             with showing(quiet=json) as listener:
-                result = run_experiment(
-                    asked, home, endpoint=server, listener=listener, resume=resume, strict=strict
-                )
+                result = run_experiment(asked, home, endpoint=server, listener=listener, **how)
         except KeyboardInterrupt:
             _say_how_to_resume()
             raise typer.Exit(signals.exit_code) from None

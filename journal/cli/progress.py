@@ -23,57 +23,56 @@ def showing(*, quiet: bool = False) -> Iterator[Listener]:
 
 def _lines() -> Listener:
     """One line for each new message; how far it is, is not told."""
-    last = ""
+    last: dict[str | None, str] = {}
 
     def listener(event: Event) -> None:
-        nonlocal last
-        if event.message != last:
-            last = event.message
-            print(plain(event.message), file=sys.stderr, flush=True)
+        if event.message != last.get(event.where):
+            last[event.where] = event.message
+            print(plain(_placed(event)), file=sys.stderr, flush=True)
 
     return listener
 
 
+def _placed(event: Event) -> str:
+    return event.message if event.where is None else f"{event.where}: {event.message}"
+
+
 @contextmanager
 def _bar() -> Iterator[Listener]:
-    """One bar for what is happening now; what was recorded stays on the screen above it."""
+    """One bar for what is happening now, or for each engine where several are measured at a time;
+    what was recorded stays on the screen above."""
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        parts.SpinnerColumn(),
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(bar_width=24),
+        parts.TimeElapsedColumn(),
+        parts.TextColumn("left"),
+        parts.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("starting", total=None)
-        now: tuple[str, str] = ("", "")
+    with parts.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bars: dict[str | None, tuple[parts.TaskID, tuple[str, str]]] = {
+            None: (progress.add_task("starting", total=None), ("", ""))
+        }
 
         def listener(event: Event) -> None:
-            nonlocal now, task
             if event.stage == "record":
                 progress.console.print(plain(event.message), markup=False, highlight=False)
                 return
+            bar, now = bars.get(event.where, (None, None))
             place = (event.stage, event.message if event.stage == "cell" else "")
-            if place != now:
-                now = place
-                progress.remove_task(task)
-                task = progress.add_task("", total=event.total)
+            if bar is None or place != now:
+                if bar is not None:
+                    progress.remove_task(bar)
+                bar = progress.add_task("", total=event.total)
+                bars[event.where] = bar, place
             progress.update(
-                task,
+                bar,
                 completed=event.done,
                 total=event.total,
-                description=plain(event.message),
+                description=plain(_placed(event)),
             )
 
         yield listener

@@ -74,11 +74,14 @@ def context_length(engine: Engine) -> int | None:
     return longest
 
 
+def cards_wanted(engine: Engine) -> int:
+    """How many cards `engine` will use; none on a CPU."""
+    return 0 if interpreter.ask(engine).on_cpu else engine.tensor_parallel
+
+
 def cards_of(engine: Engine) -> tuple[int, ...]:
-    """The cards that `engine` will use, by NVML index; none on a CPU."""
-    if interpreter.ask(engine).on_cpu:
-        return ()
-    return cards.seen(_environment(engine))[: engine.tensor_parallel]
+    """The cards that `engine` will use, by NVML index."""
+    return cards.seen(_environment(engine))[: cards_wanted(engine)]
 
 
 def _check_flags(engine: Engine) -> None:

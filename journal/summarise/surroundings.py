@@ -1,17 +1,21 @@
 """Doubts about what surrounded the load: the host, the card's state, and what changed meanwhile."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 
+from journal.facts import Neighbour
 from journal.records import HostReading
 from journal.summarise.rule import Case, Finding, Rule, listed
 from journal.summarise.stats import Array
+from journal.summarise.window import Span
 from journal.units import data_size, percent, rate, seconds
 
 BUSY_NOTE, BUSY_FLAG = 0.1, 0.25
 BUSY_OVER_S = 1.0
+NEIGHBOURS_BUSY = 0.1
 STOLEN = 0.05
 SWAPPED_BYTES = 16 * 2**20
 ASLEEP_S = 1.0
@@ -63,6 +67,45 @@ def _busy_host(case: Case) -> Finding | None:
         f"Other programs used {percent(share)} of this host's {first.cpus} processors while it "
         "measured, and took that from the server or the client: stop them, and run again."
     )
+
+
+def _neighbours(case: Case) -> Finding | None:
+    neighbours, span = case.view.samples.facts.neighbours, case.view.span
+    if not neighbours or span is None or not span.length_s:
+        return None
+    busy = [(each, spans) for each in neighbours if (spans := _within(each.busy_s, span))]
+    if not busy:
+        return None
+    share = _covered_s([one for _, spans in busy for one in spans]) / span.length_s
+    engines = "1 other engine was" if len(busy) == 1 else f"{len(busy)} other engines were"
+    names = listed([_named(each) for each, _ in busy])
+    return "flag" if share >= NEIGHBOURS_BUSY else "note", (
+        f"{engines} loading or under load on this host for {percent(share)} of the time "
+        f"({names}), and shared its power, PCIe and processors: "
+        "measure one engine at a time before you trust a difference."
+    )
+
+
+def _within(spans: Sequence[tuple[float, float]], span: Span) -> list[tuple[float, float]]:
+    """The parts of `spans` that lie in `span`."""
+    cut = [(max(a, span.start_s), min(b, span.end_s)) for a, b in spans]
+    return [(a, b) for a, b in cut if a < b]
+
+
+def _covered_s(spans: list[tuple[float, float]]) -> float:
+    """The time that lies in one of `spans` or more."""
+    covered_s, reached_s = 0.0, -inf
+    for start_s, end_s in sorted(spans):
+        covered_s += max(0.0, end_s - max(start_s, reached_s))
+        reached_s = max(reached_s, end_s)
+    return covered_s
+
+
+def _named(neighbour: Neighbour) -> str:
+    if not neighbour.gpus:
+        return neighbour.model
+    cards = listed([str(card) for card in neighbour.gpus])
+    return f"{neighbour.model} on card{'s' * (len(neighbour.gpus) > 1)} {cards}"
 
 
 def _stolen_time(case: Case) -> Finding | None:
@@ -187,6 +230,13 @@ RULES = (
         f"{percent(BUSY_FLAG)} where the server is on this host",
         "A server on a CPU has that much less of it; one on a GPU still schedules on the CPU.",
         _busy_host,
+    ),
+    Rule(
+        "neighbours",
+        "another engine of the experiment that loads or is loaded beside it; a flag from "
+        f"{percent(NEIGHBOURS_BUSY)} of the time",
+        "Cards of one host share power, PCIe lanes and the processors that feed them.",
+        _neighbours,
     ),
     Rule(
         "stolen_time",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from journal.facts import Neighbour
 from journal.records import ClientHealth, Doubt, Engine, Load, Readings, Samples, Trace
 from journal.summarise.doubts import RULES, doubts, status
 from journal.summarise.metrics import metrics
@@ -150,6 +151,18 @@ def pairs(trace: Trace) -> Trace:
     return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
 
 
+def beside(*spans: tuple[float, float]) -> Callable[[Samples], Samples]:
+    """One engine on a card of its own for each span of time in which it is busy."""
+    neighbours = tuple(
+        Neighbour(model="tiny", gpus=(card,), busy_s=(span,)) for card, span in enumerate(spans)
+    )
+
+    def trap(samples: Samples) -> Samples:
+        return replace(samples, facts=replace(samples.facts, neighbours=neighbours))
+
+    return trap
+
+
 def one_chunk(trace: Trace) -> Trace:
     return replace(trace, chunk_s=trace.chunk_s[-1:], chunk_tokens=(trace.output_tokens or 0,))
 
@@ -193,6 +206,7 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
     ("throttled", {"gpu": True}, card(throttle_reasons=0x24)),
     ("shared_card", {"gpu": True}, card(other_processes=1)),
     ("busy_host", {"requests": 80}, host(busy_s=lambda at_s: 6.0 * at_s)),
+    ("neighbours", {"requests": 80}, beside((0.0, 9.0), (0.2, 10.0))),
     ("stolen_time", {"requests": 80}, host(stolen_s=lambda at_s: 0.8 * at_s)),
     ("swapping", {"requests": 80}, host(swapped_bytes_total=lambda at_s: int(at_s * 2**25))),
     ("clocks_fell", {"gpu": True, "requests": 80}, hotter(
@@ -227,6 +241,20 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     assert len(RULES) == len({rule.name for rule in RULES})
     for rule in RULES:
         assert rule.threshold and rule.reason.endswith(".")
+
+
+def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:
+    samples = run(requests=80).samples()
+    measured = [trace for trace in samples.traces if not trace.warmup]
+    starts, ends = min(t.start_s for t in measured), max(t.end_s for t in measured)
+    third = (ends - starts) / 3
+    both = found(beside((starts, starts + third), (starts, starts + third))(samples))["neighbours"]
+    assert "2 other engines were" in both.sentence and "3" in both.sentence.split("%")[0]
+    assert "tiny on card 0 and tiny on card 1" in both.sentence
+    shortly = found(beside((starts, starts + third / 10))(samples))["neighbours"]
+    assert (both.severity, shortly.severity) == ("flag", "note")
+    assert "neighbours" not in found(beside((ends + 1, ends + 9))(samples))
+    assert "neighbours" not in found(samples)
 
 
 @pytest.mark.parametrize(("name", "run_of", "trap"), TRAPS, ids=[name for name, _, _ in TRAPS])

@@ -1,0 +1,129 @@
+"""What comes home from engines that are measured elsewhere: told, and kept once, with what was
+beside it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from journal.facts import Neighbour
+from journal.group import Keep, unmeasured
+from journal.letters import Arrived, Ended, Letter, Made, Task
+from journal.records import (
+    EngineFacts,
+    Event,
+    Listener,
+    Record,
+    Samples,
+)
+from journal.serve.describe import undescribed
+
+
+@dataclass(slots=True)
+class _Stay:
+    """An engine's time on a host. All times are those of that host's clock; a span of `busy` has
+    no end while it lasts."""
+
+    model: str
+    host: str
+    gpus: tuple[int, ...]
+    where: str
+    since_s: float
+    heard_s: float = 0.0
+    left: bool = False
+    busy: list[tuple[float, float | None]] = field(default_factory=list)
+
+    def begin(self, at_s: float) -> None:
+        self.heard_s = at_s
+        if not self.busy or self.busy[-1][1] is not None:
+            self.busy.append((at_s, None))
+
+    def rest(self, at_s: float) -> None:
+        self.heard_s = at_s
+        if self.busy and self.busy[-1][1] is None:
+            self.busy[-1] = (self.busy[-1][0], at_s)
+
+    def leave(self) -> None:
+        self.rest(self.heard_s)
+        self.left = True
+
+    def seen_from(self, start_s: float, end_s: float) -> Neighbour | None:
+        """This engine as the neighbour of a run from `start_s` to `end_s`, if it was one."""
+        if self.since_s >= end_s or (self.left and self.heard_s <= start_s):
+            return None
+        spans = [(max(a, start_s), end_s if b is None else min(b, end_s)) for a, b in self.busy]
+        busy_s = tuple((a - start_s, b - start_s) for a, b in spans if a < b)
+        return Neighbour(model=self.model, gpus=self.gpus, busy_s=busy_s)
+
+
+class Homecoming:
+    """Takes the letters of several tasks, which are known by their places in `tasks`. `records`
+    has the record of each cell that came, by its identity: the same cell is never kept twice.
+    `named` says where a task is measured, in a few words."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        keep: Keep,
+        listener: Listener,
+        named: Callable[[int, Arrived], str],
+    ) -> None:
+        self.tasks = tasks
+        self.records = dict(tasks[0].known)
+        self._keep, self._listener, self._named = keep, listener, named
+        self._now: dict[int, _Stay] = {}
+        self._stays: list[_Stay] = []
+        self._ended: set[int] = set()
+
+    def take(self, number: int, letter: Letter, answer: Callable[[Record], None]) -> None:
+        """Act on a letter, and give its sender the answer that it waits for, whatever happens."""
+        match letter.news:
+            case Arrived() as news:
+                model, where = self.tasks[number].engine.model, self._named(number, news)
+                stay = _Stay(model, news.host, news.gpus, where, letter.at_s)
+                self._now[number] = stay
+                self._stays.append(stay)
+            case Event() as event:
+                self._now[number].begin(letter.at_s)
+                self._listener(replace(event, where=self._now[number].where))
+            case Made(record, samples):
+                kept = record
+                try:
+                    kept = self._made(self._now[number], letter.at_s, record, samples)
+                finally:
+                    answer(kept)
+            case Ended():
+                self._ended.add(number)
+
+    def leave(self, number: int, why: str | None) -> None:
+        """A task is over. Cells that have not come home by then have failed, `why` says; None
+        leaves them as they are."""
+        task, stay = self.tasks[number], self._now.pop(number, None)
+        if stay is not None:
+            stay.leave()
+            self._listener(Event("engine", "done", 1, 1, stay.where))
+        if why is None or number in self._ended:
+            return
+        facts = undescribed(task.engine, EngineFacts())
+        for cell in task.group:
+            if cell.identity not in self.records:
+                record = self._keep(unmeasured(cell, task.begun, why, facts), None)
+                self.records[cell.identity] = record
+
+    def _made(self, stay: _Stay, at_s: float, record: Record, samples: Samples | None) -> Record:
+        stay.rest(at_s)
+        there = self.records.get(record.cell.identity)
+        if there is not None:
+            return there
+        if samples is not None:
+            facts = replace(
+                record.facts, neighbours=self._beside(stay, at_s - record.duration_s, at_s)
+            )
+            record, samples = replace(record, facts=facts), replace(samples, facts=facts)
+        kept = self._keep(record, samples)
+        if kept.status != "interrupted":
+            self.records[kept.cell.identity] = kept
+        return kept
+
+    def _beside(self, stay: _Stay, start_s: float, end_s: float) -> tuple[Neighbour, ...]:
+        others = [each for each in self._stays if each is not stay and each.host == stay.host]
+        found = (each.seen_from(start_s, end_s) for each in others)
+        return tuple(neighbour for neighbour in found if neighbour is not None)
