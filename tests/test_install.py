@@ -52,3 +52,28 @@ def test_the_wheel_measures_an_endpoint_from_a_clean_environment(
     assert (run["errors"], run["requests"]) == (0, 12)
     assert run["mlflow_run_id"]
     assert json.loads(call(command, "plan", "quickstart", "--json"))["cost"]["cells"] == 4
+    for extra, *words in (
+        ("chat", "chat", "--endpoint", url),
+        ("dashboards", "exporter"),
+        ("ui", "ui"),
+        ("parquet", "export", "runs.parquet"),
+        ("rent", "rent", "mistral", "--gpu", "L4", "--launch"),
+        ("vllm", "run", "quickstart"),
+    ):
+        assert f"pip install 'serving-journal[{extra}]'" in refused(command, *words, home=home)
+
+
+def refused(*command: str | Path, home: Path) -> str:
+    """The one line that a command says which lacks an extra."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=home,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "JOURNAL_HOME": str(home)},
+    )
+    assert result.returncode == 2, result.stdout + result.stderr
+    *_, said = result.stderr.splitlines()
+    assert said.startswith("journal: ")
+    return said
