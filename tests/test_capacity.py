@@ -233,7 +233,7 @@ def test_the_concurrency_of_a_server_that_slows_down(
 def test_one_engine_start_serves_all_searches_and_resume_goes_on_with_them(
     stand_in: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first tokens come after 50 ms, so that nothing holds 40 ms: a run for each length."""
+    """The first tokens come after 50 ms, so that nothing holds 40 ms: one load for each length."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     starts: list[Engine] = []
 
@@ -254,7 +254,8 @@ def test_one_engine_start_serves_all_searches_and_resume_goes_on_with_them(
     assert result.ok
     assert [found.cell.prompt_tokens for found in result.capacities] == [8, 16, 24]
     assert all(found.held is None and found.whole for found in result.capacities)
-    assert len(result.records) == 3
+    loads = {(record.cell.prompt_tokens, record.cell.batch) for record in result.records}
+    assert loads == {(8, 1), (16, 1), (24, 1)}, "on a busy machine some are tried again"
     assert len(starts) == 2, "one for each time that it was run"
     again = journal.run(asked, tmp_path, serve=counted, resume=True)
     assert (again.records, len(starts)) == (result.records, 2)
