@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from journal.desk.fake_server import Script, running
 from journal.records import Endpoint, Engine
+from journal.serve.models import EMBEDDED
 
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
@@ -130,6 +131,28 @@ def engine_endpoint(
     log_path = tmp_path_factory.mktemp("engine") / "engine.log"
     with engines.start(Engine(model=models.EMBEDDED), log_path) as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def kept_up(
+    embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, str]]:
+    """`journal serve` with the embedded weights on the real vLLM, as the guide through the two
+    weeks keeps it up: its journal's directory and its base URL. It ends by Ctrl-C. Tests that use
+    it bear the mark `engine`."""
+    home = tmp_path_factory.mktemp("kept-up") / "lab"
+    command = [sys.executable, "-m", "journal", "serve", EMBEDDED, "--max-model-len", "8192"]
+    command += ["--port", "0", "--home", str(home), "--", "--enable-prefix-caching"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first.startswith("base URL"), "see what it said above"
+        try:
+            yield home, first.split()[-1]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+            assert process.returncode == 0
 
 
 # ---- a driver library that answers from a trace, for the unmodified pynvml ---------------------

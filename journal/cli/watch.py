@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,7 +46,7 @@ def watch(
             watched.look()
             time.sleep(interval)
             look = watched.look()
-            _print_json(look) if json else _print(found, [look])
+            _print_json(look) if json else _print(found, look, interval)
             raise typer.Exit(0 if look.answers else 1)
         try:
             _go_on(watched, interval, json)
@@ -56,10 +56,12 @@ def watch(
 
 def _go_on(watched: "Watch", interval_s: float, json: bool) -> None:
     """Look until a KeyboardInterrupt, on an absolute rhythm."""
+    from journal.desk.watch import WINDOW_S
+
     if json:
         _repeat(interval_s, lambda: _print_json(watched.look()))
     elif not sys.stdout.isatty():
-        _repeat(interval_s, lambda: _print(watched.endpoint, [watched.look()]))
+        _repeat(interval_s, lambda: _print(watched.endpoint, watched.look(), WINDOW_S))
     else:
         from rich.live import Live
 
@@ -93,10 +95,11 @@ def _print_json(look: "Look") -> None:
     print(as_json_text({**asdict(look), "at": look.at.isoformat()}), flush=True)
 
 
-def _print(endpoint: "Endpoint", looks: "Sequence[Look]") -> None:
+def _print(endpoint: "Endpoint", look: "Look", window_s: float) -> None:
+    """One look by itself, whose latencies are those of `window_s`."""
     from rich.console import Console
 
     from journal.cli.watch_view import screen
 
     console = Console()
-    console.print(screen(endpoint, looks, None, console.width, None))
+    console.print(screen(endpoint, [look], None, console.width, None, window_s=window_s))

@@ -105,6 +105,7 @@ def screen(
     width: int,
     height: int | None,
     *,
+    window_s: float = WINDOW_S,
     encoding: str = "utf-8",
 ) -> "Group":
     """The whole picture, `width` columns wide and at most `height` lines high: the newest look,
@@ -124,7 +125,7 @@ def screen(
     said = [line for sentence in now.absent for line in wrap(plain(sentence), width)]
     left = len(said) if height is None else max(0, height - len(kept) - spare)
     lines += [Text(line, style="dim") for line in said[:left]]
-    lines.append(Text(_cut(_foot(interval_s), width), style="dim"))
+    lines.append(Text(_cut(_foot(interval_s, window_s), width), style="dim"))
     return Group(*lines)
 
 
@@ -160,10 +161,10 @@ def _line(row: Row, history: Sequence[float | None], width: int, bars: str) -> "
     return line
 
 
-def _foot(interval_s: float | None) -> str:
+def _foot(interval_s: float | None, window_s: float) -> str:
     if interval_s is None:
-        return f"latencies are those of the last {WINDOW_S:g} s"
-    return f"every {interval_s:g} s; right: the most seen; latencies of {WINDOW_S:g} s; Ctrl-C ends"
+        return f"latencies are those of the last {window_s:g} s"
+    return f"every {interval_s:g} s; right: the most seen; latencies of {window_s:g} s; Ctrl-C ends"
 
 
 def _cut(text: str, width: int) -> str:

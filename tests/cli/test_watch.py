@@ -125,6 +125,7 @@ def test_once_and_json(fake_server: FakeServer, tmp_path: Path) -> None:
     text = CliRunner().invoke(app, asked, env={"COLUMNS": "80"})
     assert text.exit_code == 0
     assert "output           0 tok/s" in text.stdout
+    assert text.stdout.endswith("latencies are those of the last 0.2 s\n")
     told = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
     assert (told["running"], told["output_tokens_per_s"], told["ttft_mean_s"]) == (0, 0, None)
     assert datetime.fromisoformat(told["at"]).tzinfo is not None

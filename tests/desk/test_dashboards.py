@@ -24,10 +24,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from journal.desk.dashboards import dashboard, write
 from journal.desk.exporter import RUN, Exporter, serve
-from journal.desk.panels import BOARDS, SERVING
+from journal.desk.panels import BOARDS
 from journal.errors import UsageError
 from journal.record.store import open_store
-from journal.records import Cell, Endpoint, Experiment, Figure, Load, Record
+from journal.records import Cell, Experiment, Figure, Load, Record
+from journal.serve.endpoint import model_at
 
 DATA = Path(__file__).parents[1] / "data"
 PATIENCE_S = 60.0
@@ -125,6 +126,48 @@ def test_grafanas_own_types_read_every_field(board: Any) -> None:
             assert target.items() <= read.items()
     read = json.loads(JSONEncoder().encode(models.Dashboard.from_json(ours)))
     assert missing(ours, read) == []
+
+
+@pytest.fixture(scope="module")
+def grafana(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the types of Grafana's own dashboards, of the version that compose.yml starts,
+    and the compiler that checks by them."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed, which fetches Grafana's schema")
+    folder = tmp_path_factory.mktemp("grafana")
+    write(folder, "http://127.0.0.1:8000")
+    service = yaml.safe_load((folder / "compose.yml").read_text())["services"]["grafana"]
+    version = service["image"].split(":")[1]
+    command = [npm, "install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+    packages = [f"@grafana/schema@{version}", "typescript@5.7"]
+    done = subprocess.run(
+        [*command, *packages], cwd=folder, capture_output=True, text=True, timeout=200
+    )
+    if done.returncode != 0:
+        pytest.skip(f"Grafana's schema cannot be fetched here: {done.stderr.strip()[-200:]}")
+    return folder
+
+
+def compiled(folder: Path, boards: list[dict[str, Any]]) -> str:
+    """What the compiler says of `boards` as Grafana's dashboards; nothing when they are."""
+    lines = ['import type { Dashboard } from "@grafana/schema";']
+    lines += [f"export const b{n}: Dashboard = {json.dumps(b)};" for n, b in enumerate(boards)]
+    (folder / "boards.ts").write_text("\n".join(lines))
+    command = [str(folder / "node_modules" / ".bin" / "tsc"), "--noEmit", "--strict"]
+    command += ["--skipLibCheck", "--module", "esnext", "--moduleResolution", "bundler"]
+    done = subprocess.run(
+        [*command, "boards.ts"], cwd=folder, capture_output=True, text=True, timeout=200
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_grafanas_own_schema_takes_the_dashboards(grafana: Path) -> None:
+    boards = [dashboard(board) for board in BOARDS]
+    assert compiled(grafana, boards) == ""
+    assert "'\"refreshh\"' does not exist" in compiled(grafana, [boards[0] | {"refreshh": "5s"}])
+    assert "not assignable" in compiled(grafana, [boards[0] | {"tags": "journal"}])
 
 
 def missing(ours: Any, theirs: Any, where: str = "") -> list[str]:
@@ -253,9 +296,9 @@ def has_data(query: Callable[[str], list[Any]], expression: str) -> bool:
 
 
 @pytest.fixture
-def measured(fake_server: Callable[..., str], tmp_path: Path) -> tuple[str, Path]:
-    """A server, and a journal with two runs of one cell that have every figure that is told."""
-    url, home = fake_server(model="m", itl_s=0.005, prefix_caching=True), tmp_path / "lab"
+def lab(tmp_path: Path) -> Path:
+    """A journal with two runs of one cell that have every figure that is told."""
+    home = tmp_path / "lab"
     cell = Cell(
         experiment="e",
         model="m",
@@ -280,44 +323,44 @@ def measured(fake_server: Callable[..., str], tmp_path: Path) -> tuple[str, Path
                 metrics={metric: Figure(float(number)) for _, metric in RUN.values()},
             )
             store.add_run(record, None)
-    return url, home
+    return home
+
+
+@pytest.fixture
+def watched(fake_server: Callable[..., str]) -> str:
+    """A server whose model is m."""
+    return fake_server(model="m", itl_s=0.005, prefix_caching=True)
 
 
 @needs_prometheus
+@pytest.mark.parametrize(
+    "real", [False, pytest.param(True, marks=pytest.mark.engine)], ids=["simulated", "vLLM"]
+)
 def test_every_panel_shows_data(
-    measured: tuple[str, Path], nvml_worker: tuple[Any, Path], tmp_path: Path
+    real: bool,
+    lab: Path,
+    nvml_worker: tuple[Any, Path],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    (url, home), nvml = measured, nvml_worker[1].parent
-    with exporting(home, url, nvml, tmp_path) as exporter:
+    url = request.getfixturevalue("kept_up")[1] if real else request.getfixturevalue("watched")
+    with exporting(lab, url, nvml_worker[1].parent, tmp_path) as exporter:
         where = urllib.parse.urlsplit(exporter).netloc
         write(tmp_path / "watch", url, exporter=where, interval_s=1)
-        with load(url, "m"), prometheus(tmp_path / "watch" / "prometheus", tmp_path) as query:
+        with (
+            load(url, model_at(url)),
+            prometheus(tmp_path / "watch" / "prometheus", tmp_path) as query,
+        ):
             groups = yaml.safe_load((tmp_path / "watch/prometheus/rules/recording.yml").read_text())
             rules = [(rule["record"],) * 2 for rule in groups["groups"][0]["rules"]]
             assert_data(query, [*queries_of(BOARDS), *rules])
             assert {sample["metric"]["job"] for sample in query("up == 1")} == {"vllm", "journal"}
 
 
-@needs_prometheus
-@pytest.mark.engine
-def test_every_panel_of_vllm_shows_data_of_the_real_one(
-    engine_endpoint: Endpoint, tmp_path: Path
-) -> None:
-    url, model = engine_endpoint.base_url, engine_endpoint.model
-    write(tmp_path / "watch", url, interval_s=1)
-    with load(url, model), prometheus(tmp_path / "watch" / "prometheus", tmp_path) as query:
-        hits = next(panel for panel in SERVING.panels if panel.title == "Prefix-cache hits")
-        without = tuple(panel for panel in SERVING.panels if panel is not hits)  # it has no cache
-        assert_data(query, queries_of((replace(SERVING, panels=without),)))
-        for name in ("queries", "hits"):
-            assert query(f"vllm:prefix_cache_{name}_total")
-
-
 def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
-    measured: tuple[str, Path], nvml_worker: tuple[Any, Path], tmp_path: Path
+    lab: Path, watched: str, nvml_worker: tuple[Any, Path], tmp_path: Path
 ) -> None:
-    (url, home), nvml = measured, nvml_worker[1].parent
-    with exporting(home, url, nvml, tmp_path) as exporter:
+    with exporting(lab, watched, nvml_worker[1].parent, tmp_path) as exporter:
         pages = []
         for _ in range(2):
             with urllib.request.urlopen(exporter) as answer:
