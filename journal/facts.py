@@ -49,10 +49,10 @@ class EngineFacts:
     `weights_bytes`, `graph_bytes`, `activation_bytes` (their peak) and `context_bytes` (what the
     driver and its libraries hold) are those of one card, as the log gives them. `config` is what
     theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
-    are served, `card` the name of the cards by NVML, `card_rates` what they can do where
-    an experiment says so, `usd_per_hour` what the host costs. `quality`
-    is there where an experiment asked for it, `last_words`, the line of the log that tells why,
-    where the engine failed. `neighbours` are other engines beside it, in one run.
+    are served, `card` the name of the cards by NVML, `cards` how many of them are on this host,
+    `card_rates` what they can do where an experiment says so, `usd_per_hour` what the host costs.
+    `quality` is there where an experiment asked for it, `last_words`, the line of the log that
+    tells why, where the engine failed. `neighbours` are other engines beside it, in one run.
     """
 
     version: str | None = None
@@ -77,4 +77,5 @@ class EngineFacts:
     quality: Quality | None = None
     last_words: str | None = None
     card_rates: CardRates | None = None
+    cards: int | None = None
     neighbours: tuple[Neighbour, ...] = ()

@@ -41,7 +41,8 @@ FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/spec.py parses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """How one vLLM server is started. Cells whose engines are equal share one start."""
+    """How one vLLM server is started. Cells whose engines are equal share one start. `executor` is
+    what runs its parts: on several hosts that is ray."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -50,6 +51,8 @@ class Engine:
     quantisation: str | None = None
     dtype: str = "auto"
     tensor_parallel: Count = 1
+    pipeline_parallel: Count = 1
+    executor: Literal["mp", "ray"] | None = None
     max_model_len: Count | None = None
     gpu_memory_utilization: Positive | None = None
     kv_cache_memory_bytes: Count | None = None
@@ -59,6 +62,11 @@ class Engine:
     env: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
     start_timeout_s: Positive = 900.0
+
+    @property
+    def cards(self) -> int:
+        """How many cards (or, on the CPU, processes) share the model."""
+        return self.tensor_parallel * self.pipeline_parallel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

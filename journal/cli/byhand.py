@@ -32,6 +32,9 @@ def serve(
     tensor_parallel: Annotated[
         int, typer.Option("--tensor-parallel", metavar="N", min=1, help="Cards to spread it over.")
     ] = 1,
+    pipeline_parallel: Annotated[
+        int, typer.Option("--pipeline-parallel", metavar="N", min=1, help="Stages of such cards.")
+    ] = 1,
     max_model_len: Annotated[
         int | None, typer.Option("--max-model-len", metavar="N", min=1, help="Longest context.")
     ] = None,
@@ -69,6 +72,7 @@ def serve(
         quantisation=quantisation,
         dtype=dtype,
         tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
         max_model_len=max_model_len,
         python=python,
         flags=tuple(flags or ()),

@@ -50,9 +50,10 @@ def split_rows(record: Record) -> "list[list[RenderableType]]":
     if found is None:
         return []
     total = found.total
+    each = {total.name: f", the mean of {found.cards}"} if found.cards > 1 else {}
     return [
         [
-            NAMES[part.name],
+            NAMES[part.name] + each.get(part.name, ""),
             units.data_size(part.bytes),
             units.percent(part.bytes / total.bytes) if total.bytes else units.ABSENT,
             SOURCES[part.source],

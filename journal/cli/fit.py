@@ -26,7 +26,12 @@ def fit(
         int | None, typer.Option("--context", min=1, help="Tokens of a sequence, output included.")
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Sequences at once.")] = 1,
-    cards: Annotated[int, typer.Option("--cards", min=1, help="Cards that share the model.")] = 1,
+    tensor_parallel: Annotated[
+        int, typer.Option("--tensor-parallel", min=1, help="Cards that share every layer.")
+    ] = 1,
+    pipeline_parallel: Annotated[
+        int, typer.Option("--pipeline-parallel", min=1, help="Stages that share out the layers.")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Say whether a model fits on a card, and which build of it to take, before you rent or
@@ -34,11 +39,12 @@ def fit(
 
     Without --gpu or --vram: on the card of this host, or where it has none on every known one.
     The sizes come from a config.json that is here already, or from a table of well-known models.
+    Where several cards share the model, all sizes are those of one card, the fullest.
 
     Examples:
 
     - `journal fit mistralai/Mistral-7B-Instruct-v0.2 --gpu 4090 --context 16384 --batch 8`
-    - `journal fit Llama-3.1-70B-Instruct --vram 80GB --cards 2`
+    - `journal fit Llama-3.1-70B-Instruct --gpu A100-80GB --tensor-parallel 4`
     - `journal fit ./my-model`
     """
     from journal.cli.render import print_json
@@ -46,7 +52,13 @@ def fit(
 
     vram_bytes = None if vram is None else size(vram, "--vram")
     advice = advise(
-        model, gpu=gpu, vram_bytes=vram_bytes, context=context, batch=batch, cards=cards
+        model,
+        gpu=gpu,
+        vram_bytes=vram_bytes,
+        context=context,
+        batch=batch,
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
     )
     if json:
         print_json(_as_json(advice))
@@ -58,7 +70,7 @@ def _print(advice: "Advice") -> None:
     from journal import units
     from journal.cli.render import plain, print_table
     from journal.desk.fitting import verdict
-    from journal.explain.fit import ENGINE_SHARE, OVERHEAD_BYTES, words
+    from journal.explain.fit import words
 
     print(plain(advice.answer))
     if len(advice.places) == 1:
@@ -90,10 +102,18 @@ def _print(advice: "Advice") -> None:
             for place in advice.places
         ]
         print_table(["card", "memory", *precisions], rows, left=("card", *precisions))
-    print(
+    print(_reckoned(advice))
+
+
+def _reckoned(advice: "Advice") -> str:
+    from journal import units
+    from journal.explain.fit import ENGINE_SHARE, OVERHEAD_BYTES
+
+    each = " Sizes are those of one card." if advice.places[0].fit.cards > 1 else ""
+    return (
         f"Reckoned from {advice.known_from}: {units.percent(ENGINE_SHARE)} of the memory for the "
         f"engine, {units.data_size(OVERHEAD_BYTES)} of it for activations, CUDA graphs and the "
-        "driver."
+        f"driver.{each}"
     )
 
 
@@ -104,7 +124,8 @@ def _as_json(advice: "Advice") -> dict[str, Any]:
         "known_from": advice.known_from,
         "context": advice.context,
         "batch": advice.batch,
-        "cards": advice.cards,
+        "tensor_parallel": advice.tensor_parallel,
+        "pipeline_parallel": advice.pipeline_parallel,
         "kv_bytes_per_token": advice.kv_bytes_per_token,
         "builds": dict(advice.builds),
         "places": [

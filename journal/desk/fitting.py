@@ -10,6 +10,7 @@ from journal.explain.cards import CARDS, Card, find_card
 from journal.explain.fit import Choice, Fit, fit, words
 from journal.explain.memory import kv_bytes_per_token
 from journal.explain.models import find_model
+from journal.explain.sharing import check_sharing, pieces
 from journal.serve import cards as host
 from journal.serve import models
 from journal.units import data_size
@@ -30,13 +31,15 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """What a question about a model came to. `answer` is it in a sentence; `builds` are the known
-    builds of the model by precision; `known_from` says where its sizes come from."""
+    builds of the model by precision; `known_from` says where its sizes come from.
+    `kv_bytes_per_token` is what one token takes on one card."""
 
     model: str
     known_from: str
     context: int
     batch: int
-    cards: int
+    tensor_parallel: int
+    pipeline_parallel: int
     kv_bytes_per_token: int
     builds: Mapping[str, str]
     places: tuple[Place, ...]
@@ -50,18 +53,21 @@ def advise(
     vram_bytes: int | None = None,
     context: int | None = None,
     batch: int = 1,
-    cards: int = 1,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
 ) -> Advice:
     """What of the model `name` (a directory, a name in the hub's cache, or a well-known one) fits
-    on a card of that kind or size, for `batch` sequences of `context` tokens; without either on
-    the card of this host, or where it has none on every card known here. Nothing is fetched.
+    on a card of that kind or size, or on several that share it, for `batch` sequences of `context`
+    tokens; without either on the card of this host, or where it has none on every card known here.
+    Nothing is fetched.
 
-    Raises SpecError for a model or card that is not known, with the nearest names, and UsageError
-    for a context that the model does not have.
+    Raises SpecError for a model or card that is not known, with the nearest names, and for a model
+    that cannot be shared out so; UsageError for a context that the model does not have.
     """
     if gpu is not None and vram_bytes is not None:
         raise UsageError("a card is named by its kind (--gpu) or by its memory (--vram), not both")
     model, builds, known_from = _model(name)
+    check_sharing(name, model, tensor_parallel, pipeline_parallel)
     longest = model.context
     if context is None:
         context = USUAL_CONTEXT if longest is None else min(USUAL_CONTEXT, longest)
@@ -71,7 +77,14 @@ def advise(
         Place(
             name=label,
             here=here,
-            fit=fit(model, size, context=context, batch=batch, cards=cards),
+            fit=fit(
+                model,
+                size,
+                context=context,
+                batch=batch,
+                tensor_parallel=tensor_parallel,
+                pipeline_parallel=pipeline_parallel,
+            ),
         )
         for label, size, here in _cards(gpu, vram_bytes)
     )
@@ -80,11 +93,15 @@ def advise(
         known_from=known_from,
         context=context,
         batch=batch,
-        cards=cards,
-        kv_bytes_per_token=kv_bytes_per_token(model),
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
+        kv_bytes_per_token=max(
+            kv_bytes_per_token(piece.cache)
+            for piece in pieces(model, tensor_parallel, pipeline_parallel)
+        ),
         builds=builds,
         places=places,
-        answer=_answer(name, places, builds, cards),
+        answer=_answer(name, places, builds),
     )
 
 
@@ -121,20 +138,20 @@ def _cards(gpu: str | None, vram_bytes: int | None) -> list[tuple[str, Card | in
     return [(card.name, card, False) for card in CARDS]
 
 
-def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str], cards: int) -> str:
+def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> str:
     short = name.rstrip("/").rpartition("/")[2]
     if len(places) > 1:
         return _from_which_on(short, places)
     place = places[0]
-    told = f"{short} on {_said(place, cards)}: {place.fit.advice}"
+    told = f"{short} on {_said(place)}: {place.fit.advice}"
     best = place.fit.best
     build = None if best is None else builds.get(best.precision)
     same = build is None or build.lower().endswith(name.lower())
     return told if same else f"{told} That is {build}."
 
 
-def _said(place: Place, cards: int) -> str:
-    size = data_size(place.fit.vram_bytes)
+def _said(place: Place) -> str:
+    size, cards = data_size(place.fit.vram_bytes), place.fit.cards
     if place.name == NAMELESS:
         return f"{cards} cards of {size}" if cards > 1 else f"a card of {size}"
     return f"{cards} x {place.name} ({size})" if cards > 1 else f"{place.name} ({size})"
@@ -146,10 +163,11 @@ def _from_which_on(short: str, places: tuple[Place, ...]) -> str:
     for number, choice in enumerate(places[0].fit.choices):
         first = next((place for place in places if place.fit.choices[number].fits), None)
         if first is not None:
-            smallest.setdefault(_said(first, 1), []).append(words(choice.precision))
+            smallest.setdefault(_said(first), []).append(words(choice.precision))
     asked = f"{places[0].fit.batch} x {places[0].fit.context:,} tokens"
     if not smallest:
-        return f"{short}: {asked} fit on no card known here; share it among several with --cards."
+        what = "share it among more with --tensor-parallel"
+        return f"{short}: {asked} fit on no card known here; {what}."
     told = (f"{_listed(builds)} from the {card} on" for card, builds in smallest.items())
     return f"{short}, for {asked}: {'; '.join(told)}."
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -74,9 +74,9 @@ def rental(
     experiment, path = load_experiment(path_or_name), Path(path_or_name)
     path = path if path.is_file() else shipped()[path_or_name]
     _check(experiment, cloud, hours)
-    cards = max(engine.tensor_parallel for engine in experiment.engines)
-    fitting = [name for name in SKYPILOT if all(_fits(experiment, name, cards))]
-    known = all(_choice(experiment, engine, "T4", cards) for engine in experiment.engines)
+    cards = max(engine.cards for engine in experiment.engines)
+    fitting = [name for name in SKYPILOT if all(_fits(experiment, name))]
+    known = all(_choice(experiment, engine, "T4") for engine in experiment.engines)
     if gpu is None and not fitting:
         raise SpecError(
             f"no card known here is sure to hold {experiment.name}: name one with --gpu, such as "
@@ -95,8 +95,8 @@ def rental(
         count=count,
         cloud=cloud,
         hours=hours,
-        task=_task(name, f"{chosen}:{count}", cloud, hours, path, _disk_gb(experiment, cards)),
-        hints=tuple(_hints(experiment, chosen, cards, fitting, known)),
+        task=_task(name, f"{chosen}:{count}", cloud, hours, path, _disk_gb(experiment)),
+        hints=tuple(_hints(experiment, chosen, fitting, known)),
     )
 
 
@@ -143,12 +143,20 @@ def _slug(text: str) -> str:
 # ---- what fits ---------------------------------------------------------------------------------
 
 
-def _choice(experiment: Experiment, engine: Engine, card: str, cards: int) -> Choice | None:
-    """How the largest cell of `engine` fits on that card; None where that cannot be told."""
+def _choice(experiment: Experiment, engine: Engine, card: str) -> Choice | None:
+    """How the largest cell of `engine` fits on as many of that card as it asks for; None where
+    that cannot be told."""
     grid = experiment.grid
     context = max(grid.prompt_tokens) + max(grid.output_tokens)
     try:
-        advice = advise(engine.model, gpu=card, context=context, batch=max(grid.batch), cards=cards)
+        advice = advise(
+            engine.model,
+            gpu=card,
+            context=context,
+            batch=max(grid.batch),
+            tensor_parallel=engine.tensor_parallel,
+            pipeline_parallel=engine.pipeline_parallel,
+        )
     except UsageError:
         return None
     choices = advice.places[0].fit.choices
@@ -157,20 +165,18 @@ def _choice(experiment: Experiment, engine: Engine, card: str, cards: int) -> Ch
     return next((one for one in choices if packed.startswith(one.precision)), choices[0])
 
 
-def _fits(experiment: Experiment, card: str, cards: int) -> Iterator[bool]:
+def _fits(experiment: Experiment, card: str) -> Iterator[bool]:
     for engine in experiment.engines:
-        choice = _choice(experiment, engine, card, cards)
+        choice = _choice(experiment, engine, card)
         yield choice is not None and choice.fits
 
 
-def _hints(
-    experiment: Experiment, gpu: str, cards: int, fitting: Sequence[str], known: bool
-) -> Iterator[str]:
+def _hints(experiment: Experiment, gpu: str, fitting: Sequence[str], known: bool) -> Iterator[str]:
     grid = experiment.grid
     largest = f"{max(grid.batch)} x {max(grid.prompt_tokens) + max(grid.output_tokens):,} tokens"
     card = next((name for name, theirs in SKYPILOT.items() if theirs == gpu), None)
     for engine in experiment.engines:
-        choice = None if card is None else _choice(experiment, engine, card, cards)
+        choice = None if card is None else _choice(experiment, engine, card)
         if choice is not None and not choice.fits:
             wanted = data_size(choice.needed_bytes)
             yield (
@@ -186,8 +192,9 @@ def _hints(
         yield f"The largest cell ({largest}) fits on: {names}"
 
 
-def _disk_gb(experiment: Experiment, cards: int) -> int:
-    found = [_choice(experiment, engine, CARDS[0].name, cards) for engine in experiment.engines]
+def _disk_gb(experiment: Experiment) -> int:
+    whole = [replace(each, tensor_parallel=1, pipeline_parallel=1) for each in experiment.engines]
+    found = [_choice(experiment, engine, CARDS[0].name) for engine in whole]
     weights = sum(choice.weight_bytes for choice in found if choice is not None)
     return DISK_GB + max(50, round(1.5 * weights / GB))
 

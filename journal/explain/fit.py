@@ -1,5 +1,6 @@
 """Does a model fit on a card, in which precision, at which context and batch? By arithmetic."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from journal.explain.architecture import Architecture
@@ -9,8 +10,8 @@ from journal.explain.memory import (
     kv_bytes,
     longest_that_fits,
     sequences_that_fit,
-    weight_bytes,
 )
+from journal.explain.sharing import Piece, piece_weight_bytes, pieces
 from journal.units import data_size
 
 GIB = 2**30
@@ -32,11 +33,12 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One precision on one card. `pool_bytes` is what weights and overhead leave for the KV cache
-    (negative: they do not fit themselves), `kv_bytes` what the asked `batch` sequences of
-    `context` tokens need. `sequences` of that context fit, and a batch of that size may grow to
-    `longest` tokens each. `needed_bytes` is the smallest memory of a card on which all fits.
-    `runs`: engines have kernels for the precision on this card."""
+    """One precision on one card, or on the fullest of several that share the model. `pool_bytes`
+    is what weights and overhead leave there for the KV cache (negative: they do not fit
+    themselves), `kv_bytes` what the asked `batch` sequences of `context` tokens need of it.
+    `sequences` of that context fit, and a batch of that size may grow to `longest` tokens each.
+    `needed_bytes` is the smallest memory of a card on which all fits. `runs`: engines have kernels
+    for the precision on this card."""
 
     precision: str
     weight_bytes: int
@@ -55,7 +57,8 @@ class Choice:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
     """The `choices`, the least packed first; `best` is the first that fits; `advice` says in a
-    sentence what to take, or what to change when nothing fits."""
+    sentence what to take, or what to change when nothing fits. `vram_bytes` is that of each of
+    the `cards`."""
 
     vram_bytes: int
     cards: int
@@ -75,54 +78,64 @@ def fit(
     *,
     context: int,
     batch: int,
-    cards: int = 1,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
     share: float = ENGINE_SHARE,
 ) -> Fit:
-    """What fits on `cards` cards like `on` (or of so many bytes each), of which the engine may use
-    `share`, for `batch` sequences of `context` tokens. A model that is packed already is reckoned
-    as it is. Weights and KV cache are split evenly over the cards, overhead is on each. Raises
-    SpecError for an architecture that cannot be counted."""
+    """What fits on a card like `on` (or of so many bytes), of which the engine may use `share`,
+    for `batch` sequences of `context` tokens; or on tensor_parallel x pipeline_parallel of them,
+    counted for the fullest. A model that is packed already is reckoned as it is. Raises SpecError
+    for an architecture that cannot be counted."""
     vram_bytes = on.memory_bytes if isinstance(on, Card) else on
     packed = model.quantisation
     known = model.bits is not None or packed in BYTES_PER_WEIGHT
     precisions = (packed,) if packed is not None and known else PRECISIONS
     without = on.without if isinstance(on, Card) else ()
-    found = (
-        _choice(model, precision, vram_bytes * cards * share, context, batch, cards, share)
-        for precision in precisions
-    )
-    choices = tuple(replace(choice, runs=choice.precision not in without) for choice in found)
+    cut = tuple(pieces(model, tensor_parallel, pipeline_parallel))
+    choices = []
+    for precision in precisions:
+        each = [_choice(model, one, precision, vram_bytes, context, batch, share) for one in cut]
+        fullest = max(each, key=lambda choice: choice.needed_bytes)
+        choices.append(
+            replace(
+                fullest,
+                sequences=min(choice.sequences for choice in each),
+                longest=min(choice.longest for choice in each),
+                runs=precision not in without,
+            )
+        )
+    cards = tensor_parallel * pipeline_parallel
     return Fit(
         vram_bytes=vram_bytes,
         cards=cards,
         context=context,
         batch=batch,
-        choices=choices,
-        advice=_advice(choices, vram_bytes * cards, context, batch),
+        choices=tuple(choices),
+        advice=_advice(choices, vram_bytes, cards, context, batch),
     )
 
 
 def _choice(
     model: Architecture,
+    piece: Piece,
     precision: str,
-    usable: float,
+    vram_bytes: int,
     context: int,
     batch: int,
-    cards: int,
     share: float,
 ) -> Choice:
-    weights = weight_bytes(model, precision)
-    wanted = batch * kv_bytes(model, context)
-    fixed = weights + cards * OVERHEAD_BYTES
-    pool = int(usable) - fixed
+    weights = piece_weight_bytes(model, piece, precision)
+    wanted = batch * kv_bytes(piece.cache, context)
+    fixed = weights + OVERHEAD_BYTES
+    pool = int(vram_bytes * share) - fixed
     return Choice(
         precision=precision,
         weight_bytes=weights,
         kv_bytes=wanted,
         pool_bytes=pool,
-        needed_bytes=round((fixed + wanted) / share / cards),
-        sequences=sequences_that_fit(model, pool, context),
-        longest=longest_that_fits(model, pool, batch),
+        needed_bytes=round((fixed + wanted) / share),
+        sequences=sequences_that_fit(piece.cache, pool, context),
+        longest=longest_that_fits(piece.cache, pool, batch),
     )
 
 
@@ -131,8 +144,11 @@ def words(precision: str) -> str:
     return WORDS.get(precision, f"{precision} build")
 
 
-def _advice(choices: tuple[Choice, ...], vram_bytes: int, context: int, batch: int) -> str:
+def _advice(
+    choices: Sequence[Choice], vram_bytes: int, cards: int, context: int, batch: int
+) -> str:
     asked = f"{batch} x {context:,} tokens"
+    each = " of each card" if cards > 1 else ""
     first, last = choices[0], min(choices, key=lambda choice: choice.weight_bytes)
     best = next((choice for choice in choices if choice.fits), None)
     if best is first:
@@ -143,7 +159,7 @@ def _advice(choices: tuple[Choice, ...], vram_bytes: int, context: int, batch: i
     if best is not None:
         return (
             f"Take the {words(best.precision)}: {asked} fit. The {words(first.precision)} needs"
-            f" {data_size(first.needed_bytes)} for them."
+            f" {data_size(first.needed_bytes)}{each} for them."
         )
     if last.longest > 0:
         return (
@@ -152,5 +168,5 @@ def _advice(choices: tuple[Choice, ...], vram_bytes: int, context: int, batch: i
         )
     return (
         f"It does not fit: even the {words(last.precision)} needs {data_size(last.needed_bytes)}"
-        f" for {asked}, and there are {data_size(vram_bytes)}."
+        f"{each} for {asked}, and there are {data_size(vram_bytes)}."
     )

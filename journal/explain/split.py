@@ -44,7 +44,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The `parts` of `total`, the unexplained rest among them, so that they sum to it.
+    """The `parts` of `total`, the unexplained rest among them, so that they sum to it: those of one
+    card, as the mean of the `cards` of the host that share the model.
 
     On cards the total is what NVML saw, on the CPU the resident memory of the server's processes:
     there the rest holds Python and the libraries of each process. A rest below 0 says that more
@@ -53,37 +54,66 @@ class Split:
 
     total: Part
     parts: tuple[Part, ...]
+    cards: int = 1
 
 
 def split(runs: Sequence[Record]) -> Split | None:
-    """The memory of the engine that served `runs`, all its cards together, at the most that any
-    of them saw. None where no memory was read, or nothing is known of what it holds."""
-    seen = [(total.bytes, number) for number, run in enumerate(runs) if (total := _total(run))]
+    """The memory of the engine that served `runs`, at the most that any of them saw; of one card
+    where several share the model. None where no memory was read, or nothing is known of what it
+    holds."""
+    seen = [(size, number) for number, run in enumerate(runs) if (size := _seen(run)) is not None]
     if not seen:
         return None
     run = runs[max(seen)[1]]
     total, known = _total(run), tuple(_parts(run))
-    if total is None or not known:
+    if not known:
         return None
     rest = total.bytes - sum(part.bytes for part in known)
-    return Split(total, (*known, Part("rest", rest, "difference")))
+    return Split(total, (*known, Part("rest", rest, "difference")), _cards_here(run))
 
 
-def _total(run: Record) -> Part | None:
+def _seen(run: Record) -> float | None:
+    used = _value(run, "vram_peak_bytes")
+    return _value(run, "rss_peak_bytes") if used is None else used
+
+
+def _total(run: Record) -> Part:
     used, resident = _value(run, "vram_peak_bytes"), _value(run, "rss_peak_bytes")
     if used is not None:
-        return Part("used", used, "nvml")
-    return None if resident is None else Part("resident", resident, "kernel")
+        return Part("used", round(used / _cards_here(run)), "nvml")
+    assert resident is not None
+    return Part("resident", round(resident), "kernel")
+
+
+def _cards_here(run: Record) -> int:
+    """The cards of which NVML told: others that share the model may be in other hosts."""
+    if _value(run, "vram_peak_bytes") is None:
+        return 1
+    return _cards(run) if run.facts.cards is None else run.facts.cards
+
+
+def _cards(run: Record) -> int:
+    """All that share the model."""
+    if run.cell.engine is not None:
+        return run.cell.engine.cards
+    return 1 if run.facts.cards is None else run.facts.cards
 
 
 def _parts(run: Record) -> Iterator[Part]:
     """What is known of the parts of `run`'s memory, in the order in which an engine takes it."""
-    facts, engine = run.facts, run.cell.engine
-    cards = 1 if engine is None else engine.tensor_parallel
-    yield from _weights(run)
-    pool = _value(run, "kv_pool_bytes")
+    facts, used = run.facts, _value(run, "vram_peak_bytes")
+    # A log tells of one card. On a CPU all processes are looked at together.
+    shares, processes = (1, _cards(run)) if used is None else (_cards(run), 1)
+    measured, predicted, pool = (
+        _value(run, name) for name in ("weights_bytes", "weights_bytes_predicted", "kv_pool_bytes")
+    )
+    if measured is not None:
+        by: Source = "checkpoint" if facts.weights_bytes is None else "log"
+        yield Part("weights", round(measured / shares), by)
+    elif predicted is not None:
+        yield Part("weights", round(predicted / shares), "config")
     if pool is not None:
-        yield Part("kv_pool", pool, "pool")
+        yield Part("kv_pool", round(pool / shares), "pool")
     logged: tuple[tuple[PartName, int | None], ...] = (
         ("activations", facts.activation_bytes),
         ("graphs", facts.graph_bytes),
@@ -91,21 +121,12 @@ def _parts(run: Record) -> Iterator[Part]:
     )
     for name, size in logged:
         if size is not None:
-            yield Part(name, size * cards, "log")
-    used, ours = _value(run, "vram_peak_bytes"), _value(run, "vram_process_peak_bytes")
+            yield Part(name, size * processes, "log")
+    ours = _value(run, "vram_process_peak_bytes")
     if used is not None and ours is not None:  # NVML may hide which processes are the server's
-        yield Part("others", max(0, used - ours), "others")
+        yield Part("others", max(0, round((used - ours) / _cards_here(run))), "others")
 
 
-def _weights(run: Record) -> Iterator[Part]:
-    measured = _value(run, "weights_bytes")
-    predicted = _value(run, "weights_bytes_predicted")
-    if measured is not None:
-        yield Part("weights", measured, "checkpoint" if run.facts.weights_bytes is None else "log")
-    elif predicted is not None:
-        yield Part("weights", predicted, "config")
-
-
-def _value(run: Record, name: str) -> int | None:
+def _value(run: Record, name: str) -> float | None:
     figure = run.metrics.get(name)
-    return None if figure is None or figure.value is None else round(figure.value)
+    return None if figure is None else figure.value

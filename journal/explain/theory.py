@@ -1,6 +1,7 @@
 """What arithmetic says of a model as an engine serves it, to stand beside what was measured."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from journal.errors import SpecError
 from journal.explain.architecture import Architecture, architecture
@@ -15,7 +16,8 @@ SAME_PACKING = {"awq_marlin": "awq", "gptq_marlin": "gptq", "fbgemm_fp8": "fp8"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A model on `cards` cards (or, on the CPU, in as many processes) that share it evenly.
+    """A model on `cards` cards (or, on the CPU, in as many processes) that share it evenly:
+    `tensor_parallel` of them each layer, in stages where there are more.
     `precision` is one of BYTES_PER_WEIGHT or how the checkpoint is packed, None where that is not
     known; so is the kind of `card`."""
 
@@ -23,17 +25,18 @@ class Served:
     precision: str | None
     kv_element_bytes: int
     cards: int = 1
+    tensor_parallel: int = 1
     card: Card | None = None
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of KV cache for one token, all cards together. Cards that outnumber the KV heads
-        hold copies of them, and with MLA each holds the whole.
+        """Bytes of KV cache for one token, all cards together. Cards of a stage that outnumber the
+        KV heads hold copies of them, and with MLA each holds the whole.
 
         Source: Shoeybi et al. 2019, "Megatron-LM" (heads are split); vLLM copies what is left.
         """
         heads = 1 if self.model.latent is not None else self.model.kv_heads
-        copies = max(1, self.cards / heads)
+        copies = max(1, self.tensor_parallel / heads)
         return round(kv_bytes_per_token(self.model, self.kv_element_bytes) * copies)
 
     @property
@@ -58,9 +61,10 @@ class Served:
 
     def tpot_floor_s(self, batch: int, context: int) -> float | None:
         """No token can follow another sooner while `batch` sequences of `context` are written;
-        None as above."""
+        None as above. A token passes the stages one after the other, each with its share of the
+        batch, and another's while the next stage has this one."""
         floor = self._decode(batch, context)
-        return None if floor is None else floor.seconds / self.cards
+        return None if floor is None else floor.seconds / self.tensor_parallel
 
     def decode_bound(self, batch: int, context: int) -> Bound | None:
         """Which side of the roofline sets that floor; None as above."""
@@ -70,10 +74,11 @@ class Served:
     def _decode(self, batch: int, context: int) -> Floor | None:
         if self.card is None or self.precision is None or self.weights_bytes is None:
             return None
+        stages = self.cards // self.tensor_parallel
         return decode_floor(
             self.model,
             self.card,
-            batch=batch,
+            batch=ceil(batch / stages),
             context=context,
             precision=self.precision,
             kv_element_bytes=self.kv_element_bytes,
@@ -95,6 +100,7 @@ def served(facts: EngineFacts, engine: Engine | None, cards: int = 1) -> Served 
         precision=_precision(facts, engine, model, element_bytes),
         kv_element_bytes=_kv_element_bytes(facts.kv_cache_dtype, element_bytes),
         cards=cards,
+        tensor_parallel=cards if engine is None else engine.tensor_parallel,
         card=_card(facts),
     )
 

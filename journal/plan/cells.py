@@ -13,6 +13,8 @@ from journal.records import Cell, Engine, Experiment, Load
 # What does not change what is measured: where the interpreter is, how long to wait, and how
 # often or under what name the same cell is tried.
 NOT_IDENTITY_OF_ENGINE = ("python", "start_timeout_s")
+# What came to be known later: a cell that leaves it as it was keeps the identity that it had.
+LATER_IN_ENGINE = {"pipeline_parallel": 1, "executor": None}
 NOT_IDENTITY_OF_LOAD = (
     *("repeats", "seed", "max_error_rate", "processes", "timeout_s"),
     "interleave",
@@ -127,6 +129,9 @@ def _definition(cell: Cell) -> dict[str, Any]:
     if cell.engine:
         for name in NOT_IDENTITY_OF_ENGINE:
             del parts["engine"][name]
+        for name, as_it_was in LATER_IN_ENGINE.items():
+            if parts["engine"][name] == as_it_was:
+                del parts["engine"][name]
     return parts
 
 

@@ -30,7 +30,8 @@ NOTE_TAG = "mlflow.note.content"
 ROWS_OF_NOTE = 50
 
 _TELLING = (
-    *("dtype", "tensor_parallel", "max_model_len", "gpu_memory_utilization"),
+    *("dtype", "tensor_parallel", "pipeline_parallel", "executor"),
+    *("max_model_len", "gpu_memory_utilization"),
     *("kv_cache_memory_bytes", "prefix_caching", "revision"),
 )
 _RUN_STATUS = {"invalid": "FAILED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -214,6 +215,7 @@ def params(cell: Cell) -> dict[str, str]:
         "quantisation": cell.quantisation,
         "dtype": engine.dtype if engine else None,
         "tensor_parallel": engine.tensor_parallel if engine else None,
+        "pipeline_parallel": engine.pipeline_parallel if engine else None,
         "max_model_len": engine.max_model_len if engine else None,
         "batch": cell.batch,
         "rate": cell.rate,
@@ -247,6 +249,7 @@ def shared_params(
         "quantisation": [engine.quantisation or NONE for engine in engines],
         "dtype": [engine.dtype for engine in engines],
         "tensor_parallel": [engine.tensor_parallel for engine in engines],
+        "pipeline_parallel": [engine.pipeline_parallel for engine in engines],
         "max_model_len": [engine.max_model_len or NONE for engine in engines],
         "batch": ["searched"] if searched == "concurrency" else batches,
         "rate": ["searched"] if searched == "rate" else grid.rate,

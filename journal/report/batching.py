@@ -219,7 +219,7 @@ def _roofline(before: Point, after: Point) -> Iterator[Text]:
 
 def _bound(point: Point) -> Bound | None:
     cell, facts = point.good[-1].cell, point.good[-1].facts
-    model = served(facts, cell.engine, cell.engine.tensor_parallel if cell.engine else 1)
+    model = served(facts, cell.engine, cell.engine.cards if cell.engine else 1)
     if model is None or cell.batch is None:
         return None
     return model.decode_bound(cell.batch, cell.prompt_tokens)

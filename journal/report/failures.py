@@ -76,7 +76,7 @@ def _of_the_model(record: Record, context: int) -> Iterator[Text]:
     """What the model takes, by its engine's words or else by its config, and what the card has.
     `context` is the length of the longest request."""
     engine, card = record.cell.engine, record.environment.get("gpu_0_total_bytes")
-    cards = engine.tensor_parallel if engine else 1
+    cards = engine.cards if engine else 1
     theory = served(record.facts, engine, cards)
     weights = record.facts.weights_bytes
     if weights is None and theory is not None and theory.weights_bytes is not None:

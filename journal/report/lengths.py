@@ -64,7 +64,7 @@ def _on_all_cards(point: Point, name: str) -> int | None:
         size: int | None = getattr(record.facts, name)
         if size:
             engine = record.cell.engine
-            return size if engine is None else size * engine.tensor_parallel
+            return size if engine is None else size * engine.cards
     return None
 
 

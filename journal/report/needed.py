@@ -113,7 +113,7 @@ def _try_json(search: Needed, tried: Try | None) -> dict[str, Any] | None:
 def _all(search: Needed, size: int | None) -> int | None:
     """Bytes on all cards, of those on one."""
     engine = search.cell.engine
-    return None if size is None or engine is None else size * engine.tensor_parallel
+    return None if size is None or engine is None else size * engine.cards
 
 
 def _value(record: Record | None, name: str) -> float | None:

@@ -11,7 +11,10 @@ from journal.report.setups import Setup, differing
 
 HOSTS_NAMED = 12
 SWITCHES = {"True": say("on"), "False": say("off")}
-SHOWN = ("version", "dtype", "tensor_parallel", "max_model_len", "prefix_caching", "flags")
+SHOWN = (
+    *("version", "dtype", "tensor_parallel", "executor"),
+    *("max_model_len", "prefix_caching", "flags"),
+)
 
 
 def answer(found: Points, places: Places) -> Section:
@@ -30,6 +33,14 @@ def answer(found: Points, places: Places) -> Section:
     return Section(3, say("setting.heading"), tuple(blocks))
 
 
+def _shown(setup: Setup, name: str) -> Text:
+    """Cards as `4`, in stages as `4 x 2`."""
+    said, stages = setup.get(name), setup.get("pipeline_parallel")
+    if name == "tensor_parallel" and stages not in ("", "1"):
+        return f"{said} x {stages}"
+    return SWITCHES.get(said, said)
+
+
 def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places: Places) -> Table:
     named = any(setup.model != places.labels[setup] for setup in setups)
     rows = [
@@ -37,7 +48,7 @@ def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places
             Box(places.labels[setup]),
             Box(setup.model if named else ""),
             Box(setup.quantisation or ""),
-            *(Box(SWITCHES.get(setup.get(name), setup.get(name))) for name in SHOWN),
+            *(Box(_shown(setup, name)) for name in SHOWN),
             *_facts(records[setup]),
         ]
         for setup in setups

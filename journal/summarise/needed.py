@@ -127,7 +127,7 @@ def _block_bytes(record: Record) -> int | None:
     if size is None or measured is None or measured.value is None:
         return None
     engine = record.cell.engine
-    cards = 1 if engine is None else engine.tensor_parallel
+    cards = 1 if engine is None else engine.cards
     model = served(record.facts, engine, cards)
     per_token = measured.value if model is None else model.kv_bytes_per_token
     return ceil(per_token / cards * size)

@@ -192,7 +192,7 @@ class View:
         """How many cards (or, on the CPU, processes) share the model: as asked of an engine of
         our own, as read of another's."""
         if self.cell.engine is not None:
-            return self.cell.engine.tensor_parallel
+            return self.cell.engine.cards
         return max(1, len({reading.device for reading in self.samples.readings.gpu}))
 
     @cached_property

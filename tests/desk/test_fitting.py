@@ -33,8 +33,11 @@ def test_one_card_is_answered_in_a_sentence() -> None:
         "yes, 8 at once",
     ]
     assert "8 cards" not in advice.answer
-    two = advise(MISTRAL, vram_bytes=24 * GIB, context=16384, batch=8, cards=2)
+    two = advise(MISTRAL, vram_bytes=24 * GIB, context=16384, batch=8, tensor_parallel=2)
     assert "on 2 cards of 24 GiB: Take the 16-bit checkpoint" in two.answer
+    assert two.kv_bytes_per_token == 65_536
+    with pytest.raises(SpecError, match="tensor_parallel 3 cannot share out the 32 attention"):
+        advise(MISTRAL, gpu="4090", tensor_parallel=3)
 
 
 def test_every_card_where_none_is_meant_and_none_is_here() -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.explain.architecture import architecture
+from journal.explain.architecture import architecture, parameters
 from journal.explain.cards import CARDS, find_card
 from journal.explain.fit import GIB, OVERHEAD_BYTES, fit
 from journal.explain.models import MODELS, find_model
@@ -36,7 +36,38 @@ def test_a_70b_model_on_one_and_on_several_cards() -> None:
     h100 = find_card("H100 SXM")
     alone = fit(model, h100, context=8192, batch=4)
     assert [choice.fits for choice in alone.choices] == [False, False, True, True]
-    assert all(choice.fits for choice in fit(model, h100, context=8192, batch=4, cards=4).choices)
+    four = fit(model, h100, context=8192, batch=4, tensor_parallel=4)
+    assert all(choice.fits for choice in four.choices)
+    for sixteen, quarter in zip(alone.choices, four.choices, strict=True):
+        assert quarter.weight_bytes == pytest.approx(sixteen.weight_bytes / 4, rel=0.001)
+        assert quarter.kv_bytes == sixteen.kv_bytes / 4
+    eight = fit(model, h100, context=8192, batch=1, tensor_parallel=8, pipeline_parallel=2)
+    assert eight.cards == 16
+    assert "needs" in fit(model, 4 * GIB, context=8192, batch=1, tensor_parallel=8).advice
+    assert "of each card" in fit(model, 4 * GIB, context=8192, batch=1, tensor_parallel=8).advice
+
+
+def test_cards_that_outnumber_the_kv_heads_hold_copies_of_them() -> None:
+    model = find_model("Llama-3.1-70B-Instruct").architecture
+    eight, sixteen = (
+        fit(model, 80 * GIB, context=8192, batch=1, tensor_parallel=cards).choices[0]
+        for cards in (8, 16)
+    )
+    assert eight.kv_bytes == sixteen.kv_bytes
+    assert sixteen.weight_bytes < 0.51 * eight.weight_bytes
+
+
+def test_the_fullest_stage_decides() -> None:
+    """32 layers in 3 stages are 11, 11 and 10: the first stage holds the embeddings as well."""
+    model = find_model("Meta-Llama-3-8B").architecture
+    alone, found = (
+        fit(model, 24 * GIB, context=8192, batch=2, pipeline_parallel=stages).choices[0]
+        for stages in (1, 3)
+    )
+    count = parameters(model)
+    weights = 2 * ((count.linear + count.other) * 11 / 32 + count.embedding)
+    assert found.weight_bytes == pytest.approx(weights, rel=0.001)
+    assert found.kv_bytes == alone.kv_bytes * 11 / 32
 
 
 def test_a_precision_without_kernels_does_not_fit() -> None:
@@ -76,19 +107,24 @@ def test_a_packed_checkpoint_is_reckoned_as_it_is() -> None:
     card=st.sampled_from(CARDS),
     context=st.integers(1, 8192),
     batch=st.integers(1, 256),
-    cards=st.integers(1, 8),
+    tensor=st.sampled_from((1, 2, 4, 8)),
+    stages=st.integers(1, 4),
 )
-def test_the_numbers_of_a_choice_agree(model, card, context, batch, cards) -> None:  # type: ignore[no-untyped-def]
-    found = fit(model, card, context=context, batch=batch, cards=cards)
-    usable = card.memory_bytes * cards * 0.92
+def test_the_numbers_of_a_choice_agree(  # type: ignore[no-untyped-def]
+    model, card, context, batch, tensor, stages
+) -> None:
+    found = fit(
+        model, card, context=context, batch=batch, tensor_parallel=tensor, pipeline_parallel=stages
+    )
+    usable = card.memory_bytes * 0.92
     for choice in found.choices:
-        parts = choice.weight_bytes + cards * OVERHEAD_BYTES + choice.pool_bytes
+        parts = choice.weight_bytes + OVERHEAD_BYTES + choice.pool_bytes
         assert parts == pytest.approx(usable, abs=2)
         assert choice.runs == (choice.precision not in card.without)
         room = choice.kv_bytes <= choice.pool_bytes
         assert choice.fits == (room and choice.runs)
         assert room == (choice.needed_bytes <= card.memory_bytes) or parts == pytest.approx(
-            choice.needed_bytes * cards * 0.92, rel=1e-6
+            choice.needed_bytes * 0.92, rel=1e-6
         )
         if choice.sequences >= batch:
             assert room

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -56,15 +57,25 @@ def test_on_cards_the_parts_sum_to_what_nvml_saw() -> None:
     assert (found.total.name, found.total.source) == ("used", "nvml")
     sizes = {part.name: part.bytes / GIB for part in found.parts}
     assert sizes == {
-        "weights": 27,
-        "kv_pool": 110,
-        "activations": 2,  # what a log tells is of one card, and there are two
-        "graphs": 1,
-        "context": 0.5,
-        "others": 1,
-        "rest": 4.5,
+        "weights": 13.5,
+        "kv_pool": 55,
+        "activations": 1,  # what a log tells is of one card already
+        "graphs": 0.5,
+        "context": 0.25,
+        "others": 0.5,
+        "rest": 2.25,
     }
+    assert (found.cards, found.total.bytes) == (2, 73 * GIB)
     assert {part.name: part.source for part in found.parts}["weights"] == "log"
+
+
+def test_cards_of_other_hosts_have_their_share_and_are_not_looked_at() -> None:
+    facts = replace(LOGGED, cards=2)
+    found = split([run(CARD, facts, tensor_parallel=4)])
+    assert found is not None
+    sizes = {part.name: part.bytes / GIB for part in found.parts}
+    assert (sizes["weights"], sizes["kv_pool"], sizes["others"]) == (27 / 4, 110 / 4, 0.5)
+    assert (found.cards, found.total.bytes) == (2, 73 * GIB)
 
 
 def test_on_the_cpu_the_total_is_resident_memory() -> None:
@@ -107,9 +118,9 @@ def test_the_parts_always_sum_to_the_total(metrics: dict[str, float], cards: int
     found = split([run(metrics, tensor_parallel=cards)])
     if found is not None:
         assert sum(part.bytes for part in found.parts) == found.total.bytes
-        assert found.total.bytes == pytest.approx(
-            metrics.get("vram_peak_bytes", metrics.get("rss_peak_bytes")), abs=0.5
-        )
+        used, resident = metrics.get("vram_peak_bytes"), metrics.get("rss_peak_bytes")
+        seen = resident if used is None else used / cards
+        assert found.total.bytes == pytest.approx(seen, abs=0.5)
         for part in (*found.parts, found.total):
             assert part.name in NAMES
             assert part.source in SOURCES

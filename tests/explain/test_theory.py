@@ -69,15 +69,25 @@ def test_how_the_weights_are_held(
 
 
 def test_cards_share_the_work_and_copy_heads_they_cannot_split() -> None:
-    one, four, many = (served(FACTS, ENGINE, cards) for cards in (1, 4, 16))
+    one, four, many = (
+        served(FACTS, replace(ENGINE, tensor_parallel=cards), cards) for cards in (1, 4, 16)
+    )
     assert one is not None and four is not None and many is not None
     assert one.kv_bytes_per_token == four.kv_bytes_per_token
     assert many.kv_bytes_per_token == 2 * one.kv_bytes_per_token  # 8 heads on 16 cards
     assert four.tpot_floor_s(1, 1) == pytest.approx((one.tpot_floor_s(1, 1) or 0) / 4)
     latent = {**MISTRAL.config, "kv_lora_rank": 512, "qk_rope_head_dim": 64}
-    mla = served(replace(FACTS, config=latent), ENGINE, 2)
+    mla = served(replace(FACTS, config=latent), replace(ENGINE, tensor_parallel=2), 2)
     assert mla is not None
     assert mla.kv_bytes_per_token == 2 * 32 * 576 * 2
+
+
+def test_a_token_passes_the_stages_of_a_pipeline_one_after_the_other() -> None:
+    one, staged = served(FACTS, ENGINE), served(FACTS, replace(ENGINE, pipeline_parallel=4), 4)
+    assert one is not None and staged is not None
+    assert staged.kv_bytes_per_token == one.kv_bytes_per_token
+    assert staged.tpot_floor_s(1, 64) == one.tpot_floor_s(1, 64)
+    assert staged.tpot_floor_s(8, 64) == one.tpot_floor_s(2, 64)
 
 
 def test_a_card_that_is_not_known_here_may_be_described() -> None:

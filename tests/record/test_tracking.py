@@ -99,6 +99,7 @@ def test_an_experiment_is_a_parent_and_its_runs_are_children(
         "quantisation": "awq",
         "dtype": "float16",
         "tensor_parallel": "1",
+        "pipeline_parallel": "1",
         "max_model_len": "none",
         "batch": "8",
         "rate": "none",

