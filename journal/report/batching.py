@@ -12,13 +12,14 @@ from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.page import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
 from journal.report.points import Point, Points, change, lines
+from journal.summarise.capacity import OVERLOADED
 
+KEPT_UP = 0.97  # of the requests that were sent in a second
 # Below this gain in throughput for a doubling of the batch, the batch is past its knee: the
 # other 80% of each added request are paid for in latency.
 KNEE_GAIN = 1.2
 KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
-KEPT_UP = 0.97  # of the offered rate
 WAITS = 0.1  # of TTFT spent in the queue: what is less is not why a batch gains nothing
 MOST_TOLD = 4  # lines in sentences; the table has them all
 
@@ -226,9 +227,11 @@ def _bound(point: Point) -> Bound | None:
 
 
 def _kept_up(line: Points) -> Iterator[Text]:
-    """Up to which offered rate the server answered as fast as it was asked."""
+    """At which offered rate the server fell behind, or up to which it answered as many as came.
+    Arrivals drawn at random are seldom as many as on average, so what it answered is held against
+    what was sent; of few requests that take long neither can be said."""
     reached = [(point, done) for point in line if (done := point.value("requests_per_s"))]
-    behind = [(point, done) for point, done in reached if done < KEPT_UP * point.load]
+    behind = [(point, done) for point, done in reached if _fell_behind(point)]
     if behind:
         point, done = behind[0]
         yield say(
@@ -238,5 +241,14 @@ def _kept_up(line: Points) -> Iterator[Text]:
             share=units.percent(done / point.load),
         )
         yield from causes(line[0], point)
-    elif reached:
+    elif reached and all(done >= KEPT_UP * _sent(point) for point, done in reached):
         yield say("rate.kept", offered=units.rate(reached[-1][0].load, "req/s"))
+
+
+def _fell_behind(point: Point) -> bool:
+    return any(doubt.name == OVERLOADED for record in point.good for doubt in record.doubts)
+
+
+def _sent(point: Point) -> float:
+    achieved = point.value("achieved_rate_per_s")
+    return point.load if achieved is None else achieved

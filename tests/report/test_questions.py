@@ -250,15 +250,30 @@ def test_one_batch_says_nothing(record: Build) -> None:
 
 
 def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
-    found = gathered(
-        record(batch=None, rate=rate, number=n, metrics={"requests_per_s": done})
-        for n, (rate, done) in enumerate(((1.0, 1.0), (2.0, 1.98), (4.0, 2.4)))
+    piled = Doubt("falls_behind", "The server fell behind: lower the rate.")
+
+    def said(*offered: tuple[float, float, float], last: tuple[Doubt, ...] = ()) -> str:
+        found = gathered(
+            record(
+                batch=None,
+                rate=rate,
+                number=n,
+                metrics={"achieved_rate_per_s": sent, "requests_per_s": done},
+                doubts=last if rate == offered[-1][0] else (),
+            )
+            for n, (rate, sent, done) in enumerate(offered)
+        )
+        section = batching.answer(found, places(found), "1-first")
+        assert section is not None
+        return paragraphs(section.blocks)
+
+    low = (1.0, 0.84, 0.83), (2.0, 2.0, 1.98)  # fewer came than on average, and all were answered
+    assert "At 4 req/s offered the server answers 2.4 req/s, 60% of it" in said(
+        *low, (4.0, 4.0, 2.4), last=(piled,)
     )
-    section = batching.answer(found, places(found), "1-first")
-    assert section is not None
-    assert "At 4 req/s offered the server answers 2.4 req/s, 60% of it" in paragraphs(
-        section.blocks
-    )
+    assert "The server kept up with every rate offered, to 2 req/s" in said(*low)
+    few = said(*low, (4.0, 4.0, 3.1))  # too few requests to tell
+    assert "kept up" not in few and "falls behind" not in few
 
 
 # ---- prompt length -----------------------------------------------------------------------------
