@@ -7,7 +7,9 @@ Secret = re.Pattern[str] | None
 
 HIDDEN = "***"
 SHORTEST = 8  # a shorter value may well be a common word, and hiding it would spoil the text
-NAME = re.compile(r"(^|[_-])(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+NAME = re.compile(
+    r"((^|[_-])((API)?KEY|TOKEN|SECRET|PASSPHRASE|CREDENTIALS?)|PASSW(OR)?D)$", re.IGNORECASE
+)
 
 
 def pattern(values: Iterable[str]) -> Secret:

@@ -25,6 +25,7 @@ from journal.desk.asking import Question, answer, whole_answer
 from journal.desk.chat_answers import Asked
 from journal.errors import EndpointError
 from journal.records import Endpoint, Engine, Interaction
+from journal.secrecy import among, hidden
 from journal.serve.ask import ask
 from journal.serve.command import command
 
@@ -175,6 +176,16 @@ def test_tokens_of_an_engine_are_in_nothing_that_a_run_writes_says_or_starts(
     assert (holds(said.encode()), seen, written(home)) == ([], [], {})
     (log,) = (home / "engines").glob("*.log")
     assert "no access with *** ***" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "name",
+    "HF_TOKEN api-key APIKEY AWS_SECRET_ACCESS_KEY client_secret PGPASSWORD DB_PASSWD CREDENTIALS"
+    .split(),
+)  # fmt: skip
+def test_a_variable_that_is_named_so_is_a_secret(name: str) -> None:
+    said = hidden(f"it was {KEY}!", among({name: KEY, "KEYBOARD": "it was"}))
+    assert said == "it was ***!"
 
 
 class Refusing(Quoting):
