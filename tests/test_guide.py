@@ -1,12 +1,20 @@
-"""The two weeks, typed from the first day to the last, against simulated servers that bear the
-names of the guide's models: what needs a card or runs until Ctrl-C is only parsed."""
+"""The two weeks, typed from the first day to the last: against simulated servers that bear the
+names of the guide's models, where what runs until Ctrl-C is only parsed; and without a GPU, where
+the real vLLM serves the small model on the CPU."""
 
+import json
 import re
 import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import typer
@@ -16,6 +24,7 @@ import journal
 from journal.cli.app import app
 from journal.desk.fake_server import Script, running
 from journal.plan.spec import load_experiment, parse
+from journal.serve.models import EMBEDDED
 
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "docs" / "two-weeks.md", ROOT / "docs" / "two-weeks.zh-CN.md"
@@ -23,6 +32,13 @@ COMMANDS: Any = typer.main.get_command(app)
 UNTIL_CTRL_C = {"serve", "chat", "exporter", "ui"}
 OVER_HTTP = {"ask", "watch"}
 FEW = ["--output-tokens", "8", "--warmup", "0"]
+SEVERAL_MODELS = {"mistral-vs-llama3", "quantisation", "compare"}  # of which the CPU has one
+ON_CPU = "--prompt-tokens 16 --output-tokens 8 --requests 6 --warmup 1".split()
+MINE = {  # what a reader without a GPU writes into mine.toml
+    "mistralai/Mistral-7B-Instruct-v0.2": EMBEDDED,
+    r"weights_bytes = \d+": "weights_bytes = 269030016",
+    r"kv_bytes_per_token = \d+": "kv_bytes_per_token = 23040",
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -82,32 +98,34 @@ class Learner:
             self.run(rest)
         elif name in OVER_HTTP:
             once = ["--once"] if name == "watch" else []
-            self.expect([*words, *once, "--endpoint", self.url("simulated")])
+            expect([*words, *once, "--endpoint", self.url("simulated")])
         else:
             rest = [word for word in rest if word != "--open"]
-            self.expect([name, *rest], codes=(0, 1) if name == "doctor" else (0,))
+            expect([name, *rest])
 
     def run(self, rest: list[str]) -> None:
         """Every cell of an experiment, each with few requests, at servers of its models."""
         if "--endpoint" in rest:
             rest[rest.index("--endpoint") + 1] = self.url("simulated")
-            self.expect(["run", *rest, "--rate", "20", "--requests", "20", *FEW])
+            expect(["run", *rest, "--rate", "20", "--requests", "20", *FEW])
             return
         if "--find-capacity" in rest:  # a server that has one: 2 at a time, 34 ms each
             slow = running(Script(ttft_s=0.02, itl_s=0.002, max_running=2))
             url = self.servers.enter_context(slow)
-            self.expect(["run", *rest, "--endpoint", url, "--rate", "50", *FEW])
+            expect(["run", *rest, "--endpoint", url, "--rate", "50", *FEW])
             return
         options = ["--requests", "8", "--repeats", "1", *FEW]
         if "--rate" in rest:
             options += ["--rate", "20"]
         for model in {engine.model: None for engine in load_experiment(rest[0]).engines}:
-            self.expect(["run", *rest, "--endpoint", self.url(model), "--model", model, *options])
+            expect(["run", *rest, "--endpoint", self.url(model), "--model", model, *options])
 
-    def expect(self, words: list[str], codes: tuple[int, ...] = (0,)) -> Result:
-        result = CliRunner().invoke(app, words, env={"COLUMNS": "160"})
-        assert result.exit_code in codes, (words, result.output, result.exception)
-        return result
+
+def expect(words: list[str]) -> Result:
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "160"})
+    codes = (0, 1) if words[0] == "doctor" else (0,)
+    assert result.exit_code in codes, (words, result.output, result.exception)
+    return result
 
 
 @pytest.mark.slow
@@ -121,7 +139,7 @@ def test_the_two_weeks_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         learner = Learner(servers)
         for words in commands(ENGLISH):
             learner.type(words)
-        done = learner.expect(["checklist"]).output
+        done = expect(["checklist"]).output
     assert "[x] Host seen" in done
     assert "[x] The API answers" in done
     assert "[x] Latency against batch" in done
@@ -131,3 +149,110 @@ def test_the_two_weeks_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with journal.open_store(Path("lab")) as store:
         names = [each.experiment.name for each in store.experiments()]
     assert {"mistral", "prompt-length", "batch-size", "quantisation", "mine"} <= set(names)
+
+
+class LearnerOnTheCpu:
+    """Types what the guide says, at a server that `journal serve` keeps up. Commands without a
+    method of their own need no server, and are typed as they stand."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def type(self, words: list[str]) -> None:
+        method = getattr(self, words[0], None)
+        if method is not None:
+            method(words)
+        else:
+            expect([word for word in words if word != "--open"])
+
+    def ask(self, words: list[str]) -> None:
+        said = expect([*words, "--max-tokens", "24"]).stdout
+        if "--curl" not in words:
+            assert re.search(r"40 prompt \+ \d+ output tokens, TTFT [\d.]+ m?s, then [\d.]+", said)
+            return
+        assert said.startswith("curl ") and self.url in said
+        if shutil.which("curl"):
+            done = subprocess.run(["sh", "-c", said], capture_output=True, text=True, timeout=120)
+            assert "data: [DONE]" in done.stdout
+
+    def watch(self, words: list[str]) -> None:
+        shown = expect([*words, "--once"]).stdout
+        assert f"{self.url}  {EMBEDDED}  vLLM" in shown
+        assert "KV cache in use" in shown and "resident memory" in shown
+        story = [sys.executable, "-m", "journal", "ask", "Tell a long story.", "--temperature", "0"]
+        with subprocess.Popen(story, stdout=subprocess.PIPE) as asking:
+            assert asking.stdout is not None and asking.stdout.read(1)
+            told = json.loads(expect([*words, "--once", "--json"]).stdout)
+            asking.terminate()
+        assert (told["answers"], told["running"], told["waiting"]) == (True, 1, 0)
+        assert told["output_tokens_per_s"] > 0 and told["itl_mean_s"] > 0
+
+    def run(self, words: list[str]) -> None:
+        """All at the server that is up, but the experiment of the learner's own: that starts an
+        engine."""
+        load = ["--rate", "2"] if "--rate" in words else ["--concurrency", "1,2"]
+        # of a search, what ends it soon: an SLO that no rate holds
+        load += ["--slo-tpot-ms", "1"] if "--find-capacity" in words else ["--repeats", "1"]
+        if "--endpoint" in words:
+            words[words.index("--endpoint") + 1] = self.url
+        elif "mine.toml" not in words:
+            load += ["--endpoint", self.url, "--model", EMBEDDED]
+        expect([*words, *ON_CPU, *load])
+
+    def exporter(self, words: list[str]) -> None:
+        with until_ctrl_c([*words, "--port", "0"]) as address:
+            page = fetched(address)
+        assert f'journal_server_resident_bytes{{base_url="{self.url}",model="{EMBEDDED}"}}' in page
+        assert re.search(r'journal_run_output_tokens_per_second{.*experiment="batch-size"', page)
+
+    def chat(self, words: list[str]) -> None:
+        given = [self.url if word.startswith("http") else word for word in words]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        with until_ctrl_c([*given, "--port", port]) as address:
+            assert "journal chat" in fetched(address)
+
+
+@contextmanager
+def until_ctrl_c(words: list[str]) -> Iterator[str]:
+    """The address that a command prints which runs until it is ended."""
+    command = [sys.executable, "-m", "journal", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = re.search(r"http://\S+", process.stdout.readline())
+            assert address is not None, "see what it said above"
+            yield address[0]
+        finally:
+            process.terminate()
+
+
+def fetched(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+@pytest.mark.engine
+def test_the_two_weeks_can_be_typed_without_a_gpu(
+    kept_up: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, url = kept_up  # by the guide's `journal serve`
+    monkeypatch.setenv("JOURNAL_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    mine = blocks(ENGLISH, "toml")[0]
+    for written, instead in MINE.items():
+        mine = re.sub(written, instead, mine)
+    (tmp_path / "mine.toml").write_text(mine)
+    with journal.open_store(Path("gpu-host/lab")):
+        pass
+    learner = LearnerOnTheCpu(url)
+    for words in commands(ENGLISH):
+        if words[0] not in ("serve", "ui") and not SEVERAL_MODELS & set(words):
+            learner.type(words)
+    steps = {step["step"]: step for step in json.loads(expect(["checklist", "--json"]).stdout)}
+    assert [name for name, step in steps.items() if step["done"]] == ["host", "api", "latency"]
+    assert steps["api"]["evidence"] == f"{EMBEDDED} answered"
+    told = steps["structure"]["evidence"]
+    assert "weights (weights_bytes)" in told and "KV cache (kv_bytes_per_token)" in told
+    assert urlsplit(url).netloc in Path("watch/prometheus/prometheus.yml").read_text()
