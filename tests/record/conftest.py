@@ -1,6 +1,13 @@
 """Journals on SQLite and on PostgreSQL, and small true-to-life records to put into them."""
 
+import contextlib
 import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,6 +62,49 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         found: str = request.getfixturevalue("postgres_database")
         return found
     return f"sqlite:///{tmp_path}/journal.db"
+
+
+@pytest.fixture
+def tracking_server(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Start MLflow's own server with a backend store: `tracking_server(database) -> url`. It ends
+    with the test."""
+    with contextlib.ExitStack() as servers:
+        yield lambda backend: servers.enter_context(_tracking_server(tmp_path, backend))
+
+
+@contextlib.contextmanager
+def _tracking_server(folder: Path, backend: str) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", backend]
+    command += ["--artifacts-destination", str(folder / "served")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            command,
+            env={**os.environ, **quiet},
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                break
+            except OSError:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail((folder / "server.log").read_text())
+                time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
 
 
 @pytest.fixture

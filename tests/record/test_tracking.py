@@ -5,11 +5,8 @@ import http.server
 import math
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -489,38 +486,8 @@ def test_one_record_that_mlflow_refuses_does_not_hold_up_the_others(
 
 
 @pytest.fixture
-def mlflow_server(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
-    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
-    command += ["--artifacts-destination", str(tmp_path / "served")]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command,
-            env={**os.environ, **quiet},
-            stdout=log,
-            stderr=log,
-            cwd=tmp_path,
-            start_new_session=True,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/health", timeout=5).close()
-                break
-            except OSError:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail((tmp_path / "server.log").read_text())
-                time.sleep(0.2)
-        yield url
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
+def mlflow_server(tmp_path: Path, tracking_server: Callable[[str], str]) -> str:
+    return tracking_server(f"sqlite:///{tmp_path}/server.db")
 
 
 @pytest.mark.slow
