@@ -44,7 +44,7 @@ def test_what_is_shown_is_what_is_printed(
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(SHOWN) == 3
+    assert len(SHOWN) == 4
 
 
 def test_the_table_of_models_is_computed() -> None:

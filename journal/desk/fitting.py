@@ -145,9 +145,16 @@ def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> 
     place = places[0]
     told = f"{short} on {_said(place)}: {place.fit.advice}"
     best = place.fit.best
-    build = None if best is None else builds.get(best.precision)
-    same = build is None or build.lower().endswith(name.lower())
-    return told if same else f"{told} That is {build}."
+    if best is None or not builds:
+        return told
+    build = builds.get(best.precision)
+    if build is not None:
+        return told if build.lower().endswith(name.lower()) else f"{told} That is {build}."
+    other = next(
+        (each for each in place.fit.choices if each.fits and each.precision in builds), None
+    )
+    instead = "" if other is None else f", but {builds[other.precision]} fits as well"
+    return f"{told} No {words(best.precision)} of it is known here{instead}."
 
 
 def _said(place: Place) -> str:
@@ -168,7 +175,8 @@ def _from_which_on(short: str, places: tuple[Place, ...]) -> str:
     if not smallest:
         what = "share it among more with --tensor-parallel"
         return f"{short}: {asked} fit on no card known here; {what}."
-    told = (f"{_listed(builds)} from the {card} on" for card, builds in smallest.items())
+    the = "" if places[0].fit.cards > 1 else "the "
+    told = (f"{_listed(builds)} from {the}{card} on" for card, builds in smallest.items())
     return f"{short}, for {asked}: {'; '.join(told)}."
 
 

@@ -34,16 +34,31 @@ def find_model(name: str) -> Model:
     known build in another precision finds the model that it was made from. Raises SpecError with
     the nearest names known."""
     asked = name.lower().strip("/")
-    names = {}
     for model in MODELS:
         for known in (*model.names, *model.variants.values()):
-            names[known.lower()] = names[known.lower().rpartition("/")[2]] = model
-    found = names.get(asked)
-    if found is None:
-        near = difflib.get_close_matches(asked, names, n=3, cutoff=0.4)
-        hint = f": did you mean {' or '.join(near)}" if near else ""
-        raise SpecError(f"No model {name!r} is known here{hint}? Or give the folder of its config.")
-    return found
+            if asked in (known.lower(), _short(known)):
+                return model
+    near = _nearest(asked)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise SpecError(
+        f"No model {name!r} is known here.{hint} Any folder with a config.json will do."
+    )
+
+
+def _nearest(asked: str) -> list[str]:
+    """Up to three names that hold all the words that were asked for ("mistral-7b"), else those
+    that are spelt most alike."""
+    names = {_short(known): known for model in MODELS for known in model.names}
+    words = set(asked.rpartition("/")[2].split("-"))
+    near = [known for short, known in names.items() if words <= set(short.split("-"))]
+    if not near:
+        spelt = difflib.get_close_matches(asked.rpartition("/")[2], names, n=3, cutoff=0.5)
+        near = [names[short] for short in spelt]
+    return near[:3]
+
+
+def _short(name: str) -> str:
+    return name.lower().rpartition("/")[2]
 
 
 def _config(kind: str, context: int, *sizes: int, **more: Any) -> dict[str, Any]:
@@ -207,6 +222,11 @@ MODELS = (
         names=("microsoft/Phi-3-mini-4k-instruct",),
         config=_config("phi3", 4096, 32, 3072, 32, 32, 8192, 32064, sliding_window=2047),
         published=3_821_079_552,
+    ),
+    Model(
+        names=("microsoft/phi-4",),
+        config=_config("phi3", 16384, 40, 5120, 40, 10, 17920, 100352),
+        published=14_659_507_200,
     ),
     Model(
         names=("google/gemma-2-9b-it", "google/gemma-2-9b"),

@@ -103,8 +103,12 @@ def test_a_model_in_the_cache_is_read_there(
 
 
 def test_what_is_wrong_is_one_sentence() -> None:
-    with pytest.raises(SpecError, match=r"did you mean .*mistral-7b-v0\.[13]"):
+    with pytest.raises(SpecError, match=r"Did you mean .*mistralai/Mistral-7B-v0\.[13]"):
         advise("mistral-7b-v0.9")
+    with pytest.raises(SpecError, match=r"mean meta-llama/Meta-Llama-3-8B-Instruct or meta-llama/"):
+        advise("meta-llama/Llama-3-8B")
+    with pytest.raises(SpecError, match=r"'xyzzy' is known here\. Any folder"):
+        advise("xyzzy")
     with pytest.raises(SpecError, match="No card '9999'"):
         advise(MISTRAL, gpu="9999")
     with pytest.raises(UsageError, match="context of 32,768 tokens, not of 99,999"):

@@ -149,7 +149,7 @@ def test_a_model_is_found_by_its_names_and_builds(name: str) -> None:
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
-    with pytest.raises(SpecError, match=r"did you mean .*mistral-7b-instruct-v0\.\d"):
+    with pytest.raises(SpecError, match=r"Did you mean .*mistralai/Mistral-7B-Instruct-v0\.\d"):
         find_model("Mistral-7B-Instruct-v0.9")
 
 
