@@ -335,8 +335,11 @@ def _free_port(host: str, port: int | None) -> int:
 
 
 def _ended(tree: process.Guarded) -> str:
-    if tree.exit_code() == KILLED:
+    code = tree.exit_code()
+    if code == KILLED:
         return "vLLM was killed (SIGKILL, as the kernel does when the host's memory runs out)"
+    if code is not None and code < 0:
+        return f"vLLM's guard was killed by signal {-code}, and vLLM with it"
     return "vLLM died"
 
 

@@ -19,6 +19,7 @@ import pytest
 from journal.errors import EngineError, EngineOutOfMemory
 from journal.records import Engine, Event
 from journal.serve import engine as engines
+from journal.serve import process
 from journal.serve.ask import ask
 
 StandIn = Callable[..., Engine]
@@ -93,6 +94,27 @@ def test_an_engine_that_never_answers_is_given_up(
     ):
         pytest.fail("it never served")
     assert gone(pids_in(family), within_s=0.1)
+
+
+def test_the_death_of_its_guard_is_told_apart(
+    stand_in: StandIn, gone: Gone, tmp_path: Path
+) -> None:
+    family = tmp_path / "family"
+
+    def kill_guard(_: Event) -> None:
+        if family.exists():
+            for child in psutil.Process().children():
+                if process.runs(child.pid) and str(process.GUARD) in child.cmdline():
+                    child.kill()
+
+    with (
+        pytest.raises(EngineError, match="guard was killed by signal 9, and vLLM with it"),
+        engines.start(
+            stand_in({"stall": True, "family": str(family)}), tmp_path / "log", kill_guard
+        ),
+    ):
+        pytest.fail("it never served")
+    assert gone(pids_in(family))
 
 
 def test_a_port_that_is_taken_is_refused_before_the_start(
