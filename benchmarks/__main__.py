@@ -12,7 +12,7 @@ import sys
 
 from benchmarks.page import ROOT
 
-PARTS = ("clients",)
+PARTS = ("clients", "log")
 
 
 def main() -> int:

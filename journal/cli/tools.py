@@ -14,15 +14,26 @@ def ui(
 ) -> None:
     """Open the MLflow UI on this journal's runs, until Ctrl-C.
 
+    It also prints where the last engines that were compared stand side by side, as charts.
+
     Example:
 
     - `journal ui --port 5001`
     """
     from journal.cli.signals import like_ctrl_c
     from journal.desk.mlflow_ui import serve
+    from journal.record.pages import newest_charts
+    from journal.record.store import open_store
+
+    def announce(url: str) -> None:
+        print(f"MLflow UI: {url}", flush=True)
+        with open_store(home) as store:
+            page = newest_charts(store.experiments())
+        if page is not None:
+            print(f"side by side: {url.rstrip('/')}/{page}", flush=True)
 
     with like_ctrl_c():
-        serve(home, host, port, announce=lambda url: print(f"MLflow UI: {url}", flush=True))
+        serve(home, host, port, announce=announce)
 
 
 def sync(

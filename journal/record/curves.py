@@ -40,22 +40,23 @@ class Point:
 
 
 def headlines(runs: Sequence[Record]) -> list[Point]:
-    """What the engine said of itself, and the most and the least of each headline figure over all
-    cells, such as `most/output_tokens_per_s`."""
+    """The most and the least of each headline figure over all cells, such as
+    `most/output_tokens_per_s` (MLflow's comparison opens with the first), and what the engine
+    said of itself."""
     good = _good(runs)
     if not good:
         return []
     at = max(run.started_at for run in good)
-    found = {
-        f"engine/{name}": [v for run in good if (v := getattr(run.facts, name)) is not None][-1:]
-        for name in FACTS
-    }
+    found: dict[str, list[float]] = {}
     kinds: tuple[tuple[str, tuple[str, ...], Callable[[list[float]], float]], ...]
     kinds = (("most", MOST, max), ("least", LEAST, min))
     for kind, names, pick in kinds:
         for name in names:
             values = [value for run in good if (value := _value(run, name)) is not None]
             found[f"{kind}/{name.replace('.', '_')}"] = [pick(values)] if values else []
+    for name in FACTS:
+        known = [v for run in good if (v := getattr(run.facts, name)) is not None]
+        found[f"engine/{name}"] = known[-1:]
     return [Point(name, values[0], at) for name, values in found.items() if values]
 
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlencode
 
-from journal.record.entries import EXPERIMENT_TAG, LEVEL_TAG
+from journal.record.entries import EXPERIMENT_TAG, LEVEL_TAG, compared
+from journal.records import ExperimentRecord
 
 CHART_OF_ENGINES = {
     "workflowType": "machine_learning",
@@ -28,6 +29,14 @@ def charts(mlflow_experiment_id: str, experiment_id: str) -> str:
     wanted = f"tags.`{LEVEL_TAG}` = 'engine' and tags.`{EXPERIMENT_TAG}` = '{experiment_id}'"
     query = urlencode({**CHART_OF_ENGINES, "searchFilter": wanted}, quote_via=quote)
     return f"#/experiments/{mlflow_experiment_id}/runs?{query}"
+
+
+def newest_charts(experiments: Iterable[ExperimentRecord]) -> str | None:
+    """The charts of the last of `experiments` that compares engines and that MLflow knows."""
+    for each in reversed(list(experiments)):
+        if each.mlflow_run_id and each.mlflow_experiment_id and compared(each.experiment):
+            return charts(each.mlflow_experiment_id, each.id)
+    return None
 
 
 def comparison(mlflow_run_ids: Iterable[str], mlflow_experiment_ids: Iterable[str]) -> str:
