@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pynvml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.measure.gpu import visible
+from journal.measure.gpu import NEVER, visible
 
 Scripted = Callable[..., Any]
 
@@ -144,6 +145,13 @@ ASKED = {
 }
 
 
+OLDER = {
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+}
+
+
 @pytest.mark.parametrize("function", ASKED)
 @pytest.mark.parametrize(("code", "reason"), [(3, "not supported"), (4, "may not read")])
 def test_what_a_card_does_not_tell_is_absent_with_a_reason(
@@ -245,6 +253,30 @@ def test_a_card_lost_in_mid_run_keeps_what_was_read(scripted: Scripted, code: in
     assert told["error"] == "No card is left to be read."
     (sentence,) = told["absent"]
     assert sentence.startswith("Card 0 was read no more after 2.0 s. ")
+
+
+ERRORS = {
+    name: value
+    for name, value in vars(pynvml).items()
+    if name.startswith("NVML_ERROR_") and isinstance(value, int)
+}
+
+
+@pytest.mark.parametrize("code", ERRORS.values(), ids=ERRORS)
+def test_every_error_of_nvml_is_told_wherever_it_comes(scripted: Scripted, code: int) -> None:
+    """In a sentence: as what stops reading, as the end of a card, or as an absent value."""
+    refused = scripted(READ, f"init {code}", alone=True)["error"]
+    assert refused.endswith(".") and "\n" not in refused
+    for function, (field, words) in ASKED.items():
+        told = scripted(READ, f"2 0 {function} {code}", looks=2)
+        readings = [look[0][field] for look in told["looks"]]
+        assert readings[0] is not None
+        if len(readings) == 1:
+            assert "was read no more after 1.0 s. " in told["absent"][0]
+        elif readings[1] is None:
+            assert any(f"its {words}: " in sentence for sentence in told["absent"])
+        else:  # an older question had the answer
+            assert function in OLDER and code in NEVER
 
 
 TWO = """
