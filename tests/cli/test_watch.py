@@ -1,9 +1,17 @@
 """The picture of `journal watch`, and its forms for scripts."""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +30,8 @@ from journal.records import Endpoint
 
 FakeServer = Callable[..., str]
 GIB = 2**30
+ALTERNATE_ON, ALTERNATE_OFF = "\x1b[?1049h", "\x1b[?1049l"  # a terminal's second screen
+CURSOR_ON, CURSOR_OFF = "\x1b[?25h", "\x1b[?25l"
 
 GPU = Look(
     at=datetime(2026, 3, 1, 9, 0, tzinfo=UTC),
@@ -146,6 +156,35 @@ def test_json_goes_on_line_by_line_until_ctrl_c(fake_server: FakeServer, tmp_pat
     assert (process.returncode, errors) == (0, "")
     assert [look["answers"] for look in looks] == [True] * 3
     assert looks[2]["at_s"] - looks[0]["at_s"] >= 0.39
+
+
+def test_the_live_view_in_a_terminal_of_80_by_24(fake_server: FakeServer, tmp_path: Path) -> None:
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "journal", "watch", "--endpoint", fake_server()]
+    command += ["--home", str(tmp_path), "--interval", "0.2"]
+    env = os.environ | {"TERM": "xterm-256color"}
+    env = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, env=env) as process:
+        read = b""
+        while read.count(b"Ctrl-C ends") < 3:
+            ready, _, _ = select.select([master], [], [], 30)
+            assert ready, read
+            read += os.read(master, 65536)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        os.close(terminal)
+        with contextlib.suppress(OSError):  # so a terminal whose other end is closed ends
+            while more := os.read(master, 65536):
+                read += more
+    os.close(master)
+    seen = read.decode()
+    plain = re.sub(r"\x1b\[[0-9;]*H", "\n", seen)  # a move of the cursor begins a line
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", plain)
+    assert max(len(line) for line in plain.splitlines()) <= 80
+    assert re.search(r"running +0 +▁+ +0", plain), plain
+    assert seen.rindex(ALTERNATE_OFF) > seen.rindex(ALTERNATE_ON)
+    assert seen.rindex(CURSOR_ON) > seen.rindex(CURSOR_OFF)
 
 
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
