@@ -8,6 +8,7 @@ from journal.explain.architecture import Architecture, architecture
 from journal.explain.cards import Card, find_card
 from journal.explain.memory import DTYPE_BYTES, kv_bytes_per_token, weight_bytes
 from journal.explain.roofline import Bound, Floor, decode_floor, prefill_floor
+from journal.explain.sharing import pieces
 from journal.records import Engine, EngineFacts
 
 SIXTEEN_BITS = 2
@@ -38,6 +39,13 @@ class Served:
         heads = 1 if self.model.latent is not None else self.model.kv_heads
         copies = max(1, self.tensor_parallel / heads)
         return round(kv_bytes_per_token(self.model, self.kv_element_bytes) * copies)
+
+    @property
+    def kv_bytes_per_token_of_a_card(self) -> int:
+        """Bytes of KV cache for one token on one card, that of the stage with the most layers."""
+        stages = self.cards // self.tensor_parallel
+        cut = pieces(self.model, self.tensor_parallel, stages)
+        return max(kv_bytes_per_token(each.cache, self.kv_element_bytes) for each in cut)
 
     @property
     def weights_bytes(self) -> int | None:

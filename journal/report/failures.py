@@ -85,5 +85,5 @@ def _of_the_model(record: Record, context: int) -> Iterator[Text]:
         kind = "failures.card" if weights <= card else "failures.too_big"
         yield say(kind, weights=units.data_size(weights), card=units.data_size(card))
     if record.status == "failed" and theory is not None:
-        each = units.data_size(theory.kv_bytes_per_token / cards * context)
+        each = units.data_size(theory.kv_bytes_per_token_of_a_card * context)
         yield say("failures.request", context=f"{context:,}", each=each)

@@ -129,8 +129,9 @@ def _block_bytes(record: Record) -> int | None:
     engine = record.cell.engine
     cards = 1 if engine is None else engine.cards
     model = served(record.facts, engine, cards)
-    per_token = measured.value if model is None else model.kv_bytes_per_token
-    return ceil(per_token / cards * size)
+    if model is None:
+        return ceil(measured.value / cards * size)
+    return model.kv_bytes_per_token_of_a_card * size
 
 
 def _theory(record: Record) -> int | None:

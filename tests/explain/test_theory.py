@@ -75,6 +75,7 @@ def test_cards_share_the_work_and_copy_heads_they_cannot_split() -> None:
     assert one is not None and four is not None and many is not None
     assert one.kv_bytes_per_token == four.kv_bytes_per_token
     assert many.kv_bytes_per_token == 2 * one.kv_bytes_per_token  # 8 heads on 16 cards
+    assert many.kv_bytes_per_token_of_a_card == one.kv_bytes_per_token / 8
     assert four.tpot_floor_s(1, 1) == pytest.approx((one.tpot_floor_s(1, 1) or 0) / 4)
     latent = {**MISTRAL.config, "kv_lora_rank": 512, "qk_rope_head_dim": 64}
     mla = served(replace(FACTS, config=latent), replace(ENGINE, tensor_parallel=2), 2)
@@ -86,6 +87,10 @@ def test_a_token_passes_the_stages_of_a_pipeline_one_after_the_other() -> None:
     one, staged = served(FACTS, ENGINE), served(FACTS, replace(ENGINE, pipeline_parallel=4), 4)
     assert one is not None and staged is not None
     assert staged.kv_bytes_per_token == one.kv_bytes_per_token
+    assert staged.kv_bytes_per_token_of_a_card == one.kv_bytes_per_token / 4
+    uneven = served(FACTS, replace(ENGINE, pipeline_parallel=3), 3)  # 11 layers of 32 at most
+    assert uneven is not None
+    assert uneven.kv_bytes_per_token_of_a_card == one.kv_bytes_per_token * 11 / 32
     assert staged.tpot_floor_s(1, 64) == one.tpot_floor_s(1, 64)
     assert staged.tpot_floor_s(8, 64) == one.tpot_floor_s(2, 64)
 

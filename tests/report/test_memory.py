@@ -25,6 +25,7 @@ from journal.report.page import Bar, Bars, Block, Plot, Segment, Table, Text
 from journal.report.places import places
 from journal.report.points import Points, points
 from journal.report.questions import page
+from journal.report.setting import answer as servers
 from journal.report.setups import setups_of
 from journal.report.words import words
 from journal.summarise.needed import at_pool
@@ -83,6 +84,26 @@ def test_the_parts_of_a_cpu_engine_with_their_sources(record: Build) -> None:
     (bars,) = plot.panels
     assert isinstance(bars, Bars)
     assert sum(part.y for part in bars.bars[0].segments) == 5 * GIB
+
+
+def test_of_several_cards_the_parts_are_those_of_one(record: Build) -> None:
+    card = {
+        "weights_bytes": 14.0 * GIB,
+        "kv_pool_bytes": 60.0 * GIB,
+        "vram_peak_bytes": 80.0 * GIB,
+    }
+    engine = Engine(model="m", tensor_parallel=2, pipeline_parallel=2, executor="ray")
+    facts = EngineFacts(log_path="a.log", weights_bytes=7 * GIB // 2, cards=4)
+    found = gathered([record(metrics=card, facts=facts, engine=engine)])
+    section = memory.answer(found, places(found), "1-x")
+    assert section is not None
+    assert said(section.blocks).startswith(
+        "Each of the engine's 4 cards holds 20 GiB on average, and 75% of that is the KV-cache "
+        "pool (15 GiB)"
+    )
+    assert table_of(section.blocks)[1] == ["weights", "3.5 GiB", "the engine's log"]
+    setting = "|".join("|".join(row) for row in table_of(servers(found, places(found)).blocks[:1]))
+    assert "|2 x 2|ray|" in setting
 
 
 def test_each_start_has_a_column_and_too_many_are_counted(record: Build) -> None:
