@@ -1,7 +1,7 @@
 # make run    sets everything up, measures a real model served by vLLM, writes the day's log
 # make test   sets everything up, passes the tests
 # make bench  measures what docs/performance.md claims
-# make soak   kills a sweep at 500 random points and looks for anything lost; some twenty minutes.
+# make soak   kills a sweep at 500 random points and looks for anything lost; under half an hour.
 #             WRITE=--write puts the figures into docs/reliability.md
 # make audit  asks PyPI for known holes in what is installed
 

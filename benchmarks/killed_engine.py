@@ -104,7 +104,10 @@ def _part(part: str, holder: int, family: Collection[psutil.Process]) -> psutil.
     eldest_first = sorted(family, key=lambda one: one.create_time())
     if part == "guard":
         return eldest_first[0]
-    return next(one for one in eldest_first[1:] if MARKS[part] in " ".join(one.cmdline()))
+    named = [one for one in eldest_first[1:] if MARKS[part] in " ".join(one.cmdline())]
+    if part == "worker" and not named:  # on a single card the core does its work
+        return _part("core", holder, family)
+    return named[0]
 
 
 def _shared_by(family: Collection[psutil.Process]) -> set[int]:

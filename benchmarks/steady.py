@@ -1,6 +1,6 @@
 """Does the load generator's memory stay flat? One process, one load after the other, for a while.
 
-    python -m benchmarks.steady [--seconds 120] [--write]
+    python -m benchmarks.steady [--seconds 300] [--write]
 
 Each load is what a cell is: requests are drawn, sent and traced beside the meters, and summed up.
 Prints the resident memory at the end of the first half and of the second, and by how much it grew;
@@ -90,7 +90,7 @@ def _resident(me: psutil.Process) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
     options = parser.parse_args()
     with running(Script(ttft_s=0.01, itl_s=0.002)) as url:
