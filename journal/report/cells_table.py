@@ -7,7 +7,18 @@ from typing import TypeAlias
 from journal import units
 from journal.records import Doubt, Figure
 from journal.report.lengths import kv_in_use
-from journal.report.page import Block, Box, Bullets, Column, Paragraph, Section, Table, Text, say
+from journal.report.page import (
+    Block,
+    Box,
+    Bullets,
+    Column,
+    Paragraph,
+    Section,
+    Sentence,
+    Table,
+    Text,
+    say,
+)
 from journal.report.places import Places
 from journal.report.points import TAILS, Point, Points
 
@@ -172,7 +183,12 @@ def _notes(
         named = tuple(places.cell(point) for point in at[:MOST_PLACES])
         more = (say("more", n=str(len(at) - MOST_PLACES)),) if len(at) > MOST_PLACES else ()
         where: Text = say("everywhere") if 1 < len(at) == every else (*named, *more)
-        yield say("doubt", text=carried[0][1].sentence, places=where)
+        yield say("doubt", text=_told(carried[0][1]), places=where)
+
+
+def _told(doubt: Doubt) -> Text:
+    """A doubt in its own words, which are English; in another language its gist goes before."""
+    return Sentence(f"doubts.{doubt.name}", {"text": doubt.sentence}, otherwise=doubt.sentence)
 
 
 def _caption(found: Points) -> tuple[Text, ...]:

@@ -4,8 +4,9 @@ import string
 import pytest
 
 from journal.errors import UsageError
-from journal.report.page import say
+from journal.report.page import Sentence, say
 from journal.report.words import LANGUAGES, TEMPLATES, words
+from journal.summarise.doubts import RULES
 
 SOURCES = [path.read_text() for path in TEMPLATES.parent.glob("*.py")]
 SOURCES += [path.read_text() for path in TEMPLATES.glob("*.j2")]
@@ -17,10 +18,18 @@ def fields(phrase: str) -> set[str]:
 
 def test_both_languages_say_the_same_things() -> None:
     english, chinese = (words(lang).phrases for lang in LANGUAGES)
-    assert list(english) == list(chinese)
+    assert list(english) == [key for key in chinese if not key.startswith("doubts.")]
     for key, phrase in english.items():
         if not key.startswith("count."):
             assert fields(phrase) == fields(chinese[key]), key
+
+
+def test_each_doubt_has_its_gist_in_chinese_and_its_own_words() -> None:
+    found = {key for key in words("zh").phrases if key.startswith("doubts.")}
+    assert found == {f"doubts.{rule.name}" for rule in RULES} | {"doubts.absent"}
+    doubt = Sentence("doubts.drift", {"text": "It drifted by 9%."}, otherwise="It drifted by 9%.")
+    assert words("en").say(doubt, str) == "It drifted by 9%."
+    assert re.fullmatch("[\u4e00-\u9fff，]+：It drifted by 9%.", words("zh").say(doubt, str))
 
 
 def test_every_phrase_that_is_asked_for_exists() -> None:
