@@ -138,11 +138,12 @@ def kept_up(
     embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, str]]:
     """`journal serve` with the embedded weights on the real vLLM, as the guide through the two
-    weeks keeps it up: its journal's directory and its base URL. It ends by Ctrl-C. Tests that use
-    it bear the mark `engine`."""
+    weeks keeps it up, but with less memory, for it is not alone: its journal's directory and its
+    base URL. It ends by Ctrl-C. Tests that use it bear the mark `engine`."""
     home = tmp_path_factory.mktemp("kept-up") / "lab"
     command = [sys.executable, "-m", "journal", "serve", EMBEDDED, "--max-model-len", "8192"]
     command += ["--port", "0", "--home", str(home), "--", "--enable-prefix-caching"]
+    command += ["--kv-cache-memory-bytes", str(2**29)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
