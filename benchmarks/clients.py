@@ -42,7 +42,8 @@ TURNS = [
     ("GuideLLM", 256, 3),
     ("GuideLLM", 1024, 1),
 ]
-ON_TWO_CORES = ("journal, 2 processes", "journal, twice")
+# Those of more than one process have two cores; where there are but two, one is the server's.
+ON_TWO_CORES = ("journal, 2 processes", "journal, twice", "GuideLLM")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +176,10 @@ process, when all are ready, until all is told, and includes opening the connect
 the JSON of every chunk. With few streams more of it is waking up: each read then comes alone. It \
 is left out where a client's start cannot be told from its work. "2 processes" shares the streams \
 over two worker processes; "twice" is two loads with half of the streams each that know nothing of \
-each other, on the same cores{two_cores()}. "Kept from their cores" is how long the two were ready \
-to run and other programs ran instead: where that is much, the turn says more about the machine \
-than about the client.
+each other. Both, and GuideLLM, which has processes of its own, run on two \
+cores{two_cores()}. "Kept from their cores" is how long the two were ready to run and other \
+programs ran instead: where that is much, the turn says more about the machine than about the \
+client.
 
 ### Targets
 
