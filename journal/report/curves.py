@@ -7,6 +7,7 @@ from journal.records import Figure
 from journal.report.page import Curve, Dot, Panel, Text, say
 from journal.report.places import Places
 from journal.report.points import TAILS, Point, Points
+from journal.report.setups import Setup
 
 MOST_CURVES = 6  # in one panel: more than this cannot be told apart
 MOST_WITH_TAILS = 3
@@ -19,11 +20,24 @@ def metric(name: str) -> Pick:
 
 
 def drawn(lines: Sequence[Points]) -> list[Points]:
-    """At most MOST_CURVES of `lines`, spread evenly from the first to the last."""
+    """At most MOST_CURVES of `lines`: of each setup equally many, at the same places of each."""
     if len(lines) <= MOST_CURVES:
         return list(lines)
-    step = (len(lines) - 1) / (MOST_CURVES - 1)
-    return [lines[round(number * step)] for number in range(MOST_CURVES)]
+    groups: dict[Setup, list[Points]] = {}
+    for line in lines:
+        groups.setdefault(line[0].setup, []).append(line)
+    each = max(1, MOST_CURVES // len(groups))
+    return _spread([line for group in groups.values() for line in _spread(group, each)])
+
+
+def _spread(lines: list[Points], most: int = MOST_CURVES) -> list[Points]:
+    """At most `most` of `lines`, spread evenly from the first to the last."""
+    if len(lines) <= most:
+        return lines
+    if most == 1:
+        return lines[-1:]
+    step = (len(lines) - 1) / (most - 1)
+    return [lines[round(number * step)] for number in range(most)]
 
 
 def panel(

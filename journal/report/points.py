@@ -1,7 +1,7 @@
 """The runs of a day gathered into points: one cell at one setup, with all its repeats."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -46,7 +46,7 @@ class Point:
         if not values:
             return None
         if len(values) > 1:
-            return t_interval(values)
+            return over_repeats(values)
         only = next(each for each in found if each.value is not None)
         return Figure(only.value, only.low, only.high, 1)
 
@@ -58,6 +58,15 @@ class Point:
     def value(self, name: str) -> float | None:
         figure = self.figure(name)
         return None if figure is None else figure.value
+
+
+def over_repeats(values: Sequence[float]) -> Figure:
+    """The mean of repeats with its 95% t interval, cut at 0 where none of `values` is below: few
+    repeats that differ much would else have a latency less than nothing in theirs."""
+    found = t_interval(values)
+    if found.low is None or min(values) < 0:
+        return found
+    return replace(found, low=max(found.low, 0.0))
 
 
 def change(before: Figure, after: Figure) -> Literal["flat", "noise", "moved"]:

@@ -5,8 +5,7 @@ from typing import Any
 
 from journal.plan.cells import without_repeat
 from journal.records import Figure, Record
-from journal.report.points import GOOD
-from journal.summarise.stats import t_interval
+from journal.report.points import GOOD, over_repeats
 
 
 def repeats(record: Record, among: Iterable[Record]) -> tuple[Record, ...]:
@@ -32,7 +31,7 @@ def together(tries: Sequence[Record]) -> dict[str, Figure]:
         figures = [record.metrics.get(name) for record in tries]
         values = [each.value for each in figures if each is not None and each.value is not None]
         if len(values) == len(tries):
-            found[name] = t_interval(values)
+            found[name] = over_repeats(values)
     return found
 
 

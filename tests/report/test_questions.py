@@ -7,10 +7,11 @@ import pytest
 from journal.explain.models import find_model
 from journal.records import Doubt, Engine, EngineFacts, ExperimentRecord, Figure, Load, Record
 from journal.report import batching, failures, lengths, lessons, predictions, sidebyside
+from journal.report.curves import drawn
 from journal.report.day import Day
 from journal.report.page import Block, Page, Section, Sentence, Text
 from journal.report.places import places
-from journal.report.points import Points, change, lines, points
+from journal.report.points import Points, change, lines, over_repeats, points
 from journal.report.questions import page
 from journal.report.setups import abbreviated, labels, setups_of
 from journal.report.words import words
@@ -51,6 +52,28 @@ def curve(record: Build, rates: dict[int, float], **of_last: float) -> Points:
 
 
 # ---- points ------------------------------------------------------------------------------------
+
+
+def test_an_interval_over_repeats_ends_at_nothing(record: Build) -> None:
+    """Of 0.1 s and 0.5 s the t interval goes from -2.2 s to 2.8 s; no latency is below 0."""
+    runs = [record(metrics={"ttft_s.p50": value}, repeat=n) for n, value in enumerate((0.1, 0.5))]
+    (point,) = gathered(runs)
+    figure = point.figure("ttft_s.p50")
+    assert figure is not None and figure.low == 0
+    assert figure.high == pytest.approx(2.841, abs=1e-3)
+    assert over_repeats([-1.0, 3.0]).low == pytest.approx(1 - 25.412, abs=1e-3)
+
+
+def test_a_plot_has_the_same_lines_of_each_setup(record: Build) -> None:
+    runs = [
+        record(model, batch, prompt, metrics={"ttft_s.p50": 0.1})
+        for model in ("a", "b")
+        for batch in (1, 2, 4, 8)
+        for prompt in (16, 64)
+    ]
+    chosen = drawn(lines(gathered(runs), "prompt_tokens"))
+    shown = [(line[0].setup.model, line[0].batch) for line in chosen]
+    assert shown == [("a", 1), ("a", 4), ("a", 8), ("b", 1), ("b", 4), ("b", 8)]
 
 
 def test_repeats_are_a_mean_with_a_t_interval(record: Build) -> None:
