@@ -86,8 +86,10 @@ def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
             offset=times[0].astimezone(day.zone).isoformat()[-6:].removeprefix("+00:00"),
         )
         yield from _statuses(day.records)
-    else:
+    elif day.experiments or not day.asked:
         yield say("lead.nothing", experiments=_count("experiment", len(day.experiments)))
+    if day.asked:
+        yield say("lead.asked", questions=_count("question", len(day.asked)))
     for name, better, key in (
         ("output_tokens_per_s", max, "lead.fastest"),
         ("ttft_s.p50", min, "lead.soonest"),

@@ -39,6 +39,7 @@ def test_a_day_on_which_only_questions_were_asked_has_a_log(tmp_path: Path) -> N
         assert last_day(store, UTC) == NOON.date()
         files = write_log(store, tmp_path, zone=UTC)
         assert collect(store, NOON.date(), UTC).asked[1].source == "chat"
+    assert "\n2 questions asked by hand.\n" in files.markdown.read_text()
     text, html = files.markdown.read_text(), files.html.read_text()
     first = "| 12:01 (journal ask) | a\\|b | Why &lt;b&gt;so&lt;/b&gt;? ␛\\[2J | 40 | 11 | 250 ms |"
     assert f"{first} 10 tok/s |" in text
@@ -55,4 +56,5 @@ def test_of_many_questions_the_last_are_shown(tmp_path: Path) -> None:
         text = write_log(store, tmp_path, lang="zh", zone=UTC).markdown.read_text()
     assert "question 2." not in text
     assert text.count("question ") == MOST
+    assert f"\n手动提问：{MOST + 3} 个问题。\n" in text
     assert f"共 {MOST + 3} 个问题，这里是最后 {MOST} 个。" in text
