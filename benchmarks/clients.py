@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ TURNS = [
     ("journal", 256, 6),
     ("journal", 512, 4),
     ("journal", 1024, 4),
+    ("journal, with its meters", 1024, 4),
     ("journal, 2 processes", 1024, 4),
     ("journal, twice", 1024, 4),
     ("openai SDK", 256, 3),
@@ -174,7 +175,9 @@ client | Requests |
 CPU per chunk is user and system time. Ours counts from the end of a warm-up of one request a \
 process, when all are ready, until all is told, and includes opening the connections and reading \
 the JSON of every chunk. With few streams more of it is waking up: each read then comes alone. It \
-is left out where a client's start cannot be told from its work. "2 processes" shares the streams \
+is left out where a client's start cannot be told from its work. "With its meters" has the threads \
+beside it that read /metrics, processes, host and cards (where there are any) while cells are \
+measured. "2 processes" shares the streams \
 over two worker processes; "twice" is two loads with half of the streams each that know nothing of \
 each other. Both, and GuideLLM, which has processes of its own, run on two \
 cores{two_cores()}. "Kept from their cores" is how long the two were ready to run and other \
@@ -237,17 +240,28 @@ def targets(turns: Sequence[Turn]) -> str:
     if one is not None and one.cpu_us is not None:
         check("E2E p50 off the schedule there", abs(one.e2e_p50_ms / E2E_MS - 1) * 100, 1.0, "%")
         check("CPU per chunk there", one.cpu_us, 8.0, "us")
+    return "\n".join([*lines, *beside_one_another(by)])
+
+
+def beside_one_another(by: Mapping[tuple[str, int], Turn]) -> Iterator[str]:
+    """What the meters cost, and a second process."""
+    one, metered = by.get(("journal", 1024)), by.get(("journal, with its meters", 1024))
+    if one is not None and metered is not None and one.cpu_us and metered.cpu_us:
+        yield (
+            f"- With its meters beside it the client takes {metered.cpu_us - one.cpu_us:+.2f} us a "
+            f"chunk and {metered.ttft_p99_ms - one.ttft_p99_ms:+.1f} ms of TTFT p99 at 1,024 "
+            "streams."
+        )
     half, two, twice = (
-        one.cpu_us if (one := by.get(turn)) else None
-        for turn in (("journal", 512), ("journal, 2 processes", 1024), ("journal, twice", 1024))
+        turn.cpu_us if (turn := by.get(key)) else None
+        for key in (("journal", 512), ("journal, 2 processes", 1024), ("journal, twice", 1024))
     )
     if half is not None and two is not None and twice is not None:
-        lines.append(
+        yield (
             f"- Two processes with 512 streams each take {two / twice:.2f} times the CPU per chunk "
             "of two loads with nothing in common on the same cores (1 is linear), and "
             f"{two / half:.2f} times that of one load with 512 streams and a core of its own."
         )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -33,10 +35,14 @@ BODY = {
 Measured = dict[str, Any]
 
 
-def journal(url: str, streams: int, waves: int, processes: int = 1) -> Measured:
+def journal(
+    url: str, streams: int, waves: int, processes: int = 1, *, meters: bool = False
+) -> Measured:
     """CPU time counts from the end of the warm-up, one request a process, when all are ready."""
     from journal.load.drive import drive
+    from journal.measure.sampler import Sampler
     from journal.records import Endpoint, Request, Trace
+    from journal.serve.endpoint import listeners
 
     body = json.dumps(BODY).encode()
     requests = [
@@ -50,15 +56,19 @@ def journal(url: str, streams: int, waves: int, processes: int = 1) -> Measured:
             workers = psutil.Process().children()
             seen.append((_cpu_s(), sum(waited_s(worker.pid) for worker in workers)))
 
-    traces, health = drive(
-        requests,
-        Endpoint(base_url=url, model=MODEL),
-        batch=streams,
-        timeout_s=120.0,
-        processes=processes,
-        origin_s=time.monotonic(),
-        on_done=look,
-    )
+    (pid,) = listeners(urlsplit(url).port or 80)
+    endpoint = Endpoint(base_url=url, model=MODEL, has_metrics=True, pid=pid)
+    origin_s = time.monotonic()
+    with Sampler(endpoint, origin_s) if meters else nullcontext():
+        traces, health = drive(
+            requests,
+            endpoint,
+            batch=streams,
+            timeout_s=120.0,
+            processes=processes,
+            origin_s=origin_s,
+            on_done=look,
+        )
     cpu_s = _cpu_s() - seen[processes - 1][0]
     failed = [trace.error for trace in traces if trace.outcome != "ok"]
     if failed:
@@ -75,6 +85,10 @@ def journal(url: str, streams: int, waves: int, processes: int = 1) -> Measured:
 
 def journal_on_two_processes(url: str, streams: int, waves: int) -> Measured:
     return journal(url, streams, waves, processes=2)
+
+
+def journal_with_meters(url: str, streams: int, waves: int) -> Measured:
+    return journal(url, streams, waves, meters=True)
 
 
 def journal_twice(url: str, streams: int, waves: int) -> Measured:
@@ -194,6 +208,7 @@ def waited_s(pid: int | str = "self") -> float:
 
 CONTENDERS: dict[str, Callable[[str, int, int], Measured]] = {
     "journal": journal,
+    "journal, with its meters": journal_with_meters,
     "journal, 2 processes": journal_on_two_processes,
     "journal, twice": journal_twice,
     "openai SDK": openai_sdk,

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.contenders import CONTENDERS
+
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the scripted server")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two cores")
 def test_the_benchmark_measures_the_scripted_truth() -> None:
-    clients = ["journal", "journal, 2 processes", "journal, twice"]
+    clients = [name for name in CONTENDERS if name.startswith("journal")]
     command = [sys.executable, "-m", "benchmarks.clients", "--no-write", "--streams", "4", "--only"]
     done = subprocess.run(
         [*command, *clients], cwd=ROOT, capture_output=True, text=True, check=True
