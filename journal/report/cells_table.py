@@ -105,10 +105,11 @@ def _any(found: Points, name: str) -> bool:
 
 
 def _leading(found: Points) -> Iterator[Filled]:
-    """The columns that say which cell a row is; those that never vary are left to the caption."""
+    """The columns that say which cell a row is; an output length that never varies is left to the
+    caption."""
     for name in ("batch", "rate", "prompt_tokens", "output_tokens"):
         values = {getattr(point, name) for point in found}
-        if values != {None} and (len(values) > 1 or name in ("batch", "prompt_tokens")):
+        if values != {None} and (len(values) > 1 or name != "output_tokens"):
             yield Column(say(f"column.{name}")), _attribute(name)
 
 

@@ -101,17 +101,18 @@ def _row(step: Step) -> tuple[Box, ...]:
 
 def _host(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
     checked = first_checkup(store, before)
-    if checked is not None and not (runs and runs[0].started_at <= checked[1]):
+    environments = ((run, store.run(run.id).environment) for run in runs)
+    seen = next((each for each in environments if each[1].get("host")), None)  # imports have none
+    if checked is not None and not (seen and seen[0].started_at <= checked[1]):
         id_, at, host = checked
         found = say("checklist.host_checked", host=host)
         return Step(name="host", done=True, found=found, kind="checkup", id=id_, at=at)
-    if not runs:
+    if seen is None:
         return Step(name="host", done=False)
-    here = store.run(runs[0].id).environment
+    run, here = seen
     card = here.get("gpu_0_name")
     shown: Text = str(card) if card else say("checklist.no_card")
-    found = say("checklist.host_seen", host=str(here.get("host") or units.ABSENT), card=shown)
-    return _proved("host", runs[0], found)
+    return _proved("host", run, say("checklist.host_seen", host=str(here["host"]), card=shown))
 
 
 def _api(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:

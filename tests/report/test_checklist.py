@@ -80,6 +80,13 @@ def test_a_first_run_sees_the_host_and_an_answer(store: Store, add: Add) -> None
     assert evidence(store, "api", "zh") == "m 作出了回答"
 
 
+def test_a_run_of_no_known_host_proves_no_host(store: Store, add: Add) -> None:
+    imported = add(environment={"tool": "GuideLLM"})
+    assert done(store) == {"api": imported.id}
+    here = add()
+    assert found(store, "host").id == here.id
+
+
 def test_a_checkup_sees_the_host_too(store: Store, add: Add) -> None:
     add_checkup(store, Checkup(id="c1", host="bench", made_at=NOON - timedelta(days=1), checks=()))
     step = found(store, "host")
