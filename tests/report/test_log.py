@@ -3,11 +3,13 @@
 `GOLDEN=write pytest tests/report` writes the golden files anew.
 """
 
+import lzma
 import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -44,6 +46,21 @@ def test_the_whole_log_is_as_the_golden_one(big_day: Day, lang: str) -> None:
     check(f"log.{lang}.md", as_markdown(page(big_day), words(lang), "2026-11-20"))
     without = re.sub(r"<svg.*?</svg>", "<svg></svg>", html_of(big_day, lang), flags=re.DOTALL)
     check(f"log.{lang}.html", without)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_log_of_a_recorded_journal_is_as_the_golden_one(tmp_path: Path, lang: str) -> None:
+    """From the database to the files: what is told, and every line of every figure."""
+    recorded = GOLDEN.parent / "data" / "journals" / "two-architectures.db.xz"
+    (tmp_path / "journal.db").write_bytes(lzma.decompress(recorded.read_bytes()))
+    with open_store(tmp_path) as store:
+        files = write_log(store, tmp_path, date(2026, 11, 23), UTC, lang)
+    check(f"recorded.{lang}.md", files.markdown.read_text(encoding="utf-8"))
+    html = files.html.read_text(encoding="utf-8")
+    without = re.sub(r"<svg.*?</svg>", "<svg></svg>", html, flags=re.DOTALL)
+    check(f"recorded.{lang}.html", without)
+    drawn = "".join(path.read_text(encoding="utf-8") for path in files.figures)
+    check(f"recorded.{lang}.figures", sha256(drawn.encode()).hexdigest() + "\n")
 
 
 def test_two_calls_write_the_same_files(tmp_path: Path, big_day: Day) -> None:
