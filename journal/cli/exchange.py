@@ -148,4 +148,6 @@ def compact(
         (done.database_before_bytes, done.database_after_bytes, done.files_bytes, done.saved_bytes),
     )
     print(f"{what} moved into {counted(done.files, 'file')} of {written}")
-    print(f"database: {before} before, {after} now; saved: {saved}")
+    kept = "the database keeps the room for new rows"
+    print(f"database: {before} before, {after} now; ", end="")
+    print(f"saved: {saved}" if done.saved_bytes > 0 else kept)

@@ -1,4 +1,4 @@
-"""Import, export and merge as commands."""
+"""Import, export, merge and compact as commands."""
 
 import json
 from collections.abc import Callable
@@ -68,3 +68,26 @@ def test_another_journal_is_taken_in(journal: Journal, tmp_path: Path) -> None:
     found = parsed(journal("merge", other / "journal.db", "--json"))
     assert found == {"experiments": 0, "runs": 0, "notes": 0, "others": 0}
     assert len(parsed(journal("runs", "--json"))) == 1
+
+
+def test_requests_of_old_runs_are_moved_and_it_is_said_what_that_saved(
+    journal: Journal, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    for name in ("vllm-open.json", "vllm-closed.json"):
+        (tmp_path / name).write_text((DATA / name).read_text().replace('"2026', '"2025'))
+        journal("import", tmp_path / name)
+    days = ("--older-than", 1)
+    planned = parsed(journal("compact", *days, "--dry-run", "--json"))
+    assert (planned["runs"], planned["files"], planned["dry_run"]) == (2, 0, True)
+    assert planned["chunk_bytes"] > 0
+    assert "2 runs with" in journal("compact", *days, "--dry-run")[1]
+    done = parsed(journal("compact", *days, "--json"))
+    assert (done["runs"], done["requests"], done["dry_run"]) == (2, planned["requests"], False)
+    room = done["database_before_bytes"] - done["database_after_bytes"]
+    assert done["saved_bytes"] == room - done["files_bytes"]
+    code, out, error = journal("compact", *days)
+    assert (code, "0 runs with 0 requests moved" in out, error) == (0, True, "")
+    assert journal("recompute")[1] == "0 runs changed\n"
+    code, _, error = journal("compact", "--older-than", -1)
+    assert (code, "-1" in error) == (2, True)
