@@ -89,6 +89,15 @@ def test_without_engine_or_model_there_is_nothing_to_measure() -> None:
     assert {cell.model for cell in cells(Experiment(name="x"), model="m")} == {"m"}
 
 
+def test_what_came_to_be_known_later_changes_no_identity_unless_it_is_said() -> None:
+    """Else an experiment that was interrupted under an older version could not be resumed."""
+    plain, staged = cells(
+        Experiment(name="x", engines=(Engine(model="m"), Engine(model="m", pipeline_parallel=2)))
+    )
+    assert plain.identity == "aa034aa7bff8963f"
+    assert staged.identity != plain.identity
+
+
 def test_repeats_have_an_identity_in_common_and_other_cells_have_not() -> None:
     planned = cells(TWO_ENGINES)
     common = [without_repeat(cell) for cell in planned]
