@@ -3,9 +3,13 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from journal.cli.render import plain
 from journal.records import Event, Listener, ignore
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 
 @contextmanager
@@ -37,6 +41,19 @@ def _placed(event: Event) -> str:
     return event.message if event.where is None else f"{event.where}: {event.message}"
 
 
+def time_left() -> "ProgressColumn":
+    """A column with the time left, empty where that cannot be told."""
+    from rich.progress import Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class Left(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            known = task.time_remaining is not None
+            return Text.assemble("left ", super().render(task)) if known else Text()
+
+    return Left()
+
+
 @contextmanager
 def _bar() -> Iterator[Listener]:
     """One bar for what is happening now, or for each engine where several are measured at a time;
@@ -49,8 +66,7 @@ def _bar() -> Iterator[Listener]:
         parts.TextColumn("{task.description}", markup=False),
         parts.BarColumn(bar_width=24),
         parts.TimeElapsedColumn(),
-        parts.TextColumn("left"),
-        parts.TimeRemainingColumn(),
+        time_left(),
     )
     with parts.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bars: dict[str | None, tuple[parts.TaskID, tuple[str, str]]] = {
