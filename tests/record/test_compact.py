@@ -1,5 +1,6 @@
 """Old requests in Parquet files: every reader finds them there, bit for bit, whatever befell."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -158,6 +160,27 @@ def test_what_cannot_be_compacted(store: Store, kept: list[Record], tmp_path: Pa
     with pytest.raises(StoreError, match="cannot be written"):
         compact(tmp_path, older_than_days=30)
     assert all(store.samples(record.id) is not None for record in kept)
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+def test_two_hosts_that_compact_at_once_lose_nothing(
+    store: Store, kept: list[Record], tmp_path: Path
+) -> None:
+    before = {record.id: store.samples(record.id) for record in kept}
+    homes = [tmp_path / "a", tmp_path / "b"]
+    with ThreadPoolExecutor(2) as hosts:
+        done = [hosts.submit(compact, home, older_than_days=30) for home in homes]
+    for failed in filter(None, (each.exception() for each in done)):
+        assert isinstance(failed, StoreError)
+    stores = [open_store(home) for home in homes]
+    for run_id, samples in before.items():
+        found = []
+        for each in stores:
+            with contextlib.suppress(StoreError):
+                found.append(each.samples(run_id))
+        assert found and all(one == samples for one in found)
+    for each in stores:
+        each.close()
 
 
 # ---- the codec -------------------------------------------------------------------------------
