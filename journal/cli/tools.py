@@ -14,7 +14,7 @@ def ui(
 ) -> None:
     """Open the MLflow UI on this journal's runs, until Ctrl-C.
 
-    It also prints where the last engines that were compared stand side by side, as charts.
+    It also prints where the charts of the last experiment are: a line for each engine.
 
     Example:
 
@@ -30,7 +30,7 @@ def ui(
         with open_store(home) as store:
             page = newest_charts(store.experiments())
         if page is not None:
-            print(f"side by side: {url.rstrip('/')}/{page}", flush=True)
+            print(f"charts: {url.rstrip('/')}/{page}", flush=True)
 
     with like_ctrl_c():
         serve(home, host, port, announce=announce)

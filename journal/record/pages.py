@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from journal.record.entries import EXPERIMENT_TAG, LEVEL_TAG, compared
 from journal.records import ExperimentRecord
 
-CHART_OF_ENGINES = {
+CHART_OF_RUNS = {
     "workflowType": "machine_learning",
     "compareRunsMode": "CHART",
     # Sorted by name, the UI shows the runs that were found and not the trees that they are in.
@@ -27,16 +27,23 @@ def address(tracking_uri: str) -> str | None:
 def charts(mlflow_experiment_id: str, experiment_id: str) -> str:
     """The charts of the engines that an experiment compares, one line for each, from `address`."""
     wanted = f"tags.`{LEVEL_TAG}` = 'engine' and tags.`{EXPERIMENT_TAG}` = '{experiment_id}'"
-    query = urlencode({**CHART_OF_ENGINES, "searchFilter": wanted}, quote_via=quote)
-    return f"#/experiments/{mlflow_experiment_id}/runs?{query}"
+    return _charts(mlflow_experiment_id, wanted)
 
 
 def newest_charts(experiments: Iterable[ExperimentRecord]) -> str | None:
-    """The charts of the last of `experiments` that compares engines and that MLflow knows."""
+    """The charts of the last of `experiments` that MLflow knows: a line for each engine that it
+    compares, else one for each time that an experiment of its name was run."""
     for each in reversed(list(experiments)):
-        if each.mlflow_run_id and each.mlflow_experiment_id and compared(each.experiment):
-            return charts(each.mlflow_experiment_id, each.id)
+        if each.mlflow_run_id and each.mlflow_experiment_id:
+            if compared(each.experiment):
+                return charts(each.mlflow_experiment_id, each.id)
+            return _charts(each.mlflow_experiment_id, f"tags.`{LEVEL_TAG}` = 'experiment'")
     return None
+
+
+def _charts(mlflow_experiment_id: str, wanted: str) -> str:
+    query = urlencode({**CHART_OF_RUNS, "searchFilter": wanted}, quote_via=quote)
+    return f"#/experiments/{mlflow_experiment_id}/runs?{query}"
 
 
 def comparison(mlflow_run_ids: Iterable[str], mlflow_experiment_ids: Iterable[str]) -> str:

@@ -61,7 +61,7 @@ def ui(home: Path) -> Iterator[tuple[str, str]]:
         assert process.stdout is not None
         try:
             lines = [process.stdout.readline().strip() for _ in range(2)]
-            assert [line.split(": ")[0] for line in lines] == ["MLflow UI", "side by side"]
+            assert [line.split(": ")[0] for line in lines] == ["MLflow UI", "charts"]
             yield lines[0].split(": ")[1], lines[1].split(": ")[1]
         finally:
             process.terminate()
@@ -119,8 +119,8 @@ class Page:
 def test_two_architectures_side_by_side_in_mlflow(browser: Any, home: Path) -> None:
     browser.set_window_size(1600, 1300)
     page = Page(browser)
-    with ui(home) as (address, side_by_side):
-        page.open(side_by_side)
+    with ui(home) as (address, charts):
+        page.open(charts)
         the_charts_are_there_without_any_setting(page)
         keep_picture(browser, "mlflow-charts")
         boxes = page.all('input[aria-label^="Press Space to toggle row selection"]')
