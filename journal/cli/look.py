@@ -1,5 +1,6 @@
 """`journal runs`, `show`, `log`, `note` and `checklist`."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -118,8 +119,8 @@ def log(
     else:
         print(f"{files.markdown}\n{files.html}")
     warn_of_edits(files)
-    if open_it:
-        typer.launch(str(files.html.resolve()))
+    if open_it and typer.launch(str(files.html.resolve())) != 0:
+        print("there is no browser here to open it with (xdg-open)", file=sys.stderr)
 
 
 def note(

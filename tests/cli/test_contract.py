@@ -240,3 +240,22 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert result.returncode == 0
     assert "Example" in result.stdout
     assert f"journal {command}" in result.stdout
+
+
+def test_a_log_is_opened_in_the_browser_where_there_is_one(tmp_path: Path) -> None:
+    home, programs, opened = tmp_path / "lab", tmp_path / "bin", tmp_path / "opened"
+    assert journal("note", "A day of reading.", "--home", home).returncode == 0
+    programs.mkdir()
+    log = ("log", datetime.now().date().isoformat(), "--open", "--home", home)
+    result = journal(*log, env={**os.environ, "PATH": str(programs)})
+    assert (result.returncode, "no browser here" in result.stderr) == (0, True), result.stderr
+    browser = programs / "xdg-open"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    result = journal(*log, env={**os.environ, "PATH": str(programs)})
+    assert (result.returncode, result.stderr) == (0, "")
+    deadline = time.monotonic() + 20
+    while not (opened.exists() and opened.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert Path(opened.read_text().strip()) == Path(result.stdout.splitlines()[1]).resolve()
