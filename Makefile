@@ -63,7 +63,7 @@ $(STAMP): pyproject.toml overrides.txt | $(VENV)
 
 $(STAMP_DEV): pyproject.toml overrides.txt | $(VENV)
 	@echo "installing journal, vLLM ($(ENGINE)) and the tools for its tests: some minutes, and about 4 GB"
-	$(UV) -e '.[$(ENGINE),embedded,ui,postgres,parquet,chat,dashboards,dev]'
+	$(UV) -e '.[$(ENGINE),embedded,ui,postgres,parquet,ray,chat,dashboards,dev]'
 	@touch $@ $(STAMP)
 
 $(VENV):

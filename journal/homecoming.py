@@ -16,6 +16,8 @@ from journal.records import (
 )
 from journal.serve.describe import undescribed
 
+Place = Callable[[int, Arrived], str]
+
 
 @dataclass(slots=True)
 class _Stay:
@@ -57,18 +59,18 @@ class _Stay:
 class Homecoming:
     """Takes the letters of several tasks, which are known by their places in `tasks`. `records`
     has the record of each cell that came, by its identity: the same cell is never kept twice.
-    `named` says where a task is measured, in a few words."""
+    `place` says where a task is measured, in a few words."""
 
     def __init__(
         self,
         tasks: Sequence[Task],
         keep: Keep,
         listener: Listener,
-        named: Callable[[int, Arrived], str],
+        place: Place,
     ) -> None:
         self.tasks = tasks
         self.records = dict(tasks[0].known)
-        self._keep, self._listener, self._named = keep, listener, named
+        self._keep, self._listener, self._place = keep, listener, place
         self._now: dict[int, _Stay] = {}
         self._stays: list[_Stay] = []
         self._ended: set[int] = set()
@@ -77,7 +79,8 @@ class Homecoming:
         """Act on a letter, and give its sender the answer that it waits for, whatever happens."""
         match letter.news:
             case Arrived() as news:
-                model, where = self.tasks[number].engine.model, self._named(number, news)
+                model, where = self.tasks[number].engine.model, self._place(number, news)
+                self._move(number, where)
                 stay = _Stay(model, news.host, news.gpus, where, letter.at_s)
                 self._now[number] = stay
                 self._stays.append(stay)
@@ -92,6 +95,14 @@ class Homecoming:
                     answer(kept)
             case Ended():
                 self._ended.add(number)
+
+    def _move(self, number: int, where: str) -> None:
+        """A task that begins again does so because its host was lost."""
+        stay = self._now.get(number)
+        if stay is not None:
+            stay.leave()
+            told = f"lost: what it had not measured yet is measured by {where}"
+            self._listener(Event("engine", told, 1, 1, stay.where))
 
     def leave(self, number: int, why: str | None) -> None:
         """A task is over. Cells that have not come home by then have failed, `why` says; None

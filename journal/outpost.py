@@ -32,11 +32,12 @@ PATIENCE_S = 30.0  # with a process that was told to end, and may have an engine
 
 
 class Outpost:
-    """Such a process, seen from the one that started it. `env` is laid over its variables."""
+    """Such a process, seen from the one that started it. `env` is laid over its variables; once it
+    is `closed`, no more letters come."""
 
     def __init__(self, task: Task, env: Mapping[str, str]) -> None:
         self.pipe, theirs = Pipe()
-        self._arrived = self._closed = False
+        self.closed = self._arrived = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "journal.outpost", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -55,7 +56,7 @@ class Outpost:
             with undivided():
                 letter: Letter = self.pipe.recv()
         except (EOFError, OSError):
-            self._closed = True
+            self.closed = True
             return None
         self._arrived = self._arrived or isinstance(letter.news, Arrived)
         return letter
@@ -74,7 +75,7 @@ class Outpost:
         engine; what it measured by then is not kept."""
         deadline_s = time.monotonic() + PATIENCE_S
         try:
-            while not self._closed and self.pipe.poll(max(deadline_s - time.monotonic(), 0.0)):
+            while not self.closed and self.pipe.poll(max(deadline_s - time.monotonic(), 0.0)):
                 letter = self.receive()
                 if letter is not None and isinstance(letter.news, Made):
                     self.answer(letter.news.record)
@@ -132,6 +133,7 @@ def _measure(pipe: Connection) -> None:
     task: Task = pipe.recv()
     road, begun = _Road(pipe), task.begun
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in its workers
     try:
         if task.afar:
             begun = replace(begun, environment=environment(task.engine.python))

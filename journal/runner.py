@@ -4,7 +4,7 @@ plan -> serve -> load and measure -> summarise -> record -> report
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,10 +13,11 @@ from typing import Literal
 
 from journal.errors import SpecError, StoreBusy
 from journal.group import measure_group
-from journal.homecoming import Homecoming
+from journal.homecoming import Homecoming, Place
 from journal.letters import Serve, Task
 from journal.measure.environment import environment
 from journal.needed_vram import starts
+from journal.on_ray import Cluster, cluster
 from journal.plan.cells import by_engine, cells
 from journal.plan.prompts import check_context
 from journal.preflight import look_around
@@ -42,7 +43,7 @@ from journal.report.lines import headline
 from journal.report.log import LogFiles, write_log
 from journal.report.summary import summary
 from journal.serve import engine as engines
-from journal.side_by_side import SideBySide, check_fits, place
+from journal.side_by_side import SideBySide, check_fits
 from journal.summarise.capacity import Capacity, capacities
 from journal.summarise.needed import Needed, needed
 from journal.summing import summed_up
@@ -96,6 +97,7 @@ def run(
     resume: bool = False,
     strict: bool = False,
     parallel_gpus: int | None = None,
+    on: Literal["ray"] | None = None,
 ) -> Result:
     """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
 
@@ -106,41 +108,23 @@ def run(
     run says which load comes next, of one that is to find the needed VRAM, which pool to start
     with. With `strict` nothing is measured on a disturbed machine, and a flagged cell is not good
     enough. `parallel_gpus` engines are measured at a time, each in a process of its own (`serve`
-    is then pickled) and on cards of its own; each run has its neighbours among its facts.
+    is then pickled) and on cards of its own; each run has its neighbours among its facts. On "ray"
+    each engine is a task of the Ray cluster at RAY_ADDRESS, and is measured on the host that Ray
+    chooses for it: what can be known to be wrong there is known when it starts.
 
     Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
     started, UsageError while another process measures into `home`, StoreError when nothing can be
     recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
     the engine at once and writes no log.
     """
-    asked = _Asked(Path(home), endpoint, listener, serve, strict, parallel_gpus)
     if endpoint is not None:
         experiment = replace(experiment, engines=())
     planned = cells(experiment, model=endpoint.model if endpoint else None)
-    asked.check(experiment, planned)
-    with (
-        alone(asked.home),
-        open_store(asked.home) as store,
-        Tracker(store, asked.home) as tracker,
-    ):
-        begun, left = _begin(store, experiment, planned, resume, listener)
-        if left:
-            keeper = _Keeper(store, tracker, listener, store.runs(experiment_id=begun.id))
-            try:
-                asked.measure(begun, left, keeper)
-            except BaseException as error:
-                if isinstance(error.__context__, KeyboardInterrupt):
-                    tracker.give_up("stopped at once")
-                    store.end_experiment(begun.id, "interrupted", datetime.now(UTC))
-                else:
-                    _end(begun, "interrupted", keeper, asked.home)
-                raise
-            good = any(record.status in GOOD for record in keeper.records)
-            begun, log = _end(begun, "done" if good else "failed", keeper, asked.home)
-        else:
-            log = write_log(store, asked.home, tracking=address(tracking_uri(asked.home)))
-        records = newest(experiment, planned, store.runs(experiment_id=begun.id))
-        return Result(begun, records, log, tracker.error, strict)
+    _check_place(experiment, endpoint, parallel_gpus, on)
+    with nullcontext() if on is None else cluster() as hosts:
+        asked = _Asked(Path(home), endpoint, listener, serve, strict, parallel_gpus, hosts)
+        asked.check(planned)
+        return asked.run(experiment, planned, resume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,34 +207,63 @@ class _Asked:
     serve: Serve
     strict: bool
     parallel_gpus: int | None
+    hosts: Cluster | None
 
-    def check(self, experiment: Experiment, planned: Sequence[Cell]) -> None:
+    def check(self, planned: Sequence[Cell]) -> None:
         """Refuse, before anything is started, what is known not to work (SpecError, EngineError,
         Unfit)."""
-        if self.parallel_gpus is not None:
-            _check_independent(experiment, self.endpoint, "--parallel-gpus")
         for engine, group in by_engine(planned):
-            if engine:
+            if self.hosts is not None:
+                longest = engine.max_model_len if engine else None
+            elif engine:
                 engines.check(engine)
                 longest = engines.context_length(engine)
             else:
                 longest = self.endpoint.max_model_len if self.endpoint else None
             for cell in group:
                 check_context(cell, longest)
+        if self.hosts is not None:
+            self.hosts.check([engine for engine, _ in by_engine(planned) if engine])
+            return
         if self.parallel_gpus is not None:
             check_fits(planned, self.parallel_gpus, self.listener)
         look_around(planned, self.endpoint, self.strict, self.listener)
 
+    def run(self, experiment: Experiment, planned: Sequence[Cell], resume: bool) -> Result:
+        """Measure what is to be measured, and write the log."""
+        with (
+            alone(self.home),
+            open_store(self.home) as store,
+            Tracker(store, self.home) as tracker,
+        ):
+            begun, left = _begin(store, experiment, planned, resume, self.listener)
+            if left:
+                keeper = _Keeper(store, tracker, self.listener, store.runs(experiment_id=begun.id))
+                try:
+                    self.measure(begun, left, keeper)
+                except BaseException as error:
+                    if isinstance(error.__context__, KeyboardInterrupt):
+                        tracker.give_up("stopped at once")
+                        store.end_experiment(begun.id, "interrupted", datetime.now(UTC))
+                    else:
+                        _end(begun, "interrupted", keeper, self.home)
+                    raise
+                good = any(record.status in GOOD for record in keeper.records)
+                begun, log = _end(begun, "done" if good else "failed", keeper, self.home)
+            else:
+                log = write_log(store, self.home, tracking=address(tracking_uri(self.home)))
+            records = newest(experiment, planned, store.runs(experiment_id=begun.id))
+            return Result(begun, records, log, tracker.error, self.strict)
+
     def measure(self, begun: ExperimentRecord, left: Sequence[Cell], keeper: _Keeper) -> None:
         """Measure the cells that are left, with each engine that they ask for."""
         known = measured(keeper.records)
+        if self.hosts is not None:
+            self.hosts.measure(self._homecoming(begun, left, keeper, known, Cluster.place))
+            return
         if self.parallel_gpus is not None:
-            tasks = [
-                Task(tuple(group), begun, known, self._log_path(begun, group[0]), self.serve)
-                for _, group in by_engine(left)
-            ]
-            back = Homecoming(tasks, keeper.keep, self.listener, place)
-            SideBySide(self.parallel_gpus, back).measure()
+            home = self._homecoming(begun, left, keeper, known, SideBySide.place)
+            SideBySide(self.parallel_gpus, home).measure()
             return
         for engine, group in starts(begun.experiment, left, keeper.records):
             log_path = self._log_path(begun, group[0])
@@ -261,19 +274,44 @@ class _Asked:
             )
             measure_group(group, served, begun, known, keeper.keep, self.listener)
 
+    def _homecoming(
+        self,
+        begun: ExperimentRecord,
+        left: Sequence[Cell],
+        keeper: _Keeper,
+        known: Mapping[str, Record],
+        place: Place,
+    ) -> Homecoming:
+        tasks = [
+            Task(
+                tuple(group), begun, known, self._log_path(begun, group[0]), self.serve, self.strict
+            )
+            for _, group in by_engine(left)
+        ]
+        return Homecoming(tasks, keeper.keep, self.listener, place)
+
     def _log_path(self, begun: ExperimentRecord, first: Cell) -> Path:
         """Of an engine, by the first of its cells."""
         return self.home / "engines" / f"{begun.id[:8]}-{first.identity[:8]}.log"
 
 
-def _check_independent(experiment: Experiment, endpoint: Endpoint | None, option: str) -> None:
+def _check_place(
+    experiment: Experiment, endpoint: Endpoint | None, parallel_gpus: int | None, on: str | None
+) -> None:
     """Refuse (SpecError) to measure engines apart from each other where one run decides the next,
     or where there is none to start."""
+    if parallel_gpus is None and on is None:
+        return
+    option = "--on ray" if parallel_gpus is None else "--parallel-gpus"
     unfit = {
+        "--on ray has Ray choose how many": parallel_gpus is not None and on,
         "an endpoint is one server that runs already": endpoint is not None,
         "a search for capacity goes from one load to the next": experiment.find_capacity,
         "a search for the needed VRAM goes from one start to the next": experiment.needed_vram,
         "interleave takes the engines in turn": experiment.load.interleave,
+        "an engine whose executor is ray finds its cards itself": any(
+            engine.executor == "ray" for engine in experiment.engines
+        ),
     }
     for why, given in unfit.items():
         if given:

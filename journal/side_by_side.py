@@ -44,13 +44,6 @@ def check_fits(planned: Sequence[Cell], width: int, listener: Listener) -> None:
         listener(Event("prepare", f"doubts are to be expected, because {told}"))
 
 
-def place(number: int, news: Arrived) -> str:
-    """An engine's place on this host, in a few words."""
-    if not news.gpus:
-        return f"engine {number + 1}"
-    return f"card{'s' * (len(news.gpus) > 1)} {listed([str(card) for card in news.gpus])}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Running:
     number: int
@@ -87,6 +80,13 @@ class SideBySide:
                 each.outpost.interrupt()
             for each in self._running.values():
                 each.outpost.end()
+
+    @staticmethod
+    def place(number: int, news: Arrived) -> str:
+        """An engine's place on this host, in a few words."""
+        if not news.gpus:
+            return f"engine {number + 1}"
+        return f"card{'s' * (len(news.gpus) > 1)} {listed([str(card) for card in news.gpus])}"
 
     def _start(self, number: int, task: Task) -> None:
         gpus = tuple(sorted(self._free)[: cards_wanted(task.engine)])

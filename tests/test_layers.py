@@ -13,7 +13,7 @@ LAYERS = [
     {"cli"},
     {"__init__"},
     {"runner"},
-    {"side_by_side"},
+    {"on_ray", "side_by_side"},
     {"homecoming", "outpost"},
     {"group", "letters"},
     {"capacity", "needed_vram", "preflight", "summing"},

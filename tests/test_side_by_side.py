@@ -264,6 +264,7 @@ def test_the_death_of_the_command_leaves_nothing(
         ({"find_capacity": "rate", "slo": journal.Slo(ttft_ms=9)}, "from one load to the next"),
         ({"needed_vram": True}, "from one start to the next"),
         ({"load": journal.Load(interleave=True)}, "takes the engines in turn"),
+        ({"engines": (Engine(model="m", executor="ray"),)}, "finds its cards itself"),
     ],
 )
 def test_what_is_done_in_turns_is_refused(

@@ -110,6 +110,14 @@ ParallelGpus = Annotated[
         "run says what was beside it.",
     ),
 ]
+On = Annotated[
+    Literal["ray"] | None,
+    typer.Option(
+        "--on",
+        help="Measure each engine on a host of the Ray cluster at RAY_ADDRESS (of this host alone "
+        "without it), with as many GPUs as it needs.",
+    ),
+]
 
 
 def run(
@@ -136,6 +144,7 @@ def run(
     resume: Resume = False,
     strict: Strict = False,
     parallel_gpus: ParallelGpus = None,
+    on: On = None,
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
@@ -162,6 +171,7 @@ def run(
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
+    - `RAY_ADDRESS=10.0.0.1:6379 journal run experiments/quantisation.toml --on ray`
     """
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
@@ -187,7 +197,8 @@ def run(
     slo = {"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms}
     engine = {"model": model, "python": python}
     asked = _asked(experiment, server, grid, load, engine, slo, find_capacity, needed_vram)
-    how: dict[str, Any] = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus}
+    how: dict[str, Any] = {"resume": resume, "strict": strict, "on": on}
+    how["parallel_gpus"] = parallel_gpus
     with like_ctrl_c() as signals:
         try:
             with showing(quiet=json) as listener:

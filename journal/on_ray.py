@@ -1,0 +1,310 @@
+"""Engines on the hosts of a Ray cluster: each is a Ray task, which measures it where it runs, and
+what comes of it goes home to the driver, this process.
+
+Ray chooses the hosts and runs the task of a lost one again elsewhere. What had come home by then
+is not measured again.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from journal.errors import EngineError, MissingExtra, SpecError
+from journal.homecoming import Homecoming
+from journal.letters import Arrived, Letter, Made, Task
+from journal.outpost import Outpost, died_of
+from journal.records import Engine, Record
+from journal.summarise.rule import listed
+
+RETRIES = 3  # of a task whose host was lost: one that takes down its hosts must come to an end
+BEAT_S = 0.5  # between two looks at whether there is news, or the driver asks to stop
+FAREWELL_S = 60.0  # for tasks that were told to stop, and may have engines to end
+OWN_THREADS = "OMP_NUM_THREADS"  # which Ray sets for its tasks, and an engine chooses better
+
+
+@contextmanager
+def cluster() -> Iterator["Cluster"]:
+    """The Ray cluster at RAY_ADDRESS; without it one of this host alone, for as long as the block
+    lasts, which listens at loopback.
+
+    Raises MissingExtra without Ray, and EngineError where the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of many minutes in all
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's word for loopback
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("--on ray", "ray") from None
+    if ray.is_initialized():  # by a program that uses this library
+        yield Cluster(ray)
+        return
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address or "local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise EngineError(
+            f"no Ray cluster answers at {address or 'this host'} ({said}): see to RAY_ADDRESS"
+        ) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray put its own in place
+    try:
+        yield Cluster(ray)
+    finally:
+        ray.shutdown()
+
+
+class Cluster:
+    """The hosts of a Ray cluster, and how tasks get there. `ray` is the module."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def check(self, engines: Sequence[Engine]) -> None:
+        """Refuse (SpecError) an engine that no host of the cluster has the cards for."""
+        most = max(self._of_each("GPU"), default=0)
+        for engine in engines:
+            if most and engine.cards > most:
+                raise SpecError(
+                    f"{engine.model} needs {engine.cards} cards on one host, and no host of this "
+                    f"Ray cluster has more than {most:g}: lower tensor_parallel"
+                )
+
+    def measure(self, home: Homecoming) -> None:
+        """Measure the tasks of `home`. On KeyboardInterrupt each stops as it does alone, and what
+        it measured comes home first; at a second one its engine is killed."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(
+            self._ray.get_runtime_context().get_node_id(), soft=False
+        )
+        post = self._ray.remote(Post).options(num_cpus=0, scheduling_strategy=here).remote()
+        work = self._ray.remote(_work)
+        running = {
+            work.options(**self.needs(task.engine)).remote(replace(task, known={}), number, post): (
+                number
+            )
+            for number, task in enumerate(home.tasks)
+        }
+        try:
+            _Driver(self._ray, post, running, home).follow()
+        except self._ray.exceptions.RayError as error:
+            said = str(error).splitlines()[0]
+            raise EngineError(f"Ray failed ({said}): look at ray status") from error
+
+    @staticmethod
+    def place(number: int, news: Arrived) -> str:
+        """A place in the cluster, in a few words."""
+        if not news.gpus:
+            return f"{news.host}, engine {number + 1}"
+        cards = listed([str(card) for card in news.gpus])
+        return f"{news.host}, card{'s' * (len(news.gpus) > 1)} {cards}"
+
+    def needs(self, engine: Engine) -> dict[str, Any]:
+        """What the task of `engine` asks of a host: its cards, with a processor for each; in a
+        cluster without cards a whole host, because an engine on a CPU takes all of it."""
+        gpus = engine.cards if any(self._of_each("GPU")) else 0
+        cpus = gpus or min(filter(None, self._of_each("CPU")), default=1)
+        return {
+            "num_gpus": gpus,
+            "num_cpus": cpus,
+            "max_retries": RETRIES,
+            "scheduling_strategy": "SPREAD",
+        }
+
+    def _of_each(self, resource: str) -> list[float]:
+        """How much of a resource each host has."""
+        hosts = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        return [float(host.get(resource, 0)) for host in hosts]
+
+
+# ---- the driver --------------------------------------------------------------------------------
+
+
+class _Driver:
+    """Takes home what comes of `running` tasks (references, and their numbers in `home`)."""
+
+    def __init__(self, ray: Any, post: Any, running: dict[Any, int], home: Homecoming) -> None:
+        self._ray, self._post, self._running, self._home = ray, post, running, home
+        self._seen = 0
+        self._begun: set[int] = set()
+
+    def follow(self) -> None:
+        try:
+            while self._running:
+                self._hear()
+        except KeyboardInterrupt:
+            self._ray.get(self._post.interrupt.remote())
+            while self._begun & set(self._running.values()):
+                self._hear(stopped=True)
+            raise
+        finally:
+            if self._running:
+                self._break_off()
+
+    def _hear(self, *, stopped: bool = False) -> None:
+        """Act on the letters that have come, then on the tasks that are over."""
+        over, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+        for letter_number, number, letter in self._ray.get(self._post.collect.remote(self._seen)):
+            self._seen = letter_number
+            if letter is None:
+                self._begun.add(number)
+                known = None if stopped else self._home.records
+                self._post.answer.remote(letter_number, known)
+            else:
+                self._home.take(number, letter, self._answering(letter_number))
+        for reference in over:
+            number = self._running.pop(reference)
+            why = self._end_of(reference, number)
+            self._home.leave(number, None if stopped else why)
+
+    def _answering(self, letter_number: int) -> Any:
+        return lambda record: self._post.answer.remote(letter_number, record)
+
+    def _end_of(self, reference: Any, number: int) -> str:
+        """Why cells of a task that is over may be missing; its engine's log is put with the
+        others."""
+        try:
+            code, log = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            said = str(error).splitlines()[0]
+            return (
+                f"Ray gave up on it, on {RETRIES + 1} hosts or tries ({said}): look at ray status"
+            )
+        path = self._home.tasks[number].log_path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(log)
+        path.chmod(0o600)
+        return died_of(code)
+
+    def _break_off(self) -> None:
+        """End all tasks; those that have engines have a while to stop them."""
+        references = list(self._running)
+        self._post.close.remote()
+        self._ray.wait(references, num_returns=len(references), timeout=FAREWELL_S)
+        for reference in references:
+            self._ray.cancel(reference, force=True)
+
+
+class Post:
+    """Where letters wait for the driver, and their senders for its answers: an actor on the
+    driver's host."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[int, int, Letter | None]] = []
+        self._count = self._interrupts = 0
+        self._closed = False
+        self._came = asyncio.Event()
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+
+    async def send(self, number: int, letter: Letter | None) -> int:
+        """Leave a letter of a task; how often the tasks were interrupted."""
+        if letter is not None:
+            self._put(number, letter)
+        return self._interrupts
+
+    async def ask(self, number: int, letter: Letter | None) -> Any:
+        """Leave a letter, and wait for the answer. None asks which records are home already."""
+        if self._closed:
+            return _unread(letter)
+        answer = asyncio.get_running_loop().create_future()
+        self._answers[self._put(number, letter)] = answer
+        return await answer
+
+    async def collect(self, seen: int) -> list[tuple[int, int, Letter | None]]:
+        """The letters after the one numbered `seen`, each with its number and its task's; waits a
+        moment where there is none."""
+        self._letters = [letter for letter in self._letters if letter[0] > seen]
+        if not self._letters:
+            self._came.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._came.wait(), BEAT_S)
+        return self._letters
+
+    async def answer(self, letter_number: int, answer: Any) -> None:
+        self._answers.pop(letter_number).set_result(answer)
+
+    async def interrupt(self) -> None:
+        self._interrupts += 1
+
+    async def close(self) -> None:
+        """The driver will answer no more: interrupt the tasks, and keep nobody waiting."""
+        self._interrupts += 1
+        self._closed = True
+        for letter_number, _, letter in self._letters:
+            if letter_number in self._answers:
+                await self.answer(letter_number, _unread(letter))
+
+    def _put(self, number: int, letter: Letter | None) -> int:
+        self._count += 1
+        self._letters.append((self._count, number, letter))
+        self._came.set()
+        return self._count
+
+
+def _unread(letter: Letter | None) -> Record | None:
+    """The answer to a letter that was not acted on."""
+    return letter.news.record if letter is not None and isinstance(letter.news, Made) else None
+
+
+# ---- on the host of an engine ------------------------------------------------------------------
+
+
+def _work(task: Task, number: int, post: Any) -> tuple[int, bytes]:
+    """Measure a task on this host, in a process that shares nothing with Ray's: its exit code, and
+    the engine's log."""
+    known = _value(post.ask.remote(number, None))
+    if known is None:
+        return 0, b""
+    os.environ.pop(OWN_THREADS, None)
+    with tempfile.TemporaryDirectory(prefix="journal-") as folder:
+        log_path = Path(folder) / task.log_path.name
+        outpost = Outpost(replace(task, known=known, log_path=log_path, afar=True), {})
+        interrupts = 0
+        while True:
+            letter = outpost.receive() if outpost.pipe.poll(BEAT_S) else None
+            if outpost.closed:
+                break
+            if letter is not None and isinstance(letter.news, Made):
+                made = replace(letter, news=_as_at_home(letter.news, log_path, task.log_path))
+                outpost.answer(_value(post.ask.remote(number, made)))
+                continue
+            asked = _value(post.send.remote(number, letter))
+            for _ in range(interrupts, asked):
+                outpost.interrupt()
+            interrupts = asked
+        return outpost.end(), log_path.read_bytes() if log_path.exists() else b""
+
+
+def _value(reference: Any) -> Any:
+    """Waits for a value. Within ray.get Ray would give this task's processors to another one."""
+    return reference.future().result()
+
+
+def _as_at_home(made: Made, there: Path, here: Path) -> Made:
+    """The run with its engine's log where the driver will put it."""
+    if made.record.facts.log_path is not None:
+        facts = replace(made.record.facts, log_path=str(here))
+        made = Made(
+            replace(made.record, facts=facts), made.samples and replace(made.samples, facts=facts)
+        )
+    error = made.record.error and made.record.error.replace(str(there), str(here))
+    return replace(made, record=replace(made.record, error=error))
