@@ -55,7 +55,10 @@ def pool_tokens(point: Point) -> int | None:
 
 
 def weights_bytes(point: Point) -> int | None:
-    return _on_all_cards(point, "weights_bytes")
+    """By the engine's log, which is silent on the CPU, else by the checkpoint's headers."""
+    said = _on_all_cards(point, "weights_bytes")
+    sizes = (record.facts.checkpoint_bytes for record in point.good)
+    return next((size for size in sizes if size), None) if said is None else said
 
 
 def _on_all_cards(point: Point, name: str) -> int | None:

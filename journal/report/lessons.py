@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from journal import units
 from journal.report.batching import THROUGHPUT
-from journal.report.lengths import pool_bytes, pool_tokens, weights_bytes
+from journal.report.lengths import meter, pool_bytes, pool_tokens, weights_bytes
 from journal.report.page import Paragraph, Section, Text, say
 from journal.report.places import Places
 from journal.report.points import Point, Points, lines
@@ -99,8 +99,10 @@ def _room(point: Point, places: Places, tokens: int, pool: int, length: int) -> 
     )
     weights = weights_bytes(point)
     if weights:
+        read = meter(point)
+        on_a_card = read is None or read[0] == "vram_peak_bytes"
         yield say(
-            "lessons.weights",
+            "lessons.weights" if on_a_card else "lessons.weights_host",
             weights=units.data_size(weights),
             tokens=f"{round(weights / (pool / tokens)):,}",
         )
