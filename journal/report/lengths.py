@@ -159,6 +159,23 @@ def _fits(point: Point) -> Iterator[Text]:
         prompt=f"{point.prompt_tokens:,}",
         output=f"{point.output_tokens:,}",
     )
+    yield from _stops(point, tokens)
+
+
+def _stops(point: Point, tokens: int) -> Iterator[Text]:
+    """From which prompt length on a batch does not fit into a pool of `tokens` any more, unless
+    the longest context ends before."""
+    if not point.batch:
+        return
+    block = next((r.facts.block_size for r in point.good if r.facts.block_size), None) or 1
+    longest = tokens // point.batch // block * block
+    engines = (record.cell.engine for record in point.good)
+    context = next((engine.max_model_len for engine in engines if engine), None)
+    if context is not None and context <= longest:
+        yield say("memory.context", batch=f"{point.batch:,}", context=f"{context:,}")
+    elif longest > point.output_tokens:
+        prompt = f"{longest - point.output_tokens:,}"
+        yield say("memory.stops", batch=f"{point.batch:,}", prompt=prompt)
 
 
 def _latency(first: Point, last: Point) -> Iterator[Text]:

@@ -468,6 +468,20 @@ def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
     assert sidebyside.answer(found, places(found), NOWHERE) is None
 
 
+def test_where_a_batch_stops_fitting(record: Build) -> None:
+    def told(**changes: object) -> str:
+        facts = EngineFacts(kv_pool_tokens=10_000, kv_pool_bytes=2**30, block_size=16)
+        runs = [record(**{"batch": 4, **changes}, prompt_tokens=n, facts=facts) for n in (64, 128)]
+        found = lengths.answer(gathered(runs), places(gathered(runs)), "x")
+        return paragraphs(found.blocks) if found else ""
+
+    # 10,000 tokens for 4 requests: 156 blocks of 16 for each, of which 32 tokens are output
+    assert "At batch 4 they stop fitting at prompts of more than 2,464 tokens" in told()
+    small = Engine(model="m", max_model_len=1024)
+    assert "the longest context, 1,024 tokens, ends before the pool does" in told(engine=small)
+    assert "At batch" not in told(batch=None, rate=2.0)
+
+
 # ---- lessons and failures ----------------------------------------------------------------------
 
 
