@@ -151,15 +151,19 @@ def _batches(
         found = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id))
         runs = found.mappings().all()
     batch: dict[str, pa.Table] = {}
+    size = 0
     for number, run in enumerate(runs):
         with store.transaction(writing=False) as connection:
             rows = parquet.request_rows(connection, run, store.requests_folder)
-        batch[run["id"]] = parquet.as_table(rows)
+        if rows:  # else another process was quicker
+            batch[run["id"]] = parquet.as_table(rows)
+            size += batch[run["id"]].nbytes
         day = _day(run["started_at"])
-        full = len(batch) == FILE_RUNS or sum(t.nbytes for t in batch.values()) >= FILE_BYTES
-        if full or number + 1 == len(runs) or _day(runs[number + 1]["started_at"]) != day:
+        full = len(batch) == FILE_RUNS or size >= FILE_BYTES
+        last = number + 1 == len(runs) or _day(runs[number + 1]["started_at"]) != day
+        if batch and (full or last):
             yield day, batch
-            batch = {}
+            batch, size = {}, 0
 
 
 def _day(moment: datetime) -> date:

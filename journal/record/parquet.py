@@ -126,7 +126,7 @@ def _lists(packed: Sequence[bytes | None], form: str) -> "pa.Array":
     numbers = np.frombuffer(b"".join(each or b"" for each in packed), form)
     sizes = [len(each or b"") // np.dtype(form).itemsize for each in packed]
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    absent = pa.array([each is None for each in packed])
+    absent = pa.array([each is None for each in packed], type=pa.bool_())
     values = pa.array(numbers.astype(numbers.dtype.newbyteorder("=")))
     kind = pa.list_(pa.field("element", values.type))
     return pa.ListArray.from_arrays(pa.array(ends), values, type=kind, mask=absent)
