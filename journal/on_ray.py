@@ -107,8 +107,7 @@ class Cluster:
         try:
             _Driver(self._ray, post, running, home).follow()
         except self._ray.exceptions.RayError as error:
-            said = str(error).splitlines()[0]
-            raise EngineError(f"Ray failed ({said}): look at ray status") from error
+            raise EngineError(f"Ray failed ({_said(error)}): look at ray status") from error
 
     @staticmethod
     def place(number: int, news: Arrived) -> str:
@@ -164,13 +163,15 @@ class _Driver:
         """Act on the letters that have come, then on the tasks that are over."""
         over, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         for letter_number, number, letter in self._ray.get(self._post.collect.remote(self._seen)):
-            self._seen = letter_number
-            if letter is None:
-                self._begun.add(number)
-                known = None if stopped else self._home.records
-                self._post.answer.remote(letter_number, known)
-            else:
-                self._home.take(number, letter, self._answering(letter_number))
+            try:
+                if letter is None:
+                    self._begun.add(number)
+                    known = None if stopped else self._home.records
+                    self._post.answer.remote(letter_number, known)
+                else:
+                    self._home.take(number, letter, self._answering(letter_number))
+            finally:
+                self._seen = letter_number
         for reference in over:
             number = self._running.pop(reference)
             why = self._end_of(reference, number)
@@ -185,23 +186,29 @@ class _Driver:
         try:
             code, log = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            said = str(error).splitlines()[0]
-            return (
-                f"Ray gave up on it, on {RETRIES + 1} hosts or tries ({said}): look at ray status"
-            )
-        path = self._home.tasks[number].log_path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_bytes(log)
-        path.chmod(0o600)
+            why = "look at ray status, and have this version of journal on every host"
+            return f"its Ray task failed ({_said(error)}): {why}"
+        if log:
+            path = self._home.tasks[number].log_path
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(log)
         return died_of(code)
 
     def _break_off(self) -> None:
         """End all tasks; those that have engines have a while to stop them."""
-        references = list(self._running)
         self._post.close.remote()
-        self._ray.wait(references, num_returns=len(references), timeout=FAREWELL_S)
-        for reference in references:
+        begun = [each for each, number in self._running.items() if number in self._begun]
+        if begun:
+            self._ray.wait(begun, num_returns=len(begun), timeout=FAREWELL_S)
+        for reference in self._running:
             self._ray.cancel(reference, force=True)
+
+
+def _said(error: Exception) -> str:
+    """What Ray says, or the program that failed under it, in one line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1] if hasattr(error, "cause") else lines[0]
 
 
 class Post:
@@ -240,7 +247,9 @@ class Post:
         return self._letters
 
     async def answer(self, letter_number: int, answer: Any) -> None:
-        self._answers.pop(letter_number).set_result(answer)
+        waiting = self._answers.pop(letter_number, None)
+        if waiting is not None and not waiting.done():  # its host may be lost
+            waiting.set_result(answer)
 
     async def interrupt(self) -> None:
         self._interrupts += 1
@@ -250,8 +259,7 @@ class Post:
         self._interrupts += 1
         self._closed = True
         for letter_number, _, letter in self._letters:
-            if letter_number in self._answers:
-                await self.answer(letter_number, _unread(letter))
+            await self.answer(letter_number, _unread(letter))
 
     def _put(self, number: int, letter: Letter | None) -> int:
         self._count += 1

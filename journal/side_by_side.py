@@ -31,6 +31,13 @@ def check_fits(planned: Sequence[Cell], width: int, listener: Listener) -> None:
             f"an engine's env names its cards ({VISIBLE}), and --parallel-gpus chooses them for "
             "each engine: leave one of the two out"
         )
+    if any(
+        not part.strip().isdecimal() for part in os.environ.get(VISIBLE, "0").split(",") if part
+    ):
+        raise SpecError(
+            f"{VISIBLE} = {os.environ[VISIBLE]!r} does not name cards by their numbers, and "
+            "--parallel-gpus deals them out by these: name them so"
+        )
     wanted = sorted((cards_wanted(engine) for engine in engines), reverse=True)[:width]
     there = cards.seen(os.environ)
     if sum(wanted) > len(there):

@@ -71,7 +71,7 @@ def nodes() -> Iterator[Nodes]:
         yield Nodes(helper)
 
 
-def written(tmp_path: Path) -> Path:
+def written(tmp_path: Path, *, stubborn: bool = False) -> Path:
     """An experiment of two engines, three cells each."""
     model, python = tmp_path / "model", tmp_path / "python"
     model.mkdir()
@@ -80,7 +80,7 @@ def written(tmp_path: Path) -> Path:
     python.chmod(0o700)
     engines = f'[engine]\nmodel = "{model}"\npython = "{python}"\n'
     for name, longest in (("first", 2048), ("second", 1024)):
-        script = {"family": str(tmp_path / name)}
+        script = {"family": str(tmp_path / name), "stubborn": stubborn}
         engines += (
             f"[[engine.variants]]\nmax_model_len = {longest}\n"
             f"[engine.variants.env]\nSTAND_IN = '{json.dumps(script)}'\n"
@@ -168,6 +168,17 @@ def test_ctrl_c_brings_home_what_was_measured_on_every_host(nodes: Nodes, tmp_pa
     half = [record for record in run.stored() if record.status == "interrupted"]
     assert half and not any(map(process.runs, families(tmp_path)))
     assert list((run.home / "log").glob("*.md"))
+
+
+def test_a_second_ctrl_c_ends_stubborn_engines_at_once(nodes: Nodes, tmp_path: Path) -> None:
+    with Run(tmp_path, written(tmp_path, stubborn=True), nodes.address) as run:
+        run.wait_for(lambda said: len(places(said, "cell 1 of 3")) == 2)
+        run.process.send_signal(signal.SIGINT)
+        run.wait_for(lambda said: any("interrupted" in line for line in said))
+        run.process.send_signal(signal.SIGINT)
+        assert run.end() == 130, "".join(run.said)
+    assert not any(map(process.runs, families(tmp_path)))
+    assert not (run.home / "log").exists()
 
 
 # ---- without a cluster ---------------------------------------------------------------------------

@@ -288,6 +288,14 @@ def test_cards_are_chosen_by_one_of_two(stand_in: StandIn, tmp_path: Path) -> No
         journal.run(sweep(engine), tmp_path, parallel_gpus=1)
 
 
+def test_cards_have_to_be_named_by_their_numbers(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-5c21a7b0")
+    with pytest.raises(journal.SpecError, match=r"GPU-5c21a7b0.* by their numbers"):
+        journal.run(sweep(stand_in()), tmp_path, parallel_gpus=1)
+
+
 def test_no_engine_at_a_time_is_refused(stand_in: StandIn, tmp_path: Path) -> None:
     with pytest.raises(journal.SpecError, match="at least one"):
         journal.run(sweep(stand_in()), tmp_path, parallel_gpus=0)
