@@ -18,7 +18,7 @@ from journal.letters import Serve, Task
 from journal.measure.environment import environment
 from journal.needed_vram import starts
 from journal.on_ray import Cluster, cluster
-from journal.plan.cells import by_engine, cells
+from journal.plan.cells import by_engine, cells, without_turns
 from journal.plan.prompts import check_context
 from journal.preflight import look_around
 from journal.record.alone import alone
@@ -120,7 +120,9 @@ def run(
     if endpoint is not None:
         experiment = replace(experiment, engines=())
     planned = cells(experiment, model=endpoint.model if endpoint else None)
-    _check_place(experiment, endpoint, parallel_gpus, on)
+    if parallel_gpus is not None or on is not None:
+        _check_apart(experiment, endpoint, parallel_gpus, on)
+        planned = without_turns(planned)
     with nullcontext() if on is None else cluster() as hosts:
         asked = _Asked(Path(home), endpoint, listener, serve, strict, parallel_gpus, hosts)
         asked.check(planned)
@@ -295,20 +297,17 @@ class _Asked:
         return self.home / "engines" / f"{begun.id[:8]}-{first.identity[:8]}.log"
 
 
-def _check_place(
+def _check_apart(
     experiment: Experiment, endpoint: Endpoint | None, parallel_gpus: int | None, on: str | None
 ) -> None:
     """Refuse (SpecError) to measure engines apart from each other where one run decides the next,
     or where there is none to start."""
-    if parallel_gpus is None and on is None:
-        return
     option = "--on ray" if parallel_gpus is None else "--parallel-gpus"
     unfit = {
         "--on ray has Ray choose how many": parallel_gpus is not None and on,
         "an endpoint is one server that runs already": endpoint is not None,
         "a search for capacity goes from one load to the next": experiment.find_capacity,
         "a search for the needed VRAM goes from one start to the next": experiment.needed_vram,
-        "interleave takes the engines in turn": experiment.load.interleave,
         "an engine whose executor is ray finds its cards itself": any(
             engine.executor == "ray" for engine in experiment.engines
         ),

@@ -80,11 +80,12 @@ def test_engines_side_by_side_are_measured_apart_and_say_so(
     stand_in: StandIn, tmp_path: Path
 ) -> None:
     events: list[Event] = []
-    experiment = sweep(*two(stand_in, tmp_path))
+    load = journal.Load(requests=8, warmup=1, repeats=2, interleave=True)
+    experiment = sweep(*two(stand_in, tmp_path), batch=(2,), load=load)
     result = journal.run(experiment, tmp_path / "lab", parallel_gpus=2, listener=events.append)
-    assert result.ok and [record.cell for record in result.records] == list(
-        journal.cells(experiment)
-    )
+    planned = journal.cells(replace(experiment, load=replace(load, interleave=False)))
+    assert [r.cell.identity for r in result.records] == [cell.identity for cell in planned]
+    assert result.ok and len(planned) == 4
     assert {record.id for record in result.records} == {r.id for r in stored(tmp_path / "lab")}
     assert {event.where for event in events if event.stage == "cell"} == {"engine 1", "engine 2"}
     assert any("share its cores" in event.message for event in events)
@@ -263,7 +264,6 @@ def test_the_death_of_the_command_leaves_nothing(
     [
         ({"find_capacity": "rate", "slo": journal.Slo(ttft_ms=9)}, "from one load to the next"),
         ({"needed_vram": True}, "from one start to the next"),
-        ({"load": journal.Load(interleave=True)}, "takes the engines in turn"),
         ({"engines": (Engine(model="m", executor="ray"),)}, "finds its cards itself"),
     ],
 )

@@ -85,6 +85,13 @@ def by_engine(planned: Iterable[Cell]) -> list[tuple[Engine | None, list[Cell]]]
     return [(engine, list(group)) for engine, group in groupby(planned, lambda cell: cell.engine)]
 
 
+def without_turns(planned: Iterable[Cell]) -> tuple[Cell, ...]:
+    """The cells of each engine together, for engines that are measured at the same time."""
+    planned = tuple(planned)
+    engines = [engine for engine, _ in by_engine(planned)]
+    return tuple(sorted(planned, key=lambda cell: engines.index(cell.engine)))
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a plan asks of the server, warm-up included. Tokens are those asked for."""

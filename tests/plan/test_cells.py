@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from journal.errors import SpecError
-from journal.plan.cells import by_engine, cells, cost, without_repeat
+from journal.plan.cells import by_engine, cells, cost, without_repeat, without_turns
 from journal.records import Engine, Experiment, Grid, Load, Slo
 
 TWO_ENGINES = Experiment(
@@ -42,6 +42,8 @@ def test_engines_that_are_compared_take_turns() -> None:
     assert starts == ["a", "b", "a", "b", "a"]
     plain = cells(replace(compared, load=replace(compared.load, interleave=False)))
     assert {cell.identity for cell in planned} == {cell.identity for cell in plain}
+    apart = without_turns(planned)
+    assert [cell.identity for cell in apart] == [cell.identity for cell in plain]
     one_server = replace(compared, engines=())
     assert [c.repeat for c in cells(one_server, model="m")] == [n // 4 for n in range(16)]
 
