@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from journal.errors import SpecError, StoreBusy
+from journal.fleet.collector import Collector, Place
+from journal.fleet.messages import Serve, Task
+from journal.fleet.on_ray import Cluster, cluster
+from journal.fleet.side_by_side import SideBySide, check_fits
 from journal.group import measure_group
-from journal.homecoming import Homecoming, Place
-from journal.letters import Serve, Task
 from journal.measure.environment import environment
 from journal.needed_vram import starts
-from journal.on_ray import Cluster, cluster
 from journal.plan.cells import by_engine, cells, without_turns
 from journal.plan.prompts import check_context
 from journal.preflight import look_around
@@ -43,7 +44,6 @@ from journal.report.lines import headline
 from journal.report.log import LogFiles, write_log
 from journal.report.summary import summary
 from journal.serve import engine as engines
-from journal.side_by_side import SideBySide, check_fits
 from journal.summarise.capacity import Capacity, capacities
 from journal.summarise.needed import Needed, needed
 from journal.summing import summed_up
@@ -261,11 +261,11 @@ class _Asked:
         """Measure the cells that are left, with each engine that they ask for."""
         known = measured(keeper.records)
         if self.hosts is not None:
-            self.hosts.measure(self._homecoming(begun, left, keeper, known, Cluster.place))
+            self.hosts.measure(self._collector(begun, left, keeper, known, Cluster.place))
             return
         if self.parallel_gpus is not None:
-            home = self._homecoming(begun, left, keeper, known, SideBySide.place)
-            SideBySide(self.parallel_gpus, home).measure()
+            collector = self._collector(begun, left, keeper, known, SideBySide.place)
+            SideBySide(self.parallel_gpus, collector).measure()
             return
         for engine, group in starts(begun.experiment, left, keeper.records):
             log_path = self._log_path(begun, group[0])
@@ -276,21 +276,21 @@ class _Asked:
             )
             measure_group(group, served, begun, known, keeper.keep, self.listener)
 
-    def _homecoming(
+    def _collector(
         self,
         begun: ExperimentRecord,
         left: Sequence[Cell],
         keeper: _Keeper,
         known: Mapping[str, Record],
         place: Place,
-    ) -> Homecoming:
+    ) -> Collector:
         tasks = [
             Task(
                 tuple(group), begun, known, self._log_path(begun, group[0]), self.serve, self.strict
             )
             for _, group in by_engine(left)
         ]
-        return Homecoming(tasks, keeper.keep, self.listener, place)
+        return Collector(tasks, keeper.keep, self.listener, place)
 
     def _log_path(self, begun: ExperimentRecord, first: Cell) -> Path:
         """Of an engine, by the first of its cells."""

@@ -21,7 +21,7 @@ from journal.serve import process
 
 StandIn = Callable[..., Engine]
 GOOD = {"valid", "flagged"}
-STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
+STAND_IN = Path(__file__).parents[1] / "serve" / "stand_in.py"
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +58,9 @@ def stored(home: Path) -> list[Record]:
         return store.runs()
 
 
-def outposts() -> list[psutil.Process]:
+def workers() -> list[psutil.Process]:
     children = psutil.Process().children()
-    return [child for child in children if "journal.outpost" in child.cmdline()]
+    return [child for child in children if "journal.fleet.worker" in child.cmdline()]
 
 
 def once_both_are_loaded(act: Callable[[], object]) -> Listener:
@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_costs_its_cells_and_no_other(
     stand_in: StandIn, tmp_path: Path, gone: Callable[..., bool]
 ) -> None:
     experiment = sweep(*two(stand_in, tmp_path))
-    killing = once_both_are_loaded(lambda: outposts()[0].kill())
+    killing = once_both_are_loaded(lambda: workers()[0].kill())
     result = journal.run(experiment, tmp_path / "lab", parallel_gpus=2, listener=killing)
     assert not result.ok and result.experiment.status == "done"
     (failed,) = [record for record in result.records if record.status not in GOOD]
@@ -127,7 +127,7 @@ def test_ctrl_c_brings_home_what_all_of_them_measured(stand_in: StandIn, tmp_pat
     half = [record for record in runs if record.status == "interrupted"]
     assert half and all("stopped after" in str(record.error) for record in half)
     assert len(runs) == 4 and {r.status for r in runs} <= GOOD | {"interrupted"}
-    assert not any(map(process.runs, families(tmp_path))) and outposts() == []
+    assert not any(map(process.runs, families(tmp_path))) and workers() == []
     assert list((tmp_path / "lab" / "log").glob("*.md"))
     again = journal.run(experiment, tmp_path / "lab", parallel_gpus=2, resume=True)
     assert again.ok and len(stored(tmp_path / "lab")) == 4 + len(half)
@@ -145,7 +145,7 @@ def test_a_second_ctrl_c_ends_stubborn_engines_at_once(stand_in: StandIn, tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         journal.run(experiment, tmp_path / "lab", parallel_gpus=2, listener=stop_twice)
-    assert asked and not any(map(process.runs, families(tmp_path))) and outposts() == []
+    assert asked and not any(map(process.runs, families(tmp_path))) and workers() == []
     assert not (tmp_path / "lab" / "log").exists()
     with journal.open_store(tmp_path / "lab") as store:
         assert store.experiment("last").status == "interrupted"

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import EngineError, MissingExtra, SpecError
-from journal.homecoming import Homecoming
-from journal.letters import Arrived, Letter, Made, Task
-from journal.outpost import Outpost, died_of
+from journal.fleet.collector import Collector
+from journal.fleet.messages import Arrived, Made, Message, Task
+from journal.fleet.worker import Worker, died_of
 from journal.records import Engine, Record
 from journal.summarise.rule import listed
 
@@ -88,24 +88,24 @@ class Cluster:
                     f"Ray cluster has more than {most:g}: lower tensor_parallel"
                 )
 
-    def measure(self, home: Homecoming) -> None:
-        """Measure the tasks of `home`. On KeyboardInterrupt each stops as it does alone, and what
-        it measured comes home first; at a second one its engine is killed."""
+    def measure(self, collector: Collector) -> None:
+        """Measure the tasks of `collector`. On KeyboardInterrupt each stops as it does alone, and
+        what it measured comes home first; at a second one its engine is killed."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(
             self._ray.get_runtime_context().get_node_id(), soft=False
         )
-        post = self._ray.remote(Post).options(num_cpus=0, scheduling_strategy=here).remote()
+        mailbox = self._ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         work = self._ray.remote(_work)
         running = {
-            work.options(**self.needs(task.engine)).remote(replace(task, known={}), number, post): (
-                number
-            )
-            for number, task in enumerate(home.tasks)
+            work.options(**self.needs(task.engine)).remote(
+                replace(task, known={}), number, mailbox
+            ): (number)
+            for number, task in enumerate(collector.tasks)
         }
         try:
-            _Driver(self._ray, post, running, home).follow()
+            _Driver(self._ray, mailbox, running, collector).follow()
         except self._ray.exceptions.RayError as error:
             raise EngineError(f"Ray failed ({_said(error)}): look at ray status") from error
 
@@ -139,10 +139,12 @@ class Cluster:
 
 
 class _Driver:
-    """Takes home what comes of `running` tasks (references, and their numbers in `home`)."""
+    """Takes home what comes of `running` tasks (references, and their numbers in `collector`)."""
 
-    def __init__(self, ray: Any, post: Any, running: dict[Any, int], home: Homecoming) -> None:
-        self._ray, self._post, self._running, self._home = ray, post, running, home
+    def __init__(
+        self, ray: Any, mailbox: Any, running: dict[Any, int], collector: Collector
+    ) -> None:
+        self._ray, self._mailbox, self._running, self._collector = ray, mailbox, running, collector
         self._seen = 0
         self._begun: set[int] = set()
 
@@ -151,7 +153,7 @@ class _Driver:
             while self._running:
                 self._hear()
         except KeyboardInterrupt:
-            self._ray.get(self._post.interrupt.remote())
+            self._ray.get(self._mailbox.interrupt.remote())
             while self._begun & set(self._running.values()):
                 self._hear(stopped=True)
             raise
@@ -160,25 +162,27 @@ class _Driver:
                 self._break_off()
 
     def _hear(self, *, stopped: bool = False) -> None:
-        """Act on the letters that have come, then on the tasks that are over."""
+        """Act on the messages that have come, then on the tasks that are over."""
         over, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
-        for letter_number, number, letter in self._ray.get(self._post.collect.remote(self._seen)):
+        for message_number, number, message in self._ray.get(
+            self._mailbox.collect.remote(self._seen)
+        ):
             try:
-                if letter is None:
+                if message is None:
                     self._begun.add(number)
-                    known = None if stopped else self._home.records
-                    self._post.answer.remote(letter_number, known)
+                    known = None if stopped else self._collector.records
+                    self._mailbox.answer.remote(message_number, known)
                 else:
-                    self._home.take(number, letter, self._answering(letter_number))
+                    self._collector.take(number, message, self._answering(message_number))
             finally:
-                self._seen = letter_number
+                self._seen = message_number
         for reference in over:
             number = self._running.pop(reference)
             why = self._end_of(reference, number)
-            self._home.leave(number, None if stopped else why)
+            self._collector.leave(number, None if stopped else why)
 
-    def _answering(self, letter_number: int) -> Any:
-        return lambda record: self._post.answer.remote(letter_number, record)
+    def _answering(self, message_number: int) -> Any:
+        return lambda record: self._mailbox.answer.remote(message_number, record)
 
     def _end_of(self, reference: Any, number: int) -> str:
         """Why cells of a task that is over may be missing; its engine's log is put with the
@@ -189,7 +193,7 @@ class _Driver:
             why = "look at ray status, and have this version of journal on every host"
             return f"its Ray task failed ({_said(error)}): {why}"
         if log:
-            path = self._home.tasks[number].log_path
+            path = self._collector.tasks[number].log_path
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
             path.write_bytes(log)
@@ -197,7 +201,7 @@ class _Driver:
 
     def _break_off(self) -> None:
         """End all tasks; those that have engines have a while to stop them."""
-        self._post.close.remote()
+        self._mailbox.close.remote()
         begun = [each for each, number in self._running.items() if number in self._begun]
         if begun:
             self._ray.wait(begun, num_returns=len(begun), timeout=FAREWELL_S)
@@ -211,43 +215,43 @@ def _said(error: Exception) -> str:
     return lines[-1] if hasattr(error, "cause") else lines[0]
 
 
-class Post:
-    """Where letters wait for the driver, and their senders for its answers: an actor on the
+class Mailbox:
+    """Where messages wait for the driver, and their senders for its answers: an actor on the
     driver's host."""
 
     def __init__(self) -> None:
-        self._letters: list[tuple[int, int, Letter | None]] = []
+        self._messages: list[tuple[int, int, Message | None]] = []
         self._count = self._interrupts = 0
         self._closed = False
         self._came = asyncio.Event()
         self._answers: dict[int, asyncio.Future[Any]] = {}
 
-    async def send(self, number: int, letter: Letter | None) -> int:
-        """Leave a letter of a task; how often the tasks were interrupted."""
-        if letter is not None:
-            self._put(number, letter)
+    async def send(self, number: int, message: Message | None) -> int:
+        """Leave a message of a task; how often the tasks were interrupted."""
+        if message is not None:
+            self._put(number, message)
         return self._interrupts
 
-    async def ask(self, number: int, letter: Letter | None) -> Any:
-        """Leave a letter, and wait for the answer. None asks which records are home already."""
+    async def ask(self, number: int, message: Message | None) -> Any:
+        """Leave a message, and wait for the answer. None asks which records are home already."""
         if self._closed:
-            return _unread(letter)
+            return _unread(message)
         answer = asyncio.get_running_loop().create_future()
-        self._answers[self._put(number, letter)] = answer
+        self._answers[self._put(number, message)] = answer
         return await answer
 
-    async def collect(self, seen: int) -> list[tuple[int, int, Letter | None]]:
-        """The letters after the one numbered `seen`, each with its number and its task's; waits a
+    async def collect(self, seen: int) -> list[tuple[int, int, Message | None]]:
+        """The messages after the one numbered `seen`, each with its number and its task's; waits a
         moment where there is none."""
-        self._letters = [letter for letter in self._letters if letter[0] > seen]
-        if not self._letters:
+        self._messages = [message for message in self._messages if message[0] > seen]
+        if not self._messages:
             self._came.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._came.wait(), BEAT_S)
-        return self._letters
+        return self._messages
 
-    async def answer(self, letter_number: int, answer: Any) -> None:
-        waiting = self._answers.pop(letter_number, None)
+    async def answer(self, message_number: int, answer: Any) -> None:
+        waiting = self._answers.pop(message_number, None)
         if waiting is not None and not waiting.done():  # its host may be lost
             waiting.set_result(answer)
 
@@ -258,48 +262,48 @@ class Post:
         """The driver will answer no more: interrupt the tasks, and keep nobody waiting."""
         self._interrupts += 1
         self._closed = True
-        for letter_number, _, letter in self._letters:
-            await self.answer(letter_number, _unread(letter))
+        for message_number, _, message in self._messages:
+            await self.answer(message_number, _unread(message))
 
-    def _put(self, number: int, letter: Letter | None) -> int:
+    def _put(self, number: int, message: Message | None) -> int:
         self._count += 1
-        self._letters.append((self._count, number, letter))
+        self._messages.append((self._count, number, message))
         self._came.set()
         return self._count
 
 
-def _unread(letter: Letter | None) -> Record | None:
-    """The answer to a letter that was not acted on."""
-    return letter.news.record if letter is not None and isinstance(letter.news, Made) else None
+def _unread(message: Message | None) -> Record | None:
+    """The answer to a message that was not acted on."""
+    return message.news.record if message is not None and isinstance(message.news, Made) else None
 
 
 # ---- on the host of an engine ------------------------------------------------------------------
 
 
-def _work(task: Task, number: int, post: Any) -> tuple[int, bytes]:
+def _work(task: Task, number: int, mailbox: Any) -> tuple[int, bytes]:
     """Measure a task on this host, in a process that shares nothing with Ray's: its exit code, and
     the engine's log."""
-    known = _value(post.ask.remote(number, None))
+    known = _value(mailbox.ask.remote(number, None))
     if known is None:
         return 0, b""
     os.environ.pop(OWN_THREADS, None)
     with tempfile.TemporaryDirectory(prefix="journal-") as folder:
         log_path = Path(folder) / task.log_path.name
-        outpost = Outpost(replace(task, known=known, log_path=log_path, afar=True), {})
+        worker = Worker(replace(task, known=known, log_path=log_path, afar=True), {})
         interrupts = 0
         while True:
-            letter = outpost.receive() if outpost.pipe.poll(BEAT_S) else None
-            if outpost.closed:
+            message = worker.receive() if worker.pipe.poll(BEAT_S) else None
+            if worker.closed:
                 break
-            if letter is not None and isinstance(letter.news, Made):
-                made = replace(letter, news=_as_at_home(letter.news, log_path, task.log_path))
-                outpost.answer(_value(post.ask.remote(number, made)))
+            if message is not None and isinstance(message.news, Made):
+                made = replace(message, news=_as_at_home(message.news, log_path, task.log_path))
+                worker.answer(_value(mailbox.ask.remote(number, made)))
                 continue
-            asked = _value(post.send.remote(number, letter))
+            asked = _value(mailbox.send.remote(number, message))
             for _ in range(interrupts, asked):
-                outpost.interrupt()
+                worker.interrupt()
             interrupts = asked
-        return outpost.end(), log_path.read_bytes() if log_path.exists() else b""
+        return worker.end(), log_path.read_bytes() if log_path.exists() else b""
 
 
 def _value(reference: Any) -> Any:

@@ -61,7 +61,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Message:
     """News, and when it was, on the monotonic clock of the sender's host."""
 
     at_s: float

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from journal.facts import Neighbour
+from journal.fleet.messages import Arrived, Ended, Made, Message, Task
 from journal.group import Keep, unmeasured
-from journal.letters import Arrived, Ended, Letter, Made, Task
 from journal.records import (
     EngineFacts,
     Event,
@@ -56,8 +56,8 @@ class _Stay:
         return Neighbour(model=self.model, gpus=self.gpus, busy_s=busy_s)
 
 
-class Homecoming:
-    """Takes the letters of several tasks, which are known by their places in `tasks`. `records`
+class Collector:
+    """Takes the messages of several tasks, which are known by their places in `tasks`. `records`
     has the record of each cell that came, by its identity: the same cell is never kept twice.
     `place` says where a task is measured, in a few words."""
 
@@ -75,22 +75,22 @@ class Homecoming:
         self._stays: list[_Stay] = []
         self._ended: set[int] = set()
 
-    def take(self, number: int, letter: Letter, answer: Callable[[Record], None]) -> None:
-        """Act on a letter, and give its sender the answer that it waits for, whatever happens."""
-        match letter.news:
+    def take(self, number: int, message: Message, answer: Callable[[Record], None]) -> None:
+        """Act on a message, and give its sender the answer that it waits for, whatever happens."""
+        match message.news:
             case Arrived() as news:
                 model, where = self.tasks[number].engine.model, self._place(number, news)
                 self._move(number, where)
-                stay = _Stay(model, news.host, news.gpus, where, letter.at_s)
+                stay = _Stay(model, news.host, news.gpus, where, message.at_s)
                 self._now[number] = stay
                 self._stays.append(stay)
             case Event() as event:
-                self._now[number].begin(letter.at_s)
+                self._now[number].begin(message.at_s)
                 self._listener(replace(event, where=self._now[number].where))
             case Made(record, samples):
                 kept = record
                 try:
-                    kept = self._made(self._now[number], letter.at_s, record, samples)
+                    kept = self._made(self._now[number], message.at_s, record, samples)
                 finally:
                     answer(kept)
             case Ended():

@@ -8,9 +8,9 @@ from multiprocessing.connection import Connection, wait
 from typing import cast
 
 from journal.errors import SpecError
-from journal.homecoming import Homecoming
-from journal.letters import Arrived, Task
-from journal.outpost import Outpost, died_of
+from journal.fleet.collector import Collector
+from journal.fleet.messages import Arrived, Task
+from journal.fleet.worker import Worker, died_of
 from journal.plan.cells import by_engine
 from journal.records import Cell, Event, Listener
 from journal.serve import cards
@@ -54,23 +54,23 @@ def check_fits(planned: Sequence[Cell], width: int, listener: Listener) -> None:
 @dataclass(frozen=True, slots=True)
 class _Running:
     number: int
-    outpost: Outpost
+    worker: Worker
     gpus: tuple[int, ...]
 
 
 class SideBySide:
-    """Measures the tasks of `home`, `width` at a time, each in a process of its own and on cards
-    of this host that are free, and takes there what comes of them."""
+    """Measures the tasks of `collector`, `width` at a time, each in a process of its own and on
+    cards of this host that are free, and takes there what comes of them."""
 
-    def __init__(self, width: int, home: Homecoming) -> None:
-        self._width, self._home = width, home
+    def __init__(self, width: int, collector: Collector) -> None:
+        self._width, self._collector = width, collector
         self._free = set(cards.seen(os.environ))
         self._running: dict[Connection, _Running] = {}
 
     def measure(self) -> None:
         """On KeyboardInterrupt each process stops as it does alone, and what it measured comes
         home first; at a second one its engine is killed."""
-        waiting = deque(enumerate(self._home.tasks))
+        waiting = deque(enumerate(self._collector.tasks))
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self._width:
@@ -78,15 +78,15 @@ class SideBySide:
                 self._hear()
         except KeyboardInterrupt:
             for each in self._running.values():
-                each.outpost.interrupt()
+                each.worker.interrupt()
             while self._running:
                 self._hear(stopped=True)
             raise
         finally:
             for each in self._running.values():
-                each.outpost.interrupt()
+                each.worker.interrupt()
             for each in self._running.values():
-                each.outpost.end()
+                each.worker.end()
 
     @staticmethod
     def place(number: int, news: Arrived) -> str:
@@ -98,19 +98,19 @@ class SideBySide:
     def _start(self, number: int, task: Task) -> None:
         gpus = tuple(sorted(self._free)[: cards_wanted(task.engine)])
         env = {VISIBLE: ",".join(map(str, gpus))} if gpus else {}
-        outpost = Outpost(task, env)
-        self._running[outpost.pipe] = _Running(number, outpost, gpus)
+        worker = Worker(task, env)
+        self._running[worker.pipe] = _Running(number, worker, gpus)
         self._free -= set(gpus)
 
     def _hear(self, *, stopped: bool = False) -> None:
-        """Act on the letters that are there, or come next."""
+        """Act on the messages that are there, or come next."""
         for pipe in cast(list[Connection], wait(list(self._running))):
             one = self._running[pipe]
-            letter = one.outpost.receive()
-            if letter is not None:
-                self._home.take(one.number, letter, one.outpost.answer)
+            message = one.worker.receive()
+            if message is not None:
+                self._collector.take(one.number, message, one.worker.answer)
                 continue
             del self._running[pipe]
             self._free |= set(one.gpus)
-            code = one.outpost.end()
-            self._home.leave(one.number, None if stopped else died_of(code))
+            code = one.worker.end()
+            self._collector.leave(one.number, None if stopped else died_of(code))

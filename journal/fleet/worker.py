@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection, Pipe
 from queue import SimpleQueue
 
 from journal.errors import SpecError
+from journal.fleet.messages import Arrived, Ended, Made, Message, Task
 from journal.group import measure_group
-from journal.letters import Arrived, Ended, Letter, Made, Task
 from journal.measure.environment import environment
 from journal.preflight import look_around
 from journal.record.undivided import undivided
@@ -31,15 +31,15 @@ PERIOD_S = 0.1  # between two words on how far a cell is: they cost the load tim
 PATIENCE_S = 30.0  # with a process that was told to end, and may have an engine to stop first
 
 
-class Outpost:
+class Worker:
     """Such a process, seen from the one that started it. `env` is laid over its variables; once it
-    is `closed`, no more letters come."""
+    is `closed`, no more messages come."""
 
     def __init__(self, task: Task, env: Mapping[str, str]) -> None:
         self.pipe, theirs = Pipe()
         self.closed = self._arrived = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "journal.outpost", str(theirs.fileno())],
+            [sys.executable, "-m", "journal.fleet.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -47,19 +47,19 @@ class Outpost:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **env},
         )
         theirs.close()
-        with suppress(ConnectionError):  # the letter that does not come will tell
+        with suppress(ConnectionError):  # the message that does not come will tell
             self.pipe.send(task)
 
-    def receive(self) -> Letter | None:
-        """The next letter; None when no more will come."""
+    def receive(self) -> Message | None:
+        """The next message; None when no more will come."""
         try:
             with undivided():
-                letter: Letter = self.pipe.recv()
+                message: Message = self.pipe.recv()
         except (EOFError, OSError):
             self.closed = True
             return None
-        self._arrived = self._arrived or isinstance(letter.news, Arrived)
-        return letter
+        self._arrived = self._arrived or isinstance(message.news, Arrived)
+        return message
 
     def answer(self, record: Record) -> None:
         """The record of the last run, as it was kept."""
@@ -76,9 +76,9 @@ class Outpost:
         deadline_s = time.monotonic() + PATIENCE_S
         try:
             while not self.closed and self.pipe.poll(max(deadline_s - time.monotonic(), 0.0)):
-                letter = self.receive()
-                if letter is not None and isinstance(letter.news, Made):
-                    self.answer(letter.news.record)
+                message = self.receive()
+                if message is not None and isinstance(message.news, Made):
+                    self.answer(message.news.record)
         finally:
             self.pipe.close()  # it does not outlive that
             self._process.wait()
@@ -86,7 +86,7 @@ class Outpost:
 
 
 def died_of(code: int) -> str:
-    """Why cells have no measurement whose outpost ended with this exit code."""
+    """Why cells have no measurement whose worker ended with this exit code."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"the process that measured it {how}: look for the reason, and run again with --resume"
 
@@ -94,7 +94,7 @@ def died_of(code: int) -> str:
 # ---- in the process itself ---------------------------------------------------------------------
 
 
-class _Road:
+class _Sender:
     """The way home for events and records."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -104,7 +104,7 @@ class _Road:
 
     def send(self, news: Arrived | Event | Made | Ended) -> None:
         with undivided():
-            self._pipe.send(Letter(time.monotonic(), news))
+            self._pipe.send(Message(time.monotonic(), news))
 
     def tell(self, event: Event) -> None:
         """How far something is, is told now and then, and only where that need not wait."""
@@ -131,16 +131,16 @@ class _Road:
 
 def _measure(pipe: Connection) -> None:
     task: Task = pipe.recv()
-    road, begun = _Road(pipe), task.begun
+    sender, begun = _Sender(pipe), task.begun
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in its workers
     try:
         if task.afar:
             begun = replace(begun, environment=environment(task.engine.python))
-        road.send(Arrived(platform.node(), _cards(task.engine)))
-        served = _served(task, road.tell)
-        measure_group(task.group, served, begun, task.known, road.keep, road.tell)
-        road.send(Ended())
+        sender.send(Arrived(platform.node(), _cards(task.engine)))
+        served = _served(task, sender.tell)
+        measure_group(task.group, served, begun, task.known, sender.keep, sender.tell)
+        sender.send(Ended())
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import journal
-from journal.homecoming import Homecoming
-from journal.letters import Arrived, Ended, Letter, Made, Task
+from journal.fleet.collector import Collector
+from journal.fleet.messages import Arrived, Ended, Made, Message, Task
 from journal.records import (
     Cell,
     ClientHealth,
@@ -51,7 +51,7 @@ class Lab:
     def __init__(self) -> None:
         self.kept: list[Record] = []
         self.answers: list[Record] = []
-        self.home = Homecoming(TASKS, self.keep, ignore, lambda number, news: news.host)
+        self.home = Collector(TASKS, self.keep, ignore, lambda number, news: news.host)
 
     def keep(self, record: Record, samples: Samples | None) -> Record:
         assert samples is None or samples.facts == record.facts
@@ -59,7 +59,7 @@ class Lab:
         return record
 
     def hear(self, number: int, at_s: float, news: Arrived | Event | Made | Ended) -> None:
-        self.home.take(number, Letter(at_s, news), self.answers.append)
+        self.home.take(number, Message(at_s, news), self.answers.append)
 
 
 LOADING, LOADED = Event("engine", "loading"), Event("cell", "cell 1 of 2")

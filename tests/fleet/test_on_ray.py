@@ -15,7 +15,7 @@ from typing import Self
 import pytest
 
 import journal
-from journal.on_ray import Cluster
+from journal.fleet.on_ray import Cluster
 from journal.records import Engine, Experiment, Record
 from journal.serve import process
 
@@ -24,7 +24,7 @@ pytest.importorskip("ray", reason="ray is not installed: serving-journal[ray]")
 GOOD = {"valid", "flagged"}
 # Ray turns 127.0.0.1 into the host's other address, but where it may have no cluster of hosts.
 LOOPBACK = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
+STAND_IN = Path(__file__).parents[1] / "serve" / "stand_in.py"
 
 # Two nodes with a processor each, of which the second is killed when it is asked for. A node that
 # is lost is noticed within a few seconds, where Ray gives it half a minute.
