@@ -59,7 +59,7 @@ def stored(home: Path) -> list[Record]:
 
 
 def workers() -> list[psutil.Process]:
-    children = psutil.Process().children()
+    children = [child for child in psutil.Process().children() if process.runs(child.pid)]
     return [child for child in children if "journal.fleet.worker" in child.cmdline()]
 
 
