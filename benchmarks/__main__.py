@@ -10,17 +10,28 @@ reckoned again after them.
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from benchmarks.page import ROOT
 
 PARTS = ("clients", "log", "growth", "postgres")
 
 
-def main() -> int:
+def chosen(words: Sequence[str]) -> Sequence[str]:
+    """The parts that the words of a command line name; all, where they name none."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("part", nargs="*", choices=PARTS, help="all without any")
-    chosen = parser.parse_args().part or PARTS
-    commands = [[sys.executable, "-m", f"benchmarks.{part}"] for part in (*chosen, "plan")]
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="all without any")
+    named: list[str] = parser.parse_args(words).parts
+    for part in named:
+        if part not in PARTS:
+            parser.error(f"there is no part {part!r}: the parts are {', '.join(PARTS)}")
+    return named or PARTS
+
+
+def main() -> int:
+    commands = [
+        [sys.executable, "-m", f"benchmarks.{part}"] for part in (*chosen(sys.argv[1:]), "plan")
+    ]
     return max(subprocess.run(command, cwd=ROOT, check=False).returncode for command in commands)
 
 

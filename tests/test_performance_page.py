@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import PARTS
+from benchmarks.__main__ import PARTS, chosen
 from benchmarks.page import PAGE, put
 
 
@@ -26,3 +26,10 @@ def test_a_benchmark_replaces_its_own_section_only(tmp_path: Path) -> None:
 def test_every_benchmark_has_written_its_section(part: str) -> None:
     _, _, rest = PAGE.read_text().partition(f"<!-- {part} -->\n")
     assert "## " in rest.partition(f"<!-- end of {part} -->\n")[0]
+
+
+def test_all_benchmarks_are_run_or_those_that_are_named() -> None:
+    assert tuple(chosen([])) == PARTS
+    assert chosen(["log", "growth"]) == ["log", "growth"]
+    with pytest.raises(SystemExit):
+        chosen(["lgo"])
