@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from journal.errors import SpecError, StoreBusy
-from journal.fleet.collector import Collector, Place
+from journal.fleet.collector import Collector, Place, place
 from journal.fleet.messages import Serve, Task
 from journal.fleet.on_ray import Cluster, cluster
 from journal.fleet.side_by_side import SideBySide, check_fits
@@ -264,7 +264,7 @@ class _Asked:
             self.hosts.measure(self._collector(begun, left, keeper, known, Cluster.place))
             return
         if self.parallel_gpus is not None:
-            collector = self._collector(begun, left, keeper, known, SideBySide.place)
+            collector = self._collector(begun, left, keeper, known, place)
             SideBySide(self.parallel_gpus, collector).measure()
             return
         for engine, group in starts(begun.experiment, left, keeper.records):

@@ -15,8 +15,16 @@ from journal.records import (
     Samples,
 )
 from journal.serve.describe import undescribed
+from journal.summarise.rule import listed
 
 Place = Callable[[int, Arrived], str]
+
+
+def place(number: int, news: Arrived) -> str:
+    """Where a task is measured on its host, in a few words."""
+    if not news.gpus:
+        return f"engine {number + 1}"
+    return f"card{'s' * (len(news.gpus) > 1)} {listed([str(card) for card in news.gpus])}"
 
 
 @dataclass(slots=True)

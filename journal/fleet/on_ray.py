@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import EngineError, MissingExtra, SpecError
-from journal.fleet.collector import Collector
+from journal.fleet.collector import Collector, place
 from journal.fleet.messages import Arrived, Made, Message, Task
 from journal.fleet.worker import Worker, died_of
 from journal.records import Engine, Record
-from journal.summarise.rule import listed
 
 RETRIES = 3  # of a task whose host was lost: one that takes down its hosts must come to an end
 BEAT_S = 0.5  # between two looks at whether there is news, or the driver asks to stop
@@ -112,10 +111,7 @@ class Cluster:
     @staticmethod
     def place(number: int, news: Arrived) -> str:
         """A place in the cluster, in a few words."""
-        if not news.gpus:
-            return f"{news.host}, engine {number + 1}"
-        cards = listed([str(card) for card in news.gpus])
-        return f"{news.host}, card{'s' * (len(news.gpus) > 1)} {cards}"
+        return f"{news.host}, {place(number, news)}"
 
     def needs(self, engine: Engine) -> dict[str, Any]:
         """What the task of `engine` asks of a host: its cards, with a processor for each; in a

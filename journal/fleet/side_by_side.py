@@ -9,13 +9,12 @@ from typing import cast
 
 from journal.errors import SpecError
 from journal.fleet.collector import Collector
-from journal.fleet.messages import Arrived, Task
+from journal.fleet.messages import Task
 from journal.fleet.worker import Worker, died_of
 from journal.plan.cells import by_engine
 from journal.records import Cell, Event, Listener
 from journal.serve import cards
 from journal.serve.engine import cards_wanted
-from journal.summarise.rule import listed
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -87,13 +86,6 @@ class SideBySide:
                 each.worker.interrupt()
             for each in self._running.values():
                 each.worker.end()
-
-    @staticmethod
-    def place(number: int, news: Arrived) -> str:
-        """An engine's place on this host, in a few words."""
-        if not news.gpus:
-            return f"engine {number + 1}"
-        return f"card{'s' * (len(news.gpus) > 1)} {listed([str(card) for card in news.gpus])}"
 
     def _start(self, number: int, task: Task) -> None:
         gpus = tuple(sorted(self._free)[: cards_wanted(task.engine)])

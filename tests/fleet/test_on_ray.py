@@ -24,7 +24,7 @@ pytest.importorskip("ray", reason="ray is not installed: serving-journal[ray]")
 GOOD = {"valid", "flagged"}
 # Ray turns 127.0.0.1 into the host's other address, but where it may have no cluster of hosts.
 LOOPBACK = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-STAND_IN = Path(__file__).parents[1] / "serve" / "stand_in.py"
+THREE_EACH = {"batch": (1, 2, 4), "output_tokens": 60}  # cells of each engine
 
 # Two nodes with a processor each, of which the second is killed when it is asked for. A node that
 # is lost is noticed within a few seconds, where Ray gives it half a minute.
@@ -69,28 +69,6 @@ def nodes() -> Iterator[Nodes]:
         text=True,
     ) as helper:
         yield Nodes(helper)
-
-
-def written(tmp_path: Path, *, stubborn: bool = False) -> Path:
-    """An experiment of two engines, three cells each."""
-    model, python = tmp_path / "model", tmp_path / "python"
-    model.mkdir()
-    (model / "config.json").write_text('{"max_position_embeddings": 8192}')
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
-    python.chmod(0o700)
-    engines = f'[engine]\nmodel = "{model}"\npython = "{python}"\n'
-    for name, longest in (("first", 2048), ("second", 1024)):
-        script = {"family": str(tmp_path / name), "stubborn": stubborn}
-        engines += (
-            f"[[engine.variants]]\nmax_model_len = {longest}\n"
-            f"[engine.variants.env]\nSTAND_IN = '{json.dumps(script)}'\n"
-        )
-    file = tmp_path / "two.toml"
-    file.write_text(
-        f"{engines}[grid]\nbatch = [1, 2, 4]\nprompt_tokens = [4]\noutput_tokens = [60]\n"
-        "[load]\nrequests = 8\nwarmup = 1\n"
-    )
-    return file
 
 
 class Run:
@@ -141,9 +119,9 @@ def places(said: list[str], words: str) -> set[str]:
 
 
 def test_a_node_that_is_lost_in_mid_run_costs_no_more_than_its_cell(
-    nodes: Nodes, tmp_path: Path, gone: Callable[..., bool]
+    nodes: Nodes, written: Callable[..., Path], tmp_path: Path, gone: Callable[..., bool]
 ) -> None:
-    with Run(tmp_path, written(tmp_path), nodes.address) as run:
+    with Run(tmp_path, written(**THREE_EACH), nodes.address) as run:
         run.wait_for(lambda said: len(places(said, "cell 2 of 3")) == 2)
         nodes.lose_one()
         assert run.end() == 0, "".join(run.said)
@@ -159,8 +137,10 @@ def test_a_node_that_is_lost_in_mid_run_costs_no_more_than_its_cell(
     assert gone(families(tmp_path))
 
 
-def test_ctrl_c_brings_home_what_was_measured_on_every_host(nodes: Nodes, tmp_path: Path) -> None:
-    with Run(tmp_path, written(tmp_path), nodes.address) as run:
+def test_ctrl_c_brings_home_what_was_measured_on_every_host(
+    nodes: Nodes, written: Callable[..., Path], tmp_path: Path
+) -> None:
+    with Run(tmp_path, written(**THREE_EACH), nodes.address) as run:
         run.wait_for(lambda said: len(places(said, "cell 1 of 3")) == 2)
         time.sleep(0.3)
         run.process.send_signal(signal.SIGINT)
@@ -170,8 +150,10 @@ def test_ctrl_c_brings_home_what_was_measured_on_every_host(nodes: Nodes, tmp_pa
     assert list((run.home / "log").glob("*.md"))
 
 
-def test_a_second_ctrl_c_ends_stubborn_engines_at_once(nodes: Nodes, tmp_path: Path) -> None:
-    with Run(tmp_path, written(tmp_path, stubborn=True), nodes.address) as run:
+def test_a_second_ctrl_c_ends_stubborn_engines_at_once(
+    nodes: Nodes, written: Callable[..., Path], tmp_path: Path
+) -> None:
+    with Run(tmp_path, written({"stubborn": True}, **THREE_EACH), nodes.address) as run:
         run.wait_for(lambda said: len(places(said, "cell 1 of 3")) == 2)
         run.process.send_signal(signal.SIGINT)
         run.wait_for(lambda said: any("interrupted" in line for line in said))

