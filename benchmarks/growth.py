@@ -28,6 +28,7 @@ from statistics import median
 import numpy as np
 from sqlalchemy import Connection, insert, literal, select
 
+from benchmarks.made_up import answer
 from benchmarks.page import machine, put
 from journal import units
 from journal.plan.cells import cells
@@ -50,7 +51,6 @@ from journal.records import (
     Record,
     Samples,
     ServerReading,
-    Trace,
 )
 from journal.report.log import write_log
 from journal.summing import recompute, summarised
@@ -139,26 +139,7 @@ def samples(cell: Cell, chunks: int, chance: np.random.Generator) -> Samples:
     gaps = chance.normal(0.01, 0.0005, (REQUESTS, chunks))
     gaps[:, 0] = waves + chance.uniform(0.02, 0.04, REQUESTS)
     chunk_s = np.cumsum(gaps, axis=1).tolist()
-    traces = tuple(
-        Trace(
-            index=n,
-            warmup=False,
-            scheduled_s=float(waves[n]),
-            start_s=float(waves[n]),
-            end_s=chunk_s[n][-1],
-            outcome="ok",
-            prompt_tokens_asked=cell.prompt_tokens,
-            output_tokens_asked=chunks,
-            chunk_s=tuple(chunk_s[n]),
-            chunk_tokens=(1,) * chunks,
-            prompt_tokens=cell.prompt_tokens,
-            output_tokens=chunks,
-            output_chars=4 * chunks,
-            finish_reason="length",
-            status=200,
-        )
-        for n in range(REQUESTS)
-    )
+    traces = tuple(answer(n, float(waves[n]), chunk_s[n], cell) for n in range(REQUESTS))
     looks = [traces[-1].end_s * n / 80 for n in range(81)]
     readings = Readings(
         gpu=tuple(

@@ -22,6 +22,7 @@ from statistics import median
 
 from sqlalchemy import text
 
+from benchmarks.made_up import answer
 from benchmarks.page import machine, put
 from journal.plan.cells import cells
 from journal.record.store import Store, new_id, open_store
@@ -205,23 +206,7 @@ def trace(index: int, wave: int, ttft_s: float, step_s: float, cell: Cell) -> Tr
     wobble = 1 + 0.01 * (index * 7919 % 100) / 100
     start_s = wave * (ttft_s + OUTPUT_TOKENS * step_s) * 1.01
     chunk_s = tuple(start_s + (ttft_s + n * step_s) * wobble for n in range(OUTPUT_TOKENS))
-    return Trace(
-        index=index,
-        warmup=False,
-        scheduled_s=start_s,
-        start_s=start_s,
-        end_s=chunk_s[-1],
-        outcome="ok",
-        prompt_tokens_asked=cell.prompt_tokens,
-        output_tokens_asked=OUTPUT_TOKENS,
-        chunk_s=chunk_s,
-        chunk_tokens=(1,) * OUTPUT_TOKENS,
-        prompt_tokens=cell.prompt_tokens,
-        output_tokens=OUTPUT_TOKENS,
-        output_chars=4 * OUTPUT_TOKENS,
-        finish_reason="length",
-        status=200,
-    )
+    return answer(index, start_s, chunk_s, cell)
 
 
 def record(cell: Cell, measured: Metrics, experiment_id: str, at: datetime) -> Record:
