@@ -41,7 +41,8 @@ def journal(
     """CPU time counts from the end of the warm-up, one request a process, when all are ready."""
     from journal.load.drive import drive
     from journal.measure.sampler import Sampler
-    from journal.records import Endpoint, Request, Trace
+    from journal.records.engine import Endpoint
+    from journal.records.request import Request, Trace
     from journal.serve.endpoint import listeners
 
     body = json.dumps(BODY).encode()

@@ -32,28 +32,25 @@ from benchmarks.made_up import answer
 from benchmarks.page import machine, put
 from journal import units
 from journal.plan.cells import cells
-from journal.record.codec import table
-from journal.record.compact import Compacted, compact
-from journal.record.store import Store, new_id, open_store
-from journal.record.tables import ExperimentRow, Row, RunRow
-from journal.records import (
-    Cell,
-    ClientHealth,
-    Engine,
-    EngineFacts,
-    Experiment,
+from journal.records.cell import Cell
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Engine, Experiment, Grid, Load
+from journal.records.request import ClientHealth
+from journal.records.run import Record
+from journal.records.samples import (
     GpuReading,
-    Grid,
     HostReading,
-    Load,
     ProcessReading,
     Readings,
-    Record,
     Samples,
     ServerReading,
 )
 from journal.report.log import write_log
-from journal.summing import recompute, summarised
+from journal.run.summary import recompute, summarised
+from journal.store.codec import table
+from journal.store.compact import Compacted, compact
+from journal.store.store import Store, new_id, open_store
+from journal.store.tables import ExperimentRow, Row, RunRow
 
 LAST = date(2026, 6, 30)
 REQUESTS, CHUNKS = 1000, 16  # of each run, and of each answer

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.page import RELIABILITY, machine, put
-from journal.serve.process import runs
+from journal.serve.process_tree import runs
 
 PARTS = ("parent", "guard", "server", "core", "worker")
 MOMENTS = {"loading": "Starting to load model", "serving": "READY"}
@@ -39,8 +39,8 @@ HEAD = "| killed | while it was | processes gone after | shared memory left |"
 HOLDER = """
 import sys, time
 from pathlib import Path
-from journal.records import Engine
-from journal.serve import engine as engines, models
+from journal.records.experiment import Engine
+from journal.serve import start as engines, models
 with engines.start(Engine(model=models.EMBEDDED), Path(sys.argv[1])) as endpoint:
     print("READY", flush=True)
     while True:

@@ -24,27 +24,17 @@ from sqlalchemy import text
 
 from benchmarks.made_up import answer
 from benchmarks.page import machine, put
+from journal.metrics.table import metrics
 from journal.plan.cells import cells
-from journal.record.store import Store, new_id, open_store
-from journal.records import (
-    Cell,
-    ClientHealth,
-    Engine,
-    EngineFacts,
-    Experiment,
-    Figure,
-    GpuReading,
-    Grid,
-    Load,
-    Metrics,
-    Readings,
-    Record,
-    Samples,
-    ServerReading,
-    Trace,
-)
+from journal.records.cell import Cell
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Engine, Experiment, Grid, Load
+from journal.records.figure import Figure, Metrics
+from journal.records.request import ClientHealth, Trace
+from journal.records.run import Record
+from journal.records.samples import GpuReading, Readings, Samples, ServerReading
 from journal.report.log import write_log
-from journal.summarise.metrics import metrics
+from journal.store.store import Store, new_id, open_store
 
 REQUESTS, OUTPUT_TOKENS, REPEATS = 1000, 16, 5
 DAY, BEGAN = date(2026, 11, 20), datetime(2026, 11, 20, 6, tzinfo=UTC)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from journal.records import Cell, Trace
+from journal.records.cell import Cell
+from journal.records.request import Trace
 
 
 def answer(index: int, start_s: float, chunk_s: Sequence[float], cell: Cell) -> Trace:

@@ -12,8 +12,10 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from journal.desk.fake_server import Script
-from journal.records import Endpoint, Event, Experiment, Grid, Load
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment, Grid, Load
+from journal.records.progress import Event
+from journal.simulator.http import Script
 
 ROOT = Path(__file__).parent.parent
 MARK = "JOURNAL_SOAK"  # in the environment of every process that comes of a round
@@ -71,8 +73,8 @@ def nursery(home: Path, url: str) -> None:
     """The nursery's side: fork a child for each line, wait for it, and say when it is over."""
     import mlflow.tracking  # noqa: F401 (loaded here, for all children)
 
-    import journal.record.migrate
-    import journal.runner
+    import journal.run.stages
+    import journal.store.migrate
 
     endpoint = journal.attach(url)
     print("loaded", flush=True)
@@ -115,10 +117,10 @@ def measure(home: Path, sweep: str, endpoint: Endpoint) -> None:
 
 @contextlib.contextmanager
 def served(home: Path) -> Iterator[str]:
-    from journal.serve import process
+    from journal.serve import process_tree as process
 
     code = (
-        "import json, sys; from journal.desk.fake_server import Script, serve; "
+        "import json, sys; from journal.simulator.http import Script, serve; "
         "serve(Script(**json.loads(sys.argv[1])), port=0, "
         "on_ready=lambda port: print('port', port, flush=True))"
     )

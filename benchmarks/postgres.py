@@ -24,8 +24,8 @@ from sqlalchemy.exc import OperationalError
 
 from benchmarks.growth import CHUNKS, EXPERIMENTS, LONG, REQUESTS, make
 from benchmarks.page import machine, put
-from journal.record.store import new_id, open_store
-from journal.record.tables import Row
+from journal.store.store import new_id, open_store
+from journal.store.tables import Row
 
 WRITERS, EACH = 8, 25
 

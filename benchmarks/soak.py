@@ -28,8 +28,8 @@ import psutil
 
 from benchmarks.nursery import MARK, SCRIPT, Nursery, planned
 from benchmarks.page import RELIABILITY, put
-from journal.desk.fake_server import running
 from journal.plan.cells import cells
+from journal.simulator.http import running
 
 GONE_S = 20.0
 KILLS_PER_HOME = 100
@@ -83,7 +83,7 @@ def check_home(home: Path, report: Report) -> None:
 def check_sweep(home: Path, sweep: str, report: Report) -> None:
     """After a sweep has come to its end: exactly the planned cells, each whole and right."""
     import journal
-    from journal.summing import summarised
+    from journal.run.summary import summarised
 
     asked = {cell.identity for cell in cells(planned(sweep), model="simulated-model")}
     with journal.open_store(home) as store:
@@ -117,7 +117,7 @@ def check_acknowledged(home: Path, said: set[str], report: Report) -> None:
 def check_mlflow(home: Path, report: Report) -> None:
     """Once told of all that it missed, MLflow knows each run of the journal exactly once."""
     import journal
-    from journal.record.tracking import sync, tracking_uri
+    from journal.tracking.tracker import sync, tracking_uri
 
     with journal.open_store(home) as store:
         sync(store, home)

@@ -16,15 +16,17 @@ from dataclasses import dataclass
 import psutil
 
 from benchmarks.page import RELIABILITY, put
-from journal.desk.fake_server import Script, running
+from journal.doubts.rules import doubts
 from journal.load.drive import drive
 from journal.measure.sampler import Sampler
+from journal.metrics.table import metrics
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
-from journal.records import Endpoint, Experiment, Grid, Load, Samples
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment, Grid, Load
+from journal.records.samples import Samples
 from journal.serve.endpoint import attach
-from journal.summarise.doubts import doubts
-from journal.summarise.metrics import metrics
+from journal.simulator.http import Script, running
 
 LIMIT = 0.05
 

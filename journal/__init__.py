@@ -9,15 +9,16 @@
 Names are loaded when they are first used, so that `import journal` costs next to nothing.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from journal.desk.asking import Question, answer
-    from journal.desk.doctor import examine, verdict
-    from journal.desk.fitting import Advice, advise
-    from journal.desk.serving import serving
-    from journal.desk.watch import Watch
+    from journal.chat.ask import Question, answer
+    from journal.compare.capacity import Capacity
+    from journal.compare.comparison import Comparison, compare
+    from journal.compare.least_pool import Needed
     from journal.errors import (
         EndpointError,
         EngineError,
@@ -28,69 +29,69 @@ if TYPE_CHECKING:
         Unfit,
         UsageError,
     )
-    from journal.explain.split import Split, split
+    from journal.exchange.export import export
+    from journal.exchange.import_results import Imported, import_results
+    from journal.host.doctor import examine, verdict
+    from journal.host.fit import Advice, advise
+    from journal.monitor.watch import Watch
     from journal.plan.cells import cells, cost
-    from journal.plan.spec import load_experiment
-    from journal.record.compact import Compacted, compact
-    from journal.record.exchange import Imported, import_results
-    from journal.record.export import export
-    from journal.record.merge import Merged, merge
-    from journal.record.notes import note
-    from journal.record.store import open_store
-    from journal.records import (
-        Cell,
-        Endpoint,
-        Engine,
-        Event,
-        Experiment,
-        Figure,
-        Grid,
-        Load,
-        Note,
-        Record,
-        Samples,
-        Slo,
-    )
+    from journal.plan.experiment_file import load_experiment
+    from journal.records.cell import Cell
+    from journal.records.engine import Endpoint
+    from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+    from journal.records.figure import Figure
+    from journal.records.notebook import Note
+    from journal.records.progress import Event
+    from journal.records.run import Record
+    from journal.records.samples import Samples
     from journal.report.checklist import Step, checklist
-    from journal.report.compare import Comparison, compare
     from journal.report.log import write_experiment_log, write_log, write_week_log
-    from journal.report.rows import as_json
-    from journal.runner import Result, run
+    from journal.report.run_json import as_json
+    from journal.run.stages import Result, run
+    from journal.run.summary import recompute
     from journal.serve.endpoint import attach, observe
-    from journal.summarise.capacity import Capacity
-    from journal.summarise.needed import Needed
-    from journal.summing import recompute
+    from journal.serve.standing import serving
+    from journal.store.compact import Compacted, compact
+    from journal.store.merge import Merged, merge
+    from journal.store.notes import note
+    from journal.store.store import open_store
+    from journal.theory.split import Split, split
 
 _HOME_OF = {
-    "journal.desk.asking": "Question answer",
-    "journal.desk.doctor": "examine verdict",
-    "journal.desk.fitting": "Advice advise",
-    "journal.desk.serving": "serving",
-    "journal.desk.watch": "Watch",
+    "journal.chat.ask": "Question answer",
+    "journal.host.doctor": "examine verdict",
+    "journal.host.fit": "Advice advise",
+    "journal.serve.standing": "serving",
+    "journal.monitor.watch": "Watch",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
     ),
-    "journal.explain.split": "Split split",
+    "journal.theory.split": "Split split",
     "journal.plan.cells": "cells cost",
-    "journal.plan.spec": "load_experiment",
-    "journal.record.compact": "Compacted compact",
-    "journal.record.exchange": "Imported import_results",
-    "journal.record.export": "export",
-    "journal.record.merge": "Merged merge",
-    "journal.record.notes": "note",
-    "journal.record.store": "open_store",
-    "journal.records": (
-        "Cell Endpoint Engine Event Experiment Figure Grid Load Note Record Samples Slo"
-    ),
+    "journal.plan.experiment_file": "load_experiment",
+    "journal.store.compact": "Compacted compact",
+    "journal.exchange.import_results": "Imported import_results",
+    "journal.exchange.export": "export",
+    "journal.store.merge": "Merged merge",
+    "journal.store.notes": "note",
+    "journal.store.store": "open_store",
+    "journal.records.cell": "Cell",
+    "journal.records.engine": "Endpoint",
+    "journal.records.experiment": "Engine Experiment Grid Load Slo",
+    "journal.records.figure": "Figure",
+    "journal.records.notebook": "Note",
+    "journal.records.progress": "Event",
+    "journal.records.run": "Record",
+    "journal.records.samples": "Samples",
     "journal.report.checklist": "Step checklist",
-    "journal.report.compare": "Comparison compare",
+    "journal.compare.comparison": "Comparison compare",
     "journal.report.log": "write_experiment_log write_log write_week_log",
-    "journal.report.rows": "as_json",
-    "journal.runner": "Result run",
+    "journal.report.run_json": "as_json",
+    "journal.run.stages": "Result run",
     "journal.serve.endpoint": "attach observe",
-    "journal.summarise.capacity": "Capacity",
-    "journal.summarise.needed": "Needed",
-    "journal.summing": "recompute",
+    "journal.compare.capacity": "Capacity",
+    "journal.compare.least_pool": "Needed",
+    "journal.run.summary": "recompute",
 }
 _MODULE_OF = {name: module for module, names in _HOME_OF.items() for name in names.split()}
 
@@ -163,3 +164,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """A package whose names are its functions: `journal.run` is one, although a room is called so
+    too. The import system would put the room in its place once a module of it is loaded."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -20,7 +20,7 @@ what to do.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from journal.facts import EngineFacts
+    from journal.records.engine import EngineFacts
 
 
 class JournalError(Exception):

@@ -1,4 +1,4 @@
-"""Run by journal/record/migrate.py, inside its transaction, on its connection."""
+"""Run by journal/store/migrate.py, inside its transaction, on its connection."""
 
 from alembic import context
 

@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from journal.desk.fake_server import Script, running
-from journal.records import Endpoint, Engine
+from journal.records.engine import Endpoint
+from journal.records.experiment import Engine
 from journal.serve.models import EMBEDDED
+from journal.simulator.http import Script, running
+
+pytest_plugins = ["metrics_fixtures", "report_fixtures", "store_fixtures"]
 
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
@@ -125,8 +128,8 @@ def engine_endpoint(
 ) -> Iterator[Endpoint]:
     """The real vLLM with the embedded weights, started once for the whole session. Tests that use
     it bear the mark `engine`."""
-    from journal.serve import engine as engines
     from journal.serve import models
+    from journal.serve import start as engines
 
     log_path = tmp_path_factory.mktemp("engine") / "engine.log"
     with engines.start(Engine(model=models.EMBEDDED), log_path) as endpoint:
@@ -257,7 +260,7 @@ def stand_in(tmp_path: Path, model: Path) -> Callable[..., Engine]:
 def gone() -> Callable[..., bool]:
     """`gone(pids, within_s=20.0)`: whether all have ended in time; zombies have."""
 
-    from journal.serve import process
+    from journal.serve import process_tree as process
 
     def check(pids: Iterable[int], within_s: float = 20.0) -> bool:
         deadline = time.monotonic() + within_s

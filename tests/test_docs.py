@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import journal
 from journal.cli.app import app
-from journal.desk.fake_server import Script, running
-from journal.plan.spec import parse
-from journal.summarise.stats import needed_samples
+from journal.metrics.statistics import needed_samples
+from journal.plan.experiment_file import parse
+from journal.simulator.http import Script, running
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

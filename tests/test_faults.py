@@ -9,10 +9,13 @@ import psutil
 import pytest
 
 import journal
-from journal.desk.fake_engine import Fault
-from journal.record.entries import run_entry
-from journal.records import Endpoint, Event, Experiment, Record
-from journal.runner import Result
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment
+from journal.records.progress import Event
+from journal.records.run import Record
+from journal.run.stages import Result
+from journal.simulator.engine_model import Fault
+from journal.tracking.entries import run_entry
 
 Server = Callable[..., str]
 QUICK = {"ttft_s": 0.01, "itl_s": 0.001}

@@ -11,8 +11,9 @@ import pytest
 
 import journal
 from journal.measure import host
-from journal.records import Event, Experiment
-from journal.serve import cards
+from journal.records.experiment import Experiment
+from journal.records.progress import Event
+from journal.serve import gpu_memory as cards
 
 Server = Callable[..., str]
 BURN = "while True: pass"
@@ -86,7 +87,7 @@ def test_a_flag_is_a_failure_if_strict(
 
 NEIGHBOURS = """
 import json
-from journal.serve import cards
+from journal.serve import gpu_memory as cards
 print(json.dumps(cards.disturbances([0], options["ours"])))
 """
 

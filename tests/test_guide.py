@@ -22,9 +22,9 @@ from typer.testing import CliRunner, Result
 
 import journal
 from journal.cli.app import app
-from journal.desk.fake_server import Script, running
-from journal.plan.spec import load_experiment, parse
+from journal.plan.experiment_file import load_experiment, parse
 from journal.serve.models import EMBEDDED
+from journal.simulator.http import Script, running
 
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "docs" / "two-weeks.md", ROOT / "docs" / "two-weeks.zh-CN.md"

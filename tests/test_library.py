@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import journal
-from journal.records import Event
+from journal.records.progress import Event
 
 
 def test_every_public_name_is_there_and_nothing_else_is() -> None:

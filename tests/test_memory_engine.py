@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 import journal
-from journal.explain.split import split
-from journal.records import Endpoint, Record
+from journal.records.engine import Endpoint
+from journal.records.run import Record
+from journal.theory.split import split
 
 pytestmark = pytest.mark.engine
 

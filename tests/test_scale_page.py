@@ -11,8 +11,8 @@ import journal
 from benchmarks.page import PAGE
 from benchmarks.plan import SCALE, reckoned, section
 from journal.cli.app import app
-from journal.desk.fake_server import Script, running
-from journal.record import compact
+from journal.simulator.http import Script, running
+from journal.store import compact
 
 PLAN = section("plan", SCALE.read_text())
 

@@ -20,14 +20,16 @@ import pytest
 import typer
 
 import journal
+from journal.chat.ask import Question, answer, whole_answer
+from journal.chat.several import Asked
 from journal.cli.app import app
-from journal.desk.asking import Question, answer, whole_answer
-from journal.desk.chat_answers import Asked
 from journal.errors import EndpointError
-from journal.records import Endpoint, Engine, Interaction
-from journal.secrecy import among, hidden
-from journal.serve.ask import ask
-from journal.serve.command import command
+from journal.records.engine import Endpoint
+from journal.records.experiment import Engine
+from journal.records.notebook import Interaction
+from journal.redaction import among, hidden
+from journal.serve.engines.vllm.command import command
+from journal.serve.probe import ask
 
 Server = Callable[..., str]
 ROOT = Path(__file__).parent.parent

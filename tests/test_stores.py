@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 import journal
-from journal import runner
-from journal.record.resume import newest
-from journal.records import Event, Experiment, Record
+from journal.records.experiment import Experiment
+from journal.records.progress import Event
+from journal.records.run import Record
+from journal.run import stages as runner
+from journal.run.resume import newest
 
 Server = Callable[..., str]
 ROOT = Path(__file__).parent.parent
@@ -91,7 +93,7 @@ LITTLE_ROOM = """
 import resource, sys
 from pathlib import Path
 import journal
-from journal import runner
+from journal.run import stages as runner
 runner.AGAIN_S, runner.PATIENCE_S = 0.1, 0.2
 url, home, room = sys.argv[1], sys.argv[2], int(sys.argv[3])
 endpoint = journal.attach(url)

@@ -11,7 +11,9 @@ import journal
 from journal.load.drive import drive
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
-from journal.records import Endpoint, Experiment, Record
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment
+from journal.records.run import Record
 
 Server = Callable[..., str]
 # What a busy machine, and not the server, may add in this test.

@@ -12,12 +12,12 @@ import pytest
 
 from journal import units
 from journal.cli.app import main
-from journal.explain.cards import find_card
-from journal.explain.fit import ENGINE_SHARE, OVERHEAD_BYTES
-from journal.explain.memory import BYTES_PER_WEIGHT, kv_bytes_per_token, weight_bytes
-from journal.explain.models import find_model
-from journal.explain.roofline import decode_floor
-from journal.explain.split import NAMES
+from journal.theory.gpu_table import find_card
+from journal.theory.headroom import ENGINE_SHARE, OVERHEAD_BYTES
+from journal.theory.memory import BYTES_PER_WEIGHT, kv_bytes_per_token, weight_bytes
+from journal.theory.model_table import find_model
+from journal.theory.roofline import decode_floor
+from journal.theory.split import NAMES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "vram.md").read_text()

@@ -8,13 +8,13 @@
 import sys
 from pathlib import Path
 
-from journal.explain.memory import kv_bytes
-from journal.explain.models import find_model
-from journal.record.store import open_store
+from journal.report.document import Curve, Dot, Panel
 from journal.report.figures import draw, standalone
 from journal.report.log import write_log
-from journal.report.page import Curve, Dot, Panel
-from journal.report.words import words
+from journal.report.phrases import words
+from journal.store.store import open_store
+from journal.theory.memory import kv_bytes
+from journal.theory.model_table import find_model
 
 IMAGES = Path(__file__).parents[1] / "images"
 MODELS = ("Llama-2-7b-hf", "gemma-2-9b", "Llama-3.1-8B", "Qwen2.5-7B")

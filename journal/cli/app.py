@@ -9,9 +9,9 @@ from journal.cli.boards import dashboards, exporter
 from journal.cli.byhand import ask, serve
 from journal.cli.chat import chat
 from journal.cli.compare import compare
+from journal.cli.doctor import doctor
 from journal.cli.exchange import compact, export, import_, merge
 from journal.cli.fit import fit
-from journal.cli.host import doctor
 from journal.cli.look import checklist, log, note, runs, show
 from journal.cli.measure import plan, run
 from journal.cli.rent import rent

@@ -28,9 +28,9 @@ def exporter(
     - `journal exporter`
     - `journal exporter --endpoint http://127.0.0.1:8000/v1 --port 9411`
     """
-    from journal.desk.exporter import serve
-    from journal.record.store import open_store
+    from journal.monitor.exporter import serve
     from journal.serve.endpoint import normalised
+    from journal.store.store import open_store
 
     urls = [normalised(url) for url in endpoint or ()]
     with open_store(home) as store:
@@ -56,8 +56,8 @@ def dashboards(
     - `journal dashboards watch/ --endpoint http://127.0.0.1:8000/v1`
     """
     from journal.cli.render import print_json
-    from journal.desk.dashboards import write
-    from journal.desk.serving import DEFAULT_URL, served
+    from journal.monitor.dashboards import write
+    from journal.serve.standing import DEFAULT_URL, served
 
     up = served(home)
     url = endpoint or (up[-1].base_url if up else DEFAULT_URL)

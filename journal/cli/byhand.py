@@ -12,8 +12,9 @@ from journal.cli.measure import Python
 from journal.cli.options import Home, Json, Server, api_key, key_variable
 
 if TYPE_CHECKING:
-    from journal.desk.asking import Question
-    from journal.records import Endpoint, Interaction
+    from journal.chat.ask import Question
+    from journal.records.engine import Endpoint
+    from journal.records.notebook import Interaction
 
 EXAMPLE = "Explain why the sky is blue in one paragraph."
 
@@ -64,8 +65,8 @@ def serve(
 
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
-    from journal.desk.serving import keep_up, serving
-    from journal.records import Engine
+    from journal.records.experiment import Engine
+    from journal.serve.standing import keep_up, serving
 
     engine = Engine(
         model=model,
@@ -106,8 +107,8 @@ def _key_to_require() -> str:
 
 def _announce(endpoint: "Endpoint", host: str, json: bool) -> None:
     """Say where the server is and how to ask it."""
+    from journal.chat.ask import Question, curl
     from journal.cli.render import print_json
-    from journal.desk.asking import Question, curl
     from journal.serve.endpoint import is_loopback
 
     facts, key = endpoint.facts, "JOURNAL_API_KEY" if endpoint.api_key else None
@@ -179,9 +180,9 @@ def ask(
     - `journal ask --completions "Once upon a time" --max-tokens 64 --temperature 0`
     - `journal ask "Who are you?" --endpoint http://127.0.0.1:8001/v1 --curl`
     """
-    from journal.desk.asking import Question, curl
-    from journal.desk.serving import address
+    from journal.chat.ask import Question, curl
     from journal.serve.endpoint import model_at
+    from journal.serve.standing import address
 
     text = sys.stdin.read() if prompt == "-" else prompt
     messages = [{"role": "user", "content": text}]
@@ -205,10 +206,10 @@ def ask(
 
 def _ask(question: "Question", home: Path, *, raw: bool, json: bool) -> None:
     """Ask, print, and keep what came, however it ended."""
+    from journal.chat.ask import STOPPED, whole_answer
     from journal.cli.render import plain, print_json
-    from journal.desk.asking import STOPPED, whole_answer
-    from journal.record.interactions import add_interaction
-    from journal.record.store import open_store
+    from journal.store.interactions import add_interaction
+    from journal.store.store import open_store
 
     with open_store(home) as store:
         told: dict[str, Any] = {}
@@ -233,8 +234,8 @@ def _ask(question: "Question", home: Path, *, raw: bool, json: bool) -> None:
 def _streamed(question: "Question", *, quiet: bool) -> "Interaction":
     from dataclasses import replace
 
+    from journal.chat.ask import STOPPED, answer
     from journal.cli.render import readable
-    from journal.desk.asking import STOPPED, answer
 
     growing = answer(question)
     asked, printed = next(growing), 0

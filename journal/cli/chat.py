@@ -47,12 +47,12 @@ def chat(
     """
     from contextlib import suppress
 
+    from journal.chat import page
+    from journal.chat.several import Server as ChatServer
     from journal.cli.signals import like_ctrl_c
-    from journal.desk import chat as page
-    from journal.desk.chat_answers import Server as ChatServer
-    from journal.desk.serving import address
-    from journal.record.store import open_store
     from journal.serve.endpoint import is_loopback, normalised
+    from journal.serve.standing import address
+    from journal.store.store import open_store
 
     password = _password(password_file)
     servers = [ChatServer(address(home, endpoint, api_key()), api_key())]

@@ -41,10 +41,10 @@ def compare(
     - `journal compare 3f9a 81c2 --json`
     """
     from journal.cli.render import print_json
-    from journal.report.compare import compare as compare_sides
+    from journal.compare.comparison import compare as compare_sides
     from journal.report.log import as_html, as_markdown, write_text
+    from journal.report.phrases import words
     from journal.report.versus import page
-    from journal.report.words import words
 
     said = words(lang)
     found = compare_sides(a, b, home, by=[name.strip() for name in by.split(",")] if by else ())

@@ -23,10 +23,10 @@ def import_(
     - `journal import results/openai-infqps-model-20261123-180344.json`
     """
     from journal.cli.render import counted, print_json, print_records
-    from journal.record.exchange import import_results
-    from journal.record.store import open_store
-    from journal.record.tracking import sync
-    from journal.report.rows import as_json
+    from journal.exchange.import_results import import_results
+    from journal.report.run_json import as_json
+    from journal.store.store import open_store
+    from journal.tracking.tracker import sync
 
     found = import_results(file, home)
     with open_store(home) as store:
@@ -70,8 +70,8 @@ def export(
 
     from journal.cli.render import counted
     from journal.errors import UsageError
-    from journal.record.export import FORMS, Form
-    from journal.record.export import export as write
+    from journal.exchange.export import FORMS, Form
+    from journal.exchange.export import export as write
 
     if form is not None and form not in FORMS:
         raise UsageError(f"{form!r} is not a format: give one of {', '.join(FORMS)}")
@@ -94,7 +94,7 @@ def merge(
     from dataclasses import asdict
 
     from journal.cli.render import counted, print_json
-    from journal.record.merge import merge as take_in
+    from journal.store.merge import merge as take_in
 
     merged = take_in(other, home)
     if json:
@@ -131,7 +131,7 @@ def compact(
     from journal import units
     from journal.cli.progress import showing
     from journal.cli.render import counted, print_json
-    from journal.record.compact import compact as move
+    from journal.store.compact import compact as move
 
     with showing(quiet=json) as listener:
         done = move(home, older_than_days=older_than, dry_run=dry_run, listener=listener)

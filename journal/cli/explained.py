@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from journal import units
-from journal.records import Record
+from journal.records.run import Record
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,8 +20,8 @@ LABELS = {
 def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[RenderableType]]":
     """A row of label, prediction, measurement and ratio for each thing that has both, by the
     names of their metrics."""
-    from journal.summarise.metrics import TABLE
-    from journal.summarise.theory import COMPARED
+    from journal.metrics.predicted import COMPARED
+    from journal.metrics.table import TABLE
 
     unit = {metric.name: metric.unit for metric in TABLE}
     rows: dict[tuple[str, str, str], list[RenderableType]] = {}
@@ -44,7 +44,7 @@ def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[RenderableTy
 def split_rows(record: Record) -> "list[list[RenderableType]]":
     """A row of part, bytes, share and source for each part of the memory that `record` saw, and
     their sum; none where it saw none."""
-    from journal.explain.split import NAMES, SOURCES, split
+    from journal.theory.split import NAMES, SOURCES, split
 
     found = split([record])
     if found is None:

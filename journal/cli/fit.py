@@ -7,7 +7,7 @@ import typer
 from journal.cli.options import Json, size
 
 if TYPE_CHECKING:
-    from journal.desk.fitting import Advice
+    from journal.host.fit import Advice
 
 
 def fit(
@@ -48,7 +48,7 @@ def fit(
     - `journal fit ./my-model`
     """
     from journal.cli.render import print_json
-    from journal.desk.fitting import advise
+    from journal.host.fit import advise
 
     vram_bytes = None if vram is None else size(vram, "--vram")
     advice = advise(
@@ -69,8 +69,8 @@ def fit(
 def _print(advice: "Advice") -> None:
     from journal import units
     from journal.cli.render import plain, print_table
-    from journal.desk.fitting import verdict
-    from journal.explain.fit import words
+    from journal.host.fit import verdict
+    from journal.theory.headroom import words
 
     print(plain(advice.answer))
     if len(advice.places) == 1:
@@ -107,7 +107,7 @@ def _print(advice: "Advice") -> None:
 
 def _reckoned(advice: "Advice") -> str:
     from journal import units
-    from journal.explain.fit import ENGINE_SHARE, OVERHEAD_BYTES
+    from journal.theory.headroom import ENGINE_SHARE, OVERHEAD_BYTES
 
     each = " Sizes are those of one card." if advice.places[0].fit.cards > 1 else ""
     return (

@@ -24,8 +24,8 @@ def runs(
     - `journal runs --json | jq '.[].ttft_s.p50'`
     """
     from journal.cli.render import print_json, print_records
-    from journal.record.store import open_store
-    from journal.report.rows import as_json
+    from journal.report.run_json import as_json
+    from journal.store.store import open_store
 
     with open_store(home) as store:
         records = store.runs(limit=limit)
@@ -52,10 +52,11 @@ def show(
     - `journal show 3f9a --json`
     """
     from journal.cli.render import print_capacities, print_json, print_record, print_repeats
-    from journal.record.store import open_store
-    from journal.report import capacity, repeats
-    from journal.report.rows import as_json
-    from journal.summarise.capacity import capacities
+    from journal.compare import repeats
+    from journal.compare.capacity import capacities
+    from journal.report.run_json import as_json
+    from journal.report.sections import searches as capacity
+    from journal.store.store import open_store
 
     with open_store(home) as store:
         record = store.run(run_id)
@@ -98,10 +99,10 @@ def log(
     """
     from journal.cli.render import print_json, warn_of_edits
     from journal.errors import UsageError
-    from journal.record.pages import address
-    from journal.record.store import open_store
-    from journal.record.tracking import tracking_uri
     from journal.report.log import write_experiment_log, write_log, write_week_log
+    from journal.store.store import open_store
+    from journal.tracking.addresses import address
+    from journal.tracking.tracker import tracking_uri
 
     if experiment is not None and (week or day is not None):
         raise UsageError("--experiment has its own days: leave out the date and --week")
@@ -148,7 +149,7 @@ def note(
     from dataclasses import asdict
 
     from journal.cli.render import print_json
-    from journal.record.notes import note as keep
+    from journal.store.notes import note as keep
 
     words = text
     if text == "-":

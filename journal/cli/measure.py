@@ -8,8 +8,9 @@ import typer
 from journal.cli.options import Home, Json, api_key, integers, rates
 
 if TYPE_CHECKING:
-    from journal.records import Endpoint, Experiment
-    from journal.runner import Result
+    from journal.records.engine import Endpoint
+    from journal.records.experiment import Experiment
+    from journal.run.stages import Result
 
 Name = Annotated[
     str | None,
@@ -176,7 +177,7 @@ def run(
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
     from journal.errors import StoreError
-    from journal.runner import run as run_experiment
+    from journal.run.stages import run as run_experiment
 
     server = _attached(endpoint, model) if endpoint else None
     grid = {
@@ -215,8 +216,9 @@ def run(
 
 def _tell(result: "Result", json: bool) -> None:
     from journal.cli.render import print_json, print_result
-    from journal.report import capacity, needed
-    from journal.report.rows import as_json
+    from journal.report.run_json import as_json
+    from journal.report.sections import needed
+    from journal.report.sections import searches as capacity
 
     if not json:
         print_result(result)
@@ -263,14 +265,14 @@ def plan(
         return
     print_plan(planned)
     if asked.find_capacity is not None:
-        from journal.capacity import most_runs
+        from journal.run.capacity_search import most_runs
 
         print(
             f"each of these is the first of a search for the highest {asked.find_capacity} that "
             f"holds the SLO, which takes {most_runs()} runs at most"
         )
     if asked.needed_vram:
-        from journal.needed_vram import most_starts
+        from journal.run.pool_search import most_starts
 
         starts = most_starts(asked, planned)
         print(
@@ -295,8 +297,8 @@ def _asked(
     needed_vram: bool = False,
 ) -> "Experiment":
     """The experiment that was named, with the options that were given laid over it."""
-    from journal.plan.spec import load_experiment, validated
-    from journal.records import Experiment, Slo
+    from journal.plan.experiment_file import load_experiment, validated
+    from journal.records.experiment import Experiment, Slo
     from journal.serve.models import default_experiment
 
     parts = (grid, load, engine, slo or {})

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from journal.cli.render import plain
-from journal.records import Event, Listener, ignore
+from journal.records.progress import Event, Listener, ignore
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
-from journal.records import Cell, Figure, Metrics, Record
+from journal.records.cell import Cell
+from journal.records.figure import Figure, Metrics
+from journal.records.run import Record
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from journal.compare.capacity import Capacity
+    from journal.compare.least_pool import Needed
     from journal.report.log import LogFiles
-    from journal.runner import Result
-    from journal.summarise.capacity import Capacity
-    from journal.summarise.needed import Needed
+    from journal.run.stages import Result
 
 STATUS_STYLE = {
     "valid": "green",
@@ -135,8 +137,8 @@ def print_result(result: "Result") -> None:
 
 def print_capacities(found: "Sequence[Capacity]") -> None:
     """What searches for capacity found: a sentence each, and what was asked."""
-    from journal.report.capacity import limits, sentences
-    from journal.report.words import words
+    from journal.report.phrases import words
+    from journal.report.sections.searches import limits, sentences
 
     english, console = words("en"), _console()
     for each in found:
@@ -148,8 +150,8 @@ def print_capacities(found: "Sequence[Capacity]") -> None:
 
 def print_needed(found: "Sequence[Needed]") -> None:
     """What searches for the least memory found: a sentence each."""
-    from journal.report.needed import sentence
-    from journal.report.words import words
+    from journal.report.phrases import words
+    from journal.report.sections.needed import sentence
 
     english, console = words("en"), _console()
     for each in found:
@@ -159,7 +161,7 @@ def print_needed(found: "Sequence[Needed]") -> None:
 
 def print_repeats(tries: Sequence[Record]) -> None:
     """The headline figures over the tries of one cell."""
-    from journal.report.repeats import together
+    from journal.compare.repeats import together
 
     found = together(tries)
     rows = [
@@ -238,7 +240,7 @@ def _interval(figure: Figure | None, unit: str) -> str:
 
 def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType]]":
     """What is not `told` already, and has one value."""
-    from journal.summarise.metrics import TABLE
+    from journal.metrics.table import TABLE
 
     rows: list[list[RenderableType]] = []
     for metric in TABLE:

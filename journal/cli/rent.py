@@ -49,8 +49,8 @@ def rent(
     from dataclasses import asdict
 
     from journal.cli.render import print_json
-    from journal.desk.rent import launch as launch_it
-    from journal.desk.rent import rental, write_task
+    from journal.host.rent import launch as launch_it
+    from journal.host.rent import rental, write_task
 
     rented = rental(experiment, gpu=gpu, cloud=cloud, hours=hours)
     path = out or Path(f"{rented.name}.yaml")

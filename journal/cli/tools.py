@@ -21,9 +21,9 @@ def ui(
     - `journal ui --port 5001`
     """
     from journal.cli.signals import like_ctrl_c
-    from journal.desk.mlflow_ui import serve
-    from journal.record.pages import newest_charts
-    from journal.record.store import open_store
+    from journal.store.store import open_store
+    from journal.tracking.addresses import newest_charts
+    from journal.tracking.mlflow_ui import serve
 
     def announce(url: str) -> None:
         print(f"MLflow UI: {url}", flush=True)
@@ -51,9 +51,9 @@ def sync(
 
     from journal.cli.progress import showing
     from journal.cli.render import print_json
-    from journal.record.store import open_store
-    from journal.record.tracking import sync as sync_store
-    from journal.report.summary import summary
+    from journal.report.short import summary
+    from journal.store.store import open_store
+    from journal.tracking.tracker import sync as sync_store
 
     with showing(quiet=json) as listener, open_store(home) as store:
         report = sync_store(store, home, listener, partial(summary, store))
@@ -81,8 +81,8 @@ def recompute(
     - `journal recompute last`
     """
     from journal.cli.render import counted, print_json
-    from journal.report.rows import as_json
-    from journal.summing import recompute as recompute_runs
+    from journal.report.run_json import as_json
+    from journal.run.summary import recompute as recompute_runs
 
     changed = recompute_runs(home, run_id)
     if json:
@@ -114,7 +114,7 @@ def fake_server(
     - `journal fake-server --port 8000 --ttft-ms 50 --itl-ms 10`
     - `journal fake-server --max-running 4 --stall-at 8 --stall 2`
     """
-    from journal.desk.fake_server import Script, serve
+    from journal.simulator.http import Script, serve
 
     script = Script(
         ttft_s=ttft_ms / 1e3,

@@ -37,8 +37,8 @@ def record(
     """
     from journal.cli.progress import showing
     from journal.errors import UsageError
-    from journal.measure import trace as traces
-    from journal.records import Event
+    from journal.measure import nvml_trace as traces
+    from journal.records.progress import Event
 
     with showing(quiet=out is None) as listener:
         told = f"looking at the cards for {seconds:g} s"

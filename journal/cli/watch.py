@@ -11,8 +11,8 @@ import typer
 from journal.cli.options import Home, Json, Server, api_key
 
 if TYPE_CHECKING:
-    from journal.desk.watch import Look, Watch
-    from journal.records import Endpoint
+    from journal.monitor.watch import Look, Watch
+    from journal.records.engine import Endpoint
 
 KEPT = 240  # looks: the widest sparkline
 
@@ -36,9 +36,9 @@ def watch(
     - `journal watch --endpoint http://127.0.0.1:8000/v1 --interval 2`
     - `journal watch --once --json`
     """
-    from journal.desk.serving import address
-    from journal.desk.watch import Watch
+    from journal.monitor.watch import Watch
     from journal.serve.endpoint import observe
+    from journal.serve.standing import address
 
     found = observe(address(home, endpoint, api_key()), api_key())
     with Watch(found) as watched:
@@ -56,7 +56,7 @@ def watch(
 
 def _go_on(watched: "Watch", interval_s: float, json: bool) -> None:
     """Look until a KeyboardInterrupt, on an absolute rhythm."""
-    from journal.desk.watch import WINDOW_S
+    from journal.monitor.watch import WINDOW_S
 
     if json:
         _repeat(interval_s, lambda: _print_json(watched.look()))

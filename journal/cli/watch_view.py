@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from journal import units
 from journal.cli.render import plain
-from journal.desk.watch import WINDOW_S
+from journal.monitor.watch import WINDOW_S
 from journal.units import ABSENT
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from journal.desk.watch import Look
-    from journal.records import Endpoint
+    from journal.monitor.watch import Look
+    from journal.records.engine import Endpoint
 
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 LABEL, VALUE, MOST = 16, 22, 12  # columns of text beside the sparkline

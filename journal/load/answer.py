@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from journal.load.wire import Recording, events
-from journal.records import Request, Trace
+from journal.records.request import Request, Trace
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from journal.errors import EndpointError
 from journal.load.answer import Exchange
 from journal.load.wire import Recording
-from journal.records import Endpoint, Request
+from journal.records.engine import Endpoint
+from journal.records.request import Request
 
 IDLE_S = 1.0  # servers close idle connections after 2 s or more: one this old is not used again
 OPENING_AT_ONCE = 64  # connections; the queue of a listening socket often holds 128

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from journal.errors import UsageError
 from journal.load.health import Vitals, health
 from journal.load.play import Part, play
-from journal.records import ClientHealth, Endpoint, Request, Trace
+from journal.records.engine import Endpoint
+from journal.records.request import ClientHealth, Request, Trace
 
 CHUNKS_PER_CORE_S = (
     80_000.0  # what one core takes with its lateness still below 20 ms, less a fifth

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from journal.records import ClientHealth, Trace
+from journal.records.request import ClientHealth, Trace
 
 TICK_S = 0.01
 

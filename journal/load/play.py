@@ -14,7 +14,8 @@ from journal.errors import UsageError
 from journal.load.answer import Exchange, Reading
 from journal.load.client import Client
 from journal.load.health import Pulse, Vitals
-from journal.records import Endpoint, Request, Trace
+from journal.records.engine import Endpoint
+from journal.records.request import Request, Trace
 
 READ_S = 0.001  # at most this long at a time are answers read while others stream
 EVENTS_AT_ONCE = 50  # about 0.15 ms

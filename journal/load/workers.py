@@ -22,7 +22,7 @@ from typing import cast
 from journal.errors import JournalError, MeasureError
 from journal.load.health import Vitals
 from journal.load.play import Part, play
-from journal.records import Trace
+from journal.records.request import Trace
 
 AHEAD_S = 0.05  # from the word to all workers until they begin
 

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import pynvml
 
 from journal.errors import MeasureError
-from journal.records import GpuReading
+from journal.records.samples import GpuReading
 
 SENSOR_PERIOD_S = 0.1
 

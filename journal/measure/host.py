@@ -6,10 +6,10 @@ from pathlib import Path
 
 import psutil
 
+from journal.doubts.surroundings import BUSY_FLAG
 from journal.errors import MeasureError
 from journal.measure.process import ProcessTree
-from journal.records import HostReading
-from journal.summarise.surroundings import BUSY_FLAG
+from journal.records.samples import HostReading
 from journal.units import data_size, percent
 
 PERIOD_S = 1.0

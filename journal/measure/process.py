@@ -11,7 +11,7 @@ import time
 import psutil
 
 from journal.errors import MeasureError
-from journal.records import ProcessReading
+from journal.records.samples import ProcessReading
 
 CHILDREN_PERIOD_S = 5.0  # finding the children reads all of /proc; servers seldom make new ones
 

@@ -16,14 +16,8 @@ from journal.errors import MeasureError
 from journal.measure import host
 from journal.measure.process import ProcessTree
 from journal.measure.server import ALIASES, Connection, server_reading
-from journal.records import (
-    Endpoint,
-    GpuReading,
-    HostReading,
-    ProcessReading,
-    Readings,
-    ServerReading,
-)
+from journal.records.engine import Endpoint
+from journal.records.samples import GpuReading, HostReading, ProcessReading, Readings, ServerReading
 
 PERIOD_S = 0.25
 AFTER_FAILURE_S = 1.0

@@ -17,7 +17,8 @@ from typing import NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from journal.errors import MeasureError
-from journal.records import Endpoint, EngineFacts, ServerReading
+from journal.records.engine import Endpoint, EngineFacts
+from journal.records.samples import ServerReading
 
 # Field of ServerReading -> names of its samples, the newest first. Where a server shows an old
 # and a new name side by side, only the newest counts.

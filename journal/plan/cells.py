@@ -8,7 +8,8 @@ from itertools import groupby, product
 from typing import Any
 
 from journal.errors import SpecError
-from journal.records import Cell, Engine, Experiment, Load
+from journal.records.cell import Cell
+from journal.records.experiment import Engine, Experiment, Load
 
 # What does not change what is measured: where the interpreter is, how long to wait, and how
 # often or under what name the same cell is tried.

@@ -11,8 +11,10 @@ import random
 from itertools import accumulate
 
 from journal.errors import SpecError
-from journal.plan.words import WORDS
-from journal.records import Cell, Endpoint, Request
+from journal.plan.english_words import WORDS
+from journal.records.cell import Cell
+from journal.records.engine import Endpoint
+from journal.records.request import Request
 
 OPENING = 4  # tokens (or words) of a prompt that differ between runs
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from journal import units
-from journal.record.evidence import Seen, first_answer, first_checkup, good_runs, with_predictions
-from journal.records import Record
-from journal.report.page import Box, Column, Section, Table, Text, say
-from journal.report.points import points
-from journal.report.predictions import came_true, metric_name
-from journal.report.setups import setups_of
-from journal.report.words import words
+from journal.compare.points import points
+from journal.compare.setups import setups_of
+from journal.records.run import Record
+from journal.report.document import Box, Column, Section, Table, Text, say
+from journal.report.phrases import words
+from journal.report.sections.own_predictions import came_true, metric_name
+from journal.store.evidence import Seen, first_answer, first_checkup, good_runs, with_predictions
 
 if TYPE_CHECKING:
-    from journal.record.store import Store
+    from journal.store.store import Store
 
 SHORT_ID = 8
 Kind = Literal["run", "checkup", "ask", "chat"]
@@ -58,7 +58,7 @@ class Step:
 
 def checklist(home: str | Path = "lab") -> tuple[Step, ...]:
     """The steps of the two weeks, ticked from the journal in `home`."""
-    from journal.record.store import open_store
+    from journal.store.store import open_store
 
     with open_store(Path(home)) as store:
         return steps(store)

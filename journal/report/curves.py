@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from journal.records import Figure
-from journal.report.page import Curve, Dot, Panel, Text, say
+from journal.compare.points import TAILS, Point, Points
+from journal.compare.setups import Setup
+from journal.records.figure import Figure
+from journal.report.document import Curve, Dot, Panel, Text, say
 from journal.report.places import Places
-from journal.report.points import TAILS, Point, Points
-from journal.report.setups import Setup
 
 MOST_CURVES = 6  # in one panel: more than this cannot be told apart
 MOST_WITH_TAILS = 3

@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
-from journal.records import ExperimentRecord, Interaction, Note, Record
+from journal.records.notebook import Interaction, Note
+from journal.records.run import ExperimentRecord, Record
 from journal.report.checklist import Step, steps
-from journal.report.page import Sentence, say
+from journal.report.document import Sentence, say
 
 if TYPE_CHECKING:
-    from journal.record.store import Store
+    from journal.store.days import bounds
+from journal.store.store import Store
 
 NEARBY_DAYS = 7  # named when a day is empty
 FIRST_STEP = "`journal run` measures the first cells"
@@ -69,19 +71,9 @@ def dated(day: date) -> Sentence:
     return say("date", day=str(day.day), month=say(f"month.{day.month}"))
 
 
-def bounds(day: date, zone: tzinfo | None) -> tuple[datetime, datetime]:
-    """The first instant of `day` in `zone` and that of the day after, in UTC. Where clocks
-    change, a day has 23 or 25 hours."""
-    first, last = (
-        datetime.combine(each, time.min, tzinfo=zone).astimezone(UTC)
-        for each in (day, day + timedelta(days=1))
-    )
-    return first, last
-
-
 def last_day(store: "Store", zone: tzinfo | None = None) -> date:
     """The last day on which something began. Raises NotFound when nothing ever did."""
-    from journal.record.interactions import interactions
+    from journal.store.interactions import interactions
 
     began = [each.started_at for each in store.runs(limit=1)]
     with suppress(NotFound):
@@ -100,8 +92,8 @@ def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
 
 def together(store: "Store", first: date, last: date, zone: tzinfo | None, when: str) -> Day:
     """The days from `first` to `last` as one; raises what `collect` raises, about `when`."""
-    from journal.record.interactions import interactions
-    from journal.record.notes import notes
+    from journal.store.interactions import interactions
+    from journal.store.notes import notes
 
     try:
         since, until = bounds(first, zone)[0], bounds(last, zone)[1]
@@ -132,7 +124,7 @@ def earlier(
     store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
 ) -> Iterator[Record]:
     """The runs of the same cells on the last day on which each of them was measured."""
-    from journal.record.history import last_measured, place
+    from journal.store.history import last_measured, place
 
     last = last_measured(store, (record.cell for record in records), before)
     days = {key: at.astimezone(zone).date() for key, at in last.items()}

@@ -5,13 +5,13 @@ from datetime import date, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
-from journal.records import ExperimentRecord
+from journal.records.run import ExperimentRecord
 from journal.report.day import Day, Extent, dated, earlier, order, together
-from journal.report.page import say
+from journal.report.document import say
 from journal.report.text import slug
 
 if TYPE_CHECKING:
-    from journal.record.store import Store
+    from journal.store.store import Store
 
 SHORT_ID = 8
 
@@ -37,7 +37,7 @@ def collect_week(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
 def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) -> Day:
     """The newest experiment called `wanted`, or that with this id (or the beginning of one, or
     "last"), with all its runs. Raises NotFound, naming some that are there."""
-    from journal.record.notes import notes
+    from journal.store.notes import notes
 
     begun = _experiment(store, wanted)
     records = store.runs(experiment_id=begun.id)

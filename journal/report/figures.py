@@ -12,9 +12,9 @@ from html import escape
 from statistics import fmean
 
 from journal import units
-from journal.report.page import Bars, Curve, Panel
+from journal.report.document import Bars, Curve, Panel
+from journal.report.phrases import Words
 from journal.report.text import visible
-from journal.report.words import Words
 
 WIDTH, HEIGHT = 460.0, 300.0
 LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 258.0, 18.0

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
-from journal.record.notes import add_note, change_note, kept, notes, remove_note
-from journal.records import Note
+from journal.records.notebook import Note
 from journal.report.regions import NEW, OF_THE_DAY, Words, read
+from journal.store.notes import add_note, change_note, kept, notes, remove_note
 
 if TYPE_CHECKING:
-    from journal.record.store import Store
+    from journal.store.store import Store
 
 
 def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | None:

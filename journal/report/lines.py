@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from journal import units
-from journal.records import Cell, Record, Trace
+from journal.records.cell import Cell
+from journal.records.request import Trace
+from journal.records.run import Record
 
 
 def title(cell: Cell) -> str:

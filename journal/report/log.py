@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal.errors import JournalError
-from journal.record.migrate import locked
 from journal.report.day import Day, collect, last_day
+from journal.report.document import Bars, Own, Page, Panel
 from journal.report.extent import collect_experiment, collect_week
 from journal.report.figures import draw, inline, standalone
 from journal.report.kept import copied_if_edited, take_in
-from journal.report.notes import without_blanks
-from journal.report.page import Bars, Own, Page, Panel
+from journal.report.phrases import TEMPLATES, Words, words
 from journal.report.questions import page
 from journal.report.regions import NEW, UNSEALED, place, sealed
+from journal.report.sections.own_words import without_blanks
 from journal.report.text import fenced, markdown, visible
-from journal.report.words import TEMPLATES, Words, words
+from journal.store.migrate import locked
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from journal.record.store import Store
+    from journal.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

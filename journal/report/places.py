@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from journal.report.page import Text, say
-from journal.report.points import Point, Points
-from journal.report.setups import Setup, abbreviated, labels
+from journal.compare.points import Point, Points
+from journal.compare.setups import Setup
+from journal.report.document import Text, say
+from journal.report.setup_labels import abbreviated, labels
 
 AXES = ("batch", "rate", "prompt_tokens", "output_tokens")
 

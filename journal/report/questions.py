@@ -5,32 +5,49 @@ from collections.abc import Iterator
 from typing import get_args
 
 from journal import units
-from journal.records import Experiment, ExperimentRecord, Record, Status
-from journal.report import (
+from journal.compare.points import Points, points
+from journal.compare.setups import setups_of
+from journal.records.experiment import Experiment
+from journal.records.run import ExperimentRecord, Record, Status
+from journal.report import checklist
+from journal.report.day import Day
+from journal.report.document import Block, Page, Paragraph, Quote, Section, Sentence, Text, say
+from journal.report.places import Places, places
+from journal.report.sections import (
+    asked_by_hand as byhand,
+)
+from journal.report.sections import (
     batching,
-    byhand,
-    capacity,
     cells_table,
-    checklist,
     cost,
     failures,
     lengths,
     lessons,
-    memory,
     needed,
-    notes,
-    predictions,
-    quality,
     setting,
-    sidebyside,
     since,
-    theory,
 )
-from journal.report.day import Day
-from journal.report.page import Block, Page, Paragraph, Quote, Section, Sentence, Text, say
-from journal.report.places import Places, places
-from journal.report.points import Points, points
-from journal.report.setups import setups_of
+from journal.report.sections import (
+    memory_parts as memory,
+)
+from journal.report.sections import (
+    own_predictions as predictions,
+)
+from journal.report.sections import (
+    own_words as notes,
+)
+from journal.report.sections import (
+    quantisation as quality,
+)
+from journal.report.sections import (
+    searches as capacity,
+)
+from journal.report.sections import (
+    side_by_side as sidebyside,
+)
+from journal.report.sections import (
+    theory_beside as theory,
+)
 from journal.report.text import slug
 
 

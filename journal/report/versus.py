@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from journal import units
-from journal.report.compare import NOTICEABLE, Compared, Comparison, Row
-from journal.report.page import (
+from journal.compare.comparison import NOTICEABLE, Compared, Comparison, Row
+from journal.compare.pairing import Value
+from journal.report.document import (
     Block,
     Box,
     Bullets,
@@ -17,8 +18,6 @@ from journal.report.page import (
     Text,
     say,
 )
-from journal.report.pairing import Value
-from journal.report.points import GOOD
 
 SHORT_ID = 8
 MOST_IDS = 4  # of a side, named beside its figures
@@ -43,7 +42,7 @@ def page(found: Comparison) -> Page:
 
 def _lead(found: Comparison) -> Iterator[Text]:
     for key, side in (("versus.a", found.a), ("versus.b", found.b)):
-        count = sum(record.status in GOOD for record in side.records)
+        count = sum(record.good for record in side.records)
         kind = say(f"versus.{side.kind}")
         yield say(key, name=side.name, kind=kind, runs=_runs(count))
     yield say("versus.ratio")

@@ -7,12 +7,14 @@ from typing import Any
 import psutil
 
 from journal.errors import NotFound, SpecError
-from journal.explain.architecture import architecture, essence
-from journal.explain.checkpoint import read_checkpoint
-from journal.explain.memory import DTYPE_BYTES
-from journal.explain.models import find_model
-from journal.records import Endpoint, Engine, EngineFacts
-from journal.serve import cards, models
+from journal.records.engine import Endpoint, EngineFacts
+from journal.records.experiment import Engine
+from journal.serve import gpu_memory as cards
+from journal.serve import models
+from journal.theory.architecture import architecture, essence
+from journal.theory.checkpoint import read_checkpoint
+from journal.theory.memory import DTYPE_BYTES
+from journal.theory.model_table import find_model
 
 
 def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import psutil
 
 from journal.errors import EndpointError
-from journal.plan.words import WORDS
-from journal.records import Endpoint
-from journal.serve.ask import Answer, ask, printable, split
+from journal.plan.english_words import WORDS
+from journal.records.engine import Endpoint
+from journal.serve.probe import Answer, ask, printable, split
 
 SHORT, LONG = 16, 80  # words of the two probes that tell how many tokens a word takes
 VOCABULARY = (1000, 30000)

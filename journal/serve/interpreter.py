@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from journal.errors import SpecError
-from journal.records import Engine
+from journal.records.experiment import Engine
 
 QUESTION_S = 30.0
 QUESTION = """

@@ -16,8 +16,11 @@ from typing import Any
 import platformdirs
 
 from journal.errors import EngineError, MissingExtra, SpecError
-from journal.records import Engine, Event, Listener, ignore
-from journal.serve import cards, convert, interpreter, process
+from journal.records.experiment import Engine
+from journal.records.progress import Event, Listener, ignore
+from journal.serve import convert, interpreter
+from journal.serve import gpu_memory as cards
+from journal.serve import process_tree as process
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 EMBEDDED_CONFIG: Mapping[str, Any] = {  # what is known of it before it is made
@@ -235,3 +238,14 @@ def check_model(engine: Engine, asked: interpreter.Interpreter) -> None:
             f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids to fetch it: "
             "fetch it first, or unset HF_HUB_OFFLINE"
         )
+
+
+def longest_context(engine: Engine) -> int | None:
+    """The context that the model's config gives it; None where it is not known or is scaled."""
+    config = read_config(engine.model, engine.revision) or {}
+    text: Mapping[str, Any] = config.get("text_config") or config
+    rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
+    if rope.get("rope_type", rope.get("type", "default")) != "default":
+        return None
+    longest = text.get("max_position_embeddings")
+    return longest if isinstance(longest, int) else None

@@ -5,11 +5,12 @@ import json
 import subprocess
 
 from journal.errors import SpecError
-from journal.explain.architecture import architecture
-from journal.explain.models import find_model
-from journal.explain.sharing import check_sharing
-from journal.records import Engine
-from journal.serve import cards, interpreter, models
+from journal.records.experiment import Engine
+from journal.serve import gpu_memory as cards
+from journal.serve import interpreter, models
+from journal.theory.architecture import architecture
+from journal.theory.model_table import find_model
+from journal.theory.parallelism import check_sharing
 
 # Fields of an experiment say this, so that all that counts cards knows it.
 FIELDS = {

@@ -15,10 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from journal.cli.app import app
-from journal.desk.serving import served
-from journal.record.interactions import interactions
-from journal.record.store import open_store
-from journal.records import Engine
+from journal.records.experiment import Engine
+from journal.serve.standing import served
+from journal.store.interactions import interactions
+from journal.store.store import open_store
 
 StandIn = Callable[..., Engine]
 FakeServer = Callable[..., str]

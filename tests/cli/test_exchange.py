@@ -9,7 +9,7 @@ import pytest
 
 from journal.cli.app import main
 
-DATA = Path(__file__).parent.parent / "record" / "data" / "foreign"
+DATA = Path(__file__).parent.parent / "exchange" / "data"
 Journal = Callable[..., tuple[int, str, str]]
 
 

@@ -80,7 +80,7 @@ def test_arrivals_by_chance_keep_to_their_schedule(
     fake_server: Server, tmp_path: Path, burstiness: str
 ) -> None:
     from journal.plan.prompts import arrivals
-    from journal.record.store import open_store
+    from journal.store.store import open_store
 
     url = fake_server(ttft_s=0.01, itl_s=0.001)
     load = ("--rate", "60", "--burstiness", burstiness, "--requests", "90", "--seed", "3")

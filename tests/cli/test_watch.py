@@ -25,8 +25,8 @@ from typer.testing import CliRunner
 
 from journal.cli.app import app
 from journal.cli.watch_view import BARS, rows, screen, sparkline
-from journal.desk.watch import Look
-from journal.records import Endpoint
+from journal.monitor.watch import Look
+from journal.records.engine import Endpoint
 
 FakeServer = Callable[..., str]
 GIB = 2**30

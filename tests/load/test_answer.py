@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from journal.load.answer import Exchange, Reading, read
 from journal.load.wire import Recording
-from journal.records import Request, Trace
+from journal.records.request import Request, Trace
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"

@@ -13,11 +13,12 @@ from typing import Any, get_args
 import openai
 import pytest
 
-from journal.desk.fake_engine import Fault, Quirk
-from journal.desk.fake_server import Script, running
 from journal.errors import EndpointError
 from journal.load.drive import drive
-from journal.records import Endpoint, Request, Trace
+from journal.records.engine import Endpoint
+from journal.records.request import Request, Trace
+from journal.simulator.engine_model import Fault, Quirk
+from journal.simulator.http import Script, running
 
 Start = Callable[..., str]
 

@@ -19,14 +19,16 @@ import pytest
 from journal.errors import EndpointError, MeasureError, UsageError
 from journal.load.drive import drive, processes_for
 from journal.load.wire import Recording
-from journal.records import ClientHealth, Endpoint, Request, Trace
+from journal.records.engine import Endpoint
+from journal.records.request import ClientHealth, Request, Trace
 
 Start = Callable[..., str]
 TOKENS = 5
 PROGRAM = """
 import json, sys, time
 from journal.load.drive import drive
-from journal.records import Endpoint, Request
+from journal.records.engine import Endpoint
+from journal.records.request import Request
 body = {"model": "simulated-model", "prompt": [1], "max_tokens": 2, "stream": True,
         "stream_options": {"include_usage": True}}
 requests = [Request(index=k, body=json.dumps(body).encode(), prompt_tokens=1, output_tokens=2)

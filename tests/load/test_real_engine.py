@@ -14,7 +14,9 @@ from journal.load.answer import Reading
 from journal.load.client import Client
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
-from journal.records import Endpoint, Experiment, Grid, Load, Request, Slo
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment, Grid, Load, Slo
+from journal.records.request import Request
 
 pytestmark = pytest.mark.engine
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.desk.fake_metrics import TTFT
-from journal.desk.fake_metrics import Histogram as Kept
-from journal.desk.fake_metrics import _histogram as written
 from journal.measure.histogram import Histogram, histogram
+from journal.simulator.prometheus import TTFT
+from journal.simulator.prometheus import Histogram as Kept
+from journal.simulator.prometheus import _histogram as written
 
 TEXT = b"""
 # TYPE vllm:time_to_first_token_seconds histogram

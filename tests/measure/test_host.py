@@ -9,7 +9,8 @@ import psutil
 
 from journal.measure.host import Host
 from journal.measure.sampler import Sampler
-from journal.records import Endpoint, HostReading
+from journal.records.engine import Endpoint
+from journal.records.samples import HostReading
 
 BURN = "import time\nwhile time.process_time() < 0.4: pass"
 

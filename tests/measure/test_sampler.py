@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from journal.desk.fake_server import Script, running
 from journal.measure.sampler import Meter, Sampler
-from journal.records import Endpoint
+from journal.records.engine import Endpoint
+from journal.simulator.http import Script, running
 
 FakeServer = Callable[..., str]
 Scripted = Callable[..., Any]
@@ -89,7 +89,7 @@ def test_a_process_that_is_gone_is_said() -> None:
 SAMPLE = """
 import dataclasses, json, os, time
 from journal.measure.sampler import Sampler
-from journal.records import Endpoint
+from journal.records.engine import Endpoint
 pid = os.getpid() if options.get("pid") else None
 gpus = tuple(options.get("gpus", ()))
 server = Endpoint(base_url="http://127.0.0.1:9/v1", model="demo", pid=pid, gpus=gpus)

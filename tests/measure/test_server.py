@@ -21,7 +21,8 @@ from journal.measure.server import (
     server_reading,
     wanted,
 )
-from journal.records import Endpoint, EngineFacts, ServerReading
+from journal.records.engine import Endpoint, EngineFacts
+from journal.records.samples import ServerReading
 
 TEXTS = Path(__file__).parent.parent / "data" / "metrics"
 Answer = tuple[int, bytes]

@@ -6,7 +6,7 @@ import pytest
 
 from journal.errors import SpecError
 from journal.plan.cells import by_engine, cells, cost, without_repeat, without_turns
-from journal.records import Engine, Experiment, Grid, Load, Slo
+from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 
 TWO_ENGINES = Experiment(
     name="x",

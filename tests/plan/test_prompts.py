@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from journal.errors import SpecError
 from journal.plan.cells import cells
 from journal.plan.prompts import OPENING, arrivals, requests
-from journal.records import Cell, Endpoint, Experiment, Grid, Load, Request
+from journal.records.cell import Cell
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment, Grid, Load
+from journal.records.request import Request
 
 ENDPOINT = Endpoint(base_url="http://127.0.0.1:1/v1", model="served")
 

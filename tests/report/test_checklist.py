@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 import journal
-from journal.record.checkups import add_checkup
-from journal.record.evidence import good_runs
-from journal.record.interactions import add_interaction
-from journal.record.store import Store, open_store
-from journal.records import Checkup, EngineFacts, Experiment, Interaction, Record
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Experiment
+from journal.records.notebook import Checkup, Interaction
+from journal.records.run import Record
 from journal.report.checklist import Step, steps
 from journal.report.day import collect
 from journal.report.questions import page
+from journal.store.checkups import add_checkup
+from journal.store.evidence import good_runs
+from journal.store.interactions import add_interaction
+from journal.store.store import Store, open_store
 
 Build = Callable[..., Record]
 Add = Callable[..., Record]

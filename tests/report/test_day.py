@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.errors import NotFound
-from journal.record.store import Store, open_store
-from journal.records import Experiment, Record
-from journal.report.day import bounds, collect, last_day
+from journal.records.experiment import Experiment
+from journal.records.run import Record
+from journal.report.day import collect, last_day
+from journal.store.days import bounds
+from journal.store.store import Store, open_store
 
 SHANGHAI = timezone(timedelta(hours=8))
 

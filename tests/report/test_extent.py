@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from journal.errors import NotFound
-from journal.record.notes import add_note
-from journal.record.store import Store, open_store
-from journal.records import Engine, Experiment, Note, Record
+from journal.records.experiment import Engine, Experiment
+from journal.records.notebook import Note
+from journal.records.run import Record
 from journal.report.extent import collect_experiment, collect_week
 from journal.report.log import write_experiment_log, write_week_log
+from journal.store.notes import add_note
+from journal.store.store import Store, open_store
 
 WEDNESDAY = datetime(2026, 11, 18, 9, 0, tzinfo=UTC)
 FRIDAY = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

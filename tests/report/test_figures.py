@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from journal.report.document import Curve, Dot, Level, Panel
 from journal.report.figures import HUES, VARIABLES, draw, inline, spread, standalone, ticks
-from journal.report.page import Curve, Dot, Level, Panel
-from journal.report.words import words
+from journal.report.phrases import words
 
 DOTS = tuple(Dot(x, y, y * 0.9, y * 1.1) for x, y in ((1, 0.1), (2, 0.15), (8, 0.4)))
 PANEL = Panel(

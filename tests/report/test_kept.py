@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import journal
-from journal.record.notes import add_note, change_note, notes
-from journal.record.store import Store, open_store
-from journal.records import Experiment, Note, Record
+from journal.records.experiment import Experiment
+from journal.records.notebook import Note
+from journal.records.run import Record
 from journal.report.log import LogFiles, write_log
 from journal.report.regions import OF_THE_DAY
+from journal.store.notes import add_note, change_note, notes
+from journal.store.store import Store, open_store
 
 Build = Callable[..., Record]
 TODAY = date(2026, 11, 20)

@@ -17,13 +17,15 @@ import pytest
 from markdown_it import MarkdownIt
 
 from journal.errors import NotFound, UsageError
-from journal.record.store import open_store
-from journal.records import Doubt, Experiment, ExperimentRecord, Record
+from journal.records.doubt import Doubt
+from journal.records.experiment import Experiment
+from journal.records.run import ExperimentRecord, Record
 from journal.report.day import Day
 from journal.report.figures import draw
 from journal.report.log import as_html, as_markdown, panels, write_log
+from journal.report.phrases import LANGUAGES, words
 from journal.report.questions import page
-from journal.report.words import LANGUAGES, words
+from journal.store.store import open_store
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TODAY = date(2026, 11, 20)

@@ -4,17 +4,33 @@ from datetime import UTC, datetime
 
 import pytest
 
-from journal.explain.models import find_model
-from journal.records import Doubt, Engine, EngineFacts, ExperimentRecord, Figure, Load, Record
-from journal.report import batching, failures, lengths, lessons, predictions, sidebyside
+from journal.compare.points import Points, change, lines, over_repeats, points
+from journal.compare.setups import setups_of
+from journal.records.doubt import Doubt
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Engine, Load
+from journal.records.figure import Figure
+from journal.records.run import ExperimentRecord, Record
 from journal.report.curves import drawn
 from journal.report.day import Day
-from journal.report.page import Block, Page, Section, Sentence, Text
+from journal.report.document import Block, Page, Section, Sentence, Text
+from journal.report.phrases import words
 from journal.report.places import places
-from journal.report.points import Points, change, lines, over_repeats, points
 from journal.report.questions import page
-from journal.report.setups import abbreviated, labels, setups_of
-from journal.report.words import words
+from journal.report.sections import (
+    batching,
+    failures,
+    lengths,
+    lessons,
+)
+from journal.report.sections import (
+    own_predictions as predictions,
+)
+from journal.report.sections import (
+    side_by_side as sidebyside,
+)
+from journal.report.setup_labels import abbreviated, labels
+from journal.theory.model_table import find_model
 
 Build = Callable[..., Record]
 BEGAN = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)

@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from journal.desk.fake_server import Script, serve
+from journal.simulator.http import Script, serve
 
 LOGS = Path(__file__).parents[1] / "data" / "engine"
 SLEEP = "import signal, time; signal.signal(signal.SIGTERM, signal.{}); time.sleep(600)"

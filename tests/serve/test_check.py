@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from journal.errors import SpecError
-from journal.records import Engine
-from journal.serve import engine as engines
+from journal.records.experiment import Engine
 from journal.serve import models
+from journal.serve import start as engines
 
 StandIn = Callable[..., Engine]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from journal.records import Endpoint, Engine, EngineFacts
+from journal.records.engine import Endpoint, EngineFacts
+from journal.records.experiment import Engine
 from journal.serve.describe import described
 from journal.serve.models import EMBEDDED, EMBEDDED_CONFIG
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from journal.errors import EngineError, SpecError
-from journal.records import Engine, Event
-from journal.serve import engine as engines
+from journal.records.experiment import Engine
+from journal.records.progress import Event
 from journal.serve import models
-from journal.serve.ask import ask
+from journal.serve import start as engines
+from journal.serve.probe import ask
 
 StandIn = Callable[..., Engine]
 

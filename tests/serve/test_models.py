@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from journal.errors import EngineError, MissingExtra, SpecError
-from journal.records import Engine, Event
-from journal.serve import engine as engines
+from journal.records.experiment import Engine
+from journal.records.progress import Event
 from journal.serve import models
+from journal.serve import start as engines
 
 StandIn = Callable[..., Engine]
 INSTALLED = {"transformers": "5.0", "torch": "2.0", "accelerate": "1.0", "gguf": "0.1"}

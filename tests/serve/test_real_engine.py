@@ -15,11 +15,12 @@ import psutil
 import pytest
 
 from journal.errors import EngineError
-from journal.records import Endpoint, Engine
-from journal.serve import engine as engines
+from journal.records.engine import Endpoint
+from journal.records.experiment import Engine
 from journal.serve import models
-from journal.serve.ask import ask
+from journal.serve import start as engines
 from journal.serve.endpoint import attach, listeners
+from journal.serve.probe import ask
 
 Gone = Callable[..., bool]
 pytestmark = pytest.mark.engine
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.engine
 HOLDER = """
 import sys
 from pathlib import Path
-from journal.records import Engine
-from journal.serve import engine as engines, models
+from journal.records.experiment import Engine
+from journal.serve import start as engines, models
 with engines.start(Engine(model=models.EMBEDDED), Path(sys.argv[1])):
     input()
 """

@@ -1,0 +1,202 @@
+"""One question to a server by hand, through the openai SDK, its answer streamed and timed."""
+
+import json
+import secrets
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from journal.records.notebook import Interaction
+from journal.redaction import hidden, pattern
+from journal.serve.endpoint import is_loopback
+from journal.serve.probe import printable
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+TIMEOUT_S = 600.0
+STOPPED = "stopped by hand"
+Api = Literal["completions", "chat"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of whom. `messages` are of the form {"role": ..., "content": ...}; for
+    completions the only one is the prompt. `settings` go into the request as they are."""
+
+    base_url: str
+    model: str
+    messages: tuple[Mapping[str, str], ...]
+    api: Api = "chat"
+    settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    api_key: str | None = field(default=None, repr=False)
+    source: Literal["ask", "chat"] = "ask"
+
+    @property
+    def path(self) -> str:
+        return "/chat/completions" if self.api == "chat" else "/completions"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request as JSON: model, prompt or messages, settings."""
+        if self.api == "chat":
+            asked: dict[str, Any] = {"messages": [dict(each) for each in self.messages]}
+        else:
+            asked = {"prompt": self.messages[-1]["content"]}
+        return {"model": self.model, **asked, **self.settings}
+
+
+def curl(question: Question, key_variable: str | None = None) -> str:
+    """The shell command that asks the same and streams the answer. A key is named by its variable
+    and not shown."""
+    body = json.dumps({**question.body, "stream": True}, ensure_ascii=False)
+    words = ["curl", "-sN", shlex.quote(question.base_url + question.path)]
+    if key_variable is not None:
+        words += ["-H", f'"Authorization: Bearer ${key_variable}"']
+    words += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(body)]
+    return " ".join(words)
+
+
+def answer(question: Question) -> Iterator[Interaction]:
+    """Asks, and yields the interaction as it grows, from the moment the question is sent; the last
+    one yielded is complete. A caller that stops before has what came so far. Never raises for a
+    failure of the server's: `error` tells."""
+    now, began_s = _begun(question), time.monotonic()
+    yield now
+    try:
+        with _client(question) as client:
+            kind = _kind(client, question)
+            began_s = time.monotonic()  # what was imported until here is not the server's time
+            usage = {"include_usage": True}
+            for chunk in kind.create(**question.body, stream=True, stream_options=usage):
+                text, at_s = _text(chunk), time.monotonic() - began_s
+                first_s = at_s if text and now.ttft_s is None else now.ttft_s
+                grown = {"answer": now.answer + text, "ttft_s": first_s, "duration_s": at_s}
+                now = replace(now, **grown, **_facts(chunk))  # type: ignore[arg-type]
+                yield now
+        yield replace(now, error=_incomplete(now))
+    except Exception as error:  # noqa: BLE001 - recorded: a question that failed is an answer too
+        yield replace(now, duration_s=time.monotonic() - began_s, error=reason(error, question))
+
+
+def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
+    """Asks without streaming: the interaction, which then has no TTFT, and the answer's JSON
+    (empty when there was none; `error` tells)."""
+    now, began_s = _begun(question), time.monotonic()
+    try:
+        with _client(question) as client:
+            kind = _kind(client, question)
+            began_s = time.monotonic()
+            raw = kind.with_raw_response.create(**question.body, stream=False)
+            told: dict[str, Any] = json.loads(raw.text)
+    except Exception as error:  # noqa: BLE001 - as above
+        took_s = time.monotonic() - began_s
+        return replace(now, duration_s=took_s, error=reason(error, question)), {}
+    choice, usage = told["choices"][0], told.get("usage") or {}
+    text = choice["message"].get("content") if question.api == "chat" else choice["text"]
+    done = replace(
+        now,
+        answer=text or "",
+        finish_reason=choice.get("finish_reason"),
+        prompt_tokens=usage.get("prompt_tokens"),
+        output_tokens=usage.get("completion_tokens"),
+        duration_s=time.monotonic() - began_s,
+    )
+    return replace(done, error=_incomplete(done)), told
+
+
+def _begun(question: Question) -> Interaction:
+    return Interaction(
+        id=secrets.token_hex(8),
+        source=question.source,
+        asked_at=datetime.now(UTC),
+        base_url=question.base_url,
+        model=question.model,
+        api=question.api,
+        messages=question.messages,
+        settings=question.settings,
+    )
+
+
+def _client(question: Question) -> "OpenAI":
+    import openai
+
+    return openai.OpenAI(
+        base_url=question.base_url,
+        api_key=question.api_key or "none",
+        max_retries=0,  # a retry in silence would be told as a slow answer
+        timeout=TIMEOUT_S,
+        http_client=openai.DefaultHttpx2Client(**connection(question)),
+    )
+
+
+def connection(question: Question) -> dict[str, bool]:
+    """How the SDK is to connect: with no proxy on the way to this host, and following no redirect,
+    so that neither a question nor a key goes to another host than the one it was meant for."""
+    here = is_loopback(urlsplit(question.base_url).hostname or "")
+    return {"trust_env": not here, "follow_redirects": False}
+
+
+def _kind(client: "OpenAI", question: Question) -> Any:
+    return client.chat.completions if question.api == "chat" else client.completions
+
+
+def _text(chunk: Any) -> str:
+    """What a chunk adds to the answer, thoughts of models that show them included."""
+    if not chunk.choices:
+        return ""
+    choice = chunk.choices[0]
+    if hasattr(choice, "text"):
+        return choice.text or ""
+    delta = choice.delta
+    return delta.content or getattr(delta, "reasoning", None) or ""
+
+
+def _facts(chunk: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if chunk.choices and chunk.choices[0].finish_reason:
+        facts["finish_reason"] = chunk.choices[0].finish_reason
+    if chunk.usage:
+        facts["prompt_tokens"] = chunk.usage.prompt_tokens
+        facts["output_tokens"] = chunk.usage.completion_tokens
+    return facts
+
+
+def _incomplete(now: Interaction) -> str | None:
+    if now.finish_reason is None:
+        return "the answer was cut off: see the server's log"
+    if now.finish_reason == "abort":
+        return "the server gave up in the middle of its answer: see its log"
+    return None
+
+
+def reason(error: Exception, question: Question) -> str:
+    """Why a question failed, in a sentence, without the key, which some servers quote."""
+    return hidden(_reason(error), pattern([question.api_key or ""]))
+
+
+def _reason(error: Exception) -> str:
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        if error.response.has_redirect_location:
+            where = printable(error.response.headers["location"])
+            return f"the server redirects to {where}: give that address instead"
+        body = error.body if isinstance(error.body, dict) else {}
+        said = printable(str(body.get("message") or error.message))
+        hint = ""
+        if error.status_code in (401, 403):
+            hint = ": set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
+        elif "chat template" in said:
+            hint = ": ask with --completions"
+        return f"the server answers {error.status_code} ({said}){hint}"
+    if isinstance(error, openai.APITimeoutError):
+        return f"the server did not answer within {TIMEOUT_S:g} s: see its log"
+    if isinstance(error, openai.APIConnectionError):
+        cause = printable(str(error.__cause__ or error))
+        return f"the connection failed ({cause}): check that the server is up"
+    return f"the answer could not be read ({printable(str(error)) or type(error).__name__})"

@@ -1,0 +1,67 @@
+"""What the chat page shows of a conversation, as HTML that holds nothing but what is meant.
+
+What a model says is untrusted. Its Markdown is rendered, its HTML is shown as text, and pictures
+(which would be fetched from wherever it likes) are links. Each piece is one line of HTML, for
+Gradio reads its messages as Markdown, and Markdown leaves such a line alone.
+"""
+
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING
+
+from journal.records.notebook import Interaction
+from journal.units import number, rate, seconds
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+CSS = """
+.asked { white-space: pre-wrap }
+.facts { margin-top: .6em; font-size: .8em; opacity: .75; font-variant-numeric: tabular-nums }
+.failed { color: var(--error-text-color); margin-top: .4em; font-size: .9em }
+.waiting { opacity: .6 }
+.dark { color-scheme: dark }
+#left .icon-button-wrapper, #right .icon-button-wrapper { display: none }
+@media (max-width: 768px) {
+    .column:has(+ .column #right) #left, #right { height: calc(50vh - 195px) !important }
+}
+"""
+
+
+def question_html(text: str) -> str:
+    """A question as it was typed."""
+    return _line("asked", escape(text))
+
+
+def answer_html(answer: Interaction, *, ended: bool, unkept: str | None = None) -> str:
+    """An answer, with its model, TTFT, rate and tokens under it. `unkept` says why the journal
+    could not keep it."""
+    said = _line("answer", _markdown().render(answer.answer))
+    if not answer.answer and not ended:
+        said = _line("waiting", "…")
+    failed = "".join(_line("failed", escape(why)) for why in (answer.error, unkept) if why)
+    return said + failed + _line("facts", escape(facts(answer, ended=ended)))
+
+
+def facts(answer: Interaction, *, ended: bool) -> str:
+    """The numbers of one answer in a line: its model, TTFT, tokens/s after the first, tokens."""
+    parts = [answer.model, f"TTFT {seconds(answer.ttft_s)}"]
+    if ended:
+        tokens, prompt = number(answer.output_tokens), number(answer.prompt_tokens)
+        parts += [rate(answer.tokens_per_s), f"{tokens} tokens (prompt: {prompt})"]
+    if answer.finish_reason == "length":
+        parts.append("cut at the length that was asked for")
+    return " · ".join(parts)
+
+
+def _line(kind: str, html: str) -> str:
+    return f'<div class="{kind}">{html.strip()}</div>'.replace("\n", "&#10;")
+
+
+@cache
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+
+    return (
+        MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable("image")
+    )

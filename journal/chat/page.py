@@ -1,0 +1,354 @@
+"""A chat page on OpenAI-compatible servers, alone or two side by side; every answer is kept."""
+
+import asyncio
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from journal.chat.ask import Question
+from journal.chat.markup import CSS, answer_html, question_html
+from journal.chat.several import Asked, Server, together
+from journal.errors import EndpointError, MissingExtra, SpecError, StoreError, UsageError
+from journal.records.notebook import Interaction
+from journal.serve.endpoint import is_loopback
+from journal.serve.probe import printable
+from journal.store.interactions import add_interaction
+from journal.store.store import Store, new_id
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+USER = "journal"
+LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
+# The page takes everything from its own server: a browser fetches nothing else, whatever a model
+# may say, and no other site can show the page in a frame.
+POLICY = b"default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'none'"
+
+
+def serve(
+    servers: Sequence[Server],
+    store: Store,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    *,
+    password: str | None = None,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve the page on `host`:`port` until KeyboardInterrupt; `announce` is told its address.
+
+    With two servers it opens side by side. `password`, for the user `journal`, is required where
+    others than this machine can reach `host` (SpecError). Raises EndpointError for a server that
+    does not answer, MissingExtra without Gradio, UsageError for a port that cannot be had.
+    """
+    if find_spec("gradio") is None:
+        raise MissingExtra("the chat page", "chat")
+    if not is_loopback(host) and not password:
+        raise SpecError(
+            f"--host {host} lets others in: give a password with --password-file or "
+            "JOURNAL_CHAT_PASSWORD"
+        )
+    for server in servers:
+        server.models()
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import openai  # noqa: F401 - takes seconds, which the first question need not wait for
+
+    page = Desk(servers, store).page()
+    try:
+        page.launch(**_launch_options(host, port, password))
+    except OSError:
+        raise UsageError(f"cannot listen on {host} port {port}: choose another port") from None
+    try:
+        announce(f"http://{_bracketed(host)}:{port}/")
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
+
+
+def _launch_options(host: str, port: int, password: str | None) -> dict[str, Any]:
+    import gradio as gr
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    guards = [Middleware(_Guard)]
+    if is_loopback(host):  # no other site's name may lead a browser here
+        guards.append(Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES))
+
+    def admitted(user: str, given: str) -> bool:
+        return user == USER and secrets.compare_digest(given.encode(), str(password).encode())
+
+    return {
+        "server_name": _bracketed(host),
+        "server_port": port,
+        "auth": admitted if password else None,
+        "prevent_thread_lock": True,
+        "quiet": True,
+        "share": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "footer_links": [],
+        "max_file_size": "1kb",  # the page takes no files
+        "theme": gr.themes.Default(
+            primary_hue="indigo",
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
+        "css": CSS,
+        "app_kwargs": {"middleware": guards, "docs_url": None, "redoc_url": None},
+    }
+
+
+def _bracketed(host: str) -> str:
+    """`host` as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+class _Guard:
+    """Adds the page's policy to every answer."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self.app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async def guarded(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", POLICY)
+                message["headers"] = [*message.get("headers", ()), policy]
+            await send(message)
+
+        await self.app(scope, receive, guarded)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question, and what the left and the right side answered (None: was not asked)."""
+
+    question: str
+    answers: tuple[Interaction | None, Interaction | None]
+    unkept: str | None = None
+    ended: bool = True
+
+    @classmethod
+    def of(
+        cls, text: str, asked: Sequence[Asked], *, unkept: str | None = None, ended: bool = True
+    ) -> "Turn":
+        left, right = [*(one.so_far for one in asked), None][:2]
+        return cls(text, (left, right), unkept, ended)
+
+
+class Desk:
+    """What the page does when something on it is pressed. A `choice` names a server by its place
+    and a model: "0 simulated-model"."""
+
+    def __init__(self, servers: Sequence[Server], store: Store) -> None:
+        self.servers = servers
+        self.store = store
+        self._stops: dict[str, asyncio.Event] = {}  # of the sessions that are being answered
+
+    # ---- the page ------------------------------------------------------------------------------
+
+    def page(self) -> "gr.Blocks":
+        """The page's parts, and what happens to them."""
+        import gradio as gr
+
+        page: gr.Blocks
+        with gr.Blocks(analytics_enabled=False, title="journal chat", fill_height=True) as page:
+            with gr.Sidebar(width=300) as settings:
+                beside = gr.Checkbox(len(self.servers) > 1, label="Side by side", elem_id="beside")
+                system = gr.Textbox(label="System prompt", lines=3, elem_id="system")
+                heat = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature", elem_id="temperature")
+                length = gr.Slider(
+                    1, 4096, 256, step=1, label="Longest answer, tokens", elem_id="length"
+                )
+                clear = gr.Button("Clear", elem_id="clear")
+            with gr.Row(scale=1):
+                left, left_choice, _ = self._side("left")
+                right, right_choice, column = self._side("right")
+            with gr.Row():
+                box = gr.Textbox(
+                    show_label=False, placeholder="Ask", scale=8, autofocus=True, elem_id="ask"
+                )
+                send = gr.Button("Send", variant="primary", elem_id="send", min_width=90)
+                stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90)
+            turns, session = gr.State([]), gr.State(new_id)
+            shown = [box, left, right, turns, send, stop, clear]
+            asked = [box, turns, beside, left_choice, right_choice, system, heat, length, session]
+            gr.on(
+                [box.submit, send.click],
+                self.answered,
+                asked,
+                shown,
+                show_progress="hidden",
+                concurrency_limit=32,
+            )
+            stop.click(self.stopped, session, queue=False)
+            clear.click(lambda: ([], [], []), None, [left, right, turns], queue=False)
+            beside.change(lambda on: gr.Column(visible=on), beside, column, queue=False)
+            page.load(self.choices, beside, [left_choice, right_choice, column])
+            page.load(_folded_on_phones(), None, settings, queue=False)
+        return page
+
+    def _side(self, name: str) -> tuple["gr.Chatbot", "gr.Dropdown", "gr.Column"]:
+        import gradio as gr
+
+        with gr.Column(visible=name == "left" or len(self.servers) > 1) as column:
+            choice = gr.Dropdown([], label="Model", elem_id=f"{name}-model")
+            chat = gr.Chatbot(
+                elem_id=name,
+                show_label=False,
+                height="calc(100vh - 260px)",
+                buttons=[],
+                feedback_options=None,
+                latex_delimiters=[],
+                placeholder="Nothing asked yet.",
+            )
+        return chat, choice, column
+
+    async def choices(self, beside: bool) -> tuple[Any, Any, Any]:
+        """What the two choosers offer: everything that the servers serve now."""
+        import gradio as gr
+
+        offered: list[list[tuple[str, str]]] = []
+        for place, server in enumerate(self.servers):
+            try:
+                models = await asyncio.to_thread(server.models)
+            except EndpointError as error:
+                gr.Warning(str(error))
+                models = []
+            where = f" at {urlsplit(server.base_url).netloc}" if len(self.servers) > 1 else ""
+            offered.append([(f"{model}{where}", f"{place} {model}") for model in models])
+        every = [choice for of_one in offered for choice in of_one]
+        first = every[0][1] if every else None
+        second = next((value for _, value in (offered[-1:] or [[]])[0]), first)
+        if len(self.servers) == 1 and len(every) > 1:
+            second = every[1][1]
+        drop = gr.Dropdown
+        return drop(every, value=first), drop(every, value=second), gr.Column(visible=beside)
+
+    # ---- what happens ---------------------------------------------------------------------------
+
+    async def answered(
+        self,
+        text: str,
+        turns: list[Turn],
+        beside: bool,
+        left: str | None,
+        right: str | None,
+        system: str,
+        heat: float,
+        length: int,
+        session: str,
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """Asks one side or both, shows the answers while they come, and keeps them."""
+        chosen = [left, right] if beside else [left]
+        if not text.strip() or None in chosen or session in self._stops:
+            return
+        settings = {"temperature": float(heat), "max_tokens": int(length)}
+        asked = [
+            Asked(self._question(str(choice), _messages(turns, side, system, text), settings))
+            for side, choice in enumerate(chosen)
+        ]
+        stop = self._stops[session] = asyncio.Event()
+        try:
+            yield self._shown(turns, Turn.of(text, asked, ended=False), box="")
+            async with aclosing(together(asked, stop)) as steps:
+                async for _ in steps:
+                    yield self._shown(turns, Turn.of(text, asked, ended=False))
+        finally:
+            del self._stops[session]
+            unkept = await asyncio.to_thread(self._keep, [one.so_far for one in asked])
+        yield self._shown(turns, Turn.of(text, asked, unkept=unkept), ended=True)
+
+    def stopped(self, session: str) -> None:
+        """Ends what this session is being answered."""
+        with suppress(KeyError):
+            self._stops[session].set()
+
+    def _question(
+        self,
+        choice: str,
+        messages: tuple[dict[str, str], ...],
+        settings: dict[str, float | int],
+    ) -> Question:
+        place, _, model = choice.partition(" ")
+        server = self.servers[int(place)]
+        return Question(
+            base_url=server.base_url,
+            model=model,
+            messages=messages,
+            settings=settings,
+            api_key=server.api_key,
+            source="chat",
+        )
+
+    def _keep(self, answers: Sequence[Interaction]) -> str | None:
+        """Records the answers; the reason where that cannot be."""
+        try:
+            for answer in answers:
+                add_interaction(self.store, answer)
+        except StoreError as error:
+            return f"not kept in the journal: {printable(str(error))}"
+        return None
+
+    def _shown(
+        self, turns: list[Turn], last: Turn, *, box: str | None = None, ended: bool = False
+    ) -> tuple[Any, ...]:
+        """The values of all parts that change, with `last` under the turns before it."""
+        import gradio as gr
+
+        now = [*turns, last]
+        buttons = gr.Button(interactive=ended), gr.Button(interactive=not ended)
+        begun_or_ended = ended or box is not None
+        return (
+            gr.skip() if box is None else box,
+            _bubbles(now, 0),
+            _bubbles(now, 1) if last.answers[1] is not None else gr.skip(),
+            now if ended else gr.skip(),
+            *(buttons if begun_or_ended else (gr.skip(), gr.skip())),
+            gr.Button(interactive=ended) if begun_or_ended else gr.skip(),
+        )
+
+
+def _folded_on_phones() -> Callable[..., Any]:
+    """The settings stand beside the conversation; on a phone, where they would cover it, they wait
+    to be opened."""
+    import gradio as gr
+
+    def settings(request: gr.Request) -> gr.Sidebar:  # Gradio reads this type when it runs
+        return gr.Sidebar(open="Mobile" not in request.headers.get("user-agent", ""))
+
+    return settings
+
+
+def _messages(
+    turns: Sequence[Turn], side: int, system: str, text: str
+) -> tuple[dict[str, str], ...]:
+    """What is sent to one side: the system prompt, what was said before there, and `text`."""
+    messages = [{"role": "system", "content": system}] if system.strip() else []
+    for turn in turns:
+        before = turn.answers[side]
+        if before is not None and before.answer:
+            messages.append({"role": "user", "content": turn.question})
+            messages.append({"role": "assistant", "content": before.answer})
+    return (*messages, {"role": "user", "content": text})
+
+
+def _bubbles(turns: Sequence[Turn], side: int) -> list[dict[str, str]]:
+    """What the chat of one side shows."""
+    bubbles = []
+    for turn in turns:
+        answer = turn.answers[side]
+        if answer is not None:
+            said = answer_html(answer, ended=turn.ended, unkept=turn.unkept)
+            bubbles.append({"role": "user", "content": question_html(turn.question)})
+            bubbles.append({"role": "assistant", "content": said})
+    return bubbles

@@ -1,0 +1,74 @@
+"""`journal doctor`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from journal.cli.measure import Python
+from journal.cli.options import Home, Json
+
+if TYPE_CHECKING:
+    from journal.records.notebook import Checkup
+
+MARK = {"ok": ("ok", "green"), "note": ("note", "yellow"), "missing": ("MISSING", "red")}
+
+
+def doctor(
+    python: Python = None,
+    port: Annotated[int, typer.Option("--port", help="The port to serve on.")] = 8000,
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Check whether serving can work on this host, and say what to do.
+
+    What it finds is kept, and stands in the environment of later runs.
+
+    Exit code: 0 serving can work here (with or without a GPU), 1 something needed is missing.
+
+    Examples:
+
+    - `journal doctor`
+    - `journal doctor --python ~/vllm/bin/python --json`
+    """
+    from dataclasses import asdict
+
+    from journal.cli.progress import showing
+    from journal.cli.render import print_json
+    from journal.host.doctor import examine, verdict
+    from journal.store.checkups import add_checkup
+    from journal.store.store import open_store
+
+    with showing(quiet=json) as listener:
+        checkup = examine(home, python=python, port=port, listener=listener)
+    with open_store(home) as store:
+        add_checkup(store, checkup)
+    if json:
+        made_at = checkup.made_at.isoformat()
+        print_json(
+            {"ok": checkup.ok, "verdict": verdict(checkup), **asdict(checkup), "made_at": made_at}
+        )
+    else:
+        _print(checkup, verdict(checkup))
+    raise typer.Exit(0 if checkup.ok else 1)
+
+
+def _print(checkup: "Checkup", said: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from journal.cli.render import plain
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("check", no_wrap=True)
+    table.add_column("")
+    table.add_column("found, and what to do", overflow="fold")
+    for check in checkup.checks:
+        found = Text("\n".join(plain(line) for line in check.found.splitlines()))
+        if check.advice:
+            found.append(f"\n-> {plain(check.advice)}", style="cyan")
+        table.add_row(check.name, Text(*MARK[check.state]), found)
+    console = Console()
+    console.print(table)
+    console.print(Text(plain(said), style="bold" if checkup.ok else "bold red"))

@@ -1,0 +1,266 @@
+"""Two sides compared: ratios of their headline figures, cell by cell, with what can be said of
+them and what cannot."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import exp, fsum, log
+from pathlib import Path
+from typing import Any, Literal
+
+from journal.compare.pairing import Match, Pair, Pairing, Records, pair
+from journal.compare.ratios import Ratio, beyond_chance, ratio
+from journal.compare.sides import Side, find
+from journal.errors import UsageError
+
+Verdict = Literal["higher", "lower", "no difference seen", "maybe chance", "cannot say"]
+
+NOTICEABLE = 0.01  # a smaller difference is called none: a server started anew differs as much
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A figure that is compared: the first of `names` that some cell has on both sides. Of times
+    and rates people say faster and slower, of an `amount` more and less. `of_text` matters where
+    the models differ: tokens of two tokenizers are not the same text."""
+
+    names: tuple[str, ...]
+    unit: str
+    lower_is_better: bool = True
+    amount: bool = False
+    of_text: bool = False
+
+
+HEADLINES = (
+    Headline(("ttft_s.p50", "ttft_s.mean"), "s"),
+    Headline(("tpot_s.p50", "tpot_s.mean"), "s"),
+    Headline(("e2e_s.p50", "e2e_s.mean"), "s"),
+    Headline(("output_tokens_per_s",), "tok/s", lower_is_better=False),
+    Headline(("characters_per_s",), "chars/s", lower_is_better=False, of_text=True),
+    Headline(("goodput_per_s",), "req/s", lower_is_better=False),
+    Headline(("vram_peak_bytes", "rss_peak_bytes"), "bytes", amount=True),
+    Headline(("energy_per_output_token_j",), "J/tok", amount=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One metric at one row. `a` and `b` are the sides' means (geometric over cells and repeats);
+    `ratio` is b / a, None where a value is 0. `repeats` are the runs behind each side, of the
+    cell that has fewest."""
+
+    metric: str
+    headline: Headline
+    a: float
+    b: float
+    ratio: Ratio | None
+    repeats: tuple[int, int]
+    verdict: Verdict = "cannot say"
+
+    @property
+    def reason(self) -> str:
+        """Why no more can be said; empty where a verdict is given."""
+        if self.verdict != "cannot say":
+            return ""
+        if self.ratio is None:
+            return "a value of 0 has no ratio"
+        few = [side for side, count in zip("AB", self.repeats, strict=True) if count < 2]
+        return "one repeat each" if len(few) == 2 else f"one repeat in {few[0]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    match: Match
+    figures: tuple[Compared, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """`overall` is over all rows, empty where there is one row only, or where a side has runs
+    under several conditions. `left_out` are the runs that failed or cannot be believed."""
+
+    a: Side
+    b: Side
+    by: tuple[str, ...]
+    pairing: Pairing
+    rows: tuple[Row, ...]
+    overall: tuple[Compared, ...]
+    left_out: tuple[Records, Records]
+
+    def as_json(self) -> dict[str, Any]:
+        """The comparison as plain JSON values, in SI units and bytes."""
+        return {
+            "a": _side_json(self.a),
+            "b": _side_json(self.b),
+            "by": list(self.by),
+            "differs": {name: _two(values) for name, values in self.pairing.differs.items()},
+            "environment": {
+                name: _two([list(values) for values in sides])
+                for name, sides in self.pairing.conditions.items()
+            },
+            "overall": [_figure_json(figure) for figure in self.overall],
+            "cells": [
+                {
+                    "cell": dict(row.match.cell),
+                    "environment": _two([dict(each) for each in row.match.conditions]),
+                    "runs": _two(_ids(row.match.pairs)),
+                    "figures": [_figure_json(figure) for figure in row.figures],
+                }
+                for row in self.rows
+            ],
+            "only_in": _two([[dict(cell) for cell in cells] for cells in self.pairing.alone]),
+            "left_out": _two(
+                [[{"id": r.id, "status": r.status} for r in records] for records in self.left_out]
+            ),
+        }
+
+
+def compare(a: str, b: str, home: str | Path = "lab", *, by: Sequence[str] = ()) -> Comparison:
+    """How side `b` of the journal in `home` compares with side `a`: each a run's id (or several,
+    with commas), an experiment's name or id, a model, or a day (YYYY-MM-DD).
+
+    `by` names the fields of a cell that a row of the result stands for; by default each cell has
+    a row of its own, else a row is the geometric mean over its cells. Raises NotFound for a side
+    that is nothing in the journal, UsageError where nothing can be paired.
+    """
+    from journal.store.store import open_store
+
+    with open_store(Path(home)) as store:
+        return compared(find(store, a), find(store, b), tuple(by))
+
+
+def compared(
+    a: Side, b: Side, by: tuple[str, ...] = (), noticeable: float = NOTICEABLE
+) -> Comparison:
+    """The comparison of two sides; a difference smaller than `noticeable` is called none. Raises
+    UsageError where a side has no run to be believed, where both are the same runs, or where they
+    share no cell."""
+    good, left_out = zip(*(_sorted_out(side) for side in (a, b)), strict=True)
+    if {record.id for record in good[0]} & {record.id for record in good[1]}:
+        raise UsageError(f"{a.name} and {b.name} share runs: name two sides without common runs")
+    pairing = pair(good[0], good[1], by)
+    chosen = _chosen(good, other_text="model" in pairing.differs)
+    rows = [
+        Row(match=match, figures=tuple(_figures(match.pairs, chosen))) for match in pairing.matches
+    ]
+    every = [cell for match in pairing.matches for cell in match.pairs]
+    alike = len({str(match.conditions) for match in pairing.matches}) == 1
+    overall = list(_figures(every, chosen)) if len(rows) > 1 and alike else []
+    judged = iter(judge([figure for row in rows for figure in row.figures], noticeable))
+    return Comparison(
+        a=a,
+        b=b,
+        by=by,
+        pairing=pairing,
+        rows=tuple(replace(row, figures=tuple(next(judged) for _ in row.figures)) for row in rows),
+        overall=tuple(judge(overall, noticeable)),
+        left_out=(left_out[0], left_out[1]),
+    )
+
+
+def judge(figures: Sequence[Compared], noticeable: float) -> Iterator[Compared]:
+    """`figures` with their verdicts, reached together: of many comparisons of equals, some look
+    different by chance."""
+    known = [f.ratio.probability for f in figures if f.ratio and f.ratio.probability is not None]
+    believed = iter(beyond_chance(known))
+    for figure in figures:
+        if figure.ratio is None or figure.ratio.probability is None:
+            yield figure
+        else:
+            yield replace(figure, verdict=_verdict(figure.ratio, next(believed), noticeable))
+
+
+def _verdict(found: Ratio, believed: bool, noticeable: float) -> Verdict:
+    assert found.low is not None and found.high is not None
+    if found.low <= 1 <= found.high or abs(found.value - 1) < noticeable:
+        return "no difference seen"
+    if not believed:
+        return "maybe chance"
+    return "higher" if found.value > 1 else "lower"
+
+
+def _sorted_out(side: Side) -> tuple[Records, Records]:
+    """The runs of a side that count, and those that do not."""
+    good = tuple(record for record in side.records if record.good)
+    if not good:
+        tried = f"none of its {len(side.records)} runs is valid" if side.records else "has no run"
+        raise UsageError(f"{side.name} cannot be compared: {tried}")
+    return good, tuple(record for record in side.records if not record.good)
+
+
+def _chosen(sides: Iterable[Records], *, other_text: bool) -> list[tuple[Headline, str]]:
+    """The metric that stands for each headline, where both sides have one of its names."""
+    having = [
+        {
+            name
+            for record in side
+            for name, figure in record.metrics.items()
+            if figure.value is not None
+        }
+        for side in sides
+    ]
+    return [
+        (headline, name)
+        for headline in HEADLINES
+        if other_text or not headline.of_text
+        for name in [n for n in headline.names if all(n in names for names in having)][:1]
+    ]
+
+
+def _figures(cells: Iterable[Pair], chosen: Iterable[tuple[Headline, str]]) -> Iterator[Compared]:
+    cells = list(cells)
+    for headline, name in chosen:
+        values = [(_values(a, name), _values(b, name)) for a, b in cells]
+        both = [(a, b) for a, b in values if a and b]
+        if both:
+            yield Compared(
+                metric=name,
+                headline=headline,
+                a=_mean([_mean(a) for a, _ in both]),
+                b=_mean([_mean(b) for _, b in both]),
+                ratio=ratio(both),
+                repeats=(min(len(a) for a, _ in both), min(len(b) for _, b in both)),
+            )
+
+
+def _values(records: Records, name: str) -> list[float]:
+    found = (record.metrics.get(name) for record in records)
+    return [figure.value for figure in found if figure and figure.value is not None]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The geometric mean; the arithmetic one where a value is not above 0."""
+    if min(values) <= 0:
+        return fsum(values) / len(values)
+    return exp(fsum(map(log, values)) / len(values))
+
+
+def _side_json(side: Side) -> dict[str, Any]:
+    runs = [record.id for record in side.records if record.good]
+    return {"name": side.name, "kind": side.kind, "runs": runs}
+
+
+def _two(values: Sequence[Any]) -> dict[str, Any]:
+    return {"a": values[0], "b": values[1]}
+
+
+def _ids(pairs: Iterable[Pair]) -> tuple[list[str], list[str]]:
+    pairs = list(pairs)
+    return [r.id for a, _ in pairs for r in a], [r.id for _, b in pairs for r in b]
+
+
+def _figure_json(figure: Compared) -> dict[str, Any]:
+    found = figure.ratio
+    return {
+        "metric": figure.metric,
+        "unit": figure.headline.unit,
+        "better": "lower" if figure.headline.lower_is_better else "higher",
+        "a": figure.a,
+        "b": figure.b,
+        "ratio": found.value if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
+        "p": found.probability if found else None,
+        "repeats": _two(figure.repeats),
+        "verdict": figure.verdict,
+        "reason": figure.reason,
+    }

@@ -1,0 +1,130 @@
+"""The runs of a day gathered into points: one cell at one setup, with all its repeats."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from journal.compare.setups import Setup
+from journal.metrics.statistics import t_interval
+from journal.records.figure import Figure
+from journal.records.run import Record
+
+FLAT = 0.05  # a change within this share is called none
+TAILS = ("p99", "p95", "p90")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """One cell at one setup. `requests` are those asked of each run; runs of another number are
+    another point. Only the `good` records, valid or flagged, ever give figures."""
+
+    setup: Setup
+    batch: int | None
+    rate: float | None
+    prompt_tokens: int
+    output_tokens: int
+    requests: int
+    records: tuple[Record, ...]
+
+    @cached_property
+    def good(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.good)
+
+    @property
+    def load(self) -> float:
+        """The batch, or in open loop the offered requests/s."""
+        given = self.batch if self.rate is None else self.rate
+        return 0.0 if given is None else float(given)
+
+    def figure(self, name: str) -> Figure | None:
+        """The mean of metric `name` over the good repeats with its 95% t interval; of a single
+        run the metric itself with the interval it was stored with. None where no run has it.
+        `count` is the number of repeats."""
+        found = [record.metrics[name] for record in self.good if name in record.metrics]
+        values = [each.value for each in found if each.value is not None]
+        if not values:
+            return None
+        if len(values) > 1:
+            return over_repeats(values)
+        only = next(each for each in found if each.value is not None)
+        return Figure(only.value, only.low, only.high, 1)
+
+    def repeats(self, name: str) -> list[float]:
+        """The values of metric `name` in the good runs that have one."""
+        found = [record.metrics[name].value for record in self.good if name in record.metrics]
+        return [value for value in found if value is not None]
+
+    def value(self, name: str) -> float | None:
+        figure = self.figure(name)
+        return None if figure is None else figure.value
+
+
+def over_repeats(values: Sequence[float]) -> Figure:
+    """The mean of repeats with its 95% t interval, cut at 0 where none of `values` is below: few
+    repeats that differ much would else have a latency less than nothing in theirs."""
+    found = t_interval(values)
+    if found.low is None or min(values) < 0:
+        return found
+    return replace(found, low=max(found.low, 0.0))
+
+
+def change(before: Figure, after: Figure) -> Literal["flat", "noise", "moved"]:
+    """Whether a figure changed: not by more than FLAT, not beyond the noise (its intervals
+    overlap), or truly."""
+    if before.value is None or after.value is None or not before.value:
+        return "noise"
+    if abs(after.value / before.value - 1) <= FLAT:
+        return "flat"
+    if before.low is None or before.high is None or after.low is None or after.high is None:
+        return "moved"
+    overlapping = before.low <= after.high and after.low <= before.high
+    return "noise" if overlapping else "moved"
+
+
+Points: TypeAlias = tuple[Point, ...]
+
+
+def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
+    """Runs and their setups, by setup in the order of their first run, then by prompt, output
+    and load."""
+    groups: dict[tuple[Setup, tuple[object, ...]], list[Record]] = {}
+    order: dict[Setup, int] = {}
+    for record, setup in measured:
+        cell = record.cell
+        order.setdefault(setup, len(order))
+        key = (cell.batch, cell.rate, cell.prompt_tokens, cell.output_tokens, cell.load.requests)
+        groups.setdefault((setup, key), []).append(record)
+    found = [_point(setup, group) for (setup, _), group in groups.items()]
+    return tuple(sorted(found, key=lambda point: (order[point.setup], *_rank(point))))
+
+
+def _rank(point: Point) -> tuple[int, int, bool, float, int]:
+    lengths = (point.prompt_tokens, point.output_tokens)
+    return (*lengths, point.batch is None, point.load, point.requests)
+
+
+def _point(setup: Setup, records: list[Record]) -> Point:
+    cell = records[0].cell
+    return Point(
+        setup=setup,
+        batch=cell.batch,
+        rate=cell.rate,
+        prompt_tokens=cell.prompt_tokens,
+        output_tokens=cell.output_tokens,
+        requests=cell.load.requests,
+        records=tuple(records),
+    )
+
+
+def lines(found: Iterable[Point], across: str) -> list[Points]:
+    """Points that differ in the field `across` alone, two or more of them, ordered by it; only
+    those with a good run."""
+    others = ["setup", "batch", "rate", "prompt_tokens", "output_tokens", "requests"]
+    others.remove(across)
+    groups: dict[tuple[object, ...], list[Point]] = {}
+    for point in found:
+        if point.good and getattr(point, across) is not None:
+            groups.setdefault(tuple(getattr(point, name) for name in others), []).append(point)
+    ordered = (sorted(g, key=lambda p: getattr(p, across)) for g in groups.values())
+    return [tuple(group) for group in ordered if len(group) > 1]

@@ -1,0 +1,108 @@
+"""What the two sides of a comparison are called: runs, an experiment, a model, or a day."""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Literal, get_args
+
+from journal.errors import NotFound, UsageError
+from journal.records.run import Record
+from journal.store.days import bounds
+
+if TYPE_CHECKING:
+    from journal.store.store import Store
+
+Kind = Literal["run", "experiment", "model", "day"]
+DAYS_AGO = {"today": 0, "yesterday": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """`name` for people: a run's short id, an experiment's name, a model, or a date."""
+
+    name: str
+    kind: Kind
+    records: tuple[Record, ...]
+
+
+def find(store: "Store", text: str, zone: tzinfo | None = None) -> Side:
+    """The runs that `text` means: a day (YYYY-MM-DD, today, yesterday), a model's name or the last
+    part of it, the name or id of an experiment, or a run's id (several with commas; `last`).
+
+    `run:`, `experiment:`, `model:` or `day:` before it says which is meant. `zone` is that of the
+    days (None: this machine's). Raises NotFound for what is none of these, UsageError for what
+    could be several.
+    """
+    kind, _, rest = text.partition(":")
+    if kind in get_args(Kind) and rest:
+        found = [side for side in _readings(store, rest, zone) if side.kind == kind]
+        what = rest
+    else:
+        found, what = _readings(store, text, zone), text
+        kind = "run, experiment, model or day"
+    if not found:
+        raise NotFound(f"there is no {kind} {what!r} in this journal: `journal runs` lists them")
+    if len(found) > 1:
+        kinds = " and ".join(side.kind for side in found)
+        raise UsageError(f"{what!r} is the name of {kinds}: write {found[0].kind}:{what}")
+    return found[0]
+
+
+def _readings(store: "Store", text: str, zone: tzinfo | None) -> list[Side]:
+    """Every side that `text` may mean. Ids are only tried where it is no name."""
+    day = _day(store, text, zone)
+    if day is not None:
+        return [day]
+    records = store.runs()
+    named = [_model(records, text), _experiment(records, text)]
+    sides = [side for side in named if side is not None]
+    return sides or [side for side in (_runs(store, text), _by_id(store, text)) if side]
+
+
+def _day(store: "Store", text: str, zone: tzinfo | None) -> Side | None:
+    if text in DAYS_AGO:
+        day = datetime.now(zone).date() - timedelta(days=DAYS_AGO[text])
+    elif re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        try:
+            day = date.fromisoformat(text)
+        except ValueError as error:
+            raise UsageError(f"{text!r} is not a date: write it as YYYY-MM-DD") from error
+    else:
+        return None
+    since, until = bounds(day, zone)
+    return Side(day.isoformat(), "day", tuple(store.runs(since=since, until=until)))
+
+
+def _model(records: list[Record], text: str) -> Side | None:
+    models = dict.fromkeys(record.cell.model for record in records)
+    found = [model for model in models if model == text] or [
+        model for model in models if model.rstrip("/").rpartition("/")[2].lower() == text.lower()
+    ]
+    if len(found) > 1:
+        raise UsageError(f"{text!r} is the last part of several models: {', '.join(found)}")
+    own = tuple(record for record in records if record.cell.model in found)
+    return Side(found[0], "model", own) if own else None
+
+
+def _experiment(records: list[Record], text: str) -> Side | None:
+    own = tuple(record for record in records if record.cell.experiment == text)
+    return Side(text, "experiment", own) if own else None
+
+
+def _runs(store: "Store", text: str) -> Side | None:
+    try:
+        found = {record.id: record for record in map(store.run, text.split(","))}
+    except NotFound:
+        return None
+    return Side(", ".join(each[:8] for each in found), "run", tuple(found.values()))
+
+
+def _by_id(store: "Store", text: str) -> Side | None:
+    if text == "last":  # which means the last run
+        return None
+    try:
+        begun = store.experiment(text)
+    except NotFound:
+        return None
+    name = f"{begun.experiment.name} {begun.id[:8]}"
+    return Side(name, "experiment", tuple(store.runs(experiment_id=begun.id)))

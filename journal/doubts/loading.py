@@ -1,0 +1,374 @@
+"""Doubts about how the load was made: the client, the batch, the schedule, and enough samples."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from journal.doubts.rule import Case, Finding, Rule, listed, some
+from journal.metrics.statistics import PERCENTILES, Array, drift, needed_samples, outliers, trend
+from journal.metrics.window import in_flight
+from journal.units import number, percent, seconds
+
+CLIENT_CPU = 0.8
+CLIENT_DELAY_FLOOR_S = 0.01
+CLIENT_DELAY_SHARE = 0.1
+RATE_SHARE = 0.95
+BEHIND_CHANCE = 0.01
+BEHIND_DEVIATIONS = 2
+BEHIND_REQUESTS = 10
+BEHIND_LOOKS = 40
+DRIFT_CHANCE = 0.01
+DRIFT_CHANGE = 0.1
+TOGETHER = 0.25
+STEADY_SHARE = 0.5
+BURST_SHARE = 0.5
+BURSTS = 4  # times the requests in flight at once, to ask for
+MIN_READINGS = 5
+
+
+def _client_saturated(case: Case) -> Finding | None:
+    client = case.view.samples.client
+    ttft_s = case.value("ttft_s.p50")
+    limit_s = max(CLIENT_DELAY_FLOOR_S, CLIENT_DELAY_SHARE * (0.0 if ttft_s is None else ttft_s))
+    share = client.cpu_fraction
+    busy = share is not None and share > CLIENT_CPU
+    signs = [f"it used {percent(share)} of a core (limit {percent(CLIENT_CPU)})"] if busy else []
+    for delay_s, what in (
+        (client.loop_delay_p99_s, "its event loop woke"),
+        (client.send_delay_p99_s, "its requests went"),
+    ):
+        if delay_s is not None and delay_s > limit_s:
+            signs.append(f"{what} {seconds(delay_s)} late at p99 (limit {seconds(limit_s)})")
+    if not signs:
+        return None
+    if busy or share is None:
+        remedy = f"raise load.processes (now {client.processes}), or lower the load"
+    else:
+        remedy = f"it used {percent(share)} of a core only, so keep other work off its cores"
+    return "flag", (
+        f"The client could not keep up: {listed(signs)}; its own lateness is in every latency: "
+        f"{remedy}, or give it a machine of its own."
+    )
+
+
+def _client_unmeasured(case: Case) -> Finding | None:
+    client = case.view.samples.client
+    if client.cpu_fraction is not None or client.loop_delay_p99_s is not None:
+        return None
+    return "note", (
+        "The client's own load is not known, so that its lateness cannot be told from the "
+        "server's: compare with a run in which it is."
+    )
+
+
+def _batch_not_reached(case: Case) -> Finding | None:
+    batch, peak = case.view.cell.batch, case.value("concurrency_peak")
+    if batch is None or peak is None or peak >= batch:
+        return None
+    if case.count < batch:
+        return "flag", (
+            f"{case.count} requests cannot fill a batch of {batch}: ask for at least "
+            f"{3 * batch} (load.requests), so that the batch stays full for a while."
+        )
+    return "flag", (
+        f"At most {number(peak)} requests were in flight at once where the batch is {batch}: ask "
+        "for more requests or longer outputs, or lower the batch."
+    )
+
+
+def _rate_not_achieved(case: Case) -> Finding | None:
+    view = case.view
+    if view.cell.rate is None or case.count < 2:
+        return None
+    meant_s = float(np.ptp([trace.scheduled_s for trace in view.measured]))
+    took_s = float(np.ptp(view.all_start_s))
+    if took_s <= 0 or meant_s / took_s >= RATE_SHARE:
+        return None
+    return "flag", (
+        f"The client sent {percent(meant_s / took_s)} of the rate that was scheduled (achieved "
+        f"{number(case.value('achieved_rate_per_s'))} requests/s, offered "
+        f"{number(view.cell.rate)}): lower the rate, or raise load.processes."
+    )
+
+
+class Growth(NamedTuple):
+    """Requests that came in a second, and how many of them piled up."""
+
+    came_per_s: float
+    piled_per_s: float
+
+
+def _growth(case: Case) -> Growth | None:
+    """How the requests in flight grew over the last two thirds of the steady state of an open
+    loop, where they grew more than chance explains.
+
+    Below its capacity a server answers as many as come, and their number in flight has a level;
+    above it they pile up, whether they wait their turn or slow each other down. Arrivals that
+    bunch by chance make piles that go away again: a wander of the square root of the number of
+    arrivals times the relative deviation of their gaps.
+    """
+    view = case.view
+    if view.cell.rate is None or view.steady is None:
+        return None
+    begin_s, end_s = view.steady.start_s + view.steady.length_s / 3, view.steady.end_s
+    sent_s = np.sort(view.all_start_s[view.all_start_s >= begin_s])
+    if len(sent_s) < BEHIND_REQUESTS or np.ptp(sent_s) == 0:
+        return None
+    flight = in_flight(view.all_start_s, view.all_end_s)
+    at_s = np.linspace(begin_s, end_s, BEHIND_LOOKS)
+    flying = flight.value[np.searchsorted(flight.at_s, at_s, side="right") - 1]
+    found = trend(at_s, flying)
+    came_per_s = len(sent_s) / (end_s - begin_s)
+    if found is None or found.probability >= BEHIND_CHANCE:
+        return None
+    if found.slope <= (1 - RATE_SHARE) * came_per_s:
+        return None
+    gaps_s = np.diff(sent_s)
+    wander = float(gaps_s.std() / gaps_s.mean()) * math.sqrt(len(gaps_s))
+    least = max(BEHIND_DEVIATIONS * wander, BEHIND_DEVIATIONS)
+    return Growth(came_per_s, found.slope) if found.slope * (end_s - begin_s) > least else None
+
+
+def _falls_behind(case: Case) -> Finding | None:
+    found = _growth(case)
+    if found is None:
+        return None
+    return "flag", (
+        f"The server fell behind: {number(found.came_per_s)} requests came with every second, and "
+        f"those in flight grew by {number(found.piled_per_s)}, so that it answered about "
+        f"{percent(1 - found.piled_per_s / found.came_per_s)} of them; every latency here depends "
+        "on how long the run lasted: lower the rate, or ask for more requests to see whether it "
+        "settles."
+    )
+
+
+def _settled(case: Case, values: Array) -> Array:
+    """The values to look for drift in, in order of start: in closed loop those of requests that
+    ran wholly in the steady state, without the first of each stream, since all of those begin at
+    once and then spread out.
+
+    Of requests that begin together there is one value, their median: where all are equally long,
+    the streams of a closed loop go in waves, and a wave is no more evidence than one request.
+    """
+    view = case.view
+    kept = ~np.isnan(values)
+    if view.cell.batch is not None:
+        first = np.argsort(view.start_s, kind="stable")[: view.cell.batch]
+        kept &= view.in_steady
+        kept[first] = False
+    order = np.argsort(view.start_s, kind="stable")
+    order = order[kept[order]]
+    begins, since_s = [], -math.inf
+    together_s = TOGETHER * float(np.median(view.e2e_s)) if len(order) else 0.0
+    for place, start_s in enumerate(view.start_s[order].tolist()):
+        if start_s - since_s > together_s:
+            begins.append(place)
+            since_s = start_s
+    waves = np.split(values[order], begins[1:])
+    return np.array([np.median(wave) for wave in waves if len(wave)], dtype=float)
+
+
+def _drift(case: Case) -> Finding | None:
+    view = case.view
+    if _growth(case) is not None:  # which is a doubt of its own
+        return None
+    series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
+    if view.cell.batch is None:
+        series["ttft_s"] = view.ttft_s
+    for name, values in series.items():
+        found = drift(_settled(case, values))
+        if found and found.probability < DRIFT_CHANCE and abs(found.change) >= DRIFT_CHANGE:
+            again = (
+                "look for heat, other work on the machine or a cache that fills up, and run again "
+                "with more warm-up"
+            )
+            if view.cell.batch is None:
+                again = f"lower the rate if it is more than the server holds, else {again}"
+            return "flag", (
+                f"The run drifted: the median {name} went from {seconds(found.before)} to "
+                f"{seconds(found.after)} after {percent(found.at_fraction)} of the requests, so "
+                f"that its figures depend on how long it lasted: {again}."
+            )
+    return None
+
+
+def _outliers(case: Case) -> Finding | None:
+    e2e_s = case.view.e2e_s
+    far = outliers(e2e_s)
+    if not far.any():
+        return None
+    return "note", (
+        f"{some(int(far.sum()), len(e2e_s), 'requests')} took far longer than the rest (up to "
+        f"{seconds(float(e2e_s.max()))}, median {seconds(float(np.median(e2e_s)))}): quote "
+        "medians, and look at the server's log at those times."
+    )
+
+
+def _percentiles_refused(case: Case) -> Finding | None:
+    missing: dict[tuple[tuple[str, ...], int], list[str]] = {}
+    for family in ("ttft_s", "tpot_s", "e2e_s", "itl_s", "icl_s"):
+        figure = case.metrics.get(f"{family}.mean")
+        count = None if figure is None else figure.count
+        lacking = tuple(p for p, at in PERCENTILES.items() if count and count < needed_samples(at))
+        if count and lacking:
+            missing.setdefault((lacking, count), []).append(family)
+    if not missing:
+        return None
+    parts = [
+        f"{listed(list(lacking))} of {listed(families)} from {count} samples"
+        for (lacking, count), families in missing.items()
+    ]
+    short = [name for name in PERCENTILES if any(name in lacking for lacking, _ in missing)]
+    needs = [f"{needed_samples(PERCENTILES[name])} for {name}" for name in short]
+    most = needed_samples(PERCENTILES[short[-1]])
+    ask = max(math.ceil(most * case.count / count) for _, count in missing)
+    return "note", (
+        f"No {', nor '.join(parts)}: it takes {listed(needs)}, or fewer than two may lie beyond; "
+        f"load.requests = {ask} gives them all."
+    )
+
+
+def _burst(case: Case) -> Finding | None:
+    """An open loop that was over before its server had answered anything to speak of."""
+    view, e2e_s = case.view, case.value("e2e_s.mean")
+    if view.cell.rate is None or case.count < 2 or e2e_s is None:
+        return None
+    before = int(np.sum(view.all_start_s <= view.all_end_s.min()))
+    if before <= BURST_SHARE * case.count:
+        return None
+    return "flag", (
+        f"{some(before, case.count, 'requests')} were sent before the first was over, so that "
+        "this was a burst rather than a rate that the server had to hold: ask for at least "
+        f"{math.ceil(BURSTS * view.cell.rate * e2e_s)} requests (load.requests)."
+    )
+
+
+def _short_steady(case: Case) -> Finding | None:
+    burst = _burst(case)
+    if burst is not None:
+        return burst
+    steady_s, duration_s = case.value("steady_s"), case.value("duration_s")
+    if duration_s is None or steady_s is None or steady_s >= STEADY_SHARE * duration_s:
+        return None
+    return "note", (
+        f"The load was steady for {percent(steady_s / duration_s)} of the run only, so that "
+        "figures of the whole run hold much ramp-up and drain: read those that begin with "
+        "steady_, or ask for more requests."
+    )
+
+
+def _no_warmup(case: Case) -> Finding | None:
+    if any(trace.warmup for trace in case.view.samples.traces):
+        return None
+    return "note", (
+        "There was no warm-up, so the first requests may pay for what a server does only once: "
+        "set load.warmup to 1 or more."
+    )
+
+
+def _few_readings(case: Case) -> Finding | None:
+    view, readings = case.view, case.view.samples.readings
+    if view.span is None:
+        return None
+    few = []
+    for name, kind in (
+        ("the server", readings.server),
+        ("its processes", readings.process),
+        ("its cards", [r for r in readings.gpu if r.device == readings.gpu[0].device]),
+    ):
+        inside = sum(view.span.start_s <= reading.at_s <= view.span.end_s for reading in kind)
+        if kind and inside < MIN_READINGS:
+            few.append(f"{inside} of {name}")
+    if not few:
+        return None
+    return "note", (
+        f"The run lasted {seconds(view.span.length_s)} and saw few readings ({listed(few)}), so "
+        "that means and peaks of these are rough or absent: ask for more requests or longer "
+        "outputs."
+    )
+
+
+RULES = (
+    Rule(
+        "client_saturated",
+        f"more than {percent(CLIENT_CPU)} of a core; or an event loop or requests later at p99 "
+        f"than {seconds(CLIENT_DELAY_FLOOR_S)} and {percent(CLIENT_DELAY_SHARE)} of the median "
+        "TTFT",
+        "What waits for a single server waits load / (1 - load) times its service time: four "
+        "times at 80%. A delay below a tenth of TTFT is lost in TTFT's own spread, and one below "
+        "10 ms is now and then any shared machine's scheduler's doing.",
+        _client_saturated,
+    ),
+    Rule(
+        "batch_not_reached",
+        "fewer requests in flight, at the peak, than the batch",
+        "The figures would be those of a smaller batch.",
+        _batch_not_reached,
+    ),
+    Rule(
+        "rate_not_achieved",
+        f"sent at less than {percent(RATE_SHARE)} of the scheduled pace",
+        "Latency near saturation rises steeply with the rate, so a twentieth less load matters.",
+        _rate_not_achieved,
+    ),
+    Rule(
+        "falls_behind",
+        f"in open loop: over the last two thirds of the steady state the requests in flight grow "
+        f"by more than {percent(1 - RATE_SHARE)} of those that come, by Theil's slope with Mann's "
+        f"test below {percent(BEHIND_CHANCE)}, and by {BEHIND_DEVIATIONS} times what chance in the "
+        "arrivals explains",
+        "A server that holds its load answers as many as come; one that is offered more has a "
+        "queue that grows for as long as one looks.",
+        _falls_behind,
+    ),
+    Rule(
+        "drift",
+        f"Pettitt's test below {percent(DRIFT_CHANCE)} and medians {percent(DRIFT_CHANGE)} apart, "
+        f"from 20 settled requests on, of which those that begin within {percent(TOGETHER)} of "
+        "E2E count as one",
+        "Both, since in a long run the slightest change is certain, and in a short one a large "
+        "one may be chance; streams that go in waves are no more evidence than one.",
+        _drift,
+    ),
+    Rule(
+        "outliers",
+        "E2E 10 robust standard deviations and half as much again above the median",
+        "hyperfine's threshold for the same purpose; the second part is for servers whose times "
+        "hardly vary.",
+        _outliers,
+    ),
+    Rule(
+        "percentiles_refused",
+        "fewer samples than "
+        + listed([f"{needed_samples(at)} for {name}" for name, at in PERCENTILES.items()]),
+        "With 99% confidence two samples lie beyond a percentile that is given, as MLPerf's load "
+        "generator reckons; below that a p99 is little more than the maximum.",
+        _percentiles_refused,
+    ),
+    Rule(
+        "short_steady_state",
+        f"steady for less than {percent(STEADY_SHARE)} of the run; a flag where, in open loop, "
+        f"more than {percent(BURST_SHARE)} of the requests went before the first was over",
+        "More ramp-up and drain than load.",
+        _short_steady,
+    ),
+    Rule(
+        "no_warmup",
+        "no warm-up request",
+        "First requests compile kernels, fill caches and open connections.",
+        _no_warmup,
+    ),
+    Rule(
+        "few_readings",
+        f"fewer than {MIN_READINGS} readings of a kind inside the measured span",
+        "A mean of so few says little, and a peak between them goes unseen.",
+        _few_readings,
+    ),
+    Rule(
+        "client_unmeasured",
+        "neither CPU share nor event-loop delay",
+        "A client that does not watch itself may measure itself.",
+        _client_unmeasured,
+    ),
+)

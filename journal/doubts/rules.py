@@ -1,0 +1,43 @@
+"""The reasons not to take a run at face value, each with a named threshold and what to do."""
+
+from journal.doubts import answers, loading, serving, surroundings
+from journal.doubts.rule import Case, Rule
+from journal.metrics.view import View
+from journal.records.doubt import Doubt
+from journal.records.figure import Metrics
+from journal.records.run import Status
+from journal.records.samples import Samples
+
+RULES: tuple[Rule, ...] = (
+    *answers.RULES,
+    *loading.RULES,
+    *serving.RULES,
+    *surroundings.RULES,
+)
+_RANK = {"invalid": 0, "flag": 1, "note": 2}
+_LEADS = "client_saturated"  # a client that measures itself makes all else doubtful
+
+
+def doubts(samples: Samples, metrics: Metrics, changes: tuple[str, ...] = ()) -> tuple[Doubt, ...]:
+    """What speaks against this run: the client's saturation first, then what makes it invalid,
+    what flags it, and what is worth knowing, among that what could not be read. `changes` says in
+    which ways its environment is not that of the first run of its experiment."""
+    case = Case(View(samples), metrics, changes)
+    found = []
+    for rule in RULES:
+        finding = rule.check(case)
+        if finding is not None:
+            severity, sentence = finding
+            found.append(Doubt(rule.name, sentence, severity))
+    found += [Doubt("absent", sentence, "note") for sentence in samples.readings.absent]
+    return tuple(sorted(found, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
+
+
+def status(samples: Samples, doubts: tuple[Doubt, ...]) -> Status:
+    """`failed` if nothing succeeded, `invalid` or `flagged` by the worst doubt, else `valid`."""
+    if not View(samples).done:
+        return "failed"
+    severities = {doubt.severity for doubt in doubts}
+    if "invalid" in severities:
+        return "invalid"
+    return "flagged" if "flag" in severities else "valid"

@@ -1,0 +1,197 @@
+"""Doubts about the server and its machine while the load ran."""
+
+import numpy as np
+
+from journal.doubts.rule import Case, Finding, Rule, listed
+from journal.metrics.resources import energy_from_counter
+from journal.metrics.window import Span
+from journal.records.samples import GpuReading
+from journal.units import number, percent
+
+PREFIX_HITS = 0.01
+SERVER_BATCH = 0.9
+SERVER_READINGS = 10
+FOREIGN_TOKENS = 0.1
+THROTTLED_FLAG = 0.05
+
+# NVML's clocks event reasons that slow a card down. Not among them: idle (0x1), clocks set by an
+# application (0x2), sync boost (0x10) and display clocks (0x100).
+THROTTLE_REASONS = {
+    0x4: "its power limit",
+    0x8: "a hardware slowdown",
+    0x20: "heat (by software)",
+    0x40: "heat (by hardware)",
+    0x80: "the power brake",
+}
+
+
+def _cards(case: Case) -> list[GpuReading]:
+    """The readings of cards inside the measured span."""
+    span = case.view.span
+    if span is None:
+        return []
+    readings = case.view.samples.readings.gpu
+    return [reading for reading in readings if span.start_s <= reading.at_s <= span.end_s]
+
+
+def _prefix_cache_hits(case: Case) -> Finding | None:
+    hits = case.value("prefix_cache_hit_fraction")
+    if hits is None or hits < PREFIX_HITS:
+        return None
+    return "flag", (
+        f"{percent(hits)} of the prompt tokens came from the prefix cache and were not computed, "
+        "so TTFT and throughput look too good: turn prefix caching off, empty it between runs, or "
+        "use another seed."
+    )
+
+
+def _preemptions(case: Case) -> Finding | None:
+    count = case.value("preemptions")
+    if not count:
+        return None
+    return "flag", (
+        f"The server preempted {number(count)} times for want of KV cache and computed those "
+        "requests again: give it a larger KV cache, or lower the batch or the lengths."
+    )
+
+
+def _server_batch(case: Case) -> Finding | None:
+    view, batch = case.view, case.view.cell.batch
+    if batch is None or view.steady is None:
+        return None
+    running = view.server("running").within(view.steady)
+    if len(running) < SERVER_READINGS or running.max() >= SERVER_BATCH * batch:
+        return None
+    return "flag", (
+        f"The server never ran more than {number(float(running.max()))} of the {batch} requests in "
+        "flight at once; the others waited: raise its limit (--max-num-seqs) or its KV cache, or "
+        "look for a proxy that lets only some through."
+    )
+
+
+def _foreign_traffic(case: Case) -> Finding | None:
+    """The server's own count of tokens against ours, over the same readings."""
+    view = case.view
+    if view.span is None or len(view.done) < case.count:
+        return None
+    around = view.server("output_tokens_total").around(view.span)
+    theirs = view.server("output_tokens_total").increase(view.span)
+    if theirs is None:
+        return None
+    ours = _tokens_written(case, Span(float(around.at_s[0]), float(around.at_s[-1])))
+    if ours is None or theirs <= (1 + FOREIGN_TOKENS) * ours + view.cell.output_tokens:
+        return None
+    return "flag", (
+        f"The server wrote {number(theirs)} tokens while this client received {number(ours)}: "
+        "somebody else uses it; keep others away, and run again."
+    )
+
+
+def _tokens_written(case: Case, span: Span) -> float | None:
+    """Tokens that came to this client in the span, warm-up included."""
+    total = 0.0
+    for trace in case.view.samples.traces:
+        if trace.output_tokens is None or not trace.chunk_s:
+            return None
+        inside = sum(span.start_s <= at_s <= span.end_s for at_s in trace.chunk_s)
+        total += trace.output_tokens * inside / len(trace.chunk_s)
+    return total
+
+
+def _throttled(case: Case) -> Finding | None:
+    readings = [r.throttle_reasons for r in _cards(case) if r.throttle_reasons is not None]
+    slowed = [reasons for reasons in readings if reasons & sum(THROTTLE_REASONS)]
+    if not slowed:
+        return None
+    share = len(slowed) / len(readings)
+    every = np.bitwise_or.reduce(slowed)
+    causes = listed([name for bit, name in THROTTLE_REASONS.items() if every & bit])
+    return "flag" if share >= THROTTLED_FLAG else "note", (
+        f"The card was slowed down by {causes} in {percent(share)} of its readings: cool it, or "
+        "compare only with runs under the same limit."
+    )
+
+
+def _shared_card(case: Case) -> Finding | None:
+    others = max((r.other_processes for r in _cards(case) if r.other_processes), default=0)
+    if not others:
+        return None
+    return "flag", (
+        f"Up to {others} other processes were on the server's card, whose memory and time are in "
+        "these figures: stop them, and run again."
+    )
+
+
+def _no_card(case: Case) -> Finding | None:
+    readings = case.view.samples.readings
+    if readings.gpu or readings.absent:
+        return None
+    return "note", (
+        "No card was read, so VRAM, utilisation and energy are absent: run on the server's own "
+        "host if it has one."
+    )
+
+
+def _energy_by_power(case: Case) -> Finding | None:
+    span = case.view.span
+    if span is None or case.value("energy_j") is None:
+        return None
+    if energy_from_counter(case.view, span) is not None:
+        return None
+    return "note", (
+        "The card has no energy counter, so energy is the integral of its power readings: take "
+        "its last digits lightly."
+    )
+
+
+RULES = (
+    Rule(
+        "prefix_cache_hits",
+        f"{percent(PREFIX_HITS)} of the prompt tokens cached",
+        "A hit saves its share of the prefill; prompts are drawn to have none.",
+        _prefix_cache_hits,
+    ),
+    Rule(
+        "preemptions",
+        "one preemption",
+        "A preempted request is computed again, which its client sees as a stall.",
+        _preemptions,
+    ),
+    Rule(
+        "server_batch",
+        f"fewer than {percent(SERVER_BATCH)} of the batch running in every one of "
+        f"{SERVER_READINGS} or more readings of the steady state",
+        "The batch that counts is the server's; a tenth is left for requests on their way.",
+        _server_batch,
+    ),
+    Rule(
+        "foreign_traffic",
+        f"the server counts {percent(FOREIGN_TOKENS)} and one answer more tokens than came here",
+        "Its counters and ours are read some ms apart; more than that is another client's work.",
+        _foreign_traffic,
+    ),
+    Rule(
+        "throttled",
+        f"one reading; a flag from {percent(THROTTLED_FLAG)} of them",
+        "A card that lowers its clocks measures its cooling or its power limit.",
+        _throttled,
+    ),
+    Rule(
+        "shared_card",
+        "one other process on the card",
+        "Its memory and time cannot be told from the server's.",
+        _shared_card,
+    ),
+    Rule(
+        "no_card",
+        "no reading of a card, and no word why",
+        "What was not measured is absent, and it should be known why.",
+        _no_card,
+    ),
+    Rule(
+        "energy_by_power",
+        "energy without an energy counter",
+        "Power is sampled, and what happens between two readings is not seen.",
+        _energy_by_power,
+    ),
+)

@@ -1,0 +1,290 @@
+"""Doubts about what surrounded the load: the host, the card's state, and what changed meanwhile."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+
+from journal.doubts.rule import Case, Finding, Rule, listed
+from journal.metrics.statistics import Array
+from journal.metrics.window import Span
+from journal.records.engine import Neighbour
+from journal.records.samples import HostReading
+from journal.units import data_size, percent, rate, seconds
+
+BUSY_NOTE, BUSY_FLAG = 0.1, 0.25
+BUSY_OVER_S = 1.0
+NEIGHBOURS_BUSY = 0.1
+STOLEN = 0.05
+SWAPPED_BYTES = 16 * 2**20
+ASLEEP_S = 1.0
+CLOCK_FALL = 0.05
+CLOCK_READINGS = 12
+AT_WORK = 0.5
+OTHERS_BYTES = 512 * 2**20
+# What may differ between two cells of one experiment without a word: the commit of the directory
+# that `journal run` was called in, who called it, and when a host was last looked over.
+PASSED_OVER = ("git_", "doctor_", "user")
+
+Environment = Mapping[str, str | int | float | None]
+
+
+def changes(now: Environment, before: Environment) -> tuple[str, ...]:
+    """What differs between two environments, such as "version_vllm from 0.31.0 to 0.32.0"."""
+    return tuple(
+        f"{name} from {_shown(before.get(name))} to {_shown(now.get(name))}"
+        for name in sorted(now.keys() | before.keys())
+        if not name.startswith(PASSED_OVER) and now.get(name) != before.get(name)
+    )
+
+
+def _shown(value: str | int | float | None) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _over_the_run(case: Case, name: str) -> tuple[float, list[HostReading]] | None:
+    """How much a counter of the host rose from the first reading to the last, and those two."""
+    known = [r for r in case.view.samples.readings.host if getattr(r, name) is not None]
+    if len(known) < 2:
+        return None
+    ends = [known[0], known[-1]]
+    return float(getattr(ends[1], name) - getattr(ends[0], name)), ends
+
+
+def _busy_host(case: Case) -> Finding | None:
+    ours, busy = _over_the_run(case, "ours_s"), _over_the_run(case, "busy_s")
+    if ours is None or busy is None or ours[1] != busy[1]:
+        return None
+    first, last = busy[1]
+    if last.at_s - first.at_s < BUSY_OVER_S:
+        return None
+    share = (busy[0] - ours[0]) / ((last.at_s - first.at_s) * first.cpus)
+    if share < BUSY_NOTE:
+        return None
+    served_here = bool(case.view.samples.readings.process)
+    return "flag" if share >= BUSY_FLAG and served_here else "note", (
+        f"Other programs used {percent(share)} of this host's {first.cpus} processors while it "
+        "measured, and took that from the server or the client: stop them, and run again."
+    )
+
+
+def _neighbours(case: Case) -> Finding | None:
+    neighbours, span = case.view.samples.facts.neighbours, case.view.span
+    if not neighbours or span is None or not span.length_s:
+        return None
+    busy = [(each, spans) for each in neighbours if (spans := _within(each.busy_s, span))]
+    if not busy:
+        return None
+    share = _covered_s([one for _, spans in busy for one in spans]) / span.length_s
+    engines = "1 other engine was" if len(busy) == 1 else f"{len(busy)} other engines were"
+    names = listed([_named(each) for each, _ in busy])
+    return "flag" if share >= NEIGHBOURS_BUSY else "note", (
+        f"{engines} loading or under load on this host for {percent(share)} of the time "
+        f"({names}), and shared its power, PCIe and processors: "
+        "measure one engine at a time before you trust a difference."
+    )
+
+
+def _within(spans: Sequence[tuple[float, float]], span: Span) -> list[tuple[float, float]]:
+    """The parts of `spans` that lie in `span`."""
+    cut = [(max(a, span.start_s), min(b, span.end_s)) for a, b in spans]
+    return [(a, b) for a, b in cut if a < b]
+
+
+def _covered_s(spans: list[tuple[float, float]]) -> float:
+    """The time that lies in one of `spans` or more."""
+    covered_s, reached_s = 0.0, -inf
+    for start_s, end_s in sorted(spans):
+        covered_s += max(0.0, end_s - max(start_s, reached_s))
+        reached_s = max(reached_s, end_s)
+    return covered_s
+
+
+def _named(neighbour: Neighbour) -> str:
+    if not neighbour.gpus:
+        return neighbour.model
+    cards = listed([str(card) for card in neighbour.gpus])
+    return f"{neighbour.model} on card{'s' * (len(neighbour.gpus) > 1)} {cards}"
+
+
+def _stolen_time(case: Case) -> Finding | None:
+    stolen = _over_the_run(case, "stolen_s")
+    if stolen is None:
+        return None
+    first, last = stolen[1]
+    lasted_s = last.at_s - first.at_s
+    if lasted_s < BUSY_OVER_S or (share := stolen[0] / (lasted_s * first.cpus)) < STOLEN:
+        return None
+    return "flag", (
+        f"The hypervisor gave {percent(share)} of this virtual machine's processor time to others: "
+        "measure on a machine of your own, or at another time."
+    )
+
+
+def _swapping(case: Case) -> Finding | None:
+    swapped = _over_the_run(case, "swapped_bytes_total")
+    if swapped is None or swapped[0] < SWAPPED_BYTES:
+        return None
+    return "flag", (
+        f"The host swapped {data_size(int(swapped[0]))} in and out while it measured, and memory "
+        "on a disk is a thousand times slower: free memory, or take a smaller model or KV cache."
+    )
+
+
+def _asleep(case: Case) -> Finding | None:
+    slept = _over_the_run(case, "asleep_s")
+    if slept is None or slept[0] < ASLEEP_S:
+        return None
+    return "invalid", (
+        f"The host was suspended for {seconds(slept[0])} in mid-run, which the server's clock and "
+        "its clients' saw differently: keep it awake, and run again."
+    )
+
+
+def _at_work(case: Case, device: int) -> Array:
+    """The SM clock of a card in the readings in which it worked, in Hz."""
+    span = case.view.span
+    return np.array(
+        [
+            reading.sm_clock_hz
+            for reading in case.view.samples.readings.gpu
+            if reading.device == device
+            and reading.sm_clock_hz is not None
+            and (reading.utilisation_fraction or 0.0) >= AT_WORK
+            and span is not None
+            and span.start_s <= reading.at_s <= span.end_s
+        ]
+    )
+
+
+def _clocks_fell(case: Case) -> Finding | None:
+    for device in sorted({reading.device for reading in case.view.samples.readings.gpu}):
+        clock_hz = _at_work(case, device)
+        third = len(clock_hz) // 3
+        if len(clock_hz) < CLOCK_READINGS:
+            continue
+        before, after = float(np.median(clock_hz[:third])), float(np.median(clock_hz[-third:]))
+        if after <= (1 - CLOCK_FALL) * before:
+            return "flag", (
+                f"Card {device} lowered its clock from {rate(before / 1e6, 'MHz')} to "
+                f"{rate(after / 1e6, 'MHz')} while it worked, so that its speed depends on how "
+                "long it had run: let it warm up first, cool it, or lock its clocks (nvidia-smi "
+                "--lock-gpu-clocks)."
+            )
+    return None
+
+
+def _others_memory(case: Case) -> Finding | None:
+    for device in sorted({reading.device for reading in case.view.samples.readings.gpu}):
+        others = [
+            reading.used_bytes - reading.process_bytes
+            for reading in case.view.samples.readings.gpu
+            if reading.device == device
+            and reading.used_bytes is not None
+            and reading.process_bytes is not None
+        ]
+        if others and max(others) - min(others) >= OTHERS_BYTES:
+            return "flag", (
+                f"Others took or freed {data_size(max(others) - min(others))} of card {device}'s "
+                "memory while it measured: keep the card to the server, and run again."
+            )
+    return None
+
+
+def _server_restarted(case: Case) -> Finding | None:
+    readings = case.view.samples.readings.server
+    for name in ("output_tokens_total", "prompt_tokens_total", "preemptions_total"):
+        counted = [v for v in (getattr(reading, name) for reading in readings) if v is not None]
+        if any(later < earlier for earlier, later in pairwise(counted)):
+            return "invalid", (
+                f"The server's {name} fell in mid-run, so it was restarted while it was measured: "
+                "look into its log for the cause, and run again."
+            )
+    return None
+
+
+def _environment_changed(case: Case) -> Finding | None:
+    if not case.changes:
+        return None
+    return "flag", (
+        f"The environment is not that of this experiment's first cell ({listed([*case.changes])}): "
+        "do not compare the two, and measure all cells again in one environment."
+    )
+
+
+def _remote_code(case: Case) -> Finding | None:
+    engine = case.view.cell.engine
+    if engine is None or not engine.trust_remote_code:
+        return None
+    return "note", (
+        "The engine ran code that came with the model (trust_remote_code): know whose it is, and "
+        "pin its revision."
+    )
+
+
+RULES = (
+    Rule(
+        "busy_host",
+        f"other programs used {percent(BUSY_NOTE)} of the processors; a flag from "
+        f"{percent(BUSY_FLAG)} where the server is on this host",
+        "A server on a CPU has that much less of it; one on a GPU still schedules on the CPU.",
+        _busy_host,
+    ),
+    Rule(
+        "neighbours",
+        "another engine of the experiment that loads or is loaded beside it; a flag from "
+        f"{percent(NEIGHBOURS_BUSY)} of the time",
+        "Cards of one host share power, PCIe lanes and the processors that feed them.",
+        _neighbours,
+    ),
+    Rule(
+        "stolen_time",
+        f"{percent(STOLEN)} of the processor time taken by the hypervisor",
+        "Stolen time stops client and server alike, and shows in no other figure.",
+        _stolen_time,
+    ),
+    Rule(
+        "swapping",
+        f"{data_size(SWAPPED_BYTES)} swapped in and out",
+        "A page from a disk comes a thousand times later than one from memory.",
+        _swapping,
+    ),
+    Rule(
+        "asleep",
+        f"suspended for {seconds(ASLEEP_S)}",
+        "Connections age while the host sleeps, and the monotonic clock does not.",
+        _asleep,
+    ),
+    Rule(
+        "clocks_fell",
+        f"SM clock {percent(CLOCK_FALL)} lower in the last third of {CLOCK_READINGS} or more "
+        "readings at work than in the first",
+        "Compute follows the clock, and throttling is not always given as its reason.",
+        _clocks_fell,
+    ),
+    Rule(
+        "others_memory",
+        f"{data_size(OTHERS_BYTES)} more or less used on a card beside the server's share",
+        "vLLM's own share is reserved at its start; what moves is another program.",
+        _others_memory,
+    ),
+    Rule(
+        "server_restarted",
+        "one counter of the server's that falls",
+        "Counters only rise while a server lives.",
+        _server_restarted,
+    ),
+    Rule(
+        "environment_changed",
+        "one version, driver, card or host other than at the experiment's first cell",
+        "A difference between two cells would be that of their environments.",
+        _environment_changed,
+    ),
+    Rule(
+        "remote_code",
+        "trust_remote_code",
+        "Code that a model brings can change what is measured, and what else the host does.",
+        _remote_code,
+    ),
+)

@@ -1,0 +1,203 @@
+"""The journal as tables for other programs: a row for each run, or for each request."""
+
+import csv
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import UTC
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias, get_args
+
+from journal.errors import MissingExtra, UsageError
+from journal.metrics.table import TABLE
+from journal.records.request import Trace
+from journal.records.run import Record
+from journal.store.store import Store, open_store
+
+Form = Literal["csv", "parquet", "jsonl"]
+Kind = Literal["text", "whole", "number", "flag", "numbers", "wholes"]
+Columns: TypeAlias = dict[str, Kind]
+Row: TypeAlias = dict[str, Any]
+
+FORMS: tuple[str, ...] = get_args(Form)
+BATCH = 2000  # rows of Parquet that are in memory at once
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+RUN: Columns = {
+    **dict.fromkeys(("id", "experiment_id", "experiment", "tool", "model"), "text"),
+    "quantisation": "text",
+    "batch": "whole",
+    "rate": "number",
+    **dict.fromkeys(("prompt_tokens", "output_tokens", "requests_asked", "repeat"), "whole"),
+    **dict.fromkeys(("identity", "status", "error", "started_at"), "text"),
+    "duration_s": "number",
+    "engine_version": "text",
+    "engine_start_s": "number",
+    **dict.fromkeys(("weights_bytes", "kv_pool_bytes", "kv_pool_tokens"), "whole"),
+    "doubts": "text",
+    "environment": "text",
+}
+# Each metric with the ends of its interval; one whose name a column of the run has is prefixed.
+FIGURES = {
+    f"{'metric.' if metric.name in RUN else ''}{metric.name}{end}": (metric.name, part)
+    for metric in TABLE
+    for end, part in (("", "value"), (".low", "low"), (".high", "high"))
+}
+REQUEST: Columns = {
+    "run_id": "text",
+    "index": "whole",
+    "warmup": "flag",
+    **dict.fromkeys(("scheduled_s", "start_s", "end_s"), "number"),
+    "outcome": "text",
+    "prompt_tokens_asked": "whole",
+    "output_tokens_asked": "whole",
+    "chunk_s": "numbers",
+    "chunk_tokens": "wholes",
+    **dict.fromkeys(("prompt_tokens", "output_tokens", "cached_tokens", "output_chars"), "whole"),
+    "finish_reason": "text",
+    "status": "whole",
+    "error": "text",
+    **dict.fromkeys(("server_queue_s", "server_prefill_s", "server_decode_s"), "number"),
+}
+
+
+def export(
+    out: IO[str] | Path, home: str | Path = "lab", form: Form | None = None, *, raw: bool = False
+) -> int:
+    """Write every run of the journal in `home` to `out`, in `form` (None: by the name of the
+    file), and return the number of rows. With `raw` there is a row for each request instead,
+    with the times of its chunks.
+
+    Times are UTC in ISO 8601, durations in s, sizes in bytes; what is not known is empty or null.
+    Parquet goes into a file only, and needs pyarrow (MissingExtra). In CSV a text that a
+    spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    chosen = _form(out, form)
+    with open_store(Path(home)) as store:
+        columns = REQUEST if raw else RUN | dict.fromkeys(FIGURES, "number")
+        rows = _requests(store) if raw else map(_run, store.runs())
+        if not isinstance(out, Path):
+            return _text(out, chosen, columns, rows)
+        temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+        try:
+            if chosen == "parquet":
+                count = _parquet(temporary, columns, rows)
+            else:
+                with temporary.open("w", encoding="utf-8", newline="") as file:
+                    count = _text(file, chosen, columns, rows)
+            temporary.replace(out)
+        except OSError as error:
+            raise UsageError(f"{out} cannot be written ({error.strerror})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return count
+
+
+def _form(out: IO[str] | Path, form: Form | None) -> Form:
+    if isinstance(out, Path):
+        form = form or next((known for known in get_args(Form) if out.suffix == f".{known}"), None)
+        if form is None:
+            raise UsageError(f"the name {out} tells no format: give one of {', '.join(FORMS)}")
+        return form
+    if form == "parquet":
+        raise UsageError("Parquet goes into a file: name one")
+    return form or "csv"
+
+
+# ---- the rows --------------------------------------------------------------------------------
+
+
+def _run(record: Record) -> Row:
+    cell, facts = record.cell, record.facts
+    figures = {
+        column: getattr(record.metrics.get(name), part, None)
+        for column, (name, part) in FIGURES.items()
+    }
+    return {
+        "id": record.id,
+        "experiment_id": record.experiment_id,
+        "experiment": cell.experiment,
+        "tool": record.environment.get("tool"),
+        "model": cell.model,
+        "quantisation": cell.quantisation,
+        "batch": cell.batch,
+        "rate": cell.rate,
+        "prompt_tokens": cell.prompt_tokens,
+        "output_tokens": cell.output_tokens,
+        "requests_asked": cell.load.requests,
+        "repeat": cell.repeat,
+        "identity": cell.identity,
+        "status": record.status,
+        "error": record.error,
+        "started_at": record.started_at.astimezone(UTC).isoformat(),
+        "duration_s": record.duration_s,
+        "engine_version": facts.version,
+        "engine_start_s": facts.start_s,
+        "weights_bytes": facts.weights_bytes,
+        "kv_pool_bytes": facts.kv_pool_bytes,
+        "kv_pool_tokens": facts.kv_pool_tokens,
+        "doubts": json.dumps([doubt.name for doubt in record.doubts]),
+        "environment": json.dumps(dict(record.environment), ensure_ascii=False, sort_keys=True),
+        **figures,
+    }
+
+
+def _requests(store: Store) -> Iterator[Row]:
+    """Run by run, so that only the requests of one are in memory."""
+    for record in store.runs():
+        samples = store.samples(record.id)
+        for trace in samples.traces if samples else ():
+            own = {name: _plain(trace, name) for name in REQUEST if name != "run_id"}
+            yield {"run_id": record.id, **own}
+
+
+def _plain(trace: Trace, name: str) -> Any:
+    value = getattr(trace, name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+# ---- the forms -------------------------------------------------------------------------------
+
+
+def _text(file: IO[str], form: Form, columns: Columns, rows: Iterable[Row]) -> int:
+    count = 0
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    if form == "csv":
+        writer.writeheader()
+    for row in rows:
+        if form == "csv":
+            writer.writerow({name: _in_csv(value) for name, value in row.items()})
+        else:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        count += 1
+    return count
+
+
+def _in_csv(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def _parquet(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise MissingExtra("Parquet", "parquet") from error
+    types = {
+        "text": pa.string(),
+        "whole": pa.int64(),
+        "number": pa.float64(),
+        "flag": pa.bool_(),
+        "numbers": pa.list_(pa.float64()),
+        "wholes": pa.list_(pa.int64()),
+    }
+    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
+    count, waiting = 0, iter(rows)
+    with pq.ParquetWriter(path, schema) as writer:
+        while batch := list(islice(waiting, BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+    return count

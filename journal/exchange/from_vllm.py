@@ -1,0 +1,114 @@
+"""Result files of `vllm bench serve --save-result --save-detailed`."""
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+
+from journal.errors import UsageError
+from journal.exchange.foreign import (
+    Clock,
+    Count,
+    Foreign,
+    Name,
+    Part,
+    Seconds,
+    Tokens,
+    answered,
+    failed,
+    local_time,
+    stamps,
+    typical,
+)
+from journal.records.request import Trace
+
+TOOL = "vllm bench serve"
+DETAILS = ("start_times", "ttfts", "itls", "errors")
+
+
+class _Result(Part):
+    date: Annotated[str, MaxLen(40)]
+    model_id: Name
+    request_rate: float | str
+    burstiness: Annotated[float, Ge(0), Le(1e6)] = 1.0
+    max_concurrency: Count | None = None
+    duration: Seconds
+    input_lens: Annotated[list[Tokens], MinLen(1)]
+    output_lens: list[Tokens]
+    ttfts: list[Seconds]
+    itls: list[list[Seconds]]
+    start_times: list[Clock]
+    errors: list[str]
+    latencies: list[Seconds] | None = None
+    generated_texts: list[str] | None = None
+
+
+def recognises(data: Mapping[str, Any]) -> bool:
+    return "model_id" in data and "request_throughput" in data
+
+
+def runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
+    """The one run of a file. Raises UsageError for a file without a value for each request, and
+    pydantic's ValidationError for values that cannot be."""
+    missing = [name for name in DETAILS if name not in data]
+    if missing:
+        raise UsageError(
+            f"this file of {TOOL} has no {missing[0]} of each request: measure again with "
+            "--save-detailed, by vLLM 0.13 or later"
+        )
+    found = _Result.model_validate(data)
+    count = len(found.input_lens)
+    for name in ("output_lens", "latencies", "generated_texts", *DETAILS):
+        if getattr(found, name) is not None and len(getattr(found, name)) != count:
+            raise UsageError(f"{name} of this file has not {count} values, as input_lens has")
+    rate = _rate(found.request_rate)
+    open_loop = math.isfinite(rate) and rate > 0
+    traces = tuple(_trace(found, index) for index in range(count))
+    return (
+        Foreign(
+            tool=TOOL,
+            version=None,
+            model=found.model_id,
+            batch=None if open_loop else found.max_concurrency or count,
+            rate=rate if open_loop else None,
+            burstiness=found.burstiness,
+            started_at=local_time(found.date, "%Y%m%d-%H%M%S") - timedelta(seconds=found.duration),
+            duration_s=found.duration,
+            requests=count,
+            prompt_tokens=typical([trace.prompt_tokens for trace in traces]),
+            output_tokens=typical([trace.output_tokens for trace in traces]),
+            traces=traces,
+            notes=(
+                ("the file does not tell when a request was meant to go: TTFT is from send",)
+                if open_loop
+                else ()
+            ),
+        ),
+    )
+
+
+def _trace(found: _Result, index: int) -> Trace:
+    start_s = found.start_times[index] - min(found.start_times)
+    ttft_s, gaps_s = found.ttfts[index], found.itls[index]
+    latency_s = found.latencies[index] if found.latencies else ttft_s + math.fsum(gaps_s)
+    if found.errors[index] or ttft_s == 0:
+        return failed(index, start_s, start_s + latency_s, found.errors[index])
+    texts = found.generated_texts
+    return answered(
+        index,
+        start_s,
+        stamps(start_s, ttft_s, gaps_s),
+        start_s + latency_s,
+        prompt_tokens=found.input_lens[index],
+        output_tokens=found.output_lens[index],
+        output_chars=len(texts[index]) if texts else None,
+    )
+
+
+def _rate(given: float | str) -> float:
+    try:
+        return float(given)
+    except ValueError as error:
+        raise UsageError(f"request_rate {given!r} of this file is no number") from error

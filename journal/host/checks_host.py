@@ -1,0 +1,224 @@
+"""What the doctor looks at in the host: processor, memory, disk, system, port and network."""
+
+import os
+import platform
+import shutil
+import stat
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from journal.records.notebook import Check
+from journal.serve.endpoint import listeners
+from journal.serve.engines.vllm.command import HOST
+from journal.serve.models import cache_dir, hub_cache_dir
+from journal.units import data_size, number
+
+GB = 10**9
+THREADS = 8
+MEMORY_BYTES, MEMORY_NEEDED_BYTES = 60 * GB, 4 * GB  # a host sold with 64 GB shows a little less
+DISK_BYTES, DISK_NEEDED_BYTES = 100 * GB, 4 * GB
+GLIBC, UBUNTU = (2, 35), (22, 4)  # Ubuntu 22.04's own
+HUB = "https://huggingface.co"
+HUB_S = 3.0
+REFUSED = (403, 407)  # by a proxy that lets nothing through
+LEFT_BEHIND = ("psm_", "sem.loky-", "sem.mp-", "vllm_")
+TRUE = {"1", "ON", "YES", "TRUE"}
+
+Environment = Mapping[str, str | int | float | None]
+
+
+def check_cpu(here: Environment) -> Check:
+    usable, quota = here.get("cpu_threads_usable"), here.get("cpu_quota_cores")
+    known = [float(n) for n in (usable, quota) if isinstance(n, int | float)]
+    threads = min(known, default=float(os.cpu_count() or 1))
+    told = f"{number(threads)} threads for this process ({here.get('cpu') or 'unknown'})"
+    if threads >= THREADS:
+        return Check("cpu", "ok", told)
+    advice = f"{THREADS} or more are recommended: with fewer, starts and a busy server are slower"
+    return Check("cpu", "note", told, advice)
+
+
+def check_memory(here: Environment) -> Check:
+    sizes = [here.get("memory_bytes"), here.get("memory_limit_bytes")]
+    size = min(int(n) for n in sizes if isinstance(n, int))
+    told = f"{data_size(size)}, {data_size(psutil.virtual_memory().available)} of it free"
+    if size < MEMORY_NEEDED_BYTES:
+        advice = f"even the smallest model wants {data_size(MEMORY_NEEDED_BYTES)}"
+        return Check("memory", "missing", told, advice)
+    if size < MEMORY_BYTES:
+        advice = "64 GB are recommended: weights pass through it on their way to the card"
+        return Check("memory", "note", told, advice)
+    return Check("memory", "ok", told)
+
+
+def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check | None:
+    """What engines left there that were killed together with their guard and all their helpers:
+    shared memory of the kinds that vLLM and Python make, this user's, which no process maps. None
+    where there is none."""
+    mapped = _mapped(folder)
+    left = [
+        path
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.name.startswith(LEFT_BEHIND) and _is_nobodys(path, mapped)
+    ]
+    if not left:
+        return None
+    told = f"{len(left)} files that no process here uses any more are in {folder}"
+    advice = (
+        "killed engines leave them. Where no other container shares this memory: "
+        f"cd {folder} && rm {' '.join(path.name for path in left)}"
+    )
+    return Check("shared memory", "note", told, advice)
+
+
+def _mapped(folder: Path) -> set[int]:
+    """The inodes of the files in `folder` that processes have in their memory."""
+    found = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):
+            lines = maps.read_text(errors="replace").splitlines()
+            found |= {int(line.split()[4]) for line in lines if f" {folder}/" in line}
+    return found
+
+
+def _is_nobodys(path: Path, mapped: set[int]) -> bool:
+    try:
+        status = path.stat(follow_symlinks=False)
+    except OSError:  # gone by now
+        return False
+    return (
+        stat.S_ISREG(status.st_mode)
+        and status.st_uid == os.getuid()
+        and status.st_ino not in mapped
+    )
+
+
+def check_disk(home: Path) -> list[Check]:
+    """The room where models are kept, and where the journal is."""
+    places = {"model cache": hub_cache_dir(), "made models": cache_dir(), "journal": home}
+    return [_room(name, place.expanduser().absolute()) for name, place in places.items()]
+
+
+def _room(name: str, place: Path) -> Check:
+    there = next(path for path in (place, *place.parents) if path.exists())
+    free_bytes = shutil.disk_usage(there).free
+    told = f"{data_size(free_bytes)} free in {_tidy(place)}"
+    named = f"disk: {name}"
+    if not os.access(there, os.W_OK):
+        return Check(named, "missing", f"{told}, which cannot be written", "make it writable")
+    if free_bytes < DISK_NEEDED_BYTES:
+        advice = "free some, or move it: HF_HOME, JOURNAL_CACHE and --home say where"
+        return Check(named, "missing", told, advice)
+    if name == "model cache" and free_bytes < DISK_BYTES:
+        advice = "100 GB are recommended: a 7B model takes 15 GB. HF_HOME moves it elsewhere"
+        return Check(named, "note", told, advice)
+    return Check(named, "ok", told)
+
+
+def _tidy(path: Path) -> str:
+    """`path` without the user's name."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def check_system(release: Mapping[str, str] | None = None, libc: str | None = None) -> Check:
+    """Ubuntu 22.04 or later, or a Linux whose C library is as new."""
+    if not sys.platform.startswith("linux"):
+        advice = "vLLM is started on Linux only: measure a server elsewhere with --endpoint"
+        return Check("system", "missing", platform.platform(), advice)
+    release = _os_release() if release is None else release
+    libc = platform.libc_ver()[1] if libc is None else libc
+    name = release.get("PRETTY_NAME", "an unnamed Linux")
+    if release.get("ID") == "ubuntu" and _numbers(release.get("VERSION_ID", "")) >= UBUNTU:
+        return Check("system", "ok", name)
+    if _numbers(libc) >= GLIBC:
+        return Check("system", "ok", f"{name}, as new as Ubuntu 22.04 (glibc {libc})")
+    told = f"{name}, glibc {libc or 'unknown'}"
+    return Check(
+        "system", "note", told, "Ubuntu 22.04 or later is recommended: vLLM is built there"
+    )
+
+
+def _os_release() -> Mapping[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def check_python(engine: str | int | float | None) -> Check:
+    """Ours always will do: the package installs on no other. `engine` is the engine's version."""
+    told = f"{platform.python_version()}, the engine's {engine or 'unknown'}"
+    return Check("python", "ok", told)
+
+
+def check_port(port: int) -> Check:
+    holders = listeners(port) - {os.getpid()}
+    if not holders:
+        return Check("port", "ok", f"{port} is free on {HOST}")
+    told = ", ".join("another user's" if pid is None else _named(pid) for pid in holders)
+    return Check("port", "note", f"{port} is taken by {told}", "serve on another with --port")
+
+
+def _named(pid: int) -> str:
+    try:
+        return f"process {pid} ({psutil.Process(pid).name()})"
+    except psutil.Error:
+        return f"process {pid}"
+
+
+def check_hub(env: Mapping[str, str]) -> Check:
+    """Whether models can be fetched: one question to the Hugging Face hub, HUB_S at most."""
+    instead = "serve a model that is in the cache or a directory"
+    if env.get("HF_HUB_OFFLINE", "").upper() in TRUE:
+        return Check("hub", "note", "offline, as HF_HUB_OFFLINE says", instead)
+    url = env.get("HF_ENDPOINT") or HUB
+    reason = _unreachable(url)
+    host = urlsplit(url).hostname or url
+    if reason is None:
+        return Check("hub", "ok", f"{host} answers")
+    return Check("hub", "note", f"offline: {host} {reason}", f"check the network, or {instead}")
+
+
+def _unreachable(url: str) -> str | None:
+    """Why `url` does not answer in HUB_S; None when it does. In a thread, because a name may take
+    longer to be looked up than any time limit knows of."""
+    said: list[str | None] = [f"does not answer within {HUB_S:g} s"]
+
+    def ask() -> None:
+        try:
+            question = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(question, timeout=HUB_S).close()
+            said[0] = None
+        except urllib.error.HTTPError as error:
+            refused = error.code in REFUSED or error.code >= 500
+            said[0] = f"answers {error.code}" if refused else None
+            error.close()
+        except (OSError, ValueError) as error:
+            said[0] = f"cannot be reached ({getattr(error, 'reason', error)})"
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_S + 1)
+    return said[0]
+
+
+def check_token(env: Mapping[str, str]) -> Check:
+    """Whether there is a token for gated models. It is never shown."""
+    path = Path(env.get("HF_TOKEN_PATH") or hub_cache_dir().parent / "token").expanduser()
+    if any(env.get(name) for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")) or path.is_file():
+        return Check("hub token", "ok", "present")
+    advice = "gated models (Llama 3) want one: accept their licence on the hub, then set HF_TOKEN"
+    return Check("hub token", "note", "absent", advice)

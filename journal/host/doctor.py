@@ -1,0 +1,80 @@
+"""Whether serving can work on this host, what was found, and what to do."""
+
+import os
+import platform
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from journal.host import checks_engine, checks_host
+from journal.measure.environment import environment
+from journal.records.notebook import Check, Checkup
+from journal.records.progress import Event, Listener, ignore
+from journal.serve.models import EMBEDDED
+
+PORT = 8000
+
+
+def examine(
+    home: Path, *, python: str | None = None, port: int = PORT, listener: Listener = ignore
+) -> Checkup:
+    """Every check of this host, for an engine run by `python` (None: our own interpreter). Takes
+    as long as importing vLLM. Never raises: what cannot be found out is a check that says so."""
+    return Checkup(
+        id=secrets.token_hex(8),
+        host=platform.node(),
+        made_at=datetime.now(UTC),
+        checks=tuple(_checks(home, python, port, listener)),
+    )
+
+
+def _checks(home: Path, python: str | None, port: int, listener: Listener) -> Iterator[Check]:
+    def say(what: str, done: int) -> None:
+        listener(Event("prepare", f"examining this host: {what}", done, 4))
+
+    say("cards", 0)
+    cards = checks_engine.gpus()
+    yield checks_engine.check_gpu(cards)
+    if vram := checks_engine.check_vram(cards):
+        yield vram
+    say("system", 1)
+    here = environment(python)
+    yield checks_host.check_cpu(here)
+    yield checks_host.check_memory(here)
+    if left := checks_host.check_shared_memory():
+        yield left
+    yield from checks_host.check_disk(home)
+    yield checks_host.check_system()
+    yield checks_host.check_python(here["engine_python"])
+    say("importing vLLM", 2)
+    build = checks_engine.build(python)
+    yield checks_engine.check_vllm(build, cards)
+    yield checks_engine.check_cuda(build, cards)
+    yield checks_engine.check_embedded(build)
+    yield checks_host.check_port(port)
+    say("network", 3)
+    yield checks_host.check_hub(os.environ)
+    yield checks_host.check_token(os.environ)
+
+
+def verdict(checkup: Checkup) -> str:
+    """What can be done on the host, in a sentence or two."""
+    missing = [check.name for check in checkup.checks if check.state == "missing"]
+    states = {check.name: check for check in checkup.checks}
+    if missing:
+        return (
+            f"Serving cannot work here yet: see {', '.join(missing)}. A server elsewhere can be "
+            "measured: journal run --endpoint URL."
+        )
+    if states["gpu"].state != "ok":
+        return (
+            "There is no GPU here. Serving works on the CPU with small models, slowly: journal "
+            f"run measures {EMBEDDED}, journal serve {EMBEDDED} keeps it up. For 7B models rent "
+            "a GPU host, or measure a server elsewhere: journal run --endpoint URL."
+        )
+    if states["cuda"].state != "ok":
+        return (
+            "Serving works here on the CPU only, although there is a GPU: this vLLM cannot use it."
+        )
+    return "Serving works here, on the GPU: journal run measures, journal serve MODEL keeps it up."

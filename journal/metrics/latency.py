@@ -1,0 +1,163 @@
+"""The latency rows of the table: times of requests, of chunks and of tokens."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from journal.metrics.row import Metric
+from journal.metrics.statistics import STATISTICS, Array
+from journal.metrics.view import Sample, Source, View, column, per_request
+from journal.records.figure import Figure
+
+
+def _latency(name: str, source: Source, formula: str, meaning: str) -> tuple[Metric, ...]:
+    """The five statistics of one time: mean, p50, p90, p95 and p99."""
+
+    def figure(statistic: str) -> Callable[[View], Figure]:
+        return lambda view: view.described(source)[statistic]
+
+    return tuple(
+        Metric(f"{name}.{statistic}", "latency", "s", formula, meaning, figure(statistic))
+        for statistic in STATISTICS
+    )
+
+
+def _ttft(view: View) -> Sample:
+    return per_request(view.ttft_s)
+
+
+def _ttft_from_send(view: View) -> Sample:
+    return per_request(view.first_s - view.start_s)
+
+
+def _icl(view: View) -> Sample:
+    return view.icl
+
+
+def _itl(view: View) -> Sample:
+    return view.itl
+
+
+def _tpot(view: View) -> Sample:
+    return per_request(view.tpot_s)
+
+
+def _e2e(view: View) -> Sample:
+    return per_request(view.e2e_s)
+
+
+def _queue(view: View) -> Sample:
+    return per_request(column(trace.server_queue_s for trace in view.done))
+
+
+def _prefill(view: View) -> Sample:
+    return per_request(column(trace.server_prefill_s for trace in view.done))
+
+
+def _decode(view: View) -> Sample:
+    return per_request(column(trace.server_decode_s for trace in view.done))
+
+
+def _send_delay(view: View) -> Sample:
+    late = view.start_s - view.scheduled_s
+    return per_request(late if view.cell.rate is not None else np.full_like(late, np.nan))
+
+
+def _steady_median(values: Callable[[View], Array]) -> Callable[[View], Figure]:
+    def source(view: View) -> Sample:
+        return per_request(np.where(view.in_steady, values(view), np.nan))
+
+    return lambda view: view.described(source)["p50"]
+
+
+LATENCY = (
+    *_latency(
+        "ttft_s",
+        _ttft,
+        "first chunk with content - scheduled",
+        "Time to first token. In open loop it counts from when the request was meant to go, so "
+        "that a stalled server cannot hide its queue; in closed loop from when it was sent.",
+    ),
+    *_latency(
+        "ttft_from_send_s",
+        _ttft_from_send,
+        "first chunk with content - sent",
+        "Time to first token without the time that the client was late to send.",
+    ),
+    *_latency(
+        "icl_s",
+        _icl,
+        "chunk - the chunk before it, in the same request",
+        "Inter-chunk latency: what a reader waits between pieces of text.",
+    ),
+    *_latency(
+        "itl_s",
+        _itl,
+        "(chunk - the chunk before it) / tokens in the chunk, once for each token",
+        "Inter-token latency: the gap per token, only of requests whose tokens per chunk are "
+        "known. Tokens that come together share their gap evenly, since they were made one "
+        "after the other; counting one long gap and then zeros would say that most tokens cost "
+        "nothing. The tokens of a first chunk have no gap: their time is in TTFT.",
+    ),
+    *_latency(
+        "tpot_s",
+        _tpot,
+        "(last chunk - first chunk) / (output tokens - 1), of a request",
+        "Time per output token after the first, one value for each request of two tokens and "
+        "two chunks or more.",
+    ),
+    *_latency(
+        "e2e_s",
+        _e2e,
+        "end of the answer - scheduled",
+        "End-to-end latency of a whole request.",
+    ),
+    *_latency(
+        "queue_s",
+        _queue,
+        "as the server tells it, for each request",
+        "Time in the server's waiting queue.",
+    ),
+    *_latency(
+        "prefill_s",
+        _prefill,
+        "as the server tells it, for each request",
+        "Time from being scheduled in the server to its first token.",
+    ),
+    *_latency(
+        "decode_s",
+        _decode,
+        "as the server tells it, for each request",
+        "Time from the server's first token to its last.",
+    ),
+    *_latency(
+        "send_delay_s",
+        _send_delay,
+        "sent - scheduled",
+        "How late the client sent, in open loop only: in closed loop there is no schedule.",
+    ),
+    Metric(
+        "steady_ttft_s.p50",
+        "latency",
+        "s",
+        "p50 of ttft_s over requests inside the steady state",
+        "Median time to first token without ramp-up and drain.",
+        _steady_median(lambda view: view.ttft_s),
+    ),
+    Metric(
+        "steady_tpot_s.p50",
+        "latency",
+        "s",
+        "p50 of tpot_s over requests inside the steady state",
+        "Median time per output token without ramp-up and drain.",
+        _steady_median(lambda view: view.tpot_s),
+    ),
+    Metric(
+        "steady_e2e_s.p50",
+        "latency",
+        "s",
+        "p50 of e2e_s over requests inside the steady state",
+        "Median end-to-end latency without ramp-up and drain.",
+        _steady_median(lambda view: view.e2e_s),
+    ),
+)

@@ -1,0 +1,227 @@
+"""The rows of the table that set theory beside measurement: each prediction, and how many times
+it was measured to be.
+
+A prediction needs the model's config.json, a floor under a latency also the kind of card: without
+them it is absent.
+"""
+
+from collections.abc import Callable
+
+from journal.metrics.latency import LATENCY
+from journal.metrics.row import Metric, number
+from journal.metrics.view import View
+from journal.records.figure import Figure
+from journal.theory.predictions import Served
+
+
+def _predicted(of: Callable[[Served, View], float | None]) -> Callable[[View], float | None]:
+    return lambda view: None if view.served is None else of(view.served, view)
+
+
+def weights_bytes(view: View) -> float | None:
+    """By the engine's log, all cards together; else by the checkpoint."""
+    facts = view.samples.facts
+    if facts.weights_bytes is None:
+        return facts.checkpoint_bytes
+    return facts.weights_bytes * view.cards
+
+
+def kv_pool_bytes(view: View) -> float | None:
+    pool = view.samples.facts.kv_pool_bytes
+    return None if pool is None else pool * view.cards
+
+
+def kv_pool_tokens(view: View) -> float | None:
+    return view.samples.facts.kv_pool_tokens
+
+
+def kv_bytes_per_token(view: View) -> float | None:
+    pool, tokens = kv_pool_bytes(view), kv_pool_tokens(view)
+    return None if pool is None or not tokens else pool / tokens
+
+
+def kv_slope(view: View) -> Figure:
+    slope = view.kv_slope
+    if slope is None:
+        return Figure(None)
+    cards = view.cards
+    return Figure(
+        slope.bytes_per_token * cards, slope.low * cards, slope.high * cards, slope.points
+    )
+
+
+def _ttft_floor(model: Served, view: View) -> float | None:
+    return model.ttft_floor_s(view.cell.prompt_tokens)
+
+
+def _tpot_floor(model: Served, view: View) -> float | None:
+    """At the lengths with which decoding begins; in open loop of one sequence alone, since more
+    need not be in flight at once."""
+    batch = 1 if view.cell.batch is None else min(view.cell.batch, view.cell.load.requests)
+    return model.tpot_floor_s(batch, view.cell.prompt_tokens)
+
+
+def _ratio(
+    measured: Callable[[View], Figure], predicted: Callable[[View], float | None]
+) -> Callable[[View], Figure]:
+    """measured / predicted, its interval with it."""
+
+    def figure(view: View) -> Figure:
+        found, expected = measured(view), predicted(view)
+        if found.value is None or not expected:
+            return Figure(None)
+        low, high = (None if end is None else end / expected for end in (found.low, found.high))
+        return Figure(found.value / expected, low, high, found.count)
+
+    return figure
+
+
+def _kv_ratio(measured: Callable[[View], Figure]) -> Callable[[View], Figure]:
+    """Not with a sliding window: there a long sequence keeps less than the formula's sum."""
+    compared = _ratio(measured, _predicted(lambda model, _: model.kv_bytes_per_token))
+
+    def figure(view: View) -> Figure:
+        windowed = view.served is not None and view.served.model.window is not None
+        return Figure(None) if windowed else compared(view)
+
+    return figure
+
+
+_LATENCY = {metric.name: metric.figure for metric in LATENCY}
+
+MEASURED = (
+    Metric(
+        "weights_bytes",
+        "memory",
+        "bytes",
+        "a card's by the engine's log x cards; else the checkpoint's tensors as they are served",
+        "Memory of the model's weights.",
+        number(weights_bytes),
+    ),
+    Metric(
+        "kv_pool_bytes",
+        "memory",
+        "bytes",
+        "a card's by the engine's log or /metrics x cards",
+        "Memory that the engine reserved for the KV cache when it started.",
+        number(kv_pool_bytes),
+    ),
+    Metric(
+        "kv_pool_tokens",
+        "memory",
+        "tok",
+        "by the engine's log or /metrics",
+        "Tokens that the KV-cache pool has room for, all requests together.",
+        number(kv_pool_tokens),
+    ),
+    Metric(
+        "kv_bytes_per_token",
+        "memory",
+        "bytes/tok",
+        "kv_pool_bytes / kv_pool_tokens",
+        "What a token takes in the KV cache, by the engine's own count. The pool is cut into "
+        "blocks, of which vLLM keeps one for itself: in a pool of few blocks that shows.",
+        number(kv_bytes_per_token),
+    ),
+    Metric(
+        "kv_bytes_per_token_slope",
+        "memory",
+        "bytes/tok",
+        "slope of kv_pool_bytes x vllm:kv_cache_usage_perc over the tokens in flight, by least "
+        "squares through the origin, over the readings at which every request was decoding",
+        "What a token takes in the KV cache, as seen under load. Tokens count in whole blocks.",
+        kv_slope,
+    ),
+)
+
+THEORY = (
+    Metric(
+        "weights_bytes_predicted",
+        "theory",
+        "bytes",
+        "parameters counted from config.json x bytes of each, by dtype and quantisation",
+        "What the weights should take.",
+        number(_predicted(lambda model, _: model.weights_bytes)),
+    ),
+    Metric(
+        "weights_bytes_ratio",
+        "theory",
+        "1",
+        "weights_bytes / weights_bytes_predicted",
+        "How well the count of the weights agrees with what they took.",
+        _ratio(
+            number(weights_bytes),
+            _predicted(lambda model, _: model.weights_bytes),
+        ),
+    ),
+    Metric(
+        "kv_bytes_per_token_predicted",
+        "theory",
+        "bytes/tok",
+        "2 x layers x KV heads x head_dim x bytes of an element; with MLA layers x (latent + rope) "
+        "x bytes",
+        "What a token should take in the KV cache while every layer keeps it.",
+        number(_predicted(lambda model, _: model.kv_bytes_per_token)),
+    ),
+    Metric(
+        "kv_bytes_per_token_ratio",
+        "theory",
+        "1",
+        "kv_bytes_per_token / kv_bytes_per_token_predicted",
+        "How well the formula agrees with the engine's own count. Absent for models with a "
+        "sliding window, whose layers forget tokens.",
+        _kv_ratio(number(kv_bytes_per_token)),
+    ),
+    Metric(
+        "kv_bytes_per_token_slope_ratio",
+        "theory",
+        "1",
+        "kv_bytes_per_token_slope / kv_bytes_per_token_predicted",
+        "How well the formula agrees with what was seen under load.",
+        _kv_ratio(kv_slope),
+    ),
+    Metric(
+        "ttft_floor_s",
+        "theory",
+        "s",
+        "max(FLOP of reading the prompt / the cards' FLOP/s, bytes of the weights / their "
+        "bandwidth)",
+        "No first token can come sooner on these cards, even for a prompt read alone.",
+        number(_predicted(_ttft_floor)),
+    ),
+    Metric(
+        "ttft_floor_ratio",
+        "theory",
+        "1",
+        "ttft_s.p50 / ttft_floor_s",
+        "How many times the floor the median TTFT was.",
+        _ratio(_LATENCY["ttft_s.p50"], _predicted(_ttft_floor)),
+    ),
+    Metric(
+        "tpot_floor_s",
+        "theory",
+        "s",
+        "max(bytes of the weights and of the batch's KV cache / the cards' bandwidth, FLOP of one "
+        "step / their FLOP/s)",
+        "No token can follow another sooner on these cards at this batch.",
+        number(_predicted(_tpot_floor)),
+    ),
+    Metric(
+        "tpot_floor_ratio",
+        "theory",
+        "1",
+        "tpot_s.p50 / tpot_floor_s",
+        "How many times the floor the median TPOT was.",
+        _ratio(_LATENCY["tpot_s.p50"], _predicted(_tpot_floor)),
+    ),
+)
+
+# What is set side by side: the names of what was measured, of what was predicted (or of the
+# floor), and of how many times the one is the other.
+COMPARED = (
+    ("weights_bytes", "weights_bytes_predicted", "weights_bytes_ratio"),
+    ("kv_bytes_per_token", "kv_bytes_per_token_predicted", "kv_bytes_per_token_ratio"),
+    ("kv_bytes_per_token_slope", "kv_bytes_per_token_predicted", "kv_bytes_per_token_slope_ratio"),
+    ("ttft_s.p50", "ttft_floor_s", "ttft_floor_ratio"),
+    ("tpot_s.p50", "tpot_floor_s", "tpot_floor_ratio"),
+)

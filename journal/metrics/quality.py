@@ -1,0 +1,35 @@
+"""The rows of the table that tell of the model's quality, as far as a short check can."""
+
+from journal.metrics.row import Metric, number
+from journal.metrics.view import View
+
+
+def perplexity(view: View) -> float | None:
+    quality = view.samples.facts.quality
+    return None if quality is None else quality.perplexity
+
+
+def bits_per_byte(view: View) -> float | None:
+    quality = view.samples.facts.quality
+    return None if quality is None else quality.bits_per_byte
+
+
+QUALITY = (
+    Metric(
+        "perplexity",
+        "quality",
+        "1",
+        "exp(-sum of log p(token given those before it) / tokens), by `prompt_logprobs`",
+        "How surprised the model is by each token of the passage. Comparable between builds that "
+        "share a tokenizer.",
+        number(perplexity),
+    ),
+    Metric(
+        "bits_per_byte",
+        "quality",
+        "bits/byte",
+        "-sum of log2 p(token given those before it) / bytes of the passage",
+        "The same information, shared out over the text: comparable between tokenizers.",
+        number(bits_per_byte),
+    ),
+)

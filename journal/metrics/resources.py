@@ -1,0 +1,263 @@
+"""The rows of the table that are read beside the load: server, memory, energy; and the client's
+own part.
+
+Gauges are those readings that fall inside the measured span; counters rise from the last reading
+before it to the first one after it.
+"""
+
+from collections.abc import Callable
+
+from journal.metrics.row import Metric, in_span, number, total, total_of
+from journal.metrics.view import View
+from journal.metrics.window import Series, Span
+
+
+def _server(name: str, of: Callable[[Series, Span], float | None]) -> Callable[..., float | None]:
+    return lambda view, span: of(view.server(name), span)
+
+
+def _cards(name: str, of: Callable[[Series, Span], float | None]) -> Callable[..., float | None]:
+    """The sum over the cards."""
+    return lambda view, span: total(of(series, span) for series in view.gpus(name))
+
+
+def _hit_fraction(view: View, span: Span) -> float | None:
+    """By the usage of each request where the server tells it, else by the server's counters."""
+    cached = [trace.cached_tokens for trace in view.done]
+    hits, queries = total(cached), total(trace.prompt_tokens for trace in view.done)
+    if hits is None or queries is None:
+        hits = view.server("prefix_hits_total").increase(span)
+        queries = view.server("prefix_queries_total").increase(span)
+    return hits / queries if hits is not None and queries else None
+
+
+def _utilisation(view: View, span: Span) -> float | None:
+    cards = view.gpus("utilisation_fraction")
+    every = total(series.mean(span) for series in cards)
+    return None if every is None else every / len(cards)
+
+
+def _power(view: View, span: Span) -> float | None:
+    energy_j = energy_from_power(view, span)
+    return None if energy_j is None else energy_j / span.length_s
+
+
+def energy_from_counter(view: View, span: Span) -> float | None:
+    """J over all cards by their own energy counters; None if a card has none."""
+    return total(series.rise(span) for series in view.gpus("energy_j"))
+
+
+def energy_from_power(view: View, span: Span) -> float | None:
+    """J over all cards as the integral of power; None if a card's power was not read."""
+    return total(series.integral(span) for series in view.gpus("power_w"))
+
+
+def _energy(view: View, span: Span) -> float | None:
+    counted = energy_from_counter(view, span)
+    return counted if counted is not None else energy_from_power(view, span)
+
+
+def _energy_per_token(view: View, span: Span) -> float | None:
+    energy_j, tokens = _energy(view, span), total_of(view.output_tokens)
+    return energy_j / tokens if energy_j is not None and tokens else None
+
+
+def _tokens_per_j(view: View, span: Span) -> float | None:
+    energy_j, tokens = _energy(view, span), total_of(view.output_tokens)
+    return tokens / energy_j if energy_j and tokens is not None else None
+
+
+def _usd_per_million_tokens(view: View, span: Span) -> float | None:
+    usd_per_hour, tokens = view.samples.facts.usd_per_hour, total_of(view.output_tokens)
+    if usd_per_hour is None or not tokens:
+        return None
+    return usd_per_hour * span.length_s / 3600 / tokens * 1e6
+
+
+def _client(name: str, field: str, unit: str, formula: str, meaning: str) -> Metric:
+    def figure(view: View) -> float | None:
+        value: float | None = getattr(view.samples.client, field)
+        return value
+
+    return Metric(name, "client", unit, formula, meaning, number(figure))
+
+
+SERVER = (
+    Metric(
+        "server_running_mean",
+        "server",
+        "requests",
+        "mean of the readings of vllm:num_requests_running",
+        "Requests that the server was working on, as it says itself.",
+        in_span(_server("running", Series.mean)),
+    ),
+    Metric(
+        "server_running_peak",
+        "server",
+        "requests",
+        "largest reading of vllm:num_requests_running",
+        "The largest batch that the server was seen to run.",
+        in_span(_server("running", Series.peak)),
+    ),
+    Metric(
+        "server_waiting_peak",
+        "server",
+        "requests",
+        "largest reading of vllm:num_requests_waiting",
+        "The longest queue that was seen inside the server.",
+        in_span(_server("waiting", Series.peak)),
+    ),
+    Metric(
+        "preemptions",
+        "server",
+        "1",
+        "rise of vllm:num_preemptions_total",
+        "How often a request lost its KV cache and was computed again.",
+        in_span(_server("preemptions_total", Series.increase)),
+    ),
+    Metric(
+        "prefix_cache_hit_fraction",
+        "server",
+        "fraction",
+        "cached prompt tokens / prompt tokens, by usage; else rise of hits / rise of queries",
+        "The share of prompt tokens that the server did not have to compute.",
+        in_span(_hit_fraction),
+    ),
+)
+
+MEMORY = (
+    Metric(
+        "kv_cache_mean_fraction",
+        "memory",
+        "fraction",
+        "mean of the readings of vllm:kv_cache_usage_perc",
+        "The share of the KV-cache pool in use, on average.",
+        in_span(_server("kv_cache_fraction", Series.mean)),
+    ),
+    Metric(
+        "kv_cache_peak_fraction",
+        "memory",
+        "fraction",
+        "largest reading of vllm:kv_cache_usage_perc",
+        "The share of the KV-cache pool in use, at most.",
+        in_span(_server("kv_cache_fraction", Series.peak)),
+    ),
+    Metric(
+        "vram_peak_bytes",
+        "memory",
+        "bytes",
+        "largest reading of memory used on a card, added up over the cards",
+        "Video memory in use on the server's cards, whoever uses it.",
+        in_span(_cards("used_bytes", Series.peak)),
+    ),
+    Metric(
+        "vram_process_peak_bytes",
+        "memory",
+        "bytes",
+        "largest reading of the server's processes' memory on a card, added up over the cards",
+        "Video memory of the server's own process tree.",
+        in_span(_cards("process_bytes", Series.peak)),
+    ),
+    Metric(
+        "rss_peak_bytes",
+        "memory",
+        "bytes",
+        "largest reading of resident memory, added up over the server's process tree",
+        "Main memory of the server, where it runs on this host.",
+        in_span(lambda view, span: view.process("rss_bytes").peak(span)),
+    ),
+)
+
+ENERGY = (
+    Metric(
+        "gpu_utilisation_mean_fraction",
+        "energy",
+        "fraction",
+        "mean reading of utilisation, averaged over the cards",
+        "The share of time in which a card ran any kernel; it does not say how full they were.",
+        in_span(_utilisation),
+    ),
+    Metric(
+        "power_mean_w",
+        "energy",
+        "W",
+        "integral of power over the measured span / duration_s, added up over the cards",
+        "Electric power drawn by the server's cards.",
+        in_span(_power),
+    ),
+    Metric(
+        "energy_j",
+        "energy",
+        "J",
+        "rise of the cards' energy counters; without them, the integral of power",
+        "Energy used by the server's cards over the measured span.",
+        in_span(_energy),
+    ),
+    Metric(
+        "energy_by_counter_j",
+        "energy",
+        "J",
+        "rise of the cards' energy counters over the measured span, added up",
+        "Energy as the cards count it themselves, where all of them do.",
+        in_span(energy_from_counter),
+    ),
+    Metric(
+        "energy_by_power_j",
+        "energy",
+        "J",
+        "integral of the cards' power over the measured span, added up",
+        "Energy as the area under the readings of power.",
+        in_span(energy_from_power),
+    ),
+    Metric(
+        "energy_per_output_token_j",
+        "energy",
+        "J/tok",
+        "energy_j / output_tokens",
+        "Energy that one written token cost, reading the prompt included.",
+        in_span(_energy_per_token),
+    ),
+    Metric(
+        "output_tokens_per_s_per_w",
+        "energy",
+        "tok/s/W",
+        "output_tokens / energy_j",
+        "Tokens per second for each watt drawn, which is tokens for each joule.",
+        in_span(_tokens_per_j),
+    ),
+)
+
+COST = (
+    Metric(
+        "usd_per_million_output_tokens",
+        "cost",
+        "USD",
+        "usd_per_hour x duration_s / 3600 / output_tokens x 1,000,000",
+        "What a million output tokens cost while this load ran, prompts included.",
+        in_span(_usd_per_million_tokens),
+    ),
+)
+
+CLIENT = (
+    _client(
+        "client_cpu_fraction",
+        "cpu_fraction",
+        "fraction",
+        "CPU time / time, of the busiest client process",
+        "How busy the load generator was; near 1 it measures itself.",
+    ),
+    _client(
+        "client_loop_delay_p99_s",
+        "loop_delay_p99_s",
+        "s",
+        "p99 of how late the client's event loop woke",
+        "How late the client may have been to stamp a chunk.",
+    ),
+    _client(
+        "client_send_delay_p99_s",
+        "send_delay_p99_s",
+        "s",
+        "p99 of sent - due",
+        "How late the client sent its requests.",
+    ),
+)

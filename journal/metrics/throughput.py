@@ -1,0 +1,266 @@
+"""The throughput rows of the table (work done per time, and what went wrong) and the client's."""
+
+import numpy as np
+
+from journal.metrics.row import Metric, in_span, number, total_of
+from journal.metrics.statistics import Array, Mask, bootstrap_ratio, figure, proportion
+from journal.metrics.view import View
+from journal.metrics.window import Span, busy_s, in_flight
+from journal.records.figure import Figure
+
+
+def _per_second(view: View, amounts: Array) -> Figure:
+    """sum(amounts) over the measured span; in closed loop with the interval of
+    sum(amounts) / sum(time in flight) over requests, at the concurrency that was reached."""
+    amount, span = total_of(amounts), view.span
+    if amount is None or span is None or span.length_s <= 0:
+        return Figure(None, count=0)
+    value, count = amount / span.length_s, len(amounts)
+    flight_s = view.end_s - view.start_s
+    if view.cell.batch is None or np.any(flight_s <= 0):
+        return Figure(value, count=count)
+    low, high = bootstrap_ratio(amounts[None, :], flight_s)
+    scale = float(flight_s.sum()) / span.length_s
+    return figure(value, low[0] * scale, high[0] * scale, count)
+
+
+def _requests(view: View) -> Figure:
+    return Figure(float(len(view.measured)))
+
+
+def _errors(view: View) -> Figure:
+    return Figure(float(len(view.measured) - len(view.done)), count=len(view.measured))
+
+
+def _error_fraction(view: View) -> Figure:
+    return proportion(len(view.measured) - len(view.done), len(view.measured))
+
+
+def _steady_tokens_per_s(view: View) -> float | None:
+    """Tokens whose chunk arrives inside the steady state; where the tokens per chunk are not
+    known, a request's tokens count as spread evenly over its chunks."""
+    steady = view.steady
+    if steady is None or len(view.done) == 0 or np.isnan(view.output_tokens).any():
+        return None
+    even = (view.output_tokens / np.maximum(view.chunks, 1))[view.chunk_owner]
+    tokens = np.where(np.isnan(view.chunk_tokens), even, view.chunk_tokens)
+    inside = (view.chunk_s > steady.start_s) & (view.chunk_s <= steady.end_s)
+    return float(tokens[inside].sum()) / steady.length_s
+
+
+def _steady_length(view: View) -> float | None:
+    return None if view.steady is None else view.steady.length_s
+
+
+def _mean_in_flight(view: View, span: Span | None) -> float | None:
+    if span is None or span.length_s <= 0:
+        return None
+    return busy_s(view.all_start_s, view.all_end_s, span) / span.length_s
+
+
+def _peak_in_flight(view: View, span: Span) -> float | None:
+    return in_flight(view.all_start_s, view.all_end_s).peak(span)
+
+
+def _achieved_rate(view: View) -> float | None:
+    sent_s = view.all_start_s
+    if view.cell.rate is None or len(sent_s) < 2 or np.ptp(sent_s) <= 0:
+        return None
+    return (len(sent_s) - 1) / float(np.ptp(sent_s))
+
+
+def _good(view: View) -> Mask | None:
+    """Which of the requests done held every limit of the SLO; None where it has none. A time that
+    is not known holds no limit; a single token has no TPOT to break one."""
+    slo = view.cell.slo
+    if slo is None:
+        return None
+    tpot_s = np.where(view.output_tokens == 1, 0.0, view.tpot_s)
+    limits = ((slo.ttft_ms, view.ttft_s), (slo.tpot_ms, tpot_s), (slo.e2e_ms, view.e2e_s))
+    held = [times_s * 1e3 <= limit_ms for limit_ms, times_s in limits if limit_ms is not None]
+    return np.logical_and.reduce(held) if held else None
+
+
+def _goodput(view: View, span: Span) -> float | None:
+    good = _good(view)
+    return None if good is None else int(good.sum()) / span.length_s
+
+
+def _good_fraction(view: View) -> Figure:
+    good = _good(view)
+    return Figure(None) if good is None else proportion(int(good.sum()), len(view.measured))
+
+
+def _steady_good_fraction(view: View) -> Figure:
+    good, steady = _good(view), view.steady
+    if good is None or steady is None:
+        return Figure(None)
+    sent = view.all_start_s > steady.start_s
+    return proportion(int(good[view.start_s > steady.start_s].sum()), int(sent.sum()))
+
+
+THROUGHPUT = (
+    Metric(
+        "requests",
+        "throughput",
+        "requests",
+        "count of measured requests",
+        "Requests that were measured, failed ones too; warm-up is not among them.",
+        _requests,
+    ),
+    Metric(
+        "errors",
+        "throughput",
+        "requests",
+        "count of measured requests that failed",
+        "Requests that did not end as a success; they count in no latency and add no tokens.",
+        _errors,
+    ),
+    Metric(
+        "error_fraction",
+        "throughput",
+        "fraction",
+        "errors / requests",
+        "The share of requests that failed, with Wilson's interval.",
+        _error_fraction,
+    ),
+    Metric(
+        "prompt_tokens",
+        "throughput",
+        "tokens",
+        "sum of prompt tokens, by the server's usage",
+        "Tokens that the server read; absent where one request's usage is missing.",
+        number(lambda view: total_of(view.prompt_tokens)),
+    ),
+    Metric(
+        "output_tokens",
+        "throughput",
+        "tokens",
+        "sum of output tokens, by the server's usage",
+        "Tokens that the server wrote; absent where one request's count is not known.",
+        number(lambda view: total_of(view.output_tokens)),
+    ),
+    Metric(
+        "duration_s",
+        "throughput",
+        "s",
+        "last measured request's end - first one's start",
+        "The measured span, failed requests included.",
+        number(lambda view: None if view.span is None else view.span.length_s),
+    ),
+    Metric(
+        "output_tokens_per_s",
+        "throughput",
+        "tok/s",
+        "output_tokens / duration_s",
+        "Tokens written per second over the whole run, ramp-up and drain included.",
+        lambda view: _per_second(view, view.output_tokens),
+    ),
+    Metric(
+        "total_tokens_per_s",
+        "throughput",
+        "tok/s",
+        "(prompt_tokens + output_tokens) / duration_s",
+        "Tokens read and written per second.",
+        lambda view: _per_second(view, view.prompt_tokens + view.output_tokens),
+    ),
+    Metric(
+        "requests_per_s",
+        "throughput",
+        "req/s",
+        "(requests - errors) / duration_s",
+        "Requests answered per second.",
+        lambda view: _per_second(view, np.ones(len(view.done))),
+    ),
+    Metric(
+        "characters_per_s",
+        "throughput",
+        "chars/s",
+        "sum of output characters / duration_s",
+        "Text written per second: what to compare where tokenizers differ.",
+        lambda view: _per_second(view, view.output_chars),
+    ),
+    Metric(
+        "steady_s",
+        "throughput",
+        "s",
+        "end of the steady state - its start",
+        "Closed loop: from the moment all streams are up until the first one drains. Open loop: "
+        "from the first answer to the last request sent.",
+        number(_steady_length),
+    ),
+    Metric(
+        "steady_output_tokens_per_s",
+        "throughput",
+        "tok/s",
+        "output tokens that arrive inside the steady state / steady_s",
+        "Tokens written per second without ramp-up and drain: the rate that a long run tends to.",
+        number(_steady_tokens_per_s),
+    ),
+    Metric(
+        "concurrency_mean",
+        "throughput",
+        "requests",
+        "sum of (end - sent) over measured requests / duration_s",
+        "Requests in flight, as the client sees them, on average over time.",
+        number(lambda view: _mean_in_flight(view, view.span)),
+    ),
+    Metric(
+        "concurrency_peak",
+        "throughput",
+        "requests",
+        "most measured requests in flight at once",
+        "What the client reached of the batch that was asked for.",
+        in_span(_peak_in_flight),
+    ),
+    Metric(
+        "steady_concurrency",
+        "throughput",
+        "requests",
+        "time in flight inside the steady state / steady_s",
+        "Requests in flight on average over the steady state.",
+        number(lambda view: _mean_in_flight(view, view.steady)),
+    ),
+    Metric(
+        "offered_rate_per_s",
+        "throughput",
+        "req/s",
+        "as asked",
+        "The rate of an open loop; absent in closed loop.",
+        number(lambda view: view.cell.rate),
+    ),
+    Metric(
+        "achieved_rate_per_s",
+        "throughput",
+        "req/s",
+        "(requests - 1) / (last sent - first sent)",
+        "The rate at which the client did send; absent in closed loop.",
+        number(_achieved_rate),
+    ),
+    Metric(
+        "goodput_per_s",
+        "throughput",
+        "req/s",
+        "requests that hold every limit of the SLO / duration_s",
+        "Requests per second that were good enough; absent without an SLO.",
+        in_span(_goodput),
+    ),
+    Metric(
+        "good_fraction",
+        "throughput",
+        "fraction",
+        "requests that hold every limit of the SLO / requests",
+        "The share of requests that were good enough, failed ones counted as not, with Wilson's "
+        "interval; absent without an SLO.",
+        _good_fraction,
+    ),
+    Metric(
+        "steady_good_fraction",
+        "throughput",
+        "fraction",
+        "requests sent after the steady state began that hold every limit of the SLO / all such",
+        "The same without ramp-up, where all streams of a closed loop begin at once and an open "
+        "loop meets an idle server: by this a search for capacity judges a load.",
+        _steady_good_fraction,
+    ),
+)

@@ -1,0 +1,249 @@
+"""One run's samples as arrays, each built once and only when it is asked for.
+
+`measured` are the traces that are not warm-up, in order of index; `done` those of them that did
+not fail. The arrays of requests have one element for each of `done`, NaN where it is not known.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from journal.metrics.statistics import Array, Index, Mask, describe
+from journal.metrics.window import Series, Span, steady_closed, steady_open
+from journal.records.figure import Figure
+from journal.records.request import Trace
+from journal.records.samples import Samples
+from journal.theory.predictions import Served, served
+from journal.theory.slope import Slope, kv_slope
+
+
+class Reading(Protocol):
+    """One look at something, at one time."""
+
+    @property
+    def at_s(self) -> float: ...
+
+
+class Sample(NamedTuple):
+    """Values, and the row of the request that each comes from (never decreasing)."""
+
+    values: Array
+    owner: Index
+
+
+def column(numbers: Iterable[float | None]) -> Array:
+    return np.array([np.nan if number is None else number for number in numbers], dtype=float)
+
+
+class View:
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self.cell = samples.cell
+        traces = sorted(samples.traces, key=lambda trace: trace.index)
+        self.measured: tuple[Trace, ...] = tuple(t for t in traces if not t.warmup)
+        self.done: tuple[Trace, ...] = tuple(t for t in self.measured if t.outcome != "error")
+        self._described: dict[Source, tuple[Sample, dict[str, Figure]]] = {}
+
+    # ---- requests ----
+
+    @cached_property
+    def scheduled_s(self) -> Array:
+        return column(trace.scheduled_s for trace in self.done)
+
+    @cached_property
+    def start_s(self) -> Array:
+        return column(trace.start_s for trace in self.done)
+
+    @cached_property
+    def end_s(self) -> Array:
+        return column(trace.end_s for trace in self.done)
+
+    @cached_property
+    def first_s(self) -> Array:
+        return column(trace.chunk_s[0] if trace.chunk_s else None for trace in self.done)
+
+    @cached_property
+    def last_s(self) -> Array:
+        return column(trace.chunk_s[-1] if trace.chunk_s else None for trace in self.done)
+
+    @cached_property
+    def output_tokens(self) -> Array:
+        """By the server's usage; without it, the sum over the chunks where those are known."""
+        return column(_tokens(trace) for trace in self.done)
+
+    @cached_property
+    def prompt_tokens(self) -> Array:
+        return column(trace.prompt_tokens for trace in self.done)
+
+    @cached_property
+    def output_chars(self) -> Array:
+        return column(trace.output_chars for trace in self.done)
+
+    @cached_property
+    def e2e_s(self) -> Array:
+        return self.end_s - self.scheduled_s
+
+    @cached_property
+    def ttft_s(self) -> Array:
+        return self.first_s - self.scheduled_s
+
+    @cached_property
+    def tpot_s(self) -> Array:
+        """NaN below two tokens, and where all of them came in one chunk."""
+        several = (self.output_tokens > 1) & (self.chunks > 1)
+        steps = np.where(several, self.output_tokens - 1, np.nan)
+        per_token: Array = (self.last_s - self.first_s) / steps
+        return per_token
+
+    # ---- chunks ----
+
+    @cached_property
+    def chunks(self) -> Index:
+        return np.array([len(trace.chunk_s) for trace in self.done], dtype=np.int64)
+
+    @cached_property
+    def chunk_owner(self) -> Index:
+        return np.repeat(np.arange(len(self.done)), self.chunks)
+
+    @cached_property
+    def chunk_s(self) -> Array:
+        times = chain.from_iterable(trace.chunk_s for trace in self.done)
+        return np.fromiter(times, dtype=float, count=int(self.chunks.sum()))
+
+    @cached_property
+    def chunk_tokens(self) -> Array:
+        """The tokens in each chunk, NaN where they are not known.
+
+        A server that does not tell, but whose usage counts as many tokens as there were chunks,
+        put one into each, since a chunk with content holds at least one.
+        """
+        known = (_chunk_tokens(trace) for trace in self.done)
+        return np.fromiter(chain.from_iterable(known), dtype=float, count=len(self.chunk_s))
+
+    @cached_property
+    def icl(self) -> Sample:
+        """The gaps between the chunks of a request."""
+        return _gaps(self.chunk_s, self.chunk_owner)
+
+    @cached_property
+    def itl(self) -> Sample:
+        """The gaps per token: k tokens that come in one chunk share its gap evenly. Tokens of a
+        first chunk have none; a chunk without a token is no mark."""
+        holds = self.chunk_tokens > 0
+        if len(holds) and np.all(self.chunk_tokens == 1):
+            return self.icl
+        tokens = self.chunk_tokens[holds].astype(np.int64)
+        owner = self.chunk_owner[holds]
+        gaps = _gaps(self.chunk_s[holds], owner)
+        shared = tokens[1:][owner[1:] == owner[:-1]]
+        return Sample(np.repeat(gaps.values / shared, shared), np.repeat(gaps.owner, shared))
+
+    # ---- time ----
+
+    @cached_property
+    def span(self) -> Span | None:
+        """From the first measured request's start to the last one's end, failed ones too."""
+        if not self.measured:
+            return None
+        start_s = min(trace.start_s for trace in self.measured)
+        return Span(start_s, max(trace.end_s for trace in self.measured))
+
+    @cached_property
+    def all_start_s(self) -> Array:
+        """When each measured request was sent, failed ones too."""
+        return column(trace.start_s for trace in self.measured)
+
+    @cached_property
+    def all_end_s(self) -> Array:
+        return column(trace.end_s for trace in self.measured)
+
+    @cached_property
+    def steady(self) -> Span | None:
+        if self.cell.batch is None:
+            return steady_open(self.all_start_s, self.all_end_s)
+        return steady_closed(self.all_start_s, self.all_end_s, self.cell.batch)
+
+    @cached_property
+    def in_steady(self) -> Mask:
+        """Which of `done` ran wholly inside the steady state."""
+        if self.steady is None:
+            return np.zeros(len(self.done), dtype=bool)
+        return (self.start_s >= self.steady.start_s) & (self.end_s <= self.steady.end_s)
+
+    # ---- readings ----
+
+    def server(self, name: str) -> Series:
+        return _series(self.samples.readings.server, name)
+
+    def process(self, name: str) -> Series:
+        return _series(self.samples.readings.process, name)
+
+    def gpus(self, name: str) -> list[Series]:
+        """One series for each card that was read."""
+        readings = self.samples.readings.gpu
+        devices = sorted({reading.device for reading in readings})
+        return [_series([r for r in readings if r.device == d], name) for d in devices]
+
+    # ---- theory ----
+
+    @cached_property
+    def cards(self) -> int:
+        """How many cards (or, on the CPU, processes) share the model: as asked of an engine of
+        our own, as read of another's."""
+        if self.cell.engine is not None:
+            return self.cell.engine.cards
+        return max(1, len({reading.device for reading in self.samples.readings.gpu}))
+
+    @cached_property
+    def served(self) -> Served | None:
+        return served(self.samples.facts, self.cell.engine, self.cards)
+
+    @cached_property
+    def kv_slope(self) -> Slope | None:
+        return kv_slope(self.samples.readings.server, self.samples.traces, self.samples.facts)
+
+    # ---- summaries ----
+
+    def described(self, source: "Source") -> dict[str, Figure]:
+        """`stats.describe` of what `source` finds in this view, computed once."""
+        if source not in self._described:
+            sample = source(self)
+            same = (figures for other, figures in self._described.values() if other is sample)
+            self._described[source] = sample, next(same, {}) or describe(*sample)
+        return self._described[source][1]
+
+
+Source = Callable[[View], Sample]
+
+
+def per_request(values: Array) -> Sample:
+    """One value for each request that has one."""
+    known = np.flatnonzero(~np.isnan(values))
+    return Sample(values[known], known)
+
+
+def _gaps(at_s: Array, owner: Index) -> Sample:
+    same = owner[1:] == owner[:-1]
+    return Sample(np.diff(at_s)[same], owner[1:][same])
+
+
+def _tokens(trace: Trace) -> int | None:
+    if trace.output_tokens is not None or trace.chunk_tokens is None:
+        return trace.output_tokens
+    return sum(trace.chunk_tokens)
+
+
+def _chunk_tokens(trace: Trace) -> Sequence[float]:
+    chunks = len(trace.chunk_s)
+    if trace.chunk_tokens is not None and len(trace.chunk_tokens) == chunks:
+        return trace.chunk_tokens
+    return [1.0 if trace.output_tokens == chunks else np.nan] * chunks
+
+
+def _series(readings: Sequence[Reading], name: str) -> Series:
+    known = [(r.at_s, value) for r in readings if (value := getattr(r, name)) is not None]
+    table = np.array(sorted(known), dtype=float).reshape(-1, 2)
+    return Series(table[:, 0], table[:, 1])

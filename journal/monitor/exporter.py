@@ -1,0 +1,177 @@
+"""Readings of this host's cards and servers, and the figures of the last runs, for Prometheus."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from journal.errors import EndpointError, MeasureError, MissingExtra, UsageError
+from journal.measure.gpu import Cards
+from journal.measure.process import ProcessTree
+from journal.records.run import Record
+from journal.serve.endpoint import observe
+from journal.serve.standing import served
+from journal.store.store import Store
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+PORT = 9410
+RUNS = 200  # the newest so many; of runs of the same cell only the last is shown
+CELL = ("experiment", "model", "quantisation", "batch", "rate", "prompt_tokens", "output_tokens")
+# Name -> what it is, field of a reading. Names of counters end in _total.
+CARD = {
+    "journal_gpu_memory_used_bytes": ("Memory in use on the card.", "used_bytes"),
+    "journal_gpu_memory_total_bytes": ("The card's memory.", "total_bytes"),
+    "journal_gpu_utilisation_ratio": ("How busy the card is, 0 to 1.", "utilisation_fraction"),
+    "journal_gpu_power_watts": ("What the card draws.", "power_w"),
+    "journal_gpu_energy_joules_total": ("What the card has drawn, by its counter.", "energy_j"),
+    "journal_gpu_temperature_celsius": ("How hot the card is.", "temperature_c"),
+    "journal_gpu_sm_clock_hertz": ("The clock of the card's processors.", "sm_clock_hz"),
+}
+# Name -> what it is, name of the metric in docs/metrics.md.
+RUN = {
+    "journal_run_ttft_seconds": ("Time to first token, p50.", "ttft_s.p50"),
+    "journal_run_tpot_seconds": ("Time per output token after the first, mean.", "tpot_s.mean"),
+    "journal_run_e2e_seconds": ("Whole latency, p50.", "e2e_s.p50"),
+    "journal_run_output_tokens_per_second": ("Output tokens per second.", "output_tokens_per_s"),
+    "journal_run_requests_per_second": ("Requests per second.", "requests_per_s"),
+    "journal_run_error_ratio": ("Requests that failed, 0 to 1.", "error_fraction"),
+    "journal_run_kv_cache_peak_ratio": ("Peak use of the KV cache.", "kv_cache_peak_fraction"),
+    "journal_run_vram_peak_bytes": ("Peak of the cards' memory.", "vram_peak_bytes"),
+    "journal_run_memory_peak_bytes": ("Peak of the server's resident memory.", "rss_peak_bytes"),
+    "journal_run_energy_per_token_joules": ("Per output token.", "energy_per_output_token_j"),
+}
+
+
+def serve(
+    store: Store,
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    *,
+    endpoints: Sequence[str] = (),
+    on_ready: Callable[[str], None],
+) -> None:
+    """Answer Prometheus at http://`host`:`port`/metrics until KeyboardInterrupt; `on_ready` is told
+    that address. `endpoints` are base URLs of servers on this host whose memory is told beside
+    those that `journal serve` keeps up.
+
+    Raises MissingExtra without prometheus_client, UsageError for a port that cannot be had.
+    """
+    if find_spec("prometheus_client") is None:
+        raise MissingExtra("the exporter", "dashboards")
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    registry = CollectorRegistry()
+    registry.register(Exporter(store, home, endpoints))
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another with --port"
+        ) from None
+    on_ready(f"http://{host}:{server.server_port}/metrics")
+    try:
+        thread.join()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Exporter:
+    """What is told at each scrape, read at that moment. What cannot be read is left out, and
+    `journal_gpus` is 0 where there is no card."""
+
+    def __init__(self, store: Store, home: Path, endpoints: Sequence[str] = ()) -> None:
+        self._store, self._home, self._endpoints = store, home, tuple(endpoints)
+        self._trees: dict[str, tuple[str, ProcessTree]] = {}
+        self._alone = threading.Lock()  # two scrapes at once would share these trees
+
+    def collect(self) -> "Iterator[Metric]":
+        """Called by prometheus_client for each scrape."""
+        with self._alone:
+            yield from self._cards()
+            yield from self._servers()
+            yield from self._runs()
+
+    def _cards(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        families: dict[str, Any] = {}
+        for name, (what, _) in CARD.items():
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            families[name] = kind(name.removesuffix("_total"), what, labels=("gpu", "name"))
+        count = GaugeMetricFamily("journal_gpus", "Cards that can be read here.")
+        try:
+            with Cards() as opened:
+                names = {card.index: card.name or "" for card in opened.cards}
+                readings = opened.look(0.0)
+        except MeasureError:
+            readings, names = [], {}
+        for reading in readings:
+            for name, (_, field) in CARD.items():
+                value = getattr(reading, field)
+                if value is not None:
+                    labels = [str(reading.device), names[reading.device]]
+                    families[name].add_metric(labels, value)
+        count.add_metric([], len(readings))
+        yield count
+        yield from families.values()
+
+    def _servers(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        labels = ("base_url", "model")
+        memory = GaugeMetricFamily(
+            "journal_server_resident_bytes", "Memory of the server's processes.", labels=labels
+        )
+        cpu = CounterMetricFamily(
+            "journal_server_cpu_seconds", "CPU time of the server's processes.", labels=labels
+        )
+        here = {one.base_url for one in served(self._home)}
+        for url in sorted({*here, *self._endpoints}):
+            try:
+                model, tree = self._tree(url)
+                reading = tree.look(0.0)
+            except (EndpointError, MeasureError):
+                self._trees.pop(url, None)  # gone, or not of this host: found anew next time
+                continue
+            memory.add_metric([url, model], reading.rss_bytes)
+            if reading.cpu_s is not None:
+                cpu.add_metric([url, model], reading.cpu_s)
+        yield memory
+        yield cpu
+
+    def _tree(self, url: str) -> tuple[str, ProcessTree]:
+        if url not in self._trees:
+            found = observe(url)
+            if found.pid is None:
+                raise MeasureError(f"The process behind {url} is not known here.")
+            self._trees[url] = found.model, ProcessTree(found.pid)
+        return self._trees[url]
+
+    def _runs(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        last: dict[tuple[str, ...], Record] = {}
+        for record in self._store.runs(limit=RUNS):
+            last[tuple(_label(getattr(record.cell, name)) for name in CELL)] = record
+        started = GaugeMetricFamily(
+            "journal_run_started_timestamp_seconds", "When the last run began.", labels=CELL
+        )
+        for labels, record in last.items():
+            started.add_metric(labels, record.started_at.timestamp())
+        yield started
+        for name, (what, metric) in RUN.items():
+            family = GaugeMetricFamily(name, what, labels=CELL)
+            for labels, record in last.items():
+                figure = record.metrics.get(metric)
+                if figure is not None and figure.value is not None:
+                    family.add_metric(labels, figure.value)
+            yield family
+
+
+def _label(value: object) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

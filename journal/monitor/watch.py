@@ -1,0 +1,247 @@
+"""What a server does now: readings of its cards, its process and its /metrics, a moment apart."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from journal.errors import EndpointError, MeasureError
+from journal.measure.gpu import Cards
+from journal.measure.histogram import Histogram, histogram
+from journal.measure.process import ProcessTree
+from journal.measure.server import Connection, complete, server_reading
+from journal.records.engine import Endpoint, EngineFacts
+from journal.records.samples import GpuReading, ProcessReading, ServerReading
+from journal.serve.endpoint import is_loopback, observe
+
+WINDOW_S = 30.0  # latencies are those of the requests of so long: in 1 s there may be none
+TTFT, ITL = "vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look. Cards are taken together: sums of memory and power, the mean of utilisation with
+    the least and the most busy card, the hottest. Rates are since the look before; latencies, the
+    share of prompt tokens found in the prefix cache, and preemptions are of the last `WINDOW_S`.
+    Means are exact; quantiles are drawn from the server's buckets, and no finer than those.
+    `absent` says what cannot be seen."""
+
+    at: datetime
+    at_s: float
+    answers: bool = True
+    cards: int = 0
+    vram_used_bytes: int | None = None
+    vram_total_bytes: int | None = None
+    gpu_fraction: float | None = None
+    gpu_fraction_least: float | None = None
+    gpu_fraction_most: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    rss_bytes: int | None = None
+    cpu_cores: float | None = None
+    kv_cache_fraction: float | None = None
+    kv_used_bytes: float | None = None
+    kv_pool_bytes: int | None = None
+    kv_pool_tokens: int | None = None
+    running: float | None = None
+    waiting: float | None = None
+    output_tokens_per_s: float | None = None
+    prompt_tokens_per_s: float | None = None
+    ttft_mean_s: float | None = None
+    ttft_p50_s: float | None = None
+    ttft_p95_s: float | None = None
+    itl_mean_s: float | None = None
+    itl_p95_s: float | None = None
+    prefix_hit_fraction: float | None = None
+    preemptions: float | None = None
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What one /metrics told."""
+
+    server: ServerReading
+    ttft: Histogram | None
+    itl: Histogram | None
+
+
+class Watch:
+    """Looks at `endpoint` (from serve.endpoint.observe) for as long as the block lasts."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._open = ExitStack()
+        self._pages: deque[_Page] = deque()
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _begin(self) -> None:
+        """Finds the server's metrics, its process and its cards."""
+        self._absent: list[str] = []
+        self._gone = False
+        self._facts: EngineFacts | None = None
+        self._cpu: ProcessReading | None = None
+        self._connection = self._open.enter_context(Connection(self.endpoint))
+        if not self.endpoint.has_metrics:
+            self._absent.append("The server has no vLLM metrics at /metrics.")
+        self._tree = self._find_tree()
+        self._cards = self._find_cards()
+
+    def _begin_again(self) -> None:
+        """A server that answers again may be another process by now."""
+        with suppress(EndpointError):
+            self.endpoint = observe(self.endpoint.base_url, self.endpoint.api_key)
+            self._open.close()
+            self._begin()
+
+    def look(self) -> Look:
+        """What there is to see now. A server that does not answer has `answers` False; it is
+        looked for again the next time."""
+        if self._gone:
+            self._begin_again()
+        at_s = time.monotonic()
+        page, error = self._page(at_s)
+        values = self._of_server(page) if page else {}
+        values |= self._of_process(at_s) | self._of_cards(at_s)
+        absent = (*self._absent, *([error] if error else []))
+        return Look(at=datetime.now(UTC), at_s=at_s, answers=error is None, absent=absent, **values)
+
+    # ---- the server ------------------------------------------------------------------------
+
+    def _page(self, at_s: float) -> tuple[_Page | None, str | None]:
+        if not self.endpoint.has_metrics:
+            return None, None
+        try:
+            text = self._connection.get("/metrics")
+            if self._facts is None:
+                self._facts = complete(self.endpoint.facts, self.endpoint)
+        except MeasureError as error:
+            self._pages.clear()
+            self._gone = True
+            return None, str(error)
+        return _Page(server_reading(text, at_s), histogram(text, TTFT), histogram(text, ITL)), None
+
+    def _of_server(self, page: _Page) -> dict[str, Any]:
+        before = self._pages[-1].server if self._pages else None
+        self._pages.append(page)
+        while page.server.at_s - self._pages[0].server.at_s > WINDOW_S:
+            self._pages.popleft()
+        now, first = page.server, self._pages[0]
+        ttft, itl = _since(page.ttft, first.ttft), _since(page.itl, first.itl)
+        asked, hits = (
+            _grown(now, first.server, name)
+            for name in ("prefix_queries_total", "prefix_hits_total")
+        )
+        facts = self._facts or self.endpoint.facts
+        fraction, pool_bytes = now.kv_cache_fraction, facts.kv_pool_bytes
+        used_bytes = None if fraction is None or pool_bytes is None else fraction * pool_bytes
+        return {
+            "running": now.running,
+            "waiting": now.waiting,
+            "kv_cache_fraction": fraction,
+            "kv_used_bytes": used_bytes,
+            "kv_pool_bytes": pool_bytes,
+            "kv_pool_tokens": facts.kv_pool_tokens,
+            "output_tokens_per_s": _rate(now, before, "output_tokens_total"),
+            "prompt_tokens_per_s": _rate(now, before, "prompt_tokens_total"),
+            "ttft_mean_s": ttft.mean if ttft else None,
+            "ttft_p50_s": ttft.quantile(0.5) if ttft else None,
+            "ttft_p95_s": ttft.quantile(0.95) if ttft else None,
+            "itl_mean_s": itl.mean if itl else None,
+            "itl_p95_s": itl.quantile(0.95) if itl else None,
+            "prefix_hit_fraction": hits / asked if asked and hits is not None else None,
+            "preemptions": _grown(now, first.server, "preemptions_total"),
+        }
+
+    # ---- this host -------------------------------------------------------------------------
+
+    def _find_tree(self) -> ProcessTree | None:
+        try:
+            return None if self.endpoint.pid is None else ProcessTree(self.endpoint.pid)
+        except MeasureError as error:
+            self._absent.append(str(error))
+            return None
+
+    def _of_process(self, at_s: float) -> dict[str, Any]:
+        if self._tree is None:
+            return {}
+        try:
+            now = self._tree.look(at_s)
+        except MeasureError as error:
+            self._absent.append(str(error))
+            self._tree = None
+            return {}
+        before, self._cpu = self._cpu, now
+        cores = None
+        if before and now.cpu_s is not None and before.cpu_s is not None and now.at_s > before.at_s:
+            cores = max(0.0, now.cpu_s - before.cpu_s) / (now.at_s - before.at_s)
+        return {"rss_bytes": now.rss_bytes, "cpu_cores": cores}
+
+    def _find_cards(self) -> Cards | None:
+        """The server's cards; all of this host's where the driver does not say which these are."""
+        if not is_loopback(urlsplit(self.endpoint.base_url).hostname or ""):
+            self._absent.append("The server is on another host: watch there to see its memory.")
+            return None
+        try:
+            cards = self._open.enter_context(Cards(self.endpoint.gpus or None))
+            held = cards.holding(self._tree.pids) if self._tree else []
+            return self._open.enter_context(Cards(held)) if held else cards
+        except MeasureError as error:
+            self._absent.append(str(error))
+            return None
+
+    def _of_cards(self, at_s: float) -> dict[str, Any]:
+        if self._cards is None:
+            return {}
+        try:
+            readings = self._cards.look(at_s, self._tree.pids if self._tree else None)
+        except MeasureError as error:
+            self._absent.append(str(error))
+            self._cards = None
+            return {}
+        busy = [r.utilisation_fraction for r in readings if r.utilisation_fraction is not None]
+        return {
+            "cards": len(readings),
+            "vram_used_bytes": _sum(readings, "used_bytes"),
+            "vram_total_bytes": _sum(readings, "total_bytes"),
+            "gpu_fraction": sum(busy) / len(busy) if busy else None,
+            "gpu_fraction_least": min(busy, default=None),
+            "gpu_fraction_most": max(busy, default=None),
+            "power_w": _sum(readings, "power_w"),
+            "temperature_c": max(
+                (r.temperature_c for r in readings if r.temperature_c is not None), default=None
+            ),
+        }
+
+
+def _since(now: Histogram | None, first: Histogram | None) -> Histogram | None:
+    return None if now is None or first is now else now.since(first)
+
+
+def _grown(now: ServerReading, then: ServerReading, name: str) -> float | None:
+    """How much a counter grew; None where it is not told, or was set back meanwhile."""
+    new, old = getattr(now, name), getattr(then, name)
+    return None if new is None or old is None or new < old else new - old
+
+
+def _rate(now: ServerReading, before: ServerReading | None, name: str) -> float | None:
+    if before is None or now.at_s <= before.at_s:
+        return None
+    grown = _grown(now, before, name)
+    return None if grown is None else grown / (now.at_s - before.at_s)
+
+
+def _sum(readings: Sequence[GpuReading], name: str) -> float | None:
+    """The sum over cards; None where one of them does not tell."""
+    values = [getattr(reading, name) for reading in readings]
+    return None if any(value is None for value in values) else sum(values)

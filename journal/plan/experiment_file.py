@@ -1,0 +1,170 @@
+"""Experiment files: strict TOML, parsed once. See docs/experiments.md for every key."""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from journal.errors import SpecError
+from journal.records.engine import CardRates
+from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+
+SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
+AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
+TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
+RATES = tuple(each.name for each in fields(CardRates))
+HOST_KEYS = ("usd_per_hour", *RATES)
+
+
+def shipped() -> dict[str, Path]:
+    """The experiments that come with this package, by name."""
+    here = Path(__file__).parent.parent
+    for folder in (here / "experiments", here.parent / "experiments"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {}
+
+
+def load_experiment(path_or_name: str | Path) -> Experiment:
+    """The experiment in a TOML file, or one that ships with this package, by its name.
+
+    Raises SpecError naming the file, the key and the nearest known key.
+    """
+    path = Path(path_or_name)
+    if not path.is_file():
+        known = shipped()
+        if str(path_or_name) not in known:
+            raise SpecError(
+                f"there is no experiment file {str(path_or_name)!r}, and none of that name ships "
+                f"with journal{_nearest(str(path_or_name), known)} "
+                f"(shipped: {', '.join(known)})"
+            )
+        path = known[str(path_or_name)]
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    return parse(source, default_name=path.stem, where=str(path))
+
+
+def parse(source: str, *, default_name: str, where: str) -> Experiment:
+    """The experiment in the TOML text `source`; `where` names it in errors (SpecError)."""
+    try:
+        raw = tomllib.loads(source)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SpecError(f"{where} is not valid TOML: {error}") from error
+    _check_keys(raw, TOP_LEVEL, "the top level", where)
+    host = _table(raw, "host", where)
+    _check_keys(host, HOST_KEYS, "[host]", where)
+    values: dict[str, Any] = {
+        "name": raw.get("name", default_name),
+        **{key: raw[key] for key in AS_THEY_ARE if key in raw},
+        "engines": _engines(_table(raw, "engine", where), where),
+        **{key: _section(raw, key, where) for key in ("grid", "load", "slo") if key in raw},
+        "usd_per_hour": host.get("usd_per_hour"),
+        "card_rates": _card_rates(host, where),
+        "source": source,
+    }
+    return _validated(values, where)
+
+
+def validated(experiment: Experiment) -> Experiment:
+    """The same experiment, held to the limits of a file's values (SpecError)."""
+    return _validated(asdict(experiment), "the options")
+
+
+def _card_rates(host: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """What [host] says of its card; a floor under latency needs both of the first two."""
+    rates = {key: host[key] for key in RATES if key in host}
+    missing = [key for key in RATES[:2] if key not in rates]
+    if rates and missing:
+        raise SpecError(f"{where}: [host] gives {next(iter(rates))} and lacks {missing[0]}")
+    return rates or None
+
+
+def _engines(table: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """[engine] once for each [[engine.variants]], whose keys go over its own."""
+    common = {key: value for key, value in table.items() if key != "variants"}
+    variants = table.get("variants", [{}])
+    if not isinstance(variants, list) or not all(isinstance(each, dict) for each in variants):
+        raise SpecError(f"{where}: variants of the engine are written as [[engine.variants]]")
+    engines = [common | variant for variant in variants]
+    for engine in engines:
+        _check_keys(engine, _keys_of(Engine), "[engine]", where)
+        if "model" not in engine:
+            raise SpecError(f'{where}: [engine] needs a model, for instance model = "{_A_MODEL}"')
+    return engines
+
+
+NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # in JSON
+_A_MODEL = "mistralai/Mistral-7B-Instruct-v0.2"
+
+
+def _section(raw: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    table = _table(raw, key, where)
+    _check_keys(table, _keys_of(SECTIONS[key]), f"[{key}]", where)
+    return table
+
+
+def _table(raw: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    table = raw.get(key, {})
+    if not isinstance(table, dict):
+        raise SpecError(f"{where}: {key} is a table, written as [{key}]")
+    return table
+
+
+def _keys_of(record: type) -> list[str]:
+    return [each.name for each in fields(record)]
+
+
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: str, where: str) -> None:
+    known = list(known)
+    for key in table:
+        if key not in known:
+            raise SpecError(
+                f"{where}: {place} has no key {key!r}{_nearest(key, known)} "
+                f"(known: {', '.join(known)})"
+            )
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _validated(values: Mapping[str, Any], where: str) -> Experiment:
+    from pydantic import TypeAdapter, ValidationError  # 0.1 s, and only needed here
+
+    _check_predictions(values.get("predict", {}), where)
+    try:
+        text = json.dumps(values)
+        if NUL.search(text):
+            raise SpecError(f"{where}: a value has a NUL character, which nothing takes: drop it")
+        return TypeAdapter(Experiment).validate_json(text, strict=True)
+    except TypeError as error:  # a date or time, which no key of ours takes
+        raise SpecError(f"{where}: dates and times are not values of any key: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SpecError(
+            f"{where}: {key} = {first['input']!r} cannot be used: {first['msg'].lower()}"
+        ) from error
+
+
+def _check_predictions(predict: Any, where: str) -> None:
+    """Refuses to wait for a figure that no run will ever have."""
+    if not predict or not isinstance(predict, dict):
+        return
+    from journal.metrics.table import predictable  # numpy, and only needed here
+
+    known = predictable()
+    for key in predict:
+        if key not in known:
+            raise SpecError(
+                f"{where}: [predict] names no metric {key!r}{_nearest(key, known)} "
+                "(docs/metrics.md has them all, with underscores for dots)"
+            )

@@ -1,0 +1,106 @@
+"""What is known of an engine, and the server that answers for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How well a served model knew a short text: its perplexity over `tokens` of it, the same in
+    bits per byte of text, and the greedy `outputs` for fixed prompts. `absent` says in a sentence
+    each what could not be had."""
+
+    tokens: int | None = None
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    outputs: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRates:
+    """What the data sheet of a card says that is not known here: GB/s of its memory, and TFLOP/s
+    without sparsity. `fp8_tflops` None: it computes in 16 bits whatever the weights."""
+
+    bandwidth_gb_per_s: Annotated[float, Gt(0)]
+    fp16_tflops: Annotated[float, Gt(0)]
+    fp8_tflops: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Another engine of the same experiment that was on this host while a run lasted. `gpus` are
+    the NVML indices of its cards; `busy_s` says from when to when it loaded its model or was under
+    load, in s since the origin of the run."""
+
+    model: str
+    gpus: tuple[int, ...] = ()
+    busy_s: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What is known of an engine: what it said of itself (its log at start-up, its /version, its
+    /metrics), what its model's files say, and the host it runs on.
+
+    `weights_bytes`, `graph_bytes`, `activation_bytes` (their peak) and `context_bytes` (what the
+    driver and its libraries hold) are those of one card, as the log gives them. `config` is what
+    theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
+    are served, `card` the name of the cards by NVML, `cards` how many of them are on this host,
+    `card_rates` what they can do where an experiment says so, `usd_per_hour` what the host costs.
+    `quality` is there where an experiment asked for it, `last_words`, the line of the log that
+    tells why, where the engine failed. `neighbours` are other engines beside it, in one run.
+    """
+
+    version: str | None = None
+    argv: tuple[str, ...] = ()
+    log_path: str | None = None
+    start_s: float | None = None
+    weights_bytes: int | None = None
+    graph_bytes: int | None = None
+    kv_pool_bytes: int | None = None
+    kv_pool_tokens: int | None = None
+    block_size: int | None = None
+    prefix_caching: bool | None = None
+    dtype: str | None = None
+    quantisation: str | None = None
+    kv_cache_dtype: str | None = None
+    activation_bytes: int | None = None
+    context_bytes: int | None = None
+    config: Mapping[str, Any] | None = None
+    checkpoint_bytes: int | None = None
+    card: str | None = None
+    usd_per_hour: float | None = None
+    quality: Quality | None = None
+    last_words: str | None = None
+    card_rates: CardRates | None = None
+    cards: int | None = None
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server that answers. `base_url` ends with /v1. `vocabulary` is the half-open range of
+    token ids that prompts may be drawn from. `extensions` is whether vLLM's own request fields
+    (ignore_eos, continuous_usage_stats) are taken. `pid` is the root of the server's process tree
+    when that runs on this host, `gpus` the NVML indices of its cards. `absent` says in a sentence
+    each what this server does not offer."""
+
+    base_url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    api: Literal["completions", "chat"] = "completions"
+    prompt_form: Literal["token_ids", "text"] = "token_ids"
+    vocabulary: tuple[int, int] = (1000, 30000)
+    tokens_per_word: float | None = None
+    overhead_tokens: int = 0
+    extensions: bool = True
+    max_model_len: int | None = None
+    has_metrics: bool = False
+    pid: int | None = None
+    gpus: tuple[int, ...] = ()
+    facts: EngineFacts = field(default_factory=EngineFacts)
+    absent: tuple[str, ...] = ()

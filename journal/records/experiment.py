@@ -1,0 +1,112 @@
+"""What is asked and how it is tried: engines, the grid of cells, the load and its limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from journal.records.engine import CardRates
+
+# Limits that plan/experiment_file.py enforces when it parses a file.
+Name = Annotated[str, MinLen(1)]
+Count = Annotated[int, Gt(0)]
+Natural = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Counts = Annotated[tuple[Count, ...], MinLen(1)]
+FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """How one vLLM server is started. Cells whose engines are equal share one start. `executor` is
+    what runs its parts: on several hosts that is ray."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    model: Name
+    revision: str | None = None
+    quantisation: str | None = None
+    dtype: str = "auto"
+    tensor_parallel: Count = 1
+    pipeline_parallel: Count = 1
+    executor: Literal["mp", "ray"] | None = None
+    max_model_len: Count | None = None
+    gpu_memory_utilization: Positive | None = None
+    kv_cache_memory_bytes: Count | None = None
+    prefix_caching: bool = False
+    trust_remote_code: bool = False
+    flags: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    python: str | None = None
+    start_timeout_s: Positive = 900.0
+
+    @property
+    def cards(self) -> int:
+        """How many cards (or, on the CPU, processes) share the model."""
+        return self.tensor_parallel * self.pipeline_parallel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The axes of an experiment; its cells are their product. `rate` empty means closed loop."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    batch: Counts = (1,)
+    prompt_tokens: Counts = (128,)
+    output_tokens: Counts = (64,)
+    rate: tuple[Positive, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How each cell is driven. `burstiness` is the gamma shape of open-loop arrivals: 1 is
+    Poisson, above 1 is smoother, 0 is a constant interval. `processes` None lets the load room
+    choose. `interleave` takes the engines in turn at every repeat."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    requests: Count = 24
+    warmup: Natural = 2
+    repeats: Count = 1
+    seed: Natural = 0
+    burstiness: Annotated[float, Ge(0)] = 1.0
+    timeout_s: Positive = 600.0
+    processes: Count | None = None
+    max_error_rate: Annotated[float, Ge(0), Le(1)] = 0.5
+    interleave: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """A request is good when it holds every limit given, a load when `good_fraction` of it is."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    ttft_ms: Positive | None = None
+    tpot_ms: Positive | None = None
+    e2e_ms: Positive | None = None
+    good_fraction: Annotated[float, Gt(0), Lt(1)] = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What is asked and how it is tried. `engines` is empty when an endpoint is already there.
+    `find_capacity` puts a search for the highest load that holds the SLO in place of the grid's,
+    `needed_vram` adds one for each cell's least KV pool, `quality_check` a test of the model."""
+
+    name: Name
+    question: str = ""
+    hypothesis: str = ""
+    engines: tuple[Engine, ...] = ()
+    grid: Grid = field(default_factory=Grid)
+    load: Load = field(default_factory=Load)
+    slo: Slo | None = None
+    predict: Mapping[str, float] = field(default_factory=dict)
+    usd_per_hour: Positive | None = None
+    card_rates: CardRates | None = None
+    source: str = ""
+    find_capacity: Literal["rate", "concurrency"] | None = None
+    needed_vram: bool = False
+    quality_check: bool = False

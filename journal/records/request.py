@@ -1,0 +1,63 @@
+"""One request, what it met as the client saw it, and the client's own part in that."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["ok", "short", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, ready to be sent. `due_s` is when it is meant to go, from the start of the
+    measured load (None in closed loop: as soon as a place is free)."""
+
+    index: int
+    body: bytes
+    prompt_tokens: int
+    output_tokens: int
+    warmup: bool = False
+    due_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What one request met, as seen by the client. Frozen and stored: every metric can be
+    computed again from it.
+    `scheduled_s` is when it was meant to go (equal to `start_s` in closed loop), `start_s` when
+    it was sent, `end_s` when the answer was complete. `chunk_s` holds the time of every chunk
+    with content (a role-only delta is none), and `chunk_tokens`, where the server tells, the
+    tokens in each. `prompt_tokens` and `output_tokens` are the server's usage; `*_asked` ours.
+    `server_queue_s`, `server_prefill_s`, `server_decode_s` are vLLM's per-request metrics."""
+
+    index: int
+    warmup: bool
+    scheduled_s: float
+    start_s: float
+    end_s: float
+    outcome: Outcome
+    prompt_tokens_asked: int
+    output_tokens_asked: int
+    chunk_s: tuple[float, ...] = ()
+    chunk_tokens: tuple[int, ...] | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_chars: int | None = None
+    finish_reason: str | None = None
+    status: int | None = None
+    error: str | None = None
+    server_queue_s: float | None = None
+    server_prefill_s: float | None = None
+    server_decode_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientHealth:
+    """The client's own part in a run: how late it was, and how busy."""
+
+    loop_delay_p99_s: float | None = None
+    loop_delay_max_s: float | None = None
+    send_delay_p99_s: float | None = None
+    cpu_fraction: float | None = None
+    processes: int = 1
+    event_loop: str = "asyncio"

@@ -1,0 +1,54 @@
+"""The log's phrases in one language: templates/en.toml and templates/zh.toml."""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from journal.errors import UsageError
+from journal.report.document import Text
+
+TEMPLATES = Path(__file__).parent / "templates"
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`phrases` are the language's own, by dotted key, with {names} for the values."""
+
+    lang: str
+    phrases: Mapping[str, str]
+
+    def say(self, text: Text, escape: Callable[[str], str]) -> str:
+        """`text` in this language, every value in it made safe by `escape`."""
+        if isinstance(text, str):
+            return escape(text)
+        if isinstance(text, tuple):
+            return self.phrases["list.between"].join(self.say(each, escape) for each in text)
+        if text.otherwise and text.key not in self.phrases:
+            return self.say(text.otherwise, escape)
+        values = {name: self.say(value, escape) for name, value in text.values.items()}
+        return self.phrases[text.key].format(**values)
+
+    def paragraph(self, sentences: tuple[Text, ...], escape: Callable[[str], str]) -> str:
+        between = self.phrases["sentence.between"]
+        return between.join(self.say(each, escape) for each in sentences)
+
+
+@lru_cache
+def words(lang: str) -> Words:
+    """The phrases of `lang` (one of LANGUAGES). Raises UsageError for any other."""
+    if lang not in LANGUAGES:
+        raise UsageError(f"the log is not written in {lang!r}: give one of {', '.join(LANGUAGES)}")
+    table = tomllib.loads((TEMPLATES / f"{lang}.toml").read_text(encoding="utf-8"))
+    return Words(lang, dict(_flat(table)))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,167 @@
+"""The page of docs on metrics and doubts, written from their tables."""
+
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+from journal.doubts.loading import DRIFT_CHANCE, DRIFT_CHANGE
+from journal.doubts.rules import RULES
+from journal.metrics.row import Metric, Section
+from journal.metrics.statistics import MAX_GROUPS, MIN_GROUPS, RESAMPLES, STATISTICS, needed_samples
+from journal.metrics.table import TABLE
+from journal.units import percent
+
+_HEAD = """\
+<!-- Written by journal.report.reference.metrics_page; a test checks that it is up to date. -->
+# Metrics and doubts
+
+Every figure that the journal gives is defined here, once. The page is written from the tables in
+the code that compute the figures, so that it cannot say anything else than they do.
+
+- Times come from one monotonic clock and are in seconds. Sums of tokens are by the server's own
+  usage.
+- Warm-up never counts. A failed request counts in `requests`, `errors` and `duration_s`; it has
+  no latency, and adds no tokens.
+- What was not measured is absent, and a doubt says why. It is never 0.
+- Raw samples are kept: `journal recompute` computes every figure again from them.
+"""
+
+_SECTIONS: dict[Section, str] = {
+    "latency": """\
+In open loop every latency counts from the time at which the request was *meant* to go. A client
+that waits for a slow server before it sends the next request would otherwise leave out just the
+requests that would have waited longest. In closed loop a request is meant to go when it goes.
+
+Three names for what happens between tokens are kept apart. **ICL** is the gap between chunks, as
+they arrive. **ITL** is the gap per token, and exists only where the tokens in each chunk are known:
+because the server tells, or because its usage counts exactly as many tokens as there were chunks.
+**TPOT** is one number for each request, and needs neither. Where every chunk holds one token, ICL
+and ITL are the same. Where a first chunk holds k tokens, TPOT, which divides by all tokens but
+one, is below the mean ITL.
+""",
+    "throughput": """\
+Over the measured span, from the first measured request sent to the last one over, unless a name
+begins with `steady_`. Ramp-up and drain make a short run's throughput lower than a long one's;
+the steady state leaves them out.
+""",
+    "memory": """\
+From readings inside the measured span. A server such as vLLM reserves its KV-cache pool at the
+start, so VRAM is flat however long the prompts are: what grows is the share of the pool in use.
+""",
+    "theory": """\
+Arithmetic beside measurement: what the model's config.json and the card's data sheet say, and how
+many times that was measured. Absent where the config or the card is not known. The formulas and
+their sources are in `journal.theory`; [vram.md](vram.md) tells what they mean.
+""",
+    "server": """\
+From the server's /metrics, where it has one. Counters are compared between the last reading
+before the measured span and the first one after it.
+""",
+    "energy": """\
+From NVML. Counter and power are interpolated at both ends of the measured span, and absent where
+the readings cover less than 95% of it.
+""",
+    "cost": """\
+From `usd_per_hour` under `[host]` in the experiment, or the setting `JOURNAL_USD_PER_HOUR`.
+""",
+    "quality": """\
+From the check that `quality_check = true` asks for: a short passage of Faraday's The Chemical
+History of a Candle (1861), given to the server once for each start of an engine.
+""",
+    "client": """\
+The load generator's look at itself. When it is busy, its own lateness is in every latency.
+""",
+}
+
+
+def metrics_page() -> str:
+    """The Markdown of docs/metrics.md."""
+    parts = [_HEAD]
+    for section in get_args(Section):
+        rows = _rows(metric for metric in TABLE if metric.section == section)
+        header = ("name", "unit", "formula", "meaning")
+        parts.append(f"## {section.capitalize()}\n\n{_SECTIONS[section]}\n{_table(header, rows)}")
+    return "\n".join([*parts, _percentiles(), _intervals(), _doubts()])
+
+
+def _rows(metrics: Iterable[Metric]) -> list[Sequence[str]]:
+    """One row for each metric; the statistics of one latency share theirs."""
+    rows: list[Sequence[str]] = []
+    for metric in metrics:
+        family, _, statistic = metric.name.rpartition(".")
+        name = f"`{metric.name}`"
+        if family and statistic == STATISTICS[0]:
+            name = " ".join([name, *(f"`.{other}`" for other in STATISTICS[1:])])
+        elif statistic in STATISTICS and not family.startswith("steady_"):
+            continue
+        rows.append((name, metric.unit, metric.formula, metric.meaning))
+    return rows
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _percentiles() -> str:
+    levels = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+    needs = ((name, f"{needed_samples(at):,}") for name, at in levels.items())
+    return f"""\
+## How many samples a percentile needs
+
+A percentile interpolates linearly between the two samples around it (numpy's default). It is given
+only where, with 99% confidence, at least two samples lie beyond the true percentile: the least n
+with `p^n + n (1 - p) p^(n - 1) <= 0.01`. That is where the early-stopping rule of MLPerf's load
+generator begins. With fewer samples, a p99 is little more than the maximum.
+
+{_table(("percentile", "samples"), needs)}
+TTFT, TPOT and E2E have one sample for each request, ICL and ITL one for each gap. The gaps of one
+request are not independent of each other, so that 662 gaps of 20 requests tell less about p99 than
+662 gaps of 662 requests. The number of gaps decides whether the percentile is given; how far to
+trust it is told by its interval, which counts requests.
+"""
+
+
+def _intervals() -> str:
+    return f"""\
+## Intervals
+
+Intervals are 95%, and absent below {MIN_GROUPS} requests. They say how much a figure would move if
+*other requests of the same kind* had been drawn in the same run. They do not hold what changes from
+run to run (clocks, heat, placement): for that, set `load.repeats` and compare repeats, whose
+interval is Student's t.
+
+- **Means** of latencies: a bootstrap that draws whole requests with replacement,
+  {RESAMPLES:,} times, with a fixed seed. Its tails are widened for few requests (Hesterberg, 2015).
+  Above {MAX_GROUPS} requests, blocks of neighbours are drawn.
+- **Percentiles**: the same bootstrap, of the share of samples below the percentile, read back
+  through the quantile function (Woodruff, 1952). For gaps it is too narrow when few requests hold
+  the tail: with 24 requests of 31 gaps, drawn from a known distribution, the interval of p99 held
+  the truth in about 8 of 10 trials and that of the mean in 19 of 20.
+- **Throughput** in closed loop: the bootstrap of work / time in flight over requests, at the
+  concurrency that was reached (Little's law). In open loop the schedule sets it: no interval.
+- **Fractions** of requests: Wilson's score interval.
+
+## Steady state
+
+In closed loop: from the moment at which as many requests are in flight as the batch, until one
+ends that no other replaces. In open loop: from the first answer to the last request sent. Requests
+are in the steady state if they began and ended in it. Tokens are, if their chunk arrived in it.
+
+Drift is looked for in TPOT and E2E, in open loop also in TTFT: by Pettitt's (1979) rank test over
+up to 40 medians of neighbouring requests, at {percent(DRIFT_CHANCE)}, together with a change of the
+median of {percent(DRIFT_CHANGE)} or more. In closed loop that is inside the steady state, without
+the first request of each stream, since those begin all at once.
+"""
+
+
+def _doubts() -> str:
+    rows = [(f"`{rule.name}`", rule.threshold, rule.reason) for rule in RULES]
+    rows.append(("`absent`", "what a meter says it could not read", "Its own words."))
+    return f"""\
+## Doubts
+
+A run carries every reason not to take it at face value. A *note* is worth knowing, a *flag* makes
+the run `flagged`, and an *invalid* one is not to be believed. A run without any success has
+`failed`. Each doubt ends with what to do; the client's own saturation is always named first.
+
+{_table(("doubt", "when", "why there"), rows)}"""

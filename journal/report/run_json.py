@@ -1,0 +1,103 @@
+"""A run as JSON: the fixed contract of `journal runs --json` and `journal show --json`."""
+
+import math
+from datetime import UTC
+from typing import Any
+
+from journal.records.run import Record
+from journal.theory.split import SOURCES, split
+
+LATENCIES = ("ttft_s", "itl_s", "tpot_s", "e2e_s")
+STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """`record` as plain JSON values, in SI units and bytes. A key is never missing: what was not
+    measured is null. `metrics` repeats every metric of the run under its own name, and
+    `intervals` gives the 95% interval [low, high] of those that have one."""
+    cell = record.cell
+    return {
+        "id": record.id,
+        "experiment": cell.experiment,
+        "model": cell.model,
+        "quantisation": cell.quantisation,
+        "concurrency": cell.batch,
+        "prompt_tokens": cell.prompt_tokens,
+        "output_tokens": cell.output_tokens,
+        "requests": _count(record, "requests"),
+        "errors": _count(record, "errors"),
+        "started_at": record.started_at.astimezone(UTC).isoformat(),
+        "duration_s": record.duration_s,
+        **{name: _spread(record, name) for name in LATENCIES},
+        "output_tokens_per_s": _value(record, "output_tokens_per_s"),
+        "total_tokens_per_s": _value(record, "total_tokens_per_s"),
+        "requests_per_s": _value(record, "requests_per_s"),
+        "vram_peak_bytes": _count(record, "vram_peak_bytes"),
+        "kv_cache_peak_fraction": _value(record, "kv_cache_peak_fraction"),
+        "mlflow_run_id": record.mlflow_run_id,
+        "doubts": [doubt.sentence for doubt in record.doubts],
+        **_further(record),
+    }
+
+
+def _further(record: Record) -> dict[str, Any]:
+    """The keys beyond the fixed ones."""
+    cell, facts = record.cell, record.facts
+    return {
+        "status": record.status,
+        "error": record.error,
+        "rate": cell.rate,
+        "repeat": cell.repeat,
+        "requests_asked": cell.load.requests,
+        "identity": cell.identity,
+        "experiment_id": record.experiment_id,
+        "tool": record.environment.get("tool"),
+        "host": record.environment.get("host"),
+        "user": record.environment.get("user"),
+        "engine_version": facts.version,
+        "engine_start_s": facts.start_s,
+        "weights_bytes": facts.weights_bytes,
+        "kv_pool_bytes": facts.kv_pool_bytes,
+        "kv_pool_tokens": facts.kv_pool_tokens,
+        "memory_split": _memory_split(record),
+        "icl_s": _spread(record, "icl_s"),
+        "doubt_rules": [{"name": d.name, "severity": d.severity} for d in record.doubts],
+        "metrics": {name: _value(record, name) for name in record.metrics},
+        "intervals": {
+            name: [figure.low, figure.high]
+            for name, figure in record.metrics.items()
+            if figure.low is not None and figure.high is not None
+        },
+        "environment": dict(record.environment),
+    }
+
+
+def _memory_split(record: Record) -> dict[str, Any] | None:
+    """Where the memory of the run's engine went; null where none was read."""
+    found = split([record])
+    if found is None:
+        return None
+    return {
+        "total_bytes": found.total.bytes,
+        "total_by": SOURCES[found.total.source],
+        "parts": [
+            {"name": part.name, "bytes": part.bytes, "by": SOURCES[part.source]}
+            for part in found.parts
+        ],
+    }
+
+
+def _value(record: Record, name: str) -> float | None:
+    figure = record.metrics.get(name)
+    if figure is None or figure.value is None or not math.isfinite(figure.value):
+        return None
+    return figure.value
+
+
+def _count(record: Record, name: str) -> int | None:
+    value = _value(record, name)
+    return None if value is None else round(value)
+
+
+def _spread(record: Record, name: str) -> dict[str, float | None]:
+    return {statistic: _value(record, f"{name}.{statistic}") for statistic in STATISTICS}

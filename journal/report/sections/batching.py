@@ -1,0 +1,254 @@
+"""What more requests at once do: throughput, latency, and where the knee is."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from journal import units
+from journal.compare.capacity import OVERLOADED
+from journal.compare.points import Point, Points, change, lines
+from journal.report.curves import metric, panel, plot_caption, with_tails
+from journal.report.document import Block, Panel, Paragraph, Plot, Section, Text, say
+from journal.report.places import Places
+from journal.theory.predictions import served
+from journal.theory.roofline import Bound
+
+KEPT_UP = 0.97  # of the requests that were sent in a second
+# Below this gain in throughput for a doubling of the batch, the batch is past its knee: the
+# other 80% of each added request are paid for in latency.
+KNEE_GAIN = 1.2
+KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
+RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
+WAITS = 0.1  # of TTFT spent in the queue: what is less is not why a batch gains nothing
+MOST_TOLD = 4  # lines in sentences; the table has them all
+
+THROUGHPUT = "output_tokens_per_s"
+
+
+def answer(found: Points, places: Places, name: str) -> Section | None:
+    """Throughput and latency against the batch, or against the offered rate; None where neither
+    was varied."""
+    blocks: list[Block] = []
+    for across in ("batch", "rate"):
+        varied = lines(found, across)
+        if not varied:
+            continue
+        blocks += [
+            Paragraph(tuple(_sentences(line, across)), places.about(line[0], across))
+            for line in told(varied)
+        ]
+        panels = tuple(_panels(varied, across, places, name))
+        blocks += [Plot(panels, plot_caption(panels))] if panels else []
+    if not blocks:
+        return None
+    return Section(3, say("batch.heading"), tuple(blocks))
+
+
+def told(varied: list[Points]) -> list[Points]:
+    """The lines that sentences are written about: all of a few, else the last of each setup."""
+    if len(varied) <= MOST_TOLD:
+        return varied
+    return list({line[0].setup: line for line in varied}.values())[:MOST_TOLD]
+
+
+def _panels(varied: list[Points], across: str, places: Places, name: str) -> Iterator[Panel]:
+    rate = panel(
+        f"{name}-{across}-throughput",
+        say("panel.throughput"),
+        "tok/s",
+        varied,
+        across,
+        metric(THROUGHPUT),
+        places,
+    )
+    if rate:
+        yield rate
+    for latency in ("ttft", "tpot", "e2e"):
+        title, key = say(f"panel.{latency}"), f"{latency}_s"
+        drawn = panel(
+            f"{name}-{across}-{latency}", title, "s", varied, across, metric(f"{key}.p50"), places
+        )
+        if drawn:
+            yield with_tails(drawn, varied, across, key)
+
+
+def _sentences(line: Points, across: str) -> Iterator[Text]:
+    first, last = line[0], line[-1]
+    yield from gained(first, last, across)
+    for latency in ("ttft", "tpot"):
+        low, high = first.figure(f"{latency}_s.p50"), last.figure(f"{latency}_s.p50")
+        if low and high and low.value and high.value:
+            yield say(
+                f"latency.{change(low, high)}",
+                name=latency.upper(),
+                before=units.seconds(low.value),
+                after=units.seconds(high.value),
+                ratio=units.number(high.value / low.value, 2),
+            )
+    yield from _split(last, across)
+    if across == "batch":
+        yield from _knee_sentences(line)
+    else:
+        yield from _kept_up(line)
+
+
+def _split(point: Point, across: str) -> Iterator[Text]:
+    """Where the TTFT of `point` went, as its server tells it."""
+    queued, read = point.value("queue_s.p50"), point.value("prefill_s.p50")
+    ttft = point.value("ttft_s.p50")
+    if queued is not None and read is not None and ttft is not None:
+        yield say(
+            f"split.{across}",
+            load=f"{point.load:g}",
+            ttft=units.seconds(ttft),
+            queued=units.seconds(queued),
+            read=units.seconds(read),
+        )
+
+
+def gained(first: Point, last: Point, across: str) -> Iterator[Text]:
+    """The sentence on throughput between two points, where both have it."""
+    low, high = first.value(THROUGHPUT), last.value(THROUGHPUT)
+    if low and high:
+        yield say(
+            f"batch.throughput.{across}",
+            first_load=f"{first.load:g}",
+            last_load=f"{last.load:g}",
+            first=units.rate(low),
+            last=units.rate(high),
+            ratio=units.number(high / low, 2),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one batch to the next: the factor in throughput for each doubling of the batch."""
+
+    before: Point
+    after: Point
+    gain: float
+
+
+def steps(line: Points) -> list[Step]:
+    """The steps between the points of `line` (ordered by batch) that have a throughput."""
+    having = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
+    return [
+        Step(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
+        for (low, less), (high, more) in pairwise(having)
+    ]
+
+
+def knee(line: Points) -> Step | None:
+    """The first step that gains less than KNEE_GAIN for a doubling; None where none does."""
+    return next((step for step in steps(line) if step.gain < KNEE_GAIN), None)
+
+
+def _knee_sentences(line: Points) -> Iterator[Text]:
+    found, taken = knee(line), steps(line)
+    if not taken:
+        return
+    threshold = units.number(KNEE_GAIN, 2)
+    if found is None:
+        yield say(
+            "knee.none",
+            least=units.number(min(step.gain for step in taken), 3),
+            threshold=threshold,
+            last=f"{line[-1].load:g}",
+            further=f"{line[-1].load * 2:g}",
+        )
+        return
+    before = taken[: taken.index(found)]
+    yield say(
+        "knee.found" if before else "knee.first",
+        batch=f"{found.before.load:g}",
+        next=f"{found.after.load:g}",
+        before=units.number(min((step.gain for step in before), default=None), 3),
+        gain=units.number(found.gain, 3),
+        threshold=threshold,
+    )
+    yield from causes(found.before, found.after)
+
+
+def causes(before: Point, after: Point) -> Iterator[Text]:
+    """What the server's own readings and the card's data sheet say about why the load of `after`
+    gained so little over that of `before`."""
+    preempted, full = after.value("preemptions"), after.value("kv_cache_peak_fraction")
+    running = after.value("server_running_peak")
+    if preempted:
+        yield say("cause.preempted", n=units.number(preempted), kv=units.percent(full))
+    elif full is not None and full >= KV_FULL:
+        yield say("cause.full", kv=units.percent(full))
+    elif running is not None and after.batch and running < RAN_AT_ONCE * after.batch:
+        yield say("cause.queue", running=units.number(running), batch=f"{after.batch}")
+    else:
+        if full is not None:
+            yield say("cause.compute", kv=units.percent(full))
+        yield from _roofline(before, after)
+    yield from _waiting(after)
+
+
+def _waiting(point: Point) -> Iterator[Text]:
+    """The server's queue, where waiting in it is a good part of TTFT."""
+    waiting, queued = point.value("server_waiting_peak"), point.value("queue_s.p50")
+    ttft = point.value("ttft_s.p50")
+    if waiting and queued and ttft and queued >= WAITS * ttft:
+        yield say(
+            "cause.waiting",
+            n=units.number(waiting),
+            queued=units.seconds(queued),
+            share=units.percent(min(queued / ttft, 1)),
+        )
+
+
+def _roofline(before: Point, after: Point) -> Iterator[Text]:
+    """How much slower a step of the larger batch is, and what bounds such a step."""
+    slow, fast = after.figure("tpot_s.p50"), before.figure("tpot_s.p50")
+    if not (slow and fast and slow.value and fast.value) or change(fast, slow) != "moved":
+        return
+    yield say(
+        "cause.steps",
+        before=f"{before.load:g}",
+        ratio=units.number(slow.value / fast.value, 2),
+    )
+    floor, bound = after.value("tpot_floor_s"), _bound(after)
+    if floor is not None and bound is not None:
+        ratio = units.number(slow.value / floor, 2)
+        kind = "cause.memory" if bound == "memory" else "cause.arithmetic"
+        yield say(kind, floor=units.seconds(floor), ratio=ratio)
+
+
+def _bound(point: Point) -> Bound | None:
+    cell, facts = point.good[-1].cell, point.good[-1].facts
+    model = served(facts, cell.engine, cell.engine.cards if cell.engine else 1)
+    if model is None or cell.batch is None:
+        return None
+    return model.decode_bound(cell.batch, cell.prompt_tokens)
+
+
+def _kept_up(line: Points) -> Iterator[Text]:
+    """At which offered rate the server fell behind, or up to which it answered as many as came.
+    Arrivals drawn at random are seldom as many as on average, so what it answered is held against
+    what was sent; of few requests that take long neither can be said."""
+    reached = [(point, done) for point in line if (done := point.value("requests_per_s"))]
+    behind = [(point, done) for point, done in reached if _fell_behind(point)]
+    if behind:
+        point, done = behind[0]
+        yield say(
+            "rate.behind",
+            offered=units.rate(point.load, "req/s"),
+            done=units.rate(done, "req/s"),
+            share=units.percent(done / point.load),
+        )
+        yield from causes(line[0], point)
+    elif reached and all(done >= KEPT_UP * _sent(point) for point, done in reached):
+        yield say("rate.kept", offered=units.rate(reached[-1][0].load, "req/s"))
+
+
+def _fell_behind(point: Point) -> bool:
+    return any(doubt.name == OVERLOADED for record in point.good for doubt in record.doubts)
+
+
+def _sent(point: Point) -> float:
+    achieved = point.value("achieved_rate_per_s")
+    return point.load if achieved is None else achieved

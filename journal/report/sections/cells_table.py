@@ -1,0 +1,213 @@
+"""Every cell of an experiment with its figures, and the doubts that its runs carry."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from journal import units
+from journal.compare.points import TAILS, Point, Points
+from journal.records.doubt import Doubt
+from journal.records.figure import Figure
+from journal.report.document import (
+    Block,
+    Box,
+    Bullets,
+    Column,
+    Paragraph,
+    Section,
+    Sentence,
+    Table,
+    Text,
+    say,
+)
+from journal.report.places import Places
+from journal.report.sections.lengths import kv_in_use
+
+Filled: TypeAlias = tuple[Column, Callable[[Point], Box]]  # a column and what fills it
+
+KV = "kv_cache_peak_fraction"
+MARKS = "abcdefghijklmnopqrstuvwxyz"
+SHORT_ID = 8
+MOST_IDS = 3
+MOST_PLACES = 4  # named with a doubt; the marks in the table show the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A column of figures of a metric, all in the one unit that suits them. `precise` shows
+    intervals; `computed` is for what is computed from a metric."""
+
+    title: Text
+    unit: str
+    name: str
+    precise: bool = False
+    computed: Callable[[Point], Figure | None] | None = None
+
+    def pick(self, point: Point) -> Figure | None:
+        return point.figure(self.name) if self.computed is None else self.computed(point)
+
+    def repeats(self, point: Point) -> list[float]:
+        """The value of every good run that has one."""
+        figures = [self.pick(replace(point, records=(record,))) for record in point.good]
+        return [each.value for each in figures if each is not None and each.value is not None]
+
+    def scale(self, found: Points) -> tuple[float, str]:
+        """The factor and the name of the unit that suit the column."""
+        figures = [self.pick(point) for point in found]
+        values = [figure.value for figure in figures if figure and figure.value is not None]
+        return units.scale(values, self.unit)
+
+
+def quantities(found: Points) -> list[Quantity]:
+    """The columns for which some point has a value."""
+    return [q for q in _every(found) if any(q.pick(point) for point in found)]
+
+
+def _every(found: Points) -> Iterator[Quantity]:
+    """All columns. Of the tail percentiles the highest that there is, of the meters of memory
+    that of the card."""
+    for latency in ("ttft", "tpot", "e2e"):
+        tails = [tail for tail in TAILS if _any(found, f"{latency}_s.{tail}")][:1]
+        for statistic in ("p50", *tails) if latency == "ttft" else ("p50",):
+            title = say(f"column.{latency}", statistic=statistic)
+            name = f"{latency}_s.{statistic}"
+            yield Quantity(title, "s", name, precise=statistic == "p50")
+    yield Quantity(say("column.throughput"), "tok/s", "output_tokens_per_s", precise=True)
+    memory = "vram_peak_bytes" if _any(found, "vram_peak_bytes") else "rss_peak_bytes"
+    yield Quantity(say(f"column.{memory}"), "bytes", memory)
+    yield Quantity(say("column.kv_bytes"), "bytes", KV, computed=kv_in_use)
+    yield Quantity(say("column.kv"), "fraction", KV)
+    yield Quantity(say("column.energy"), "J/tok", "energy_per_output_token_j")
+    yield Quantity(say("column.price"), "USD/Mtok", "usd_per_million_output_tokens")
+    yield Quantity(say("column.goodput"), "req/s", "goodput_per_s")
+
+
+def answer(found: Points, places: Places) -> Section:
+    """A table of all cells for each setup, with marks that lead to the doubts below."""
+    notes = doubts(found)
+    marks = {name: MARKS[number % len(MARKS)] for number, name in enumerate(notes)}
+    columns = [*_leading(found), *_figures(found), *_trailing(marks)]
+    setups = list(dict.fromkeys(point.setup for point in found))
+    blocks: list[Block] = []
+    for setup in setups:
+        if len(setups) > 1 or setup.simulated:
+            blocks.append(Paragraph((), say("about", what=places.labels[setup])))
+        own = [point for point in found if point.setup == setup]
+        rows = tuple(tuple(box(point) for _, box in columns) for point in own)
+        caption = _caption(found) if setup == setups[-1] else ()
+        blocks.append(Table(tuple(column for column, _ in columns), rows, caption))
+    if notes:
+        blocks.append(Bullets(tuple(_notes(notes, found, places)), tuple(marks.values())))
+    return Section(3, say("cells.heading"), tuple(blocks))
+
+
+def _any(found: Points, name: str) -> bool:
+    return any(point.value(name) is not None for point in found)
+
+
+def _leading(found: Points) -> Iterator[Filled]:
+    """The columns that say which cell a row is; an output length that never varies is left to the
+    caption."""
+    for name in ("batch", "rate", "prompt_tokens", "output_tokens"):
+        values = {getattr(point, name) for point in found}
+        if values != {None} and (len(values) > 1 or name != "output_tokens"):
+            yield Column(say(f"column.{name}")), _attribute(name)
+
+
+def _attribute(name: str) -> Callable[[Point], Box]:
+    def box(point: Point) -> Box:
+        value = getattr(point, name)
+        return Box(units.ABSENT if value is None else f"{value:,g}")
+
+    return box
+
+
+def _figures(found: Points) -> Iterator[Filled]:
+    for quantity in quantities(found):
+        factor, unit = quantity.scale(found)
+        title = say("column.with_unit", title=quantity.title, unit=unit)
+        yield Column(title), _figure(quantity, factor)
+
+
+def _figure(quantity: Quantity, factor: float) -> Callable[[Point], Box]:
+    return lambda point: figure_box(quantity.pick(point), factor, quantity.precise)
+
+
+def _trailing(marks: Mapping[str, str]) -> Iterator[Filled]:
+    yield Column(say("column.runs")), _runs
+    yield Column(say("column.status"), numeric=False), lambda point: _status(point, marks)
+
+
+def figure_box(figure: Figure | None, factor: float, precise: bool) -> Box:
+    """A figure as it stands in a table, in a unit `factor` times its own."""
+    if figure is None or figure.value is None:
+        return Box(units.ABSENT)
+    text = units.number(figure.value * factor)
+    if not precise or figure.low is None or figure.high is None:
+        return Box(text)
+    low, high = (units.number(end * factor) for end in (figure.low, figure.high))
+    return Box(text, f"{low}–{high}")
+
+
+def _runs(point: Point) -> Box:
+    """How many runs gave the figures, and the ids to look them up by."""
+    good, tried = len(point.good), len(point.records)
+    ids = [record.id[:SHORT_ID] for record in point.records[:MOST_IDS]]
+    more = ["…"] if tried > MOST_IDS else []
+    text = f"{good}" if good == tried else say("runs.part", good=f"{good}", all=f"{tried}")
+    return Box(text, " ".join(ids + more))
+
+
+def _status(point: Point, marks: Mapping[str, str]) -> Box:
+    statuses = dict.fromkeys(record.status for record in point.records)
+    found = {doubt.name for record in point.good for doubt in record.doubts}
+    text = tuple(say(f"status.{status}") for status in sorted(statuses))
+    return Box(text, mark=" ".join(marks[name] for name in marks if name in found))
+
+
+def doubts(found: Points) -> dict[str, list[tuple[Point, Doubt]]]:
+    """The doubts of all good runs by the name of their rule, flags before notes."""
+    every = [(p, doubt) for p in found for record in p.good for doubt in record.doubts]
+    every.sort(key=lambda each: each[1].severity == "note")
+    groups: dict[str, list[tuple[Point, Doubt]]] = {}
+    for point, doubt in every:
+        groups.setdefault(doubt.name, []).append((point, doubt))
+    return groups
+
+
+def _notes(
+    notes: Mapping[str, list[tuple[Point, Doubt]]], found: Points, places: Places
+) -> Iterator[Text]:
+    """Each rule's first sentence, and the cells that carry it."""
+    every = sum(1 for point in found if point.good)
+    for carried in notes.values():
+        at = list(dict.fromkeys(point for point, _ in carried))
+        named = tuple(places.cell(point) for point in at[:MOST_PLACES])
+        more = (say("more", n=str(len(at) - MOST_PLACES)),) if len(at) > MOST_PLACES else ()
+        where: Text = say("everywhere") if 1 < len(at) == every else (*named, *more)
+        yield say("doubt", text=_told(carried[0][1]), places=where)
+
+
+def _told(doubt: Doubt) -> Text:
+    """A doubt in its own words, which are English; in another language its gist goes before."""
+    return Sentence(f"doubts.{doubt.name}", {"text": doubt.sentence}, otherwise=doubt.sentence)
+
+
+def _caption(found: Points) -> tuple[Text, ...]:
+    repeated = any(len(point.good) > 1 for point in found)
+    interval = any(
+        figure is not None and figure.low is not None
+        for point in found
+        for figure in (point.figure("ttft_s.p50"), point.figure("output_tokens_per_s"))
+    )
+    outputs = {point.output_tokens for point in found}
+    asked = {point.requests for point in found}
+    first = found[0]
+    return (
+        say(
+            "cells.caption",
+            output=f"{first.output_tokens:,}" if len(outputs) == 1 else say("varied"),
+            requests=f"{first.requests:,}" if len(asked) == 1 else say("varied"),
+        ),
+        *((say("cells.repeats" if repeated else "cells.single"),) if interval else ()),
+    )

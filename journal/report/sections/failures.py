@@ -1,0 +1,89 @@
+"""What failed, as a result: where, why in the program's own words, and the sizes involved."""
+
+from collections.abc import Iterator, Sequence
+
+from journal import units
+from journal.compare.points import Point, Points
+from journal.records.run import Record
+from journal.report.document import Block, Paragraph, Section, Text, Verbatim, say
+from journal.report.places import Places
+from journal.theory.predictions import served
+
+MOST_PLACES = 6  # named; beyond, they are counted
+
+
+def answer(found: Points, places: Places) -> Section | None:
+    """The runs that gave no figures, those of one cause together; None where all did. A cell that
+    was tried again and then measured is no failure."""
+    measured = {_tried(record) for point in found for record in point.good}
+    causes: dict[tuple[str, str], list[tuple[Point, Record]]] = {}
+    for point in found:
+        for record in point.records:
+            if not record.good and _tried(record) not in measured:
+                causes.setdefault((record.status, _cause(record)), []).append((point, record))
+    if not causes:
+        return None
+    blocks: list[Block] = []
+    for (status, cause), failed in causes.items():
+        blocks.append(Paragraph(tuple(_sentences(status, failed, places))))
+        blocks += [Verbatim(cause)] if cause else []
+        said = next((r.facts.last_words for _, r in failed if r.facts.last_words), None)
+        blocks += [Paragraph((say("failures.words"),)), Verbatim(said)] if said else []
+    return Section(3, say("failures.heading"), tuple(blocks))
+
+
+def _tried(record: Record) -> tuple[str, str]:
+    """The cell that a run tried, in its experiment; a run of no known cell is like no other."""
+    return record.experiment_id, record.cell.identity or record.id
+
+
+def _cause(record: Record) -> str:
+    doubts = [doubt.sentence for doubt in record.doubts if doubt.severity == "invalid"]
+    return "\n".join([*([record.error] if record.error else []), *doubts])
+
+
+def _sentences(
+    status: str, failed: Sequence[tuple[Point, Record]], places: Places
+) -> Iterator[Text]:
+    at = tuple(dict.fromkeys(point for point, _ in failed))
+    named = tuple(places.cell(point) for point in at[:MOST_PLACES])
+    more = (say("more", n=str(len(at) - MOST_PLACES)),) if len(at) > MOST_PLACES else ()
+    yield say(f"failures.{status}", n=str(len(failed)), places=(*named, *more))
+    yield from _sizes([record for _, record in failed])
+
+
+def _sizes(records: Sequence[Record]) -> Iterator[Text]:
+    """The sizes that these cells ask for beside those that the engine has."""
+    cells = [record.cell for record in records]
+    context = max(cell.prompt_tokens + cell.output_tokens for cell in cells)
+    limits = [cell.engine.max_model_len for cell in cells if cell.engine]
+    limit = next((length for length in limits if length is not None), None)
+    if limit is not None and context > limit:
+        yield say("failures.context", context=f"{context:,}", limit=f"{limit:,}")
+    facts = next((r.facts for r in records if r.facts.kv_pool_tokens), None)
+    asked = max((cell.batch or 0) * (cell.prompt_tokens + cell.output_tokens) for cell in cells)
+    if facts and facts.kv_pool_tokens and asked > facts.kv_pool_tokens:
+        yield say(
+            "failures.pool",
+            asked=f"{asked:,}",
+            tokens=f"{facts.kv_pool_tokens:,}",
+            pool=units.data_size(facts.kv_pool_bytes),
+        )
+    yield from _of_the_model(records[0], context)
+
+
+def _of_the_model(record: Record, context: int) -> Iterator[Text]:
+    """What the model takes, by its engine's words or else by its config, and what the card has.
+    `context` is the length of the longest request."""
+    engine, card = record.cell.engine, record.environment.get("gpu_0_total_bytes")
+    cards = engine.cards if engine else 1
+    theory = served(record.facts, engine, cards)
+    weights = record.facts.weights_bytes
+    if weights is None and theory is not None and theory.weights_bytes is not None:
+        weights = theory.weights_bytes // cards
+    if isinstance(card, int) and weights:
+        kind = "failures.card" if weights <= card else "failures.too_big"
+        yield say(kind, weights=units.data_size(weights), card=units.data_size(card))
+    if record.status == "failed" and theory is not None:
+        each = units.data_size(theory.kv_bytes_per_token_of_a_card * context)
+        yield say("failures.request", context=f"{context:,}", each=each)

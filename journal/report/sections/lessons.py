@@ -1,0 +1,108 @@
+"""Why servers batch, keep a KV cache and spread over cards: said from this day's own numbers, or
+not at all."""
+
+from collections.abc import Iterator
+
+from journal import units
+from journal.compare.points import Point, Points, lines
+from journal.report.document import Paragraph, Section, Text, say
+from journal.report.places import Places
+from journal.report.sections.batching import THROUGHPUT
+from journal.report.sections.lengths import meter, pool_bytes, pool_tokens, weights_bytes
+
+WORTH_SAYING = 1.2  # times: a smaller effect teaches nothing
+
+
+def answer(found: Points, places: Places) -> Section | None:
+    """A paragraph for each lesson that a real server's figures of this day can carry."""
+    real = tuple(point for point in found if point.good and not point.setup.simulated)
+    told = (_batching(real, places), _cache(real, places), _distribution(real, places))
+    blocks = tuple(paragraph for paragraph in told if paragraph)
+    return Section(2, say("lessons.heading"), blocks) if blocks else None
+
+
+def _batching(found: Points, places: Places) -> Paragraph | None:
+    """The greatest gain in throughput between two batches of one line."""
+    best: tuple[float, Point, Point] | None = None
+    for line in lines(found, "batch"):
+        low, high = line[0].value(THROUGHPUT), line[-1].value(THROUGHPUT)
+        if low and high and (best is None or high / low > best[0]):
+            best = (high / low, line[0], line[-1])
+    if best is None or best[0] < WORTH_SAYING:
+        return None
+    gain, first, last = best
+    sentences: list[Text] = [
+        say(
+            "lessons.batching",
+            where=places.where(last, "batch"),
+            many=f"{last.batch:,}",
+            few=f"{first.batch:,}",
+            gain=units.number(gain, 2),
+        )
+    ]
+    slow, fast = last.value("tpot_s.p50"), first.value("tpot_s.p50")
+    if slow and fast:
+        sentences.append(say("lessons.batching_price", price=units.number(slow / fast, 2)))
+    return Paragraph(tuple(sentences), say("lessons.batching_about"))
+
+
+def _cache(found: Points, places: Places) -> Paragraph | None:
+    """The time to read a prompt beside the time to write one further token after it: without the
+    cache, each further token would cost reading everything before it again."""
+    having = [
+        (point, ttft, tpot)
+        for point in found
+        if point.batch is not None
+        and (ttft := point.value("ttft_s.p50")) is not None
+        and (tpot := point.value("tpot_s.p50"))
+    ]
+    if not having:
+        return None
+    fewest = min(point.batch or 0 for point, _, _ in having)
+    point, ttft, tpot = max(
+        (each for each in having if each[0].batch == fewest), key=lambda each: each[0].prompt_tokens
+    )
+    if ttft < WORTH_SAYING * tpot:
+        return None
+    sentence = say(
+        "lessons.cache",
+        where=places.where(point, "prompt_tokens"),
+        prompt=f"{point.prompt_tokens:,}",
+        ttft=units.seconds(ttft),
+        tpot=units.seconds(tpot),
+        ratio=units.number(ttft / tpot, 2),
+    )
+    return Paragraph((sentence,), say("lessons.cache_about"))
+
+
+def _distribution(found: Points, places: Places) -> Paragraph | None:
+    """How many of the longest requests one server holds at once, and what sets that limit."""
+    known = [point for point in found if pool_tokens(point) and pool_bytes(point)]
+    if not known:
+        return None
+    point = max(known, key=lambda each: each.prompt_tokens + each.output_tokens)
+    tokens, pool = pool_tokens(point) or 0, pool_bytes(point) or 0
+    length = point.prompt_tokens + point.output_tokens
+    sentences = tuple(_room(point, places, tokens, pool, length))
+    return Paragraph(sentences, say("lessons.distribution_about"))
+
+
+def _room(point: Point, places: Places, tokens: int, pool: int, length: int) -> Iterator[Text]:
+    yield say(
+        "lessons.room",
+        setup=places.labels[point.setup],
+        pool=units.data_size(pool),
+        tokens=f"{tokens:,}",
+        length=f"{length:,}",
+        requests=f"{tokens // length:,}",
+        each=units.data_size(pool / tokens * length),
+    )
+    weights = weights_bytes(point)
+    if weights:
+        read = meter(point)
+        on_a_card = read is None or read[0] == "vram_peak_bytes"
+        yield say(
+            "lessons.weights" if on_a_card else "lessons.weights_host",
+            weights=units.data_size(weights),
+            tokens=f"{round(weights / (pool / tokens)):,}",
+        )

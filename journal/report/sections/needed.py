@@ -1,0 +1,200 @@
+"""The least memory that serves each cell: what a search over engine starts found."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from journal import units
+from journal.compare.least_pool import Needed, Try, needed
+from journal.plan.cells import cells
+from journal.records.experiment import Experiment
+from journal.records.run import Record
+from journal.report.document import (
+    Block,
+    Box,
+    Bullets,
+    Column,
+    Curve,
+    Dot,
+    Level,
+    Panel,
+    Plot,
+    Section,
+    Table,
+    Text,
+    say,
+)
+
+
+def found(asked: Experiment, records: Sequence[Record]) -> tuple[Needed, ...]:
+    """What is known of each cell that `asked` names; none where it asked for no such search.
+    `records` come newest last."""
+    planned = cells(asked) if asked.needed_vram else ()
+    return tuple(needed(cell, records) for cell in planned)
+
+
+def answer(asked: Experiment, records: Sequence[Record], name: str) -> Section | None:
+    """A sentence, a row and a point of each search; None for an experiment that was none."""
+    searches = found(asked, records)
+    if not searches:
+        return None
+    blocks: list[Block] = [Bullets(tuple(sentence(each) for each in searches))]
+    tried = [each for each in searches if each.tries]
+    if tried:
+        blocks.append(_table(tried))
+    panels = tuple(_panels(tried, name))
+    blocks += [Plot(panels)] if panels else []
+    return Section(3, say("needed.heading"), tuple(blocks))
+
+
+def sentence(search: Needed) -> Text:
+    """What one search found."""
+    cell, least, most = search.cell, search.least, search.most
+    given: dict[str, Text] = {
+        "model": cell.model,
+        "batch": f"{cell.batch}",
+        "prompt": f"{cell.prompt_tokens:,}",
+        "output": f"{cell.output_tokens:,}",
+        "theory": units.data_size(_all(search, search.theory_bytes)),
+        "reserved": units.data_size(_reserved(search)),
+        "used": units.data_size(_used(search)),
+    }
+    place = say("needed.place", **{n: given[n] for n in ("model", "batch", "prompt", "output")})
+    said: dict[str, Text] = {
+        "place": place,
+        **{n: given[n] for n in ("theory", "reserved", "used")},
+    }
+    if search.theory_blocks is None:
+        return say("needed.unknown", place=place)
+    if least is None:
+        return say("needed.none", **said)
+    said |= {
+        "least": units.data_size(_all(search, least.pool_bytes)),
+        "blocks": f"{least.blocks:,}",
+    }
+    if most is None:
+        return say("needed.open", **said)
+    below: dict[str, Text] = {
+        "most": units.data_size(_all(search, most.pool_bytes)),
+        "why": _why(most),
+    }
+    return say("needed.exact" if search.whole else "needed.between", **said, **below)
+
+
+def as_json(search: Needed) -> dict[str, Any]:
+    """One search as plain JSON values; bytes are those of all cards together."""
+    cell = search.cell
+    return {
+        "model": cell.model,
+        "quantisation": cell.quantisation,
+        "concurrency": cell.batch,
+        "prompt_tokens": cell.prompt_tokens,
+        "output_tokens": cell.output_tokens,
+        "whole": search.whole,
+        "theory_bytes": _all(search, search.theory_bytes),
+        "reserved_bytes": _reserved(search),
+        "in_use_peak_bytes": _used(search),
+        "least": _try_json(search, search.least),
+        "most_that_did_not": _try_json(search, search.most),
+        "tries": [_try_json(search, each) for each in search.tries],
+    }
+
+
+def _try_json(search: Needed, tried: Try | None) -> dict[str, Any] | None:
+    if tried is None:
+        return None
+    return {
+        "pool_bytes": _all(search, tried.pool_bytes),
+        "blocks": tried.blocks,
+        "serves": tried.serves,
+        "run": tried.record.id,
+    }
+
+
+def _all(search: Needed, size: int | None) -> int | None:
+    """Bytes on all cards, of those on one."""
+    engine = search.cell.engine
+    return None if size is None or engine is None else size * engine.cards
+
+
+def _value(record: Record | None, name: str) -> float | None:
+    figure = None if record is None else record.metrics.get(name)
+    return None if figure is None else figure.value
+
+
+def _reserved(search: Needed) -> int | None:
+    size = _value(search.reserved, "kv_pool_bytes")
+    return None if size is None else round(size)
+
+
+def _used(search: Needed) -> int | None:
+    """The most of the reserved pool that was seen in use."""
+    pool, share = _reserved(search), _value(search.reserved, "kv_cache_peak_fraction")
+    return None if pool is None or share is None else round(pool * share)
+
+
+def _why(tried: Try) -> Text:
+    record = tried.record
+    preempted, errors = (_value(record, name) for name in ("preemptions", "errors"))
+    if not record.metrics:
+        return say("needed.why.refused")
+    if preempted:
+        return say("needed.why.preempted", n=units.number(preempted))
+    if errors:
+        return say("needed.why.errors", n=units.number(errors))
+    running = units.number(_value(record, "server_running_peak"))
+    return say("needed.why.waited", n=running, batch=f"{record.cell.batch}")
+
+
+def _table(searches: Sequence[Needed]) -> Table:
+    names = ("batch", "prompt_tokens", "output_tokens", "used", "theory", "least", "most")
+    columns = tuple(Column(say(f"column.{name}")) for name in (*names, "reserved", "starts"))
+    return Table(columns, tuple(tuple(_row(search)) for search in searches))
+
+
+def _row(search: Needed) -> Iterator[Box]:
+    cell = search.cell
+    for count in (cell.batch, cell.prompt_tokens, cell.output_tokens):
+        yield Box(f"{count:,}")
+    yield Box(units.data_size(_used(search)))
+    yield Box(units.data_size(_all(search, search.theory_bytes)))
+    for tried in (search.least, search.most):
+        size = None if tried is None else _all(search, tried.pool_bytes)
+        yield Box(units.data_size(size), "" if tried is None else tried.record.id[:8])
+    yield Box(units.data_size(_reserved(search)))
+    yield Box(f"{len(search.tries)}")
+
+
+def _panels(searches: Sequence[Needed], name: str) -> Iterator[Panel]:
+    """What is needed and what is in use, against the prompt's length or else the batch; and once
+    more beside what is reserved, which is mostly so much that the others lie at the bottom."""
+    for across, among in (("prompt_tokens", "batch"), ("batch", "prompt_tokens")):
+        curves = tuple(_curves(searches, across, among))
+        if not curves:
+            continue
+        close = Panel(f"{name}-needed", say("panel.needed"), "bytes", say(f"axis.{across}"), curves)
+        yield close
+        reserved = [size for search in searches if (size := _reserved(search)) is not None]
+        if reserved:
+            level = Level(say("level.reserved"), max(reserved))
+            title = say("panel.needed_reserved")
+            yield replace(close, name=f"{name}-reserved", title=title, levels=(level,))
+        return
+
+
+def _curves(searches: Sequence[Needed], across: str, among: str) -> Iterator[Curve]:
+    """For each value of `among` what was needed, and faintly what was in use."""
+    kinds = {getattr(search.cell, among): None for search in searches}
+    for hue, value in enumerate(kinds):
+        own = [search for search in searches if getattr(search.cell, among) == value]
+        label = say(f"brief.{among}", n=f"{value:,}")
+        least = [(each, _all(each, each.least.pool_bytes)) for each in own if each.least]
+        used = [(each, _used(each)) for each in own]
+        for points, faint, text in ((least, False, label), (used, True, say("level.used"))):
+            dots = tuple(
+                Dot(float(getattr(search.cell, across)), size)
+                for search, size in points
+                if size is not None
+            )
+            if len(dots) > 1:
+                yield Curve(text, dots, hue, faint=faint)

@@ -1,0 +1,103 @@
+"""What the user predicted, beside what was measured."""
+
+from collections.abc import Mapping
+
+from journal import units
+from journal.compare.points import Points
+from journal.report.document import Block, Box, Column, Paragraph, Section, Table, Text, say
+
+NEAR = 0.1  # of the measured value: a prediction this close has come true
+
+
+def answer(predicted: Mapping[str, float], hypothesis: str, found: Points) -> Section | None:
+    """The predictions scored; None where there is neither a prediction nor a hypothesis."""
+    if not predicted and not hypothesis.strip():
+        return None
+    blocks: list[Block] = []
+    if predicted:
+        rows = tuple(_row(name, value, found) for name, value in predicted.items())
+        blocks.append(Table(COLUMNS, rows, (say("predict.caption", near=units.percent(NEAR)),)))
+    else:
+        blocks.append(Paragraph((say("predict.none"),)))
+    return Section(3, say("predict.heading"), tuple(blocks))
+
+
+COLUMNS = (
+    Column(say("column.predicted_name"), numeric=False),
+    Column(say("column.predicted")),
+    Column(say("column.measured")),
+    Column(say("column.ratio")),
+    Column(say("column.verdict"), numeric=False),
+)
+
+
+def metric_name(key: str) -> str:
+    """The metric that a prediction means: `ttft_s_p50` is ttft_s.p50; a latency without a
+    statistic means its median."""
+    from journal.metrics.table import predictable
+
+    return predictable().get(key, key)
+
+
+def measured(key: str, found: Points) -> list[float]:
+    """What was measured of a prediction, each value once: cells of one server share what is
+    told of the server."""
+    values = (point.value(metric_name(key)) for point in found)
+    return list(dict.fromkeys(value for value in values if value is not None))
+
+
+def came_true(key: str, predicted: float, found: Points) -> bool:
+    """Whether a prediction held at every point at which it was measured, and that was one."""
+    values = measured(key, found)
+    return bool(values) and all(_is_near(predicted, value) for value in values)
+
+
+def _is_near(predicted: float, value: float) -> bool:
+    return abs(predicted - value) <= NEAR * abs(value)
+
+
+def _row(key: str, predicted: float, found: Points) -> tuple[Box, ...]:
+    values = measured(key, found)
+    unit = _unit(key)
+    ratios = [value / predicted for value in values if predicted]
+    return (
+        Box(key),
+        Box(units.formatted(predicted, unit)),
+        Box(_range([units.formatted(value, unit) for value in _ends(values)]), _source(key)),
+        Box(_range([_shown(ratio) for ratio in _ends(ratios)])),
+        Box(_verdict(predicted, values)),
+    )
+
+
+def _source(key: str) -> Text:
+    return say("predict.pool") if key == "kv_bytes_per_token" else ""
+
+
+def _unit(key: str) -> str:
+    from journal.metrics.table import TABLE
+
+    known = {metric.name: metric.unit for metric in TABLE}
+    return known.get(metric_name(key), "")
+
+
+def _ends(values: list[float]) -> list[float]:
+    return sorted({min(values), max(values)}) if values else []
+
+
+def _shown(ratio: float) -> str:
+    return f"{ratio:.3f}" if ratio < 10 else units.number(ratio)
+
+
+def _range(shown: list[str]) -> str:
+    return "–".join(dict.fromkeys(shown)) or units.ABSENT
+
+
+def _verdict(predicted: float, values: list[float]) -> Text:
+    if not values:
+        return say("verdict.unmeasured")
+    held = sum(_is_near(predicted, value) for value in values)
+    if len(values) == 1:
+        return say("verdict.held" if held else "verdict.missed")
+    if held in (0, len(values)):
+        return say("verdict.all_held" if held else "verdict.all_missed", n=str(len(values)))
+    return say("verdict.partly", held=str(held), n=str(len(values)))

@@ -1,0 +1,60 @@
+"""The user's own words in a log: the lesson of each experiment, and the notes of the day."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+from journal.records.notebook import Note
+from journal.records.run import ExperimentRecord
+from journal.report.day import Day
+from journal.report.document import Block, Own, Page, Quote, Section, Text, say
+from journal.report.regions import NEW, OF_THE_DAY
+
+SHORT_ID = 8
+
+
+def of_experiment(each: ExperimentRecord, day: Day) -> Iterator[Section]:
+    """What was written on an experiment or its runs, and in the log of a day a place to write."""
+    written = (note for note in day.notes if note.experiment_id == each.id)
+    yield from _section(3, say("notes.lesson"), _places(written, day, NEW + each.id))
+
+
+def of_day(day: Day) -> Iterator[Section]:
+    """What was written on the day itself, and in its own log a place to write."""
+    here = {each.id for each in day.experiments}
+    written = (note for note in day.notes if note.experiment_id not in here)
+    yield from _section(2, say("notes.heading"), _places(written, day, OF_THE_DAY))
+
+
+def _section(level: Literal[2, 3], heading: Text, blocks: tuple[Block, ...]) -> Iterator[Section]:
+    if blocks:
+        yield Section(level, heading, blocks)
+
+
+def without_blanks(whole: Page) -> Page:
+    """`whole` without the places where nothing is written, for a form that is only read."""
+    sections = []
+    for section in whole.sections:
+        blocks = tuple(b for b in section.blocks if b.kind != "own" or b.text.strip())
+        if blocks or not section.blocks:
+            sections.append(Section(section.level, section.heading, blocks))
+    return replace(whole, sections=tuple(sections))
+
+
+def _places(written: Iterable[Note], day: Day, new: str) -> tuple[Block, ...]:
+    if day.extent:  # the words of a day are changed where they were written: in its own log
+        return tuple(Quote(_label(note, day), note.text) for note in written)
+    return (*_written(written, day), Own(new))
+
+
+def _written(written: Iterable[Note], day: Day) -> Iterator[Own]:
+    for note in written:
+        yield Own(note.id, note.text, _label(note, day))
+
+
+def _label(note: Note, day: Day) -> Text:
+    at = note.written_at.astimezone(day.zone)
+    shown = day.clock(at) if at.date() == day.date else f"{at:%Y-%m-%d %H:%M}"
+    if note.run_id is None:
+        return say("notes.at", at=shown)
+    return say("notes.at_run", at=shown, run=note.run_id[:SHORT_ID])

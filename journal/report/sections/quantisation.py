@@ -1,0 +1,102 @@
+"""What a quantised build costs in quality, beside what it saves: by the check that an experiment
+asked for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from journal import units
+from journal.compare.points import Points
+from journal.compare.setups import Setup
+from journal.records.engine import Quality
+from journal.records.run import Record
+from journal.report.document import (
+    Block,
+    Box,
+    Bullets,
+    Column,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+    say,
+)
+from journal.report.places import Places
+
+COLUMNS = ("setup", "weights_bytes", "perplexity", "bits_per_byte", "agreement")
+
+
+def answer(found: Points, places: Places) -> Section | None:
+    """Each server's figures, and those of the others against the unquantised one; None where no
+    server was checked."""
+    checked = {point.setup: quality for point in found if (quality := _quality(point.records))}
+    if not checked:
+        return None
+    first = next((setup for setup in checked if _is_whole(setup, found)), None)
+    blocks: list[Block] = []
+    if first is not None:
+        for setup in checked:
+            if setup is not first:
+                about = say("compare.about", a=places.labels[setup], b=places.labels[first])
+                told = tuple(_sentences(checked[setup], checked[first]))
+                blocks += [Paragraph(told, about)] if told else []
+    blocks.append(_table(checked, first, found, places))
+    absent = dict.fromkeys(each for quality in checked.values() for each in quality.absent)
+    blocks += [Bullets(tuple(absent))] if absent else []
+    return Section(3, say("quality.heading"), tuple(blocks))
+
+
+def agreement(outputs: Sequence[str], others: Sequence[str]) -> float | None:
+    """The share of the words, 0 to 1, that two models say alike before they first differ, on
+    average over the prompts; None where there is nothing to compare."""
+    shares = []
+    for one, other in zip(outputs, others, strict=False):
+        a, b = one.split(), other.split()
+        same = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+        longest = max(len(a), len(b))
+        shares.append((min(len(a), len(b)) if same is None else same) / longest if longest else 1.0)
+    return sum(shares) / len(shares) if shares else None
+
+
+def _quality(records: Sequence[Record]) -> Quality | None:
+    known = [quality for record in records if (quality := record.facts.quality)]
+    return known[-1] if known else None
+
+
+def _is_whole(setup: Setup, found: Points) -> bool:
+    """Whether a server was neither asked to quantise nor says that it does."""
+    facts = [record.facts for point in found if point.setup == setup for record in point.records]
+    return setup.quantisation is None and not any(each.quantisation for each in facts)
+
+
+def _sentences(other: Quality, first: Quality) -> Iterator[Text]:
+    if other.perplexity is not None and first.perplexity is not None:
+        yield say(
+            "quality.perplexity",
+            a=units.number(other.perplexity),
+            b=units.number(first.perplexity),
+            ratio=f"{other.perplexity / first.perplexity:.3f}",
+        )
+    same = agreement(other.outputs, first.outputs)
+    if same is not None:
+        yield say("quality.agreement", share=units.percent(same))
+
+
+def _table(
+    checked: Mapping[Setup, Quality], first: Setup | None, found: Points, places: Places
+) -> Table:
+    columns = tuple(Column(say(f"column.{name}"), numeric=name != "setup") for name in COLUMNS)
+    rows = []
+    for setup, quality in checked.items():
+        weights = next((p.value("weights_bytes") for p in found if p.setup == setup), None)
+        reference = checked[first].outputs if first is not None and setup is not first else ()
+        rows.append(
+            (
+                Box(places.labels[setup]),
+                Box(units.data_size(weights)),
+                Box(units.number(quality.perplexity)),
+                Box(units.number(quality.bits_per_byte)),
+                Box(units.percent(agreement(quality.outputs, reference))),
+            )
+        )
+    tokens = {quality.tokens for quality in checked.values() if quality.tokens}
+    shown = f"{min(tokens):,}" if len(tokens) == 1 else say("varied")
+    return Table(columns, tuple(rows), (say("quality.caption", tokens=shown),) if tokens else ())

@@ -1,0 +1,139 @@
+"""What a search for capacity found: one sentence, and a table of the loads that it tried."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from journal import units
+from journal.compare.capacity import Capacity, Probe, capacities
+from journal.records.experiment import Experiment, Slo
+from journal.records.run import Record
+from journal.report.document import Block, Box, Column, Paragraph, Section, Table, Text, say
+from journal.report.sections.cells_table import MOST_IDS, SHORT_ID
+
+
+def answer(asked: Experiment, records: Iterable[Record]) -> Section | None:
+    """What the searches of an experiment found; None where it was none."""
+    found = capacities(asked, records)
+    if not found:
+        return None
+    blocks: list[Block] = [Paragraph((limits(found[0].slo),))]
+    for each in found:
+        blocks.append(Paragraph(sentences(each)))
+        if each.probes:
+            blocks.append(_table(each))
+    return Section(3, say("capacity.heading"), tuple(blocks))
+
+
+def limits(slo: Slo) -> Text:
+    """What is asked of a load."""
+    given = (("ttft", slo.ttft_ms), ("tpot", slo.tpot_ms), ("e2e", slo.e2e_ms))
+    named = tuple(
+        say(f"capacity.{name}", limit=units.seconds(limit_ms / 1e3))
+        for name, limit_ms in given
+        if limit_ms is not None
+    )
+    return say("capacity.asked", limits=named, share=units.percent(slo.good_fraction))
+
+
+def sentences(found: Capacity) -> tuple[Text, ...]:
+    """The answer of one search, with its interval, and whether it is the whole answer."""
+    early = () if found.whole else (say("capacity.early"),)
+    return (_answer(found), *early)
+
+
+def _answer(found: Capacity) -> Text:
+    cell, held, beyond = found.cell, found.held, found.beyond
+    subject = say(
+        "capacity.subject",
+        model=cell.model,
+        prompt=f"{cell.prompt_tokens:,}",
+        output=f"{cell.output_tokens:,}",
+    )
+    if held is None and beyond is None:
+        assert found.alone is not None
+        return say("capacity.alone", subject=subject, good=_share(found.alone))
+    if held is None:
+        assert beyond is not None
+        least = f"{beyond.load:,g}"
+        return say(f"capacity.none.{found.of}", subject=subject, beyond=least, reason=_why(beyond))
+    said: dict[str, Text] = {"subject": subject, "held": f"{held.load:,g}", "good": _share(held)}
+    if beyond is None:
+        return say(f"capacity.above.{found.of}", **said)
+    said |= {"beyond": f"{beyond.load:,g}", "reason": _why(beyond)}
+    if found.of == "concurrency" and beyond.load - held.load == 1:
+        return say("capacity.exactly.concurrency", **said)
+    return say(f"capacity.between.{found.of}", **said)
+
+
+def as_json(found: Capacity) -> dict[str, Any]:
+    """What one search found as plain JSON values; `held` and `beyond` are null where there is no
+    such load, `alone` where no rate was searched for."""
+    cell, slo = found.cell, found.slo
+    return {
+        "of": found.of,
+        "model": cell.model,
+        "quantisation": cell.quantisation,
+        "prompt_tokens": cell.prompt_tokens,
+        "output_tokens": cell.output_tokens,
+        "slo": {name: getattr(slo, name) for name in Slo.__slots__},
+        "whole": found.whole,
+        "alone": _probe_json(found.alone),
+        "held": _probe_json(found.held),
+        "beyond": _probe_json(found.beyond),
+        "probes": [_probe_json(probe) for probe in found.probes],
+    }
+
+
+def _probe_json(probe: Probe | None) -> dict[str, Any] | None:
+    if probe is None:
+        return None
+    return {
+        "load": probe.load,
+        "verdict": probe.verdict,
+        "good_fraction": probe.good.value,
+        "interval": [probe.good.low, probe.good.high],
+        "requests": probe.good.count,
+        "runs": [record.id for record in probe.records],
+    }
+
+
+def _share(probe: Probe) -> Text:
+    share, low, high = (
+        units.percent(each) for each in (probe.good.value, probe.good.low, probe.good.high)
+    )
+    return say("capacity.share", share=share, low=low, high=high)
+
+
+def _kind(probe: Probe) -> str:
+    if probe.verdict == "held":
+        return "held"
+    if probe.clients_fault:
+        return "client"
+    if probe.disturbed and probe.verdict == "undecided":
+        return "disturbed"
+    return "behind" if probe.verdict == "missed" and probe.overloaded else probe.verdict
+
+
+def _why(probe: Probe) -> Text:
+    kind = _kind(probe)
+    given = {"good": _share(probe)} if kind in ("missed", "undecided") else {}
+    return say(f"capacity.reason.{kind}", **given)
+
+
+def _table(found: Capacity) -> Table:
+    load = say("column.rate" if found.of == "rate" else "column.batch")
+    titles = (load, say("column.good"), say("column.runs"), say("column.verdict"))
+    columns = tuple(Column(title, numeric=title is not titles[-1]) for title in titles)
+    return Table(columns, tuple(_row(probe) for probe in found.probes))
+
+
+def _row(probe: Probe) -> tuple[Box, ...]:
+    low, high = units.percent(probe.good.low), units.percent(probe.good.high)
+    ids = [record.id[:SHORT_ID] for record in probe.records]
+    more = ["…"] if len(ids) > MOST_IDS else []
+    return (
+        Box(f"{probe.load:,g}"),
+        Box(units.percent(probe.good.value), f"{low}–{high}"),
+        Box(f"{len(ids)}", " ".join(ids[:MOST_IDS] + more)),
+        Box(say(f"capacity.verdict.{_kind(probe)}")),
+    )

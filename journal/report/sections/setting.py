@@ -1,0 +1,127 @@
+"""What was run: the servers as they were started, and the host."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from journal import units
+from journal.compare.points import Points
+from journal.compare.setups import Setup, differing
+from journal.records.run import Record
+from journal.report.document import (
+    Block,
+    Box,
+    Bullets,
+    Column,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+    say,
+)
+from journal.report.places import Places
+
+HOSTS_NAMED = 12
+SWITCHES = {"True": say("on"), "False": say("off")}
+SHOWN = (
+    *("version", "dtype", "tensor_parallel", "executor"),
+    *("max_model_len", "prefix_caching", "flags"),
+)
+
+
+def answer(found: Points, places: Places) -> Section:
+    """The servers in a table, what sets them apart, and where they ran."""
+    setups = list(dict.fromkeys(point.setup for point in found))
+    records = {s: [r for p in found if p.setup == s for r in p.records] for s in setups}
+    blocks: list[Block] = [_servers(setups, records, places)]
+    blocks += [Paragraph((say("setting.simulated"),))] if any(s.simulated for s in setups) else []
+    apart = tuple(_apart(setups))
+    if apart:
+        blocks += [Paragraph((say("setting.apart"),)), Bullets(apart)]
+    host = tuple(_host(found[0].records[0]))
+    blocks += [Paragraph(host)] if host else []
+    where = tuple(_where(record for point in found for record in point.records))
+    blocks += [Paragraph((say("host.several", hosts=where),))] if len(where) > 1 else []
+    return Section(3, say("setting.heading"), tuple(blocks))
+
+
+def _shown(setup: Setup, name: str) -> Text:
+    """Cards as `4`, in stages as `4 x 2`."""
+    said, stages = setup.get(name), setup.get("pipeline_parallel")
+    if name == "tensor_parallel" and stages not in ("", "1"):
+        return f"{said} x {stages}"
+    return SWITCHES.get(said, said)
+
+
+def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places: Places) -> Table:
+    named = any(setup.model != places.labels[setup] for setup in setups)
+    rows = [
+        [
+            Box(places.labels[setup]),
+            Box(setup.model if named else ""),
+            Box(setup.quantisation or ""),
+            *(Box(_shown(setup, name)) for name in SHOWN),
+            *_facts(records[setup]),
+        ]
+        for setup in setups
+    ]
+    names = ("setup", "model", "quantisation", *SHOWN, *FACTS)
+    kept = [n for n in range(len(names)) if any(row[n].text for row in rows)]
+    columns = (Column(say(f"column.{names[n]}"), numeric=names[n] in FACTS) for n in kept)
+    return Table(tuple(columns), tuple(tuple(_filled(row[n]) for n in kept) for row in rows))
+
+
+FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
+
+
+def _facts(records: Sequence[Record]) -> Iterator[Box]:
+    """What the engine said of itself, by the last run that knows it."""
+    for name in FACTS:
+        known = [v for record in records if (v := getattr(record.facts, name)) is not None]
+        if not known:
+            yield Box("")
+        elif name == "kv_pool_tokens":
+            yield Box(f"{known[-1]:,}")
+        else:
+            yield Box(units.formatted(known[-1], "s" if name == "start_s" else "bytes"))
+
+
+def _filled(box: Box) -> Box:
+    return box if box.text else Box(units.ABSENT)
+
+
+def _apart(setups: Sequence[Setup]) -> Iterator[Text]:
+    """What differs between setups of one model, beyond its quantisation: such runs are kept
+    apart everywhere in the log."""
+    for model in dict.fromkeys(setup.model for setup in setups):
+        alike = [setup for setup in setups if setup.model == model]
+        for name in differing(alike):
+            values = tuple(dict.fromkeys(setup.get(name) or units.ABSENT for setup in alike))
+            yield say("setting.differs", model=model, name=name, values=values)
+
+
+def _where(records: Iterable[Record]) -> Iterator[str]:
+    """Every host, and who measured on it."""
+    places = dict.fromkeys((r.environment.get("host"), r.environment.get("user")) for r in records)
+    named = [f"{host} ({user})" if user else str(host) for host, user in places if host]
+    yield from named[:HOSTS_NAMED]
+    if len(named) > HOSTS_NAMED:
+        yield f"… ({len(named):,})"
+
+
+def _host(record: Record) -> Iterator[Text]:
+    here = record.environment
+    cards = [str(here[f"gpu_{n}_name"]) for n in range(int(here.get("gpus") or 0))]
+    memory = here.get("memory_limit_bytes") or here.get("memory_bytes")
+    parts: list[Text] = [str(here["cpu"])] if here.get("cpu") else []
+    if here.get("cpu_threads_usable"):
+        parts.append(say("host.threads", n=str(here["cpu_threads_usable"])))
+    if isinstance(memory, int):
+        parts.append(say("host.memory", size=units.data_size(memory)))
+    parts += [f"{cards.count(name)} × {name}" for name in dict.fromkeys(cards)]
+    if here.get("gpu_driver"):
+        parts.append(say("host.driver", version=str(here["gpu_driver"])))
+    if here.get("os"):
+        parts.append(str(here["os"]))
+    if parts:
+        yield say("host.all", parts=tuple(parts))
+    if here.get("gpu_absent"):
+        yield say("host.no_gpu")

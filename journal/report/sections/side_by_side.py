@@ -1,0 +1,201 @@
+"""Models, or builds and settings of one, side by side at the same batch and prompt length."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from journal import units
+from journal.compare.points import FLAT, Point, Points, lines
+from journal.compare.ratios import Ratio, ratio
+from journal.report.curves import metric, panel, plot_caption
+from journal.report.day import Day
+from journal.report.document import (
+    Block,
+    Box,
+    Column,
+    Panel,
+    Paragraph,
+    Plot,
+    Section,
+    Table,
+    Text,
+    say,
+)
+from journal.report.places import Places
+from journal.report.sections import links
+from journal.report.sections.cells_table import Quantity, figure_box, quantities
+from journal.report.sections.lengths import meter, weights_bytes
+
+METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
+PRICES = {"energy": "energy_per_output_token_j", "cost": "usd_per_million_output_tokens"}
+UNITS = {"throughput": "tok/s", "characters": "chars/s", "energy": "J", "cost": "USD"}
+CHARACTERS = "characters_per_s"
+
+
+def answer(found: Points, places: Places, day: Day) -> Section | None:
+    """The setups at the cells that two or more of them share; None where there is no such cell."""
+    shared = common(found)
+    if not shared:
+        return None
+    blocks: list[Block] = []
+    told = max(shared, key=lambda group: (group[0].load, group[0].prompt_tokens))
+    first = told[0]
+    for other in told[1:]:
+        about = (places.labels[other.setup], places.labels[first.setup])
+        blocks.append(
+            Paragraph(tuple(_sentences(first, other)), say("compare.about", a=about[0], b=about[1]))
+        )
+    blocks.append(_table(shared, places))
+    further = links.of_comparison(told, day)
+    blocks += [further] if further else []
+    panels = tuple(_panels(shared, places))
+    blocks += [Plot(panels, plot_caption(panels))] if panels else []
+    return Section(2, say("compare.heading"), tuple(blocks))
+
+
+def common(found: Points) -> list[Points]:
+    """The points of each cell that two or more setups measured well, in the order of setups."""
+    groups: dict[tuple[object, ...], list[Point]] = {}
+    for point in found:
+        if point.good:
+            key = (point.batch, point.rate, point.prompt_tokens, point.output_tokens)
+            groups.setdefault((*key, point.requests), []).append(point)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def compared(point: Point, first: Point, name: str) -> Ratio | None:
+    """Metric `name` of `point` over that of `first`, at the level of repeats."""
+    return ratio([(first.repeats(name), point.repeats(name))])
+
+
+def _sentences(first: Point, other: Point) -> Iterator[Text]:
+    yield say(
+        "compare.at" if other.rate is None else "compare.at_rate",
+        load=f"{other.load:g}",
+        prompt=f"{other.prompt_tokens:,}",
+    )
+    for key, name in METRICS.items():
+        yield from _ratio(key, name, first, other)
+    yield from _text(first, other)
+    yield from _memory(first, other)
+    for key, name in PRICES.items():
+        yield from _ratio(key, name, first, other)
+    if min(len(first.good), len(other.good)) < 2:
+        yield say("compare.repeat")
+
+
+def _ratio(key: str, name: str, first: Point, other: Point) -> Iterator[Text]:
+    """How a metric of `other` compares with that of `first`, where both have it."""
+    found = compared(other, first, name)
+    if found is None:
+        return
+    unit = UNITS.get(key, "s")
+    same = found.low is not None and found.high is not None and found.low <= 1 <= found.high
+    yield say(
+        f"compare.{key}_same" if same else f"compare.{key}",
+        interval=_interval(found) if found.low is not None else "",
+        a=units.formatted(other.value(name), unit),
+        b=units.formatted(first.value(name), unit),
+        ratio=units.number(found.value, 3),
+    )
+
+
+def characters_per_token(point: Point) -> float | None:
+    """How much text an output token carries: what its tokenizer makes of this text."""
+    characters, tokens = point.value(CHARACTERS), point.value(METRICS["throughput"])
+    return characters / tokens if characters is not None and tokens else None
+
+
+def cut_differently(first: Point, other: Point) -> bool:
+    """Whether the tokens of two models carry different amounts of text, so that equal numbers of
+    them are not equal text."""
+    a, b = characters_per_token(other), characters_per_token(first)
+    if first.setup.model == other.setup.model or not a or not b:
+        return False
+    return abs(a / b - 1) > FLAT
+
+
+def _text(first: Point, other: Point) -> Iterator[Text]:
+    """The comparison in equal text, where equal tokens are something else."""
+    if cut_differently(first, other):
+        a, b = (units.number(characters_per_token(point)) for point in (other, first))
+        yield say("compare.tokenizers", a=a, b=b)
+        yield from _ratio("characters", CHARACTERS, first, other)
+
+
+def _memory(first: Point, other: Point) -> Iterator[Text]:
+    ours, theirs = meter(other), meter(first)
+    if ours and theirs and ours[0] == theirs[0]:
+        shown = {"a": units.data_size(ours[1]), "b": units.data_size(theirs[1])}
+        yield say("compare.memory", meter=say(f"panel.{ours[0]}"), **shown)
+    weights = weights_bytes(other), weights_bytes(first)
+    if None not in weights:
+        yield say("compare.weights", a=units.data_size(weights[0]), b=units.data_size(weights[1]))
+
+
+def _interval(found: Ratio) -> Text:
+    low, high = units.number(found.low, 3), units.number(found.high, 3)
+    return say("compare.interval", low=low, high=high)
+
+
+def _table(shared: Sequence[Points], places: Places) -> Table:
+    """A row for each setup at each shared cell; beneath each figure its ratio to the first's."""
+    every = tuple(point for group in shared for point in group)
+    shown = quantities(every)
+    if any(cut_differently(group[0], other) for group in shared for other in group[1:]):
+        text = Quantity(say("column.characters"), "chars/s", CHARACTERS, precise=True)
+        tokens = [quantity.name for quantity in shown].index(METRICS["throughput"])
+        shown.insert(tokens + 1, text)
+    scaled = [(quantity, *quantity.scale(every)) for quantity in shown]
+    load = "batch" if any(point.rate is None for point in every) else "rate"
+    columns = (
+        Column(say(f"column.{load}")),
+        Column(say("column.prompt_tokens")),
+        Column(say("column.setup"), numeric=False),
+        *(Column(say("column.with_unit", title=q.title, unit=unit)) for q, _, unit in scaled),
+    )
+    rows = tuple(
+        (
+            Box(f"{point.load:g}"),
+            Box(f"{point.prompt_tokens:,}"),
+            Box(places.brief[point.setup]),
+            *(_compared(q, factor, point, group[0]) for q, factor, _ in scaled),
+        )
+        for group in shared
+        for point in group
+    )
+    return Table(columns, rows, (say("compare.caption"),))
+
+
+def _compared(quantity: Quantity, factor: float, point: Point, first: Point) -> Box:
+    """A figure with its ratio to that of the first setup, and the ratio's interval."""
+    own = figure_box(quantity.pick(point), factor, precise=False)
+    found = None if point is first else ratio([(quantity.repeats(first), quantity.repeats(point))])
+    if found is None:
+        return own
+    return replace(own, detail=times(found if quantity.precise else Ratio(found.value)))
+
+
+def times(found: Ratio) -> str:
+    """A ratio with its interval, in short: ×1.08 (1.02–1.14)."""
+    shown = f"×{units.number(found.value, 3)}"
+    if found.low is None or found.high is None:
+        return shown
+    return f"{shown} ({units.number(found.low, 3)}–{units.number(found.high, 3)})"
+
+
+def _panels(shared: Sequence[Points], places: Places) -> Iterator[Panel]:
+    """Against the batch at the longest shared prompt, else against the prompt length."""
+    every = [point for group in shared for point in group]
+    for across, fixed in (("batch", "prompt_tokens"), ("prompt_tokens", "batch")):
+        values = [value for p in every if (value := getattr(p, fixed)) is not None]
+        most = max(values, default=None)
+        varied = lines((p for p in every if getattr(p, fixed) == most), across)
+        if most is not None and len(varied) > 1:
+            for key, name in METRICS.items():
+                at = say(f"at.{fixed}", n=f"{most:,}")
+                title = say("panel.at", title=say(f"panel.{key}"), at=at)
+                unit = "tok/s" if key == "throughput" else "s"
+                drawn = panel(f"models-{key}", title, unit, varied, across, metric(name), places)
+                if drawn:
+                    yield drawn
+            return

@@ -1,0 +1,203 @@
+"""Since last time: the day's cells against the last day before on which they were measured."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date, tzinfo
+from math import log
+
+from journal import units
+from journal.compare.comparison import Compared, Comparison, Row, compared
+from journal.compare.pairing import Value
+from journal.compare.sides import Side
+from journal.errors import UsageError
+from journal.records.run import Record
+from journal.report.day import Day
+from journal.report.document import (
+    Block,
+    Box,
+    Bullets,
+    Column,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+    say,
+)
+from journal.report.versus import metric, shown, times
+from journal.store.history import Place, place
+
+NOTICEABLE = 0.03  # a smaller change is called none: repeats of one day do not differ as days do
+MOST_NAMED = 8  # changes of either kind that are named, the greatest first
+MOST_ROWS = 20
+AT = ("batch", "rate", "prompt_tokens", "output_tokens")
+
+UNDECIDED = {"no difference seen": "same", "maybe chance": "maybe", "cannot say": "unknown"}
+
+Change = tuple[Row, Compared]
+
+
+def answer(day: Day) -> Section | None:
+    """What got faster or slower beyond the noise, and what else changed; None where no cell of
+    the day was measured well on a day before."""
+    blocks: list[Block] = []
+    for found in comparisons(day):
+        blocks += _told(found)
+    return Section(2, say("since.heading"), tuple(blocks)) if blocks else None
+
+
+def comparisons(day: Day) -> Iterator[Comparison]:
+    """The day (B) against each earlier day (A) that was the last for some of its cells."""
+    last = _last(day.earlier, day.zone)
+    for then in sorted(set(last.values()), reverse=True):
+        before, now = (
+            tuple(r for r in records if r.good and last.get(place(r.cell)) == then)
+            for records in (_of(then, day.earlier, day.zone), day.records)
+        )
+        try:
+            yield compared(_side(then, before), _side(day.date, now), noticeable=NOTICEABLE)
+        except UsageError:  # they share no cell after all, or none that can be believed
+            continue
+
+
+def _last(earlier: Iterable[Record], zone: tzinfo | None) -> dict[Place, date]:
+    """On which day each place was measured last."""
+    days: dict[Place, date] = {}
+    for record in earlier:
+        if record.good:
+            where, then = place(record.cell), _date(record, zone)
+            days[where] = max(then, days.get(where, then))
+    return days
+
+
+def _of(day: date, records: Iterable[Record], zone: tzinfo | None) -> Iterator[Record]:
+    return (record for record in records if _date(record, zone) == day)
+
+
+def _date(record: Record, zone: tzinfo | None) -> date:
+    return record.started_at.astimezone(zone).date()
+
+
+def _side(day: date, records: tuple[Record, ...]) -> Side:
+    return Side(day.isoformat(), "day", records)
+
+
+def _told(found: Comparison) -> Iterator[Block]:
+    count = len(found.rows)
+    cells = say("count.cell.one" if count == 1 else "count.cell.many", n=f"{count:,}")
+    yield Paragraph((say("since.count", cells=cells, day=found.a.name), *_verdicts(found)))
+    for key, worse in (("since.worse", True), ("since.better", False)):
+        changes = _beyond_noise(found, worse=worse)
+        if changes:
+            named = tuple(_change(change) for change in changes[:MOST_NAMED])
+            more = len(changes) - MOST_NAMED
+            yield Paragraph((), say(key))
+            yield Bullets((*named, *((say("more", n=str(more)),) if more > 0 else ())))
+    changed = tuple(_changed(found))
+    if changed:
+        yield Paragraph((say("since.changed"),))
+        yield Bullets(changed)
+    else:
+        yield Paragraph((say("since.unchanged"),))
+    yield _table(found)
+
+
+def _verdicts(found: Comparison) -> Iterator[Text]:
+    """For each metric: how many cells got better or worse, did not, or cannot be told."""
+    figures = [figure for row in found.rows for figure in row.figures]
+    for name in dict.fromkeys(figure.metric for figure in figures):
+        counts = Counter(_kind(figure) for figure in figures if figure.metric == name)
+        told = tuple(say(f"since.{kind}", n=f"{n}") for kind, n in sorted(counts.items()))
+        yield say("since.verdict", metric=metric(name), counts=told)
+
+
+def _kind(figure: Compared) -> str:
+    if figure.verdict not in ("higher", "lower"):
+        return UNDECIDED[figure.verdict]
+    if figure.headline.amount:
+        return "more" if figure.verdict == "higher" else "less"
+    return "slower" if _is_worse(figure) else "faster"
+
+
+def _is_worse(figure: Compared) -> bool:
+    return (figure.verdict == "higher") == figure.headline.lower_is_better
+
+
+def _beyond_noise(found: Comparison, *, worse: bool) -> list[Change]:
+    """The changes that are no chance, the greatest first."""
+    changes = [
+        (row, figure)
+        for row in found.rows
+        for figure in row.figures
+        if figure.verdict in ("higher", "lower") and _is_worse(figure) == worse
+    ]
+    return sorted(changes, key=lambda change: -_size(change[1]))
+
+
+def _size(figure: Compared) -> float:
+    return abs(log(figure.ratio.value)) if figure.ratio else 0.0
+
+
+def _change(change: Change) -> Text:
+    row, figure = change
+    assert figure.ratio is not None
+    return say(
+        "since.one",
+        cell=_cell(row),
+        metric=metric(figure.metric),
+        before=units.formatted(figure.a, figure.headline.unit),
+        after=units.formatted(figure.b, figure.headline.unit),
+        ratio=times(figure.ratio.value),
+        low=times(figure.ratio.low),
+        high=times(figure.ratio.high),
+    )
+
+
+def _cell(row: Row) -> Text:
+    """A cell by what sets it apart from the others, and by its conditions of now."""
+    fields: dict[str, Value] = {**row.match.cell, **row.match.conditions[1]}
+    return tuple(_field(name, value) for name, value in fields.items() if value is not None)
+
+
+def _field(name: str, value: Value) -> Text:
+    if name in AT:
+        return say(f"at.{name}", n=f"{value:,g}" if isinstance(value, float) else f"{value:,}")
+    return str(value) if name in ("model", "quantisation") else f"{name} {shown(value)}"
+
+
+def _changed(found: Comparison) -> Iterator[Text]:
+    """What is not as it was: the engine (flags, revision) and what is around it (driver)."""
+    pairing = found.pairing
+    every: dict[str, tuple[tuple[Value, ...], tuple[Value, ...]]] = {
+        **{name: ((a,), (b,)) for name, (a, b) in pairing.differs.items()},
+        **pairing.conditions,
+    }
+    for name, (before, after) in every.items():
+        then, now = (tuple(shown(value) for value in each) for each in (before, after))
+        yield say("since.change", name=name, before=then, after=now)
+
+
+def _table(found: Comparison) -> Table:
+    """The figures of now, and beneath each its ratio to then; the greatest changes first."""
+    chosen = sorted(found.rows, key=lambda row: -max(map(_size, row.figures), default=0.0))
+    names = dict.fromkeys(figure.metric for row in found.rows for figure in row.figures)
+    columns = (
+        Column(say("column.cell"), numeric=False),
+        *(Column(metric(name)) for name in names),
+    )
+    rows = tuple(
+        (Box(_cell(row)), *(_box({f.metric: f for f in row.figures}.get(n)) for n in names))
+        for row in chosen[:MOST_ROWS]
+    )
+    least = say("versus.least", least=units.percent(NOTICEABLE))
+    return Table(columns, rows, (say("since.caption"), least))
+
+
+def _box(figure: Compared | None) -> Box:
+    if figure is None:
+        return Box(units.ABSENT)
+    text = units.formatted(figure.b, figure.headline.unit)
+    found = figure.ratio
+    if found is None:
+        return Box(text)
+    interval = "" if found.low is None else f" ({times(found.low)}–{times(found.high)})"
+    return Box(text, f"×{times(found.value)}{interval}")

@@ -1,0 +1,182 @@
+"""One engine's cells: served, loaded, measured, and each handed over the moment it is done."""
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from journal.errors import EngineError, JournalError, StoreError
+from journal.load.drive import drive
+from journal.measure.sampler import Sampler
+from journal.measure.server import complete
+from journal.plan.prompts import requests
+from journal.records.cell import Cell
+from journal.records.engine import Endpoint, EngineFacts
+from journal.records.experiment import Engine, Experiment
+from journal.records.progress import Event, Listener
+from journal.records.request import ClientHealth, Request, Trace
+from journal.records.run import ExperimentRecord, Record
+from journal.records.samples import Readings, Samples
+from journal.report.lines import reason, title
+from journal.run.capacity_search import Search, search
+from journal.serve import quality_check as quality
+from journal.serve import start as engines
+from journal.serve.describe import described, undescribed
+from journal.serve.endpoint import check_answers
+
+Keep = Callable[[Record, Samples | None], Record]
+
+
+def measure_group(
+    group: Sequence[Cell],
+    served: AbstractContextManager[Endpoint | None],
+    begun: ExperimentRecord,
+    known: Mapping[str, Record],
+    keep: Keep,
+    listener: Listener,
+) -> None:
+    """Measure the cells of one engine, but for those whose record is `known` by their identity.
+    What cannot be measured is kept with its reason."""
+    experiment, left = begun.experiment, deque(group)
+    kind = "cell" if experiment.find_capacity is None else "search"
+    course: Search | None = None
+    try:
+        with served as endpoint:
+            assert endpoint is not None
+            endpoint = _known(endpoint, group[0].engine, experiment, listener)
+            while left:
+                if course is None:
+                    course = _course(left[0], experiment)
+                    left[0] = next(course)
+                record, samples = known.get(left[0].identity), None
+                if record is None:
+                    engines.check_alive(endpoint)
+                    name = f"{kind} {len(group) - len(left) + 1} of {len(group)}: {title(left[0])}"
+                    record, samples = _measure(left[0], endpoint, begun, name, listener)
+                left.popleft()
+                if samples is not None:
+                    record = keep(record, samples)
+                if record.status == "interrupted":
+                    raise KeyboardInterrupt
+                try:
+                    left.appendleft(course.send(record))
+                except StopIteration:
+                    course = None
+                if record.status == "failed":
+                    check_answers(endpoint, timeout_s=record.cell.load.timeout_s)
+    except StoreError:
+        raise
+    except JournalError as error:
+        facts = _known_at_end(error, group[0].engine)
+        for cell in left:
+            keep(unmeasured(cell, begun, str(error), facts), None)
+
+
+def _known(
+    endpoint: Endpoint, engine: Engine | None, experiment: Experiment, listener: Listener
+) -> Endpoint:
+    """`endpoint` with all that can be known of it before it is measured."""
+    asked = replace(endpoint, facts=complete(endpoint.facts, endpoint))
+    facts = replace(
+        described(asked, engine),
+        usd_per_hour=experiment.usd_per_hour,
+        card_rates=experiment.card_rates,
+    )
+    if experiment.quality_check:
+        listener(Event("cell", f"checking how well {endpoint.model} knows its language"))
+        facts = replace(facts, quality=quality.check(endpoint))
+    return replace(asked, facts=facts)
+
+
+def _known_at_end(error: JournalError, engine: Engine | None) -> EngineFacts:
+    """What is known of a server whose cells could not be measured for `error`."""
+    told = error.facts if isinstance(error, EngineError) and error.facts else EngineFacts()
+    return told if engine is None else undescribed(engine, told)
+
+
+def _course(first: Cell, experiment: Experiment) -> Search:
+    """The cells that come of a planned one: itself alone, or all that its search asks for."""
+    if experiment.find_capacity is None:
+        yield first
+    else:
+        yield from search(first, experiment)
+
+
+def _measure(
+    cell: Cell, endpoint: Endpoint, begun: ExperimentRecord, name: str, listener: Listener
+) -> tuple[Record, Samples]:
+    """One run of one cell: its raw samples, and a record that does not sum them up yet. A run
+    that a KeyboardInterrupt stops is `interrupted` and has the samples of what was done."""
+    run_id = secrets.token_hex(8)
+    prepared = requests(cell, endpoint, run_id)
+    traces: list[Trace] = []
+
+    def count(trace: Trace) -> None:
+        traces.append(trace)
+        listener(Event("cell", name, len(traces), len(prepared)))
+
+    listener(Event("cell", name, 0, len(prepared)))
+    started_at, origin_s = datetime.now(UTC), time.monotonic()
+    readings, client, stopped = _load(cell, prepared, endpoint, origin_s, count)
+    duration_s = time.monotonic() - origin_s
+    done = tuple(sorted(traces, key=lambda trace: trace.index))
+    how_far = f"stopped after {len(done)} of {len(prepared)} requests"
+    facts = endpoint.facts
+    record = Record(
+        id=run_id,
+        experiment_id=begun.id,
+        cell=cell,
+        status="interrupted" if stopped else "valid",
+        started_at=started_at,
+        duration_s=duration_s,
+        error=how_far if stopped else reason(cell, done),
+        facts=facts,
+        environment=begun.environment,
+    )
+    return record, Samples(cell=cell, facts=facts, traces=done, readings=readings, client=client)
+
+
+def _load(
+    cell: Cell,
+    prepared: Sequence[Request],
+    endpoint: Endpoint,
+    origin_s: float,
+    on_done: Callable[[Trace], None],
+) -> tuple[Readings, ClientHealth, bool]:
+    """Send the load with the meters beside it; what they read, how the client did, and whether a
+    KeyboardInterrupt stopped it."""
+    sampler, client, stopped = Sampler(endpoint, origin_s), ClientHealth(), False
+    try:
+        with sampler:
+            _, client = drive(
+                prepared,
+                endpoint,
+                batch=cell.batch,
+                timeout_s=cell.load.timeout_s,
+                processes=cell.load.processes,
+                origin_s=origin_s,
+                on_done=on_done,
+                max_error_rate=cell.load.max_error_rate,
+            )
+    except KeyboardInterrupt:
+        stopped = True
+    absent = (*endpoint.absent, *sampler.readings.absent)
+    return replace(sampler.readings, absent=absent), client, stopped
+
+
+def unmeasured(cell: Cell, begun: ExperimentRecord, error: str, facts: EngineFacts) -> Record:
+    """The record of a cell that was not measured for the reason `error`."""
+    return Record(
+        id=secrets.token_hex(8),
+        experiment_id=begun.id,
+        cell=cell,
+        status="failed",
+        started_at=datetime.now(UTC),
+        duration_s=0.0,
+        error=error,
+        facts=facts,
+        environment=begun.environment,
+    )

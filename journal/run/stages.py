@@ -1,0 +1,315 @@
+"""The story, and the only page that knows the order of the stages:
+
+plan -> serve -> load and measure -> summarise -> record -> report
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from journal.compare.capacity import Capacity, capacities
+from journal.compare.least_pool import Needed, needed
+from journal.errors import SpecError, StoreBusy
+from journal.measure.environment import environment
+from journal.plan.cells import by_engine, cells, without_turns
+from journal.plan.prompts import check_context
+from journal.records.cell import Cell
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment
+from journal.records.progress import Event, Listener, ignore
+from journal.records.run import ExperimentRecord, Record
+from journal.records.samples import Samples
+from journal.report.lines import headline
+from journal.report.log import LogFiles, write_log
+from journal.report.short import summary
+from journal.run.measure_engine import measure_group
+from journal.run.parallel.collector import Collector, Place, place
+from journal.run.parallel.local import SideBySide, check_fits
+from journal.run.parallel.messages import Serve, Task
+from journal.run.parallel.on_ray import Cluster, cluster
+from journal.run.pool_search import starts
+from journal.run.preflight import look_around
+from journal.run.resume import earlier, left_of, measured, newest
+from journal.run.summary import summed_up
+from journal.serve import start as engines
+from journal.store.alone import alone
+from journal.store.checkups import as_environment, last_checkup
+from journal.store.store import Store, open_store
+from journal.store.undivided import undivided
+from journal.tracking.addresses import address
+from journal.tracking.tracker import Tracker, tracking_uri
+
+PATIENCE_S = 300.0  # with a database that cannot take a run: a measurement is worth the wait
+AGAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one `run` left behind: the last record of each cell. `tracking_error` says why MLflow
+    lacks it, if it does."""
+
+    experiment: ExperimentRecord
+    records: tuple[Record, ...]
+    log: LogFiles
+    tracking_error: str | None = None
+    strict: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether every cell was measured, without a flag if `strict`. A search for capacity may
+        well break the server: it has to come to its end."""
+        if self.experiment.experiment.needed_vram:
+            return all(each.whole for each in self.needed)
+        if self.experiment.experiment.find_capacity is not None:
+            return all(record.metrics for record in self.records)
+        return all(
+            record.status == "valid" if self.strict else record.good for record in self.records
+        )
+
+    @property
+    def capacities(self) -> tuple[Capacity, ...]:
+        """What the searches found, of an experiment that was to find a capacity."""
+        return capacities(self.experiment.experiment, self.records)
+
+    @property
+    def needed(self) -> tuple[Needed, ...]:
+        """What the searches found, of an experiment that was to find the needed VRAM."""
+        experiment = self.experiment.experiment
+        planned = cells(experiment) if experiment.needed_vram else ()
+        return tuple(needed(cell, self.records) for cell in planned)
+
+
+def run(
+    experiment: Experiment,
+    home: str | Path = "lab",
+    *,
+    endpoint: Endpoint | None = None,
+    listener: Listener = ignore,
+    serve: Serve = engines.start,
+    resume: bool = False,
+    strict: bool = False,
+    parallel_gpus: int | None = None,
+    on: Literal["ray"] | None = None,
+) -> Result:
+    """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
+
+    With `endpoint` (from `attach`) that server is measured, whatever engines the experiment names;
+    otherwise `serve` starts vLLM once for each of them. A cell that fails is recorded with its
+    reason, and the others go on. With `resume` the newest try of the same experiment goes on: cells
+    that it has measured already are left alone. Of an experiment that is to find a capacity, each
+    run says which load comes next, of one that is to find the needed VRAM, which pool to start
+    with. With `strict` nothing is measured on a disturbed machine, and a flagged cell is not good
+    enough. `parallel_gpus` engines are measured at a time, each in a process of its own (`serve`
+    is then pickled) and on cards of its own; each run has its neighbours among its facts. On "ray"
+    each engine is a task of the Ray cluster at RAY_ADDRESS, and is measured on the host that Ray
+    chooses for it: what can be known to be wrong there is known when it starts.
+
+    Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
+    started, UsageError while another process measures into `home`, StoreError when nothing can be
+    recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
+    the engine at once and writes no log.
+    """
+    if endpoint is not None:
+        experiment = replace(experiment, engines=())
+    planned = cells(experiment, model=endpoint.model if endpoint else None)
+    if parallel_gpus is not None or on is not None:
+        _check_apart(experiment, endpoint, parallel_gpus, on)
+        planned = without_turns(planned)
+    with nullcontext() if on is None else cluster() as hosts:
+        asked = _Asked(Path(home), endpoint, listener, serve, strict, parallel_gpus, hosts)
+        asked.check(planned)
+        return asked.run(experiment, planned, resume)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """Keeps each record the moment it is made. `records` are those of the experiment so far."""
+
+    store: Store
+    tracker: Tracker
+    listener: Listener
+    records: list[Record]
+
+    def keep(self, record: Record, samples: Samples | None) -> Record:
+        """Sum up and store a record with its samples, then tell of it; as it was stored. A
+        database that is locked, full or out of reach is waited for."""
+        patience_until_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with undivided():
+                    if samples and record.status != "interrupted":
+                        record = summed_up(record, samples, self.records)
+                    self.store.add_run(record, samples)
+                break
+            except StoreBusy as error:
+                if time.monotonic() > patience_until_s:
+                    raise
+                self.listener(Event("record", f"{error} Trying again for a while."))
+                time.sleep(AGAIN_S)
+        self.records.append(record)
+        self.listener(Event("record", headline(record)))
+        if record.status != "interrupted":  # then the engine ends first
+            self.tracker.log(record)
+        return record
+
+
+def _begin(
+    store: Store, experiment: Experiment, planned: Sequence[Cell], resume: bool, listener: Listener
+) -> tuple[ExperimentRecord, Sequence[Cell]]:
+    """The experiment's record, as of the environment now, and the cells left to measure."""
+    first = planned[0]
+    here = environment(first.engine.python if first.engine else None)
+    here |= as_environment(last_checkup(store, str(here["host"])))
+    before = earlier(store, experiment, first.model)
+    left = left_of(before, planned, store.runs(experiment_id=before.id)) if before else planned
+    if before is None or not resume:
+        if before is not None and before.status == "interrupted" and left:
+            told = f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "
+            listener(Event("prepare", told + "left, and begins anew: resume would go on with it"))
+        return store.begin_experiment(experiment, datetime.now(UTC), here), planned
+    if left:
+        before = store.resume_experiment(before.id)
+    told = f"{len(left)} of {len(planned)} cells are left to measure"
+    listener(Event("prepare", f"resuming {experiment.name}: {told}"))
+    return replace(before, environment=here), left
+
+
+def _end(
+    begun: ExperimentRecord,
+    status: Literal["done", "failed", "interrupted"],
+    keeper: _Keeper,
+    home: Path,
+) -> tuple[ExperimentRecord, LogFiles]:
+    store, tracker = keeper.store, keeper.tracker
+    ended = store.end_experiment(begun.id, status, datetime.now(UTC))
+    keeper.listener(Event("log", "writing the log"))
+    log = write_log(store, home, tracking=address(tracking_uri(home)))
+    for record in store.runs(experiment_id=begun.id):
+        if record.status == "interrupted" and record.mlflow_run_id is None:
+            tracker.log(record)
+    tracker.finish(ended, (log.markdown, log.html, *log.figures), summary(store, ended))
+    return ended, log
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How to measure: what `run` was called with."""
+
+    home: Path
+    endpoint: Endpoint | None
+    listener: Listener
+    serve: Serve
+    strict: bool
+    parallel_gpus: int | None
+    hosts: Cluster | None
+
+    def check(self, planned: Sequence[Cell]) -> None:
+        """Refuse, before anything is started, what is known not to work (SpecError, EngineError,
+        Unfit)."""
+        for engine, group in by_engine(planned):
+            if self.hosts is not None:
+                longest = engine.max_model_len if engine else None
+            elif engine:
+                engines.check(engine)
+                longest = engines.context_length(engine)
+            else:
+                longest = self.endpoint.max_model_len if self.endpoint else None
+            for cell in group:
+                check_context(cell, longest)
+        if self.hosts is not None:
+            self.hosts.check([engine for engine, _ in by_engine(planned) if engine])
+            return
+        if self.parallel_gpus is not None:
+            check_fits(planned, self.parallel_gpus, self.listener)
+        look_around(planned, self.endpoint, self.strict, self.listener)
+
+    def run(self, experiment: Experiment, planned: Sequence[Cell], resume: bool) -> Result:
+        """Measure what is to be measured, and write the log."""
+        with (
+            alone(self.home),
+            open_store(self.home) as store,
+            Tracker(store, self.home) as tracker,
+        ):
+            begun, left = _begin(store, experiment, planned, resume, self.listener)
+            if left:
+                keeper = _Keeper(store, tracker, self.listener, store.runs(experiment_id=begun.id))
+                try:
+                    self.measure(begun, left, keeper)
+                except BaseException as error:
+                    if isinstance(error.__context__, KeyboardInterrupt):
+                        tracker.give_up("stopped at once")
+                        store.end_experiment(begun.id, "interrupted", datetime.now(UTC))
+                    else:
+                        _end(begun, "interrupted", keeper, self.home)
+                    raise
+                good = any(record.good for record in keeper.records)
+                begun, log = _end(begun, "done" if good else "failed", keeper, self.home)
+            else:
+                log = write_log(store, self.home, tracking=address(tracking_uri(self.home)))
+            records = newest(experiment, planned, store.runs(experiment_id=begun.id))
+            return Result(begun, records, log, tracker.error, self.strict)
+
+    def measure(self, begun: ExperimentRecord, left: Sequence[Cell], keeper: _Keeper) -> None:
+        """Measure the cells that are left, with each engine that they ask for."""
+        known = measured(keeper.records)
+        if self.hosts is not None:
+            self.hosts.measure(self._collector(begun, left, keeper, known, Cluster.place))
+            return
+        if self.parallel_gpus is not None:
+            collector = self._collector(begun, left, keeper, known, place)
+            SideBySide(self.parallel_gpus, collector).measure()
+            return
+        for engine, group in starts(begun.experiment, left, keeper.records):
+            log_path = self._log_path(begun, group[0])
+            served = (
+                self.serve(engine, log_path, self.listener)
+                if engine
+                else nullcontext(self.endpoint)
+            )
+            measure_group(group, served, begun, known, keeper.keep, self.listener)
+
+    def _collector(
+        self,
+        begun: ExperimentRecord,
+        left: Sequence[Cell],
+        keeper: _Keeper,
+        known: Mapping[str, Record],
+        place: Place,
+    ) -> Collector:
+        tasks = [
+            Task(
+                tuple(group), begun, known, self._log_path(begun, group[0]), self.serve, self.strict
+            )
+            for _, group in by_engine(left)
+        ]
+        return Collector(tasks, keeper.keep, self.listener, place)
+
+    def _log_path(self, begun: ExperimentRecord, first: Cell) -> Path:
+        """Of an engine, by the first of its cells."""
+        return self.home / "engines" / f"{begun.id[:8]}-{first.identity[:8]}.log"
+
+
+def _check_apart(
+    experiment: Experiment, endpoint: Endpoint | None, parallel_gpus: int | None, on: str | None
+) -> None:
+    """Refuse (SpecError) to measure engines apart from each other where one run decides the next,
+    or where there is none to start."""
+    option = "--on ray" if parallel_gpus is None else "--parallel-gpus"
+    unfit = {
+        "--on ray has Ray choose how many": parallel_gpus is not None and on,
+        "an endpoint is one server that runs already": endpoint is not None,
+        "a search for capacity goes from one load to the next": experiment.find_capacity,
+        "a search for the needed VRAM goes from one start to the next": experiment.needed_vram,
+        "an engine whose executor is ray finds its cards itself": any(
+            engine.executor == "ray" for engine in experiment.engines
+        ),
+    }
+    for why, given in unfit.items():
+        if given:
+            raise SpecError(
+                f"{option} measures several engines at a time, and {why}: leave one out"
+            )

@@ -1,0 +1,56 @@
+"""Runs summed up: their metrics, doubts and status, from the raw samples and from what the runs
+before them in their experiment were measured in."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from journal.doubts.rules import doubts, status
+from journal.doubts.surroundings import Environment, changes
+from journal.metrics.table import metrics
+from journal.records.run import Record
+from journal.records.samples import Samples
+from journal.store.store import open_store
+
+
+def summarised(record: Record, samples: Samples, earlier: Sequence[Record] = ()) -> Record:
+    """The record with its metrics, doubts and status. `earlier` are the runs of its experiment,
+    oldest first, of which the first on the same engine is what it is compared with."""
+    figures = metrics(samples)
+    first = next((one for one in earlier if one.cell.engine == record.cell.engine), record)
+    found = doubts(samples, figures, changes(_surroundings(record), _surroundings(first)))
+    return replace(record, metrics=figures, doubts=found, status=status(samples, found))
+
+
+def summed_up(record: Record, samples: Samples, earlier: Sequence[Record]) -> Record:
+    """As `summarised`; where the figures cannot be computed, a failed record that says why."""
+    try:
+        return summarised(record, samples, earlier)
+    except Exception as error:  # noqa: BLE001 (recorded: no fault of ours may cost a measurement)
+        why = f"its metrics could not be computed ({type(error).__name__}: {error})"
+        told = f"{why}: its raw samples are kept for journal recompute"
+        return replace(record, status="failed", error=told)
+
+
+def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Record, ...]:
+    """Compute the metrics of one run, or of all, again from their stored samples, store them,
+    and return those whose figures changed. Interrupted runs have none."""
+    changed = []
+    with open_store(Path(home)) as store:
+        chosen = store.runs() if run_id is None else [store.run(run_id)]
+        earlier: dict[str, list[Record]] = {}
+        for experiment_id in {record.experiment_id for record in chosen}:
+            earlier[experiment_id] = store.runs(experiment_id=experiment_id)
+        for record in chosen:
+            samples = store.samples(record.id)
+            if samples is None or record.status == "interrupted":
+                continue
+            again = summarised(record, samples, earlier[record.experiment_id])
+            if again != record:
+                store.replace_summary(again.id, again.metrics, again.doubts, again.status)
+                changed.append(again)
+    return tuple(changed)
+
+
+def _surroundings(record: Record) -> Environment:
+    return {**record.environment, "server_version": record.facts.version}

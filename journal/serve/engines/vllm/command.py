@@ -1,0 +1,77 @@
+"""The command line that serves a model with vLLM."""
+
+from journal.records.experiment import Engine
+
+HOST = "127.0.0.1"
+PER_REQUEST_METRICS = (0, 27)  # the first version that has them
+CPU_CONTEXT = 4096
+CPU_KV_CACHE_BYTES = 2 * 2**30
+
+
+def command(
+    engine: Engine,
+    *,
+    python: str,
+    model: str,
+    name: str,
+    port: int,
+    version: str,
+    on_cpu: bool,
+    host: str = HOST,
+    longest: int | None = None,
+) -> list[str]:
+    """The argv that serves `model` (a path or hub name) as `name` at `host`, the user's flags
+    last. On the CPU what the user left open is kept small and quick to start; `longest` is the
+    context in tokens that the model's config gives it, None where it is not known."""
+    argv = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    argv += ["--served-model-name", name, "--host", host, "--port", str(port)]
+    argv += ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
+    if numbers(version) >= PER_REQUEST_METRICS and not said(engine, "--disable-log-stats"):
+        argv += ["--enable-per-request-metrics"]
+    argv += ["--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"]
+    values = {
+        "--revision": engine.revision,
+        "--quantization": engine.quantisation,
+        "--dtype": None if engine.dtype == "auto" else engine.dtype,
+        "--tensor-parallel-size": engine.tensor_parallel if engine.tensor_parallel > 1 else None,
+        "--pipeline-parallel-size": (
+            engine.pipeline_parallel if engine.pipeline_parallel > 1 else None
+        ),
+        "--distributed-executor-backend": engine.executor,
+        "--max-model-len": engine.max_model_len,
+        "--gpu-memory-utilization": engine.gpu_memory_utilization,
+        "--kv-cache-memory-bytes": engine.kv_cache_memory_bytes,
+    }
+    argv += [
+        word for flag, value in values.items() if value is not None for word in (flag, str(value))
+    ]
+    argv += ["--trust-remote-code"] if engine.trust_remote_code else []
+    return argv + (_cpu_defaults(engine, longest) if on_cpu else []) + list(engine.flags)
+
+
+def _cpu_defaults(engine: Engine, longest: int | None) -> list[str]:
+    argv = []
+    if not said(engine, "--enforce-eager", "--no-enforce-eager", "--compilation-config", "-O"):
+        argv += ["--enforce-eager"]
+    if engine.max_model_len is None and not said(engine, "--max-model-len"):
+        argv += ["--max-model-len", str(min(CPU_CONTEXT, longest or CPU_CONTEXT))]
+    sizes = "--kv-cache-memory-bytes", "--gpu-memory-utilization"
+    given = engine.kv_cache_memory_bytes, engine.gpu_memory_utilization
+    if given == (None, None) and not said(engine, *sizes):
+        argv += ["--kv-cache-memory-bytes", str(CPU_KV_CACHE_BYTES)]
+    return argv
+
+
+def flag_name(flag: str) -> str:
+    """`--some_flag=3` as `--some-flag`."""
+    return flag.partition("=")[0].replace("_", "-")
+
+
+def said(engine: Engine, *flags: str) -> bool:
+    return any(flag_name(flag) in flags for flag in engine.flags)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: (0, 32) for 0.32.0rc1+cpu."""
+    parts = version.partition("+")[0].split(".")[:2]
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts)

@@ -1,0 +1,121 @@
+"""A server that is kept up by hand, and how the other commands find it."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from journal.errors import EndpointError
+from journal.records.engine import Endpoint
+from journal.records.experiment import Engine
+from journal.records.progress import Listener, ignore
+from journal.serve import start as engines
+from journal.serve.endpoint import models_of, normalised
+from journal.serve.engines.vllm.command import HOST
+
+PERIOD_S = 1.0
+DEFAULT_URL = f"http://{HOST}:8000/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that `journal serve` keeps up here. `pid` is that command's, and `created_s` when
+    that began, since numbers of processes are used again."""
+
+    base_url: str
+    model: str
+    pid: int
+    created_s: float
+    log_path: str
+    has_key: bool = False
+
+    @property
+    def lives(self) -> bool:
+        try:
+            return psutil.Process(self.pid).create_time() == self.created_s
+        except psutil.Error:
+            return False
+
+
+@contextmanager
+def serving(
+    engine: Engine,
+    home: Path,
+    *,
+    host: str = HOST,
+    port: int | None = None,
+    api_key: str | None = None,
+    listener: Listener = ignore,
+) -> Iterator[Endpoint]:
+    """`engine` under the name of its own model, as long as the block lasts; meanwhile `served`
+    tells of it. Its log is in `home`/engines. Raises what serve.engine.start raises."""
+    now = datetime.now(UTC)
+    log_path = home.absolute() / "engines" / f"serve-{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    with engines.start(
+        engine, log_path, listener, host=host, port=port, name=engine.model, api_key=api_key
+    ) as endpoint:
+        path = home / "serving" / f"{os.getpid()}.json"
+        _announce(path, endpoint, log_path)
+        try:
+            yield endpoint
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def keep_up(endpoint: Endpoint) -> None:
+    """Waits for as long as the engine behind `endpoint` lives. Raises EngineError when it dies."""
+    while True:
+        engines.check_alive(endpoint)
+        time.sleep(PERIOD_S)
+
+
+def served(home: Path) -> list[Served]:
+    """What `journal serve` keeps up from this journal now, the newest last."""
+    found = []
+    for path in (home / "serving").glob("*.json"):
+        with suppress(OSError, ValueError, TypeError):
+            one = Served(**json.loads(path.read_text()))
+            if one.lives:
+                found.append(one)
+            else:
+                path.unlink(missing_ok=True)  # its command was killed
+    return sorted(found, key=lambda one: one.created_s)
+
+
+def address(home: Path, given: str | None = None, api_key: str | None = None) -> str:
+    """The base URL of the server that is meant: `given`, else the newest that `journal serve`
+    keeps up from `home`, else the one that answers at DEFAULT_URL. Raises EndpointError where
+    there is none."""
+    if given is not None:
+        return normalised(given)
+    if here := served(home):
+        return here[-1].base_url
+    try:
+        models_of(DEFAULT_URL, api_key)
+    except EndpointError as error:
+        raise EndpointError(
+            f"no server is kept up from {home}, and {error}. Or name one with --endpoint, or start "
+            "one with journal serve MODEL"
+        ) from None
+    return DEFAULT_URL
+
+
+def _announce(path: Path, endpoint: Endpoint, log_path: Path) -> None:
+    told = Served(
+        base_url=endpoint.base_url,
+        model=endpoint.model,
+        pid=os.getpid(),
+        created_s=psutil.Process().create_time(),
+        log_path=str(log_path),
+        has_key=endpoint.api_key is not None,
+    )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    half = path.with_suffix(".half")
+    half.write_text(json.dumps(asdict(told), indent=2) + "\n")
+    half.rename(path)

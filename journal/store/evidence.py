@@ -1,0 +1,148 @@
+"""What the journal's rows prove, without reading whole runs: for the checklist."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select, true, union_all
+
+from journal.records.run import GOOD, ExperimentRecord
+from journal.store.codec import experiment_record, table
+from journal.store.store import Store
+from journal.store.tables import CheckupRow, ExperimentRow, InteractionRow, MetricRow, RunRow
+
+_runs, _metrics = table(RunRow), table(MetricRow)
+_experiments, _interactions = table(ExperimentRow), table(InteractionRow)
+_checkups = table(CheckupRow)
+
+FIRST, OF_MODEL = 3, 500  # of a kind, one may lack a figure that others have
+
+_FIGURES = {
+    "vram_peak_bytes": "vram_peak_bytes",
+    "rss_peak_bytes": "rss_peak_bytes",
+    "e2e_s": "e2e_s.mean",
+    "output_tokens_per_s": "output_tokens_per_s",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One good run in short. `simulated`: a scripted server answered, and no model."""
+
+    id: str
+    started_at: datetime
+    model: str
+    quantisation: str | None
+    batch: int | None
+    rate: float | None
+    prompt_tokens: int
+    output_tokens: int
+    simulated: bool
+    vram_peak_bytes: float | None
+    rss_peak_bytes: float | None
+    e2e_s: float | None
+    output_tokens_per_s: float | None
+
+
+def good_runs(store: Store, before: datetime | None = None) -> list[Seen]:
+    """Of the valid and flagged runs that started before `before`, the first FIRST of each kind
+    among the first OF_MODEL of each model, oldest first: a journal may hold very many, and the
+    others hardly prove anything more."""
+    every = [_first_of_model(model, before) for model in _models(store)]
+    if not every:
+        return []
+    first = _numbered(union_all(*every).subquery()).subquery()
+    names = {each.name for each in fields(Seen)}
+    tables = {name: _metrics.alias(name) for name in _FIGURES}
+    joined: FromClause = first
+    for name, metric in _FIGURES.items():
+        one = tables[name]
+        joined = joined.outerjoin(one, and_(one.c.run_id == first.c.id, one.c.name == metric))
+    query = select(
+        *(column for column in first.c if column.name in names),
+        *(one.c.value.label(name) for name, one in tables.items()),
+    ).select_from(joined)
+    query = query.where(first.c.number <= FIRST)
+    with store.transaction(writing=False) as connection:
+        rows = connection.execute(query.order_by(first.c.started_at, first.c.id)).mappings()
+        return [Seen(**{**row, "simulated": bool(row["simulated"])}) for row in rows]
+
+
+def _models(store: Store) -> Sequence[str]:
+    """Every model that was measured, each found by a look into an index."""
+    first = select(func.min(_runs.c.model).label("model")).cte("models", recursive=True)
+    later = select(func.min(_runs.c.model)).where(_runs.c.model > first.c.model).scalar_subquery()
+    models = first.union_all(select(later).where(first.c.model.is_not(None)))
+    with store.transaction(writing=False) as connection:
+        return connection.scalars(select(models.c.model).where(models.c.model.is_not(None))).all()
+
+
+def _first_of_model(model: str, before: datetime | None) -> Select[Any]:
+    """Its first good runs."""
+    simulated = _runs.c.model.startswith("simulated") | _runs.c.facts.contains(
+        '"version":"simulated'
+    )
+    query = select(
+        *(_runs.c[each.name] for each in fields(Seen) if each.name in _runs.c),
+        simulated.label("simulated"),
+        _runs.c.dtype.label("its_dtype"),
+        _runs.c.environment.contains('"gpu_0_name"').label("its_card"),
+    )
+    query = query.where(
+        _runs.c.model == model,
+        _runs.c.status.in_(GOOD),
+        _before(_runs.c.started_at, before),
+    )
+    query = query.order_by(_runs.c.started_at, _runs.c.id).limit(OF_MODEL)
+    return select(query.subquery())
+
+
+def _numbered(runs: FromClause) -> Select[Any]:
+    """The runs, numbered among those that would prove the same things."""
+    kind = [column for column in runs.c if column.name not in ("id", "started_at")]
+    by_time = (runs.c.started_at, runs.c.id)
+    number = func.row_number().over(partition_by=kind, order_by=by_time)
+    return select(runs, number.label("number"))
+
+
+def with_predictions(
+    store: Store, before: datetime | None = None, limit: int = 50
+) -> list[ExperimentRecord]:
+    """The newest experiments that predicted numbers, oldest first."""
+    query = select(_experiments).where(
+        _experiments.c.experiment.contains('"predict":{"'),
+        _before(_experiments.c.started_at, before),
+    )
+    query = query.order_by(_experiments.c.started_at.desc(), _experiments.c.id).limit(limit)
+    with store.transaction(writing=False) as connection:
+        rows = connection.execute(query).mappings().all()
+    return [experiment_record(row) for row in reversed(rows)]
+
+
+def first_answer(
+    store: Store, source: str, before: datetime | None = None
+) -> tuple[str, datetime, str] | None:
+    """The id, the time and the model of the first answer to a question by hand: `source` is ask
+    or chat."""
+    query = select(_interactions.c.id, _interactions.c.asked_at, _interactions.c.model).where(
+        _interactions.c.source == source,
+        _interactions.c.error.is_(None),
+        _before(_interactions.c.asked_at, before),
+    )
+    with store.transaction(writing=False) as connection:
+        row = connection.execute(query.order_by(_interactions.c.asked_at).limit(1)).first()
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def first_checkup(store: Store, before: datetime | None = None) -> tuple[str, datetime, str] | None:
+    """The id, the time and the host of the first checkup."""
+    query = select(_checkups.c.id, _checkups.c.made_at, _checkups.c.host)
+    query = query.where(_before(_checkups.c.made_at, before)).order_by(_checkups.c.made_at).limit(1)
+    with store.transaction(writing=False) as connection:
+        row = connection.execute(query).first()
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def _before(column: ColumnElement[datetime], moment: datetime | None) -> ColumnElement[bool]:
+    return true() if moment is None else column < moment

@@ -1,0 +1,54 @@
+"""When cells were measured before: by indices, however large the journal."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeAlias, cast
+
+from sqlalchemy import func, select
+
+from journal.records.cell import Cell
+from journal.records.run import GOOD
+from journal.store.codec import table
+from journal.store.store import Store
+from journal.store.tables import RunRow
+
+Place: TypeAlias = tuple[str, str | None, int | None, float | None, int, int, int]
+
+_runs = table(RunRow)
+_PLACE = (
+    *(_runs.c.model, _runs.c.quantisation, _runs.c.batch, _runs.c.rate),
+    *(_runs.c.prompt_tokens, _runs.c.output_tokens, _runs.c.requests),
+)
+
+
+def place(cell: Cell) -> Place:
+    """A cell but for its repeat and for how its engine is started: what stays the same when a
+    flag, a revision or the engine's version changes."""
+    load = (cell.batch, cell.rate, cell.prompt_tokens, cell.output_tokens, cell.load.requests)
+    return (cell.model, cell.quantisation, *load)
+
+
+def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict[Place, datetime]:
+    """When the last good run of each of `cells` started before `before`: of the very same cell
+    (by its identity) where there is one, else of its place; cells without any are left out."""
+    places = {cell.identity: place(cell) for cell in cells}
+    good = (_runs.c.started_at < before, _runs.c.status.in_(GOOD))
+    last_at = func.max(_runs.c.started_at)
+    same = select(_runs.c.identity, last_at).where(_runs.c.identity.in_(places), *good)
+    last: dict[Place, datetime] = {}
+    with store.transaction(writing=False) as connection:
+        for identity, at in connection.execute(same.group_by(_runs.c.identity)):
+            where = places[identity]
+            last[where] = max(at, last.get(where, at))
+        if new := set(places.values()) - last.keys():
+            models, _, _, _, prompts, outputs, _ = map(set, zip(*new, strict=True))
+            alike = select(*_PLACE, last_at).where(
+                _runs.c.model.in_(models),
+                _runs.c.prompt_tokens.in_(prompts),
+                _runs.c.output_tokens.in_(outputs),
+                *good,
+            )
+            for *key, at in connection.execute(alike.group_by(*_PLACE)):
+                if (found := cast(Place, tuple(key))) in new:
+                    last[found] = at
+    return last

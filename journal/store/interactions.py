@@ -1,0 +1,51 @@
+"""What people asked servers by hand, and what they were answered."""
+
+import json
+from dataclasses import fields
+from datetime import datetime
+
+from sqlalchemy import RowMapping, insert, select
+
+from journal.records.notebook import Interaction
+from journal.store.codec import table
+from journal.store.plain import storable, to_json
+from journal.store.store import Store
+from journal.store.tables import InteractionRow
+
+_interactions = table(InteractionRow)
+_NAMES = tuple(field.name for field in fields(Interaction))
+
+
+def add_interaction(store: Store, asked: Interaction) -> None:
+    """Writes one question and its answer."""
+    row = {name: getattr(asked, name) for name in _NAMES}
+    row |= {"messages": to_json(asked.messages), "settings": to_json(asked.settings)}
+    row |= {name: storable(value) for name, value in row.items() if isinstance(value, str)}
+    with store.transaction(writing=True) as connection:
+        connection.execute(insert(_interactions), row)
+
+
+def interactions(
+    store: Store,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> list[Interaction]:
+    """The questions asked at or after `since` and before `until`, newest last; with `limit` the
+    newest so many."""
+    query = select(_interactions)
+    if since is not None:
+        query = query.where(_interactions.c.asked_at >= since)
+    if until is not None:
+        query = query.where(_interactions.c.asked_at < until)
+    query = query.order_by(_interactions.c.asked_at.desc(), _interactions.c.id.desc())
+    with store.transaction(writing=False) as connection:
+        rows = connection.execute(query.limit(limit)).mappings().all()
+    return [_interaction(row) for row in reversed(rows)]
+
+
+def _interaction(row: RowMapping) -> Interaction:
+    values = {name: row[name] for name in _NAMES}
+    values |= {name: json.loads(row[name]) for name in ("messages", "settings")}
+    return Interaction(**values | {"messages": tuple(values["messages"])})

@@ -1,0 +1,162 @@
+"""Another journal taken into this one: what it has and this one has not, under the same ids."""
+
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, insert, select, update
+
+from journal.errors import StoreError, UsageError
+from journal.store.codec import table
+from journal.store.database import address, file_of
+from journal.store.migrate import VERSION_TABLE
+from journal.store.notes import add_note, kept, notes
+from journal.store.parquet import folder_beside, request_rows
+from journal.store.store import Store, open_store
+from journal.store.tables import ExperimentRow, NoteRow, RequestRow, Row, RunRow
+
+_experiments, _runs, _requests = table(ExperimentRow), table(RunRow), table(RequestRow)
+_PARTS = [each for each in Row.metadata.sorted_tables if "run_id" in each.primary_key.columns]
+_OTHERS = [
+    each
+    for each in Row.metadata.sorted_tables
+    if each not in (*_PARTS, _experiments, _runs, table(NoteRow))
+]
+_UNKNOWN_TO_MLFLOW = {"mlflow_run_id": None, "mlflow_pending": True, "mlflow_error": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """How much was taken in that was not there."""
+
+    experiments: int
+    runs: int
+    notes: int
+    others: int
+
+
+def merge(other: str | Path, home: str | Path = "lab") -> Merged:
+    """Take everything in the journal `other` (its journal.db, or its home) into the journal of
+    `home` that this one has not, each under its own id: doing it twice changes nothing. `other`
+    is only read; of an older schema it is brought up to date in a copy.
+
+    A note that was changed on both sides is kept in both versions. Raises UsageError for a file
+    that is no journal, StoreTooNew for one of a newer version.
+    """
+    path = _file(Path(other))
+    if file_of(address(Path(home))) == path.absolute():
+        raise UsageError(f"{path} is this journal itself: name another one")
+    with tempfile.TemporaryDirectory(prefix="journal-merge-") as folder:
+        copy = Path(folder, "journal.db")
+        _copy(path, copy)
+        with (
+            open_store(Path(folder), f"sqlite:///{copy}") as theirs,
+            open_store(Path(home)) as ours,
+        ):
+            return Merged(
+                experiments=_take_experiments(theirs, ours),
+                runs=_take_runs(theirs, ours, folder_beside(path)),
+                others=sum(_take(theirs, ours, each) for each in _OTHERS),
+                notes=_take_notes(theirs, ours),
+            )
+
+
+def _file(other: Path) -> Path:
+    path = other / "journal.db" if other.is_dir() else other
+    if not path.is_file():
+        raise UsageError(f"there is no journal at {path}")
+    return path
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """A copy of one moment of the database, also while it is written to."""
+    try:
+        source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        with closing(source), closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+            named = "SELECT 1 FROM sqlite_master WHERE name = ?"
+            known = target.execute(named, (VERSION_TABLE,)).fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be read as a journal ({error})") from error
+    if known is None:
+        raise UsageError(f"{path} is a database, and no journal")
+
+
+def _ids(store: Store, rows: Table) -> set[str]:
+    with store.transaction(writing=False) as connection:
+        return set(connection.scalars(select(rows.c.id)))
+
+
+def _take_experiments(theirs: Store, ours: Store) -> int:
+    """New experiments, and how those ended that were under way when they were taken in before."""
+    taken = _take(theirs, ours, _experiments, _UNKNOWN_TO_MLFLOW)
+    running = select(_experiments.c.id).where(_experiments.c.status == "running")
+    with ours.transaction(writing=False) as connection:
+        open_ids = list(connection.scalars(running))
+    query = select(_experiments.c.id, _experiments.c.status, _experiments.c.ended_at)
+    query = query.where(_experiments.c.id.in_(open_ids), _experiments.c.status != "running")
+    with theirs.transaction(writing=False) as connection:
+        ended = list(connection.execute(query).mappings())
+    with ours.transaction(writing=True) as connection:
+        for row in ended:
+            values = {"status": row["status"], "ended_at": row["ended_at"], "mlflow_pending": True}
+            connection.execute(
+                update(_experiments).where(_experiments.c.id == row["id"]).values(values)
+            )
+    return taken
+
+
+def _take_runs(theirs: Store, ours: Store, folder: Path) -> int:
+    """Run by run, each whole with its samples or not at all; `folder` has those of their requests
+    that are in files."""
+    new = sorted(_ids(theirs, _runs) - _ids(ours, _runs))
+    for run_id in new:
+        with theirs.transaction(writing=False) as reading:
+            run = _rows(reading, _runs, "id", run_id)[0]
+            parts = [(part, _rows(reading, part, "run_id", run_id)) for part in _PARTS]
+            if run["requests_file"] is not None:
+                moved = request_rows(reading, run, folder)
+                parts.append((_requests, [dict(row) for row in moved]))
+        with ours.transaction(writing=True) as writing:
+            writing.execute(insert(_runs), run | _UNKNOWN_TO_MLFLOW | {"requests_file": None})
+            for part, rows in parts:
+                if rows:
+                    writing.execute(insert(part), rows)
+    return len(new)
+
+
+def _rows(connection: Connection, rows: Table, column: str, value: str) -> list[dict[str, object]]:
+    query = select(rows).where(rows.c[column] == value)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _take(
+    theirs: Store, ours: Store, rows: Table, changes: Mapping[str, object] | None = None
+) -> int:
+    """The rows of a table whose ids are new, with `changes` to each."""
+    new = _ids(theirs, rows) - _ids(ours, rows)
+    with theirs.transaction(writing=False) as reading:
+        every = reading.execute(select(rows)).mappings()
+        found = [{**row, **(changes or {})} for row in every if row["id"] in new]
+    if found:
+        with ours.transaction(writing=True) as writing:
+            writing.execute(insert(rows), found)
+    return len(found)
+
+
+def _take_notes(theirs: Store, ours: Store) -> int:
+    taken = 0
+    for note in notes(theirs):
+        there = kept(ours, note.id)
+        if there is not None and there.text != note.text:
+            both = f"{note.id} {note.text}".encode("utf-8", "surrogateescape")
+            note = replace(note, id=sha256(both).hexdigest()[:16])
+            there = kept(ours, note.id)
+        if there is None:
+            add_note(ours, note)
+            taken += 1
+    return taken

@@ -1,0 +1,168 @@
+"""Brings a database to the newest schema when it is opened.
+
+A database that is up to date costs one look at its version. For any other, Alembic is imported
+and runs the migrations in one transaction, alone: under a lock file for SQLite, under an advisory
+lock on PostgreSQL. An SQLite journal with content is copied beside itself first.
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, inspect, text
+
+from journal.errors import StoreError, StoreTooNew
+from journal.store.database import connectable, explained, file_of, reader, shown
+from journal.store.tables import Row
+
+HEAD = "0007"
+VERSION_TABLE = "journal_version"
+LOCK_TIMEOUT_S = 60.0
+
+_ADVISORY_LOCK = int.from_bytes(b"journal")
+
+
+def migrations() -> Path:
+    """The directory of migrations: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
+
+
+def is_up_to_date(engine: Engine) -> bool:
+    """Whether the database has the schema that this package was made for."""
+    with explained(engine.url), reader(engine).connect() as connection:
+        return _version(connection) == HEAD
+
+
+def bring_up_to_date(url: URL, scripts: Path | None = None) -> None:
+    """Applies the migrations (of `scripts`, by default the package's) that the database lacks.
+
+    Raises StoreTooNew for a schema that they do not know, StoreError for a database that has
+    tables of our names from elsewhere, for a lock not had in time, and for a migration that
+    failed; the database is then as it was before.
+    """
+    path = file_of(url)
+    engine = connectable(url, migrating=True)
+    try:
+        with explained(url):
+            if path is None:
+                with engine.begin() as connection:
+                    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S:.0f}s'"))
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+                    _upgrade(connection, scripts or migrations())
+            else:
+                with locked(path.with_name(path.name + ".lock")):
+                    _upgrade_file(engine, path, scripts or migrations())
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file `path`, alone among processes; waits for it LOCK_TIMEOUT_S at most."""
+    with closing(_Descriptor(path)) as lock:
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while not lock.taken():
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"Another process has held {path} for {LOCK_TIMEOUT_S:.0f} s: "
+                    "see whether it hangs, end it and try again."
+                )
+            time.sleep(0.02)
+        yield
+
+
+class _Descriptor:
+    def __init__(self, path: Path) -> None:
+        try:
+            self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"{path.parent} cannot be written ({error.strerror}): make it writable."
+            ) from error
+
+    def taken(self) -> bool:
+        try:
+            fcntl.flock(self.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        os.close(self.number)
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    return version
+
+
+def _upgrade(connection: Connection, scripts: Path) -> None:
+    """Runs the migrations inside the transaction that `connection` is in."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    version, where = _version(connection), shown(connection.engine.url)
+    if version is None:
+        strangers = set(inspect(connection).get_table_names()) & set(Row.metadata.tables)
+        if strangers:
+            raise StoreError(
+                f"The database {where} has tables of another program "
+                f"({', '.join(sorted(strangers))}): give the journal a database of its own."
+            )
+    elif version not in {known.revision for known in script.walk_revisions()}:
+        raise StoreTooNew(
+            f"The journal {where} was written by a newer version of this package (its schema is "
+            f"{version}, the newest known here is {script.get_current_head()}): upgrade "
+            "serving-journal."
+        )
+    try:
+        command.upgrade(config, "head")
+    except Exception as error:
+        raise StoreError(
+            f"The journal {where} could not be brought from schema {version or 'none'} to "
+            f"{script.get_current_head()} and was left as it was ({error})."
+        ) from error
+
+
+def _upgrade_file(engine: Engine, path: Path, scripts: Path) -> None:
+    """The same for an SQLite file. Should a migration end the transaction itself and then fail,
+    the file is put back from its copy."""
+    copy = path.with_name(path.name + ".before-migration")
+    try:
+        with engine.begin() as connection:
+            if _version(connection) is not None:
+                _copy(path, copy)
+            try:
+                _upgrade(connection, scripts)
+                orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+                if orphans:
+                    raise StoreError(f"A migration of {path} would orphan {len(orphans)} rows.")
+            except Exception:
+                if copy.exists() and not _in_transaction(connection):
+                    _copy(copy, path)
+                raise
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    file = connection.connection.driver_connection
+    return isinstance(file, sqlite3.Connection) and file.in_transaction
+
+
+def _copy(source: Path, target: Path) -> None:
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)

@@ -1,0 +1,142 @@
+"""The rows of requests in Parquet files, beside the database that they were moved from, and the
+way back, exactly. A file has the columns of the table `requests`, the times of chunks as lists of
+float64 numbers, and a row group for each run."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import URL, Connection, RowMapping, select
+
+from journal.errors import MissingExtra, StoreError
+from journal.store.codec import table
+from journal.store.database import file_of
+from journal.store.tables import RequestRow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_requests = table(RequestRow)
+
+PACKED = {"chunk_s": "<f8", "chunk_tokens": "<i4"}
+
+Row: TypeAlias = Mapping[str, Any] | RowMapping
+Rows: TypeAlias = Sequence[Row]
+
+
+def folder_of(url: URL, home: Path) -> Path:
+    """Where the files of a journal lie: beside its SQLite file, or in `home` where a server has
+    the database."""
+    return folder_beside(file_of(url) or home / str(url.database))
+
+
+def folder_beside(database: Path) -> Path:
+    return database.with_name(f"{database.name}.requests")
+
+
+def request_rows(connection: Connection, run: Row, folder: Path) -> Rows:
+    """The rows of a run's requests, from the database or the file in `folder` that has them.
+    Raises what `read` raises."""
+    if run["requests_file"] is not None:
+        return read(folder / run["requests_file"], run["id"])
+    query = select(_requests).where(_requests.c.run_id == run["id"])
+    return connection.execute(query.order_by(_requests.c.position)).mappings().all()
+
+
+def as_table(rows: Rows) -> "pa.Table":
+    """Rows of `requests` as an Arrow table. Raises MissingExtra without pyarrow."""
+    pa = _arrow()
+    schema = pa.schema([(column.name, _type(column.name)) for column in _requests.c])
+    columns = [
+        _lists([row[name] for row in rows], PACKED[name])
+        if name in PACKED
+        else pa.array([row[name] for row in rows], type=schema.field(name).type)
+        for name in schema.names
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def write(path: Path, runs: "Sequence[pa.Table]") -> None:
+    """Writes a file of one row group for each of `runs`, its owner's alone, and sees to it that
+    the disk has all of it, as it was given. Raises StoreError."""
+    pa = _arrow()
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with pa.parquet.ParquetWriter(
+            file,
+            runs[0].schema,
+            compression="zstd",
+            use_dictionary=[n for n in runs[0].column_names if n != "chunk_s"],
+            column_encoding={"chunk_s.list.element": "BYTE_STREAM_SPLIT"},
+        ) as writer:
+            for run in runs:
+                writer.write_table(run, row_group_size=run.num_rows)
+        file.flush()
+        os.fsync(file.fileno())
+    if not pa.parquet.read_table(path, partitioning=None).equals(pa.concat_tables(runs)):
+        raise StoreError(f"{path} does not hold what was written to it: check the disk.")
+
+
+def read(path: Path, run_id: str) -> Rows:
+    """The rows of one run, as the database had them. Raises StoreError, naming the file, where it
+    is not there, cannot be read, or has not got them."""
+    pa = _arrow()
+    try:
+        found = pa.parquet.read_table(path, partitioning=None, filters=[("run_id", "==", run_id)])
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"The requests of run {run_id} were moved to {path}, which is not there: put that "
+            "file back, or read this journal on the host that has it."
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read ({said}): put a copy of it back.") from error
+    if not found.num_rows:
+        raise StoreError(f"{path} has no requests of run {run_id}: put a copy of it back.")
+    columns = {
+        name: _packed(column, PACKED[name]) if name in PACKED else column.to_pylist()
+        for name, column in zip(found.column_names, found.columns, strict=True)
+    }
+    names, values = columns.keys(), zip(*columns.values(), strict=True)
+    return [dict(zip(names, each, strict=True)) for each in values]
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtra("A compacted journal", "parquet") from error
+    return pyarrow
+
+
+def _type(name: str) -> "pa.DataType":
+    pa = _arrow()
+    if name in PACKED:
+        return pa.list_(pa.field("element", pa.float64() if name == "chunk_s" else pa.int32()))
+    kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    return kinds.get(_requests.c[name].type.python_type, pa.string())
+
+
+def _lists(packed: Sequence[bytes | None], form: str) -> "pa.Array":
+    """Packed numbers as lists of them."""
+    import numpy as np
+
+    pa = _arrow()
+    numbers = np.frombuffer(b"".join(each or b"" for each in packed), form)
+    sizes = [len(each or b"") // np.dtype(form).itemsize for each in packed]
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    absent = pa.array([each is None for each in packed], type=pa.bool_())
+    values = pa.array(numbers.astype(numbers.dtype.newbyteorder("=")))
+    kind = pa.list_(pa.field("element", values.type))
+    return pa.ListArray.from_arrays(pa.array(ends), values, type=kind, mask=absent)
+
+
+def _packed(lists: "pa.ChunkedArray", form: str) -> list[bytes | None]:
+    """The way back."""
+    found: list[bytes | None] = []
+    for chunk in lists.chunks:
+        numbers, ends = chunk.values.to_numpy().astype(form), chunk.offsets.to_pylist()
+        each = zip(ends, ends[1:], chunk.is_valid().to_pylist(), strict=False)
+        found += [numbers[a:b].tobytes() if valid else None for a, b, valid in each]
+    return found

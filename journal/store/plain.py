@@ -1,0 +1,94 @@
+"""Plain text for the database: canonical JSON and back, without secrets and unstorable
+characters."""
+
+import dataclasses
+import json
+import re
+import types
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import pairwise
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from journal import redaction as secrecy
+from journal.errors import StoreError
+from journal.records.experiment import Engine
+from journal.redaction import Secret
+
+T = TypeVar("T")
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def secret_of(engines: Iterable[Engine]) -> Secret:
+    """What finds the keys and tokens that the engines were given: the values of variables and of
+    flags that are named so."""
+    found: set[str] = set()
+    for engine in engines:
+        words = [word for flag in engine.flags for word in flag.split("=", 1)]
+        named = [*engine.env.items(), *pairwise(words)]
+        found |= {value for name, value in named if secrecy.NAME.search(name)}
+    return secrecy.pattern(found)
+
+
+def hidden(text: str | None, secret: Secret) -> str | None:
+    """`text` with what `secret` finds starred out."""
+    return secrecy.hidden(text, secret) if text else text
+
+
+def storable(text: str) -> str:
+    """`text` with U+FFFD for characters that no database can hold: NUL and lone surrogates."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def to_json(value: object, secret: Secret = None) -> str:
+    """`value` (record types, mappings, sequences, scalars) as canonical JSON, without what
+    `secret` finds. Raises StoreError for what JSON cannot say, such as an infinite number."""
+    try:
+        text = json.dumps(
+            _tree(value, secret),
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"The {type(value).__name__} cannot be stored ({error}).") from error
+    return storable(text)
+
+
+def _tree(value: object, secret: Secret) -> object:
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {field.name: _tree(getattr(value, field.name), secret) for field in fields}
+    if isinstance(value, Mapping):
+        return {key: _tree(item, secret) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tree(item, secret) for item in value]
+    return hidden(value, secret) if isinstance(value, str) else value
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The record of type `kind` that `to_json` made `text` of. Nothing is validated, since what
+    was stored must stay readable; a field that `kind` no longer has is passed over."""
+    made: T = _made(kind, json.loads(text))
+    return made
+
+
+def _made(kind: Any, tree: Any) -> Any:
+    origin = get_origin(kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
+        known = {name: item for name, item in tree.items() if name in hints}
+        return kind(**{name: _made(hints[name], item) for name, item in known.items()})
+    if origin is tuple:
+        return tuple(_made(get_args(kind)[0], item) for item in tree)
+    if origin in (Union, types.UnionType) and tree is not None:
+        built = (arm for arm in get_args(kind) if get_origin(arm) or dataclasses.is_dataclass(arm))
+        return _made(next(built, None), tree)
+    return tree
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)

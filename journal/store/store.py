@@ -1,0 +1,395 @@
+"""The journal: experiments, runs and all their raw samples in one database.
+
+A run is written in one transaction with its samples, or not at all; what `add_run` returned from
+survives the death of the process.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    RowMapping,
+    Select,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from journal.errors import NotFound, StoreError
+from journal.records.doubt import Doubt
+from journal.records.experiment import Experiment
+from journal.records.figure import Figure, Metrics
+from journal.records.run import ExperimentRecord, Record, Status
+from journal.records.samples import Samples
+from journal.store import claims, codec, parquet
+from journal.store.codec import table
+from journal.store.database import address, connectable, explained, file_of, reader, shown
+from journal.store.migrate import bring_up_to_date, is_up_to_date
+from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow
+
+SHORT_ID = 8
+
+_experiments, _runs = table(ExperimentRow), table(RunRow)
+_metrics, _doubts = table(MetricRow), table(DoubtRow)
+
+
+def new_id() -> str:
+    """A random id of 16 hexadecimal digits; journals of several machines can be merged."""
+    return secrets.token_hex(8)
+
+
+def open_store(home: Path, url: str | None = None) -> "Store":
+    """The journal of `home`, made or brought to the newest schema when needed.
+
+    It is `home`/journal.db, or the database that `url` or else the JOURNAL_DB environment
+    variable names. Raises StoreTooNew when a newer version of this package wrote it, and
+    StoreError when it cannot be read or written.
+    """
+    at = address(home, url)
+    _make_private(home)
+    path = file_of(at)
+    if path is not None:
+        _make_private(path.parent)
+        _touch_private(path)
+    engine = connectable(at)
+    try:
+        if not is_up_to_date(engine):
+            bring_up_to_date(at)
+    except BaseException:
+        engine.dispose()
+        raise
+    store = Store(engine, home)
+    store.end_abandoned()
+    return store
+
+
+def _make_private(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The directory {directory} cannot be made ({error.strerror}): choose another."
+        ) from error
+
+
+def _touch_private(path: Path) -> None:
+    """Makes the file of a new journal readable by its owner only; leaves an old one alone."""
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"The journal {path} cannot be written ({error.strerror}): make its directory writable."
+        ) from error
+
+
+class Store:
+    """An open journal. Every method is a transaction of its own; threads may share a store."""
+
+    def __init__(self, engine: Engine, home: Path) -> None:
+        self._writer = engine
+        self._reader = reader(engine)
+        self._home = home.absolute()
+        self._claims: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database. An experiment that was not ended will count as abandoned."""
+        self._writer.dispose()
+        for descriptor in self._claims.values():
+            os.close(descriptor)
+        self._claims.clear()
+
+    @property
+    def url(self) -> URL:
+        return self._writer.url
+
+    @property
+    def requests_folder(self) -> Path:
+        """Where the files lie that requests were moved to."""
+        return parquet.folder_of(self.url, self._home)
+
+    def __repr__(self) -> str:
+        return f"Store({shown(self.url)})"
+
+    @contextlib.contextmanager
+    def transaction(self, *, writing: bool) -> Iterator[Connection]:
+        """One transaction, for what other files of this room keep. Raises StoreError."""
+        engine = self._writer if writing else self._reader
+        with explained(self.url), engine.begin() as connection:
+            yield connection
+
+    # ---- writing ---------------------------------------------------------------------------
+
+    def begin_experiment(
+        self,
+        experiment: Experiment,
+        started_at: datetime,
+        environment: Mapping[str, str | int | float | None],
+    ) -> ExperimentRecord:
+        """Records that `experiment` begins, frozen as it is now, and that this process runs it."""
+        record = ExperimentRecord(
+            id=new_id(), experiment=experiment, started_at=started_at, environment=environment
+        )
+        self._claims[record.id] = claims.claim(self._home, record.id)
+        with explained(self.url), self._writer.begin() as connection:
+            connection.execute(insert(_experiments), codec.experiment_row(record))
+        return record
+
+    def resume_experiment(self, experiment_id: str) -> ExperimentRecord:
+        """Records that an experiment goes on, run by this process. Raises NotFound."""
+        self._claims[experiment_id] = claims.claim(self._home, experiment_id)
+        self._set_status(experiment_id, "running", None)
+        return self.experiment(experiment_id)
+
+    def end_experiment(
+        self,
+        experiment_id: str,
+        status: Literal["done", "failed", "interrupted"],
+        ended_at: datetime,
+    ) -> ExperimentRecord:
+        """Records how an experiment ended, and returns it so. Raises NotFound."""
+        self._set_status(experiment_id, status, ended_at)
+        descriptor = self._claims.pop(experiment_id, None)
+        if descriptor is not None:
+            claims.release(self._home, experiment_id, descriptor)
+        return self.experiment(experiment_id)
+
+    def end_abandoned(self) -> None:
+        """Sets experiments to interrupted whose process died while it ran them: they ended with
+        the last run that was stored."""
+        for experiment_id in claims.abandoned(self._home):
+            runs = self.runs(experiment_id=experiment_id, limit=1)
+            with contextlib.suppress(NotFound):
+                begun = self.experiment(experiment_id)
+                last = [run.started_at + timedelta(seconds=run.duration_s) for run in runs]
+                if begun.status == "running":
+                    ended_at = last[0] if last else begun.started_at
+                    self._set_status(experiment_id, "interrupted", ended_at)
+
+    def _set_status(self, experiment_id: str, status: str, ended_at: datetime | None) -> None:
+        with explained(self.url), self._writer.begin() as connection:
+            changed = connection.execute(
+                update(_experiments)
+                .where(_experiments.c.id == experiment_id)
+                .values(status=status, ended_at=ended_at, mlflow_pending=True)
+            )
+            if changed.rowcount == 0:
+                raise NotFound(f"There is no experiment {experiment_id!r} in {shown(self.url)}.")
+
+    def add_run(self, record: Record, samples: Samples | None) -> None:
+        """Writes one run with its metrics, doubts and samples (None when there are none).
+
+        Raises StoreError, with nothing written, when a value cannot be stored or when `samples`
+        are of another cell or engine than `record`.
+        """
+        if samples and (samples.cell, samples.facts) != (record.cell, record.facts):
+            raise StoreError(f"The samples of run {record.id} are of another cell or engine.")
+        row = codec.run_row(record, samples)
+        rows = [
+            (_metrics, codec.metric_rows(record.id, record.metrics)),
+            (_doubts, codec.doubt_rows(record.id, record.doubts)),
+            *(codec.sample_rows(record.id, samples) if samples else ()),
+        ]
+        with explained(self.url), self._writer.begin() as connection:
+            connection.execute(insert(_runs), row)
+            for into, values in rows:
+                if values:
+                    connection.execute(insert(into), values)
+
+    def replace_summary(
+        self, run_id: str, metrics: Metrics, doubts: Sequence[Doubt], status: Status
+    ) -> None:
+        """Puts metrics, doubts and status that were computed anew in the place of a run's old
+        ones. Raises NotFound."""
+        rows = [
+            (_metrics, codec.metric_rows(run_id, metrics)),
+            (_doubts, codec.doubt_rows(run_id, doubts)),
+        ]
+        with explained(self.url), self._writer.begin() as connection:
+            changed = connection.execute(
+                update(_runs).where(_runs.c.id == run_id).values(status=status, mlflow_pending=True)
+            )
+            if changed.rowcount == 0:
+                raise NotFound(f"There is no run {run_id!r} in {shown(self.url)}.")
+            for into, values in rows:
+                connection.execute(delete(into).where(into.c.run_id == run_id))
+                if values:
+                    connection.execute(insert(into), values)
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    def experiments(
+        self, since: datetime | None = None, until: datetime | None = None
+    ) -> list[ExperimentRecord]:
+        """The experiments that started at or after `since` and before `until`, newest last."""
+        query = _started(select(_experiments), _experiments.c.started_at, since, until)
+        query = query.order_by(_experiments.c.started_at, _experiments.c.id)
+        with explained(self.url), self._reader.begin() as connection:
+            return [codec.experiment_record(row) for row in connection.execute(query).mappings()]
+
+    def experiment(self, experiment_id: str) -> ExperimentRecord:
+        """The experiment with this id, or with the only id that begins so, or the "last" one.
+        Raises NotFound."""
+        with explained(self.url), self._reader.begin() as connection:
+            found = _find(connection, _experiments, experiment_id)
+            query = select(_experiments).where(_experiments.c.id == found)
+            return codec.experiment_record(connection.execute(query).mappings().one())
+
+    def runs(
+        self,
+        *,
+        experiment_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        metrics: Collection[str] | None = None,
+    ) -> list[Record]:
+        """The runs of one experiment, or of all, that started from `since` on and before `until`,
+        newest last; with `limit` the newest so many, with `metrics` only those of their figures."""
+        query = _started(select(_runs.c.id), _runs.c.started_at, since, until)
+        if experiment_id is not None:
+            query = query.where(_runs.c.experiment_id == experiment_id)
+        if limit is not None:
+            query = query.order_by(_runs.c.started_at.desc(), _runs.c.id.desc()).limit(limit)
+        with explained(self.url), self._reader.begin() as connection:
+            return _read_runs(connection, query, metrics)
+
+    def run(self, run_id: str) -> Record:
+        """The run with this id, or with the only id that begins so, or the "last" one.
+        Raises NotFound."""
+        with explained(self.url), self._reader.begin() as connection:
+            found = _find(connection, _runs, run_id)
+            return _read_runs(connection, select(_runs.c.id).where(_runs.c.id == found))[0]
+
+    def samples(self, run_id: str) -> Samples | None:
+        """The raw samples of a run, exactly as they were stored; None when it has none. The id
+        is as in `run`. Raises NotFound."""
+        with explained(self.url), self._reader.begin() as connection:
+            found = _find(connection, _runs, run_id)
+            run = connection.execute(select(_runs).where(_runs.c.id == found)).mappings().one()
+            if run["client"] is None:
+                return None
+            return codec.samples(
+                run,
+                parquet.request_rows(connection, run, self.requests_folder),
+                {field: _rows(connection, row, found) for row, field, _ in codec.READING_KINDS},
+            )
+
+    # ---- the outbox to MLflow --------------------------------------------------------------
+
+    def pending(self) -> tuple[list[ExperimentRecord], list[Record]]:
+        """The experiments and the runs of which MLflow does not know all, oldest first."""
+        experiments = select(_experiments).where(_experiments.c.mlflow_pending)
+        experiments = experiments.order_by(_experiments.c.started_at, _experiments.c.id)
+        runs = select(_runs.c.id).where(_runs.c.mlflow_pending)
+        with explained(self.url), self._reader.begin() as connection:
+            found = connection.execute(experiments).mappings()
+            return [codec.experiment_record(row) for row in found], _read_runs(connection, runs)
+
+    def place_in_mlflow(self, experiment_id: str, mlflow_experiment_id: str) -> None:
+        """Notes which of MLflow's experiments holds the runs of an experiment."""
+        with explained(self.url), self._writer.begin() as connection:
+            connection.execute(
+                update(_experiments)
+                .where(_experiments.c.id == experiment_id)
+                .values(mlflow_experiment_id=mlflow_experiment_id)
+            )
+
+    def mark_logged(self, record: ExperimentRecord | Record, mlflow_run_id: str) -> None:
+        """Notes that MLflow knows all of `record`, as its run `mlflow_run_id`."""
+        values = {"mlflow_run_id": mlflow_run_id, "mlflow_pending": False, "mlflow_error": None}
+        self._mark(record, values)
+
+    def mark_unlogged(self, record: ExperimentRecord | Record, reason: str) -> None:
+        """Notes why MLflow could not be told of `record`; it stays pending."""
+        self._mark(record, {"mlflow_pending": True, "mlflow_error": reason})
+
+    def _mark(self, record: ExperimentRecord | Record, values: Mapping[str, Any]) -> None:
+        rows = _runs if isinstance(record, Record) else _experiments
+        with explained(self.url), self._writer.begin() as connection:
+            connection.execute(update(rows).where(rows.c.id == record.id).values(values))
+
+
+def _started(
+    query: Select[Any], started_at: Column[Any], since: datetime | None, until: datetime | None
+) -> Select[Any]:
+    if since is not None:
+        query = query.where(started_at >= since)
+    if until is not None:
+        query = query.where(started_at < until)
+    return query
+
+
+def _read_runs(
+    connection: Connection, ids: Select[Any], names: Collection[str] | None = None
+) -> list[Record]:
+    """The runs that the query `ids` names, newest last, in three statements for any number."""
+    chosen = ids.subquery()
+    metrics: dict[str, dict[str, Figure]] = defaultdict(dict)
+    figures = select(_metrics).join(chosen, _metrics.c.run_id == chosen.c.id)
+    if names is not None:
+        figures = figures.where(_metrics.c.name.in_(names))
+    for run_id, name, *figure in connection.execute(figures):
+        metrics[run_id][name] = Figure(*figure)
+    doubts: dict[str, list[Doubt]] = defaultdict(list)
+    query = select(_doubts).join(chosen, _doubts.c.run_id == chosen.c.id)
+    for row in connection.execute(query.order_by(_doubts.c.position)).mappings():
+        doubts[row["run_id"]].append(codec.doubt(row))
+    query = select(_runs).join(chosen, _runs.c.id == chosen.c.id)
+    rows = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id)).mappings()
+    return [codec.run_record(row, metrics[row["id"]], doubts[row["id"]]) for row in rows]
+
+
+def _rows(connection: Connection, row: type[Row], run_id: str) -> list[RowMapping]:
+    rows = table(row)
+    query = select(rows).where(rows.c.run_id == run_id).order_by(rows.c.position)
+    return list(connection.execute(query).mappings())
+
+
+def _find(connection: Connection, rows: Table, wanted: str) -> str:
+    """The id that `wanted` means: a whole id, the beginning of exactly one, or "last"."""
+    kind = rows.name.removesuffix("s")
+    if wanted == "last":
+        newest = select(rows.c.id).order_by(rows.c.started_at.desc(), rows.c.id.desc()).limit(1)
+        last: str | None = connection.scalar(newest)
+        if last is None:
+            raise NotFound(f"The journal has no {kind} yet: `journal run` makes the first.")
+        return last
+    found: list[str] = []
+    if re.fullmatch(r"[\w.:-]+", wanted, re.ASCII):
+        begins = select(rows.c.id).where(rows.c.id.startswith(wanted, autoescape=True))
+        found = list(connection.scalars(begins.order_by(func.length(rows.c.id)).limit(4)))
+    if not found:
+        raise NotFound(f"There is no {kind} {wanted!r}: `journal runs` lists their ids.")
+    if len(found) > 1 and found[0] != wanted:
+        several = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        raise NotFound(
+            f"{wanted!r} begins the ids of several {kind}s ({several}): give more of it."
+        )
+    return found[0]

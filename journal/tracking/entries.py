@@ -1,0 +1,338 @@
+"""What MLflow is told of a record, by MLflow's conventions; nothing here talks to MLflow.
+
+An experiment is a run, and each of its cells is a run under it. Where an experiment compares
+several engines, each engine is a run between the two, so that two of them give two lines in one
+chart. Every run has the same params, because the UI's parallel coordinates drop a run that lacks
+one. The part of a metric's name before its "/" is the section of the UI's charts.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from journal import units
+from journal.metrics.table import section
+from journal.records.cell import Cell
+from journal.records.experiment import Engine, Experiment, Slo
+from journal.records.run import ExperimentRecord, Record
+from journal.store.plain import secret_of, to_json
+from journal.tracking.mlflow_curves import Point, curves, headlines, searched
+
+Level = Literal["experiment", "engine", "cell"]
+
+NONE = "none"
+LEVEL_TAG = "journal.level"
+EXPERIMENT_TAG = "journal.experiment_id"
+CURVES_TAG = "journal.curves"
+PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+ROWS_OF_NOTE = 50
+
+_TELLING = (
+    *("dtype", "tensor_parallel", "pipeline_parallel", "executor"),
+    *("max_model_len", "gpu_memory_utilization"),
+    *("kv_cache_memory_bytes", "prefix_caching", "revision"),
+)
+_RUN_STATUS = {"invalid": "FAILED", "failed": "FAILED", "interrupted": "KILLED"}
+_EXPERIMENT_STATUS = {**_RUN_STATUS, "running": "RUNNING"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One run as MLflow is to know it. `id` is ours, and finds the run again."""
+
+    id: str
+    experiment: str
+    name: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    points: tuple[Point, ...]
+
+
+# ---- one entry for each level ------------------------------------------------------------------
+
+
+def run_entry(record: Record, parent_id: str) -> Entry:
+    """The entry of one run, under the MLflow run `parent_id` of its engine or experiment."""
+    ended_at = _ended(record)
+    cell = record.cell
+    notes = [*([record.error] if record.error else []), *(d.sentence for d in record.doubts)]
+    return Entry(
+        id=record.id,
+        experiment=cell.experiment,
+        name=run_name(cell),
+        status=_RUN_STATUS.get(record.status, "FINISHED"),
+        started_at=record.started_at,
+        ended_at=ended_at,
+        tags={
+            PARENT_TAG: parent_id,
+            NOTE_TAG: "\n".join(f"- {note}" for note in notes),
+            EXPERIMENT_TAG: record.experiment_id,
+            "journal.identity": cell.identity,
+            "status": record.status,
+            "doubts": str(len(record.doubts)),
+            **_served(cell.engine, [record]),
+            **_tags("cell", record.environment),
+        },
+        params=params(cell),
+        points=tuple(
+            Point(metric_name(name), figure.value, ended_at)
+            for name, figure in record.metrics.items()
+            if figure.value is not None
+        ),
+    )
+
+
+def engine_entry(
+    begun: ExperimentRecord, engine: Engine, runs: Sequence[Record], parent_id: str
+) -> Entry:
+    """The entry of one of the engines that an experiment compares, with the curves of its `runs`,
+    under the MLflow run `parent_id` of the experiment."""
+    own = [run for run in runs if key_of(run.cell.engine) == key_of(engine)]
+    over = None if begun.status == "running" else begun.ended_at
+    good = any(run.good for run in own)
+    points = _points(begun, own)
+    return Entry(
+        id=f"{begun.id}-{key_of(engine)}",
+        experiment=begun.experiment.name,
+        name=engine_names(begun.experiment)[key_of(engine)],
+        status="RUNNING" if over is None else "FINISHED" if good else "FAILED",
+        started_at=min((run.started_at for run in own), default=begun.started_at),
+        ended_at=over and max(map(_ended, own), default=over),
+        tags={
+            PARENT_TAG: parent_id,
+            EXPERIMENT_TAG: begun.id,
+            "runs": str(len(own)),
+            **_served(engine, own),
+            **_tags("engine", begun.environment),
+            **_curves_tag(points),
+        },
+        params=shared_params(begun.experiment, [engine], own),
+        points=points,
+    )
+
+
+def experiment_entry(
+    begun: ExperimentRecord, runs: Sequence[Record], summary: str | None = None
+) -> Entry:
+    """The entry of an experiment, with `summary` (Markdown) as its note; with the curves of its
+    `runs` where it compares no engines, whose runs have them."""
+    experiment = begun.experiment
+    started = begun.started_at.astimezone(UTC)
+    points = () if compared(experiment) else _points(begun, runs)
+    engines = engines_of(experiment)
+    return Entry(
+        id=begun.id,
+        experiment=experiment.name,
+        name=f"{experiment.name} {started:%Y-%m-%d %H:%M}",
+        status=_EXPERIMENT_STATUS.get(begun.status, "FINISHED"),
+        started_at=begun.started_at,
+        ended_at=begun.ended_at,
+        tags={
+            NOTE_TAG: note(begun, runs) if summary is None else summary,
+            EXPERIMENT_TAG: begun.id,
+            "status": begun.status,
+            "runs": str(len(runs)),
+            **_served(engines[0] if len(engines) == 1 else None, runs),
+            **_tags("experiment", begun.environment),
+            **_curves_tag(points),
+        },
+        params=shared_params(experiment, engines, runs),
+        points=points,
+    )
+
+
+# ---- the engines of an experiment --------------------------------------------------------------
+
+
+def key_of(engine: Engine | None) -> str:
+    """The same for engines that serve alike: wherever their interpreter is, however long they may
+    take to start, and whether or not their secrets are starred out."""
+    if engine is None:
+        return ""
+    alike = replace(engine, python=None, start_timeout_s=1.0)
+    return hashlib.sha256(to_json(alike, secret_of([engine])).encode()).hexdigest()[:8]
+
+
+def engines_of(experiment: Experiment) -> list[Engine]:
+    """The engines that differ."""
+    return list({key_of(engine): engine for engine in experiment.engines}.values())
+
+
+def compared(experiment: Experiment) -> list[Engine]:
+    """The engines that an experiment compares: none where it has but one."""
+    engines = engines_of(experiment)
+    return engines if len(engines) > 1 else []
+
+
+def engine_names(experiment: Experiment) -> dict[str, str]:
+    """A name for each engine, by its key: its model, its quantisation, and what else tells it
+    from the experiment's others."""
+    engines = engines_of(experiment)
+    telling = [n for n in _TELLING if len({getattr(engine, n) for engine in engines}) > 1]
+    if len({engine.flags for engine in engines}) > 1:
+        telling.append("flags")
+    names = {}
+    for engine in engines:
+        parts = [_short(engine.model), engine.quantisation or ""]
+        for name in telling:
+            value = getattr(engine, name)
+            parts.append(" ".join(value) if name == "flags" else f"{name} {value}")
+        names[key_of(engine)] = " ".join(part for part in parts if part)
+    return names
+
+
+# ---- names, params and tags --------------------------------------------------------------------
+
+
+def metric_name(name: str) -> str:
+    """`ttft_s.p50` as `latency/ttft_s_p50`: the section of the table of metrics goes before."""
+    try:
+        where: str = section(name)
+    except KeyError:
+        where = "other"
+    return f"{where}/{name.replace('.', '_')}"
+
+
+def run_name(cell: Cell) -> str:
+    """A cell in one short line, such as `Mistral-7B awq b8 p512 o64`."""
+    load = f"b{cell.batch}" if cell.rate is None else f"{cell.rate:g} per s"
+    parts = [_short(cell.model), cell.quantisation, load]
+    parts += [f"p{cell.prompt_tokens}", f"o{cell.output_tokens}"]
+    parts += [f"#{cell.repeat + 1}"] if cell.load.repeats > 1 else []
+    return " ".join(part for part in parts if part)
+
+
+def params(cell: Cell) -> dict[str, str]:
+    """The same names for every cell of an experiment; what a cell has not is "none"."""
+    engine = cell.engine
+    values: dict[str, object] = {
+        "model": cell.model,
+        "quantisation": cell.quantisation,
+        "dtype": engine.dtype if engine else None,
+        "tensor_parallel": engine.tensor_parallel if engine else None,
+        "pipeline_parallel": engine.pipeline_parallel if engine else None,
+        "max_model_len": engine.max_model_len if engine else None,
+        "batch": cell.batch,
+        "rate": cell.rate,
+        "prompt_tokens": cell.prompt_tokens,
+        "output_tokens": cell.output_tokens,
+        "requests": cell.load.requests,
+        "repeat": cell.repeat,
+        "seed": cell.seed,
+        **_limits(cell.slo),
+    }
+    return {name: NONE if value is None else str(value) for name, value in values.items()}
+
+
+def _limits(slo: Slo | None) -> dict[str, float]:
+    """The limits that were set, as bare numbers with their units in the names."""
+    if slo is None:
+        return {}
+    named = {f"slo_{name}": getattr(slo, name) for name in Slo.__slots__}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def shared_params(
+    experiment: Experiment, engines: Sequence[Engine], runs: Sequence[Record]
+) -> dict[str, str]:
+    """The params of a run that stands for many cells, by the names that cells have: every value
+    that they have, such as "1, 8, 32". The model at an endpoint is known from its `runs` only."""
+    grid, searched = experiment.grid, experiment.find_capacity
+    batches = () if grid.rate else grid.batch
+    values: dict[str, Sequence[object]] = {
+        "model": [engine.model for engine in engines] or [run.cell.model for run in runs],
+        "quantisation": [engine.quantisation or NONE for engine in engines],
+        "dtype": [engine.dtype for engine in engines],
+        "tensor_parallel": [engine.tensor_parallel for engine in engines],
+        "pipeline_parallel": [engine.pipeline_parallel for engine in engines],
+        "max_model_len": [engine.max_model_len or NONE for engine in engines],
+        "batch": ["searched"] if searched == "concurrency" else batches,
+        "rate": ["searched"] if searched == "rate" else grid.rate,
+        "prompt_tokens": grid.prompt_tokens,
+        "output_tokens": grid.output_tokens,
+        "requests": [experiment.load.requests],
+        "repeat": range(experiment.load.repeats),
+        "seed": [experiment.load.seed],
+        **{name: [value] for name, value in _limits(experiment.slo).items()},
+    }
+    if not values["model"]:
+        del values["model"]
+    return {name: ", ".join(dict.fromkeys(map(str, v))) or NONE for name, v in values.items()}
+
+
+def note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
+    """A summary in Markdown: what was asked, and a line for each run."""
+    experiment = begun.experiment
+    words = {"Question": experiment.question, "Hypothesis": experiment.hypothesis}
+    asked = [f"**{title}:** {said}" for title, said in words.items() if said]
+    if not runs:
+        return "\n\n".join(asked)
+    rows = ["| run | status | TTFT p50 | output | VRAM peak |", "| --- | --- | --- | --- | --- |"]
+    for run in runs[:ROWS_OF_NOTE]:
+        ttft, rate, vram = (
+            run.metrics[name].value if name in run.metrics else None
+            for name in ("ttft_s.p50", "output_tokens_per_s", "vram_peak_bytes")
+        )
+        shown = (units.seconds(ttft), units.rate(rate), units.data_size(vram))
+        rows.append(f"| {' | '.join((run_name(run.cell), run.status, *shown))} |")
+    return "\n\n".join([*asked, "\n".join(rows)])
+
+
+def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[Point, ...]:
+    return (
+        *headlines(runs),
+        *searched(begun.experiment, runs),
+        *curves(runs, several_outputs=len(begun.experiment.grid.output_tokens) > 1),
+    )
+
+
+def _curves_tag(points: Sequence[Point]) -> dict[str, str]:
+    """What tells curves that are as they were from others: MLflow can add to a curve, and never
+    take from one."""
+    said = [f"{point.name} {point.step} {point.value!r}" for point in points if point.step]
+    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    return {CURVES_TAG: digest} if said else {}
+
+
+def _served(engine: Engine | None, runs: Sequence[Record]) -> dict[str, str]:
+    """What served the runs: every value that they have."""
+    models = [engine.model] if engine else [run.cell.model for run in runs]
+    kinds = [engine.quantisation] if engine else [run.cell.quantisation for run in runs]
+    versions = [run.facts.version for run in runs if run.facts.version is not None]
+    named = {
+        "model": models,
+        "quantisation": [kind or NONE for kind in kinds],
+        "engine_version": versions or [NONE],
+    }
+    return {name: ", ".join(dict.fromkeys(values)) for name, values in named.items() if values}
+
+
+def _tags(level: Level, environment: Mapping[str, str | int | float | None]) -> dict[str, str]:
+    named = {
+        "mlflow.source.git.commit": environment.get("git_commit"),
+        "git_commit": environment.get("git_commit"),
+        "gpu": environment.get("gpu_0_name") or NONE,
+        "host": environment.get("host"),
+        "mlflow.user": environment.get("user"),
+        "tool": environment.get("tool"),
+    }
+    return {
+        LEVEL_TAG: level,
+        "mlflow.source.name": "journal",
+        "mlflow.source.type": "LOCAL",
+        **{tag: str(value) for tag, value in named.items() if value is not None},
+    }
+
+
+def _ended(record: Record) -> datetime:
+    return record.started_at + timedelta(seconds=record.duration_s)
+
+
+def _short(model: str) -> str:
+    return model.rstrip("/").rsplit("/", 1)[-1]

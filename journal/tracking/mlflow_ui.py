@@ -1,0 +1,53 @@
+"""MLflow's own web UI on a journal's runs."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from journal.errors import MissingExtra, NotFound, UsageError
+from journal.serve import process_tree as process
+from journal.tracking.tracker import tracking_uri
+
+POLL_S = 0.2
+
+# No telemetry, and none of the background workers, which take three times the UI's own memory.
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+
+
+def serve(home: Path, host: str, port: int, *, announce: Callable[[str], None]) -> None:
+    """Serve the UI on `host`:`port` until KeyboardInterrupt; `announce` is told its address.
+
+    Where MLFLOW_TRACKING_URI names a server, that server's own address is announced and nothing
+    is started. What the UI says goes to `home`/mlflow-ui.log; it ends with this process, however
+    that ends. Raises NotFound when this journal has nothing in MLflow yet, MissingExtra when
+    the UI is not installed, UsageError when it ends by itself.
+    """
+    uri = tracking_uri(home)
+    if uri.startswith(("http://", "https://")):
+        announce(uri)
+        return
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise NotFound(f"{home} holds no runs for MLflow to show: `journal run` makes the first")
+    if find_spec("flask") is None:  # the full mlflow has it, mlflow-skinny does not
+        raise MissingExtra("journal ui", "ui")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--default-artifact-root", (home.absolute() / "mlflow-artifacts").as_uri()]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    log_path = home / "mlflow-ui.log"
+    server = process.start(command, env=os.environ | SETTINGS, log_path=log_path)
+    try:
+        announce(f"http://{host}:{port}")
+        while server.exit_code() is None:
+            time.sleep(POLL_S)
+    finally:
+        server.stop()
+    raise UsageError(
+        f"the MLflow UI ended with exit code {server.exit_code()}: is port {port} of {host} "
+        f"already in use? Choose another with --port, or look into {log_path}"
+    )

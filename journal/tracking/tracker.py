@@ -1,0 +1,239 @@
+"""Tells MLflow of experiments and runs, from the store's outbox.
+
+The journal is the truth and MLflow a view of it: an MLflow that is down, slow or broken costs a
+few seconds once and never a row. What it could not take stays pending in the store, with the
+reason, and `sync` sends it later. Sending twice, also after a crash half-way, changes nothing.
+"""
+
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from journal.records.progress import Event, Listener, ignore
+from journal.records.run import ExperimentRecord, Record
+from journal.store.migrate import locked
+from journal.store.store import Store
+from journal.tracking.addresses import charts
+from journal.tracking.entries import (
+    Entry,
+    compared,
+    engine_entry,
+    experiment_entry,
+    key_of,
+    note,
+    run_entry,
+)
+from journal.tracking.mlflow_runs import MlflowRuns
+from journal.tracking.mlflow_store import make_whole
+
+Describe = Callable[[ExperimentRecord], str]
+
+SLOW_S = 10.0  # a tracking server that takes longer for one record is left alone until `sync`
+
+# By default a server that is gone blocks each call for minutes. The user's own settings win.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def tracking_uri(home: Path) -> str:
+    """Where MLflow's store is: MLFLOW_TRACKING_URI, else `home`/mlflow.db."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute() / 'mlflow.db'}"
+
+
+class Tracker:
+    """Tells MLflow of one experiment while it runs. No method raises for MLflow's sake: `error`
+    is None, or the sentence that says why MLflow lacks something. Once MLflow has not answered,
+    or, as a server and unless `patient`, has been slow, this tracker does not ask it again.
+    Leaving the context tells how the experiment ended."""
+
+    def __init__(self, store: Store, home: Path, *, patient: bool = False) -> None:
+        self.error: str | None = None
+        self._store, self._home = store, home
+        self._patient = patient or not tracking_uri(home).startswith("http")
+        self._mlflow: MlflowRuns | None = None
+        self._gone = False
+        self._known: dict[str, str] = {}  # MLflow's ids, by those of entries
+        self._begun: dict[str, ExperimentRecord] = {}
+        self._unfinished: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._unfinished is not None:
+            self.finish(self._store.experiment(self._unfinished))
+
+    def give_up(self, why: str) -> None:
+        """Ask MLflow no more; what it lacks stays pending."""
+        self._gone = True
+        self.error = f"MLflow was not told of all ({why}): journal sync tells it the rest."
+
+    def log(self, record: Record) -> bool:
+        """Tell of a run that is in the store; whether MLflow took it."""
+        self._unfinished = record.experiment_id
+        return self._tell(
+            record, lambda mlflow: mlflow.put(run_entry(record, self._above(mlflow, record)))
+        )
+
+    def finish(
+        self,
+        experiment: ExperimentRecord,
+        artifacts: Sequence[Path] = (),
+        summary: str | None = None,
+    ) -> bool:
+        """Tell how an experiment ended, with its curves, `summary` (Markdown; a plain one without
+        it) and `artifacts` (files); whether MLflow took it."""
+        self._unfinished = None
+        runs = self._store.runs(experiment_id=experiment.id)
+
+        def send(mlflow: MlflowRuns) -> str:
+            said = note(experiment, runs) if summary is None else summary
+            engines = compared(experiment.experiment)
+            parent = self._parent(mlflow, experiment)
+            for engine in engines:
+                mlflow.put(engine_entry(experiment, engine, runs, parent))
+            if engines:
+                page = charts(mlflow.experiment(experiment.experiment.name), experiment.id)
+                said = f"[The engines side by side, as charts]({page})\n\n{said}"
+            return mlflow.put(experiment_entry(experiment, runs, said), artifacts)
+
+        return self._tell(experiment, send)
+
+    def _above(self, mlflow: MlflowRuns, record: Record) -> str:
+        """The MLflow run under which that of a cell stands: its engine's where its experiment
+        compares several, else its experiment's."""
+        begun = self._begun.get(record.experiment_id)
+        if begun is None:
+            begun = self._begun[record.experiment_id] = self._store.experiment(record.experiment_id)
+        parent = self._parent(mlflow, begun)
+        for engine in compared(begun.experiment):
+            if key_of(engine) == key_of(record.cell.engine):
+                entry = engine_entry(begun, engine, [], parent)
+                return self._there(mlflow, replace(entry, started_at=record.started_at))
+        return parent
+
+    def _parent(self, mlflow: MlflowRuns, begun: ExperimentRecord) -> str:
+        if begun.id not in self._known:
+            place = mlflow.experiment(begun.experiment.name)
+            self._store.place_in_mlflow(begun.id, place)
+        return self._there(mlflow, experiment_entry(begun, []))
+
+    def _there(self, mlflow: MlflowRuns, entry: Entry) -> str:
+        if entry.id not in self._known:
+            self._known[entry.id] = mlflow.find(entry) or mlflow.put(entry)
+        return self._known[entry.id]
+
+    def _tell(self, record: ExperimentRecord | Record, send: Callable[[MlflowRuns], str]) -> bool:
+        if not self._gone:
+            began_s = time.monotonic()
+            try:
+                with _settings(), locked(self._home / "mlflow.lock"):
+                    if self._mlflow is None and not os.environ.get("MLFLOW_TRACKING_URI"):
+                        make_whole(self._home)
+                    self._mlflow = self._mlflow or MlflowRuns(tracking_uri(self._home), self._home)
+                    mlflow_run_id = send(self._mlflow)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the record stays pending)
+                self.error = _sentence(error, self._home)
+                self._gone = not self._answers()
+            else:
+                self._store.mark_logged(record, mlflow_run_id)
+                if (took_s := time.monotonic() - began_s) > SLOW_S and not self._patient:
+                    self.give_up(f"it took {took_s:.0f} s for one record")
+                return True
+        self._store.mark_unlogged(record, self.error or "")
+        return False
+
+    def _answers(self) -> bool:
+        """Whether only one record was at fault, and not MLflow as a whole."""
+        try:
+            with _settings():
+                return self._mlflow is not None and self._mlflow.answers()
+        except Exception:  # noqa: BLE001 (no answer is an answer)
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """How many experiments and runs MLflow was told of, how many it lacks still, and why."""
+
+    logged: int
+    failed: int
+    reason: str | None = None
+
+
+def sync(
+    store: Store, home: Path, listener: Listener = ignore, describe: Describe | None = None
+) -> SyncReport:
+    """Tell MLflow of all that is pending in `store`. What was told before is not told twice.
+    `describe` gives the summary of an experiment, in Markdown."""
+    experiments, runs = store.pending()
+    parents = {record.id: record for record in experiments}
+    for run in runs:
+        if run.experiment_id not in parents:
+            parents[run.experiment_id] = store.experiment(run.experiment_id)
+    tracker = Tracker(store, home, patient=True)
+    told: list[bool] = []
+    records: list[ExperimentRecord | Record] = [*runs, *parents.values()]
+    for record in records:
+        listener(Event("record", "telling MLflow", len(told), len(records)))
+        if isinstance(record, Record):
+            told.append(tracker.log(record))
+        else:
+            summary = describe(record) if describe else None
+            told.append(tracker.finish(record, _logs_of(record, home), summary))
+    return SyncReport(told.count(True), told.count(False), tracker.error)
+
+
+def _logs_of(record: ExperimentRecord, home: Path) -> list[Path]:
+    """The logs of the days, in local time, on which an experiment began and ended, with their
+    figures."""
+    moments = [record.started_at, record.ended_at or record.started_at]
+    days = {moment.astimezone().date().isoformat() for moment in moments}
+    log = home / "log"
+    return [
+        path
+        for day in sorted(days)
+        for path in (log / f"{day}.md", log / f"{day}.html", *sorted((log / day).glob("*.svg")))
+        if path.exists()
+    ]
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """MLflow's settings, which it takes from environment variables only, for a while; and no
+    warnings, which are about its own code."""
+    added = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _sentence(error: BaseException, home: Path) -> str:
+    """Why, from the innermost cause that says something (`Connection refused`); no passwords."""
+    inner = error.__cause__ or error.__context__
+    while inner is not None and not isinstance(inner, KeyError):
+        error, inner = inner, inner.__cause__ or inner.__context__
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    text = f"MLflow at {tracking_uri(home)} did not take it ({said}): see to it, then journal sync."
+    return re.sub(r"//[^@/]*@", "//***@", text)

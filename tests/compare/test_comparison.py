@@ -1,0 +1,358 @@
+"""Comparisons: known answers on made-up runs, and what is paired, named, left out or refused."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import journal
+from journal.compare.comparison import Compared, Comparison, compared
+from journal.compare.sides import Side, find
+from journal.errors import NotFound, UsageError
+from journal.records.experiment import Engine, Experiment, Load
+from journal.records.run import Record
+from journal.report.log import as_html, as_markdown
+from journal.report.phrases import LANGUAGES, words
+from journal.report.versus import page
+from journal.store.store import open_store
+
+Build = Callable[..., Record]
+TTFT = "ttft_s.p50"
+
+
+@pytest.fixture
+def repeats(record: Build) -> Callable[..., list[Record]]:
+    """One run for each value of TTFT, at one cell."""
+
+    def build(values: list[float], start: int = 0, **changes: object) -> list[Record]:
+        return [
+            record(number=start + n, metrics={TTFT: value}, repeat=n, **changes)
+            for n, value in enumerate(values)
+        ]
+
+    return build
+
+
+def side(name: str, *records: Record) -> Side:
+    return Side(name, "experiment", records)
+
+
+def only(found: Comparison) -> Compared:
+    ((figure,),) = (row.figures for row in found.rows)
+    return figure
+
+
+def text(found: Comparison, lang: str = "en") -> str:
+    return as_markdown(page(found), words(lang), "")
+
+
+def test_a_clear_difference_is_called_one(repeats: Callable[..., list[Record]]) -> None:
+    a = side("before", *repeats([0.100, 0.101, 0.099]))
+    b = side("after", *repeats([0.120, 0.121, 0.119], start=10))
+    figure = only(compared(a, b))
+    assert figure.verdict == "higher"
+    assert figure.ratio is not None and figure.ratio.low is not None
+    assert figure.ratio.low > 1.15 and figure.ratio.value == pytest.approx(1.2, rel=1e-3)
+    assert "B is slower, 1.20 times A (95% interval" in text(compared(a, b))
+    assert "B is faster, 0.833 times A (95% interval" in text(compared(b, a))
+    found = text(compared(a, b))
+    assert found.index("1.20 times") < found.index("95% interval") < found.index("p ≤0.001")
+
+
+def test_no_difference_is_said_to_be_none(repeats: Callable[..., list[Record]]) -> None:
+    a = side("a", *repeats([0.100, 0.110, 0.105]))
+    b = side("b", *repeats([0.104, 0.111, 0.099], start=10))
+    found = compared(a, b)
+    assert only(found).verdict == "no difference seen"
+    assert "no difference seen" in text(found)
+    assert "看不出差别" in text(found, "zh")
+    tiny = side("c", *repeats([0.10001, 0.10002, 0.10003], start=20))
+    exact = side("d", *repeats([0.10031, 0.10032, 0.10033], start=30))
+    assert only(compared(tiny, exact)).verdict == "no difference seen", "certain, but of 0.3%"
+
+
+def test_one_repeat_each_cannot_say(repeats: Callable[..., list[Record]]) -> None:
+    one, two = repeats([0.1]), repeats([0.2], start=10)
+    figure = only(compared(side("a", *one), side("b", *two)))
+    assert (figure.verdict, figure.reason) == ("cannot say", "one repeat each")
+    assert figure.ratio is not None and figure.ratio.value == pytest.approx(2)
+    assert "cannot say: one repeat each" in text(compared(side("a", *one), side("b", *two)))
+    three = side("c", *repeats([0.2, 0.21, 0.2], start=20))
+    assert only(compared(side("a", *one), three)).reason == "one repeat in A"
+    assert only(compared(three, side("a", *one))).reason == "one repeat in B"
+
+
+def test_a_zero_has_no_ratio(repeats: Callable[..., list[Record]]) -> None:
+    found = compared(side("a", *repeats([0.0, 0.1])), side("b", *repeats([0.1, 0.1], start=5)))
+    assert (only(found).ratio, only(found).reason) == (None, "a value of 0 has no ratio")
+    assert found.as_json()["cells"][0]["figures"][0]["ratio"] is None
+    assert "has no ratio" in text(found)
+
+
+def test_runs_that_failed_or_cannot_be_believed_are_never_used(
+    repeats: Callable[..., list[Record]],
+) -> None:
+    a = repeats([0.1, 0.1, 0.1])
+    b = repeats([0.1, 0.1, 0.1], start=10)
+    for n, status in enumerate(("failed", "invalid", "interrupted")):
+        b += repeats([9.0], start=20 + n, status=status)
+    found = compared(side("a", *a), side("b", *b))
+    figure = only(found)
+    assert figure.ratio is not None and figure.ratio.value == 1
+    assert figure.repeats == (3, 3)
+    assert [each["status"] for each in found.as_json()["left_out"]["b"]] == [
+        "failed",
+        "invalid",
+        "interrupted",
+    ]
+    assert "Of b 3 runs failed or cannot be believed" in text(found)
+    with pytest.raises(UsageError, match="none of its 3 runs is valid"):
+        compared(side("a", *a), side("bad", *b[3:]))
+    with pytest.raises(UsageError, match="has no run"):
+        compared(side("a", *a), side("empty"))
+    with pytest.raises(UsageError, match="share runs"):
+        compared(side("a", *a), side("b", *b, a[0]))
+
+
+def test_cells_are_paired_by_all_that_defines_them(record: Build) -> None:
+    a = [record(batch=b, prompt_tokens=p, number=b + p) for b in (1, 8) for p in (16, 64)]
+    b = [record(batch=b, prompt_tokens=p, number=900 + b + p) for b in (8, 32) for p in (16, 64)]
+    a = [replace(r, metrics={TTFT: journal.Figure(r.cell.batch * 1.0)}) for r in a]
+    b = [replace(r, metrics={TTFT: journal.Figure(r.cell.batch * 3.0)}) for r in b]
+    found = compared(side("a", *a), side("b", *b))
+    assert [dict(row.match.cell) for row in found.rows] == [
+        {"batch": 8, "prompt_tokens": 16},
+        {"batch": 8, "prompt_tokens": 64},
+    ]
+    ratios = [row.figures[0].ratio for row in found.rows]
+    assert [each.value for each in ratios if each] == [pytest.approx(3)] * 2
+    only_in = found.as_json()["only_in"]
+    assert [cell["batch"] for cell in only_in["a"]] == [1, 1]
+    assert [cell["batch"] for cell in only_in["b"]] == [32, 32]
+    assert "Only a has these cells" in text(found)
+
+
+def test_what_is_being_compared_is_named(repeats: Callable[..., list[Record]]) -> None:
+    awq = {"model": "org/m-awq", "quantisation": "awq"}
+    found = compared(
+        side("m", *repeats([0.1, 0.1], engine=Engine(model="m", dtype="float16"))),
+        side("awq", *repeats([0.2, 0.2], start=9, engine=Engine(**awq, dtype="float16"), **awq)),  # type: ignore[arg-type]
+    )
+    assert dict(found.pairing.differs) == {
+        "model": ("m", "org/m-awq"),
+        "quantisation": (None, "awq"),
+    }
+    assert "model is m in A and org/m-awq in B" in text(found)
+
+
+def test_runs_of_different_environments_are_named_and_kept_apart(
+    repeats: Callable[..., list[Record]],
+) -> None:
+    old, new = {"gpu_driver": "550.1"}, {"gpu_driver": "580.2"}
+    a = repeats([0.1, 0.1], environment=old)
+    b = repeats([0.2, 0.2], start=10, environment=new)
+    found = compared(side("a", *a), side("b", *b))
+    assert dict(found.pairing.conditions) == {"gpu_driver": (("550.1",), ("580.2",))}
+    assert "gpu\\_driver is 550.1 in A and 580.2 in B" in text(found)
+
+    mixed = [*a, *repeats([0.4, 0.4], start=20, environment=new)]
+    found = compared(side("mixed", *mixed), side("b", *b))
+    ratios = [row.figures[0].ratio for row in found.rows]
+    assert [each.value for each in ratios if each] == [pytest.approx(0.5)], "only new with new"
+    newest = repeats([0.8, 0.8], start=30, environment={"gpu_driver": "600"})
+    found = compared(side("mixed", *mixed), side("newest", *newest))
+    assert [dict(row.match.conditions[0]) for row in found.rows] == [old, new]
+    ratios = [row.figures[0].ratio for row in found.rows]
+    assert [each.value for each in ratios if each] == [pytest.approx(8), pytest.approx(2)]
+    assert found.overall == ()
+    assert "gpu\\_driver 550.1" in text(found)
+
+
+def test_by_gathers_cells_each_of_equal_weight(record: Build) -> None:
+    runs = {"a": [], "b": []}  # type: dict[str, list[Record]]
+    for n, (prompt, times) in enumerate(((16, 2.0), (64, 8.0))):
+        for name, factor in (("a", 1.0), ("b", times)):
+            for repeat in range(3 if prompt == 16 else 2):
+                value = prompt * factor * (1 + 0.01 * repeat)
+                number = 100 * (name == "b") + 10 * n + repeat
+                made = record(prompt_tokens=prompt, number=number, metrics={TTFT: value})
+                runs[name].append(made)
+    found = compared(side("a", *runs["a"]), side("b", *runs["b"]), ("batch",))
+    figure = only(found)
+    assert dict(found.rows[0].match.cell) == {"batch": 1}
+    assert figure.ratio is not None and figure.ratio.value == pytest.approx(4)
+    assert "geometric mean of their ratios" in text(found)
+    whole = compared(side("a", *runs["a"]), side("b", *runs["b"]))
+    assert len(whole.rows) == 2
+    assert whole.overall[0].ratio == figure.ratio
+    with pytest.raises(UsageError, match="'batc': did you mean 'batch'"):
+        compared(side("a", *runs["a"]), side("b", *runs["b"]), ("batc",))
+
+
+def test_sides_without_a_common_cell_are_refused(record: Build) -> None:
+    a = [record(batch=n, number=n, metrics={TTFT: 1}) for n in (1, 2)]
+    b = [record(batch=n, number=n, metrics={TTFT: 1}) for n in (4, 8)]
+    with pytest.raises(UsageError, match="batch is 1 or 2 in A and 4 or 8 in B"):
+        compared(side("a", *a), side("b", *b))
+    direct = compared(side("a", a[0]), side("b", b[0]))
+    assert dict(direct.pairing.differs) == {"batch": (1, 4)}, "two runs are always comparable"
+
+
+def test_the_interval_of_a_comparison_holds_the_truth(record: Build) -> None:
+    """From requests up: every run has a level of its own, and its requests scatter about that."""
+    chance, truth, hits, false = np.random.default_rng(3), 1.1, 0, 0
+    trials = 200
+    for _ in range(trials):
+        sides = []
+        for start, factor in ((0, 1.0), (100, truth)):
+            levels = 0.2 * factor * np.exp(chance.normal(0, 0.04, 4))
+            medians = np.median(levels[:, None] * chance.gamma(20, 1 / 20, (4, 200)), axis=1)
+            runs = [
+                record(number=start + n, metrics={TTFT: float(m)}) for n, m in enumerate(medians)
+            ]
+            sides.append(side(str(start), *runs))
+        found = only(compared(*sides)).ratio
+        assert found is not None and found.low is not None and found.high is not None
+        hits += found.low <= truth <= found.high
+        false += math.isclose(found.low, found.high)
+    assert 0.91 <= hits / trials <= 0.99
+    assert false == 0
+
+
+def test_many_comparisons_of_equals_raise_no_alarm(record: Build) -> None:
+    chance = np.random.default_rng(5)
+    metrics = ("ttft_s.p50", "tpot_s.p50", "e2e_s.p50", "output_tokens_per_s")
+    alarms = {"higher": 0, "lower": 0, "maybe chance": 0, "no difference seen": 0}
+    for day in range(10):
+        sides = [
+            side(
+                name,
+                *(
+                    record(
+                        batch=batch,
+                        number=1000 * day + start + 10 * batch + n,
+                        metrics={m: float(np.exp(chance.normal(0, 0.03))) for m in metrics},
+                    )
+                    for batch in range(1, 13)
+                    for n in range(3)
+                ),
+            )
+            for name, start in (("a", 0), ("b", 500))
+        ]
+        for row in compared(*sides).rows:
+            for figure in row.figures:
+                alarms[figure.verdict] += 1
+    assert alarms["higher"] + alarms["lower"] <= 2, "of 480 comparisons"
+    assert alarms["maybe chance"] > 5, "one test at a time would have raised these"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_comparison_in_every_form(repeats: Callable[..., list[Record]], lang: str) -> None:
+    evil = '"><script>alert(1)</script>|`x`'
+    found = compared(
+        side(evil, *repeats([0.1, 0.11], model=evil)),
+        side("b", *repeats([0.2, 0.21], start=9, model="b", environment={evil: evil})),
+    )
+    html = as_html(page(found), words(lang), {})
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in text(found, lang)
+    told = found.as_json()
+    assert told["a"]["name"] == evil
+    assert told["cells"][0]["figures"][0]["better"] == "lower"
+    assert text(found, lang) == text(found, lang)
+
+
+def test_models_are_compared_in_equal_text_too(record: Build) -> None:
+    figures = {"output_tokens_per_s": 10.0, "characters_per_s": 40.0}
+    same = [record(number=n, metrics=figures) for n in (0, 1)]
+    other = [record("n", number=n, metrics=figures) for n in (2, 3)]
+    again = [record(number=n, metrics=figures) for n in (4, 5)]
+    names = [f.metric for f in compared(side("m", *same), side("n", *other)).rows[0].figures]
+    assert names == ["output_tokens_per_s", "characters_per_s"]
+    names = [f.metric for f in compared(side("m", *same), side("m", *again)).rows[0].figures]
+    assert names == ["output_tokens_per_s"]
+
+
+# ---- the sides -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, record: Build) -> Path:
+    """Two days, two models and two experiments, one of which has a model's name."""
+    with open_store(tmp_path) as store:
+        for number, (name, model, days) in enumerate(
+            (("first", "org/Big-7B", 1), ("second", "org/small", 0), ("small", "org/small", 0))
+        ):
+            made = record(model, number=number)
+            at = made.started_at - timedelta(days=days)
+            begun = store.begin_experiment(Experiment(name=name, load=Load()), at, {})
+            for n in range(2):
+                run = record(
+                    model,
+                    number=10 * number + n,
+                    experiment=name,
+                    experiment_id=begun.id,
+                    metrics={TTFT: 0.1},
+                )
+                store.add_run(replace(run, started_at=at + timedelta(minutes=n)), None)
+            store.end_experiment(begun.id, "done", at)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shown", "count"),
+    [
+        ("first", "experiment", "first", 2),
+        ("org/Big-7B", "model", "org/Big-7B", 2),
+        ("big-7b", "model", "org/Big-7B", 2),
+        ("2026-11-19", "day", "2026-11-19", 2),
+        ("2026-11-20", "day", "2026-11-20", 4),
+        ("0000000000000014", "run", "00000000", 1),
+        ("run:0000000000000014,0000000000000015", "run", "00000000, 00000000", 2),
+        ("experiment:small", "experiment", "small", 2),
+        ("model:small", "model", "org/small", 4),
+        ("last", "run", "00000000", 1),
+    ],
+)
+def test_what_a_side_may_be_called(
+    home: Path, name: str, kind: str, shown: str, count: int
+) -> None:
+    with open_store(home) as store:
+        found = find(store, name, UTC)
+    assert (found.kind, found.name, len(found.records)) == (kind, shown, count)
+
+
+def test_an_experiment_is_found_by_its_id(home: Path) -> None:
+    with open_store(home) as store:
+        begun = store.experiments()[0]
+        found = find(store, begun.id)
+    assert (found.kind, len(found.records)) == ("experiment", 2)
+    assert found.name == f"first {begun.id[:8]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("nothing", NotFound, "no run, experiment, model or day 'nothing'"),
+        ("model:first", NotFound, "no model 'first'"),
+        ("small", UsageError, "the name of model and experiment: write model:small"),
+        ("2026-13-40", UsageError, "not a date"),
+    ],
+)
+def test_what_is_no_side_is_refused(
+    home: Path, name: str, kind: type[Exception], said: str
+) -> None:
+    with open_store(home) as store, pytest.raises(kind, match=said):
+        find(store, name)
+
+
+def test_the_library_compares_what_the_command_does(home: Path) -> None:
+    found = journal.compare("first", "second", home)
+    assert found.as_json()["differs"] == {"model": {"a": "org/Big-7B", "b": "org/small"}}
+    assert only(found).verdict == "no difference seen"
+    assert journal.compare("first", "second", home, by=("batch",)).by == ("batch",)

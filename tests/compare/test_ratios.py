@@ -1,0 +1,146 @@
+"""Ratios of two sides: known answers on made-up runs prove the intervals' coverage."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from journal.compare.ratios import Ratio, beyond_chance, ratio, t_inside, t_quantile
+from journal.metrics import statistics as stats
+
+Runs = tuple[list[float], list[float]]
+
+
+def runs(
+    chance: np.random.Generator, truth: float, repeats: tuple[int, int], spread: float
+) -> Runs:
+    """The value of a metric in the repeats of A and of B, where B / A is `truth`."""
+    a, b = (0.05 * np.exp(chance.normal(0, spread, count)) for count in repeats)
+    return a.tolist(), (b * truth).tolist()
+
+
+def covered(found: Ratio | None, truth: float) -> bool:
+    assert found is not None and found.low is not None and found.high is not None
+    return found.low <= truth <= found.high
+
+
+@pytest.mark.parametrize(
+    ("repeats", "spread", "truth"),
+    [((3, 3), 0.02, 1.0), ((3, 5), 0.05, 1.25), ((5, 5), 0.3, 0.5), ((10, 4), 0.1, 4.0)],
+)
+def test_the_interval_holds_the_true_ratio_as_often_as_it_says(
+    repeats: tuple[int, int], spread: float, truth: float
+) -> None:
+    chance = np.random.default_rng(7)
+    hits = [covered(ratio([runs(chance, truth, repeats, spread)]), truth) for _ in range(2000)]
+    assert 0.94 <= np.mean(hits) <= 0.985
+
+
+def test_the_interval_over_several_cells_holds_too() -> None:
+    chance = np.random.default_rng(8)
+    hits = []
+    for _ in range(1000):
+        cells = [runs(chance, truth, (3, 3), 0.05) for truth in (0.5, 1.0, 2.0, 1.6)]
+        hits.append(covered(ratio(cells), 1.6**0.25))
+    assert 0.94 <= np.mean(hits) <= 0.985
+
+
+def test_unequal_spreads_are_covered() -> None:
+    chance = np.random.default_rng(9)
+    hits = []
+    for _ in range(2000):
+        a, _ = runs(chance, 1, (6, 1), 0.01)
+        _, b = runs(chance, 1.5, (1, 4), 0.2)
+        hits.append(covered(ratio([(a, b)]), 1.5))
+    assert 0.94 <= np.mean(hits) <= 0.985
+
+
+def test_equal_sides_are_called_different_no_more_often_than_promised() -> None:
+    chance = np.random.default_rng(10)
+    found = [ratio([runs(chance, 1.0, (3, 3), 0.05)]) for _ in range(2000)]
+    values = [each.probability for each in found if each and each.probability is not None]
+    assert len(values) == 2000
+    assert np.mean(np.array(values) < 0.05) == pytest.approx(0.045, abs=0.015)
+    believed = [any(beyond_chance(values[at : at + 20])) for at in range(0, 2000, 20)]
+    assert np.mean(believed) <= 0.1
+
+
+def test_requests_within_a_run_buy_no_certainty() -> None:
+    """Runs that differ by 5% from each other, each of 10 or of 10,000 requests: an interval over
+    requests would shrink 30 times, and hold the truth hardly ever."""
+    widths = []
+    for requests in (10, 10_000):
+        chance = np.random.default_rng(11)
+        levels = 0.05 * np.exp(chance.normal(0, 0.05, (2, 3, 1)))
+        noise = chance.normal(0, 0.001, (2, 3, requests))
+        sides = np.median(levels + noise, axis=2).tolist()
+        found = ratio([(sides[0], sides[1])])
+        assert found is not None and found.low is not None and found.high is not None
+        widths.append(math.log(found.high / found.low))
+    assert widths[1] == pytest.approx(widths[0], rel=0.4)
+
+
+def test_one_repeat_gives_an_effect_and_no_certainty() -> None:
+    assert ratio([([2.0], [3.0])]) == Ratio(pytest.approx(1.5))  # type: ignore[arg-type]
+    assert ratio([([2.0], [3.0, 3.1])]) == Ratio(pytest.approx(1.525, rel=1e-3))  # type: ignore[arg-type]
+    several = ratio([([1.0, 1.1], [2.0, 2.1]), ([1.0], [2.0, 2.2])])
+    assert several is not None and several.low is None
+
+
+def test_what_is_the_same_in_every_repeat_has_no_spread() -> None:
+    third = 44.16 * 2**30 / 3
+    assert ratio([([third] * 3, [third] * 7)]) == Ratio(1.0, 1.0, 1.0, 1.0)
+    found = ratio([([4.0] * 3, [5.0] * 3)])
+    assert found is not None
+    assert found.value == found.low == found.high == pytest.approx(1.25)
+    assert found.probability == 0.0
+
+
+def test_what_has_no_ratio_has_none() -> None:
+    assert ratio([]) is None
+    assert ratio([([0.0, 1.0], [1.0, 1.0])]) is None
+    assert ratio([([1.0], [])]) is None
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=6),
+    st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=6),
+    st.floats(1e-3, 1e3),
+)
+@settings(max_examples=80, deadline=None)
+def test_swapping_sides_inverts_and_units_cancel(a: list[float], b: list[float], k: float) -> None:
+    there, back = ratio([(a, b)]), ratio([(b, a)])
+    scaled = ratio([([k * x for x in a], [k * x for x in b])])
+    assert there and back and scaled
+    assert there.low is not None and there.high is not None and back.low is not None
+    assert back.high is not None and scaled.low is not None
+    assert there.low <= there.value <= there.high
+    assert back.value == pytest.approx(1 / there.value, rel=1e-9)
+    if 1e-280 < there.low < there.high < 1e280:
+        assert back.high == pytest.approx(1 / there.low, rel=1e-6)
+        assert scaled.low == pytest.approx(there.low, rel=1e-6)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 7, 30, 200])
+def test_students_distribution_agrees_with_the_closed_form(degrees: int) -> None:
+    for probability in (0.75, 0.95, 0.975, 0.995):
+        exact = stats.t_quantile(probability, degrees)
+        assert t_quantile(probability, degrees) == pytest.approx(exact, rel=1e-8)
+
+
+def test_students_distribution_between_whole_degrees() -> None:
+    values = [t_quantile(0.975, degrees) for degrees in (1.0, 1.5, 2.0, 2.5, 3.0)]
+    assert values == sorted(values, reverse=True)
+    assert t_inside(t_quantile(0.975, 1.5), 1.5) == pytest.approx(0.95)
+    assert t_inside(0.0, 2.5) == 0.0
+    assert t_inside(1e9, 2.5) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_of_many_tests_only_the_clear_ones_are_believed() -> None:
+    assert beyond_chance([]) == []
+    assert beyond_chance([0.04]) == [True]
+    assert beyond_chance([0.04] + [0.5] * 9) == [False] * 10
+    assert beyond_chance([0.04] * 10) == [True] * 10
+    assert beyond_chance([0.5, 0.001, 0.9, 0.02]) == [False, True, False, True]

@@ -1,0 +1,521 @@
+"""Every trap is caught by its own rule, and clean runs are flagged by none."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from journal.doubts.rules import RULES, doubts, status
+from journal.doubts.surroundings import changes
+from journal.metrics.table import metrics
+from journal.records.doubt import Doubt
+from journal.records.engine import Neighbour
+from journal.records.experiment import Engine, Load
+from journal.records.request import ClientHealth, Trace
+from journal.records.samples import Readings, Samples
+
+Edit = Callable[[Trace], Trace]
+
+
+def found(samples: Samples) -> dict[str, Doubt]:
+    return {doubt.name: doubt for doubt in doubts(samples, metrics(samples))}
+
+
+def flags(samples: Samples) -> set[str]:
+    return {name for name, doubt in found(samples).items() if doubt.severity != "note"}
+
+
+CLEAN: list[dict[str, Any]] = [
+    {},
+    {"batch": 1, "requests": 12, "output_tokens": 8},
+    {"batch": 1, "requests": 3, "output_tokens": 1},
+    {"batch": 8, "requests": 8},
+    {"batch": 8, "requests": 24, "noise": 0.3, "seed": 3},
+    {"batch": 32, "requests": 100, "noise": 0.2, "seed": 4},
+    {"batch": 64, "requests": 700, "output_tokens": 16, "noise": 0.3, "seed": 5, "gpu": True},
+    {"batch": 4, "requests": 30, "ttft_s": 2.0, "itl_s": 0.1, "gpu": True, "noise": 0.05},
+    {"batch": 4, "requests": 40, "ttft_s": 0.002, "itl_s": 0.001, "noise": 0.1},
+    {"batch": 8, "requests": 24, "told": False},
+    {"rate": 10.0, "requests": 60, "noise": 0.2, "seed": 6},
+    {"rate": 50.0, "requests": 300, "noise": 0.1, "seed": 7, "gpu": True},
+    {"warmup": 0, "requests": 24},
+]
+
+
+@pytest.mark.parametrize("clean", CLEAN, ids=str)
+def test_a_clean_run_has_no_flag(run, clean: dict[str, Any]) -> None:
+    samples = run(**clean).samples()
+    assert flags(samples) == set()
+    assert status(samples, doubts(samples, metrics(samples))) == "valid"
+
+
+def test_a_long_clean_run_on_a_card_has_nothing_to_say(run) -> None:
+    assert found(run(requests=700, noise=0.1, gpu=True).samples()) == {}
+
+
+def test_noise_alone_is_hardly_ever_called_drift(run) -> None:
+    called = sum(
+        "drift" in found(run(requests=120, noise=0.4, output_tokens=4, seed=seed).samples())
+        for seed in range(100)
+    )
+    assert called <= 2
+
+
+def client(**changes: Any) -> Callable[[Samples], Samples]:
+    return lambda samples: replace(samples, client=replace(samples.client, **changes))
+
+
+def server(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
+    """Readings of the server whose values are functions of time."""
+
+    def change(samples: Samples) -> Samples:
+        readings = tuple(
+            replace(reading, **{name: of(reading.at_s) for name, of in changes.items()})
+            for reading in samples.readings.server
+        )
+        return replace(samples, readings=replace(samples.readings, server=readings))
+
+    return change
+
+
+def host(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
+    """Readings of the host whose values are functions of time."""
+
+    def change(samples: Samples) -> Samples:
+        readings = tuple(
+            replace(reading, **{name: of(reading.at_s) for name, of in changes.items()})
+            for reading in samples.readings.host
+        )
+        return replace(samples, readings=replace(samples.readings, host=readings))
+
+    return change
+
+
+def hotter(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
+    """Readings of the card whose values are functions of time."""
+
+    def change(samples: Samples) -> Samples:
+        readings = tuple(
+            replace(reading, **{name: of(reading.at_s) for name, of in changes.items()})
+            for reading in samples.readings.gpu
+        )
+        return replace(samples, readings=replace(samples.readings, gpu=readings))
+
+    return change
+
+
+def card(**changes: Any) -> Callable[[Samples], Samples]:
+    def change(samples: Samples) -> Samples:
+        readings = tuple(replace(reading, **changes) for reading in samples.readings.gpu)
+        return replace(samples, readings=replace(samples.readings, gpu=readings))
+
+    return change
+
+
+def traces(edit: Edit) -> Callable[[Samples], Samples]:
+    def change(samples: Samples) -> Samples:
+        edited = tuple(t if t.warmup else edit(t) for t in samples.traces)
+        return replace(samples, traces=edited)
+
+    return change
+
+
+def some_of(edit: Edit, every: int = 6) -> Callable[[Samples], Samples]:
+    return traces(lambda trace: edit(trace) if trace.index % every == 0 else trace)
+
+
+def fail(trace: Trace) -> Trace:
+    return replace(trace, outcome="error", error="HTTP 500: out of memory")
+
+
+def slower_later(trace: Trace) -> Trace:
+    factor = 1.3 if trace.index >= 70 else 1.0
+    chunk_s = tuple(trace.start_s + (at_s - trace.start_s) * factor for at_s in trace.chunk_s)
+    return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+
+def queued(trace: Trace) -> Trace:
+    """At 10 requests/s every one waits 50 ms longer than the one before: 2/3 are answered."""
+    wait_s = 0.05 * trace.index
+    chunk_s = tuple(at_s + wait_s for at_s in trace.chunk_s)
+    return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+
+def overloaded(samples: Samples) -> Samples:
+    return replace(traces(queued)(samples), readings=Readings())
+
+
+def pairs(trace: Trace) -> Trace:
+    """Chunks that come two at a time, in one read."""
+    chunk_s = tuple(np.repeat(trace.chunk_s[1::2], 2).tolist())
+    return replace(trace, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+
+def beside(*spans: tuple[float, float]) -> Callable[[Samples], Samples]:
+    """One engine on a card of its own for each span of time in which it is busy."""
+    neighbours = tuple(
+        Neighbour(model="tiny", gpus=(card,), busy_s=(span,)) for card, span in enumerate(spans)
+    )
+
+    def trap(samples: Samples) -> Samples:
+        return replace(samples, facts=replace(samples.facts, neighbours=neighbours))
+
+    return trap
+
+
+def one_chunk(trace: Trace) -> Trace:
+    return replace(trace, chunk_s=trace.chunk_s[-1:], chunk_tokens=(trace.output_tokens or 0,))
+
+
+TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
+    ("client_saturated", {}, client(cpu_fraction=0.95)),
+    ("client_saturated", {}, client(loop_delay_p99_s=0.02)),
+    ("client_saturated", {"rate": 10.0}, client(send_delay_p99_s=0.03)),
+    ("errors", {}, some_of(fail)),
+    ("short_outputs", {}, some_of(lambda t: replace(t, outcome="short", output_tokens=9), 24)),
+    ("long_outputs", {}, some_of(lambda t: replace(t, output_tokens=40))),
+    ("prompt_tokens", {}, some_of(lambda t: replace(t, prompt_tokens=80), 24)),
+    ("usage_missing", {}, some_of(lambda t: replace(t, output_tokens=None))),
+    ("usage_missing", {}, some_of(lambda t: replace(t, prompt_tokens=None))),
+    ("not_streamed", {}, some_of(one_chunk)),
+    ("several_tokens_per_chunk", {"per_chunk": 4}, lambda samples: samples),
+    ("tokens_per_chunk_unknown", {"per_chunk": 2, "told": False}, lambda samples: samples),
+    ("chunks_together", {}, traces(pairs)),
+    ("batch_not_reached", {"batch": 8, "requests": 5}, lambda samples: samples),
+    (
+        "batch_not_reached",
+        {"batch": 8, "requests": 40},
+        lambda samples: replace(samples, cell=replace(samples.cell, batch=16)),
+    ),
+    ("drift", {"requests": 240, "noise": 0.02}, traces(slower_later)),
+    ("drift", {"rate": 5.0, "requests": 120, "noise": 0.02}, traces(slower_later)),
+    ("falls_behind", {"rate": 10.0, "requests": 100, "noise": 0.02}, overloaded),
+    ("falls_behind", {"rate": 10.0, "requests": 24}, overloaded),
+    ("short_steady_state", {"rate": 1000.0, "requests": 24}, lambda samples: samples),
+    ("prefix_cache_hits", {}, some_of(lambda t: replace(t, cached_tokens=16))),
+    (
+        "prefix_cache_hits",
+        {},
+        lambda samples: server(
+            prefix_queries_total=lambda at_s: 100 * at_s, prefix_hits_total=lambda at_s: 9 * at_s
+        )(traces(lambda t: replace(t, cached_tokens=None))(samples)),
+    ),
+    ("preemptions", {}, server(preemptions_total=lambda at_s: float(at_s > 1))),
+    ("server_batch", {"requests": 80}, server(running=lambda at_s: 4.0)),
+    ("foreign_traffic", {"requests": 80}, server(output_tokens_total=lambda at_s: 2000 * at_s)),
+    ("throttled", {"gpu": True}, card(throttle_reasons=0x24)),
+    ("shared_card", {"gpu": True}, card(other_processes=1)),
+    ("busy_host", {"requests": 80}, host(busy_s=lambda at_s: 6.0 * at_s)),
+    ("neighbours", {"requests": 80}, beside((0.0, 9.0), (0.2, 10.0))),
+    ("stolen_time", {"requests": 80}, host(stolen_s=lambda at_s: 0.8 * at_s)),
+    ("swapping", {"requests": 80}, host(swapped_bytes_total=lambda at_s: int(at_s * 2**25))),
+    ("clocks_fell", {"gpu": True, "requests": 80}, hotter(
+        sm_clock_hz=lambda at_s: 1.98e9 - 1e8 * at_s)),
+    ("others_memory", {"gpu": True, "requests": 80}, hotter(
+        used_bytes=lambda at_s: 2**30 * (20 + (at_s > 2)))),
+]  # fmt: skip
+# What makes a run invalid is caught in tests of its own below.
+INVALID: list[tuple[str, Callable[[Samples], Samples]]] = [
+    ("asleep", host(asleep_s=lambda at_s: 3600.0 + 90.0 * (at_s > 1))),
+    ("server_restarted", server(output_tokens_total=lambda at_s: 100.0 * (at_s % 1))),
+    ("server_restarted", server(prompt_tokens_total=lambda at_s: 1000.0 - 999 * (at_s > 1))),
+]
+
+
+@pytest.mark.parametrize(("name", "run_of", "trap"), TRAPS, ids=[name for name, _, _ in TRAPS])
+def test_a_trap_is_caught_by_its_own_rule_and_no_other(run, name, run_of, trap) -> None:
+    samples = trap(run(**run_of).samples())
+    assert flags(samples) == {name}
+    assert status(samples, doubts(samples, metrics(samples))) == "flagged"
+
+
+def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
+    trapped = {name for name, _, _ in TRAPS}
+    noted = {
+        "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused",
+        "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
+    }  # fmt: skip
+    apart = {"rate_not_achieved", "remote_code", "environment_changed"}
+    invalid = {name for name, _ in INVALID}
+    assert {rule.name for rule in RULES} == trapped | noted | apart | invalid
+    assert len(RULES) == len({rule.name for rule in RULES})
+    for rule in RULES:
+        assert rule.threshold and rule.reason.endswith(".")
+
+
+def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:
+    samples = run(requests=80).samples()
+    measured = [trace for trace in samples.traces if not trace.warmup]
+    starts, ends = min(t.start_s for t in measured), max(t.end_s for t in measured)
+    third = (ends - starts) / 3
+    both = found(beside((starts, starts + third), (starts, starts + third))(samples))["neighbours"]
+    assert "2 other engines were" in both.sentence and "3" in both.sentence.split("%")[0]
+    assert "tiny on card 0 and tiny on card 1" in both.sentence
+    shortly = found(beside((starts, starts + third / 10))(samples))["neighbours"]
+    assert (both.severity, shortly.severity) == ("flag", "note")
+    assert "neighbours" not in found(beside((ends + 1, ends + 9))(samples))
+    assert "neighbours" not in found(samples)
+
+
+@pytest.mark.parametrize(("name", "run_of", "trap"), TRAPS, ids=[name for name, _, _ in TRAPS])
+def test_a_sentence_ends_with_what_to_do(run, name, run_of, trap) -> None:
+    sentence = found(trap(run(**run_of).samples()))[name].sentence
+    assert sentence.endswith(".")
+    assert sentence[0].isupper() or sentence[0].isdigit()
+    assert any(f"{mark} " in sentence for mark in ":;")
+    assert "None" not in sentence and "nan" not in sentence
+
+
+@pytest.mark.parametrize(("name", "trap"), INVALID, ids=[name for name, _ in INVALID])
+def test_what_cannot_be_believed_is_invalid(run, name, trap) -> None:
+    samples = trap(run(requests=80).samples())
+    assert found(samples)[name].severity == "invalid"
+    assert status(samples, doubts(samples, metrics(samples))) == "invalid"
+
+
+def test_a_busy_host_is_a_note_where_the_server_is_elsewhere(run) -> None:
+    samples = host(busy_s=lambda at_s: 6.0 * at_s)(run(requests=80).samples())
+    away = replace(samples, readings=replace(samples.readings, process=()))
+    assert found(away)["busy_host"].severity == "note"
+    hidden = host(busy_s=lambda at_s: 6.0 * at_s, ours_s=lambda at_s: None)(samples)
+    assert "busy_host" not in found(hidden)
+
+
+def test_an_environment_that_changed_is_named(run) -> None:
+    now = {"version_vllm": "0.32.0", "gpu_driver": "580.65", "host": "a", "git_commit": "1"}
+    before = {**now, "version_vllm": "0.31.0", "gpus": 1, "git_commit": "2", "doctor_at": "x"}
+    said = changes(now, before)
+    assert said == ("gpus from 1 to absent", "version_vllm from 0.31.0 to 0.32.0")
+    samples = run().samples()
+    (doubt,) = [d for d in doubts(samples, metrics(samples), said) if d.severity == "flag"]
+    assert doubt.name == "environment_changed"
+    assert "gpus from 1 to absent and version_vllm from 0.31.0 to 0.32.0" in doubt.sentence
+    assert changes(now, dict(now)) == ()
+
+
+def test_code_that_came_with_a_model_is_noted(run) -> None:
+    samples = run().samples()
+    cell = replace(samples.cell, engine=Engine(model="m", trust_remote_code=True))
+    assert found(replace(samples, cell=cell))["remote_code"].severity == "note"
+    quiet = replace(samples.cell, engine=Engine(model="m"))
+    assert "remote_code" not in found(replace(samples, cell=quiet))
+
+
+def test_at_least_28_traps_are_set() -> None:
+    assert len(TRAPS) >= 28
+
+
+def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
+    def late(trace: Trace) -> Trace:
+        later = trace.scheduled_s / 9
+        chunk_s = tuple(at_s + later for at_s in trace.chunk_s)
+        start_s, end_s = trace.start_s + later, trace.end_s + later
+        return replace(trace, start_s=start_s, chunk_s=chunk_s, end_s=end_s)
+
+    samples = traces(late)(run(rate=10.0, requests=60).samples())
+    samples = replace(samples, readings=Readings())
+    assert flags(samples) == {"rate_not_achieved", "drift"}
+    assert "90% of the rate that was scheduled" in found(samples)["rate_not_achieved"].sentence
+
+
+def test_a_server_that_falls_behind_is_told_by_how_much(run) -> None:
+    samples = traces(queued)(run(rate=10.0, requests=200).samples())
+    sentence = found(samples)["falls_behind"].sentence
+    share = float(sentence.partition("about ")[2].partition("%")[0])
+    assert share == pytest.approx(100 / 1.5, rel=0.2)
+
+
+def in_turn(arrive_s: list[float]) -> list[float]:
+    """When each is done where one after the other is served, in 50 ms."""
+    free_s, done_s = 0.0, []
+    for at_s in arrive_s:
+        free_s = max(free_s, at_s) + 0.05
+        done_s.append(free_s)
+    return done_s
+
+
+def all_at_once(arrive_s: list[float]) -> list[float]:
+    """The same capacity, shared: each of n in flight goes on at 1 / n of the pace."""
+    done_s, left, now = [0.0] * len(arrive_s), dict[int, float](), 0.0
+    for index, at_s in enumerate([*arrive_s, math.inf]):
+        while left and (over_s := now + min(left.values()) * len(left)) <= at_s:
+            left = {n: work - (over_s - now) / len(left) for n, work in left.items()}
+            now = over_s
+            for n in [n for n, work in left.items() if work < 1e-9]:
+                done_s[n] = now
+                del left[n]
+        if at_s < math.inf:
+            left = {n: work - (at_s - now) / len(left) for n, work in left.items()}
+            left[index], now = 0.05, at_s
+    return done_s
+
+
+@pytest.mark.parametrize("server", [in_turn, all_at_once])
+@pytest.mark.parametrize(("load", "least", "most"), [(0.5, 0, 0), (0.8, 0, 4), (2.0, 27, 30)])
+def test_only_a_server_that_is_offered_too_much_falls_behind(
+    run, server, load, least, most
+) -> None:
+    """Offered `load` times the 20 requests/s that it can answer, at random times."""
+    samples = run(rate=20 * load, requests=300, warmup=0, output_tokens=1).samples()
+    behind = 0
+    for seed in range(30):
+        gaps_s = np.random.default_rng(seed).exponential(0.05 / load, 300)
+        arrive_s = np.cumsum(gaps_s).tolist()
+        served = tuple(
+            replace(trace, scheduled_s=at_s, start_s=at_s, chunk_s=(done_s,), end_s=done_s)
+            for trace, at_s, done_s in zip(samples.traces, arrive_s, server(arrive_s), strict=True)
+        )
+        lone = replace(samples, traces=served, readings=Readings())
+        behind += "falls_behind" in found(lone)
+    assert least <= behind <= most
+
+
+def test_streams_that_go_in_waves_are_no_evidence_of_drift(run) -> None:
+    """Four waves of 16: the second is 20% slower, as when the host was busy for a second."""
+
+    def slower(trace: Trace) -> Trace:
+        wave = (trace.index - 2) // 16
+        factor = 1.2 if wave >= 2 else 1.0
+        at_s = 10.0 * wave + 0.001 * trace.index
+        chunk_s = tuple(at_s + (stamp - trace.start_s) * factor for stamp in trace.chunk_s)
+        return replace(trace, scheduled_s=at_s, start_s=at_s, chunk_s=chunk_s, end_s=chunk_s[-1])
+
+    samples = traces(slower)(run(batch=16, requests=64).samples())
+    assert "drift" not in found(replace(samples, readings=Readings()))
+
+
+def test_too_many_errors_make_a_run_invalid(run) -> None:
+    samples = some_of(fail, 3)(run(requests=24).samples())
+    strict = replace(samples, cell=replace(samples.cell, load=Load(max_error_rate=0.2)))
+    assert found(samples)["errors"].severity == "flag"
+    assert "8 of 24 requests failed" in found(samples)["errors"].sentence
+    assert "HTTP 500: out of memory" in found(samples)["errors"].sentence
+    assert found(strict)["errors"].severity == "invalid"
+    assert status(strict, doubts(strict, metrics(strict))) == "invalid"
+
+
+def test_nothing_succeeded(run) -> None:
+    samples = traces(fail)(run().samples())
+    assert found(samples)["nothing_succeeded"].severity == "invalid"
+    assert "HTTP 500: out of memory" in found(samples)["nothing_succeeded"].sentence
+    assert status(samples, doubts(samples, metrics(samples))) == "failed"
+    assert "errors" not in found(samples)
+
+
+def test_a_load_that_was_given_up_is_invalid(run) -> None:
+    samples = run(requests=24, warmup=2).samples()
+    cut = replace(samples, traces=samples.traces[:12])
+    assert found(cut)["given_up"].severity == "invalid"
+    assert "Only 10 of 24 requests were sent" in found(cut)["given_up"].sentence
+    assert status(cut, doubts(cut, metrics(cut))) == "invalid"
+
+
+def test_a_server_that_is_gone_at_the_end_makes_the_run_invalid(run) -> None:
+    def gone(trace: Trace) -> Trace:
+        return replace(fail(trace), status=None, chunk_s=()) if trace.index >= 22 else trace
+
+    samples = traces(gone)(run(requests=24).samples())
+    assert "The last 4 of 24 requests found no server" in found(samples)["server_lost"].sentence
+    assert status(samples, doubts(samples, metrics(samples))) == "invalid"
+    refused = traces(lambda t: fail(t) if t.index >= 22 else t)(run(requests=24).samples())
+    assert flags(refused) == {"errors"}
+
+
+def test_a_warm_up_that_failed_is_the_reason(run) -> None:
+    samples = run(warmup=2).samples()
+    warm = tuple(replace(fail(trace), chunk_s=()) for trace in samples.traces[:2])
+    sentence = found(replace(samples, traces=warm))["nothing_succeeded"].sentence
+    assert sentence.startswith("Nothing was measured, because the warm-up failed (HTTP 500: out")
+
+
+def test_no_request_at_all(run) -> None:
+    samples = replace(run().samples(), traces=())
+    assert "No request was measured" in found(samples)["nothing_succeeded"].sentence
+    assert status(samples, ()) == "failed"
+
+
+def test_the_client_leads_then_the_worst(run) -> None:
+    samples = some_of(fail, 2)(run(requests=24).samples())
+    samples = replace(
+        samples,
+        cell=replace(samples.cell, load=Load(max_error_rate=0.1)),
+        client=replace(samples.client, cpu_fraction=1.0),
+        readings=replace(samples.readings, absent=("The card is asleep.",)),
+    )
+    order = [doubt.severity for doubt in doubts(samples, metrics(samples))]
+    names = [doubt.name for doubt in doubts(samples, metrics(samples))]
+    assert names[:2] == ["client_saturated", "errors"]
+    assert order[1:] == sorted(order[1:], key=["invalid", "flag", "note"].index)
+    assert names[-1] == "absent"
+
+
+def test_a_late_client_is_told_whether_it_or_its_machine_is_busy(run) -> None:
+    samples = run().samples()
+    busy = client(cpu_fraction=0.97, loop_delay_p99_s=0.5)(samples)
+    assert "it used 97% of a core (limit 80%)" in found(busy)["client_saturated"].sentence
+    assert "raise load.processes (now 1)" in found(busy)["client_saturated"].sentence
+    robbed = client(cpu_fraction=0.02, loop_delay_p99_s=0.5)(samples)
+    assert "500 ms late at p99 (limit 10 ms)" in found(robbed)["client_saturated"].sentence
+    assert "keep other work off its cores" in found(robbed)["client_saturated"].sentence
+    slow = client(loop_delay_p99_s=0.05)(run(ttft_s=1.0).samples())
+    assert "client_saturated" not in found(slow)
+
+
+def test_refused_percentiles_are_one_note_that_says_how_many_to_ask_for(run) -> None:
+    samples = run(requests=100, output_tokens=5).samples()
+    doubt = found(samples)["percentiles_refused"]
+    assert doubt.severity == "note"
+    assert "p95 and p99 of ttft_s, tpot_s and e2e_s from 100 samples" in doubt.sentence
+    assert "p99 of itl_s and icl_s from 400 samples" in doubt.sentence
+    assert "load.requests = 662" in doubt.sentence
+    asked = run(requests=662, output_tokens=5, batch=50).samples()
+    assert "percentiles_refused" not in found(asked)
+
+
+def test_one_reason_for_each_thing_that_was_not_read(run) -> None:
+    samples = run().samples()
+    assert found(samples)["no_card"].severity == "note"
+    told = replace(samples, readings=Readings(absent=("No driver: no VRAM.", "No /metrics.")))
+    notes = [doubt for doubt in doubts(told, metrics(told)) if doubt.name == "absent"]
+    assert [note.sentence for note in notes] == ["No driver: no VRAM.", "No /metrics."]
+    assert "no_card" not in found(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "run_of", "change"),
+    [
+        ("outliers", {"noise": 0.02}, some_of(lambda t: replace(t, end_s=t.end_s + 5), 24)),
+        ("short_steady_state", {"batch": 20, "requests": 24, "noise": 0.5}, lambda s: s),
+        ("no_warmup", {"warmup": 0}, lambda s: s),
+        ("few_readings", {"period_s": 0.5}, lambda s: s),
+        ("client_unmeasured", {}, lambda s: replace(s, client=ClientHealth())),
+        ("energy_by_power", {"gpu": True}, card(energy_j=None)),
+        ("throttled", {"gpu": True, "requests": 80, "period_s": 0.02}, None),
+        ("prompt_tokens", {"prompt_tokens": 64}, traces(lambda t: replace(t, prompt_tokens=65))),
+        ("several_tokens_per_chunk", {}, traces(lambda t: replace(
+            t, chunk_tokens=(1, 3, *(1,) * 28), chunk_s=(t.chunk_s[0], *t.chunk_s[3:])))),
+    ],
+)  # fmt: skip
+def test_what_is_worth_knowing_is_a_note(run, name, run_of, change) -> None:
+    samples = run(**run_of).samples()
+    if change is None:  # slowed down once, by heat
+        readings = samples.readings.gpu
+        middle = len(readings) // 2
+        hot = replace(readings[middle], throttle_reasons=0x40)
+        gpu = (*readings[:middle], hot, *readings[middle + 1 :])
+        samples = replace(samples, readings=replace(samples.readings, gpu=gpu))
+    else:
+        samples = change(samples)
+    assert found(samples)[name].severity == "note"
+    assert flags(samples) == set()
+
+
+def test_a_server_own_words_are_cut_and_put_on_one_line(run) -> None:
+    words = "no\nroom " * 100
+    samples = some_of(lambda t: replace(t, outcome="error", error=words))(run().samples())
+    sentence = found(samples)["errors"].sentence
+    assert "\n" not in sentence
+    assert len(sentence) < 400

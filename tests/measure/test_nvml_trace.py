@@ -1,0 +1,53 @@
+"""A recorded trace, given again: each card answers as it did."""
+
+from collections.abc import Callable
+from typing import Any
+
+Scripted = Callable[..., Any]
+
+RECORD = """
+import json
+from journal.measure import nvml_trace as trace
+print(json.dumps(trace.record(options["seconds"])))
+"""
+READ = """
+import dataclasses, json
+from journal.measure.gpu import Cards, driver
+with Cards() as cards:
+    looks = [[dataclasses.asdict(one) for one in cards.look(0, frozenset([101]))] for _ in range(9)]
+    print(json.dumps([driver(), [dataclasses.asdict(card) for card in cards.cards], looks]))
+"""
+SECOND = """
+cards 2
+0 1 nvmlDeviceGetName 0 Another Card
+0 1 nvmlDeviceGetMemoryInfo_v2 3
+0 1 nvmlDeviceGetMemoryInfo 0 1000 400 600
+2 1 nvmlDeviceGetMemoryInfo 0 1000 300 700
+0 1 nvmlDeviceGetPowerUsage 4
+0 1 nvmlDeviceGetComputeRunningProcesses_v3 0 7:-
+"""
+
+
+def test_what_was_recorded_is_given_again(scripted: Scripted) -> None:
+    """The recorder takes its first look after the cards were opened, so it is one look late."""
+    told = scripted(RECORD, SECOND, seconds=0.85)
+    first = scripted(READ, SECOND)
+    again = scripted(READ, told, alone=True)
+    assert again[:2] == first[:2]
+    assert again[2][:-1] == first[2][1:]
+
+
+def test_its_first_line_says_where_and_when(scripted: Scripted) -> None:
+    told = scripted(RECORD, seconds=0.1)
+    head, looks, cards = told.splitlines()[:3]
+    assert head.startswith("# Recorded on 20")
+    assert "Scripted Card 80GB" in head
+    assert looks.endswith("looks in 0.1 s, one every 0.1 s.")
+    assert cards == "cards 1"
+
+
+def test_only_what_changes_is_written(scripted: Scripted) -> None:
+    told = scripted(RECORD, seconds=0.85)
+    memory = [line for line in told.splitlines() if " nvmlDeviceGetMemoryInfo_v2 " in line]
+    assert [line.split()[0] for line in memory] == ["0", "2"]
+    assert len([line for line in told.splitlines() if "GetName" in line]) == 1

@@ -1,0 +1,149 @@
+"""Theory beside measurement, on samples whose engine hands out its KV cache by the formula."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import pytest
+
+from journal.metrics.table import TABLE, metrics, predictable
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Engine
+from journal.records.samples import GpuReading, Samples
+from journal.theory.model_table import find_model
+
+Run = Callable[..., Any]
+SMOL = find_model("SmolLM2-135M")
+BLOCKS, BLOCK = 5824, 16
+FACTS = EngineFacts(
+    kv_pool_bytes=2**31,
+    kv_pool_tokens=BLOCKS * BLOCK,
+    block_size=BLOCK,
+    dtype="bfloat16",
+    config=SMOL.config,
+    checkpoint_bytes=2 * SMOL.published,
+)
+
+
+def held(samples: Samples, at_s: float) -> float:
+    """The fraction of the pool that vLLM would have handed out: it keeps one block back."""
+    blocks = 0
+    for trace in samples.traces:
+        if trace.start_s <= at_s < trace.end_s:
+            made = sum(chunk <= at_s for chunk in trace.chunk_s)
+            blocks += ceil(((trace.prompt_tokens or 0) + made) / BLOCK)
+    return blocks / (BLOCKS - 1)
+
+
+def serving(samples: Samples, facts: EngineFacts = FACTS, engine: Engine | None = None) -> Samples:
+    server = tuple(
+        replace(each, kv_cache_fraction=held(samples, each.at_s))
+        for each in samples.readings.server
+    )
+    return replace(
+        samples,
+        facts=facts,
+        cell=replace(samples.cell, engine=engine),
+        readings=replace(samples.readings, server=server),
+    )
+
+
+def test_the_formula_the_pool_and_the_slope_agree(run: Run) -> None:
+    figures = metrics(
+        serving(run(batch=4, requests=40, prompt_tokens=200, output_tokens=100).samples())
+    )
+    assert figures["kv_bytes_per_token_predicted"].value == 23_040
+    assert figures["kv_bytes_per_token"].value == pytest.approx(23_046, abs=1)
+    assert figures["kv_bytes_per_token_ratio"].value == pytest.approx(1, abs=0.001)
+    slope = figures["kv_bytes_per_token_slope"]
+    assert slope.value == pytest.approx(23_046, rel=1e-4)
+    assert slope.low is not None and slope.high is not None
+    assert slope.low <= slope.value <= slope.high
+    assert figures["kv_bytes_per_token_slope_ratio"].low == pytest.approx(slope.low / 23_040)
+    assert figures["weights_bytes"].value == figures["weights_bytes_predicted"].value
+    assert figures["weights_bytes_ratio"].value == 1
+    assert figures["ttft_floor_s"].value is figures["ttft_floor_ratio"].value is None  # no card
+
+
+def test_floors_where_the_card_is_run(run: Run) -> None:
+    facts = replace(FACTS, card="NVIDIA L40S")
+    figures = metrics(serving(run(batch=4, requests=40).samples(), facts))
+    for name in ("ttft", "tpot"):
+        floor, ratio = figures[f"{name}_floor_s"].value, figures[f"{name}_floor_ratio"]
+        assert floor is not None
+        assert floor > 0
+        measured = figures[f"{name}_s.p50"]
+        assert ratio.value == pytest.approx((measured.value or 0) / floor)
+        assert (ratio.low, ratio.count) == ((measured.low or 0) / floor, measured.count)
+
+
+def test_cards_that_share_a_model_are_added_up(run: Run) -> None:
+    facts = replace(FACTS, weights_bytes=SMOL.published, kv_pool_bytes=2**30)
+    two = Engine(model="m", tensor_parallel=2)
+    figures = metrics(serving(run(batch=4, requests=40).samples(), facts, two))
+    assert figures["weights_bytes"].value == 2 * SMOL.published
+    assert figures["kv_pool_bytes"].value == 2**31
+    assert figures["kv_bytes_per_token"].value == pytest.approx(23_046, abs=1)
+    assert figures["kv_bytes_per_token_slope"].value == pytest.approx(23_046, rel=1e-4)
+    attached = serving(run(batch=4, requests=40).samples(), facts)
+    cards = tuple(GpuReading(at_s=1.0, device=device) for device in (0, 1))
+    attached = replace(attached, readings=replace(attached.readings, gpu=cards))
+    assert metrics(attached)["kv_pool_bytes"].value == 2**31
+
+
+def test_a_sliding_window_has_no_ratio(run: Run) -> None:
+    facts = replace(FACTS, config={**SMOL.config, "sliding_window": 64})
+    figures = metrics(serving(run(batch=4, requests=40).samples(), facts))
+    assert figures["kv_bytes_per_token_predicted"].value == 23_040
+    assert figures["kv_bytes_per_token_ratio"].value is None
+    assert figures["kv_bytes_per_token_slope_ratio"].value is None
+
+
+def test_without_a_config_only_the_measurement_stands(run: Run) -> None:
+    figures = metrics(serving(run(batch=4, requests=40).samples(), replace(FACTS, config=None)))
+    assert figures["kv_bytes_per_token"].value is not None
+    predicted = [name for name in figures if name.endswith(("_predicted", "_ratio", "_floor_s"))]
+    assert predicted
+    assert all(figures[name].value is None for name in predicted)
+
+
+# ---- energy and money ------------------------------------------------------------------------
+
+
+def test_energy_says_which_way_it_was_read(run: Run) -> None:
+    figures = metrics(run(batch=4, requests=40, gpu=True).samples())
+    counted, integral = (figures[f"energy_by_{way}_j"].value for way in ("counter", "power"))
+    assert counted is not None
+    assert integral is not None
+    assert figures["energy_j"].value == counted
+    tokens = figures["output_tokens_per_s"].value or 0
+    watts = counted / (figures["duration_s"].value or 1)
+    assert figures["output_tokens_per_s_per_w"].value == pytest.approx(tokens / watts)
+    assert figures["energy_per_output_token_j"].value == pytest.approx(watts / tokens)
+
+    samples = run(batch=4, requests=40, gpu=True).samples()
+    cards = tuple(replace(each, energy_j=None) for each in samples.readings.gpu)
+    figures = metrics(replace(samples, readings=replace(samples.readings, gpu=cards)))
+    assert figures["energy_by_counter_j"].value is None
+    assert figures["energy_j"].value == figures["energy_by_power_j"].value == integral
+
+
+def test_the_price_of_a_million_tokens(run: Run) -> None:
+    samples = run(batch=4, requests=40).samples()
+    assert metrics(samples)["usd_per_million_output_tokens"].value is None
+    figures = metrics(replace(samples, facts=EngineFacts(usd_per_hour=1.8)))
+    tokens_per_hour = (figures["output_tokens_per_s"].value or 0) * 3600
+    price = figures["usd_per_million_output_tokens"].value
+    assert price == pytest.approx(1.8 / tokens_per_hour * 1e6)
+
+
+# ---- what may be predicted -------------------------------------------------------------------
+
+
+def test_every_metric_may_be_predicted_and_a_latency_by_its_median() -> None:
+    names = predictable()
+    assert set(names.values()) == {metric.name for metric in TABLE}
+    assert names["ttft_s_p50"] == names["ttft_s"] == "ttft_s.p50"
+    assert names["kv_bytes_per_token"] == "kv_bytes_per_token"
+    assert names["steady_tpot_s"] == "steady_tpot_s.p50"

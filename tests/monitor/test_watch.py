@@ -1,0 +1,144 @@
+"""Watching a server: what a look sees, against a server whose truth is known."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import openai
+import pytest
+
+from journal.monitor.watch import Watch
+from journal.serve.endpoint import observe
+from journal.simulator.http import Script, running
+
+FakeServer = Callable[..., str]
+
+CARDS = """
+import json
+from dataclasses import asdict, replace
+from journal.monitor.watch import Watch
+from journal.records.engine import Endpoint
+endpoint = Endpoint(base_url=options["url"], model="m")
+with Watch(endpoint) as watched:
+    looks = [watched.look() for _ in range(2)]
+print(json.dumps([{**asdict(look), "at": None} for look in looks]))
+"""
+SECOND_CARD = """
+cards 2
+0 1 nvmlDeviceGetName 0 Scripted Card 80GB
+0 1 nvmlDeviceGetMemoryInfo_v2 0 85899345920 536870912 85362573312 1073741824
+0 1 nvmlDeviceGetUtilizationRates 0 41
+0 1 nvmlDeviceGetPowerUsage 0 100000
+"""
+
+
+@contextmanager
+def streams(url: str, count: int, tokens: int) -> Iterator[None]:
+    """So many requests on their way, each of 16 tokens and with so many to come."""
+
+    def stream() -> None:
+        with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            client.completions.create(model="m", prompt=[1] * 16, max_tokens=tokens)
+
+    threads = [threading.Thread(target=stream) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join()
+
+
+def test_a_look_sees_the_load_the_cache_and_the_rates(fake_server: FakeServer) -> None:
+    url = fake_server(model="m", ttft_s=0.05, itl_s=0.02, max_running=3, kv_blocks=100)
+    with Watch(observe(url)) as watched:
+        idle = watched.look()
+        assert (idle.running, idle.waiting, idle.kv_cache_fraction) == (0, 0, 0)
+        assert idle.output_tokens_per_s is idle.ttft_mean_s is None
+        assert idle.kv_pool_tokens == 1600
+        assert idle.rss_bytes is not None and idle.rss_bytes > 10 * 2**20
+        with streams(url, 5, tokens=60):
+            deadline = time.monotonic() + 20
+            while (look := watched.look()).running != 3 or look.waiting != 2:
+                assert time.monotonic() < deadline, look
+                time.sleep(0.02)
+            time.sleep(0.4)
+            busy = watched.look()
+        assert (busy.running, busy.waiting) == (3, 2)
+        assert busy.kv_cache_fraction is not None and 0.05 < busy.kv_cache_fraction < 0.2
+        assert busy.output_tokens_per_s == pytest.approx(3 / 0.02, rel=0.5)
+        assert busy.cpu_cores is not None
+        done = watched.look()
+        assert done.running == 0
+        assert done.ttft_p50_s is not None and done.ttft_p95_s is not None
+        # three began at once, the others when the first three were done, after 0.05 + 59 * 0.02 s
+        assert done.ttft_mean_s == pytest.approx((3 * 0.05 + 2 * (0.05 + 1.23)) / 5, rel=0.1)
+        assert done.itl_mean_s == pytest.approx(0.02, rel=0.1)
+        assert done.ttft_p50_s < 0.1 < done.ttft_p95_s
+        assert done.preemptions == 0
+        assert done.prefix_hit_fraction is None
+    assert done.at - idle.at >= timedelta(seconds=1)
+    assert isinstance(done.at, datetime)
+
+
+def test_prefix_hits_of_late(fake_server: FakeServer) -> None:
+    url = fake_server(model="m", ttft_s=0.0, prefix_caching=True)
+    with Watch(observe(url)) as watched:
+        watched.look()
+        for _ in range(2):
+            with openai.OpenAI(base_url=url, api_key="none") as client:
+                client.completions.create(model="m", prompt=[1] * 33, max_tokens=1)
+        assert watched.look().prefix_hit_fraction == 32 / 66
+
+
+def test_a_server_that_goes_is_told_and_found_again(fake_server: FakeServer) -> None:
+    with running(Script(model="m")) as url:
+        port = int(url.split(":")[2].split("/")[0])
+        watched = Watch(observe(url)).__enter__()
+        first = watched.look()
+    try:
+        gone = watched.look()
+        assert (gone.answers, gone.running, gone.rss_bytes) == (False, None, None)
+        assert any("did not answer" in sentence for sentence in gone.absent)
+        assert not watched.look().answers
+        fake_server(model="other", port=port)
+        again = watched.look()
+        assert (again.answers, again.running) == (True, 0)
+        assert again.rss_bytes is not None
+        assert again.output_tokens_per_s is None
+        assert watched.endpoint.model == "other"
+        assert again.absent == first.absent
+    finally:
+        watched.__exit__()
+
+
+def test_a_server_without_metrics_shows_its_process(fake_server: FakeServer) -> None:
+    with Watch(observe(fake_server(metrics=False))) as watched:
+        look = watched.look()
+    assert look.answers
+    assert look.running is None
+    assert look.rss_bytes is not None
+    assert "no vLLM metrics" in look.absent[0]
+
+
+def test_cards_are_taken_together(scripted: Callable[..., Any], fake_server: FakeServer) -> None:
+    looks = scripted(CARDS, SECOND_CARD, url=fake_server(metrics=False))
+    first, second = looks
+    assert first["cards"] == 2
+    gib = 2**30
+    assert first["vram_total_bytes"] == 160 * gib
+    assert second["vram_used_bytes"] >= first["vram_used_bytes"] > gib
+    assert first["gpu_fraction"] == pytest.approx((0.93 + 0.41) / 2)
+    assert (first["gpu_fraction_least"], first["gpu_fraction_most"]) == (0.41, 0.93)
+    assert first["power_w"] == pytest.approx(451.25)
+    assert first["temperature_c"] == 61
+
+
+def test_what_one_card_does_not_tell_is_not_summed(
+    scripted: Callable[..., Any], fake_server: FakeServer
+) -> None:
+    silent = SECOND_CARD.replace("0 1 nvmlDeviceGetPowerUsage 0 100000", "")
+    (first, _) = scripted(CARDS, silent, url=fake_server(metrics=False))
+    assert first["power_w"] is None

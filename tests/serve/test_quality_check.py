@@ -1,0 +1,137 @@
+"""The quality check: exact on a server of known probabilities, modest on any other."""
+
+import json
+import math
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from journal.records.engine import Endpoint
+from journal.serve import quality_check as quality
+from journal.serve.endpoint import attach
+from journal.simulator.http import Script, running
+
+Answer = Callable[[dict[str, Any]], tuple[int, object]]
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[[Answer], Endpoint]]:
+    """A server that answers completions as told."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Answer) -> Endpoint:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                status, said = answer(body)
+                content = json.dumps(said).encode()
+                self.send_response(status)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return Endpoint(base_url=f"http://127.0.0.1:{servers[-1].server_port}/v1", model="m")
+
+    yield start
+    for each in servers:
+        each.shutdown()
+        each.server_close()
+
+
+def logprobs(chances: list[float]) -> list[dict[str, Any] | None]:
+    """As vLLM gives them: nothing for the first token, its own first for every other."""
+    rest = [{str(n): {"logprob": math.log(p), "rank": 1}} for n, p in enumerate(chances)]
+    return [None, *rest]
+
+
+def test_perplexity_is_that_of_the_given_probabilities(
+    server: Callable[[Answer], Endpoint],
+) -> None:
+    asked = []
+
+    def answer(body: dict[str, Any]) -> tuple[int, object]:
+        asked.append(body)
+        likelier = {"9": {"logprob": math.log(0.9)}}
+        found = logprobs([0.5, 0.25, 0.125])
+        found[2] = {**(found[2] or {}), **likelier}
+        return 200, {"choices": [{"text": f"says {len(asked)}", "prompt_logprobs": found}]}
+
+    found = quality.check(server(answer))
+    assert found.tokens == 3
+    assert found.perplexity == pytest.approx(4.0), "2 x 4 x 8 to the power of a third"
+    size = len(quality.passage().encode())
+    assert found.bits_per_byte == pytest.approx((1 + 2 + 3) / size)
+    assert found.outputs == tuple(f"says {n}" for n in range(2, 10))
+    assert found.absent == ()
+    first, *others = asked
+    assert first["prompt"] == quality.passage()
+    assert (first["prompt_logprobs"], first["temperature"], first["model"]) == (0, 0.0, "m")
+    assert [each["prompt"] for each in others] == list(quality.prompts())
+    assert {each["max_tokens"] for each in others} == {quality.OUTPUT_TOKENS}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ((400, {"error": {"message": "no logprobs here"}}), "refuses (400): no logprobs here"),
+        ((200, {"choices": [{"text": "x"}]}), "gives no prompt_logprobs"),
+        ((200, {"choices": [{"text": "x", "prompt_logprobs": [None]}]}), "no logarithm for any"),
+        ((200, {"choices": [{"text": "x", "prompt_logprobs": [{"1": {}}]}]}), "gives None as"),
+        ((200, {"choices": [{"text": "x", "prompt_logprobs": [{"1": {"logprob": 1}}]}]}), "1 as"),
+        ((200, {"choices": [{"text": "x", "prompt_logprobs": [3]}]}), "gives None as"),
+        ((200, {"choices": []}), "without a choice"),
+        ((200, ["odd"]), "without a choice"),
+        ((200, {"choices": [{"text": None}]}), "answers without a text"),
+    ],
+)
+def test_what_a_server_cannot_do_is_told_and_nothing_fails(
+    server: Callable[[Answer], Endpoint], said: tuple[int, object], why: str
+) -> None:
+    found = quality.check(server(lambda body: said))
+    assert found.perplexity is None
+    assert any(why in sentence for sentence in found.absent), found.absent
+
+
+def test_a_server_of_another_kind_gives_outputs_only() -> None:
+    with running(Script(ttft_s=0.001, itl_s=0.0005)) as url:
+        found = quality.check(attach(url))
+    assert found.perplexity is None
+    assert len(found.outputs) == quality.PROMPTS
+    assert "prompt_logprobs" in found.absent[0]
+    chat = quality.check(Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api="chat"))
+    assert chat.outputs == ()
+    assert "completes no text" in chat.absent[0]
+    gone = quality.check(Endpoint(base_url="http://127.0.0.1:9/v1", model="m"))
+    assert len(gone.absent) == 2
+
+
+def test_the_passage_is_short_and_its_prompts_differ() -> None:
+    words = quality.passage().split()
+    assert 400 < len(words) < 600
+    prompts = quality.prompts()
+    assert len(set(prompts)) == quality.PROMPTS
+    assert all(len(prompt.split()) == quality.PROMPT_WORDS for prompt in prompts)
+    assert all(" ".join(words).count(prompt) == 1 for prompt in prompts)
+
+
+@pytest.mark.engine
+def test_the_real_engine_knows_its_language(engine_endpoint: Endpoint) -> None:
+    found = quality.check(engine_endpoint)
+    assert found.absent == ()
+    assert found.tokens is not None and 500 < found.tokens < 900
+    assert found.perplexity is not None and 3 < found.perplexity < 60
+    assert found.bits_per_byte is not None
+    bits = found.tokens * math.log2(found.perplexity)
+    assert found.bits_per_byte == pytest.approx(bits / len(quality.passage().encode()))
+    assert len(found.outputs) == quality.PROMPTS
+    assert all(output.strip() for output in found.outputs)
+    again = quality.check(engine_endpoint)
+    assert again.perplexity == pytest.approx(found.perplexity, rel=0.01)

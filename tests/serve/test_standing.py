@@ -1,0 +1,83 @@
+"""A server that is kept up by hand, and how it is found."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from journal.errors import EndpointError, EngineError, SpecError
+from journal.records.experiment import Engine
+from journal.serve.standing import address, keep_up, served, serving
+
+StandIn = Callable[..., Engine]
+
+
+def test_it_is_known_while_it_is_up_and_no_longer(stand_in: StandIn, tmp_path: Path) -> None:
+    home = tmp_path / "lab"
+    engine = stand_in()
+    assert served(home) == []
+    with serving(engine, home) as endpoint:
+        (found,) = served(home)
+        assert (found.base_url, found.model) == (endpoint.base_url, engine.model)
+        assert found.pid == os.getpid()
+        assert not found.has_key
+        assert Path(found.log_path).parent == home / "engines"
+        assert "vLLM" in Path(found.log_path).read_text()
+        assert address(home) == endpoint.base_url
+        assert address(home, "http://elsewhere:1") == "http://elsewhere:1/v1"
+    assert served(home) == []
+
+
+def test_what_a_killed_command_left_is_not_believed(tmp_path: Path) -> None:
+    folder = tmp_path / "serving"
+    folder.mkdir()
+    told = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "log_path": "x"}
+    dead = {**told, "pid": 2**22 + 1, "created_s": 1.0}
+    reused = {**told, "pid": os.getpid(), "created_s": psutil.Process().create_time() - 100}
+    for name, content in (("dead", dead), ("reused", reused)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    (folder / "torn.json").write_text("{")
+    (folder / "other.json").write_text('{"a": 1}')
+    assert served(tmp_path) == []
+    assert not (folder / "dead.json").exists()
+
+
+def test_the_newest_is_the_one_that_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "serving").mkdir()
+    me = psutil.Process()
+    with subprocess.Popen(["sleep", "60"]) as younger:
+        for process in (psutil.Process(younger.pid), me):
+            told = {"base_url": f"http://127.0.0.1:{process.pid}/v1", "model": "m", "log_path": "x"}
+            told |= {"pid": process.pid, "created_s": process.create_time()}
+            (tmp_path / "serving" / f"{process.pid}.json").write_text(json.dumps(told))
+        assert [one.pid for one in served(tmp_path)] == [me.pid, younger.pid]
+        assert address(tmp_path) == f"http://127.0.0.1:{younger.pid}/v1"
+        younger.kill()
+
+
+def test_no_server_at_all_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_server: Callable[..., str]
+) -> None:
+    monkeypatch.setattr("journal.serve.standing.DEFAULT_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(EndpointError, match="journal serve MODEL"):
+        address(tmp_path)
+    with pytest.raises(SpecError, match="not the address"):
+        address(tmp_path, "elsewhere")
+    url = fake_server()
+    monkeypatch.setattr("journal.serve.standing.DEFAULT_URL", url)
+    assert address(tmp_path) == url
+
+
+def test_its_death_is_told_with_the_cause(stand_in: StandIn, tmp_path: Path) -> None:
+    def kept_up() -> None:
+        with serving(stand_in(), tmp_path / "lab") as endpoint:
+            psutil.Process(endpoint.pid).kill()
+            keep_up(endpoint)
+
+    with pytest.raises(EngineError, match="died while it served"):
+        kept_up()
+    assert served(tmp_path / "lab") == []

@@ -1,0 +1,120 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal.errors import SpecError
+from journal.theory.gpu_table import CARDS, find_card
+from journal.theory.model_table import MODELS, find_model
+from journal.theory.roofline import decode_floor, prefill_floor
+
+MISTRAL = find_model("Mistral-7B-Instruct-v0.2").architecture
+MIXTRAL = find_model("Mixtral-8x7B-v0.1").architecture
+A100 = find_card("A100 80GB")
+
+
+def test_decode_of_one_sequence_reads_every_weight_once() -> None:
+    floor = decode_floor(MISTRAL, A100, batch=1, context=1000)
+    table = 32000 * 4096
+    read = 2 * (7_241_732_096 - table) + 1000 * 131_072
+    assert floor.memory_s == pytest.approx(read / 2039e9)
+    assert floor.bound == "memory"
+    assert floor.seconds == floor.memory_s
+    assert 0.0069 < floor.seconds < 0.0072  # about 140 tokens/s at most
+
+
+def test_decode_of_many_reads_the_weights_once_and_each_cache() -> None:
+    one = decode_floor(MISTRAL, A100, batch=1, context=2048)
+    many = decode_floor(MISTRAL, A100, batch=64, context=2048)
+    assert many.memory_s - one.memory_s == pytest.approx(63 * 2048 * 131_072 / 2039e9)
+    assert many.compute_s == pytest.approx(64 * one.compute_s)
+
+
+def test_a_long_prompt_is_bound_by_arithmetic() -> None:
+    floor = prefill_floor(MISTRAL, A100, prompt_tokens=2048)
+    linear = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    attention = 4 * 32 * 4096 * 2048**2 / 2
+    flops = 2 * 2048 * linear + attention + 2 * 32000 * 4096
+    assert floor.compute_s == pytest.approx(flops / 312e12)
+    assert floor.bound == "compute"
+    assert prefill_floor(MISTRAL, A100, prompt_tokens=1).bound == "memory"
+
+
+def test_packed_weights_are_read_faster_but_not_multiplied_faster() -> None:
+    plain = decode_floor(MISTRAL, A100, batch=1, context=1)
+    packed = decode_floor(MISTRAL, A100, batch=1, context=1, precision="awq")
+    assert 3.3 < plain.memory_s / packed.memory_s < 3.9
+    assert plain.compute_s == packed.compute_s
+
+
+def test_fp8_is_multiplied_faster_where_the_card_can() -> None:
+    for card, ratio in ((find_card("H100 SXM"), 2.0), (A100, 1.0)):
+        plain = prefill_floor(MISTRAL, card, prompt_tokens=512)
+        packed = prefill_floor(MISTRAL, card, prompt_tokens=512, precision="fp8")
+        assert plain.compute_s / packed.compute_s == pytest.approx(ratio, rel=0.01)
+
+
+def test_a_router_reads_two_experts_of_eight_for_one_token_and_all_for_many() -> None:
+    one = decode_floor(MIXTRAL, A100, batch=1, context=1).memory_s * 2039e9 / 2
+    all_of_them = decode_floor(MIXTRAL, A100, batch=1000, context=0).memory_s * 2039e9 / 2
+    assert one == pytest.approx(12.88e9 - 32000 * 4096, rel=0.005)
+    assert all_of_them == pytest.approx(46.70e9 - 32000 * 4096, rel=0.005)
+
+
+models = st.sampled_from(MODELS).map(lambda model: model.architecture)
+cards = st.sampled_from(CARDS)
+sizes = st.integers(1, 512)
+
+
+@given(models, cards, sizes, sizes, st.integers(1, 8192))
+def test_more_work_never_takes_less(model, card, one, other, context) -> None:  # type: ignore[no-untyped-def]
+    fewer, more = sorted((one, other))
+    low = decode_floor(model, card, batch=fewer, context=context)
+    high = decode_floor(model, card, batch=more, context=context)
+    assert low.seconds <= high.seconds * (1 + 1e-9)
+    short = prefill_floor(model, card, prompt_tokens=fewer)
+    long = prefill_floor(model, card, prompt_tokens=more)
+    assert 0 < short.seconds <= long.seconds
+
+
+# ---- cards -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_card_is_found_by_its_own_name_and_is_sane(card) -> None:  # type: ignore[no-untyped-def]
+    assert find_card(card.name) is card
+    assert find_card(f"nvidia {card.name.lower()}") is card
+    assert 2**33 < card.memory_bytes < 2**38
+    assert 50 < card.fp16_flops / card.bandwidth < 500  # FLOP for each byte
+    assert card.fp8_flops is None or 1.9 < card.fp8_flops / card.fp16_flops < 2.1
+    assert card.source
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("4090", "RTX 4090"),
+        ("NVIDIA GeForce RTX 3090", "RTX 3090"),
+        ("Tesla T4", "T4"),
+        ("NVIDIA A100-SXM4-80GB", "A100 80GB"),
+        ("NVIDIA A100-PCIE-40GB", "A100 40GB"),
+        ("a100 80 gb", "A100 80GB"),
+        ("NVIDIA H100 80GB HBM3", "H100 SXM"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("h200", "H200"),
+        ("NVIDIA L40S", "L40S"),
+    ],
+)
+def test_cards_as_people_and_drivers_write_them(written: str, name: str) -> None:
+    assert find_card(written).name == name
+
+
+@pytest.mark.parametrize("name", ["A100", "H100", "RTX"])
+def test_a_name_that_may_be_several_asks_which(name: str) -> None:
+    with pytest.raises(SpecError, match=r" or .*: say which"):
+        find_card(name)
+
+
+@pytest.mark.parametrize("name", ["", "RX 7900", "NVIDIA GeForce RTX 4090 Laptop GPU", "GTX 1080"])
+def test_an_unknown_card_names_the_known_ones(name: str) -> None:
+    with pytest.raises(SpecError, match=r"H200.*give its memory instead"):
+        find_card(name)

@@ -1,0 +1,134 @@
+"""The slope, against an engine that is known to the token."""
+
+from dataclasses import replace
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal.records.engine import EngineFacts
+from journal.records.request import Trace
+from journal.records.samples import ServerReading
+from journal.theory.slope import kv_slope
+
+BLOCK, TOKEN_BYTES, BLOCKS = 16, 23_040, 5824
+FACTS = EngineFacts(kv_pool_bytes=BLOCKS * BLOCK * TOKEN_BYTES, block_size=BLOCK)
+
+
+def trace(index: int, start_s: float, prompt: int, output: int) -> Trace:
+    """First token after 1 s, then one each 0.1 s."""
+    chunks = tuple(start_s + 1 + 0.1 * number for number in range(output))
+    return Trace(
+        index=index,
+        warmup=False,
+        scheduled_s=start_s,
+        start_s=start_s,
+        end_s=chunks[-1] + 0.1,
+        outcome="ok",
+        prompt_tokens_asked=prompt,
+        output_tokens_asked=output,
+        chunk_s=chunks,
+        prompt_tokens=prompt,
+        output_tokens=output,
+    )
+
+
+def held(traces: list[Trace], at_s: float) -> float:
+    """The fraction of the pool that such an engine has handed out at `at_s`."""
+    blocks = 0
+    for one in traces:
+        if one.start_s <= at_s < one.end_s:
+            made = sum(chunk <= at_s for chunk in one.chunk_s)
+            share = min(1.0, at_s - one.start_s)  # of the prompt, while it is being read
+            prompt = (one.prompt_tokens or 0) * (1 if made else share)
+            blocks += ceil((prompt + made) / BLOCK)
+    return blocks / BLOCKS
+
+
+def readings(traces: list[Trace], every_s: float = 0.23) -> list[ServerReading]:
+    last = max(one.end_s for one in traces) + 1
+    times = [every_s * number for number in range(int(last / every_s))]
+    return [ServerReading(at_s=at_s, kv_cache_fraction=held(traces, at_s)) for at_s in times]
+
+
+def test_a_known_engine_is_measured_to_the_byte() -> None:
+    traces = [trace(0, 0.0, 500, 80), trace(1, 0.3, 33, 120), trace(2, 4.0, 900, 60)]
+    slope = kv_slope(readings(traces), traces, FACTS)
+    assert slope is not None
+    assert slope.bytes_per_token == pytest.approx(TOKEN_BYTES, rel=1e-9)
+    assert slope.low <= slope.bytes_per_token <= slope.high
+    assert slope.tokens[0] < slope.tokens[1]
+
+
+loads = st.lists(
+    st.tuples(st.floats(0, 5), st.integers(1, 2000), st.integers(2, 80)), min_size=1, max_size=6
+)
+
+
+@given(loads)
+def test_any_load_gives_the_same_slope_or_none(load: list[tuple[float, int, int]]) -> None:
+    traces = [trace(index, *one) for index, one in enumerate(load)]
+    slope = kv_slope(readings(traces), traces, FACTS)
+    if slope is not None:
+        assert slope.bytes_per_token == pytest.approx(TOKEN_BYTES, rel=1e-6)
+        assert slope.points >= 5
+
+
+def test_the_block_that_vllm_keeps_back_is_not_counted_as_in_use() -> None:
+    blocks = 80  # a small pool, in which one block is more than 1%
+    facts = EngineFacts(
+        kv_pool_bytes=blocks * BLOCK * TOKEN_BYTES,
+        kv_pool_tokens=blocks * BLOCK,
+        block_size=BLOCK,
+    )
+    traces = [trace(0, 0.0, 500, 80), trace(1, 0.3, 33, 120)]
+    seen = [
+        replace(each, kv_cache_fraction=(each.kv_cache_fraction or 0) * BLOCKS / (blocks - 1))
+        for each in readings(traces)
+    ]
+    slope = kv_slope(seen, traces, facts)
+    assert slope is not None
+    assert slope.bytes_per_token == pytest.approx(TOKEN_BYTES, rel=1e-9)
+
+
+def test_readings_at_which_the_server_ran_others_do_not_count() -> None:
+    traces = [trace(0, 0.0, 500, 80)]
+    alone = [replace(each, running=1.0) for each in readings(traces)]
+    slope = kv_slope(alone, traces, FACTS)
+    assert slope is not None
+    late = [  # half of the gauges are those of a time at which the request had gone
+        replace(each, running=0.0, kv_cache_fraction=0.0) if number % 2 else each
+        for number, each in enumerate(alone)
+    ]
+    again = kv_slope(late, traces, FACTS)
+    assert again is not None
+    assert again.bytes_per_token == slope.bytes_per_token
+    assert again.points < slope.points
+    strangers = [replace(each, running=2.0) for each in alone]
+    assert kv_slope(strangers, traces, FACTS) is None
+
+
+def test_several_tokens_in_one_chunk_are_counted() -> None:
+    one = trace(0, 0.0, 100, 40)
+    packed = Trace(**{**_fields(one), "chunk_tokens": (4,) * 40})
+    plain, several = (
+        kv_slope(readings([one]), [one], FACTS),
+        kv_slope(readings([one]), [packed], FACTS),
+    )
+    assert plain is not None
+    assert several is not None
+    assert several.tokens[1] > plain.tokens[1]
+
+
+def test_no_slope_without_a_pool_without_readings_or_where_nothing_is_sure() -> None:
+    traces = [trace(0, 0.0, 100, 40)]
+    assert kv_slope(readings(traces), traces, EngineFacts()) is None
+    assert kv_slope(readings(traces)[:4], traces, FACTS) is None
+    assert kv_slope([ServerReading(at_s=at / 9) for at in range(90)], traces, FACTS) is None
+    unknown = [Trace(**{**_fields(traces[0]), "prompt_tokens": None})]
+    assert kv_slope(readings(traces), unknown, FACTS) is None
+
+
+def _fields(one: Trace) -> dict[str, object]:
+    return {name: getattr(one, name) for name in one.__dataclass_fields__}

@@ -1,0 +1,130 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal.records.cell import Cell
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Engine, Load
+from journal.records.figure import Figure
+from journal.records.run import Record
+from journal.theory.split import NAMES, SOURCES, split
+
+GIB = 2**30
+CPU = {"weights_bytes": GIB / 4, "kv_pool_bytes": 2.0 * GIB, "rss_peak_bytes": 5.0 * GIB}
+CARD = {
+    "weights_bytes": 27.0 * GIB,
+    "kv_pool_bytes": 110.0 * GIB,
+    "vram_peak_bytes": 146.0 * GIB,
+    "vram_process_peak_bytes": 145.0 * GIB,
+    "rss_peak_bytes": 9.0 * GIB,
+}
+LOGGED = EngineFacts(
+    weights_bytes=13 * GIB,
+    activation_bytes=GIB,
+    graph_bytes=GIB // 2,
+    context_bytes=GIB // 4,
+)
+
+
+def run(
+    metrics: dict[str, float | None], facts: EngineFacts = LOGGED, tensor_parallel: int = 1
+) -> Record:
+    cell = Cell(
+        experiment="e",
+        model="m",
+        quantisation=None,
+        engine=Engine(model="m", tensor_parallel=tensor_parallel),
+        batch=1,
+        rate=None,
+        prompt_tokens=1,
+        output_tokens=1,
+        load=Load(),
+    )
+    return Record(
+        id="1",
+        experiment_id="1",
+        cell=cell,
+        status="valid",
+        started_at=datetime(2026, 11, 20, tzinfo=UTC),
+        duration_s=1.0,
+        metrics={name: Figure(value) for name, value in metrics.items()},
+        facts=facts,
+    )
+
+
+def test_on_cards_the_parts_sum_to_what_nvml_saw() -> None:
+    found = split([run(CARD, tensor_parallel=2)])
+    assert found is not None
+    assert (found.total.name, found.total.source) == ("used", "nvml")
+    sizes = {part.name: part.bytes / GIB for part in found.parts}
+    assert sizes == {
+        "weights": 13.5,
+        "kv_pool": 55,
+        "activations": 1,  # what a log tells is of one card already
+        "graphs": 0.5,
+        "context": 0.25,
+        "others": 0.5,
+        "rest": 2.25,
+    }
+    assert (found.cards, found.total.bytes) == (2, 73 * GIB)
+    assert {part.name: part.source for part in found.parts}["weights"] == "log"
+
+
+def test_cards_of_other_hosts_have_their_share_and_are_not_looked_at() -> None:
+    facts = replace(LOGGED, cards=2)
+    found = split([run(CARD, facts, tensor_parallel=4)])
+    assert found is not None
+    sizes = {part.name: part.bytes / GIB for part in found.parts}
+    assert (sizes["weights"], sizes["kv_pool"], sizes["others"]) == (27 / 4, 110 / 4, 0.5)
+    assert (found.cards, found.total.bytes) == (2, 73 * GIB)
+
+
+def test_on_the_cpu_the_total_is_resident_memory() -> None:
+    found = split([run(CPU, EngineFacts(checkpoint_bytes=GIB // 4))])
+    assert found is not None
+    assert (found.total.name, found.total.source) == ("resident", "kernel")
+    told = [(part.name, part.bytes / GIB, part.source) for part in found.parts]
+    assert told == [
+        ("weights", 0.25, "checkpoint"),
+        ("kv_pool", 2, "pool"),
+        ("rest", 2.75, "difference"),
+    ]
+
+
+def test_weights_that_nobody_told_of_are_counted() -> None:
+    found = split([run({"weights_bytes_predicted": 7.0, "rss_peak_bytes": 10.0}, EngineFacts())])
+    assert found is not None
+    assert [(part.bytes, part.source) for part in found.parts] == [(7, "config"), (3, "difference")]
+
+
+def test_of_several_runs_the_one_that_saw_most_counts() -> None:
+    runs = [run({**CPU, "rss_peak_bytes": gib * GIB}) for gib in (4.0, 6.0, 5.0)]
+    found = split([*runs, run({"weights_bytes": 1.0})])
+    assert found is not None
+    assert found.total.bytes == 6 * GIB
+
+
+def test_where_nothing_was_read_there_is_nothing_to_split() -> None:
+    assert split([]) is None
+    assert split([run({"weights_bytes": 1.0, "vram_peak_bytes": None})]) is None
+    assert split([run({"rss_peak_bytes": 1.0}, EngineFacts())]) is None
+
+
+names = st.sampled_from([*CARD, "weights_bytes_predicted"])
+sizes = st.floats(0, 1e12)
+
+
+@given(st.dictionaries(names, sizes), st.integers(1, 8))
+def test_the_parts_always_sum_to_the_total(metrics: dict[str, float], cards: int) -> None:
+    found = split([run(metrics, tensor_parallel=cards)])
+    if found is not None:
+        assert sum(part.bytes for part in found.parts) == found.total.bytes
+        used, resident = metrics.get("vram_peak_bytes"), metrics.get("rss_peak_bytes")
+        seen = resident if used is None else used / cards
+        assert found.total.bytes == pytest.approx(seen, abs=0.5)
+        for part in (*found.parts, found.total):
+            assert part.name in NAMES
+            assert part.source in SOURCES

@@ -1,0 +1,60 @@
+"""MLflow's database is made whole or not at all."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from journal.records.experiment import Experiment
+from journal.store.migrate import locked
+from journal.store.store import open_store
+from journal.tracking.mlflow_store import make_whole
+from journal.tracking.tracker import Tracker
+
+MAKE = """
+import sys
+from pathlib import Path
+import mlflow.store.tracking.sqlalchemy_store
+from journal.tracking.mlflow_store import make_whole
+print("begin", flush=True)
+make_whole(Path(sys.argv[1]))
+print("made", flush=True)
+"""
+
+
+def test_killed_while_it_is_made_it_is_made_again(tmp_path: Path) -> None:
+    for after_s in (0.2, 0.8):
+        child = subprocess.Popen(
+            [sys.executable, "-c", MAKE, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert child.stdout is not None and child.stdout.readline() == "begin\n"
+        time.sleep(after_s)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    with open_store(tmp_path) as store, Tracker(store, tmp_path) as tracker:
+        begun = store.begin_experiment(Experiment(name="x"), datetime.now(UTC), {})
+        assert tracker.finish(begun), tracker.error
+        assert tracker.error is None
+    assert not list(tmp_path.glob(".mlflow*"))
+
+
+def test_it_is_its_owners_alone_and_left_as_it_is(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with locked(tmp_path / "mlflow.lock"):
+            make_whole(tmp_path)
+    finally:
+        os.umask(before)
+    database = tmp_path / "mlflow.db"
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "mlflow-artifacts").stat().st_mode) == 0o700
+    inode = database.stat().st_ino
+    make_whole(tmp_path)
+    assert database.stat().st_ino == inode
