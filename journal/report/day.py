@@ -11,9 +11,9 @@ from journal.records.notebook import Interaction, Note
 from journal.records.run import ExperimentRecord, Record
 from journal.report.checklist import Step, steps
 from journal.report.document import Sentence, say
+from journal.store.days import bounds
 
 if TYPE_CHECKING:
-    from journal.store.days import bounds
 from journal.store.store import Store
 
 NEARBY_DAYS = 7  # named when a day is empty
