@@ -14,7 +14,7 @@ from journal.report.document import Sentence, say
 from journal.store.days import bounds
 
 if TYPE_CHECKING:
-from journal.store.store import Store
+    from journal.store.store import Store
 
 NEARBY_DAYS = 7  # named when a day is empty
 FIRST_STEP = "`journal run` measures the first cells"
