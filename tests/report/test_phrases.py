@@ -8,7 +8,7 @@ from journal.errors import UsageError
 from journal.report.document import Sentence, say
 from journal.report.phrases import LANGUAGES, TEMPLATES, words
 
-SOURCES = [path.read_text() for path in TEMPLATES.parent.glob("*.py")]
+SOURCES = [path.read_text() for path in TEMPLATES.parent.rglob("*.py")]
 SOURCES += [path.read_text() for path in TEMPLATES.glob("*.j2")]
 
 
