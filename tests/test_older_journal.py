@@ -1,0 +1,83 @@
+"""A journal of version 0.1.0 opens, is recomputed and compared, and its numbers stay what they
+were. New keys may stand beside the old ones."""
+
+import json
+import lzma
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import journal
+
+DATA = Path(__file__).parent / "data" / "journals"
+THEN = json.loads(lzma.decompress((DATA / "version-0.1.0.json.xz").read_bytes()))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("older") / "lab"
+    folder.mkdir()
+    packed = (DATA / "version-0.1.0.db.xz").read_bytes()
+    (folder / "journal.db").write_bytes(lzma.decompress(packed))
+    return folder
+
+
+def now(home: Path, *arguments: str) -> Any:
+    command = [sys.executable, "-m", "journal", *arguments, "--home", str(home), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def kept(then: Any, now: Any, path: str = "") -> None:
+    """Whether `now` holds all of `then`."""
+    if isinstance(then, dict):
+        assert isinstance(now, dict), path
+        for key, value in then.items():
+            assert key in now, f"{path}.{key} is gone"
+            kept(value, now[key], f"{path}.{key}")
+    elif isinstance(then, list):
+        assert len(then) == len(now), path
+        for number, value in enumerate(then):
+            kept(value, now[number], f"{path}[{number}]")
+    elif isinstance(then, float):
+        assert now == pytest.approx(then, rel=1e-12), path
+    else:
+        assert then == now, path
+
+
+def test_every_run_is_listed_as_it_was(home: Path) -> None:
+    kept(THEN["runs"], now(home, "runs"))
+
+
+def test_every_run_is_shown_as_it_was(home: Path) -> None:
+    for run_id in list(THEN["show"])[:4]:  # a process each
+        kept(THEN["show"][run_id], now(home, "show", run_id))
+
+
+def test_two_models_compare_as_they_did(home: Path) -> None:
+    kept(THEN["compare"], now(home, "compare", "simulated", "simulated-b"))
+
+
+def test_recomputing_changes_no_number(home: Path) -> None:
+    with journal.open_store(home) as store:
+        before = {run.id: run for run in store.runs()}
+    journal.recompute(home)
+    with journal.open_store(home) as store:
+        for run in store.runs():
+            assert run.status == before[run.id].status
+            for name, figure in before[run.id].metrics.items():
+                assert run.metrics[name] == figure, name
+
+
+def test_a_resumed_experiment_finds_its_cells(home: Path) -> None:
+    with journal.open_store(home) as store:
+        for begun in store.experiments():
+            if begun.experiment.find_capacity:  # its plan is where the search begins
+                continue
+            model = store.runs(experiment_id=begun.id)[0].cell.model
+            planned = {cell.identity for cell in journal.cells(begun.experiment, model=model)}
+            measured = {run.cell.identity for run in store.runs(experiment_id=begun.id)}
+            assert planned == measured, begun.experiment.name
