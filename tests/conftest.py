@@ -45,10 +45,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests of the real engine the time that its start takes."""
+    """Tests of the real engine have the time that its start takes; those marked `timing`, and no
+    others, are tried again where they fail."""
     for item in items:
         if item.get_closest_marker("engine"):
             item.add_marker(pytest.mark.timeout(ENGINE_TEST_S))
+        if item.get_closest_marker("timing"):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def kill_server(url: str) -> None:
             child.kill()
 
 
+@pytest.mark.timing
 def test_a_server_that_dies_fails_the_cells_that_are_left_at_once(
     fake_server: Server, tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_server_that_dies_fails_the_cells_that_are_left_at_once(
     assert why is not None and "127.0.0.1" in why and "refuse" in why.lower()
 
 
+@pytest.mark.timing
 def test_a_server_that_stands_still_fails_the_cells_that_are_left_soon(
     fake_server: Server, tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_server_that_refuses_one_cell_is_asked_for_the_next(
     assert "maximum context length is 64" in str(long.error)
 
 
+@pytest.mark.timing
 def test_every_cell_ends_as_exactly_one_thing(fake_server: Server, tmp_path: Path) -> None:
     endpoint = journal.attach(fake_server(**QUICK, fault="error_in_stream", fault_every=4))
     result = measured(endpoint, tmp_path, sweep(1, 2, 4, max_error_rate=0.3))

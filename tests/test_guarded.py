@@ -46,6 +46,7 @@ def busy() -> Iterator[None]:
             other.wait()
 
 
+@pytest.mark.timing
 def test_a_busy_host_is_told_doubted_and_refused_if_strict(
     fake_server: Server, tmp_path: Path
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_busy_host_is_told_doubted_and_refused_if_strict(
     assert result.ok and record.status == "flagged"
 
 
+@pytest.mark.timing
 def test_our_own_work_and_the_servers_is_no_disturbance() -> None:
     server = subprocess.Popen([sys.executable, "-c", BURN])
     try:

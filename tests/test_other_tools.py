@@ -33,6 +33,7 @@ def locust(url: str, **env: str) -> tuple[int, dict[str, Any], str]:
     return done.returncode, {row["name"]: row for row in json.loads(done.stdout)}, done.stderr
 
 
+@pytest.mark.timing
 @needs_locust
 def test_locust_reads_streams_to_their_end(fake_server: FakeServer) -> None:
     url = fake_server(ttft_s=0.5, itl_s=0.03, api_key="s3cret")
@@ -46,6 +47,7 @@ def test_locust_reads_streams_to_their_end(fake_server: FakeServer) -> None:
     assert whole["min_response_time"] >= 500 + 10 * 30
 
 
+@pytest.mark.timing
 @needs_locust
 @pytest.mark.parametrize(
     ("fault", "reason"),

@@ -25,6 +25,7 @@ def test_every_kind_of_failure_counts() -> None:
     assert Report(kills=500, acknowledged=9).failures == 0
 
 
+@pytest.mark.timing
 def test_memory_over_many_loads_is_measured(fake_server) -> None:
     found = steady(2.0, fake_server(ttft_s=0.005, itl_s=0.0))
     assert found.loads >= 2 and found.requests == found.loads * 322

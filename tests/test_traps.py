@@ -53,6 +53,7 @@ TRAPS = [
 ]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("script", "asked", "expected"), TRAPS, ids=[" ".join(sorted(e)) for _, _, e in TRAPS]
 )
@@ -69,6 +70,7 @@ def test_a_trap_is_doubted(
     assert flags(record) <= expected
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("asked", [{}, {"batch": 1}, {"rate": 20.0}], ids=str)
 def test_a_clean_run_is_doubted_by_nothing(
     fake_server: Server, tmp_path: Path, asked: dict[str, float]
@@ -99,6 +101,7 @@ def test_prompts_that_the_server_has_seen_are_doubted(fake_server: Server, tmp_p
     assert flags(record) == {"prefix_cache_hits"}
 
 
+@pytest.mark.timing
 def test_somebody_else_on_the_server_is_doubted(fake_server: Server, tmp_path: Path) -> None:
     endpoint = journal.attach(fake_server(**QUICK))
     over = threading.Event()

@@ -26,6 +26,7 @@ def asked(of: Question) -> Interaction:
     return last
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("api", "prompt_tokens"), [("chat", 5 + 4), ("completions", 2)])
 def test_an_answer_is_streamed_and_timed(
     fake_server: FakeServer, api: str, prompt_tokens: int

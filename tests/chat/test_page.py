@@ -138,6 +138,7 @@ def timed(
     return [one.so_far for one in asked], time.monotonic() - began_s
 
 
+@pytest.mark.timing
 def test_two_servers_are_asked_at_the_same_time(fake_server: FakeServer) -> None:
     slow, fast = fake_server(ttft_s=1.5, itl_s=0.01), fake_server(ttft_s=1.0, itl_s=0.01)
     (first, second), together_s = timed(slow, fast)
@@ -151,6 +152,7 @@ def test_two_servers_are_asked_at_the_same_time(fake_server: FakeServer) -> None
         assert answer.duration_s >= ttft_s + 0.19  # type: ignore[operator]
 
 
+@pytest.mark.timing
 def test_stop_ends_a_silent_server_and_keeps_what_came(fake_server: FakeServer) -> None:
     silent, talking = fake_server(ttft_s=60), fake_server(ttft_s=0.01, itl_s=0.05)
     first, second = ask(silent, talking, tokens=2000, stop_after=8)
@@ -302,6 +304,7 @@ class Page:
         return {str(part.hostname) for part in parts if part.scheme in ("http", "https", "ws")}
 
 
+@pytest.mark.timing
 @needs_gradio
 @pytest.mark.slow
 def test_a_conversation_side_by_side_and_a_stop(
@@ -376,6 +379,7 @@ class Liar(BaseHTTPRequestHandler):
         self.send("text/event-stream", f"data: {event}\n\ndata: [DONE]\n\n")
 
 
+@pytest.mark.timing
 @needs_gradio
 @pytest.mark.slow
 def test_what_a_hostile_model_says_is_text(browser: Any, tmp_path: Path) -> None:
@@ -410,6 +414,7 @@ def status(url: str, *, data: dict[str, str] | None = None, host: str | None = N
             return error.code
 
 
+@pytest.mark.timing
 @needs_gradio
 @pytest.mark.slow
 def test_on_a_phone_the_settings_wait_to_be_opened(
@@ -431,6 +436,7 @@ def test_on_a_phone_the_settings_wait_to_be_opened(
             assert place["y"] >= 0 and place["y"] + place["height"] <= 844, part
 
 
+@pytest.mark.timing
 @needs_gradio
 @pytest.mark.slow
 def test_the_password_and_the_names_it_answers_to(fake_server: FakeServer, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def running_on(url: str) -> float:
     return next(float(x.split()[-1]) for x in lines if x.startswith("vllm:num_requests_running{"))
 
 
+@pytest.mark.timing
 def test_an_endpoint_is_measured_without_an_experiment_file(
     fake_server: Server, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_prompt_too_long_for_the_endpoint_is_refused(fake_server: Server, tmp_
     assert "100" in result.stderr
 
 
+@pytest.mark.timing
 def test_ctrl_c_keeps_what_was_measured(fake_server: Server, tmp_path: Path) -> None:
     """The first cell takes a moment, the second would take minutes."""
     url = fake_server(itl_s=0.01)
@@ -215,6 +217,7 @@ def test_a_plan_says_what_it_costs_and_runs_nothing() -> None:
     )
 
 
+@pytest.mark.timing
 def test_help_is_quick_to_import() -> None:
     heavy = "torch vllm mlflow pandas matplotlib numpy sqlalchemy pydantic openai alembic".split()
     code = (
@@ -242,6 +245,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"journal {command}" in result.stdout
 
 
+@pytest.mark.timing
 def test_a_log_is_opened_in_the_browser_where_there_is_one(tmp_path: Path) -> None:
     home, programs, opened = tmp_path / "lab", tmp_path / "bin", tmp_path / "opened"
     assert journal("note", "A day of reading.", "--home", home).returncode == 0

@@ -141,6 +141,7 @@ def test_once_and_json(fake_server: FakeServer, tmp_path: Path) -> None:
     assert datetime.fromisoformat(told["at"]).tzinfo is not None
 
 
+@pytest.mark.timing
 def test_json_goes_on_line_by_line_until_ctrl_c(fake_server: FakeServer, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "journal", "watch", "--endpoint", fake_server()]
     process = subprocess.Popen(
@@ -158,6 +159,7 @@ def test_json_goes_on_line_by_line_until_ctrl_c(fake_server: FakeServer, tmp_pat
     assert looks[2]["at_s"] - looks[0]["at_s"] >= 0.39
 
 
+@pytest.mark.timing
 def test_the_live_view_in_a_terminal_of_80_by_24(fake_server: FakeServer, tmp_path: Path) -> None:
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

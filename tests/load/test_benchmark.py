@@ -14,6 +14,7 @@ from benchmarks.contenders import CONTENDERS
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.timing
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the scripted server")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two cores")
 def test_the_benchmark_measures_the_scripted_truth() -> None:

@@ -71,6 +71,7 @@ def test_every_fault_is_listed() -> None:
     assert {*FAULTS, "short"} == set(get_args(Fault))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("fault", "reason"), FAULTS.items(), ids=FAULTS)
 def test_no_fault_passes_for_a_success(fake_server: Start, fault: Fault, reason: str) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.0, fault=fault, fault_every=2)
@@ -118,6 +119,7 @@ def test_several_tokens_in_one_chunk(fake_server: Start) -> None:
     assert by_usage.chunk_tokens == by_ids.chunk_tokens == (4, 2)
 
 
+@pytest.mark.timing
 def test_the_servers_own_times(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.02, itl_s=0.01, per_request_metrics=True)
     (trace,) = sent(url)
@@ -237,6 +239,7 @@ def one_answer_each() -> Iterator[str]:
     thread.join()
 
 
+@pytest.mark.timing
 def test_connections_that_the_server_closes_are_not_used_again(one_answer_each: str) -> None:
     requests = [
         Request(index=k, body=b"{}", prompt_tokens=3, output_tokens=6, due_s=k * 0.1)

@@ -78,6 +78,7 @@ def most_in_flight(traces: Sequence[Trace]) -> int:
     return max(itertools.accumulate(change for _, change in changes))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_closed_loop_keeps_the_batch_in_flight(fake_server: Start, processes: int) -> None:
     url = fake_server(ttft_s=0.2, itl_s=0.02)
@@ -100,6 +101,7 @@ def test_a_closed_loop_keeps_the_batch_in_flight(fake_server: Start, processes: 
     assert 0 <= health.loop_delay_p99_s <= health.loop_delay_max_s
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_open_loop_keeps_its_schedule_whatever_the_server_does(
     fake_server: Start, processes: int
@@ -134,6 +136,7 @@ def test_more_lanes_than_requests(fake_server: Start) -> None:
     assert len(traces) == 2
 
 
+@pytest.mark.timing
 def test_a_server_that_dies_leaves_errors_and_an_end(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.05, itl_s=0.0)
     port = int(url.removesuffix("/v1").rpartition(":")[2])
@@ -149,6 +152,7 @@ def test_a_server_that_dies_leaves_errors_and_an_end(fake_server: Start) -> None
     assert reasons == {"cannot connect: Connection refused"}
 
 
+@pytest.mark.timing
 def test_when_too_many_fail_no_more_are_sent(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.01, itl_s=0.0, fault="error_in_stream")
     traces, _ = driven(url, requests(200), batch=1, max_error_rate=0.1)
@@ -164,6 +168,7 @@ def test_few_requests_are_seen_through_whatever_fails(fake_server: Start) -> Non
     assert len(driven(url, requests(50), batch=4, max_error_rate=0.0)[0]) == 50
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("batch", [1, 2, 8])
 def test_a_server_that_stands_still_is_given_up(fake_server: Start, batch: int) -> None:
     url = fake_server(ttft_s=0.01, itl_s=0.0, stall_at_s=0.1, stall_s=600.0)
@@ -174,6 +179,7 @@ def test_a_server_that_stands_still_is_given_up(fake_server: Start, batch: int) 
     assert "timeout" in str(traces[-1].error)
 
 
+@pytest.mark.timing
 def test_one_time_out_among_answers_does_not_end_the_load(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.0, fault="stalled", fault_every=3)
     traces, _ = driven(url, requests(9), batch=1, timeout_s=0.4)
@@ -251,6 +257,7 @@ def mine() -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_worker_that_is_killed_is_told(fake_server: Start, after: int) -> None:
     """In its warm-up, when all that is missing is the word to begin, and while it measures."""
@@ -280,6 +287,7 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_running_after_a_signal(

@@ -29,6 +29,7 @@ def test_two_calls_agree() -> None:
     assert environment() == environment()
 
 
+@pytest.mark.timing
 def test_it_is_quick() -> None:
     environment()
     began = time.process_time()

@@ -6,6 +6,7 @@ import time
 from dataclasses import fields
 
 import psutil
+import pytest
 
 from journal.measure.host import Host
 from journal.measure.sampler import Sampler
@@ -21,6 +22,7 @@ def burn(seconds: float) -> None:
         pass
 
 
+@pytest.mark.timing
 def test_counters_never_fall_and_ours_are_part_of_all() -> None:
     host = Host(None, whole=True)
     first = host.look(0.0)
@@ -37,6 +39,7 @@ def test_counters_never_fall_and_ours_are_part_of_all() -> None:
     assert last.busy_s - first.busy_s >= 0.2
 
 
+@pytest.mark.timing
 def test_the_server_and_children_that_have_ended_are_ours() -> None:
     code = f"import sys; input()\n{BURN}\nprint(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -18,6 +18,7 @@ def endpoint(url: str, **changes: Any) -> Endpoint:
     return Endpoint(base_url=url, model="demo", has_metrics=True, **changes)
 
 
+@pytest.mark.timing
 def test_readings_from_start_to_end(fake_server: FakeServer) -> None:
     server = endpoint(fake_server(), pid=os.getpid())
     origin_s = time.monotonic()
@@ -44,6 +45,7 @@ def test_the_shortest_run_has_a_first_and_a_last_reading(fake_server: FakeServer
     assert len(sampler.readings.process) == 2
 
 
+@pytest.mark.timing
 def test_a_server_that_goes_away_in_mid_run_is_a_sentence() -> None:
     with running(Script()) as url:
         sampler = Sampler(endpoint(url), time.monotonic(), period_s=0.02)
@@ -101,6 +103,7 @@ print(json.dumps({"gpu": gpu, "absent": readings.absent}))
 """
 
 
+@pytest.mark.timing
 def test_cards_are_read_at_their_sensors_pace(scripted: Scripted) -> None:
     told = scripted(SAMPLE, gpus=[0])
     times = [reading["at_s"] for reading in told["gpu"]]
@@ -108,6 +111,7 @@ def test_cards_are_read_at_their_sensors_pace(scripted: Scripted) -> None:
     assert told["gpu"][0]["power_w"] == 351.25
 
 
+@pytest.mark.timing
 def test_a_card_lost_in_mid_run_does_not_end_the_run(scripted: Scripted) -> None:
     told = scripted(SAMPLE, "2 0 * 15", gpus=[0])
     assert len(told["gpu"]) == 1
@@ -135,6 +139,7 @@ def test_a_driver_that_does_not_answer_is_said(scripted: Scripted) -> None:
 # ---- one meter -------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_a_slow_look_skips_what_it_missed() -> None:
     meter = Meter("slow", lambda: time.sleep(0.05), 0.001)
     began = time.monotonic()
@@ -145,6 +150,7 @@ def test_a_slow_look_skips_what_it_missed() -> None:
     assert 2 <= len(meter.looks) <= (time.monotonic() - began) / 0.05 + 1
 
 
+@pytest.mark.timing
 def test_a_long_run_thins_out() -> None:
     meter = Meter("many", lambda: None, 0.002, dense=8)
     meter.start()

@@ -220,6 +220,7 @@ def test_outliers_lie_far_above_the_rest() -> None:
     assert outliers(np.array([])).tolist() == []
 
 
+@pytest.mark.timing
 def test_a_thousand_requests_of_a_hundred_chunks_cost_little(run) -> None:
     samples = run(
         requests=1000, batch=64, output_tokens=100, noise=0.1, period_s=5.0, itl_s=0.1

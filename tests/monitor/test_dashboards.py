@@ -335,6 +335,7 @@ def watched(fake_server: Callable[..., str]) -> str:
     return fake_server(model="m", itl_s=0.005, prefix_caching=True)
 
 
+@pytest.mark.timing
 @needs_prometheus
 @pytest.mark.parametrize(
     "real", [False, pytest.param(True, marks=pytest.mark.engine)], ids=["simulated", "vLLM"]
@@ -360,6 +361,7 @@ def test_every_panel_shows_data(
             assert {sample["metric"]["job"] for sample in query("up == 1")} == {"vllm", "journal"}
 
 
+@pytest.mark.timing
 def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
     lab: Path, watched: str, nvml_worker: tuple[Any, Path], tmp_path: Path
 ) -> None:

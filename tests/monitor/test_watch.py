@@ -51,6 +51,7 @@ def streams(url: str, count: int, tokens: int) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.timing
 def test_a_look_sees_the_load_the_cache_and_the_rates(fake_server: FakeServer) -> None:
     url = fake_server(model="m", ttft_s=0.05, itl_s=0.02, max_running=3, kv_blocks=100)
     with Watch(observe(url)) as watched:
@@ -83,6 +84,7 @@ def test_a_look_sees_the_load_the_cache_and_the_rates(fake_server: FakeServer) -
     assert isinstance(done.at, datetime)
 
 
+@pytest.mark.timing
 def test_prefix_hits_of_late(fake_server: FakeServer) -> None:
     url = fake_server(model="m", ttft_s=0.0, prefix_caching=True)
     with Watch(observe(url)) as watched:
@@ -93,6 +95,7 @@ def test_prefix_hits_of_late(fake_server: FakeServer) -> None:
         assert watched.look().prefix_hit_fraction == 32 / 66
 
 
+@pytest.mark.timing
 def test_a_server_that_goes_is_told_and_found_again(fake_server: FakeServer) -> None:
     with running(Script(model="m")) as url:
         port = int(url.split(":")[2].split("/")[0])

@@ -197,6 +197,7 @@ def test_a_search_begins_where_it_is_told_and_every_run_has_requests_enough() ->
     assert records[2].cell.load.requests >= 9 * in_flight
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_the_concurrency_of_a_server_that_slows_down(
     fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -223,6 +224,7 @@ def test_the_concurrency_of_a_server_that_slows_down(
     assert capacities(asked, stored) == result.capacities
 
 
+@pytest.mark.timing
 def test_one_engine_start_serves_all_searches_and_resume_goes_on_with_them(
     stand_in: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def interrupted(home: Path, endpoint: Endpoint, experiment: Experiment) -> None:
         journal.run(experiment, home, endpoint=endpoint, listener=at(f"2 of {total}", 3, ctrl_c))
 
 
+@pytest.mark.timing
 def test_ctrl_c_keeps_the_raw_requests_of_a_half_done_cell_apart(
     fake_server: Server, tmp_path: Path
 ) -> None:
@@ -251,6 +252,7 @@ def started(folder: Path, **options: bool) -> Iterator[Started]:
         run.process.communicate()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -272,6 +274,7 @@ def test_asked_to_end_it_stores_stops_the_engine_and_says_how_to_go_on(
         assert list((run.home / "log").glob("*.md"))
 
 
+@pytest.mark.timing
 def test_a_second_ctrl_c_ends_a_stubborn_engine_at_once(tmp_path: Path) -> None:
     with started(tmp_path, stubborn=True) as run:
         run.wait_for("cell 1 of 2")
@@ -290,6 +293,7 @@ def test_a_second_ctrl_c_ends_a_stubborn_engine_at_once(tmp_path: Path) -> None:
             assert store.experiment("last").status == "interrupted"
 
 
+@pytest.mark.timing
 def test_sigkill_leaves_no_engine_and_the_experiment_can_go_on(tmp_path: Path) -> None:
     with started(tmp_path) as run:
         run.wait_for("cell 1 of 2")
@@ -309,6 +313,7 @@ def test_sigkill_leaves_no_engine_and_the_experiment_can_go_on(tmp_path: Path) -
     assert [record.status in GOOD for record in stored(run.home)] == [True, True]
 
 
+@pytest.mark.timing
 def test_ctrl_c_while_the_engine_starts_leaves_nothing(tmp_path: Path) -> None:
     with started(tmp_path, stall=True) as run:
         while not run.family.exists():

@@ -25,6 +25,7 @@ def refusal(engine: Engine) -> str:
     return str(caught.value)
 
 
+@pytest.mark.timing
 def test_a_good_engine_passes_quickly(stand_in: StandIn) -> None:
     began_s = time.monotonic()
     engines.check(stand_in())

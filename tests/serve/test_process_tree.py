@@ -50,6 +50,7 @@ def pids_in(path: Path) -> list[int]:
     return [int(pid) for pid in path.read_text().split()]
 
 
+@pytest.mark.timing
 def test_a_stubborn_tree_is_ended(tmp_path: Path, gone: Gone) -> None:
     pids_path, log_path = tmp_path / "pids", tmp_path / "logs" / "log"
     tree = process.start(family(pids_path), env=os.environ, log_path=log_path, grace_s=0.3)
@@ -93,6 +94,7 @@ def test_the_variables_are_those_that_were_given(tmp_path: Path) -> None:
     assert "PATH" not in told
 
 
+@pytest.mark.timing
 def test_when_the_root_dies_its_children_follow(tmp_path: Path, gone: Gone) -> None:
     pids_path = tmp_path / "pids"
     tree = process.start(family(pids_path), env=os.environ, log_path=tmp_path / "log")
@@ -103,6 +105,7 @@ def test_when_the_root_dies_its_children_follow(tmp_path: Path, gone: Gone) -> N
     tree.stop()
 
 
+@pytest.mark.timing
 def test_when_the_guard_is_killed_stop_still_ends_the_group(tmp_path: Path, gone: Gone) -> None:
     stays = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     command = [sys.executable, "-S", "-c", stays]
@@ -122,6 +125,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.timing
 def test_when_the_guard_is_killed_stop_leaves_no_shared_memory(tmp_path: Path, gone: Gone) -> None:
     name = tmp_path / "name"
     command = [sys.executable, "-c", SHARES, str(name)]
@@ -138,6 +142,7 @@ def test_when_the_guard_is_killed_stop_leaves_no_shared_memory(tmp_path: Path, g
     assert not memory.exists()
 
 
+@pytest.mark.timing
 def test_an_interrupt_while_it_stops_kills_at_once(tmp_path: Path, gone: Gone) -> None:
     pids_path = tmp_path / "pids"
     tree = process.start(family(pids_path), env=os.environ, log_path=tmp_path / "log", grace_s=60)
@@ -150,6 +155,7 @@ def test_an_interrupt_while_it_stops_kills_at_once(tmp_path: Path, gone: Gone) -
     assert gone(pids, within_s=0.0)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_when_the_parent_dies_by_a_signal_nothing_remains(
     tmp_path: Path, gone: Gone, number: signal.Signals

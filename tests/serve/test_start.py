@@ -84,6 +84,7 @@ def test_death_for_want_of_memory_is_told_apart(stand_in: StandIn, tmp_path: Pat
         pytest.fail("it never served")
 
 
+@pytest.mark.timing
 def test_an_engine_that_never_answers_is_given_up(
     stand_in: StandIn, gone: Gone, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_an_engine_that_never_answers_is_given_up(
     assert gone(pids_in(family), within_s=0.1)
 
 
+@pytest.mark.timing
 def test_the_death_of_its_guard_is_told_apart(
     stand_in: StandIn, gone: Gone, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_server_of_another_name_is_not_ours(stand_in: StandIn, tmp_path: Path)
         pytest.fail("an old server was taken for the engine")
 
 
+@pytest.mark.timing
 def test_death_while_it_serves_is_told(stand_in: StandIn, gone: Gone, tmp_path: Path) -> None:
     family = tmp_path / "family"
     with pytest.raises(EngineError, match=r"was killed .* while it served"):  # noqa: SIM117
@@ -222,6 +225,7 @@ def hold(engine: Engine, log_path: Path) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("attempt", range(4))
 def test_sigkill_of_the_parent_leaves_nothing(
     stand_in: StandIn, gone: Gone, tmp_path: Path, attempt: int
@@ -241,6 +245,7 @@ def test_sigkill_of_the_parent_leaves_nothing(
     assert gone(pids)
 
 
+@pytest.mark.timing
 def test_an_interrupt_while_it_starts_leaves_nothing(
     stand_in: StandIn, gone: Gone, tmp_path: Path
 ) -> None:

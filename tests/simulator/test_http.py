@@ -109,6 +109,7 @@ def test_whole_answers_and_text_prompts(fake_server: Start, client: Connect) -> 
     assert chat.usage is not None and chat.usage.prompt_tokens == 9
 
 
+@pytest.mark.timing
 def test_metrics_tell_what_is_in_flight(fake_server: Start, client: Connect) -> None:
     url = fake_server(max_running=2, ttft_s=5.0, kv_blocks=100, block_size=16)
     streams = [
@@ -138,6 +139,7 @@ def test_requests_beyond_the_capacity_wait(fake_server: Start, client: Connect) 
     assert time.monotonic() - began >= 2 * 0.5
 
 
+@pytest.mark.timing
 def test_preemption_when_the_kv_cache_is_full(fake_server: Start, client: Connect) -> None:
     url = fake_server(kv_blocks=6, block_size=16, ttft_s=0.01, itl_s=0.01)
     streams = [
@@ -166,6 +168,7 @@ def test_prefix_cache_hits_are_counted(fake_server: Start, client: Connect) -> N
     assert metric(url, "prefix_cache_hits_total") == 12
 
 
+@pytest.mark.timing
 def test_a_stall_holds_everything_back(fake_server: Start, client: Connect) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.01, stall_at_s=0.1, stall_s=0.4)
     stream = client(url).completions.create(
@@ -227,6 +230,7 @@ def test_serve_answers_until_it_is_interrupted(fake_server: Start) -> None:
         assert server.wait(10) != 0
 
 
+@pytest.mark.timing
 def test_it_ends_with_the_process_that_started_it() -> None:
     program = (
         "import time\nfrom journal.simulator.http import running\n"
@@ -245,6 +249,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.timing
 def test_its_histograms_are_of_vllms_names_and_of_its_own_schedule(
     fake_server: Start, client: Connect
 ) -> None:

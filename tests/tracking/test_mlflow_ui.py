@@ -21,6 +21,7 @@ serve(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), announce=lambda url: pri
 """
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_of_it_outlives_its_command(tmp_path: Path, number: signal.Signals) -> None:
     make_whole(tmp_path)

@@ -79,6 +79,7 @@ def once_both_are_loaded(act: Callable[[], object]) -> Listener:
     return listener
 
 
+@pytest.mark.timing
 def test_engines_side_by_side_are_measured_apart_and_say_so(
     stand_in: StandIn, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_engines_side_by_side_are_measured_apart_and_say_so(
     assert not any(map(process.runs, families(tmp_path)))
 
 
+@pytest.mark.timing
 def test_a_process_that_is_killed_costs_its_cells_and_no_other(
     stand_in: StandIn, tmp_path: Path, gone: Callable[..., bool]
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_process_that_is_killed_costs_its_cells_and_no_other(
     assert again.ok and len(stored(tmp_path / "lab")) == 5
 
 
+@pytest.mark.timing
 def test_ctrl_c_brings_home_what_all_of_them_measured(stand_in: StandIn, tmp_path: Path) -> None:
     experiment = sweep(*two(stand_in, tmp_path))
     stopping = once_both_are_loaded(lambda: signal.raise_signal(signal.SIGINT))
@@ -136,6 +139,7 @@ def test_ctrl_c_brings_home_what_all_of_them_measured(stand_in: StandIn, tmp_pat
     assert again.ok and len(stored(tmp_path / "lab")) == 4 + len(half)
 
 
+@pytest.mark.timing
 def test_a_second_ctrl_c_ends_stubborn_engines_at_once(stand_in: StandIn, tmp_path: Path) -> None:
     experiment, asked = sweep(*two(stand_in, tmp_path, stubborn=True)), list[float]()
     stop_once = once_both_are_loaded(lambda: signal.raise_signal(signal.SIGINT))
@@ -226,6 +230,7 @@ def test_engines_that_do_not_fit_are_refused(
     assert "2 engines side by side need 2 + 2 cards, and 3 can be seen here" in done.stderr
 
 
+@pytest.mark.timing
 def test_the_death_of_the_command_leaves_nothing(
     nvml_worker: tuple[Any, Path],
     written: Callable[..., Path],

@@ -119,6 +119,7 @@ def places(said: list[str], words: str) -> set[str]:
     return {line.partition(": ")[0] for line in said if words in line}
 
 
+@pytest.mark.timing
 def test_a_node_that_is_lost_in_mid_run_costs_no_more_than_its_cell(
     nodes: Nodes, written: Callable[..., Path], tmp_path: Path, gone: Callable[..., bool]
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_node_that_is_lost_in_mid_run_costs_no_more_than_its_cell(
     assert gone(families(tmp_path))
 
 
+@pytest.mark.timing
 def test_ctrl_c_brings_home_what_was_measured_on_every_host(
     nodes: Nodes, written: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -151,6 +153,7 @@ def test_ctrl_c_brings_home_what_was_measured_on_every_host(
     assert list((run.home / "log").glob("*.md"))
 
 
+@pytest.mark.timing
 def test_a_second_ctrl_c_ends_stubborn_engines_at_once(
     nodes: Nodes, written: Callable[..., Path], tmp_path: Path
 ) -> None:
