@@ -18,24 +18,26 @@ _RANK = {"invalid": 0, "flag": 1, "note": 2}
 _LEADS = "client_saturated"  # a client that measures itself makes all else doubtful
 
 
-def doubts(samples: Samples, metrics: Metrics, changes: tuple[str, ...] = ()) -> tuple[Doubt, ...]:
+def doubts(
+    run: Samples | View, metrics: Metrics, changes: tuple[str, ...] = ()
+) -> tuple[Doubt, ...]:
     """What speaks against this run: the client's saturation first, then what makes it invalid,
     what flags it, and what is worth knowing, among that what could not be read. `changes` says in
     which ways its environment is not that of the first run of its experiment."""
-    case = Case(View(samples), metrics, changes)
+    case = Case(View.of(run), metrics, changes)
     found = []
     for rule in RULES:
         finding = rule.check(case)
         if finding is not None:
             severity, sentence = finding
             found.append(Doubt(rule.name, sentence, severity))
-    found += [Doubt("absent", sentence, "note") for sentence in samples.readings.absent]
+    found += [Doubt("absent", sentence, "note") for sentence in case.view.samples.readings.absent]
     return tuple(sorted(found, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
 
 
-def status(samples: Samples, doubts: tuple[Doubt, ...]) -> Status:
+def status(run: Samples | View, doubts: tuple[Doubt, ...]) -> Status:
     """`failed` if nothing succeeded, `invalid` or `flagged` by the worst doubt, else `valid`."""
-    if not View(samples).done:
+    if not View.of(run).done:
         return "failed"
     severities = {doubt.severity for doubt in doubts}
     if "invalid" in severities:

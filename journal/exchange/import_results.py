@@ -13,6 +13,7 @@ from journal.errors import NotFound, UsageError
 from journal.exchange import from_aiperf, from_guidellm, from_vllm
 from journal.exchange.foreign import Foreign
 from journal.metrics.table import metrics
+from journal.metrics.view import View
 from journal.plan.cells import identified
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
@@ -148,12 +149,13 @@ def _run(run_id: str, begun: ExperimentRecord, foreign: Foreign) -> tuple[Record
         client=ClientHealth(event_loop=foreign.tool),
     )
     if foreign.traces:
-        figures = metrics(samples)
+        view = View(samples)
+        figures = metrics(view)
         if not foreign.every_chunk:
             figures |= {n: Figure(None) for n in figures if n.partition(".")[0] in GAPS}
         unknown = () if foreign.every_chunk else ABOUT_CHUNKS
-        found = tuple(d for d in doubts(samples, figures) if d.name not in unknown)
-        state = status(samples, found)
+        found = tuple(d for d in doubts(view, figures) if d.name not in unknown)
+        state = status(view, found)
     else:
         figures = dict(foreign.figures)
         found = tuple(Doubt("absent", note, "note") for note in samples.readings.absent)

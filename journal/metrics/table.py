@@ -22,9 +22,9 @@ TABLE: tuple[Metric, ...] = (
 _SECTIONS = {metric.name: metric.section for metric in TABLE}
 
 
-def metrics(samples: Samples) -> dict[str, Figure]:
+def metrics(run: Samples | View) -> dict[str, Figure]:
     """Every metric of TABLE, by name and in its order. The same samples give the same bits."""
-    view = View(samples)
+    view = View.of(run)
     return {metric.name: metric.figure(view) for metric in TABLE}
 
 

@@ -47,6 +47,11 @@ class View:
         self.done: tuple[Trace, ...] = tuple(t for t in self.measured if t.outcome != "error")
         self._described: dict[Source, tuple[Sample, dict[str, Figure]]] = {}
 
+    @classmethod
+    def of(cls, run: "Samples | View") -> "View":
+        """The view of a run's samples, or the one given, whose arrays are built already."""
+        return run if isinstance(run, View) else cls(run)
+
     # ---- requests ----
 
     @cached_property

@@ -1,11 +1,14 @@
 """What an earlier try of an experiment left undone."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from journal.plan.cells import cells
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
 from journal.records.run import ExperimentRecord, Record
+from journal.store.history import asked_before
 from journal.store.plain import from_json, secret_of, to_json
 from journal.store.store import Store
 
@@ -13,14 +16,15 @@ from journal.store.store import Store
 def earlier(store: Store, experiment: Experiment, model: str | None) -> ExperimentRecord | None:
     """The newest experiment in the store of the same name that plans the same cells, whatever its
     words; None where there is none. `model` is as in `cells`."""
-    asked = _identities(experiment, model)
-    for record in reversed(store.experiments()):
-        theirs = record.experiment
-        alike = theirs.name == experiment.name and bool(theirs.engines) == bool(experiment.engines)
-        alike = alike and theirs.find_capacity == experiment.find_capacity
-        alike = alike and theirs.needed_vram == experiment.needed_vram
-        if alike and _identities(theirs, model) == asked:
-            return record
+    ours = to_json(experiment, secret_of(experiment.engines))
+    outline, asked = _outline(json.loads(ours)), _identities(ours, model)
+    others: set[str] = set()  # most tries of one name were asked for in the same words
+    for experiment_id, theirs in asked_before(store, experiment.name):
+        if theirs in others:
+            continue
+        if _outline(json.loads(theirs)) == outline and _identities(theirs, model) == asked:
+            return store.experiment(experiment_id)
+        others.add(theirs)
     return None
 
 
@@ -66,8 +70,16 @@ def _last(records: Sequence[Record]) -> dict[str, Record]:
     return {record.cell.identity: record for record in good_last}
 
 
-def _identities(experiment: Experiment, model: str | None) -> frozenset[str]:
-    """What identifies the cells of an experiment once its secrets are left out, as they are of
-    one that comes from the store."""
-    frozen = from_json(Experiment, to_json(experiment, secret_of(experiment.engines)))
-    return frozenset(cell.identity for cell in cells(frozen, model=model))
+def _outline(asked: Mapping[str, Any]) -> tuple[object, ...]:
+    """What two experiments (as JSON) that plan the same cells have in common at the least; to
+    compare it costs much less than to plan them."""
+    searched = asked.get("find_capacity"), asked.get("needed_vram", False)
+    grid = asked["grid"]
+    lengths = frozenset(grid["prompt_tokens"]), frozenset(grid["output_tokens"])
+    loads = grid["rate"] or grid["batch"] if searched[0] is None else ()
+    return (bool(asked["engines"]), *searched, *lengths, frozenset(loads))
+
+
+def _identities(asked: str, model: str | None) -> frozenset[str]:
+    """What identifies the cells of an experiment (as JSON) whose secrets are left out."""
+    return frozenset(cell.identity for cell in cells(from_json(Experiment, asked), model=model))

@@ -8,6 +8,7 @@ from pathlib import Path
 from journal.doubts.rules import doubts, status
 from journal.doubts.surroundings import Environment, changes
 from journal.metrics.table import metrics
+from journal.metrics.view import View
 from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.store.store import open_store
@@ -16,10 +17,11 @@ from journal.store.store import open_store
 def summarised(record: Record, samples: Samples, earlier: Sequence[Record] = ()) -> Record:
     """The record with its metrics, doubts and status. `earlier` are the runs of its experiment,
     oldest first, of which the first on the same engine is what it is compared with."""
-    figures = metrics(samples)
+    view = View(samples)
+    figures = metrics(view)
     first = next((one for one in earlier if one.cell.engine == record.cell.engine), record)
-    found = doubts(samples, figures, changes(_surroundings(record), _surroundings(first)))
-    return replace(record, metrics=figures, doubts=found, status=status(samples, found))
+    found = doubts(view, figures, changes(_surroundings(record), _surroundings(first)))
+    return replace(record, metrics=figures, doubts=found, status=status(view, found))
 
 
 def summed_up(record: Record, samples: Samples, earlier: Sequence[Record]) -> Record:

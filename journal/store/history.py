@@ -1,6 +1,6 @@
-"""When cells were measured before: by indices, however large the journal."""
+"""What was asked for and measured before, read quickly however large the journal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TypeAlias, cast
 
@@ -10,15 +10,25 @@ from journal.records.cell import Cell
 from journal.records.run import GOOD
 from journal.store.codec import table
 from journal.store.store import Store
-from journal.store.tables import RunRow
+from journal.store.tables import ExperimentRow, RunRow
 
 Place: TypeAlias = tuple[str, str | None, int | None, float | None, int, int, int]
 
-_runs = table(RunRow)
+_runs, _experiments = table(RunRow), table(ExperimentRow)
 _PLACE = (
     *(_runs.c.model, _runs.c.quantisation, _runs.c.batch, _runs.c.rate),
     *(_runs.c.prompt_tokens, _runs.c.output_tokens, _runs.c.requests),
 )
+
+
+def asked_before(store: Store, name: str) -> Iterator[tuple[str, str]]:
+    """The experiments called `name`, newest first: the id of each, and what it asked for as the
+    JSON that is stored."""
+    query = select(_experiments.c.id, _experiments.c.experiment).where(_experiments.c.name == name)
+    newest_first = query.order_by(_experiments.c.started_at.desc(), _experiments.c.id.desc())
+    with store.transaction(writing=False) as connection:
+        for row in connection.execute(newest_first):
+            yield row.id, row.experiment
 
 
 def place(cell: Cell) -> Place:
