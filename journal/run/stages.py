@@ -36,6 +36,7 @@ from journal.run.preflight import look_around
 from journal.run.resume import earlier, left_of, measured, newest
 from journal.run.summary import summed_up
 from journal.serve import start as engines
+from journal.serve.interpreter import installed
 from journal.store.alone import alone
 from journal.store.checkups import as_environment, last_checkup
 from journal.store.store import Store, open_store
@@ -162,7 +163,7 @@ def _begin(
 ) -> tuple[ExperimentRecord, Sequence[Cell]]:
     """The experiment's record, as of the environment now, and the cells left to measure."""
     first = planned[0]
-    here = environment(first.engine.python if first.engine else None)
+    here = environment(installed(first.engine))
     here |= as_environment(last_checkup(store, str(here["host"])))
     before = earlier(store, experiment, first.model)
     left = left_of(before, planned, store.runs(experiment_id=before.id)) if before else planned

