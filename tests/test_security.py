@@ -410,7 +410,14 @@ def test_every_server_listens_on_loopback_unless_told() -> None:
 
 def argv(engine: Engine) -> list[str]:
     return command(
-        engine, python="python", model="m", name="n", port=1, version="0.32.0", on_cpu=False
+        engine,
+        python="python",
+        model="m",
+        name="n",
+        host="127.0.0.1",
+        port=1,
+        version="0.32.0",
+        on_cpu=False,
     )
 
 

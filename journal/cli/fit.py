@@ -107,13 +107,14 @@ def _print(advice: "Advice") -> None:
 
 def _reckoned(advice: "Advice") -> str:
     from journal import units
-    from journal.theory.headroom import ENGINE_SHARE, OVERHEAD_BYTES
+    from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
+    from journal.theory.headroom import OVERHEAD_BYTES
 
     each = " Sizes are those of one card." if advice.places[0].fit.cards > 1 else ""
     return (
-        f"Reckoned from {advice.known_from}: {units.percent(ENGINE_SHARE)} of the memory for the "
-        f"engine, {units.data_size(OVERHEAD_BYTES)} of it for activations, CUDA graphs and the "
-        f"driver.{each}"
+        f"Reckoned from {advice.known_from}: {units.percent(GPU_MEMORY_UTILIZATION)} of the memory "
+        f"for the engine, {units.data_size(OVERHEAD_BYTES)} of it for activations, CUDA graphs and "
+        f"the driver.{each}"
     )
 
 

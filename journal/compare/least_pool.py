@@ -12,11 +12,11 @@ from math import ceil
 from journal.records.cell import Cell
 from journal.records.experiment import Engine
 from journal.records.run import Record
+from journal.serve.engines.vllm.defaults import BLOCKS_KEPT_BACK
 from journal.theory.predictions import served
 
 MOST_TRIES = 6  # pools for one cell; the first two tell where theory holds
-KEPT_BACK = 1  # block that vLLM keeps for itself
-SMALLEST = KEPT_BACK + 1
+SMALLEST = BLOCKS_KEPT_BACK + 1
 TELLING = ("preemptions", "server_running_peak", "errors")
 
 
@@ -140,7 +140,7 @@ def _theory(record: Record) -> int | None:
     size, cell = record.facts.block_size, record.cell
     if size is None or cell.batch is None:
         return None
-    return cell.batch * ceil((cell.prompt_tokens + cell.output_tokens) / size) + KEPT_BACK
+    return cell.batch * ceil((cell.prompt_tokens + cell.output_tokens) / size) + BLOCKS_KEPT_BACK
 
 
 def _pinned(tried: Cell, asked: Cell) -> int | None:

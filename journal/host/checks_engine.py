@@ -14,10 +14,9 @@ from journal.records.experiment import Engine
 from journal.records.notebook import Check
 from journal.records.samples import GpuReading
 from journal.serve import interpreter
-from journal.serve.engines.vllm.command import numbers
-from journal.serve.engines.vllm.log import clean
+from journal.serve.engines.log_lines import clean
+from journal.serve.engines.vllm.packages import IMPORTED_AS, OLDEST, numbers
 from journal.serve.models import BIG_CARD_BYTES, EMBEDDED
-from journal.serve.start import OLDEST
 from journal.units import data_size, number, percent
 
 PCI = Path("/sys/bus/pci/devices")
@@ -31,7 +30,7 @@ import json
 import torch
 found = {{"torch": torch.__version__, "cuda": torch.version.cuda}}
 found["cards"] = torch.cuda.device_count() if torch.version.cuda else 0
-import vllm
+import {IMPORTED_AS}
 print("{SAID}" + json.dumps(found))
 """
 
@@ -153,7 +152,7 @@ def build(python: str | None) -> Build:
     except SpecError as error:
         return Build(where, error=str(error))
     embedded = asked.gguf is not None
-    if asked.vllm is None:
+    if asked.version is None:
         return Build(where, embedded=embedded, error=f"{where} has no vLLM")
     try:
         done = subprocess.run(
@@ -166,15 +165,15 @@ def build(python: str | None) -> Build:
             timeout=IMPORT_S,
         )
     except subprocess.TimeoutExpired:
-        reason = f"vLLM {asked.vllm} could not be imported within {IMPORT_S:.0f} s"
-        return Build(where, asked.vllm, embedded=embedded, error=reason)
+        reason = f"vLLM {asked.version} could not be imported within {IMPORT_S:.0f} s"
+        return Build(where, asked.version, embedded=embedded, error=reason)
     said = [line for line in done.stdout.splitlines() if line.startswith(SAID)]
     if not said:
         last = clean(done.stderr).strip().splitlines()[-1:] or ["no reason given"]
-        reason = f"vLLM {asked.vllm} cannot be imported: {last[0][:200]}"
-        return Build(where, asked.vllm, embedded=embedded, error=reason)
+        reason = f"vLLM {asked.version} cannot be imported: {last[0][:200]}"
+        return Build(where, asked.version, embedded=embedded, error=reason)
     told = json.loads(said[-1].removeprefix(SAID))
-    return Build(where, asked.vllm, told["torch"], told["cuda"], told["cards"], embedded)
+    return Build(where, asked.version, told["torch"], told["cuda"], told["cards"], embedded)
 
 
 def check_vllm(found: Build, cards: Gpus) -> Check:

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from journal.records.notebook import Check
-from journal.serve.endpoint import listeners
-from journal.serve.engines.vllm.command import HOST
+from journal.serve.endpoint import HOST, listeners
+from journal.serve.engines.vllm.defaults import SHARED_MEMORY_PREFIX
 from journal.serve.models import cache_dir, hub_cache_dir
 from journal.units import data_size, number
 
@@ -29,7 +29,7 @@ GLIBC, UBUNTU = (2, 35), (22, 4)  # Ubuntu 22.04's own
 HUB = "https://huggingface.co"
 HUB_S = 3.0
 REFUSED = (403, 407)  # by a proxy that lets nothing through
-LEFT_BEHIND = ("psm_", "sem.loky-", "sem.mp-", "vllm_")
+LEFT_BEHIND = ("psm_", "sem.loky-", "sem.mp-", SHARED_MEMORY_PREFIX)
 TRUE = {"1", "ON", "YES", "TRUE"}
 
 Environment = Mapping[str, str | int | float | None]

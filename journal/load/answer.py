@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from journal.load.wire import Recording, events
 from journal.records.request import Request, Trace
+from journal.serve.engines.vllm.request_fields import DECODE_MS, PREFILL_MS, QUEUE_MS
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
@@ -149,9 +150,9 @@ class Reading:
             finish_reason=self._finish_reason,
             status=exchange.recording.status,
             error=error,
-            server_queue_s=self._times.get("queue_time_ms"),
-            server_prefill_s=self._times.get("time_to_first_token_ms"),
-            server_decode_s=self._times.get("generation_time_ms"),
+            server_queue_s=self._times.get(QUEUE_MS),
+            server_prefill_s=self._times.get(PREFILL_MS),
+            server_decode_s=self._times.get(DECODE_MS),
         )
 
     def let_go(self) -> None:

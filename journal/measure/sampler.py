@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from journal.errors import MeasureError
 from journal.measure import host
 from journal.measure.process import ProcessTree
-from journal.measure.server import ALIASES, Connection, server_reading
+from journal.measure.server import Connection, names_of, server_reading
 from journal.records.engine import Endpoint
 from journal.records.samples import GpuReading, HostReading, ProcessReading, Readings, ServerReading
 
@@ -202,15 +202,16 @@ class Sampler:
         return Meter("/metrics", look, self._every_s(PERIOD_S))
 
     def _server_readings(self) -> tuple[ServerReading, ...]:
-        readings = tuple(server_reading(text, at_s) for at_s, text in _looks(self._server))
+        names = names_of(self._endpoint)
+        readings = tuple(server_reading(text, at_s, names) for at_s, text in _looks(self._server))
         missing = [
-            names[0]
-            for field, names in ALIASES.items()
+            aliases[0]
+            for field, aliases in names.readings.items()
             if readings and all(getattr(reading, field) is None for reading in readings)
         ]
         if missing:
             self._absent.append(f"The server's /metrics lacks {', '.join(missing)}.")
-        return () if len(missing) == len(ALIASES) else readings
+        return () if len(missing) == len(names.readings) else readings
 
 
 def _looks(meter: Meter[Look] | None) -> list[Look]:

@@ -1,6 +1,5 @@
-"""What a server tells of itself: vLLM's /metrics and /version.
+"""A server's own account of itself: its /metrics, by the names of its kind, and its /version.
 
-The names in /metrics changed between vLLM 0.6 and 0.33; ALIASES is the one place that knows them.
 A name that a server does not have stays None: absent is not 0.
 """
 
@@ -12,40 +11,15 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from types import MappingProxyType
 from typing import NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from journal.errors import MeasureError
-from journal.records.engine import Endpoint, EngineFacts
+from journal.records.engine import Endpoint, EngineFacts, MetricNames
 from journal.records.samples import ServerReading
+from journal.serve.engines.vllm.metric_names import METRICS
+from journal.serve.engines.vllm.request_fields import METRICS_PATH, VERSION_PATH
 
-# Field of ServerReading -> names of its samples, the newest first. Where a server shows an old
-# and a new name side by side, only the newest counts.
-ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "running": ("vllm:num_requests_running",),
-        "waiting": ("vllm:num_requests_waiting",),
-        "kv_cache_fraction": ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
-        "preemptions_total": ("vllm:num_preemptions_total", "vllm:num_preemptions"),
-        "prefix_queries_total": (
-            "vllm:prefix_cache_queries_total",
-            "vllm:gpu_prefix_cache_queries_total",
-            "vllm:gpu_prefix_cache_queries",
-        ),
-        "prefix_hits_total": (
-            "vllm:prefix_cache_hits_total",
-            "vllm:gpu_prefix_cache_hits_total",
-            "vllm:gpu_prefix_cache_hits",
-        ),
-        "prompt_tokens_total": ("vllm:prompt_tokens_total",),
-        "output_tokens_total": ("vllm:generation_tokens_total",),
-    }
-)
-CACHE_CONFIG = "vllm:cache_config_info"
-
-_NAMES = tuple(name for names in ALIASES.values() for name in names)
-_STARTS = tuple(f"{name}{end}".encode() for name in _NAMES for end in "{ \t")
 _SAMPLE = re.compile(
     r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)[ \t]*"
     r'(?:\{(?P<labels>(?:[^"{}]|"(?:[^"\\]|\\.)*")*)\})?'
@@ -80,20 +54,26 @@ def samples(text: bytes) -> Iterator[Sample]:
         yield Sample(found["name"], labels, value)
 
 
-def wanted(text: bytes) -> bytes:
+def names_of(endpoint: Endpoint) -> MetricNames:
+    """The names in the /metrics of `endpoint`: vLLM's, where it names no others."""
+    return METRICS if endpoint.metric_names is None else endpoint.metric_names
+
+
+def wanted(text: bytes, names: MetricNames = METRICS) -> bytes:
     """The lines of `text` that a ServerReading is made of: about 1 KB of vLLM's 50."""
-    return b"\n".join(line for line in text.split(b"\n") if line.startswith(_STARTS))
+    starts = tuple(f"{name}{end}".encode() for name in names.read for end in "{ \t")
+    return b"\n".join(line for line in text.split(b"\n") if line.startswith(starts))
 
 
-def server_reading(text: bytes, at_s: float) -> ServerReading:
+def server_reading(text: bytes, at_s: float, names: MetricNames = METRICS) -> ServerReading:
     """One look at /metrics. Where several engines answer (data parallel) counts are summed, and
     the KV cache's fraction is the mean of their equal pools, as in vLLM's own log."""
     values: dict[str, list[float]] = {}
     for sample in samples(text):
         values.setdefault(sample.name, []).append(sample.value)
     fields: dict[str, float] = {}
-    for field, names in ALIASES.items():
-        found = next((values[name] for name in names if name in values), None)
+    for field, aliases in names.readings.items():
+        found = next((values[name] for name in aliases if name in values), None)
         if found is not None and all(map(math.isfinite, found)):
             fields[field] = sum(found) / (len(found) if field == "kv_cache_fraction" else 1)
     return ServerReading(at_s=at_s, **fields)
@@ -112,6 +92,7 @@ class Connection:
         self._headers = {"Accept": "*/*"}
         if endpoint.api_key is not None:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        self._names = names_of(endpoint)
         self._metrics_path: str | None = None
         self._http = (
             http.client.HTTPSConnection(
@@ -162,14 +143,14 @@ class Connection:
         """
         if self._metrics_path is None:
             self._metrics_path = self._cheapest_path()
-        return wanted(self.get(self._metrics_path))
+        return wanted(self.get(self._metrics_path), self._names)
 
     def _cheapest_path(self) -> str:
-        narrow = "/metrics/?" + urlencode([("name[]", name) for name in _NAMES])
+        narrow = f"{METRICS_PATH}/?" + urlencode([("name[]", name) for name in self._names.read])
         try:
-            return narrow if wanted(self.get(narrow)) else "/metrics"
+            return narrow if wanted(self.get(narrow), self._names) else METRICS_PATH
         except MeasureError:
-            return "/metrics"
+            return METRICS_PATH
 
     def close(self) -> None:
         self._http.close()
@@ -187,7 +168,8 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     A pool's bytes in /metrics are exact, and go over those of a log, which rounds them."""
     with closing(Connection(endpoint)) as connection:
         version = _version(connection) if facts.version is None else facts.version
-        configs = _cache_configs(connection) if endpoint.has_metrics else []
+        pool = names_of(endpoint).pool
+        configs = _pool_labels(connection, pool) if endpoint.has_metrics else []
     told = {
         "block_size": _first(configs, "block_size"),
         "kv_pool_bytes": _summed([_integer(config, "kv_cache_memory_bytes") for config in configs]),
@@ -203,20 +185,20 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
 
 def _version(connection: Connection) -> str | None:
     try:
-        answer = json.loads(connection.get("/version"))
+        answer = json.loads(connection.get(VERSION_PATH))
     except (MeasureError, ValueError):
         return None
     version = answer.get("version") if isinstance(answer, dict) else None
     return version if isinstance(version, str) else None
 
 
-def _cache_configs(connection: Connection) -> list[Mapping[str, str]]:
-    """The labels of vllm:cache_config_info, one mapping for each engine."""
+def _pool_labels(connection: Connection, pool: str) -> list[Mapping[str, str]]:
+    """The labels of the sample `pool`, one mapping for each engine."""
     try:
-        page = connection.get("/metrics")
+        page = connection.get(METRICS_PATH)
     except MeasureError:
         return []
-    return [sample.labels for sample in samples(page) if sample.name == CACHE_CONFIG]
+    return [sample.labels for sample in samples(page) if sample.name == pool]
 
 
 def _pool_tokens(config: Mapping[str, str]) -> int | None:

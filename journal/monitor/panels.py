@@ -3,10 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from journal.serve.engines.vllm.metric_names import (
+    E2E,
+    METRICS,
+    PHASES,
+    REQUESTS_ENDED,
+)
+
 RATE = "$__rate_interval"  # Grafana's own: at least four scrapes
 OF = '{model_name=~"$model"}'  # the models chosen at the top of the board
 
 Query = tuple[str, str]  # PromQL, and the legend
+READ = {field: names[0] for field, names in METRICS.readings.items()}  # the newest name of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ def _quantiles(name: str) -> tuple[Query, ...]:
     return tuple(
         (
             f"histogram_quantile({quantile}, "
-            f"sum by (le, model_name) (rate(vllm:{name}_bucket{OF}[{RATE}])))",
+            f"sum by (le, model_name) (rate({name}_bucket{OF}[{RATE}])))",
             f"p{quantile * 100:g} {{{{model_name}}}}",
         )
         for quantile in (0.5, 0.95)
@@ -43,18 +51,16 @@ def _quantiles(name: str) -> tuple[Query, ...]:
 
 
 def _mean(name: str) -> Query:
-    sums = (
-        f"sum by (model_name) (rate(vllm:{name}_{part}{OF}[{RATE}]))" for part in ("sum", "count")
-    )
+    sums = (f"sum by (model_name) (rate({name}_{part}{OF}[{RATE}]))" for part in ("sum", "count"))
     return " / ".join(sums), "mean {{model_name}}"
 
 
 def _sum(name: str, legend: str) -> Query:
-    return f"sum by (model_name) (vllm:{name}{OF})", f"{legend} {{{{model_name}}}}"
+    return f"sum by (model_name) ({name}{OF})", f"{legend} {{{{model_name}}}}"
 
 
 def _rate(name: str, legend: str, by: str = "model_name") -> Query:
-    return f"sum by ({by}) (rate(vllm:{name}{OF}[{RATE}]))", legend
+    return f"sum by ({by}) (rate({name}{OF}[{RATE}]))", legend
 
 
 SERVING = Board(
@@ -65,55 +71,54 @@ SERVING = Board(
         Panel(
             "Requests",
             "short",
-            (_sum("num_requests_running", "running"), _sum("num_requests_waiting", "waiting")),
+            (_sum(READ["running"], "running"), _sum(READ["waiting"], "waiting")),
             "Waiting above 0 for long: the server is at its limit.",
         ),
         Panel(
             "KV cache in use",
             "percentunit",
-            ((f"max by (model_name) (vllm:kv_cache_usage_perc{OF})", "{{model_name}}"),),
+            ((f"max by (model_name) ({READ['kv_cache_fraction']}{OF})", "{{model_name}}"),),
             "Near 100% running requests are preempted, and their tokens computed twice.",
         ),
         Panel(
             "Tokens per second",
             "short",
             (
-                _rate("generation_tokens_total", "output {{model_name}}"),
-                _rate("prompt_tokens_total", "prompts {{model_name}}"),
+                _rate(READ["output_tokens_total"], "output {{model_name}}"),
+                _rate(READ["prompt_tokens_total"], "prompts {{model_name}}"),
             ),
             "Output is what users wait for; prompts are what prefill costs.",
         ),
         Panel(
             "Time to first token",
             "s",
-            (*_quantiles("time_to_first_token_seconds"), _mean("time_to_first_token_seconds")),
+            (*_quantiles(METRICS.ttft), _mean(METRICS.ttft)),
             "Queue and prefill together. Quantiles are no finer than vLLM's buckets, the mean is.",
         ),
         Panel(
             "Time between tokens",
             "s",
-            (*_quantiles("inter_token_latency_seconds"), _mean("inter_token_latency_seconds")),
+            (*_quantiles(METRICS.itl), _mean(METRICS.itl)),
             "Rises with the batch, and jumps when a long prompt is prefilled beside it.",
         ),
         Panel(
             "Whole latency",
             "s",
-            _quantiles("e2e_request_latency_seconds"),
+            _quantiles(E2E),
             "Depends on how many tokens are asked for.",
         ),
         Panel(
             "Where the time goes",
             "s",
             tuple(
-                (_mean(f"request_{part}_time_seconds")[0], f"{part} {{{{model_name}}}}")
-                for part in ("queue", "prefill", "decode")
+                (_mean(name)[0], f"{phase} {{{{model_name}}}}") for phase, name in PHASES.items()
             ),
             "Queue grows: too much load. Prefill grows: long prompts. Decode: long answers.",
         ),
         Panel(
             "Finished requests per second",
             "short",
-            (_rate("request_success_total", "{{finished_reason}}", "finished_reason"),),
+            (_rate(REQUESTS_ENDED, "{{finished_reason}}", "finished_reason"),),
             "Many with reason length: answers are cut at max_tokens. Abort: clients went away.",
         ),
         Panel(
@@ -121,8 +126,8 @@ SERVING = Board(
             "percentunit",
             (
                 (
-                    f"{_rate('prefix_cache_hits_total', '')[0]} / "
-                    f"{_rate('prefix_cache_queries_total', '')[0]}",
+                    f"{_rate(READ['prefix_hits_total'], '')[0]} / "
+                    f"{_rate(READ['prefix_queries_total'], '')[0]}",
                     "{{model_name}}",
                 ),
             ),
@@ -131,7 +136,7 @@ SERVING = Board(
         Panel(
             "Preemptions per second",
             "short",
-            (_rate("num_preemptions_total", "{{model_name}}"),),
+            (_rate(READ["preemptions_total"], "{{model_name}}"),),
             "Anything above 0 is work done twice.",
         ),
         Panel(
@@ -139,7 +144,7 @@ SERVING = Board(
             "s",
             (
                 (
-                    f"sum by (le) (increase(vllm:time_to_first_token_seconds_bucket{OF}[{RATE}]))",
+                    f"sum by (le) (increase({METRICS.ttft}_bucket{OF}[{RATE}]))",
                     "{{le}}",
                 ),
             ),
@@ -189,7 +194,7 @@ HOST = Board(
             (
                 (
                     f"sum(rate(journal_gpu_energy_joules_total[{RATE}])) / "
-                    f"sum(rate(vllm:generation_tokens_total[{RATE}]))",
+                    f"sum(rate({READ['output_tokens_total']}[{RATE}]))",
                     "J per token",
                 ),
             ),

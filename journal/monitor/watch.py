@@ -13,13 +13,13 @@ from journal.errors import EndpointError, MeasureError
 from journal.measure.gpu import Cards
 from journal.measure.histogram import Histogram, histogram
 from journal.measure.process import ProcessTree
-from journal.measure.server import Connection, complete, server_reading
+from journal.measure.server import Connection, complete, names_of, server_reading
 from journal.records.engine import Endpoint, EngineFacts
 from journal.records.samples import GpuReading, ProcessReading, ServerReading
 from journal.serve.endpoint import is_loopback, observe
+from journal.serve.engines.vllm.request_fields import METRICS_PATH
 
 WINDOW_S = 30.0  # latencies are those of the requests of so long: in 1 s there may be none
-TTFT, ITL = "vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +122,16 @@ class Watch:
         if not self.endpoint.has_metrics:
             return None, None
         try:
-            text = self._connection.get("/metrics")
+            text = self._connection.get(METRICS_PATH)
             if self._facts is None:
                 self._facts = complete(self.endpoint.facts, self.endpoint)
         except MeasureError as error:
             self._pages.clear()
             self._gone = True
             return None, str(error)
-        return _Page(server_reading(text, at_s), histogram(text, TTFT), histogram(text, ITL)), None
+        names = names_of(self.endpoint)
+        ttft, itl = histogram(text, names.ttft), histogram(text, names.itl)
+        return _Page(server_reading(text, at_s, names), ttft, itl), None
 
     def _of_server(self, page: _Page) -> dict[str, Any]:
         before = self._pages[-1].server if self._pages else None

@@ -15,6 +15,7 @@ from journal.plan.english_words import WORDS
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.request import Request
+from journal.serve.engines.vllm.request_fields import of_exact_length
 
 OPENING = 4  # tokens (or words) of a prompt that differ between runs
 
@@ -52,8 +53,7 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> dict[str, o
         "stream_options": {"include_usage": True},
     }
     if endpoint.extensions:
-        fields["ignore_eos"] = True
-        fields["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        fields |= of_exact_length()
     if endpoint.prompt_form == "token_ids":
         return fields | {"prompt": token_ids(cell, endpoint, run_id, index)}
     text = words(cell, endpoint, run_id, index)

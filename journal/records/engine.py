@@ -82,10 +82,33 @@ class EngineFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricNames:
+    """The names under which a kind of server tells its state at /metrics.
+
+    `prefix` begins each of them. `readings` maps a field of ServerReading to the names of its
+    samples, the newest first: where a server shows an old and a new name side by side, only the
+    newest counts. `pool` is the sample whose labels describe the KV pool, `ttft` and `itl` are
+    histograms in s.
+    """
+
+    prefix: str
+    readings: Mapping[str, tuple[str, ...]]
+    pool: str
+    ttft: str
+    itl: str
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The names of all samples that a ServerReading is made of."""
+        return tuple(name for names in self.readings.values() for name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A server that answers. `base_url` ends with /v1. `vocabulary` is the half-open range of
-    token ids that prompts may be drawn from. `extensions` is whether vLLM's own request fields
-    (ignore_eos, continuous_usage_stats) are taken. `pid` is the root of the server's process tree
+    token ids that prompts may be drawn from. `extensions` is whether the engine's own request
+    fields (of exact lengths and running token counts) are taken. `metric_names` are those of its
+    /metrics, None: vLLM's. `pid` is the root of the server's process tree
     when that runs on this host, `gpus` the NVML indices of its cards. `absent` says in a sentence
     each what this server does not offer."""
 
@@ -100,6 +123,7 @@ class Endpoint:
     extensions: bool = True
     max_model_len: int | None = None
     has_metrics: bool = False
+    metric_names: MetricNames | None = None
     pid: int | None = None
     gpus: tuple[int, ...] = ()
     facts: EngineFacts = field(default_factory=EngineFacts)

@@ -10,9 +10,17 @@ import psutil
 
 from journal.errors import EndpointError
 from journal.plan.english_words import WORDS
-from journal.records.engine import Endpoint
+from journal.records.engine import Endpoint, MetricNames
+from journal.serve.engines.vllm.metric_names import METRICS
+from journal.serve.engines.vllm.request_fields import (
+    IGNORE_EOS,
+    METRICS_PATH,
+    VERSION_PATH,
+    of_exact_length,
+)
 from journal.serve.probe import Answer, ask, printable, split
 
+HOST = "127.0.0.1"  # where an engine of ours listens unless asked otherwise
 SHORT, LONG = 16, 80  # words of the two probes that tell how many tokens a word takes
 VOCABULARY = (1000, 30000)
 NAMES_SHOWN = 12
@@ -33,10 +41,11 @@ def attach(
     api_key: str | None = None,
     *,
     vocabulary: tuple[int, int] = VOCABULARY,
+    metric_names: MetricNames | None = None,
 ) -> Endpoint:
     """The server at `base_url` (with or without /v1), asked with requests of one token what it
     can do. `model` may be left out where it serves only one; prompts are drawn from the half-open
-    range `vocabulary` of token ids.
+    range `vocabulary` of token ids. `metric_names` are those of its /metrics (None: vLLM's).
 
     Raises SpecError for an address that is none; EndpointError for a server that cannot be
     reached, wants a key, does not serve `model`, or does not answer as an OpenAI-compatible one.
@@ -50,6 +59,7 @@ def attach(
         api_key=api_key,
         max_model_len=max_model_len,
         vocabulary=vocabulary,
+        metric_names=metric_names,
     )
     return _with_process(_with_extras(_with_form(endpoint)))
 
@@ -231,18 +241,18 @@ def _prompt_tokens(answer: Answer) -> int | None:
 def _takes_extensions(server: _Server, endpoint: Endpoint) -> bool:
     """Whether the server takes vLLM's own request fields, or refuses them as unknown."""
     path, body = _one_token(endpoint)
-    usage = {"include_usage": True, "continuous_usage_stats": True}
-    asked = body | {"ignore_eos": True, "stream": True, "stream_options": usage}
-    return server.post(path, asked).status == 200
+    return server.post(path, {**body, **of_exact_length()}).status == 200
 
 
 def _with_extras(endpoint: Endpoint) -> Endpoint:
-    """`endpoint` with what vLLM offers beside the OpenAI API, and sentences on what is absent."""
+    """`endpoint` with what its engine offers beside the OpenAI API, and sentences on what is
+    absent."""
     server = _Server(endpoint.base_url, endpoint.api_key)
     absent = list(endpoint.absent)
-    metrics = server.extra("/metrics")
-    has_metrics = metrics.status == 200 and b"\nvllm:" in metrics.body
-    version: Any = server.extra("/version").json().get("version")
+    names = METRICS if endpoint.metric_names is None else endpoint.metric_names
+    metrics = server.extra(METRICS_PATH)
+    has_metrics = metrics.status == 200 and f"\n{names.prefix}".encode() in metrics.body
+    version: Any = server.extra(VERSION_PATH).json().get("version")
     if not isinstance(version, str):
         version = None
         absent.append("The server does not tell its version at /version.")
@@ -251,7 +261,9 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
             "The server does not tell its longest context, so no prompt is refused for its length."
         )
     if not endpoint.extensions:
-        absent.append("The server refuses ignore_eos, so outputs may end before the asked length.")
+        absent.append(
+            f"The server refuses {IGNORE_EOS}, so outputs may end before the asked length."
+        )
     return replace(
         endpoint,
         has_metrics=has_metrics,

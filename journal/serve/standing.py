@@ -16,8 +16,7 @@ from journal.records.engine import Endpoint
 from journal.records.experiment import Engine
 from journal.records.progress import Listener, ignore
 from journal.serve import start as engines
-from journal.serve.endpoint import models_of, normalised
-from journal.serve.engines.vllm.command import HOST
+from journal.serve.endpoint import HOST, models_of, normalised
 
 PERIOD_S = 1.0
 DEFAULT_URL = f"http://{HOST}:8000/v1"

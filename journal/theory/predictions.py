@@ -6,6 +6,7 @@ from math import ceil
 from journal.errors import SpecError
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine
+from journal.serve.engines.vllm.defaults import SAME_PACKING
 from journal.theory.architecture import Architecture, architecture
 from journal.theory.gpu_table import Card, find_card
 from journal.theory.memory import DTYPE_BYTES, kv_bytes_per_token, weight_bytes
@@ -13,7 +14,6 @@ from journal.theory.parallelism import pieces
 from journal.theory.roofline import Bound, Floor, decode_floor, prefill_floor
 
 SIXTEEN_BITS = 2
-SAME_PACKING = {"awq_marlin": "awq", "gptq_marlin": "gptq", "fbgemm_fp8": "fp8"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from statistics import median
 from journal.records.engine import EngineFacts
 from journal.records.request import Trace
 from journal.records.samples import ServerReading
+from journal.serve.engines.vllm.defaults import BLOCKS_KEPT_BACK
 
 FEWEST_POINTS = 5
 # The server sets its gauges once a step, and a reading may meet those of the step before: near
@@ -56,11 +57,11 @@ def kv_slope(
 
 
 def _usable_bytes(facts: EngineFacts) -> float | None:
-    """The pool without the one block that vLLM keeps back and does not count as free."""
+    """The pool without what vLLM keeps back and does not count as free."""
     pool, tokens, size = facts.kv_pool_bytes, facts.kv_pool_tokens, facts.block_size
     if pool is None or tokens is None or size is None:
         return pool
-    return pool * (1 - size / tokens)
+    return pool * (1 - BLOCKS_KEPT_BACK * size / tokens)
 
 
 def _step_s(traces: Sequence[Trace]) -> float:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from journal.errors import MeasureError
 from journal.measure.server import (
-    ALIASES,
     Connection,
     Sample,
     complete,
@@ -23,6 +22,7 @@ from journal.measure.server import (
 )
 from journal.records.engine import Endpoint, EngineFacts
 from journal.records.samples import ServerReading
+from journal.serve.engines.vllm.metric_names import METRICS
 
 TEXTS = Path(__file__).parent.parent / "data" / "metrics"
 Answer = tuple[int, bytes]
@@ -124,7 +124,7 @@ def test_a_broken_page_never_invents_numbers(data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(page)))
     whole = server_reading(page, 0)
     part = server_reading(page[:cut].rpartition(b"\n")[0], 0)
-    for field in ALIASES.keys() - {"kv_cache_fraction"}:
+    for field in METRICS.readings.keys() - {"kv_cache_fraction"}:
         seen = getattr(part, field)
         assert seen is None or seen <= getattr(whole, field)
 

@@ -1,11 +1,9 @@
 """The command line that serves a model with vLLM."""
 
 from journal.records.experiment import Engine
-
-HOST = "127.0.0.1"
-PER_REQUEST_METRICS = (0, 27)  # the first version that has them
-CPU_CONTEXT = 4096
-CPU_KV_CACHE_BYTES = 2 * 2**30
+from journal.serve.engines.vllm.defaults import CPU_CONTEXT_TOKENS, CPU_KV_CACHE_BYTES
+from journal.serve.engines.vllm.flags import said
+from journal.serve.engines.vllm.packages import PER_REQUEST_METRICS, numbers
 
 
 def command(
@@ -17,7 +15,7 @@ def command(
     port: int,
     version: str,
     on_cpu: bool,
-    host: str = HOST,
+    host: str,
     longest: int | None = None,
 ) -> list[str]:
     """The argv that serves `model` (a path or hub name) as `name` at `host`, the user's flags
@@ -49,29 +47,24 @@ def command(
     return argv + (_cpu_defaults(engine, longest) if on_cpu else []) + list(engine.flags)
 
 
+def context_tokens(engine: Engine, longest: int | None, *, on_cpu: bool) -> int | None:
+    """The longest prompt and output together, in tokens, that `engine` serves under `command`;
+    None where that is not known before it starts. `longest` is as for `command`."""
+    if engine.max_model_len is not None:
+        return engine.max_model_len
+    if said(engine, "--max-model-len"):
+        return None
+    return min(CPU_CONTEXT_TOKENS, longest or CPU_CONTEXT_TOKENS) if on_cpu else longest
+
+
 def _cpu_defaults(engine: Engine, longest: int | None) -> list[str]:
     argv = []
     if not said(engine, "--enforce-eager", "--no-enforce-eager", "--compilation-config", "-O"):
         argv += ["--enforce-eager"]
     if engine.max_model_len is None and not said(engine, "--max-model-len"):
-        argv += ["--max-model-len", str(min(CPU_CONTEXT, longest or CPU_CONTEXT))]
+        argv += ["--max-model-len", str(min(CPU_CONTEXT_TOKENS, longest or CPU_CONTEXT_TOKENS))]
     sizes = "--kv-cache-memory-bytes", "--gpu-memory-utilization"
     given = engine.kv_cache_memory_bytes, engine.gpu_memory_utilization
     if given == (None, None) and not said(engine, *sizes):
         argv += ["--kv-cache-memory-bytes", str(CPU_KV_CACHE_BYTES)]
     return argv
-
-
-def flag_name(flag: str) -> str:
-    """`--some_flag=3` as `--some-flag`."""
-    return flag.partition("=")[0].replace("_", "-")
-
-
-def said(engine: Engine, *flags: str) -> bool:
-    return any(flag_name(flag) in flags for flag in engine.flags)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: (0, 32) for 0.32.0rc1+cpu."""
-    parts = version.partition("+")[0].split(".")[:2]
-    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from journal.errors import EngineError, EngineOutOfMemory
 from journal.records.engine import EngineFacts
+from journal.serve.engines.log_lines import clean, tail
 
-TAIL_LINES = 30
 MOST_OF_A_LINE = 600
 GIB = 2**30
 
@@ -29,7 +29,6 @@ PHASES = tuple(
         (r"Starting vLLM", "waiting for the first answer"),
     )
 )
-PASSED = {phase: number for number, (_, phase) in enumerate(PHASES, start=1)}  # phases before it
 NUMBER = r"([\d.,]+)"
 FACTS = {
     "weights_bytes": (rf"Model loading took {NUMBER} GiB", GIB),
@@ -168,17 +167,8 @@ NO_REASON = re.compile(
 VANISHED = re.compile(
     r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly|initialization failed"
 )
-NOISE = re.compile(
-    r"^nanobind|^ - (?:leaked|\.\.\. skipped)|refleaks|resource_tracker: There|warnings\.warn"
-)
 # What stands before each line: "(EngineCore pid=7) ERROR 11-23 17:05:56 [core.py:402] ".
 PREFIX = re.compile(r"^\(\w[\w ]* pid=\d+\)\s*(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]*\]\s*)?")
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def phase(line: str) -> str | None:
-    """The phase of an engine's start that this line of its log begins."""
-    return next((name for pattern, name in PHASES if pattern.search(line)), None)
 
 
 def facts(lines: Iterable[str]) -> EngineFacts:
@@ -201,8 +191,8 @@ def facts(lines: Iterable[str]) -> EngineFacts:
     return EngineFacts(**found, **said)  # type: ignore[arg-type]
 
 
-def failure(what: str, text: str, log_path: Path) -> EngineError:
-    """`what` happened to an engine, with the cause that its log gives, ready to be raised."""
+def failure(event: str, text: str, log_path: Path) -> EngineError:
+    """`event` happened to an engine, with the cause that its log gives, ready to be raised."""
     log_tail, told = tail(text), facts(text.splitlines())
     for kind, causes in ((EngineOutOfMemory, OUT_OF_MEMORY), (EngineError, CAUSES)):
         for pattern, sentence in causes:
@@ -210,9 +200,9 @@ def failure(what: str, text: str, log_path: Path) -> EngineError:
             if match:
                 told = replace(told, last_words=_line(text, match))
                 cause = sentence.format(*match.groups())
-                return kind(f"{what}: {cause}", log_tail=log_tail, facts=told)
+                return kind(f"{event}: {cause}", log_tail=log_tail, facts=told)
     cause = _last_exception(text)
-    return EngineError(f"{what}: {cause}; see {log_path}", log_tail=log_tail, facts=told)
+    return EngineError(f"{event}: {cause}; see {log_path}", log_tail=log_tail, facts=told)
 
 
 def _line(text: str, match: re.Match[str]) -> str:
@@ -233,15 +223,3 @@ def _last_exception(text: str) -> str:
             "runs out (dmesg tells)"
         )
     return "its log gives no reason"
-
-
-def tail(text: str) -> str:
-    """The last lines of a log that say something, without control characters."""
-    lines = [clean(line) for line in text.splitlines()]
-    telling = [line for line in lines if line.strip() and not NOISE.search(line)]
-    return "\n".join(telling[-TAIL_LINES:])
-
-
-def clean(text: str) -> str:
-    """`text` without terminal control characters."""
-    return CONTROL.sub("", text)

@@ -34,6 +34,7 @@ def built(on_cpu: bool = False, version: str = "0.32.0", **fields: Any) -> list[
         python="/venv/bin/python",
         model=MODEL,
         name="journal-1",
+        host="127.0.0.1",
         port=8123,
         version=version,
         on_cpu=on_cpu,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from journal.errors import EngineError, EngineOutOfMemory
 from journal.serve.engines.vllm import log
+from journal.serve.engines.vllm.vllm import VLLM
 
 DATA = Path(__file__).parents[3] / "data" / "engine"
 GIB = 2**30
@@ -20,7 +21,7 @@ def read(name: str) -> str:
 
 
 def test_the_phases_of_a_start_in_their_order() -> None:
-    phases = [phase for line in read("start").splitlines() if (phase := log.phase(line))]
+    phases = [phase for line in read("start").splitlines() if (phase := VLLM.phase(line))]
     assert [phase for phase, _ in groupby(phases)] == [
         "reading the model's config",
         "starting the engine core",

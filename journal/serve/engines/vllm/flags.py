@@ -1,0 +1,29 @@
+"""The command-line flags of vLLM that the journal chooses itself or refuses."""
+
+from collections.abc import Mapping
+
+from journal.records.experiment import Engine
+
+RESERVED: frozenset[str] = frozenset(
+    {"--host", "--port", "--served-model-name", "--model", "--uds"}
+)
+# They would stand in the list of processes, for every user to read.
+SECRET: frozenset[str] = frozenset({"--api-key", "--hf-token"})
+# Fields of an experiment say this, so that all that counts GPUs knows it.
+FIELDS: Mapping[str, str] = {
+    "--tensor-parallel-size": "tensor_parallel",
+    "-tp": "tensor_parallel",
+    "--pipeline-parallel-size": "pipeline_parallel",
+    "-pp": "pipeline_parallel",
+    "--distributed-executor-backend": "executor",
+}
+
+
+def flag_name(flag: str) -> str:
+    """`--some_flag=3` as `--some-flag`."""
+    return flag.partition("=")[0].replace("_", "-")
+
+
+def said(engine: Engine, *flags: str) -> bool:
+    """Whether the flags of `engine` name one of `flags`."""
+    return any(flag_name(flag) in flags for flag in engine.flags)
