@@ -48,8 +48,8 @@ def _check_model(engine: Engine) -> None:
 def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
     if asked.on_cpu:
         raise SpecError(
-            f'executor = "ray" needs a {asked.kind.name} that is built for GPUs: on the CPU one host '
-            "shares the model among its processes, so leave it out"
+            f'executor = "ray" needs a {asked.kind.name} that is built for GPUs: on the CPU one '
+            "host shares the model among its processes, so leave it out"
         )
     if asked.versions.get("ray") is None:
         raise SpecError(
