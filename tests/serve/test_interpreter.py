@@ -46,7 +46,7 @@ def with_vllm(folder: Path) -> tuple[Engine, Path, Path]:
 def test_an_interpreter_is_asked_once(tmp_path: Path) -> None:
     engine, _, questions = with_vllm(tmp_path)
     first = interpreter.ask(engine)
-    assert first.vllm == "9.8.7" and first.versions["torch"] is None
+    assert first.version == "9.8.7" and first.versions["torch"] is None
     assert first.python_version == ".".join(map(str, sys.version_info[:3]))
     for _ in range(5):
         assert interpreter.ask(engine) == first
@@ -55,9 +55,9 @@ def test_an_interpreter_is_asked_once(tmp_path: Path) -> None:
 
 def test_an_upgrade_of_the_engine_is_noticed_by_a_process_that_lives_on(tmp_path: Path) -> None:
     engine, site, questions = with_vllm(tmp_path)
-    assert interpreter.ask(engine).vllm == "9.8.7"
+    assert interpreter.ask(engine).version == "9.8.7"
     install(site, "9.9.0")
-    assert interpreter.ask(engine).vllm == "9.9.0"
+    assert interpreter.ask(engine).version == "9.9.0"
     assert questions.read_text() == "xx"
 
 
