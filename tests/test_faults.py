@@ -62,8 +62,6 @@ FAULTS: list[tuple[Fault, dict[str, object], str]] = [
     ("garbage", {}, "cannot be read"),
     ("not_http", {}, "not valid HTTP"),
     ("abort", {}, "finish reason abort"),
-    ("no_done", {}, "no [DONE]"),
-    ("no_usage", {}, "no usage"),
 ]
 IDS = [f"{fault} {options.get('error_status', '')}".strip() for fault, options, _ in FAULTS]
 
@@ -82,6 +80,22 @@ def test_some_requests_that_fail_flag_the_cell_and_the_run_goes_on(
         assert said in str(record.error)
         assert record.metrics["errors"].value == 4
         assert record.metrics["ttft_s.p50"].count == 8  # of those that came, and no others
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubt", "severity"),
+    [("no_done", "done_missing", "note"), ("no_usage", "usage_missing", "flag")],
+)
+def test_a_whole_stream_without_usage_or_done_is_measured_with_a_doubt(
+    fake_server: Server, tmp_path: Path, fault: Fault, doubt: str, severity: str
+) -> None:
+    endpoint = journal.attach(fake_server(**QUICK, fault=fault))
+    (record,) = measured(endpoint, tmp_path, sweep(2)).records
+    assert record.metrics["errors"].value == 0
+    assert record.metrics["ttft_s.p50"].count == record.metrics["ttfo_s.p50"].count == 12
+    assert [d.severity for d in record.doubts if d.name == doubt] == [severity]
+    known = record.metrics["output_tokens_per_s"].value is not None
+    assert known == (fault == "no_done")
 
 
 def test_more_failures_than_the_experiment_allows_make_the_cell_invalid(

@@ -73,7 +73,10 @@ def _given_up(case: Case) -> Finding | None:
 
 def _server_lost(case: Case) -> Finding | None:
     last_first = sorted(case.view.measured, key=lambda t: (t.start_s, t.index), reverse=True)
-    unheard = (trace.outcome == "error" and trace.status is None for trace in last_first)
+    unheard = (
+        trace.outcome == "error" and trace.status is None and not trace.timed_out
+        for trace in last_first
+    )
     lost = sum(takewhile(bool, unheard))
     if not case.view.done or lost < LOST:
         return None
@@ -134,19 +137,57 @@ def _usage_missing(case: Case) -> Finding | None:
     if not missing:
         return None
     return "flag", (
-        f"The server gave no usage in {some(missing, len(case.view.done), 'answers')}, so their "
-        "tokens are not known and sums of tokens may be absent: use a server that honours "
+        f"The server gave no usage in {some(missing, len(case.view.done), 'answers')}: their "
+        "tokens are known where token ids came with each chunk, and the rates and sums of tokens "
+        "that would be guesses are absent; use a server that honours "
         "stream_options.include_usage."
+    )
+
+
+def _done_missing(case: Case) -> Finding | None:
+    missing = sum(trace.done is False for trace in case.view.done)
+    if not missing:
+        return None
+    return "note", (
+        f"{some(missing, len(case.view.done), 'streams')} ended without [DONE]; each was complete "
+        "as HTTP and had its finish reason, so it counts: a proxy that cuts streams would look "
+        "otherwise, and clients that wait for [DONE] may not take this server's."
+    )
+
+
+def _reasoning_not_streamed(case: Case) -> Finding | None:
+    hidden = [
+        trace.reasoning_tokens
+        for trace in case.view.done
+        if trace.reasoning_tokens and trace.reasoning_chunks == 0
+    ]
+    if not hidden:
+        return None
+    return "note", (
+        f"{some(len(hidden), len(case.view.done), 'answers')} had thoughts that were counted and "
+        f"not streamed (up to {max(hidden)} tokens), so TTFT holds the time to think, and TPOT "
+        "leaves these tokens out: compare with servers that stream thoughts by ttfo_s."
+    )
+
+
+def _reconnected(case: Case) -> Finding | None:
+    again = sum(bool(trace.reconnected) for trace in case.view.measured)
+    if not again:
+        return None
+    return "note", (
+        f"{some(again, case.count, 'requests')} met a kept connection that the server had closed "
+        "and were sent once more on a fresh one, which their latency includes: set the server's "
+        "keep-alive time above the gaps between requests."
     )
 
 
 def _not_streamed(case: Case) -> Finding | None:
     view = case.view
-    whole = int(np.sum((view.chunks == 1) & (view.output_tokens > 1)))
+    whole = int(np.sum((view.first_s == view.last_s) & (view.streamed_tokens > 1)))
     if not whole:
         return None
     return "flag", (
-        f"{some(whole, len(view.done), 'answers')} came in one chunk, so their TTFT is that of "
+        f"{some(whole, len(view.done), 'answers')} came in one piece, so their TTFT is that of "
         "the last token and they have no time per token: turn off buffering in the server or in "
         "the proxy before it."
     )
@@ -244,8 +285,26 @@ RULES = (
         _usage_missing,
     ),
     Rule(
+        "done_missing",
+        "one counted answer without [DONE]",
+        "The API's own sign of the end is missing, and the frame of the HTTP body stands for it.",
+        _done_missing,
+    ),
+    Rule(
+        "reasoning_not_streamed",
+        "one answer whose usage counts thoughts of which no chunk came",
+        "The first chunk then comes after the thinking, and not after the prefill.",
+        _reasoning_not_streamed,
+    ),
+    Rule(
+        "reconnected",
+        "one request that was sent a second time",
+        "Opening a connection takes a round trip or more, which other requests did not wait for.",
+        _reconnected,
+    ),
+    Rule(
         "not_streamed",
-        "one answer of several tokens in a single chunk",
+        "one answer of several tokens in a single chunk or read",
         "The first token cannot be told from the last.",
         _not_streamed,
     ),

@@ -59,6 +59,9 @@ REQUEST: Columns = {
     "status": "whole",
     "error": "text",
     **dict.fromkeys(("server_queue_s", "server_prefill_s", "server_decode_s"), "number"),
+    "ttfo_s": "number",
+    **dict.fromkeys(("reasoning_tokens", "reasoning_chunks", "tool_call_deltas"), "whole"),
+    **dict.fromkeys(("done", "timed_out", "reconnected"), "flag"),
 }
 
 

@@ -78,6 +78,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.open = True
         self.since = float("inf")  # when it fell idle; one that was never used stays fresh
+        self.used = False  # for an answer that is over
         self.ended_s = 0.0
         self._recording: Recording | None = None
         self._over: asyncio.Future[None] | None = None
@@ -180,6 +181,12 @@ class Client:
             async with asyncio.timeout(self.timeout_s):
                 connection = self._take() or await self._connect()
                 await connection.ask(message, recording)
+                if recording.unanswered and connection.used:  # closed while it was idle
+                    self._drop(connection)
+                    recording = exchange.recording = Recording()
+                    exchange.reconnected = True
+                    connection = await self._connect()
+                    await connection.ask(message, recording)
             exchange.end_s = connection.ended_s
         except TimeoutError:
             exchange.failure = f"no end of the answer after {self.timeout_s:g} s (the timeout)"
@@ -203,7 +210,7 @@ class Client:
 
     def _give_back(self, connection: Connection, recording: Recording) -> None:
         if connection.open and recording.reusable:
-            connection.since = time.monotonic()
+            connection.since, connection.used = time.monotonic(), True
             self._idle.append(connection)
         else:
             self._drop(connection)

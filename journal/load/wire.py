@@ -2,16 +2,20 @@
 events in its body."""
 
 import itertools
+import re
 import zlib
 from collections.abc import Iterator
 
 import httptools
 
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+
 
 class Recording:
     """One answer as it comes in. HTTP/1.1 is taken off by a C parser; the body is kept as it is,
     with the time of the read that each part came in. `over` when the answer is complete,
-    `reusable` when its connection can carry another, `failure` where it was no HTTP."""
+    `reusable` when its connection can carry another, `failure` where it was no HTTP,
+    `unanswered` where the connection was closed before a byte of it came."""
 
     __slots__ = (
         "_counts",
@@ -25,6 +29,7 @@ class Recording:
         "over",
         "reusable",
         "status",
+        "unanswered",
     )
 
     def __init__(self) -> None:
@@ -33,6 +38,7 @@ class Recording:
         self.over = False
         self.reusable = False
         self.failure: str | None = None
+        self.unanswered = False
         self._stamps: list[float] = []
         self._counts: list[int] = []  # the body's pieces up to the end of each read
         self._pieces: list[bytes] = []
@@ -58,14 +64,19 @@ class Recording:
         """Take in the end of the connection."""
         if self.over or self.failure is not None:
             return
-        framed = b"content-length" in self.headers or b"transfer-encoding" in self.headers
-        if self.status is not None and not framed:
+        if self.status is not None and not self.framed:
             self.on_message_complete()
             self.reusable = False
         elif self._stamps:
             self.failure = "the connection was closed in the middle of the answer"
         else:
             self.failure = "the connection was closed before any answer"
+            self.unanswered = True
+
+    @property
+    def framed(self) -> bool:
+        """Whether the answer's head says where it ends, be it by a length or by chunks."""
+        return b"content-length" in self.headers or b"transfer-encoding" in self.headers
 
     def body(self) -> tuple[bytes, list[float], list[int]]:
         """The body (decompressed where need be), the time of each read in s, and where in the
@@ -126,8 +137,9 @@ def _decompressed(pieces: list[bytes], encoding: bytes, *, complete: bool) -> li
 
 def events(body: bytes, *, complete: bool = True) -> Iterator[tuple[int, bytes, bytes]]:
     """Every server-sent event with data in `body`: where it ends, its name (mostly empty), its
-    data. By the rules of the HTML standard (section 9.2.6), but a last event without its blank
-    line is given too when the body is complete: its reader can judge it."""
+    data (UTF-8, not yet decoded). By the rules of the HTML standard (section 9.2.6), but a last
+    event without its blank line is given too when the body is complete: its reader can judge it.
+    """
     name, data = b"", None
     end = 3 if body.startswith(b"\xef\xbb\xbf") else 0
     text = body[end:]
@@ -143,6 +155,35 @@ def events(body: bytes, *, complete: bool = True) -> Iterator[tuple[int, bytes, 
         elif line == b"data":
             data = b"" if data is None else data + b"\n"
         elif line.startswith(b"event:"):
-            name = line[6:].strip()
+            name = line[7:] if line.startswith(b" ", 6) else line[6:]
+        elif line == b"event":
+            name = b""
     if data is not None and complete:
         yield end, name, data
+
+
+class EventFeed:
+    """The same events, each as soon as the read with its end is fed."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The name and the data of every event that `data` completes."""
+        self._held += data
+        end = max((match.end() for match in _BLANK_LINE.finditer(self._held)), default=0)
+        whole, self._held = self._held[:end], self._held[end:]
+        yield from self._read(whole)
+
+    def close(self) -> Iterator[tuple[bytes, bytes]]:
+        """A last event without its blank line, once the body is complete."""
+        yield from self._read(self._held)
+        self._held = b""
+
+    def _read(self, body: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if self._begun:  # a byte-order mark is one at the very beginning alone
+            body = b"\n" + body
+        self._begun = self._begun or bool(body)
+        for _, name, data in events(body):
+            yield name, data

@@ -26,6 +26,10 @@ def _ttft(view: View) -> Sample:
     return per_request(view.ttft_s)
 
 
+def _ttfo(view: View) -> Sample:
+    return per_request(view.ttfo_s)
+
+
 def _ttft_from_send(view: View) -> Sample:
     return per_request(view.first_s - view.start_s)
 
@@ -85,6 +89,13 @@ LATENCY = (
         "Time to first token without the time that the client was late to send.",
     ),
     *_latency(
+        "ttfo_s",
+        _ttfo,
+        "first chunk of the answer - scheduled",
+        "Time to first output token: TTFT without thoughts. A model that does not think has the "
+        "same for both; absent in runs that were recorded before it was kept.",
+    ),
+    *_latency(
         "icl_s",
         _icl,
         "chunk - the chunk before it, in the same request",
@@ -104,7 +115,8 @@ LATENCY = (
         _tpot,
         "(last chunk - first chunk) / (output tokens - 1), of a request",
         "Time per output token after the first, one value for each request of two tokens and "
-        "two chunks or more.",
+        "two chunks or more that did not come in one read. Thoughts that the server counts and "
+        "does not stream are not among its tokens.",
     ),
     *_latency(
         "e2e_s",

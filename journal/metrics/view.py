@@ -96,10 +96,19 @@ class View:
         return self.first_s - self.scheduled_s
 
     @cached_property
+    def ttfo_s(self) -> Array:
+        return column(trace.ttfo_s for trace in self.done)
+
+    @cached_property
+    def streamed_tokens(self) -> Array:
+        """The output tokens without the thoughts that the server counted and did not stream."""
+        return column(map(_streamed_tokens, self.done))
+
+    @cached_property
     def tpot_s(self) -> Array:
-        """NaN below two tokens, and where all of them came in one chunk."""
-        several = (self.output_tokens > 1) & (self.chunks > 1)
-        steps = np.where(several, self.output_tokens - 1, np.nan)
+        """NaN below two tokens, and where all of them came in one chunk or one read."""
+        several = (self.streamed_tokens > 1) & (self.last_s > self.first_s)
+        steps = np.where(several, self.streamed_tokens - 1, np.nan)
         per_token: Array = (self.last_s - self.first_s) / steps
         return per_token
 
@@ -136,9 +145,10 @@ class View:
     @cached_property
     def itl(self) -> Sample:
         """The gaps per token: k tokens that come in one chunk share its gap evenly. Tokens of a
-        first chunk have none; a chunk without a token is no mark."""
-        holds = self.chunk_tokens > 0
-        if len(holds) and np.all(self.chunk_tokens == 1):
+        first chunk have none; a chunk without a token is no mark. An answer that came in one read
+        has no gaps that say anything."""
+        holds = (self.chunk_tokens > 0) & (self.last_s > self.first_s)[self.chunk_owner]
+        if len(holds) and np.all(holds) and np.all(self.chunk_tokens == 1):
             return self.icl
         tokens = self.chunk_tokens[holds].astype(np.int64)
         owner = self.chunk_owner[holds]
@@ -241,11 +251,18 @@ def _tokens(trace: Trace) -> int | None:
     return sum(trace.chunk_tokens)
 
 
+def _streamed_tokens(trace: Trace) -> int | None:
+    tokens, thoughts = _tokens(trace), trace.reasoning_tokens
+    if tokens is None or thoughts is None or trace.reasoning_chunks != 0:
+        return tokens
+    return tokens - thoughts if 0 < thoughts < tokens else tokens
+
+
 def _chunk_tokens(trace: Trace) -> Sequence[float]:
     chunks = len(trace.chunk_s)
     if trace.chunk_tokens is not None and len(trace.chunk_tokens) == chunks:
         return trace.chunk_tokens
-    return [1.0 if trace.output_tokens == chunks else np.nan] * chunks
+    return [1.0 if _streamed_tokens(trace) == chunks else np.nan] * chunks
 
 
 def _series(readings: Sequence[Reading], name: str) -> Series:

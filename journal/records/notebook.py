@@ -38,8 +38,10 @@ class Interaction:
 
     `messages` (each with `role` and `content`) are what was sent; a completion's prompt stands as
     the user's only message. `settings` are the request's other fields. `ttft_s` and `duration_s`
-    count from when it was sent to the first piece with content and to the end. `error` says why
-    it failed; what came before that is kept.
+    count from when it was sent to the first piece with content and to the end, `ttfo_s` to the
+    first piece of the answer itself. `thoughts` are kept apart from the answer, and
+    `reasoning_tokens` are theirs by the server's usage. `error` says why it failed; what came
+    before that is kept. `note` says what is odd about an answer that did not fail.
     """
 
     id: str
@@ -57,6 +59,10 @@ class Interaction:
     ttft_s: float | None = None
     duration_s: float | None = None
     error: str | None = None
+    thoughts: str = ""
+    ttfo_s: float | None = None
+    reasoning_tokens: int | None = None
+    note: str | None = None
 
     @property
     def tokens_per_s(self) -> float | None:

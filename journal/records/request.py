@@ -27,7 +27,12 @@ class Trace:
     it was sent, `end_s` when the answer was complete. `chunk_s` holds the time of every chunk
     with content (a role-only delta is none), and `chunk_tokens`, where the server tells, the
     tokens in each. `prompt_tokens` and `output_tokens` are the server's usage; `*_asked` ours.
-    `server_queue_s`, `server_prefill_s`, `server_decode_s` are vLLM's per-request metrics."""
+    `server_queue_s`, `server_prefill_s`, `server_decode_s` are vLLM's per-request metrics.
+    `ttfo_s` is the time from `scheduled_s` to the first chunk of the answer itself, thoughts left
+    out. `reasoning_tokens` are thoughts by the server's usage, `reasoning_chunks` the chunks with
+    thoughts in words, `tool_call_deltas` the parts of tool calls. `done`: the stream ended with
+    [DONE]; `timed_out`: it did not end in time; `reconnected`: it was sent again on a fresh
+    connection, since the kept one was closed before a byte came. All None in old journals."""
 
     index: int
     warmup: bool
@@ -49,6 +54,13 @@ class Trace:
     server_queue_s: float | None = None
     server_prefill_s: float | None = None
     server_decode_s: float | None = None
+    ttfo_s: float | None = None
+    reasoning_tokens: int | None = None
+    reasoning_chunks: int | None = None
+    tool_call_deltas: int | None = None
+    done: bool | None = None
+    timed_out: bool | None = None
+    reconnected: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

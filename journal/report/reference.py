@@ -37,6 +37,18 @@ because the server tells, or because its usage counts exactly as many tokens as 
 **TPOT** is one number for each request, and needs neither. Where every chunk holds one token, ICL
 and ITL are the same. Where a first chunk holds k tokens, TPOT, which divides by all tokens but
 one, is below the mean ITL.
+
+**TTFT** is the time to the first token of any kind, thoughts and tool calls included; **TTFO** is
+the time to the first token of the answer. Other tools use these names otherwise:
+
+| here | GuideLLM | AIPerf | inference-perf |
+| --- | --- | --- | --- |
+| TTFT | TTFT, thoughts by version | TTFT, thoughts included | TTFT, thoughts by version |
+| TTFO | – | TTFO | – |
+| ICL: gap between chunks | – | ICL | ITL |
+| ITL: gap per token where the tokens in each chunk are known | – | – | – |
+| TPOT: (last - first) / (tokens - 1) | ITL | ITL, to the end of the request | TPOT |
+| E2E / tokens (not given here) | TPOT | – | normalized TPOT |
 """,
     "throughput": """\
 Over the measured span, from the first measured request sent to the last one over, unless a name

@@ -48,4 +48,5 @@ def interactions(
 def _interaction(row: RowMapping) -> Interaction:
     values = {name: row[name] for name in _NAMES}
     values |= {name: json.loads(row[name]) for name in ("messages", "settings")}
-    return Interaction(**values | {"messages": tuple(values["messages"])})
+    values |= {"messages": tuple(values["messages"]), "thoughts": values["thoughts"] or ""}
+    return Interaction(**values)

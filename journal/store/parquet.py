@@ -98,7 +98,8 @@ def read(path: Path, run_id: str) -> Rows:
         for name, column in zip(found.column_names, found.columns, strict=True)
     }
     names, values = columns.keys(), zip(*columns.values(), strict=True)
-    return [dict(zip(names, each, strict=True)) for each in values]
+    newer = {column.name: None for column in _requests.c if column.name not in columns}
+    return [dict(zip(names, each, strict=True)) | newer for each in values]
 
 
 def _arrow() -> Any:

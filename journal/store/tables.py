@@ -130,6 +130,13 @@ class RequestRow(Row, table=True):
     server_queue_s: float | None = None
     server_prefill_s: float | None = None
     server_decode_s: float | None = None
+    ttfo_s: float | None = None
+    reasoning_tokens: int | None = None
+    reasoning_chunks: int | None = None
+    tool_call_deltas: int | None = None
+    done: bool | None = None
+    timed_out: bool | None = None
+    reconnected: bool | None = None
 
 
 class GpuReadingRow(Row, table=True):
@@ -238,6 +245,10 @@ class InteractionRow(Row, table=True):
     ttft_s: float | None = None
     duration_s: float | None = None
     error: str | None = None
+    thoughts: str | None = None
+    ttfo_s: float | None = None
+    reasoning_tokens: int | None = None
+    note: str | None = None
 
 
 class CheckupRow(Row, table=True):

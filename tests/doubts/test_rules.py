@@ -236,6 +236,7 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     trapped = {name for name, _, _ in TRAPS}
     noted = {
         "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused",
+        "done_missing", "reasoning_not_streamed", "reconnected",
         "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
     }  # fmt: skip
     apart = {"rate_not_achieved", "remote_code", "environment_changed"}
@@ -244,6 +245,47 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     assert len(RULES) == len({rule.name for rule in RULES})
     for rule in RULES:
         assert rule.threshold and rule.reason.endswith(".")
+
+
+NOTES: list[tuple[str, Callable[[Samples], Samples]]] = [
+    ("done_missing", some_of(lambda t: replace(t, done=False))),
+    (
+        "reasoning_not_streamed",
+        some_of(lambda t: replace(t, reasoning_tokens=8, reasoning_chunks=0), 24),
+    ),
+    ("reconnected", some_of(lambda t: replace(t, reconnected=True))),
+]
+
+
+@pytest.mark.parametrize(("name", "trap"), NOTES, ids=[name for name, _ in NOTES])
+def test_an_oddity_of_a_stream_is_a_note_that_says_what_to_do(run, name, trap) -> None:
+    samples = run().samples()
+    assert name not in found(samples)
+    doubt = found(trap(samples))[name]
+    assert doubt.severity == "note" and doubt.sentence.endswith(".")
+    assert any(f"{mark} " in doubt.sentence for mark in ":;")
+
+
+def test_an_answer_that_came_in_one_read_is_not_streamed_and_has_no_time_per_token(run) -> None:
+    def at_once(trace: Trace) -> Trace:
+        return replace(trace, chunk_s=(trace.chunk_s[-1],) * len(trace.chunk_s))
+
+    samples = traces(at_once)(run().samples())
+    measured = metrics(samples)
+    assert measured["tpot_s.p50"].value is None and measured["itl_s.p50"].value is None
+    assert {"not_streamed", "chunks_together"} <= flags(samples)
+
+
+def test_a_server_that_hangs_is_not_lost(run) -> None:
+    samples = run().samples()
+    ends = {t.index for t in samples.traces if not t.warmup and t.index >= 20}
+
+    def hung(trace: Trace, **how: Any) -> Trace:
+        failed = {"outcome": "error", "status": None, "error": "no end", **how}
+        return replace(trace, **failed) if trace.index in ends else trace
+
+    assert "server_lost" in found(traces(hung)(samples))
+    assert "server_lost" not in found(traces(lambda t: hung(t, timed_out=True))(samples))
 
 
 def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:

@@ -62,13 +62,11 @@ FAULTS = {
     "abort": "finish reason abort",
     "no_tokens": "not one token",
     "no_finish": "finish reason missing",
-    "no_usage": "no usage",
-    "no_done": "no [DONE]",
 }
 
 
 def test_every_fault_is_listed() -> None:
-    assert {*FAULTS, "short"} == set(get_args(Fault))
+    assert {*FAULTS, "short", "no_usage", "no_done"} == set(get_args(Fault))
 
 
 @pytest.mark.timing
@@ -84,6 +82,17 @@ def test_no_fault_passes_for_a_success(fake_server: Start, fault: Fault, reason:
         )
         assert good.outcome == "ok"
         assert bad.outcome == "error" and bad.error is not None and reason in bad.error
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["completions", "chat"])
+def test_a_stream_without_usage_or_done_counts(fake_server: Start, chat: bool) -> None:
+    api = "chat" if chat else "completions"
+    (without,) = sent(fake_server(fault="no_usage"), request(chat=chat), api=api)
+    assert (without.outcome, without.output_tokens, without.done) == ("ok", None, True)
+    assert without.prompt_tokens is None and without.chunk_tokens is None
+    assert len(without.chunk_s) == 6
+    (undone,) = sent(fake_server(fault="no_done"), request(chat=chat), api=api)
+    assert (undone.outcome, undone.output_tokens, undone.done) == ("ok", 6, False)
 
 
 def test_a_short_answer_is_short(fake_server: Start) -> None:

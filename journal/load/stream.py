@@ -1,0 +1,362 @@
+"""Events of a streamed answer: what each adds to it, and what they add up to.
+
+The one reader for `run`, `ask` and `chat`. An event may hold text of the answer, thoughts, parts
+of tool calls, usage, a finish reason or an error; one that holds none of these is passed over.
+"""
+
+import json
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+_STOP = (
+    "stop stopped stop_sequence stop_token stop_string eos eos_token endoftext end_of_text "
+    "end_turn end_of_turn end complete completed done finish finished"
+)
+_LENGTH = (
+    "length max_tokens max_length max_new_tokens max_output_tokens max_completion_tokens "
+    "model_length token_limit length_limit max_context_length"
+)
+# Servers' own words for the two reasons that are accepted.
+REASONS = dict.fromkeys(_STOP.split(), "stop") | dict.fromkeys(_LENGTH.split(), "length")
+# Words that stand where no reason is known yet.
+_PLACEHOLDERS = frozenset(
+    "null none nil undefined unspecified unknown pending running in_progress not_finished "
+    "unfinished continue".split()
+)
+# Reasons that no later one makes good.
+_FINAL = frozenset(
+    "abort aborted cancel cancelled canceled error failed timeout content_filter safety "
+    "tool_calls tool_use function_call".split()
+)
+# Other fields of a delta that are an answer, looked into where `content` has none.
+_ANSWERS = ("text", "refusal", "output_text", "answer", "response", "audio")
+# Where the words stand in a part, by its provider.
+_WORDS = (
+    *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
+    *("summary", "refusal", "transcript", "output_text"),
+)
+_OUTPUT = ("completion_tokens", "output_tokens")
+_PROMPT = ("prompt_tokens", "input_tokens")
+_NO_WORDS = ("signature", "token", "finish", "stop", "encrypted", "effort", "_id")
+
+
+class Chunk(NamedTuple):
+    """One event's part of the answer: text, thoughts, the number of its tool-call deltas, the
+    tokens that it holds by its token ids (None: not given), and the tokens that were made up to
+    it by its running usage (None: not given)."""
+
+    text: str = ""
+    thought: str = ""
+    tool_calls: int = 0
+    held: int | None = None
+    made: int | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds a token of any kind."""
+        return bool(self.text or self.thought or self.tool_calls or self.held)
+
+
+class Stream:
+    """The sum of the events that `take` was given so far.
+
+    `error` is the first that an event told of or that made it unreadable. `finish_reason` is
+    "stop", "length" or a word of the server's that is neither. Token counts are None where no
+    usage told them. `done`: [DONE] came; `refused`: text came as a refusal."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.error: str | None = None
+        self.done = False
+        self.refused = False
+        self.finish_reason: str | None = None
+        self.prompt_tokens: int | None = None
+        self.cached_tokens: int | None = None
+        self.reasoning_tokens: int | None = None
+        self.times: dict[str, float | None] = {}
+        self.texts: list[str] = []
+        self.thoughts: list[str] = []
+        self.tool_calls = 0
+        self._output_tokens: int | None = None
+        self._whole = False  # a usage with both counts was seen
+        self._stale = False  # tokens came after the last usage
+
+    @property
+    def text(self) -> str:
+        """The answer, without its thoughts."""
+        return "".join(self.texts)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens of the whole answer by its usage, thoughts included; None where the last usage
+        came before the last token, or counts none."""
+        return None if self._stale else self._output_tokens
+
+    def take(self, name: bytes, data: bytes) -> Chunk | None:
+        """Add the event called `name` (mostly empty); its part of the answer, if it has one."""
+        self.count += 1
+        if data.startswith(b"[DONE]"):
+            self.done = True
+            return None
+        try:
+            event = parsed(data)
+            if name == b"error" or (event is not None and _is_error(event)):
+                said = excerpt(data) if event is None else message(event)
+                self._fail(f"an error in the stream: {said}")
+            elif event is not None:
+                return self._event(event)
+        except _UNREADABLE as error:
+            self._fail(f"event {self.count} cannot be read ({error}): {excerpt(data)}")
+        return None
+
+    def _fail(self, reason: str) -> None:
+        if self.error is None:
+            self.error = reason
+
+    def _event(self, event: dict[str, Any]) -> Chunk | None:
+        choices = event.get("choices")
+        choice = _first(choices) if choices else None
+        usage, made = event.get("usage"), None
+        if not usage:
+            usage = _usage_elsewhere(event, choice)
+        if usage and isinstance(usage, dict):
+            made = self._take_usage(usage)
+        metrics = event.get("metrics")
+        if isinstance(metrics, dict):
+            self.times = {name: _duration_s(ms) for name, ms in metrics.items()}
+        if choice is None:
+            return None
+        if "error" in choice and _blames(choice["error"]):
+            self._fail(f"an error in the stream: {message(choice)}")
+        return self._choice(choice, made)
+
+    def _choice(self, choice: dict[str, Any], made: int | None) -> Chunk | None:
+        reason = choice.get("finish_reason")
+        if reason:
+            self._take_reason(reason)
+        delta, counted = choice.get("delta"), made is not None
+        text, thought, tool_calls = self._said(choice, delta)
+        ids = choice.get("token_ids")
+        if isinstance(delta, dict):
+            if ids is None:
+                ids = delta.get("token_ids")
+            if delta.get("role") and not text and not thought:
+                made = None  # the role alone is no token
+        held = None if ids is None else len(list(ids))
+        chunk = Chunk(text, thought, tool_calls, held, made)
+        if text or thought or tool_calls or held:
+            if self.done:
+                self._fail("the stream went on after [DONE]")
+            self._stale = not counted
+            self.tool_calls += tool_calls
+            if text:
+                self.texts.append(text)
+            if thought:
+                self.thoughts.append(thought)
+        return chunk
+
+    def _said(self, choice: dict[str, Any], delta: Any) -> tuple[str, str, int]:
+        """The text, the thoughts and the number of tool-call deltas in a choice."""
+        if isinstance(delta, dict) and delta:
+            content = delta.get("content")
+            if type(content) is str and content and len(delta) == 1:
+                return content, "", 0
+            said = _from_fields(delta, content)
+            self.refused = self.refused or bool(delta.get("refusal"))
+            if any(said):
+                return said
+        elif type(delta) is str and delta:
+            return delta, "", 0
+        said = _from_fields(choice, choice.get("content"))
+        whole = choice.get("message")
+        if any(said) or not whole:
+            return said
+        if not isinstance(whole, dict):
+            raise ValueError(f"{whole!r:.40} is no message")
+        self.refused = self.refused or bool(whole.get("refusal"))
+        text, thought, tool_calls = _from_fields(whole, whole.get("content"))
+        return (  # some servers repeat what they said before, here
+            _new_part(text, self.texts),
+            _new_part(thought, self.thoughts),
+            0 if self.tool_calls else tool_calls,
+        )
+
+    def _take_usage(self, usage: dict[str, Any]) -> int | None:
+        """Take the counts of a usage object; its output tokens, if it has them."""
+        output, prompt = _number_in(usage, _OUTPUT), _number_in(usage, _PROMPT)
+        whole = output is not None and output > 0 and prompt is not None
+        if whole or not self._whole:
+            self._whole = whole
+            self.prompt_tokens = self.prompt_tokens if prompt is None else prompt
+            if output:
+                self._output_tokens, self._stale = output, False
+        cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+        if cached is None:
+            cached = _number_in(usage, ("cached_tokens", "prompt_cache_hit_tokens"))
+        self.cached_tokens = self.cached_tokens if cached is None else cached
+        thoughts = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+        if thoughts is None:
+            thoughts = _number_in(usage, ("reasoning_tokens",))
+        self.reasoning_tokens = self.reasoning_tokens if thoughts is None else thoughts
+        return output
+
+    def _take_reason(self, reason: Any) -> None:
+        if isinstance(reason, dict):
+            reason = reason.get("type") or ""
+        word = str(reason).strip().lower().replace("-", "_").replace(" ", "_")
+        word = word.removeprefix("finishreason.").removeprefix("finish_reason_")
+        if word and word not in _PLACEHOLDERS and self.finish_reason not in _FINAL:
+            self.finish_reason = REASONS.get(word, word)
+
+
+def parsed(data: bytes) -> dict[str, Any] | None:
+    """An event's data as a JSON object; None for data of another form, which holds no token.
+    Raises ValueError for an object that is damaged."""
+    try:
+        value = from_json(data)
+    except ValueError:
+        text = data.decode("utf-8", "replace")
+        if not text.lstrip().startswith("{") and '"choices"' not in text:
+            return None
+        value = json.loads(text)  # slower, and the last word: it allows a lone surrogate
+    return value if isinstance(value, dict) else None
+
+
+def message(event: dict[str, Any]) -> str:
+    """The server's own words in an error object, up to 300 characters."""
+    problem = event.get("error") or event
+    if isinstance(problem, dict):
+        problem = problem.get("message") or problem.get("detail") or problem
+    return str(problem)[:300]
+
+
+def excerpt(data: bytes) -> str:
+    """The beginning of what a server sent, on one line."""
+    text = " ".join(data[:400].decode("utf-8", "replace").split())
+    return text if len(text) <= 120 else text[:120] + "..."
+
+
+def _is_error(event: dict[str, Any]) -> bool:
+    if "error" in event and _blames(event["error"]):
+        return True
+    if event.get("object") == "error" or event.get("type") == "error":
+        return True
+    if event.get("choices") is not None:
+        return False
+    codes = map(event.get, ("code", "status_code", "status"))
+    return any(type(code) is int and 400 <= code < 600 for code in codes)
+
+
+def _blames(error: Any) -> bool:
+    """Whether the value of an error field tells of one; some servers send it empty."""
+    if isinstance(error, dict):
+        return any(map(_blames, error.values()))
+    return bool(error) and error != "null"
+
+
+def _first(choices: Any) -> dict[str, Any] | None:
+    """The first choice; None where it is not a choice yet."""
+    if not isinstance(choices, list):
+        raise ValueError(f"choices are {choices!r:.40}, not a list")
+    return choices[0] if isinstance(choices[0], dict) else None
+
+
+def _usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> Any:
+    """The usage where some servers put it: in the choice, or in a field of their own."""
+    if choice is not None and choice.get("usage"):
+        return choice["usage"]
+    own = event.get("x_groq")
+    return own.get("usage") if isinstance(own, dict) else None
+
+
+def _from_fields(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
+    """The text, the thoughts and the number of tool-call deltas in a delta, message or choice."""
+    text, thought = _content(content) if content else ("", "")
+    if not text:
+        for key in _ANSWERS:
+            if value := fields.get(key):
+                text, _ = _content(value)
+                break
+    if not thought:
+        for key, value in fields.items():
+            if value and _carries_thoughts(key) and (thought := _words(value)):
+                break
+    calls = fields.get("tool_calls") or fields.get("function_call")
+    return text, thought, (len(calls) if isinstance(calls, list) else 1) if calls else 0
+
+
+def _content(value: Any) -> tuple[str, str]:
+    """The text and the thoughts in content of any shape: a text, a part, a list of them."""
+    if isinstance(value, str):
+        return value, ""
+    if isinstance(value, dict):
+        kind = value.get("type")
+        thinks = isinstance(kind, str) and _carries_thoughts(kind)
+        return ("", _words(value)) if thinks else (_words(value), "")
+    if isinstance(value, list):
+        parts = [_content(part) for part in value if part]
+        return "".join(text for text, _ in parts), "".join(thought for _, thought in parts)
+    raise ValueError(f"{value!r:.40} is no text")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_words, value))
+    if isinstance(value, dict):
+        return next((words for key in _WORDS if (words := _words(value.get(key)))), "")
+    return ""
+
+
+@lru_cache(maxsize=256)
+def _carries_thoughts(name: str) -> bool:
+    """Whether a field of this name, or a part of this type, holds thoughts in words."""
+    name = name.lower()
+    thinks = "reason" in name or "think" in name or "thought" in name
+    return thinks and not any(word in name for word in _NO_WORDS)
+
+
+def _new_part(text: str, before: list[str]) -> str:
+    """The part of a message that its deltas have not brought before."""
+    if not before:
+        return text
+    so_far = "".join(before)
+    return text[len(so_far) :] if text.startswith(so_far) else ""
+
+
+def _number_in(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    """The first number of tokens among fields of these names."""
+    for name in names:
+        if (count := _tokens(fields.get(name))) is not None:
+            return count
+    return None
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
+    details = usage.get(group)
+    return _tokens(details.get(name)) if isinstance(details, dict) else None
+
+
+def _tokens(value: Any) -> int | None:
+    """A number of tokens, in whichever form it was written; None for what is none."""
+    if type(value) is not int:
+        if isinstance(value, str) and value.isascii() and len(value) < 20:
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+        if not isinstance(value, float) or not value.is_integer():
+            return None
+    return int(value) if 0 <= value < 1 << 31 else None
+
+
+def _duration_s(ms: Any) -> float | None:
+    """Milliseconds as s; None for what is no duration."""
+    known = isinstance(ms, int | float) and not isinstance(ms, bool) and 0 <= ms < math.inf
+    return ms / 1e3 if known else None
