@@ -42,6 +42,7 @@ def journal(
     from journal.load.drive import drive
     from journal.measure.sampler import Sampler
     from journal.records.engine import Endpoint
+    from journal.records.load_shape import Closed
     from journal.records.request import Request, Trace
     from journal.serve.endpoint import listeners
 
@@ -64,7 +65,7 @@ def journal(
         traces, health = drive(
             requests,
             endpoint,
-            batch=streams,
+            shape=Closed(streams),
             timeout_s=120.0,
             processes=processes,
             origin_s=origin_s,

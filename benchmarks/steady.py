@@ -72,7 +72,7 @@ def _one_load(endpoint: Endpoint, number: int) -> tuple:  # type: ignore[type-ar
         traces, client = drive(
             requests(cell, endpoint, str(number)),
             endpoint,
-            batch=32,
+            shape=cell.shape,
             timeout_s=30.0,
             processes=1,
             origin_s=origin_s,

@@ -112,7 +112,7 @@ def test_somebody_else_on_the_server_is_doubted(fake_server: Server, tmp_path: P
             drive(
                 requests(cell, endpoint, "somebody"),
                 endpoint,
-                batch=8,
+                shape=cell.shape,
                 timeout_s=5.0,
                 processes=1,
                 origin_s=time.monotonic(),

@@ -330,9 +330,9 @@ def _check_search(of: str, grid: dict[str, Any], load: dict[str, Any]) -> None:
     """Refuse (SpecError) options that a search for capacity has no use for."""
     from journal.errors import SpecError
 
-    other, own = ("batch", "rate") if of == "rate" else ("rate", "batch")
     named = {"batch": "--concurrency", "rate": "--rate"}
-    if other in grid:
+    own = "rate" if of == "rate" else "batch"
+    for other in (named.keys() - {own}) & grid.keys():
         raise SpecError(
             f"{named[other]} has no place in a search for a {of}: leave it out, or say with "
             f"{named[own]} where to begin"

@@ -77,11 +77,6 @@ def as_json_text(value: Any, indent: int | None = None) -> str:
     )
 
 
-def load_of(cell: Cell) -> str:
-    """How a cell loads the server: its batch, or its rate."""
-    return str(cell.batch) if cell.rate is None else f"{cell.rate:g}/s"
-
-
 def print_records(records: Sequence[Record]) -> None:
     """One line for each run, oldest first."""
     from rich.text import Text
@@ -99,7 +94,7 @@ def print_records(records: Sequence[Record]) -> None:
                 record.id[:8],
                 f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
                 Text(plain(_name(record))),
-                load_of(cell),
+                cell.shape.amount,
                 str(cell.prompt_tokens),
                 str(cell.output_tokens),
                 units.seconds(_value(figures, "ttft_s.p50")),
@@ -192,11 +187,11 @@ def print_record(record: Record) -> None:
     from rich.text import Text
 
     cell, console = record.cell, _console()
-    load = f"batch {cell.batch}" if cell.rate is None else f"{cell.rate:g} requests/s"
+    lengths = f"{cell.prompt_tokens} + {cell.output_tokens}"
     console.print(
         Text.assemble(
             (record.id, "bold"),
-            f"  {plain(cell.model)}  {load}  {cell.prompt_tokens} + {cell.output_tokens} tokens  ",
+            f"  {plain(cell.model)}  {cell.shape.label}  {lengths} tokens  ",
             (record.status, STATUS_STYLE[record.status]),
         )
     )
@@ -264,7 +259,7 @@ def print_plan(planned: Sequence[Cell]) -> None:
             cell.identity[:8],
             Text(plain(cell.model)),
             Text(plain(cell.quantisation or units.ABSENT)),
-            load_of(cell),
+            cell.shape.amount,
             str(cell.prompt_tokens),
             str(cell.output_tokens),
             str(cell.repeat + 1),

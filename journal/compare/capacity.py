@@ -115,11 +115,11 @@ def capacities(experiment: Experiment, records: Iterable[Record]) -> tuple[Capac
 def _capacity(of: Of, slo: Slo, tried: list[Record]) -> Capacity:
     records = [each for each in tried if each.metrics and each.status != "interrupted"]
     loads: dict[float, list[Record]] = {}
-    alone = [record for record in records if of == "rate" and record.cell.rate is None]
+    alone = [record for record in records if of == "rate" and not record.cell.shape.is_open]
     for record in records:
-        load = record.cell.rate if of == "rate" else record.cell.batch
-        if load is not None:
-            loads.setdefault(float(load), []).append(record)
+        shape = record.cell.shape
+        if shape.is_open == (of == "rate"):
+            loads.setdefault(shape.value, []).append(record)
     return Capacity(
         of=of,
         slo=slo,

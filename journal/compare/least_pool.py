@@ -11,6 +11,7 @@ from math import ceil
 
 from journal.records.cell import Cell
 from journal.records.experiment import Engine
+from journal.records.load_shape import Closed
 from journal.records.run import Record
 from journal.serve.engines.vllm.defaults import BLOCKS_KEPT_BACK
 from journal.theory.predictions import served
@@ -115,11 +116,11 @@ def at_pool(cell: Cell, pool_bytes: int) -> Cell:
 def serves(record: Record) -> bool:
     """Whether all requests of the batch ran at once, and none was preempted."""
     values = [record.metrics[name].value for name in TELLING if name in record.metrics]
-    batch = record.cell.batch
-    if batch is None or len(values) < len(TELLING):
+    shape = record.cell.shape
+    if not isinstance(shape, Closed) or len(values) < len(TELLING):
         return False
     preempted, running, errors = values
-    return preempted == 0 and errors == 0 and running is not None and running >= batch
+    return preempted == 0 and errors == 0 and running is not None and running >= shape.batch
 
 
 def _block_bytes(record: Record) -> int | None:
@@ -137,10 +138,11 @@ def _block_bytes(record: Record) -> int | None:
 
 
 def _theory(record: Record) -> int | None:
-    size, cell = record.facts.block_size, record.cell
-    if size is None or cell.batch is None:
+    size, cell, shape = record.facts.block_size, record.cell, record.cell.shape
+    if size is None or not isinstance(shape, Closed):
         return None
-    return cell.batch * ceil((cell.prompt_tokens + cell.output_tokens) / size) + BLOCKS_KEPT_BACK
+    lengths = cell.prompt_tokens + cell.output_tokens
+    return shape.batch * ceil(lengths / size) + BLOCKS_KEPT_BACK
 
 
 def _pinned(tried: Cell, asked: Cell) -> int | None:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from journal.compare.setups import NOT_MEASURED, flags_of
 from journal.errors import UsageError
+from journal.records.load_shape import AXIS_NAMES, NAMED_AXES
 from journal.records.run import Record
 
 Value: TypeAlias = str | int | float | None
@@ -19,9 +20,6 @@ Fields: TypeAlias = Mapping[str, Value]
 Records: TypeAlias = tuple[Record, ...]
 Pair: TypeAlias = tuple[Records, Records]  # the repeats of one cell on side A and on side B
 Key: TypeAlias = tuple[Value, ...]
-
-LOAD = ("batch", "rate", "prompt_tokens", "output_tokens")
-ALWAYS_NAMED = ("batch", "rate", "prompt_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +50,10 @@ def cell_of(record: Record) -> dict[str, Value]:
     return {
         "model": cell.model,
         "quantisation": cell.quantisation,
-        **{name: getattr(cell, name) for name in LOAD},
+        **{name: getattr(cell, name) for name in AXIS_NAMES},
         "requests": load.requests,
         "warmup": load.warmup,
-        "burstiness": None if cell.rate is None else load.burstiness,
+        "burstiness": cell.shape.burstiness,
         **(asdict(cell.slo) if cell.slo else {}),
         **{name: _plain(value) for name, value in flags_of(cell.engine).items()},
     }
@@ -87,7 +85,7 @@ def pair(a: Records, b: Records, by: tuple[str, ...] = ()) -> Pairing:
     if not matches:
         raise UsageError(_nothing_in_common({name: values[name] for name in key}))
     varied = {n for n in key if len({*values[n][0], *values[n][1]}) > 1}
-    varied |= {n for n in ALWAYS_NAMED if n in key and values[n][0] != (None,)}
+    varied |= {n for n in NAMED_AXES if n in key and values[n][0] != (None,)}
     shown = by or tuple(name for name in key if name in varied)
     paired = {keys[r.id] for match in matches for ours, theirs in match.pairs for r in ours}
     return Pairing(

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from journal.compare.setups import Setup
 from journal.metrics.statistics import t_interval
 from journal.records.figure import Figure
+from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, LoadShape
 from journal.records.run import Record
 
 FLAT = 0.05  # a change within this share is called none
@@ -20,12 +21,19 @@ class Point:
     another point. Only the `good` records, valid or flagged, ever give figures."""
 
     setup: Setup
-    batch: int | None
-    rate: float | None
+    shape: LoadShape
     prompt_tokens: int
     output_tokens: int
     requests: int
     records: tuple[Record, ...]
+
+    @property
+    def batch(self) -> int | None:
+        return self.shape.batch
+
+    @property
+    def rate(self) -> float | None:
+        return self.shape.rate
 
     @cached_property
     def good(self) -> tuple[Record, ...]:
@@ -34,8 +42,7 @@ class Point:
     @property
     def load(self) -> float:
         """The batch, or in open loop the offered requests/s."""
-        given = self.batch if self.rate is None else self.rate
-        return 0.0 if given is None else float(given)
+        return self.shape.value
 
     def figure(self, name: str) -> Figure | None:
         """The mean of metric `name` over the good repeats with its 95% t interval; of a single
@@ -93,23 +100,22 @@ def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
     for record, setup in measured:
         cell = record.cell
         order.setdefault(setup, len(order))
-        key = (cell.batch, cell.rate, cell.prompt_tokens, cell.output_tokens, cell.load.requests)
+        key = (cell.shape, cell.prompt_tokens, cell.output_tokens, cell.load.requests)
         groups.setdefault((setup, key), []).append(record)
     found = [_point(setup, group) for (setup, _), group in groups.items()]
     return tuple(sorted(found, key=lambda point: (order[point.setup], *_rank(point))))
 
 
-def _rank(point: Point) -> tuple[int, int, bool, float, int]:
+def _rank(point: Point) -> tuple[float, ...]:
     lengths = (point.prompt_tokens, point.output_tokens)
-    return (*lengths, point.batch is None, point.load, point.requests)
+    return (*lengths, *point.shape.order, point.requests)
 
 
 def _point(setup: Setup, records: list[Record]) -> Point:
     cell = records[0].cell
     return Point(
         setup=setup,
-        batch=cell.batch,
-        rate=cell.rate,
+        shape=cell.shape,
         prompt_tokens=cell.prompt_tokens,
         output_tokens=cell.output_tokens,
         requests=cell.load.requests,
@@ -120,11 +126,12 @@ def _point(setup: Setup, records: list[Record]) -> Point:
 def lines(found: Iterable[Point], across: str) -> list[Points]:
     """Points that differ in the field `across` alone, two or more of them, ordered by it; only
     those with a good run."""
-    others = ["setup", "batch", "rate", "prompt_tokens", "output_tokens", "requests"]
-    others.remove(across)
+    lengths = [name for name in LENGTH_AXES if name != across]
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in found:
         if point.good and getattr(point, across) is not None:
-            groups.setdefault(tuple(getattr(point, name) for name in others), []).append(point)
+            load = point.shape.burstiness if across in LOAD_AXES else point.shape
+            fixed = (getattr(point, name) for name in lengths)
+            groups.setdefault((point.setup, load, *fixed, point.requests), []).append(point)
     ordered = (sorted(g, key=lambda p: getattr(p, across)) for g in groups.values())
     return [tuple(group) for group in ordered if len(group) > 1]

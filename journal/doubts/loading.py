@@ -8,6 +8,7 @@ import numpy as np
 from journal.doubts.rule import Case, Finding, Rule, listed, some
 from journal.metrics.statistics import PERCENTILES, Array, drift, needed_samples, outliers, trend
 from journal.metrics.window import in_flight
+from journal.records.load_shape import Closed, Open
 from journal.units import number, percent, seconds
 
 CLIENT_CPU = 0.8
@@ -63,9 +64,10 @@ def _client_unmeasured(case: Case) -> Finding | None:
 
 
 def _batch_not_reached(case: Case) -> Finding | None:
-    batch, peak = case.view.cell.batch, case.value("concurrency_peak")
-    if batch is None or peak is None or peak >= batch:
+    shape, peak = case.view.cell.shape, case.value("concurrency_peak")
+    if not isinstance(shape, Closed) or peak is None or peak >= shape.batch:
         return None
+    batch = shape.batch
     if case.count < batch:
         return "flag", (
             f"{case.count} requests cannot fill a batch of {batch}: ask for at least "
@@ -78,8 +80,8 @@ def _batch_not_reached(case: Case) -> Finding | None:
 
 
 def _rate_not_achieved(case: Case) -> Finding | None:
-    view = case.view
-    if view.cell.rate is None or case.count < 2:
+    view, shape = case.view, case.view.cell.shape
+    if not isinstance(shape, Open) or case.count < 2:
         return None
     meant_s = float(np.ptp([trace.scheduled_s for trace in view.measured]))
     took_s = float(np.ptp(view.all_start_s))
@@ -88,7 +90,7 @@ def _rate_not_achieved(case: Case) -> Finding | None:
     return "flag", (
         f"The client sent {percent(meant_s / took_s)} of the rate that was scheduled (achieved "
         f"{number(case.value('achieved_rate_per_s'))} requests/s, offered "
-        f"{number(view.cell.rate)}): lower the rate, or raise load.processes."
+        f"{number(shape.rate)}): lower the rate, or raise load.processes."
     )
 
 
@@ -109,7 +111,7 @@ def _growth(case: Case) -> Growth | None:
     arrivals times the relative deviation of their gaps.
     """
     view = case.view
-    if view.cell.rate is None or view.steady is None:
+    if not view.cell.shape.is_open or view.steady is None:
         return None
     begin_s, end_s = view.steady.start_s + view.steady.length_s / 3, view.steady.end_s
     sent_s = np.sort(view.all_start_s[view.all_start_s >= begin_s])
@@ -151,10 +153,10 @@ def _settled(case: Case, values: Array) -> Array:
     Of requests that begin together there is one value, their median: where all are equally long,
     the streams of a closed loop go in waves, and a wave is no more evidence than one request.
     """
-    view = case.view
+    view, shape = case.view, case.view.cell.shape
     kept = ~np.isnan(values)
-    if view.cell.batch is not None:
-        first = np.argsort(view.start_s, kind="stable")[: view.cell.batch]
+    if isinstance(shape, Closed):
+        first = np.argsort(view.start_s, kind="stable")[: shape.batch]
         kept &= view.in_steady
         kept[first] = False
     order = np.argsort(view.start_s, kind="stable")
@@ -174,7 +176,7 @@ def _drift(case: Case) -> Finding | None:
     if _growth(case) is not None:  # which is a doubt of its own
         return None
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
-    if view.cell.batch is None:
+    if view.cell.shape.is_open:
         series["ttft_s"] = view.ttft_s
     for name, values in series.items():
         found = drift(_settled(case, values))
@@ -183,7 +185,7 @@ def _drift(case: Case) -> Finding | None:
                 "look for heat, other work on the machine or a cache that fills up, and run again "
                 "with more warm-up"
             )
-            if view.cell.batch is None:
+            if view.cell.shape.is_open:
                 again = f"lower the rate if it is more than the server holds, else {again}"
             return "flag", (
                 f"The run drifted: the median {name} went from {seconds(found.before)} to "
@@ -232,7 +234,8 @@ def _percentiles_refused(case: Case) -> Finding | None:
 def _burst(case: Case) -> Finding | None:
     """An open loop that was over before its server had answered anything to speak of."""
     view, e2e_s = case.view, case.value("e2e_s.mean")
-    if view.cell.rate is None or case.count < 2 or e2e_s is None:
+    shape = view.cell.shape
+    if not isinstance(shape, Open) or case.count < 2 or e2e_s is None:
         return None
     before = int(np.sum(view.all_start_s <= view.all_end_s.min()))
     if before <= BURST_SHARE * case.count:
@@ -240,7 +243,7 @@ def _burst(case: Case) -> Finding | None:
     return "flag", (
         f"{some(before, case.count, 'requests')} were sent before the first was over, so that "
         "this was a burst rather than a rate that the server had to hold: ask for at least "
-        f"{math.ceil(BURSTS * view.cell.rate * e2e_s)} requests (load.requests)."
+        f"{math.ceil(BURSTS * shape.rate * e2e_s)} requests (load.requests)."
     )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from journal.doubts.rule import Case, Finding, Rule, listed
 from journal.metrics.resources import energy_from_counter
 from journal.metrics.window import Span
+from journal.records.load_shape import Closed
 from journal.records.samples import GpuReading
 from journal.units import number, percent
 
@@ -56,9 +57,10 @@ def _preemptions(case: Case) -> Finding | None:
 
 
 def _server_batch(case: Case) -> Finding | None:
-    view, batch = case.view, case.view.cell.batch
-    if batch is None or view.steady is None:
+    view, shape = case.view, case.view.cell.shape
+    if not isinstance(shape, Closed) or view.steady is None:
         return None
+    batch = shape.batch
     running = view.server("running").within(view.steady)
     if len(running) < SERVER_READINGS or running.max() >= SERVER_BATCH * batch:
         return None

@@ -11,6 +11,7 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 
 from journal.errors import MissingExtra, UsageError
 from journal.metrics.table import TABLE
+from journal.records.load_shape import AXES
 from journal.records.request import Trace
 from journal.records.run import Record
 from journal.store.store import Store, open_store
@@ -27,9 +28,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 RUN: Columns = {
     **dict.fromkeys(("id", "experiment_id", "experiment", "tool", "model"), "text"),
     "quantisation": "text",
-    "batch": "whole",
-    "rate": "number",
-    **dict.fromkeys(("prompt_tokens", "output_tokens", "requests_asked", "repeat"), "whole"),
+    **{axis.name: "whole" if axis.whole else "number" for axis in AXES},
+    **dict.fromkeys(("requests_asked", "repeat"), "whole"),
     **dict.fromkeys(("identity", "status", "error", "started_at"), "text"),
     "duration_s": "number",
     "engine_version": "text",
@@ -124,10 +124,7 @@ def _run(record: Record) -> Row:
         "tool": record.environment.get("tool"),
         "model": cell.model,
         "quantisation": cell.quantisation,
-        "batch": cell.batch,
-        "rate": cell.rate,
-        "prompt_tokens": cell.prompt_tokens,
-        "output_tokens": cell.output_tokens,
+        **{axis.name: getattr(cell, axis.name) for axis in AXES},
         "requests_asked": cell.load.requests,
         "repeat": cell.repeat,
         "identity": cell.identity,

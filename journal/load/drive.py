@@ -9,6 +9,7 @@ from journal.errors import UsageError
 from journal.load.health import Vitals, health
 from journal.load.play import Part, play
 from journal.records.engine import Endpoint
+from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import ClientHealth, Request, Trace
 
 CHUNKS_PER_CORE_S = (
@@ -21,7 +22,7 @@ def drive(
     requests: Sequence[Request],
     endpoint: Endpoint,
     *,
-    batch: int | None,
+    shape: LoadShape,
     timeout_s: float,
     processes: int | None,
     origin_s: float,
@@ -30,8 +31,8 @@ def drive(
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
     """The trace of every request that was sent, by index, and the client's own health.
 
-    `batch` requests are in flight (closed loop), or, where it is None, each goes `due_s` after
-    the measured part began (open loop), on an absolute schedule, however many are in flight. The
+    In a closed loop `shape.batch` requests are in flight; in an open one each goes `due_s` after
+    the measured part began, on an absolute schedule, however many are in flight. The
     warm-up goes first and is over before the measured part begins. Times count in s from
     `origin_s` (time.monotonic()). `on_done` is told each trace, some time after its end. All are
     sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or the server
@@ -40,8 +41,8 @@ def drive(
     Raises EndpointError where the server cannot be reached, UsageError for a load that cannot
     be. On KeyboardInterrupt every connection and process is gone before it is passed on.
     """
-    if batch is not None and batch < 1:
-        raise UsageError(f"batch {batch}: at least one request must be in flight")
+    if isinstance(shape, Closed) and shape.batch < 1:
+        raise UsageError(f"batch {shape.batch}: at least one request must be in flight")
     if processes is not None and processes < 1:
         raise UsageError(f"processes {processes}: at least one process must send")
     traces: list[Trace] = []
@@ -54,13 +55,13 @@ def drive(
     part = Part(
         requests=requests,
         endpoint=endpoint,
-        batch=batch,
+        shape=shape,
         timeout_s=timeout_s,
         origin_s=origin_s,
         max_error_rate=max_error_rate,
     )
-    count = processes_for(requests, batch) if processes is None else processes
-    count = max(1, min(count, len(requests) if batch is None else batch))
+    count = processes_for(requests, shape) if processes is None else processes
+    count = max(1, min(count, shape.batch if isinstance(shape, Closed) else len(requests)))
     vitals: Sequence[Vitals]
     if count == 1 and not _inside_a_loop():
         vitals = [play(part, keep)]
@@ -69,7 +70,7 @@ def drive(
 
         vitals = share(part, count, keep)
     traces.sort(key=lambda trace: trace.index)
-    return tuple(traces), health(traces, vitals, open_loop=batch is None)
+    return tuple(traces), health(traces, vitals, open_loop=shape.is_open)
 
 
 def _inside_a_loop() -> bool:
@@ -81,11 +82,11 @@ def _inside_a_loop() -> bool:
     return True
 
 
-def processes_for(requests: Sequence[Request], batch: int | None) -> int:
+def processes_for(requests: Sequence[Request], shape: LoadShape) -> int:
     """How many processes the offered load asks for: one for every `CHUNKS_PER_CORE_S` chunks/s,
     and at most half of the cores, because a server here needs the others."""
-    if batch is not None:
-        chunks_per_s = batch * STREAM_CHUNKS_S
+    if isinstance(shape, Closed):
+        chunks_per_s = shape.batch * STREAM_CHUNKS_S
     else:
         measured = [request for request in requests if not request.warmup]
         lasts_s = max((request.due_s or 0.0 for request in measured), default=0.0)

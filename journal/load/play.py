@@ -15,6 +15,7 @@ from journal.load.answer import Exchange, Reading
 from journal.load.client import Client
 from journal.load.health import Pulse, Vitals
 from journal.records.engine import Endpoint
+from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import Request, Trace
 
 READ_S = 0.001  # at most this long at a time are answers read while others stream
@@ -28,13 +29,13 @@ FILES_ASIDE = 64  # files a process has open besides its connections
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one process is to send. `batch` requests are in flight (None: open loop). Times in
-    its traces count from `origin_s` on the monotonic clock. Once more than `max_error_rate` of
-    the measured requests, and FAILURES, have failed, no more are sent."""
+    """What one process is to send. `shape.batch` requests are in flight in a closed loop.
+    Times in its traces count from `origin_s` on the monotonic clock. Once more than
+    `max_error_rate` of the measured requests, and FAILURES, have failed, no more are sent."""
 
     requests: Sequence[Request]
     endpoint: Endpoint
-    batch: int | None
+    shape: LoadShape
     timeout_s: float
     origin_s: float
     max_error_rate: float = 1.0
@@ -97,7 +98,8 @@ def play(
 
     Raises EndpointError where the server cannot be reached. On KeyboardInterrupt the connections
     are closed and what was over is still given to `on_trace`."""
-    allow_files((part.batch or 0) + FILES_ASIDE)
+    at_once = part.shape.batch if isinstance(part.shape, Closed) else 0
+    allow_files(at_once + FILES_ASIDE)
     backlog = Backlog(part, on_trace)
     with _undisturbed():
         try:
@@ -110,20 +112,21 @@ def play(
 async def _play(
     part: Part, backlog: Backlog, gate: Callable[[], Awaitable[float]] | None
 ) -> Vitals:
-    client = Client(part.endpoint, part.timeout_s)
+    client, shape = Client(part.endpoint, part.timeout_s), part.shape
     warmup = [request for request in part.requests if request.warmup]
     measured = [request for request in part.requests if not request.warmup]
     try:
         if warmup:
-            lanes = min(part.batch or len(warmup), len(warmup))
+            lanes = min(shape.batch, len(warmup)) if isinstance(shape, Closed) else len(warmup)
             await client.open(lanes)
             await _closed_loop(client, warmup, lanes, backlog)
             backlog.finish()
-        lanes = min(part.batch or OPEN_AHEAD, len(measured))
+        ready = shape.batch if isinstance(shape, Closed) else OPEN_AHEAD
+        lanes = min(ready, len(measured))
         await client.open(lanes)
         begin_s = await gate() if gate is not None else time.monotonic()
         async with Pulse(backlog.work) as pulse:
-            if part.batch is None:
+            if shape.is_open:
                 await _open_loop(client, measured, begin_s, backlog)
             else:
                 await _closed_loop(client, measured, lanes, backlog)

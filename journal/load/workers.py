@@ -22,6 +22,7 @@ from typing import cast
 from journal.errors import JournalError, MeasureError
 from journal.load.health import Vitals
 from journal.load.play import Part, play
+from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import Trace
 
 AHEAD_S = 0.05  # from the word to all workers until they begin
@@ -58,16 +59,23 @@ def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list
 
 def _pieces(part: Part, processes: int) -> Sequence[Part]:
     """The part dealt out like cards: every n-th request, and a fair share of the batch."""
-    share_of_batch = [
-        None if part.batch is None else len(range(k, part.batch, processes))
-        for k in range(processes)
-    ]
     warmup = [request for request in part.requests if request.warmup]
     measured = [request for request in part.requests if not request.warmup]
     return [
-        replace(part, requests=(*warmup[k::processes], *measured[k::processes]), batch=batch)
-        for k, batch in enumerate(share_of_batch)
+        replace(
+            part,
+            requests=(*warmup[k::processes], *measured[k::processes]),
+            shape=_share(part.shape, k, processes),
+        )
+        for k in range(processes)
     ]
+
+
+def _share(shape: LoadShape, k: int, processes: int) -> LoadShape:
+    """The part of a batch that process `k` has in flight; an open loop is dealt out by requests."""
+    if isinstance(shape, Closed):
+        return Closed(len(range(k, shape.batch, processes)))
+    return shape
 
 
 class _Worker:

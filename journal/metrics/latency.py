@@ -64,7 +64,7 @@ def _decode(view: View) -> Sample:
 
 def _send_delay(view: View) -> Sample:
     late = view.start_s - view.scheduled_s
-    return per_request(late if view.cell.rate is not None else np.full_like(late, np.nan))
+    return per_request(late if view.cell.shape.is_open else np.full_like(late, np.nan))
 
 
 def _steady_median(values: Callable[[View], Array]) -> Callable[[View], Figure]:

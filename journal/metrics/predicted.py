@@ -11,6 +11,7 @@ from journal.metrics.latency import LATENCY
 from journal.metrics.row import Metric, number
 from journal.metrics.view import View
 from journal.records.figure import Figure
+from journal.records.load_shape import Closed
 from journal.theory.predictions import Served
 
 
@@ -57,7 +58,8 @@ def _ttft_floor(model: Served, view: View) -> float | None:
 def _tpot_floor(model: Served, view: View) -> float | None:
     """At the lengths with which decoding begins; in open loop of one sequence alone, since more
     need not be in flight at once."""
-    batch = 1 if view.cell.batch is None else min(view.cell.batch, view.cell.load.requests)
+    shape = view.cell.shape
+    batch = min(shape.batch, view.cell.load.requests) if isinstance(shape, Closed) else 1
     return model.tpot_floor_s(batch, view.cell.prompt_tokens)
 
 

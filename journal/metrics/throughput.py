@@ -17,7 +17,7 @@ def _per_second(view: View, amounts: Array) -> Figure:
         return Figure(None, count=0)
     value, count = amount / span.length_s, len(amounts)
     flight_s = view.end_s - view.start_s
-    if view.cell.batch is None or np.any(flight_s <= 0):
+    if view.cell.shape.is_open or np.any(flight_s <= 0):
         return Figure(value, count=count)
     low, high = bootstrap_ratio(amounts[None, :], flight_s)
     scale = float(flight_s.sum()) / span.length_s
@@ -64,7 +64,7 @@ def _peak_in_flight(view: View, span: Span) -> float | None:
 
 def _achieved_rate(view: View) -> float | None:
     sent_s = view.all_start_s
-    if view.cell.rate is None or len(sent_s) < 2 or np.ptp(sent_s) <= 0:
+    if not view.cell.shape.is_open or len(sent_s) < 2 or np.ptp(sent_s) <= 0:
         return None
     return (len(sent_s) - 1) / float(np.ptp(sent_s))
 
@@ -227,7 +227,7 @@ THROUGHPUT = (
         "req/s",
         "as asked",
         "The rate of an open loop; absent in closed loop.",
-        number(lambda view: view.cell.rate),
+        number(lambda view: view.cell.shape.rate),
     ),
     Metric(
         "achieved_rate_per_s",

@@ -14,6 +14,7 @@ import numpy as np
 from journal.metrics.statistics import Array, Index, Mask, describe
 from journal.metrics.window import Series, Span, steady_closed, steady_open
 from journal.records.figure import Figure
+from journal.records.load_shape import Closed
 from journal.records.request import Trace
 from journal.records.samples import Samples
 from journal.theory.predictions import Served, served
@@ -177,9 +178,10 @@ class View:
 
     @cached_property
     def steady(self) -> Span | None:
-        if self.cell.batch is None:
-            return steady_open(self.all_start_s, self.all_end_s)
-        return steady_closed(self.all_start_s, self.all_end_s, self.cell.batch)
+        shape = self.cell.shape
+        if isinstance(shape, Closed):
+            return steady_closed(self.all_start_s, self.all_end_s, shape.batch)
+        return steady_open(self.all_start_s, self.all_end_s)
 
     @cached_property
     def in_steady(self) -> Mask:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from journal.errors import EndpointError, MeasureError, MissingExtra, UsageError
 from journal.measure.gpu import Cards
 from journal.measure.process import ProcessTree
+from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
 from journal.serve.endpoint import observe
 from journal.serve.standing import served
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 PORT = 9410
 RUNS = 200  # the newest so many; of runs of the same cell only the last is shown
-CELL = ("experiment", "model", "quantisation", "batch", "rate", "prompt_tokens", "output_tokens")
+CELL = ("experiment", "model", "quantisation", *AXIS_NAMES)
 # Name -> what it is, field of a reading. Names of counters end in _total.
 CARD = {
     "journal_gpu_memory_used_bytes": ("Memory in use on the card.", "used_bytes"),

@@ -10,6 +10,7 @@ from typing import Any
 from journal.errors import SpecError
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Load
+from journal.records.load_shape import Closed, LoadShape, Open
 
 # What does not change what is measured: where the interpreter is, how long to wait, and how
 # often or under what name the same cell is tried.
@@ -38,13 +39,12 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
             "or give --endpoint and --model"
         )
     grid, load = experiment.grid, experiment.load
-    loads: list[tuple[int | None, float | None]]
-    loads = [(None, rate) for rate in grid.rate] or [(batch, None) for batch in grid.batch]
+    loads = load_shapes(experiment)
     if experiment.needed_vram:
         _check_needed_vram(experiment)
         load = replace(load, repeats=1)
     if experiment.find_capacity is not None:
-        loads, load = [_first_load(experiment)], replace(load, repeats=1)
+        loads, load = (_first_load(experiment),), replace(load, repeats=1)
     return tuple(
         identified(
             Cell(
@@ -52,8 +52,8 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
                 model=engine.model if engine else str(model),
                 quantisation=engine.quantisation if engine else None,
                 engine=engine,
-                batch=batch,
-                rate=rate,
+                batch=shape.batch,
+                rate=shape.rate,
                 prompt_tokens=prompt_tokens,
                 output_tokens=output_tokens,
                 load=load,
@@ -64,8 +64,16 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
         )
         for engine, repeat in _turns(engines, load)
         for prompt_tokens, output_tokens in product(grid.prompt_tokens, grid.output_tokens)
-        for batch, rate in loads
+        for shape in loads
     )
+
+
+def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:
+    """The loads of the grid: open loops where it names rates, else closed ones."""
+    grid, burstiness = experiment.grid, experiment.load.burstiness
+    if grid.rate:
+        return tuple(Open(rate, burstiness) for rate in grid.rate)
+    return tuple(Closed(batch) for batch in grid.batch)
 
 
 def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine | None, int]]:
@@ -163,7 +171,7 @@ def _check_needed_vram(experiment: Experiment) -> None:
             )
 
 
-def _first_load(experiment: Experiment) -> tuple[int | None, float | None]:
+def _first_load(experiment: Experiment) -> LoadShape:
     """Where a search for capacity begins: a rate with one request at a time, which tells what the
     server does at its best; a concurrency with the least batch of the grid."""
     slo = experiment.slo
@@ -173,4 +181,4 @@ def _first_load(experiment: Experiment) -> tuple[int | None, float | None]:
             "that holds its SLO and has none: give limits under [slo], or --slo-ttft-ms, "
             "--slo-tpot-ms, --slo-e2e-ms"
         )
-    return (1 if experiment.find_capacity == "rate" else min(experiment.grid.batch)), None
+    return Closed(1 if experiment.find_capacity == "rate" else min(experiment.grid.batch))

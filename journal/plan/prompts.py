@@ -14,6 +14,7 @@ from journal.errors import SpecError
 from journal.plan.english_words import WORDS
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
+from journal.records.load_shape import Open
 from journal.records.request import Request
 from journal.serve.engines.vllm.request_fields import of_exact_length
 
@@ -28,7 +29,7 @@ def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]
     """
     check_context(cell, endpoint.max_model_len)
     warmup, measured = cell.load.warmup, cell.load.requests
-    due = [None] * warmup + (arrivals(cell) if cell.rate is not None else [None] * measured)
+    due = [None] * warmup + (arrivals(cell) if cell.shape.is_open else [None] * measured)
     return tuple(
         Request(
             index=index,
@@ -84,13 +85,13 @@ def words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
 
 def arrivals(cell: Cell) -> list[float]:
     """When each measured request of an open-loop cell is due, in s from the first, on an absolute
-    schedule at `cell.rate` requests/s.
+    schedule at the cell's rate.
 
     The gaps are gamma distributed with shape `burstiness` and mean 1 / rate: 1 is a Poisson
     process, 0 stands for a constant gap.
     """
-    assert cell.rate is not None
-    shape, mean_s = cell.load.burstiness, 1.0 / cell.rate
+    assert isinstance(cell.shape, Open)
+    shape, mean_s = cell.shape.burstiness, 1.0 / cell.shape.rate
     chance = random.Random(f"arrivals {cell.seed}")
     gaps = [
         chance.gammavariate(shape, mean_s / shape) if shape else mean_s

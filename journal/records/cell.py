@@ -1,15 +1,17 @@
 """One point of the grid of an experiment, tried once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from journal.records.experiment import Engine, Load, Slo
+from journal.records.load_shape import LoadShape, load_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One point of the grid, tried once. `batch` is the requests in flight (None in open loop);
-    `rate` is the offered requests/s (None in closed loop). `identity` is a hash of all that
-    defines the cell, the repeat included; equal identities are the same measurement."""
+    """One point of the grid, tried once. `batch` (requests in flight) and `rate` (offered
+    requests/s) are the columns of its load shape as files and databases have them: one of them is
+    None. Ask `shape` rather than those. `identity` is a hash of all that defines the cell, the
+    repeat included; equal identities are the same measurement."""
 
     experiment: str
     model: str
@@ -24,3 +26,15 @@ class Cell:
     repeat: int = 0
     seed: int = 0
     identity: str = ""
+
+    @property
+    def shape(self) -> LoadShape:
+        """How its requests arrive: a closed loop or an open one."""
+        return load_shape(self.batch, self.rate, self.load.burstiness)
+
+    def under(self, shape: LoadShape) -> "Cell":
+        """The same cell under another load; its identity is still that of the old one."""
+        load = self.load
+        if shape.burstiness is not None:
+            load = replace(load, burstiness=shape.burstiness)
+        return replace(self, batch=shape.batch, rate=shape.rate, load=load)

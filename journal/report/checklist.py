@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from journal import units
 from journal.compare.points import points
 from journal.compare.setups import setups_of
+from journal.records.load_shape import load_shape
 from journal.records.run import Record
 from journal.report.document import Box, Column, Section, Table, Text, say
 from journal.report.phrases import words
@@ -147,7 +148,7 @@ def _memory(runs: Sequence[Seen]) -> Step:
 
 def _latency(runs: Sequence[Seen]) -> Step:
     pair = _pair(
-        [run for run in runs if run.batch is not None and run.e2e_s is not None],
+        [run for run in runs if not _open(run) and run.e2e_s is not None],
         lambda run: (run.model, run.quantisation, run.prompt_tokens, run.output_tokens),
         lambda run: run.batch,
     )
@@ -160,6 +161,10 @@ def _latency(runs: Sequence[Seen]) -> Step:
         times=tuple(units.seconds(run.e2e_s) for run in pair),
     )
     return _proved("latency", pair[1], found)
+
+
+def _open(run: Seen) -> bool:
+    return load_shape(run.batch, run.rate).is_open
 
 
 def _models(runs: Sequence[Seen]) -> Step:

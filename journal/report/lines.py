@@ -11,8 +11,8 @@ from journal.records.run import Record
 
 def title(cell: Cell) -> str:
     """A cell in a few words."""
-    load = f"batch {cell.batch}" if cell.rate is None else f"{cell.rate:g} requests/s"
-    return f"{cell.model}, {load}, {cell.prompt_tokens} + {cell.output_tokens} tokens"
+    lengths = f"{cell.prompt_tokens} + {cell.output_tokens} tokens"
+    return f"{cell.model}, {cell.shape.label}, {lengths}"
 
 
 def headline(record: Record) -> str:

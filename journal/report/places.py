@@ -6,10 +6,11 @@ from functools import reduce
 
 from journal.compare.points import Point, Points
 from journal.compare.setups import Setup
+from journal.records.load_shape import AXIS_NAMES, LOAD_AXES, NAMED_AXES
 from journal.report.document import Text, say
 from journal.report.setup_labels import abbreviated, labels
 
-AXES = ("batch", "rate", "prompt_tokens", "output_tokens")
+LENGTH_FIRST = tuple(sorted(NAMED_AXES, key=LOAD_AXES.__contains__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Places:
 
     def where(self, point: Point, across: str) -> Text:
         """`point` but for what is being varied: "SmolLM2-135M-Instruct, 512 prompt tokens"."""
-        names = [name for name in ("prompt_tokens", "batch", "rate") if name != across]
+        names = [name for name in LENGTH_FIRST if name != across]
         parts = [_at(point, name) for name in names if getattr(point, name) is not None]
         return _joined([self.labels[point.setup], *parts])
 
@@ -32,8 +33,7 @@ class Places:
     def cell(self, point: Point) -> Text:
         """`point` by its load and prompt, and by its setup where there are several, or where it is
         simulated."""
-        names = ("batch", "rate", "prompt_tokens")
-        parts = [_at(point, name) for name in names if getattr(point, name) is not None]
+        parts = [_at(point, name) for name in NAMED_AXES if getattr(point, name) is not None]
         several = len(self.labels) > 1 or point.setup.simulated
         setup = [self.labels[point.setup]] if several else []
         return _joined([*setup, *parts])
@@ -43,7 +43,7 @@ class Places:
         firsts = [each[0] for each in among]
         parts = [
             _at(line[0], name, "brief")
-            for name in AXES
+            for name in AXIS_NAMES
             if len({getattr(first, name) for first in firsts}) > 1
             and len({getattr(point, name) for point in line}) == 1
         ]

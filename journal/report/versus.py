@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from journal import units
 from journal.compare.comparison import NOTICEABLE, Compared, Comparison, Row
 from journal.compare.pairing import Value
+from journal.records.load_shape import AXIS_NAMES
 from journal.report.document import (
     Block,
     Box,
@@ -22,7 +23,7 @@ from journal.report.document import (
 SHORT_ID = 8
 MOST_IDS = 4  # of a side, named beside its figures
 MOST_ALONE = 8  # cells of one side only, named
-NAMED = ("batch", "rate", "prompt_tokens", "output_tokens", "model", "quantisation")
+NAMED = (*AXIS_NAMES, "model", "quantisation")
 
 
 def page(found: Comparison) -> Page:

@@ -10,6 +10,7 @@ from journal.metrics.statistics import proportion
 from journal.plan.cells import identified
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
+from journal.records.load_shape import Closed, Open
 from journal.records.run import Record
 
 ALONE = 12  # requests that tell what the server does with one at a time
@@ -36,8 +37,7 @@ def search(start: Cell, experiment: Experiment) -> Search:
     of = experiment.find_capacity
     assert of is not None and start.slo is not None
     if of == "concurrency":
-        assert start.batch is not None
-        yield from _climb(of, start, float(start.batch), 0.0)
+        yield from _climb(of, start, start.shape.value, 0.0)
         return
     record = yield identified(_asking(start, ALONE))
     e2e_s, most = _e2e_s(record), judged(0.0, [record], start.slo).good.high
@@ -99,10 +99,9 @@ def _at(start: Cell, load: float, of: Of, e2e_s: float) -> Cell:
     asked = max(start.load.requests, _telling(start.slo.good_fraction))
     if of == "concurrency":
         batch = round(load)
-        cell = replace(start, batch=batch, rate=None)
-        return _asking(cell, max(asked, BATCHES * batch) + batch)
+        return _asking(start.under(Closed(batch)), max(asked, BATCHES * batch) + batch)
     flying = math.ceil(load * e2e_s)
-    cell = replace(start, batch=None, rate=load)
+    cell = start.under(Open(load, start.load.burstiness))
     return _asking(cell, max(asked, SPANS * flying) + flying)
 
 

@@ -154,7 +154,7 @@ def _load(
             _, client = drive(
                 prepared,
                 endpoint,
-                batch=cell.batch,
+                shape=cell.shape,
                 timeout_s=cell.load.timeout_s,
                 processes=cell.load.processes,
                 origin_s=origin_s,

@@ -21,6 +21,7 @@ from journal.records.doubt import Doubt
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Experiment
 from journal.records.figure import Figure, Metrics
+from journal.records.load_shape import AXIS_NAMES
 from journal.records.request import ClientHealth, Trace
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import (
@@ -52,10 +53,7 @@ _CELL_COLUMNS = (
     "experiment",
     "model",
     "quantisation",
-    "batch",
-    "rate",
-    "prompt_tokens",
-    "output_tokens",
+    *AXIS_NAMES,
     "repeat",
     "seed",
     "identity",

@@ -16,6 +16,7 @@ from journal import units
 from journal.metrics.table import section
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Slo
+from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import ExperimentRecord, Record
 from journal.store.plain import secret_of, to_json
 from journal.tracking.mlflow_curves import Point, curves, headlines, searched
@@ -201,8 +202,7 @@ def metric_name(name: str) -> str:
 
 def run_name(cell: Cell) -> str:
     """A cell in one short line, such as `Mistral-7B awq b8 p512 o64`."""
-    load = f"b{cell.batch}" if cell.rate is None else f"{cell.rate:g} per s"
-    parts = [_short(cell.model), cell.quantisation, load]
+    parts = [_short(cell.model), cell.quantisation, cell.shape.short]
     parts += [f"p{cell.prompt_tokens}", f"o{cell.output_tokens}"]
     parts += [f"#{cell.repeat + 1}"] if cell.load.repeats > 1 else []
     return " ".join(part for part in parts if part)
@@ -218,10 +218,7 @@ def params(cell: Cell) -> dict[str, str]:
         "tensor_parallel": engine.tensor_parallel if engine else None,
         "pipeline_parallel": engine.pipeline_parallel if engine else None,
         "max_model_len": engine.max_model_len if engine else None,
-        "batch": cell.batch,
-        "rate": cell.rate,
-        "prompt_tokens": cell.prompt_tokens,
-        "output_tokens": cell.output_tokens,
+        **{name: getattr(cell, name) for name in AXIS_NAMES},
         "requests": cell.load.requests,
         "repeat": cell.repeat,
         "seed": cell.seed,

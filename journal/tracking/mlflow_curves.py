@@ -10,9 +10,9 @@ from statistics import fmean
 from journal.compare.capacity import capacities
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
+from journal.records.load_shape import STEP_AXES
 from journal.records.run import Record
 
-AXES = ("batch", "prompt_tokens")
 CURVES = (
     *("ttft_s.p50", "tpot_s.p50", "e2e_s.p50"),
     *("output_tokens_per_s", "characters_per_s", "requests_per_s"),
@@ -86,7 +86,7 @@ def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[Point]:
     repeats, in sections such as `by_batch p512/ttft_s_p50` for the prompts of 512 tokens."""
     good = _good(runs)
     found: list[Point] = []
-    for axis in AXES:
+    for axis in STEP_AXES:
         groups: dict[str, list[Record]] = defaultdict(list)
         for run in good:
             if getattr(run.cell, axis) is not None:
@@ -111,8 +111,7 @@ def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[Point]:
 
 def _place(cell: Cell, axis: str, several_outputs: bool) -> str:
     """Where a cell is but for `axis`: `p512`, `b8`, `2 per s`; with `o64` where outputs differ."""
-    load = f"b{cell.batch}" if cell.rate is None else f"{cell.rate:g} per s"
-    first = f"p{cell.prompt_tokens}" if axis == "batch" else load
+    first = f"p{cell.prompt_tokens}" if axis == cell.shape.axis else cell.shape.short
     return f"{first} o{cell.output_tokens}" if several_outputs else first
 
 

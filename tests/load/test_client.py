@@ -16,6 +16,7 @@ import pytest
 from journal.errors import EndpointError
 from journal.load.drive import drive
 from journal.records.engine import Endpoint
+from journal.records.load_shape import Closed, Open
 from journal.records.request import Request, Trace
 from journal.simulator.engine_model import Fault, Quirk
 from journal.simulator.http import Script, running
@@ -43,7 +44,7 @@ def sent(
     traces, _ = drive(
         requests or (request(),),
         Endpoint(base_url=base_url, model="simulated-model", **endpoint),
-        batch=1,
+        shape=Closed(1),
         timeout_s=timeout_s,
         processes=1,
         origin_s=time.monotonic(),
@@ -257,7 +258,7 @@ def test_connections_that_the_server_closes_are_not_used_again(one_answer_each: 
     traces, _ = drive(
         requests,
         Endpoint(base_url=one_answer_each, model="m"),
-        batch=None,
+        shape=Open(10.0),
         timeout_s=10.0,
         processes=1,
         origin_s=time.monotonic(),

@@ -20,6 +20,7 @@ from journal.errors import EndpointError, MeasureError, UsageError
 from journal.load.drive import drive, processes_for
 from journal.load.wire import Recording
 from journal.records.engine import Endpoint
+from journal.records.load_shape import Closed, Open
 from journal.records.request import ClientHealth, Request, Trace
 
 Start = Callable[..., str]
@@ -28,6 +29,7 @@ PROGRAM = """
 import json, sys, time
 from journal.load.drive import drive
 from journal.records.engine import Endpoint
+from journal.records.load_shape import Closed
 from journal.records.request import Request
 body = {"model": "simulated-model", "prompt": [1], "max_tokens": 2, "stream": True,
         "stream_options": {"include_usage": True}}
@@ -35,7 +37,7 @@ requests = [Request(index=k, body=json.dumps(body).encode(), prompt_tokens=1, ou
             for k in range(40)]
 url, processes = sys.argv[1], int(sys.argv[2])
 try:
-    drive(requests, Endpoint(base_url=url, model="m"), batch=4, timeout_s=60.0,
+    drive(requests, Endpoint(base_url=url, model="m"), shape=Closed(4), timeout_s=60.0,
           processes=processes, origin_s=time.monotonic(),
           on_done=lambda trace: print(trace.outcome, flush=True))
 except KeyboardInterrupt:
@@ -70,7 +72,8 @@ def driven(
     url: str, asked: Sequence[Request], batch: int | None = None, **options: Any
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
     options = {"processes": 1, "timeout_s": 30.0, "origin_s": time.monotonic(), **options}
-    return drive(asked, Endpoint(base_url=url, model="simulated-model"), batch=batch, **options)
+    shape = Open(1.0) if batch is None else Closed(batch)  # when they go, the requests say
+    return drive(asked, Endpoint(base_url=url, model="simulated-model"), shape=shape, **options)
 
 
 def most_in_flight(traces: Sequence[Trace]) -> int:
@@ -243,9 +246,9 @@ def test_an_unreachable_server_is_told_in_one_sentence(processes: int) -> None:
 
 def test_the_default_number_of_processes_follows_the_load() -> None:
     cores = len(os.sched_getaffinity(0))
-    assert processes_for(requests(1), batch=16) == 1
-    assert processes_for(requests(10, rate=5.0), batch=None) == 1
-    assert processes_for(requests(1), batch=100_000) == max(1, cores // 2)
+    assert processes_for(requests(1), Closed(16)) == 1
+    assert processes_for(requests(10, rate=5.0), Open(5.0)) == 1
+    assert processes_for(requests(1), Closed(100_000)) == max(1, cores // 2)
 
 
 def mine() -> list[psutil.Process]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from journal import units
 from journal.compare.capacity import OVERLOADED
 from journal.compare.points import Point, Points, change, lines
+from journal.records.load_shape import LOAD_AXES, Closed
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.document import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
@@ -30,7 +31,7 @@ def answer(found: Points, places: Places, name: str) -> Section | None:
     """Throughput and latency against the batch, or against the offered rate; None where neither
     was varied."""
     blocks: list[Block] = []
-    for across in ("batch", "rate"):
+    for across in LOAD_AXES:
         varied = lines(found, across)
         if not varied:
             continue
@@ -221,9 +222,9 @@ def _roofline(before: Point, after: Point) -> Iterator[Text]:
 def _bound(point: Point) -> Bound | None:
     cell, facts = point.good[-1].cell, point.good[-1].facts
     model = served(facts, cell.engine, cell.engine.cards if cell.engine else 1)
-    if model is None or cell.batch is None:
+    if model is None or not isinstance(cell.shape, Closed):
         return None
-    return model.decode_bound(cell.batch, cell.prompt_tokens)
+    return model.decode_bound(cell.shape.batch, cell.prompt_tokens)
 
 
 def _kept_up(line: Points) -> Iterator[Text]:

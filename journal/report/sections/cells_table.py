@@ -8,6 +8,7 @@ from journal import units
 from journal.compare.points import TAILS, Point, Points
 from journal.records.doubt import Doubt
 from journal.records.figure import Figure
+from journal.records.load_shape import AXIS_NAMES
 from journal.report.document import (
     Block,
     Box,
@@ -108,7 +109,7 @@ def _any(found: Points, name: str) -> bool:
 def _leading(found: Points) -> Iterator[Filled]:
     """The columns that say which cell a row is; an output length that never varies is left to the
     caption."""
-    for name in ("batch", "rate", "prompt_tokens", "output_tokens"):
+    for name in AXIS_NAMES:
         values = {getattr(point, name) for point in found}
         if values != {None} and (len(values) > 1 or name != "output_tokens"):
             yield Column(say(f"column.{name}")), _attribute(name)

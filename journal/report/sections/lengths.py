@@ -6,6 +6,7 @@ from dataclasses import replace
 from journal import units
 from journal.compare.points import FLAT, Point, Points, change, lines
 from journal.records.figure import Figure
+from journal.records.load_shape import Closed
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.document import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
@@ -165,17 +166,18 @@ def _fits(point: Point) -> Iterator[Text]:
 def _stops(point: Point, tokens: int) -> Iterator[Text]:
     """From which prompt length on a batch does not fit into a pool of `tokens` any more, unless
     the longest context ends before."""
-    if not point.batch:
+    if not isinstance(point.shape, Closed):
         return
+    batch = point.shape.batch
     block = next((r.facts.block_size for r in point.good if r.facts.block_size), None) or 1
-    longest = tokens // point.batch // block * block
+    longest = tokens // batch // block * block
     engines = (record.cell.engine for record in point.good)
     context = next((engine.max_model_len for engine in engines if engine), None)
     if context is not None and context <= longest:
-        yield say("memory.context", batch=f"{point.batch:,}", context=f"{context:,}")
+        yield say("memory.context", batch=f"{batch:,}", context=f"{context:,}")
     elif longest > point.output_tokens:
         prompt = f"{longest - point.output_tokens:,}"
-        yield say("memory.stops", batch=f"{point.batch:,}", prompt=prompt)
+        yield say("memory.stops", batch=f"{batch:,}", prompt=prompt)
 
 
 def _latency(first: Point, last: Point) -> Iterator[Text]:

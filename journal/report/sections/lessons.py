@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from journal import units
 from journal.compare.points import Point, Points, lines
+from journal.records.load_shape import Closed
 from journal.report.document import Paragraph, Section, Text, say
 from journal.report.places import Places
 from journal.report.sections.batching import THROUGHPUT
@@ -52,15 +53,15 @@ def _cache(found: Points, places: Places) -> Paragraph | None:
     having = [
         (point, ttft, tpot)
         for point in found
-        if point.batch is not None
+        if isinstance(point.shape, Closed)
         and (ttft := point.value("ttft_s.p50")) is not None
         and (tpot := point.value("tpot_s.p50"))
     ]
     if not having:
         return None
-    fewest = min(point.batch or 0 for point, _, _ in having)
+    fewest = min(point.load for point, _, _ in having)
     point, ttft, tpot = max(
-        (each for each in having if each[0].batch == fewest), key=lambda each: each[0].prompt_tokens
+        (each for each in having if each[0].load == fewest), key=lambda each: each[0].prompt_tokens
     )
     if ttft < WORTH_SAYING * tpot:
         return None

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 from journal import units
 from journal.compare.least_pool import Needed, Try, needed
 from journal.plan.cells import cells
 from journal.records.experiment import Experiment
+from journal.records.load_shape import AXES, STEP_AXES
 from journal.records.run import Record
 from journal.report.document import (
     Block,
@@ -24,6 +26,8 @@ from journal.report.document import (
     Text,
     say,
 )
+
+SIZES = tuple(axis.name for axis in AXES if axis.whole)
 
 
 def found(asked: Experiment, records: Sequence[Record]) -> tuple[Needed, ...]:
@@ -147,15 +151,15 @@ def _why(tried: Try) -> Text:
 
 
 def _table(searches: Sequence[Needed]) -> Table:
-    names = ("batch", "prompt_tokens", "output_tokens", "used", "theory", "least", "most")
+    names = (*SIZES, "used", "theory", "least", "most")
     columns = tuple(Column(say(f"column.{name}")) for name in (*names, "reserved", "starts"))
     return Table(columns, tuple(tuple(_row(search)) for search in searches))
 
 
 def _row(search: Needed) -> Iterator[Box]:
     cell = search.cell
-    for count in (cell.batch, cell.prompt_tokens, cell.output_tokens):
-        yield Box(f"{count:,}")
+    for name in SIZES:
+        yield Box(f"{getattr(cell, name):,}")
     yield Box(units.data_size(_used(search)))
     yield Box(units.data_size(_all(search, search.theory_bytes)))
     for tried in (search.least, search.most):
@@ -168,7 +172,7 @@ def _row(search: Needed) -> Iterator[Box]:
 def _panels(searches: Sequence[Needed], name: str) -> Iterator[Panel]:
     """What is needed and what is in use, against the prompt's length or else the batch; and once
     more beside what is reserved, which is mostly so much that the others lie at the bottom."""
-    for across, among in (("prompt_tokens", "batch"), ("batch", "prompt_tokens")):
+    for among, across in permutations(STEP_AXES):
         curves = tuple(_curves(searches, across, among))
         if not curves:
             continue

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import permutations
 
 from journal import units
 from journal.compare.points import FLAT, Point, Points, lines
 from journal.compare.ratios import Ratio, ratio
+from journal.records.load_shape import STEP_AXES
 from journal.report.curves import metric, panel, plot_caption
 from journal.report.day import Day
 from journal.report.document import (
@@ -57,7 +59,7 @@ def common(found: Points) -> list[Points]:
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in found:
         if point.good:
-            key = (point.batch, point.rate, point.prompt_tokens, point.output_tokens)
+            key = (point.shape, point.prompt_tokens, point.output_tokens)
             groups.setdefault((*key, point.requests), []).append(point)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
@@ -69,7 +71,7 @@ def compared(point: Point, first: Point, name: str) -> Ratio | None:
 
 def _sentences(first: Point, other: Point) -> Iterator[Text]:
     yield say(
-        "compare.at" if other.rate is None else "compare.at_rate",
+        "compare.at_rate" if other.shape.is_open else "compare.at",
         load=f"{other.load:g}",
         prompt=f"{other.prompt_tokens:,}",
     )
@@ -146,7 +148,7 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
         tokens = [quantity.name for quantity in shown].index(METRICS["throughput"])
         shown.insert(tokens + 1, text)
     scaled = [(quantity, *quantity.scale(every)) for quantity in shown]
-    load = "batch" if any(point.rate is None for point in every) else "rate"
+    load = min((point.shape for point in every), key=lambda shape: shape.order).axis
     columns = (
         Column(say(f"column.{load}")),
         Column(say("column.prompt_tokens")),
@@ -186,7 +188,7 @@ def times(found: Ratio) -> str:
 def _panels(shared: Sequence[Points], places: Places) -> Iterator[Panel]:
     """Against the batch at the longest shared prompt, else against the prompt length."""
     every = [point for group in shared for point in group]
-    for across, fixed in (("batch", "prompt_tokens"), ("prompt_tokens", "batch")):
+    for across, fixed in permutations(STEP_AXES):
         values = [value for p in every if (value := getattr(p, fixed)) is not None]
         most = max(values, default=None)
         varied = lines((p for p in every if getattr(p, fixed) == most), across)

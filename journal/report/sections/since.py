@@ -10,6 +10,7 @@ from journal.compare.comparison import Compared, Comparison, Row, compared
 from journal.compare.pairing import Value
 from journal.compare.sides import Side
 from journal.errors import UsageError
+from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
 from journal.report.day import Day
 from journal.report.document import (
@@ -29,7 +30,6 @@ from journal.store.history import Place, place
 NOTICEABLE = 0.03  # a smaller change is called none: repeats of one day do not differ as days do
 MOST_NAMED = 8  # changes of either kind that are named, the greatest first
 MOST_ROWS = 20
-AT = ("batch", "rate", "prompt_tokens", "output_tokens")
 
 UNDECIDED = {"no difference seen": "same", "maybe chance": "maybe", "cannot say": "unknown"}
 
@@ -159,7 +159,7 @@ def _cell(row: Row) -> Text:
 
 
 def _field(name: str, value: Value) -> Text:
-    if name in AT:
+    if name in AXIS_NAMES:
         return say(f"at.{name}", n=f"{value:,g}" if isinstance(value, float) else f"{value:,}")
     return str(value) if name in ("model", "quantisation") else f"{name} {shown(value)}"
 

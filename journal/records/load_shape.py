@@ -1,0 +1,121 @@
+"""How load arrives at a server, and the axes of a grid.
+
+A load shape is closed (so many requests in flight) or open (so many requests/s, however many are
+in flight). All that depends on which of them it is asks the shape; nothing else compares a batch
+or a rate with None.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """`batch` requests in flight: the next one goes as soon as one is over."""
+
+    batch: int
+    rate: ClassVar[None] = None
+    burstiness: ClassVar[None] = None
+    is_open: ClassVar[bool] = False
+    axis: ClassVar[str] = "batch"
+
+    @property
+    def value(self) -> float:
+        """The requests in flight."""
+        return float(self.batch)
+
+    @property
+    def label(self) -> str:
+        """The shape in a sentence: "batch 8"."""
+        return f"batch {self.batch}"
+
+    @property
+    def short(self) -> str:
+        """The shape in a name: "b8"."""
+        return f"b{self.batch}"
+
+    @property
+    def amount(self) -> str:
+        """The shape in a column of loads: "8"."""
+        return str(self.batch)
+
+    @property
+    def order(self) -> tuple[bool, float, float]:
+        """The place among shapes: closed before open, then by load."""
+        return False, self.value, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """`rate` requests/s on an absolute schedule. The gaps between them are gamma distributed with
+    shape `burstiness`: 1 is Poisson, above 1 is smoother, 0 is a constant interval."""
+
+    rate: float
+    burstiness: float = 1.0
+    batch: ClassVar[None] = None
+    is_open: ClassVar[bool] = True
+    axis: ClassVar[str] = "rate"
+
+    @property
+    def value(self) -> float:
+        """The offered requests/s."""
+        return self.rate
+
+    @property
+    def label(self) -> str:
+        """The shape in a sentence: "2.5 requests/s"."""
+        return f"{self.rate:g} requests/s"
+
+    @property
+    def short(self) -> str:
+        """The shape in a name: "2.5 per s"."""
+        return f"{self.rate:g} per s"
+
+    @property
+    def amount(self) -> str:
+        """The shape in a column of loads: "2.5/s"."""
+        return f"{self.rate:g}/s"
+
+    @property
+    def order(self) -> tuple[bool, float, float]:
+        """The place among shapes: closed before open, then by load, then by burstiness."""
+        return True, self.rate, self.burstiness
+
+
+LoadShape: TypeAlias = Closed | Open
+
+
+def load_shape(batch: int | None, rate: float | None, burstiness: float = 1.0) -> LoadShape:
+    """The shape that the columns of a cell stand for. Raises ValueError where both are None."""
+    if rate is not None:
+        return Open(rate, burstiness)
+    if batch is not None:
+        return Closed(batch)
+    raise ValueError("a load needs a batch or a rate, and has neither")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A field of a cell that a grid varies. `of_load`: it belongs to a load shape, and is None in
+    cells of the others. `always_named`: a cell is named by it even where all cells share it.
+    `whole`: its values are whole numbers, so that curves can have them as steps."""
+
+    name: str
+    of_load: bool = False
+    always_named: bool = False
+    whole: bool = False
+
+
+AXES = (
+    Axis("batch", of_load=True, always_named=True, whole=True),
+    Axis("rate", of_load=True, always_named=True),
+    Axis("prompt_tokens", always_named=True, whole=True),
+    Axis("output_tokens", whole=True),
+)
+AXIS_NAMES = tuple(axis.name for axis in AXES)
+LOAD_AXES = tuple(axis.name for axis in AXES if axis.of_load)
+LENGTH_AXES = tuple(axis.name for axis in AXES if not axis.of_load)
+NAMED_AXES = tuple(axis.name for axis in AXES if axis.always_named)
+# What figures are drawn over in whole steps: MLflow takes no other, and pages vary one of these
+# while the other stands still. An output length is seldom varied, and changes what is measured.
+STEP_AXES = tuple(axis.name for axis in AXES if axis.whole and axis.always_named)
