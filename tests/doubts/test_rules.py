@@ -14,6 +14,7 @@ from journal.metrics.table import metrics
 from journal.records.doubt import Doubt
 from journal.records.engine import Neighbour
 from journal.records.experiment import Engine, Load
+from journal.records.figure import Figure
 from journal.records.request import ClientHealth, Trace
 from journal.records.samples import Readings, Samples
 
@@ -561,3 +562,16 @@ def test_a_server_own_words_are_cut_and_put_on_one_line(run) -> None:
     sentence = found(samples)["errors"].sentence
     assert "\n" not in sentence
     assert len(sentence) < 400
+
+
+def test_a_load_that_is_steady_for_half_of_its_run_is_steady_enough(run) -> None:
+    samples = run(batch=20, requests=24, noise=0.5).samples()
+    figures = metrics(samples)
+
+    def steady(share: float) -> Doubt | None:
+        duration_s = figures["duration_s"].value
+        changed = {**figures, "steady_s": Figure(share * duration_s)}
+        return {doubt.name: doubt for doubt in doubts(samples, changed)}.get("short_steady_state")
+
+    assert steady(0.5) is None
+    assert steady(0.49) is not None

@@ -78,6 +78,20 @@ def test_a_good_answer() -> None:
     assert (trace.finish_reason, trace.status, trace.end_s) == ("length", 200, 99.0)
 
 
+def test_every_time_of_a_trace_counts_from_the_origin() -> None:
+    recording = Recording()
+    for number, data in enumerate([HEAD, *map(framed, GOOD), END]):
+        recording.feed(1000.0 + number, data)
+    request = Request(index=5, body=b"", prompt_tokens=3, output_tokens=4)
+    times = {"scheduled_s": 998.0, "start_s": 999.0, "end_s": 1010.0}
+    trace = read(Exchange(request=request, recording=recording, **times), 900.0)
+    assert (trace.scheduled_s, trace.start_s, trace.end_s) == (98.0, 99.0, 110.0)
+    assert trace.chunk_s == (101.0, 102.0, 103.0, 104.0)
+    times["scheduled_s"] = None  # it went as soon as it could
+    trace = read(Exchange(request=request, recording=recording, **times), 900.0)
+    assert (trace.scheduled_s, trace.start_s) == (99.0, 99.0)
+
+
 def test_the_text_is_what_was_said() -> None:
     recording = Recording()
     recording.feed(0.0, HEAD + b"".join(map(framed, GOOD)) + END)

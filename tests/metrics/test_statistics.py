@@ -204,6 +204,18 @@ def test_a_trend_is_found_through_outliers() -> None:
     assert trend(np.zeros(50), values[:50]) is None
 
 
+def test_the_probability_of_a_trend_is_that_of_mann_and_kendall() -> None:
+    """Of 10 values that all rise the score is 45 and its variance 10 x 9 x 25 / 18 = 125: with
+    the correction for continuity z = 44 / sqrt(125) = 3.935, and p = 8.3e-05."""
+    rising = trend(np.arange(10.0), np.arange(10.0))
+    assert rising is not None
+    assert rising.slope == 1.0
+    assert rising.probability == pytest.approx(8.30e-5, rel=0.005)
+    one_swapped = trend(np.arange(10.0), np.array([0, 1, 2, 3, 5, 4, 6, 7, 8, 9.0]))
+    assert one_swapped is not None  # a score of 43: z = 42 / sqrt(125)
+    assert one_swapped.probability == pytest.approx(1.723e-4, rel=0.005)
+
+
 def test_a_test_for_a_trend_that_is_seldom_wrong() -> None:
     called = 0
     for seed in range(500):
@@ -218,6 +230,16 @@ def test_outliers_lie_far_above_the_rest() -> None:
     assert not outliers(np.random.default_rng(0).exponential(size=50)).any()
     assert not outliers(np.array([1.0, 1.0, 1.0, 1.2])).any()  # no spread, and not much more
     assert outliers(np.array([])).tolist() == []
+
+
+def test_an_outlier_is_ten_deviations_and_half_the_median_away() -> None:
+    spread = np.array([8.0, 9.0, 10.0, 11.0, 12.0])  # a median absolute deviation of 1
+    for far, called in ((10 + 9.9 * 1.4826, False), (10 + 10.1 * 1.4826, True)):
+        # each value twice, so that one more does not move the median
+        assert outliers(np.array([*spread, *spread, far]))[-1] == called
+    narrow = np.array([9.98, 9.99, 10.0, 10.01, 10.02] * 2)
+    assert not outliers(np.array([*narrow, 14.9]))[-1]
+    assert outliers(np.array([*narrow, 15.1]))[-1]
 
 
 @pytest.mark.timing

@@ -350,3 +350,10 @@ def test_statistics_of_latencies_are_ordered(run) -> None:
         if None not in given_values:
             assert given_values == sorted(given_values)
     assert found["ttft_s.p99"] is not None
+
+
+def test_two_tokens_have_one_gap_and_one_token_has_none(run) -> None:
+    two = values(run(output_tokens=2, itl_s=0.03).samples())
+    assert two["tpot_s.mean"] == pytest.approx(0.03)
+    assert values(run(output_tokens=1).samples())["tpot_s.mean"] is None
+    assert values(run(output_tokens=2, per_chunk=2).samples())["tpot_s.mean"] is None

@@ -14,13 +14,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from journal.errors import UsageError
 from journal.monitor.dashboards import dashboard, write
@@ -38,6 +38,10 @@ PATIENCE_S = 60.0
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None,
     reason="Prometheus is not installed (Debian: apt-get install prometheus)",
+)
+needs_exporter = pytest.mark.skipif(
+    find_spec("prometheus_client") is None,
+    reason="prometheus-client is not installed: serving-journal[dashboards]",
 )
 
 
@@ -336,6 +340,7 @@ def watched(fake_server: Callable[..., str]) -> str:
 
 
 @pytest.mark.timing
+@needs_exporter
 @needs_prometheus
 @pytest.mark.parametrize(
     "real", [False, pytest.param(True, marks=pytest.mark.engine)], ids=["simulated", "vLLM"]
@@ -362,6 +367,7 @@ def test_every_panel_shows_data(
 
 
 @pytest.mark.timing
+@needs_exporter
 def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
     lab: Path, watched: str, nvml_worker: tuple[Any, Path], tmp_path: Path
 ) -> None:
@@ -370,6 +376,8 @@ def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
         for _ in range(2):
             with urllib.request.urlopen(exporter) as answer:
                 pages.append(answer.read().decode())
+    from prometheus_client.parser import text_string_to_metric_families
+
     found = {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(pages[1])
@@ -389,6 +397,7 @@ def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
     assert not [name for name, *_ in found if "nan" in str(found[(name, *_)]).lower()]
 
 
+@needs_exporter
 def test_a_host_without_a_card_and_a_server_that_is_gone_are_left_out(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         families = {
@@ -400,6 +409,7 @@ def test_a_host_without_a_card_and_a_server_that_is_gone_are_left_out(tmp_path: 
     assert families["journal_gpus"][0].value >= 0
 
 
+@needs_exporter
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

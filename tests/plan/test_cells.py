@@ -123,3 +123,23 @@ def test_a_search_for_capacity_begins_with_one_cell_for_each_length(of: str) -> 
 def test_a_search_for_capacity_needs_an_slo(slo: Slo | None) -> None:
     with pytest.raises(SpecError, match="--slo-ttft-ms"):
         cells(replace(TWO_ENGINES, find_capacity="rate", slo=slo))
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"engines": ()}, "an engine that can be started"),
+        ({"grid": Grid(rate=(1.0,))}, "batches: leave rate out"),
+        ({"find_capacity": "concurrency", "slo": Slo(ttft_ms=1000.0)}, "leave find_capacity out"),
+        ({}, None),
+    ],
+)
+def test_a_search_for_the_needed_vram_that_could_find_nothing_is_refused(
+    changes: dict[str, object], missing: str | None
+) -> None:
+    experiment = replace(TWO_ENGINES, needed_vram=True, **changes)
+    if missing is None:
+        assert [cell.batch for cell in cells(experiment)] == [1, 8] * 4
+    else:
+        with pytest.raises(SpecError, match=missing):
+            cells(experiment, model="m")

@@ -47,6 +47,15 @@ def test_defaults_of_a_sparse_config() -> None:
     assert model.context is None
 
 
+def test_what_a_config_leaves_out_has_the_usual_size() -> None:
+    bare = {name: size for name, size in LLAMA.items() if name != "intermediate_size"}
+    assert architecture(bare).intermediate == 4 * 8
+    latent = architecture(LLAMA | {"kv_lora_rank": 16})
+    assert latent.latent == 16
+    assert architecture(LLAMA | {"kv_lora_rank": 16, "qk_rope_head_dim": 4}).latent == 20
+    assert (latent.experts_used, latent.tied, latent.kv_heads) == (1, False, 2)
+
+
 def test_the_text_part_of_a_model_of_several_parts() -> None:
     outer = {"model_type": "gemma3", "text_config": LLAMA, "vision_config": {"hidden_size": 99}}
     assert architecture(outer).hidden == 8

@@ -59,10 +59,10 @@ def test_other_names_are_read_where_there_is_no_usual_one(tmp_path: Path) -> Non
 def test_a_copy_of_the_embedding_is_left_out_when_tied(tmp_path: Path) -> None:
     write(
         tmp_path / "model.safetensors",
-        {"lm_head.weight": ("F16", [5], 10), "model.embed_tokens.weight": ("F16", [5], 10)},
+        {"lm_head.weight": ("F16", [5], 10), "model.embed_tokens.weight": ("F32", [5], 20)},
     )
-    assert read_checkpoint(tmp_path).bytes == 20
-    assert read_checkpoint(tmp_path, tied=True).bytes == 10
+    assert read_checkpoint(tmp_path).bytes == 30
+    assert read_checkpoint(tmp_path, tied=True).bytes_by_dtype == {"F32": 20}
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

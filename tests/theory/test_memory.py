@@ -93,6 +93,12 @@ def test_packing_leaves_embedding_and_head_alone() -> None:
     assert sizes[:4] == sorted(sizes[:4], reverse=True)
 
 
+def test_single_precision_takes_four_bytes_for_every_weight() -> None:
+    model = sized("Mistral-7B-Instruct-v0.2")
+    assert weight_bytes(model, "fp32") == 4 * 7_241_732_096
+    assert weight_bytes(model, "fp16") == 2 * 7_241_732_096
+
+
 def test_nothing_fits_in_nothing() -> None:
     model = sized("SmolLM2-135M")
     for pool in (0, -5 * GIB):

@@ -118,3 +118,19 @@ def test_a_name_that_may_be_several_asks_which(name: str) -> None:
 def test_an_unknown_card_names_the_known_ones(name: str) -> None:
     with pytest.raises(SpecError, match=r"H200.*give its memory instead"):
         find_card(name)
+
+
+def test_layers_with_a_window_look_back_no_further_than_that() -> None:
+    gemma = find_model("gemma-2-9b").architecture  # 21 of 42 layers, 4,096 tokens
+    short, long = (
+        decode_floor(gemma, A100, batch=1, context=context).compute_s for context in (4096, 8192)
+    )
+    assert (long - short) * 312e12 == pytest.approx(4 * 16 * 256 * 21 * 4096)
+
+
+def test_a_tied_table_is_read_as_the_head_and_no_other_table_is() -> None:
+    tied = find_model("Llama-3.2-1B").architecture
+    floor = decode_floor(tied, A100, batch=1, context=0)
+    assert floor.memory_s * 2039e9 == pytest.approx(2 * 1_235_814_400, abs=0.5)
+    prompt = prefill_floor(tied, A100, prompt_tokens=1)
+    assert prompt.memory_s * 2039e9 == pytest.approx(2 * 1_235_814_400, abs=0.5)

@@ -132,3 +132,47 @@ def test_no_slope_without_a_pool_without_readings_or_where_nothing_is_sure() -> 
 
 def _fields(one: Trace) -> dict[str, object]:
     return {name: getattr(one, name) for name in one.__dataclass_fields__}
+
+
+def test_no_reading_within_two_steps_of_a_first_token_or_an_end_counts() -> None:
+    """Steps of 0.1 s: from 0.2 s after the first token at 1 s to 0.2 s before the end at 5 s."""
+    one = trace(0, 0.0, 500, 40)
+    right = held([one], 1.5) * BLOCKS * BLOCK
+    at_s = [1.05, 1.15, 1.18, 1.25, 2.0, 3.0, 4.0, 4.75, 4.85, 4.95]
+    seen = [ServerReading(at_s=at, kv_cache_fraction=held([one], at)) for at in at_s]
+    slope = kv_slope(seen, [one], FACTS)
+    assert slope is not None
+    assert slope.points == 5
+    assert slope.tokens[0] == right
+    short = trace(1, 50.0, 5, 1)  # one chunk has no step, and takes no part in the usual one
+    again = kv_slope(seen, [short, one, trace(2, 60.0, 5, 1), trace(3, 70.0, 5, 1)], FACTS)
+    assert again == slope
+
+
+def test_five_readings_make_a_slope_and_four_do_not() -> None:
+    one = trace(0, 0.0, 500, 40)
+    seen = [ServerReading(at_s=at, kv_cache_fraction=held([one], at)) for at in (2, 2.5, 3, 3.5, 4)]
+    slope = kv_slope(seen, [one], FACTS)
+    assert slope is not None
+    assert slope.bytes_per_token == pytest.approx(TOKEN_BYTES, rel=1e-9)
+    assert kv_slope(seen[1:], [one], FACTS) is None
+
+
+def test_the_interval_of_a_slope_is_of_1_96_standard_errors() -> None:
+    one = trace(0, 0.0, 16, 200)  # 32 tokens in 2 blocks at first, then one more block each 1.6 s
+    at_s = (2.0, 4.0, 8.0, 12.0, 16.0, 20.0)
+    off = (0.001, -0.001, 0.002, -0.002, 0.001, -0.001)
+    seen = [
+        ServerReading(at_s=at, kv_cache_fraction=held([one], at) + more)
+        for at, more in zip(at_s, off, strict=True)
+    ]
+    slope = kv_slope(seen, [one], FACTS)
+    assert slope is not None
+    pool = BLOCKS * BLOCK * TOKEN_BYTES
+    x = [held([one], at) * BLOCKS * BLOCK for at in at_s]
+    y = [pool * (held([one], at) + more) for at, more in zip(at_s, off, strict=True)]
+    best = sum(a * b for a, b in zip(x, y, strict=True)) / sum(a * a for a in x)
+    rest = sum((b - best * a) ** 2 for a, b in zip(x, y, strict=True))
+    error = (rest / 5 / sum(a * a for a in x)) ** 0.5
+    assert slope.bytes_per_token == pytest.approx(best)
+    assert (slope.low, slope.high) == pytest.approx((best - 1.96 * error, best + 1.96 * error))
