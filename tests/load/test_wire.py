@@ -139,7 +139,10 @@ def test_events_by_the_standard() -> None:
 
 def test_the_blank_after_a_colon_may_be_missing() -> None:
     body = b"event:error\ndata:x\n\nevent:  late \ndata:  y\n\n"
-    assert [(name, data) for _, name, data in events(body)] == [(b"error", b"x"), (b"late", b" y")]
+    assert [(name, data) for _, name, data in events(body)] == [
+        (b"error", b"x"),
+        (b" late ", b" y"),
+    ]
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])

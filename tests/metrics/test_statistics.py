@@ -158,6 +158,13 @@ def test_a_proportion_worked_out_by_hand() -> None:
     assert proportion(24, 24).high == 1.0
 
 
+def test_a_proportion_and_its_interval_stay_between_none_and_all() -> None:
+    for whole in range(1, 400):
+        for part in (0, 1, whole - 1, whole):
+            found = proportion(part, whole)
+            assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
 def test_a_step_a_trend_and_no_change() -> None:
     random = np.random.default_rng(1)
     noise = random.normal(0, 0.05, 200)
@@ -173,6 +180,28 @@ def test_a_step_a_trend_and_no_change() -> None:
     level = drift(1 + noise)
     assert level is not None
     assert abs(level.change) < 0.05
+
+
+def test_the_probability_of_a_step_is_that_of_pettitt() -> None:
+    """Of 20 values whose second half is higher K is 10 x 10: p = 2 exp(-6 K^2 / (n^3 + n^2))."""
+    step = drift(np.repeat([2.0, 3.0], 10))
+    assert step is not None
+    assert step.probability == pytest.approx(2 * math.exp(-6 * 100**2 / (20**3 + 20**2)))
+    assert (step.at_fraction, step.before, step.after) == (0.5, 2.0, 3.0)
+    assert step.change == pytest.approx(0.5)
+    early = drift(np.repeat([4.0, 1.0], [5, 15]))
+    assert early is not None
+    assert early.probability == pytest.approx(2 * math.exp(-6 * 75**2 / (20**3 + 20**2)))
+    assert (early.at_fraction, early.change) == (0.25, pytest.approx(-0.75))
+    by_turns = drift(np.tile([1.0, 2.0], 10))
+    assert by_turns is not None
+    assert by_turns.probability == 1.0
+
+
+def test_a_change_from_nothing_has_no_ratio() -> None:
+    step = drift(np.repeat([0.0, 3.0], 10))
+    assert step is not None
+    assert step.change == 0.0
 
 
 def test_drift_needs_twenty_values_that_differ() -> None:
