@@ -13,7 +13,7 @@ import journal
 from journal.measure import host
 from journal.records.experiment import Experiment
 from journal.records.progress import Event
-from journal.serve import gpu_memory as cards
+from journal.serve import gpu_memory
 
 Server = Callable[..., str]
 BURN = "while True: pass"
@@ -89,8 +89,8 @@ def test_a_flag_is_a_failure_if_strict(
 
 NEIGHBOURS = """
 import json
-from journal.serve import gpu_memory as cards
-print(json.dumps(cards.disturbances([0], options["ours"])))
+from journal.serve import gpu_memory
+print(json.dumps(gpu_memory.disturbances([0], options["ours"])))
 """
 
 
@@ -98,12 +98,12 @@ print(json.dumps(cards.disturbances([0], options["ours"])))
     ("trace", "ours", "said"),
     [
         ("", [101, 102, 999], []),
-        ("", [101, 102], ["other processes (999) are on card 0: end them"]),
-        ("", [], ["other processes (101, 102 and 999) are on card 0: end them"]),
+        ("", [101, 102], ["other processes (999) are on GPU 0: end them"]),
+        ("", [], ["other processes (101, 102 and 999) are on GPU 0: end them"]),
         (
             "0 0 nvmlDeviceGetCurrentClocksEventReasons 0 72",
             [101, 102, 999],
-            ["card 0 is slowed down by a hardware slowdown and heat (by hardware): cool it, "
+            ["GPU 0 is slowed down by a hardware slowdown and heat (by hardware): cool it, "
              "or wait"],
         ),
         ("0 0 nvmlDeviceGetCurrentClocksEventReasons 0 1", [101, 102, 999], []),
@@ -119,4 +119,4 @@ def test_who_else_is_on_the_card(
 
 
 def test_without_a_card_there_are_no_neighbours() -> None:
-    assert cards.disturbances([]) == []
+    assert gpu_memory.disturbances([]) == []

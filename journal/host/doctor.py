@@ -35,11 +35,12 @@ def _checks(home: Path, python: str | None, port: int, listener: Listener) -> It
     def say(what: str, done: int) -> None:
         listener(Event("prepare", f"examining this host: {what}", done, 4))
 
-    say("cards", 0)
-    cards = checks_engine.gpus()
-    yield checks_engine.check_gpu(cards)
-    if vram := checks_engine.check_vram(cards):
-        yield vram
+    say("GPUs", 0)
+    gpus = checks_engine.host_gpus()
+    yield checks_engine.check_gpu(gpus)
+    for check in (checks_engine.check_vram(gpus), checks_engine.check_readings(gpus)):
+        if check is not None:
+            yield check
     say("system", 1)
     here = environment(installed(Engine(model=EMBEDDED, python=python)))
     yield checks_host.check_cpu(here)
@@ -51,8 +52,8 @@ def _checks(home: Path, python: str | None, port: int, listener: Listener) -> It
     yield checks_host.check_python(here["engine_python"])
     say("importing vLLM", 2)
     build = checks_engine.build(python)
-    yield checks_engine.check_vllm(build, cards)
-    yield checks_engine.check_cuda(build, cards)
+    yield checks_engine.check_vllm(build, gpus)
+    yield checks_engine.check_cuda(build, gpus)
     yield checks_engine.check_embedded(build)
     yield checks_host.check_port(port)
     say("network", 3)

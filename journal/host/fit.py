@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from journal.errors import SpecError, UsageError
-from journal.serve import gpu_memory as host
-from journal.serve import models
+from journal.serve import gpu_memory, models
 from journal.theory.architecture import Architecture, architecture
 from journal.theory.gpu_table import CARDS, Card, find_card
 from journal.theory.headroom import Choice, Fit, fit, words
@@ -21,11 +20,13 @@ USUAL_CONTEXT = 8192  # of one conversation, where nobody says
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A card, or a memory of that size, and what fits there. `here`: it is in this host."""
+    """A GPU, or a memory of that size, and what fits there. `here`: it is in this host;
+    `unified`: it shares the host's memory."""
 
     name: str
     here: bool
     fit: Fit
+    unified: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +76,19 @@ def advise(
         raise UsageError(f"{name} has a context of {longest:,} tokens, not of {context:,}")
     places = tuple(
         Place(
-            name=label,
-            here=here,
+            name=candidate.name,
+            here=candidate.here,
+            unified=candidate.unified,
             fit=fit(
                 model,
-                size,
+                candidate.kind,
                 context=context,
                 batch=batch,
                 tensor_parallel=tensor_parallel,
                 pipeline_parallel=pipeline_parallel,
             ),
         )
-        for label, size, here in _cards(gpu, vram_bytes)
+        for candidate in _candidates(gpu, vram_bytes)
     )
     return Advice(
         model=name,
@@ -124,18 +126,36 @@ def _model(name: str) -> tuple[Architecture, Mapping[str, str], str]:
     return model, builds, "the table of well-known models"
 
 
-def _cards(gpu: str | None, vram_bytes: int | None) -> list[tuple[str, Card | int, bool]]:
-    """Each card that is meant: its name, the card or its bytes, and whether it is in this host."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A GPU that is meant: of this kind, or of so many bytes."""
+
+    name: str
+    kind: Card | int
+    here: bool = False
+    unified: bool = False
+
+
+def _candidates(gpu: str | None, vram_bytes: int | None) -> list[_Candidate]:
+    """Each GPU that is meant. Raises UsageError where this host has some and none of them gives
+    its memory."""
     if vram_bytes is not None:
-        return [(NAMELESS, vram_bytes, False)]
+        return [_Candidate(name=NAMELESS, kind=vram_bytes)]
     if gpu is not None:
         card = find_card(gpu)
-        return [(card.name, card, False)]
-    sizes = host.total_bytes()
-    named = dict(zip(host.names(range(len(sizes))), sizes, strict=False))
-    if named:
-        return [(label, size, True) for label, size in named.items()]
-    return [(card.name, card, False) for card in CARDS]
+        return [_Candidate(name=card.name, kind=card)]
+    here = gpu_memory.here()
+    known = {
+        (name, size): _Candidate(name=name, kind=size, here=True, unified=each.unified)
+        for each in here
+        if (name := each.name or NAMELESS) and (size := each.memory_bytes) is not None
+    }
+    if here and not known:
+        raise UsageError(
+            f"the memory of {here[0].name or 'the GPU'} cannot be read here (journal doctor says "
+            "why): say how much there is with --vram, or name its kind with --gpu"
+        )
+    return list(known.values()) or [_Candidate(name=card.name, kind=card) for card in CARDS]
 
 
 def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> str:
@@ -159,6 +179,8 @@ def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> 
 
 def _said(place: Place) -> str:
     size, cards = data_size(place.fit.vram_bytes), place.fit.cards
+    if place.unified:
+        size = f"{size}, shared with the host"
     if place.name == NAMELESS:
         return f"{cards} cards of {size}" if cards > 1 else f"a card of {size}"
     return f"{cards} x {place.name} ({size})" if cards > 1 else f"{place.name} ({size})"

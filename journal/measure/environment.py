@@ -1,4 +1,4 @@
-"""Where a measurement was made, and by whom: host, account, system, versions, cards, commit.
+"""Where a measurement was made, and by whom: host, account, system, versions, GPUs, commit.
 
 Only what does not change while the host runs, so that two measurements made in the same
 environment have equal ones. Of the user it has the name of the account alone.
@@ -35,7 +35,7 @@ def environment(installed: Mapping[str, str | None] | None = None) -> Environmen
         **_processor(),
         **{f"version_{_key(name)}": _version(name) for name in OURS},
         **_engine(installed),
-        **_cards(),
+        **_gpus(),
         **_commit(),
     }
 
@@ -118,20 +118,20 @@ def _key(name: str) -> str:
     return name.removeprefix("serving-").replace("-", "_")
 
 
-def _cards() -> Environment:
-    from journal.measure.gpu import Cards, driver
+def _gpus() -> Environment:
+    from journal.measure.gpu import Gpus, driver
 
     try:
-        with Cards() as opened:
+        with Gpus() as opened:
             version, cuda = driver()
-            cards = opened.cards
+            gpus = opened.gpus
     except MeasureError as error:
         return {"gpus": None, "gpu_absent": str(error)}
-    found: Environment = {"gpus": len(cards), "gpu_driver": version, "gpu_cuda": cuda}
-    for number, card in enumerate(cards):
-        found[f"gpu_{number}_name"] = card.name
-        found[f"gpu_{number}_uuid"] = card.uuid
-        found[f"gpu_{number}_total_bytes"] = card.total_bytes
+    found: Environment = {"gpus": len(gpus), "gpu_driver": version, "gpu_cuda": cuda}
+    for number, gpu in enumerate(gpus):
+        found[f"gpu_{number}_name"] = gpu.name
+        found[f"gpu_{number}_uuid"] = gpu.uuid
+        found[f"gpu_{number}_total_bytes"] = gpu.total_bytes
     return found
 
 

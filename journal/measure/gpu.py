@@ -1,68 +1,39 @@
-"""NVIDIA cards, read through NVML: the driver's own library, by way of nvidia-ml-py.
+"""NVIDIA GPUs, read through NVML: the driver's own library, by way of nvidia-ml-py.
 
-What a card does not tell is None in its readings and a sentence in `absent`; what stops reading
-altogether is a MeasureError. Cards of other makers are out of scope.
+A GPU counts by its handle. A figure that it does not have is None in its readings and a sentence
+in `absent`; what stops reading altogether is a MeasureError. GPUs of other makers are out of scope.
 
 Sensors have a pace of their own. Memory is counted at the call, but NVML's utilisation is taken
-over 1/6 s to 1 s and its power over up to 1 s, depending on the card. So no card is looked at more
+over 1/6 s to 1 s and its power over up to 1 s, depending on the GPU. So no GPU is looked at more
 often than every SENSOR_PERIOD_S, and nothing finer is claimed.
 Source: NVML API Reference, nvmlUtilization_t and nvmlDeviceGetPowerUsage.
 """
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+import psutil
 import pynvml
 
-from journal.errors import MeasureError
+from journal.errors import MeasureError, SpecError
+from journal.measure.nvml import LOST, NEVER, asking, reason, shut
+from journal.measure.visible_gpus import find, opened, resolve
+from journal.records.engine import VISIBLE_GPUS, GpuName
 from journal.records.samples import GpuReading
+from journal.units import data_size
 
 SENSOR_PERIOD_S = 0.1
-
-STOPS = {
-    pynvml.NVML_ERROR_NO_PERMISSION: "This user may not talk to the NVIDIA driver: check who may"
-    " open /dev/nvidia*.",
-    pynvml.NVML_ERROR_INSUFFICIENT_POWER: "A card lacks external power: check its cables.",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "The NVIDIA driver is installed but not loaded: load it"
-    " (modprobe nvidia) or reboot.",
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "No NVIDIA driver is installed here (libnvidia-ml.so.1"
-    " was not found), so VRAM cannot be read; a container needs --gpus all.",
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "The NVIDIA driver is too old to be read: update it.",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "The driver has lost the card: look for its Xid in dmesg, then"
-    " reset the card or reboot.",
-    pynvml.NVML_ERROR_RESET_REQUIRED: "The card must be reset before it can be read.",
-    pynvml.NVML_ERROR_OPERATING_SYSTEM: "The operating system blocks the NVIDIA driver: check the"
-    " sandbox or the device cgroup.",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "The NVIDIA driver was updated while the old one"
-    " is still loaded: reboot.",
-    pynvml.NVML_ERROR_GPU_NOT_FOUND: "The NVIDIA driver finds no card: check nvidia-smi.",
-}
-LOST = {
-    pynvml.NVML_ERROR_UNINITIALIZED,
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
-    pynvml.NVML_ERROR_GPU_IS_LOST,
-    pynvml.NVML_ERROR_RESET_REQUIRED,
-    pynvml.NVML_ERROR_GPU_NOT_FOUND,
-}
-NEVER = {
-    pynvml.NVML_ERROR_INVALID_ARGUMENT: "this card does not know the question",
-    pynvml.NVML_ERROR_NOT_SUPPORTED: "not supported by this card, its MIG mode or this platform",
-    pynvml.NVML_ERROR_NO_PERMISSION: "this user may not read it",
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this driver is too old to tell",
-    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: "this driver speaks another version of NVML",
-    pynvml.NVML_ERROR_DEPRECATED: "this driver no longer tells",
-}
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """A card as NVML names it. `reserved_bytes` is what driver and firmware keep of `total_bytes`;
-    where it is known it is no part of a reading's `used_bytes`. `mig`: cut into instances."""
+class Gpu:
+    """A GPU as NVML names it. `reserved_bytes` is what driver and firmware keep of `total_bytes`;
+    where it is known it is no part of a reading's `used_bytes`. `mig`: cut into instances.
+    `unified`: it shares the host's memory, and NVML knows neither its size nor its use."""
 
     index: int
     name: str | None
@@ -70,55 +41,83 @@ class Card:
     total_bytes: int | None
     reserved_bytes: int | None
     mig: bool
-
-
-def visible(setting: str | None) -> list[int | str] | None:
-    """The cards named by a value of CUDA_VISIBLE_DEVICES, as indices and UUIDs; None for all.
-
-    As in CUDA, nothing counts from the first entry on that names no card. CUDA sorts its indices
-    by speed unless CUDA_DEVICE_ORDER=PCI_BUS_ID, NVML by bus: where cards differ, name UUIDs.
-    Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
-    """
-    if setting is None:
-        return None
-    cards: list[int | str] = []
-    for entry in map(str.strip, setting.split(",")):
-        if entry.isascii() and entry.isdigit():
-            cards.append(int(entry))
-        elif entry.startswith(("GPU-", "MIG-")):
-            cards.append(entry)
-        else:
-            break
-    return cards
-
-
-def driver() -> tuple[str, str]:
-    """The versions of the driver and of the newest CUDA that it serves, while Cards are open."""
-    with _speaking():
-        version: str = pynvml.nvmlSystemGetDriverVersion()
-        cuda: int = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-    return version, f"{cuda // 1000}.{cuda % 1000 // 10}"
-
-
-class Cards:
-    """The cards `which` (NVML indices or UUIDs; None: those in CUDA_VISIBLE_DEVICES, else all),
-    open until `close`. Raises MeasureError, with the reason, when one cannot be opened."""
-
-    def __init__(self, which: Sequence[int | str] | None = None) -> None:
-        with _speaking():
-            pynvml.nvmlInit()
-        try:
-            with _speaking():
-                self._all = [_Device(*found) for found in _find(which)]
-        except MeasureError:
-            self.close()
-            raise
-        self._readable = list(self._all)
-        self._lost: list[str] = []
+    unified: bool = False
 
     @property
-    def cards(self) -> tuple[Card, ...]:
-        return tuple(device.card for device in self._all)
+    def memory_bytes(self) -> int | None:
+        """The memory that it may fill: its own, or the host's where that is unified."""
+        return host_bytes() if self.unified else self.total_bytes
+
+
+def host_bytes() -> int:
+    """The memory of this host."""
+    return int(psutil.virtual_memory().total)
+
+
+def driver() -> tuple[str | None, str | None]:
+    """The versions of the driver and of the newest CUDA that it serves, while Gpus are open; None
+    where the driver is too old to say."""
+    with asking():
+        version: str | None = _of_driver(pynvml.nvmlSystemGetDriverVersion)
+        cuda = _of_driver(pynvml.nvmlSystemGetCudaDriverVersion_v2)
+        if cuda is None:  # before driver 410
+            cuda = _of_driver(pynvml.nvmlSystemGetCudaDriverVersion)
+    return version, None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}"
+
+
+def _of_driver(question: Callable[[], Value]) -> Value | None:
+    try:
+        return question()
+    except pynvml.NVMLError as error:
+        if error.value in NEVER:
+            return None
+        raise
+
+
+class Gpus:
+    """The GPUs `which` (NVML indices, or UUIDs or their beginnings; None: those that
+    CUDA_VISIBLE_DEVICES shows), open until `close`. One that the driver has lost is among them
+    only in `absent`. Raises MeasureError, with the reason, when none can be opened."""
+
+    def __init__(self, which: Sequence[GpuName] | None = None) -> None:
+        with asking():
+            pynvml.nvmlInit()
+        self._all: list[_Device] = []
+        self._lost: list[str] = []
+        try:
+            with asking():
+                self._open(which)
+        except SpecError as error:
+            shut()
+            sentence = str(error)
+            raise MeasureError(f"{sentence[0].upper()}{sentence[1:]}.") from error
+        except MeasureError:
+            shut()
+            raise
+        self._readable = list(self._all)
+
+    def _open(self, which: Sequence[GpuName] | None) -> None:
+        if which is None:
+            seen = resolve(os.environ.get(VISIBLE_GPUS))
+            names = seen.gpus
+            self._lost += [f"GPU {index}: {why}" for index, why in seen.unusable.items()]
+        else:
+            names = find(which)
+        if not names:
+            raise MeasureError(f"There is no NVIDIA GPU here, or {VISIBLE_GPUS} hides it.")
+        first: pynvml.NVMLError | None = None
+        for name in names:
+            try:
+                self._all.append(_Device(name, *opened(name)))
+            except pynvml.NVMLError as error:
+                first = first or error
+                self._lost.append(f"GPU {name}: {reason(error)}")
+        if first is not None and not self._all:
+            raise first
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        return tuple(device.gpu for device in self._all)
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -127,8 +126,8 @@ class Cards:
         return (*self._lost, *unread)
 
     def look(self, at_s: float, pids: frozenset[int] | None = None) -> list[GpuReading]:
-        """One reading of each card. `pids` is the server's process tree, None if not known here.
-        A card that is lost is read no more; raises MeasureError when none is left."""
+        """One reading of each GPU. `pids` is the server's process tree, None if not known here.
+        A GPU that is lost is read no more; raises MeasureError when none is left."""
         readings = []
         for device in tuple(self._readable):
             try:
@@ -136,25 +135,35 @@ class Cards:
             except pynvml.NVMLError as error:
                 self._readable.remove(device)
                 self._lost.append(
-                    f"Card {device.card.index} was read no more after {at_s:.1f} s. "
-                    f"{_reason(error)}"
+                    f"GPU {device.gpu.index} was read no more after {at_s:.1f} s. {reason(error)}"
                 )
         if not readings:
-            raise MeasureError("No card is left to be read.")
+            raise MeasureError("No GPU is left to be read.")
         return readings
 
-    def holding(self, pids: frozenset[int]) -> list[int]:
-        """The indices of the cards on which NVML lists one of the processes `pids`."""
-        with _speaking():
+    def holding(self, pids: frozenset[int]) -> list[GpuName]:
+        """The names of the GPUs on which NVML lists one of the processes `pids`."""
+        with asking():
             return [
-                device.card.index
+                device.name
                 for device in self._readable
                 if not pids.isdisjoint(device.processes() or ())
             ]
 
+    def held_bytes(self) -> list[int | None]:
+        """The memory in use on each GPU: by its own count, else what NVML lists of its processes;
+        None where it has neither."""
+        with asking():
+            return [device.held_bytes() for device in self._readable]
+
+    def computing(self) -> tuple[int, ...]:
+        """The ids of the processes that compute on these GPUs, where NVML lists them."""
+        with asking():
+            lists = [device.computing() or () for device in self._readable]
+        return tuple(sorted({process.pid for listed in lists for process in listed}))
+
     def close(self) -> None:
-        with contextlib.suppress(pynvml.NVMLError):  # the driver may have gone before us
-            pynvml.nvmlShutdown()
+        shut()
 
     def __enter__(self) -> Self:
         return self
@@ -164,38 +173,49 @@ class Cards:
 
 
 class _Device:
-    """One open card. A question that it will never answer is asked once."""
+    """One open GPU. A question that it will never answer is asked once."""
 
-    def __init__(self, handle: Any, index: int) -> None:
-        self._handle, self._name = handle, f"Card {index}"
+    def __init__(self, name: GpuName, handle: Any, index: int) -> None:
+        self.name = name
+        self._handle, self._label = handle, f"GPU {index}"
         self._never: set[object] = set()  # questions
         self._unanswered: dict[str, str] = {}
+        self._codes: dict[str, int] = {}  # NVML's last error, by what was asked for
         self._listed: bool | None = None  # has NVML listed one of the server's processes?
         memory = self._memory()
         mode = self._ask("MIG mode", pynvml.nvmlDeviceGetMigMode)
-        self.card = Card(
+        self._unanswered.pop("MIG mode", None)  # GPUs without MIG do not know the question
+        mig = bool(mode and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
+        whole = isinstance(name, int) and not mig
+        unsupported = self._codes.get("memory") == pynvml.NVML_ERROR_NOT_SUPPORTED
+        self.gpu = Gpu(
             index=index,
             name=self._ask("name", pynvml.nvmlDeviceGetName),
             uuid=self._ask("UUID", pynvml.nvmlDeviceGetUUID),
             total_bytes=memory.total if memory else None,
             reserved_bytes=getattr(memory, "reserved", None),
-            mig=bool(mode and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE),
+            mig=mig,
+            unified=memory is None and unsupported and whole,
         )
-        self._unanswered.pop("MIG mode", None)  # cards without MIG do not know the question
+        if self.gpu.unified:
+            self._unanswered["memory"] = (
+                f"{self._label} does not tell its memory: not supported where it is the host's"
+                f" ({data_size(host_bytes())})."
+            )
 
     @property
     def absent(self) -> list[str]:
         sentences = list(self._unanswered.values())
-        if self.card.mig:
+        if self.gpu.mig:
             sentences.append(
-                f"{self._name} is cut into MIG instances: memory is the whole card's, other"
-                " instances included; name the instance by its UUID in CUDA_VISIBLE_DEVICES."
+                f"{self._label} is cut into MIG instances: memory is the whole GPU's, other"
+                f" instances included; name the instance by its UUID in {VISIBLE_GPUS}."
             )
         if self._listed is False:
             sentences.append(
-                f"{self._name}: NVML lists none of the server's processes (containers, WSL and"
-                " MIG hide them), so the server's own share of the memory is not known: use the"
-                " card's change over its baseline."
+                f"{self._label}: NVML lists none of the server's processes (containers, WSL and"
+                " MIG hide them), so the server's own share of the memory is not known: the GPU's"
+                " change over its baseline stands for it where that was read before the start."
             )
         return sentences
 
@@ -209,7 +229,7 @@ class _Device:
         memory_mhz = self._ask("memory clock", pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_MEM)
         return GpuReading(
             at_s=at_s,
-            device=self.card.index,
+            device=self.gpu.index,
             used_bytes=None if memory is None else memory.used,
             total_bytes=None if memory is None else memory.total,
             process_bytes=ours,
@@ -230,13 +250,9 @@ class _Device:
         )
 
     def processes(self) -> dict[int, int | None] | None:
-        """Process id -> bytes on the card (None where hidden), as NVML lists them; None where it
+        """Process id -> bytes on the GPU (None where hidden), as NVML lists them; None where it
         lists none at all."""
-        compute = self._either(
-            "compute processes",
-            pynvml.nvmlDeviceGetComputeRunningProcesses_v3,
-            pynvml.nvmlDeviceGetComputeRunningProcesses_v2,  # before driver 510
-        )
+        compute = self.computing()
         if compute is None:
             return None
         graphics = self._either(
@@ -246,8 +262,26 @@ class _Device:
         )
         return {process.pid: process.usedGpuMemory for process in (graphics or []) + compute}
 
+    def computing(self) -> list[Any] | None:
+        """The processes that compute, as NVML lists them; None where it lists none at all."""
+        return self._either(
+            "compute processes",
+            pynvml.nvmlDeviceGetComputeRunningProcesses_v3,
+            pynvml.nvmlDeviceGetComputeRunningProcesses_v2,  # before driver 510
+        )
+
+    def held_bytes(self) -> int | None:
+        memory = self._memory()
+        if memory is not None:
+            return int(memory.used)
+        listed = self.processes()
+        if listed is None:
+            return None
+        known = [size for size in listed.values() if size is not None]
+        return sum(known) if len(known) == len(listed) else None
+
     def _shares(self, pids: frozenset[int] | None) -> tuple[int | None, int | None]:
-        """Bytes of the processes `pids`, and how many other processes are on the card. Both None
+        """Bytes of the processes `pids`, and how many other processes are on the GPU. Both None
         where NVML shows none of `pids`: they may be there under numbers of another namespace."""
         listed = self.processes()
         if listed is None or pids is None:
@@ -258,7 +292,7 @@ class _Device:
             return None, None
         known = [used for used in ours if used is not None]
         if len(known) < len(ours):
-            self._unanswered["share"] = f"{self._name} does not tell the memory of each process."
+            self._unanswered["share"] = f"{self._label} does not tell the memory of each process."
         return sum(known) if len(known) == len(ours) else None, len(listed) - len(ours)
 
     def _memory(self) -> Any:
@@ -278,7 +312,7 @@ class _Device:
         return self._ask(what, old)
 
     def _ask(self, what: str, question: Callable[..., Value], *details: int) -> Value | None:
-        """The card's answer; None and a sentence when it has none. Raises what means the end."""
+        """The GPU's answer; None and a sentence when it has none. Raises what means the end."""
         asked = (question, *details)
         if asked in self._never:
             return None
@@ -289,57 +323,11 @@ class _Device:
                 raise
             if error.value in NEVER:
                 self._never.add(asked)
-            reason = NEVER.get(error.value, f"NVML says {error}")
-            self._unanswered.setdefault(what, f"{self._name} does not tell its {what}: {reason}.")
+            self._codes[what] = error.value
+            why = NEVER.get(error.value, f"NVML says {error}")
+            self._unanswered.setdefault(what, f"{self._label} does not tell its {what}: {why}.")
             return None
 
 
 def _memory_v2(handle: Any) -> Any:
     return pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2)
-
-
-def _find(which: Sequence[int | str] | None) -> list[tuple[Any, int]]:
-    """Handle and index of each card. An instance of MIG has its card's index."""
-    count = pynvml.nvmlDeviceGetCount()
-    if which is None:
-        which = visible(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if which is None:
-        which = range(count)
-    if not which:
-        raise MeasureError("There is no NVIDIA card here, or CUDA_VISIBLE_DEVICES hides it.")
-    found = []
-    for name in which:
-        handle = _handle(name, count)
-        card = handle
-        if str(name).startswith("MIG-"):
-            card = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
-        found.append((handle, pynvml.nvmlDeviceGetIndex(card)))
-    return found
-
-
-def _handle(name: int | str, count: int) -> Any:
-    try:
-        if isinstance(name, int):
-            return pynvml.nvmlDeviceGetHandleByIndex(name)
-        if name.startswith("GPU-"):  # CUDA lets people shorten it
-            for handle in map(pynvml.nvmlDeviceGetHandleByIndex, range(count)):
-                if pynvml.nvmlDeviceGetUUID(handle).startswith(name):
-                    return handle
-        return pynvml.nvmlDeviceGetHandleByUUID(name)
-    except pynvml.NVMLError as error:
-        if error.value in (pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.NVML_ERROR_NOT_FOUND):
-            raise MeasureError(f"There is no card {name} here: NVML sees {count}.") from error
-        raise
-
-
-@contextlib.contextmanager
-def _speaking() -> Iterator[None]:
-    """Turns NVML's errors into MeasureErrors."""
-    try:
-        yield
-    except pynvml.NVMLError as error:
-        raise MeasureError(_reason(error)) from error
-
-
-def _reason(error: Any) -> str:
-    return STOPS.get(error.value, f"NVML cannot be used: {error}. Check nvidia-smi.")

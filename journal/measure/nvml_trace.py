@@ -1,7 +1,7 @@
 """NVML's own answers, call by call, as a trace that a stand-in for the driver can give again.
 
 The form is that of tests/data/nvml/nvml_stub.c: a line for each answer that differs from the one
-before it, with the look from which on it counts. Nothing is computed or left out: what a card
+before it, with the look from which on it counts. Nothing is computed or left out: what a GPU
 cannot tell is kept as NVML's error.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pynvml
 
-from journal.measure.gpu import SENSOR_PERIOD_S, Cards
+from journal.measure.gpu import SENSOR_PERIOD_S, Gpus
 
 Answer = tuple[int, str]  # NVML's result and its values
 OK = 0
@@ -24,13 +24,13 @@ def record(
     which: Sequence[int | str] | None = None,
     on_look: Callable[[float], None] | None = None,
 ) -> str:
-    """The text of a trace of the cards `which` (as in `Cards`) over `seconds`, one look every
+    """The text of a trace of the GPUs `which` (as in `Gpus`) over `seconds`, one look every
     SENSOR_PERIOD_S. `on_look` is told how many seconds have passed. Raises MeasureError, with the
-    reason, where no card can be read."""
-    with Cards(which) as cards:
-        indices = [card.index for card in cards.cards]
+    reason, where no GPU can be read."""
+    with Gpus(which) as opened:
+        indices = [gpu.index for gpu in opened.gpus]
         handles = {index: pynvml.nvmlDeviceGetHandleByIndex(index) for index in indices}
-        names = sorted({str(card.name) for card in cards.cards})
+        names = sorted({str(gpu.name) for gpu in opened.gpus})
         lines = [f"cards {max(indices) + 1}", *_told_by_the_driver()]
         known: dict[tuple[int, str], Answer] = {}
         began_s, look = time.monotonic(), 0
@@ -65,7 +65,7 @@ def _told_by_the_driver() -> Iterator[str]:
 def _changes(
     look: int, index: int, handle: Any, known: dict[tuple[int, str], Answer]
 ) -> Iterator[str]:
-    """The answers of one card that differ from the last ones. The first question of a look is for
+    """The answers of one GPU that differ from the last ones. The first question of a look is for
     its memory, by which a stand-in counts the looks."""
     for name, question in QUESTIONS.items():
         answer = _asked(lambda question=question: question(handle))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Readings of cards, server, its processes and this host, taken beside a load.
+"""Readings of GPUs, server, its processes and this host, taken beside a load.
 
 Each meter has a daemon thread that sleeps, looks and stores; /metrics is parsed after the run. A
 meter that cannot be read, or stops in mid-run, becomes a sentence in `Readings.absent` and the run
@@ -96,7 +96,7 @@ class Sampler:
 
     Times are monotonic seconds since `origin_s`. Each meter has a reading at the start and one at
     the end, however short the block. `period_s` None means 0.25 s for /metrics and processes, and
-    0.1 s for cards, which are never read more often (gpu.SENSOR_PERIOD_S). Never raises for want
+    0.1 s for GPUs, which are never read more often (gpu.SENSOR_PERIOD_S). Never raises for want
     of a meter: `readings.absent` says what is missing and why.
     """
 
@@ -109,7 +109,7 @@ class Sampler:
     def __enter__(self) -> Self:
         self._tree = self._find_tree()
         self._processes = self._meter_processes()
-        self._cards = self._meter_cards()
+        self._gpus = self._meter_gpus()
         self._server = self._meter_server()
         self._host = self._meter_host()
         for meter in self._meters():
@@ -124,7 +124,7 @@ class Sampler:
             self._absent += meter.absent
         self._open.close()
         self.readings = Readings(
-            gpu=tuple(one for look in _looks(self._cards) for one in look),
+            gpu=tuple(one for look in _looks(self._gpus) for one in look),
             server=self._server_readings(),
             process=tuple(_looks(self._processes)),
             absent=tuple(self._absent),
@@ -132,7 +132,7 @@ class Sampler:
         )
 
     def _meters(self) -> Iterator[Meter[Any]]:
-        return filter(None, (self._processes, self._cards, self._server, self._host))
+        return filter(None, (self._processes, self._gpus, self._server, self._host))
 
     def _now_s(self) -> float:
         return time.monotonic() - self._origin_s
@@ -163,28 +163,28 @@ class Sampler:
             "this host", lambda: counters.look(self._now_s()), self._every_s(host.PERIOD_S)
         )
 
-    def _meter_cards(self) -> Meter[list[GpuReading]] | None:
+    def _meter_gpus(self) -> Meter[list[GpuReading]] | None:
         endpoint, tree = self._endpoint, self._tree
         if not endpoint.gpus and tree is None and not _is_here(endpoint.base_url):
-            self._absent.append("The server is not on this host: no card was read.")
+            self._absent.append("The server is not on this host: no GPU was read.")
             return None
-        from journal.measure.gpu import SENSOR_PERIOD_S, Cards
+        from journal.measure.gpu import SENSOR_PERIOD_S, Gpus
 
         pids = None if tree is None else tree.pids
         try:
-            cards = self._open.enter_context(Cards(endpoint.gpus or None))
+            gpus = self._open.enter_context(Gpus(endpoint.gpus or None))
             if not endpoint.gpus and pids is not None:
-                held = cards.holding(pids)
+                held = gpus.holding(pids)
                 if not held:
-                    raise MeasureError("None of the cards holds a process of the server's.")
-                cards = self._open.enter_context(Cards(held))
+                    raise MeasureError("None of the GPUs holds a process of the server's.")
+                gpus = self._open.enter_context(Gpus(held))
         except MeasureError as error:
             self._absent.append(str(error))
             return None
-        self._open.callback(lambda: self._absent.extend(cards.absent))
+        self._open.callback(lambda: self._absent.extend(gpus.absent))
         return Meter(
-            "cards",
-            lambda: cards.look(self._now_s(), None if tree is None else tree.pids),
+            "GPUs",
+            lambda: gpus.look(self._now_s(), None if tree is None else tree.pids),
             max(self._every_s(SENSOR_PERIOD_S), SENSOR_PERIOD_S),
         )
 

@@ -21,6 +21,25 @@ def _cards(name: str, of: Callable[[Series, Span], float | None]) -> Callable[..
     return lambda view, span: total(of(series, span) for series in view.gpus(name))
 
 
+def _held_by_server(view: View, span: Span) -> float | None:
+    """By NVML's list of processes; where that has none of the server's, the change of the GPUs
+    over what they held before it started."""
+    listed = _cards("process_bytes", Series.peak)(view, span)
+    baseline = view.samples.facts.vram_baseline_bytes
+    if listed is not None or baseline is None:
+        return listed
+    used = _cards("used_bytes", Series.peak)(view, span)
+    return None if used is None else max(0.0, used - baseline)
+
+
+def _in_use(view: View, span: Span) -> float | None:
+    """By each GPU's own count; where it has none (memory shared with the host), by NVML's list of
+    the server's processes."""
+    pairs = zip(view.gpus("used_bytes"), view.gpus("process_bytes"), strict=True)
+    peaks = ((used.peak(span), listed.peak(span)) for used, listed in pairs)
+    return total(listed if used is None else used for used, listed in peaks)
+
+
 def _hit_fraction(view: View, span: Span) -> float | None:
     """By the usage of each request where the server tells it, else by the server's counters."""
     cached = [trace.cached_tokens for trace in view.done]
@@ -146,17 +165,19 @@ MEMORY = (
         "vram_peak_bytes",
         "memory",
         "bytes",
-        "largest reading of memory used on a card, added up over the cards",
-        "Video memory in use on the server's cards, whoever uses it.",
-        in_span(_cards("used_bytes", Series.peak)),
+        "largest reading of memory used on a GPU, added up over the GPUs; where NVML gives that of "
+        "processes alone, of the server's",
+        "Video memory in use on the server's GPUs, whoever uses it.",
+        in_span(_in_use),
     ),
     Metric(
         "vram_process_peak_bytes",
         "memory",
         "bytes",
-        "largest reading of the server's processes' memory on a card, added up over the cards",
+        "largest reading of the server's processes' memory on a GPU, added up over the GPUs; where "
+        "NVML hides them, vram_peak_bytes less what was used before the engine started",
         "Video memory of the server's own process tree.",
-        in_span(_cards("process_bytes", Series.peak)),
+        in_span(_held_by_server),
     ),
     Metric(
         "rss_peak_bytes",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from journal.errors import EndpointError, MeasureError, MissingExtra, UsageError
-from journal.measure.gpu import Cards
+from journal.measure.gpu import Gpus
 from journal.measure.process import ProcessTree
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
@@ -106,8 +106,8 @@ class Exporter:
             families[name] = kind(name.removesuffix("_total"), what, labels=("gpu", "name"))
         count = GaugeMetricFamily("journal_gpus", "Cards that can be read here.")
         try:
-            with Cards() as opened:
-                names = {card.index: card.name or "" for card in opened.cards}
+            with Gpus() as opened:
+                names = {gpu.index: gpu.name or "" for gpu in opened.gpus}
                 readings = opened.look(0.0)
         except MeasureError:
             readings, names = [], {}

@@ -10,7 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from journal.errors import EndpointError, MeasureError
-from journal.measure.gpu import Cards
+from journal.measure.gpu import Gpus
 from journal.measure.histogram import Histogram, histogram
 from journal.measure.process import ProcessTree
 from journal.measure.server import Connection, complete, names_of, server_reading
@@ -189,15 +189,15 @@ class Watch:
             cores = max(0.0, now.cpu_s - before.cpu_s) / (now.at_s - before.at_s)
         return {"rss_bytes": now.rss_bytes, "cpu_cores": cores}
 
-    def _find_cards(self) -> Cards | None:
+    def _find_cards(self) -> Gpus | None:
         """The server's cards; all of this host's where the driver does not say which these are."""
         if not is_loopback(urlsplit(self.endpoint.base_url).hostname or ""):
             self._absent.append("The server is on another host: watch there to see its memory.")
             return None
         try:
-            cards = self._open.enter_context(Cards(self.endpoint.gpus or None))
+            cards = self._open.enter_context(Gpus(self.endpoint.gpus or None))
             held = cards.holding(self._tree.pids) if self._tree else []
-            return self._open.enter_context(Cards(held)) if held else cards
+            return self._open.enter_context(Gpus(held)) if held else cards
         except MeasureError as error:
             self._absent.append(str(error))
             return None

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"  # the variable that says which a process sees
+GpuName = int | str  # the NVML index of a whole GPU, the UUID of an instance of MIG
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
@@ -33,11 +36,11 @@ class CardRates:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
     """Another engine of the same experiment that was on this host while a run lasted. `gpus` are
-    the NVML indices of its cards; `busy_s` says from when to when it loaded its model or was under
+    the names of its GPUs; `busy_s` says from when to when it loaded its model or was under
     load, in s since the origin of the run."""
 
     model: str
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[GpuName, ...] = ()
     busy_s: tuple[tuple[float, float], ...] = ()
 
 
@@ -51,6 +54,7 @@ class EngineFacts:
     theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
     are served, `card` the name of the cards by NVML, `cards` how many of them are on this host,
     `card_rates` what they can do where an experiment says so, `usd_per_hour` what the host costs.
+    `vram_baseline_bytes` is what its GPUs held together before it started.
     `quality` is there where an experiment asked for it, `last_words`, the line of the log that
     tells why, where the engine failed. `neighbours` are other engines beside it, in one run.
     """
@@ -79,6 +83,7 @@ class EngineFacts:
     card_rates: CardRates | None = None
     cards: int | None = None
     neighbours: tuple[Neighbour, ...] = ()
+    vram_baseline_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +114,7 @@ class Endpoint:
     token ids that prompts may be drawn from. `extensions` is whether the engine's own request
     fields (of exact lengths and running token counts) are taken. `metric_names` are those of its
     /metrics, None: vLLM's. `pid` is the root of the server's process tree
-    when that runs on this host, `gpus` the NVML indices of its cards. `absent` says in a sentence
+    when that runs on this host, `gpus` the names of its GPUs. `absent` says in a sentence
     each what this server does not offer."""
 
     base_url: str
@@ -125,6 +130,6 @@ class Endpoint:
     has_metrics: bool = False
     metric_names: MetricNames | None = None
     pid: int | None = None
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[GpuName, ...] = ()
     facts: EngineFacts = field(default_factory=EngineFacts)
     absent: tuple[str, ...] = ()

@@ -9,8 +9,8 @@ from journal.plan.cells import by_engine
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.progress import Event, Listener
-from journal.serve import gpu_memory as cards
-from journal.serve.start import cards_of
+from journal.serve import gpu_memory
+from journal.serve.start import gpus_of
 
 
 def look_around(
@@ -20,11 +20,12 @@ def look_around(
     pid = endpoint.pid if endpoint else None
     found = host.disturbances(pid)
     if endpoint is None:
-        used = {card for engine, _ in by_engine(planned) if engine for card in cards_of(engine)}
-        found += cards.disturbances(sorted(used))
+        engines = [engine for engine, _ in by_engine(planned) if engine]
+        used = dict.fromkeys(gpu for engine in engines for gpu in gpus_of(engine))
+        found += gpu_memory.disturbances(sorted(used, key=str))
     elif pid is not None:
         ours = ProcessTree(pid).pids
-        found += cards.disturbances(endpoint.gpus or cards.held_by(ours), ours)
+        found += gpu_memory.disturbances(endpoint.gpus or gpu_memory.held_by(ours), ours)
     if found and strict:
         raise Unfit(f"this machine is not fit for a strict measurement: {'; '.join(found)}.")
     for sentence in found:

@@ -1,4 +1,4 @@
-"""What an endpoint serves, as far as the files of its model and the cards of its host tell."""
+"""What an endpoint serves, as far as the files of its model and the GPUs of its host tell."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -7,10 +7,9 @@ from typing import Any
 import psutil
 
 from journal.errors import NotFound, SpecError
-from journal.records.engine import Endpoint, EngineFacts
+from journal.records.engine import Endpoint, EngineFacts, GpuName
 from journal.records.experiment import Engine
-from journal.serve import gpu_memory as cards
-from journal.serve import models
+from journal.serve import gpu_memory, models
 from journal.theory.architecture import architecture, essence
 from journal.theory.checkpoint import read_checkpoint
 from journal.theory.memory import DTYPE_BYTES
@@ -18,15 +17,15 @@ from journal.theory.model_table import find_model
 
 
 def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
-    """The facts of `endpoint` with its model's config, the size of its checkpoint, its cards and
+    """The facts of `endpoint` with its model's config, the size of its checkpoint, its GPUs and
     their kind (where they are of one), as far as they are known on this machine. `engine` is what
     it was started from; None: what its command line says. Of a server of someone else's, which
     shows none, only the config is taken, by the model's name: its files may be others. Nothing is
     fetched, and what cannot be read stays None."""
-    used = _cards(endpoint)
-    kinds = set(cards.names(used))
-    card = kinds.pop() if len(kinds) == 1 else None
-    facts = replace(endpoint.facts, card=card, cards=len(used) or None)
+    used = _gpus(endpoint)
+    kinds = set(gpu_memory.names(used))
+    kind = kinds.pop() if len(kinds) == 1 else None
+    facts = replace(endpoint.facts, card=kind, cards=len(used) or None)
     model, revision = _started_with(endpoint, engine)
     config = _config(endpoint.model if model is None else model, revision)
     if config is None:
@@ -74,10 +73,10 @@ def _checkpoint_bytes(
     return checkpoint.bytes_in(DTYPE_BYTES.get(facts.dtype or ""))
 
 
-def _cards(endpoint: Endpoint) -> tuple[int, ...]:
-    """The cards of this host that serve, by NVML index."""
+def _gpus(endpoint: Endpoint) -> tuple[GpuName, ...]:
+    """The GPUs of this host that serve."""
     if not endpoint.gpus and endpoint.pid is not None:
-        return cards.held_by(_tree(endpoint.pid))
+        return gpu_memory.held_by(_tree(endpoint.pid))
     return endpoint.gpus
 
 

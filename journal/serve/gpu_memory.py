@@ -1,105 +1,111 @@
-"""The NVIDIA cards of this host, as far as starting and stopping an engine needs to know them."""
+"""The memory of an engine's GPUs before its start and after its end, and what disturbs there. Where
+the driver does not answer nothing is known, and the meters say why."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from journal.errors import MeasureError
+from journal.records.engine import GpuName
 from journal.records.progress import Event, Listener
 from journal.units import data_size
+
+if TYPE_CHECKING:
+    from journal.measure.gpu import Gpu, Gpus
+    from journal.measure.visible_gpus import Visible
 
 RELEASE_S = 30.0
 SLACK_BYTES = 256 * 2**20  # what a desktop takes and gives back meanwhile
 
 
-def _each(question: Callable[[Any], Any], cards: Sequence[int] | None = None) -> list[Any]:
-    """NVML's answer to `question`, given a card's handle, for each of `cards` (by default all);
-    none where there is no driver, or one that fails: then the meters say why."""
-    import pynvml
+def _open(which: Sequence[GpuName] | None = None) -> "Gpus":
+    from journal.measure.gpu import Gpus
+
+    return Gpus(which)
+
+
+def seen(env: Mapping[str, str]) -> "Visible":
+    """The GPUs that CUDA shows to a process with the variables `env`, its CUDA_DEVICE_ORDER being
+    PCI_BUS_ID; none where this host has none. Raises MeasureError where the driver does not
+    answer, SpecError where CUDA_VISIBLE_DEVICES names what is not here."""
+    from journal.measure.nvml import has_none
+    from journal.measure.visible_gpus import Visible, visible
 
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        chosen = range(pynvml.nvmlDeviceGetCount()) if cards is None else cards
-        return [question(pynvml.nvmlDeviceGetHandleByIndex(card)) for card in chosen]
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()
+        return visible(env)
+    except MeasureError as error:
+        if has_none(error):
+            return Visible()
+        raise
 
 
-def total_bytes() -> tuple[int, ...]:
-    """The memory of each card, by NVML index; empty where there is no card."""
-    import pynvml
-
-    return tuple(_each(lambda card: int(pynvml.nvmlDeviceGetMemoryInfo(card).total)))
-
-
-def used_bytes(cards: Sequence[int]) -> int:
-    """The memory now used on `cards` together."""
-    import pynvml
-
-    return sum(_each(lambda card: int(pynvml.nvmlDeviceGetMemoryInfo(card).used), cards))
+def here() -> "tuple[Gpu, ...]":
+    """The GPUs that this process sees; none where there is no driver, or one that fails."""
+    with suppress(MeasureError), _open() as opened:
+        return opened.gpus
+    return ()
 
 
-def holders(cards: Sequence[int]) -> tuple[int, ...]:
-    """The ids of the processes that hold memory on `cards`, where the driver tells them."""
-    import pynvml
+def held_bytes(gpus: Sequence[GpuName]) -> int | None:
+    """The memory now in use on `gpus` together; None where that is not known of each."""
+    with suppress(MeasureError), _open(gpus) as opened:
+        sizes = opened.held_bytes()
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(gpus) else None
+    return None
 
-    lists = _each(pynvml.nvmlDeviceGetComputeRunningProcesses, cards)
-    return tuple(sorted({process.pid for processes in lists for process in processes}))
+
+def holders(gpus: Sequence[GpuName]) -> tuple[int, ...]:
+    """The ids of the processes that compute on `gpus`, where the driver lists them."""
+    with suppress(MeasureError), _open(gpus) as opened:
+        return opened.computing()
+    return ()
 
 
-def disturbances(cards: Sequence[int], ours: Collection[int] = ()) -> list[str]:
-    """What would disturb a measurement on `cards` that began now, in a sentence each. `ours` are
+def names(gpus: Sequence[GpuName]) -> tuple[str, ...]:
+    """The names of `gpus`, where the driver gives them."""
+    with suppress(MeasureError), _open(gpus) as opened:
+        return tuple(gpu.name for gpu in opened.gpus if gpu.name is not None)
+    return ()
+
+
+def held_by(pids: Collection[int]) -> tuple[GpuName, ...]:
+    """The GPUs on which one of the processes `pids` holds memory, where the driver lists them."""
+    with suppress(MeasureError), _open() as opened:
+        return tuple(opened.holding(frozenset(pids)))
+    return ()
+
+
+def disturbances(gpus: Sequence[GpuName], ours: Collection[int] = ()) -> list[str]:
+    """What would disturb a measurement on `gpus` that began now, in a sentence each. `ours` are
     the processes that belong there."""
-    import pynvml
-
     from journal.doubts.rule import listed
-    from journal.doubts.serving import THROTTLE_REASONS
 
     found = []
-    for card in cards:
-        others = sorted(set(holders([card])) - set(ours))
+    for gpu in gpus:
+        others = sorted(set(holders([gpu])) - set(ours))
         if others:
             pids = listed([str(pid) for pid in others])
-            found.append(f"other processes ({pids}) are on card {card}: end them")
-        slowed = sum(_each(pynvml.nvmlDeviceGetCurrentClocksEventReasons, [card]))
-        causes = [name for bit, name in THROTTLE_REASONS.items() if slowed & bit]
+            found.append(f"other processes ({pids}) are on GPU {gpu}: end them")
+        causes = _slowed_by(gpu)
         if causes:
-            found.append(f"card {card} is slowed down by {listed(causes)}: cool it, or wait")
+            found.append(f"GPU {gpu} is slowed down by {listed(causes)}: cool it, or wait")
     return found
 
 
-def names(cards: Sequence[int]) -> tuple[str, ...]:
-    """The names of `cards`, as the driver gives them."""
-    import pynvml
+def _slowed_by(gpu: GpuName) -> list[str]:
+    from journal.doubts.serving import THROTTLE_REASONS
 
-    return tuple(str(name) for name in _each(pynvml.nvmlDeviceGetName, cards))
-
-
-def held_by(pids: Collection[int]) -> tuple[int, ...]:
-    """The cards on which one of the processes `pids` holds memory, where the driver tells."""
-    every = range(len(total_bytes()))
-    return tuple(card for card in every if not set(pids).isdisjoint(holders([card])))
-
-
-def seen(env: Mapping[str, str]) -> tuple[int, ...]:
-    """The NVML indices of the cards that CUDA shows to a process with these variables, its
-    CUDA_DEVICE_ORDER being PCI_BUS_ID. Where they name cards other than by number, all."""
-    every = tuple(range(len(total_bytes())))
-    named = env.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
-        return every
-    parts = [part.strip() for part in named.split(",") if part.strip()]
-    if not all(part.isdecimal() for part in parts):
-        return every
-    return tuple(int(part) for part in parts if int(part) in every)
+    with suppress(MeasureError), _open([gpu]) as opened:
+        (reading,) = opened.look(0.0)
+        bits = reading.throttle_reasons or 0
+        return [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
+    return []
 
 
 def wait_for_release(
-    cards: Sequence[int],
+    gpus: Sequence[GpuName],
     baseline_bytes: int,
     listener: Listener,
     patience_s: float = RELEASE_S,
@@ -107,11 +113,14 @@ def wait_for_release(
     """Waits until a stopped engine's memory is back, so that the next one finds it; after
     `patience_s` says who holds it, and goes on."""
     deadline = time.monotonic() + patience_s
-    while (held_bytes := used_bytes(cards) - baseline_bytes) > SLACK_BYTES:
-        if time.monotonic() > deadline:
-            pids = ", ".join(map(str, holders(cards))) or "unknown to the driver"
-            told = f"{data_size(held_bytes)} of VRAM are still held (processes: {pids})"
-            listener(Event("engine", told))
+    while (now_bytes := held_bytes(gpus)) is not None:
+        left_bytes = now_bytes - baseline_bytes
+        if left_bytes <= SLACK_BYTES:
             return
-        listener(Event("engine", f"waiting for {data_size(held_bytes)} of VRAM to be freed"))
+        if time.monotonic() > deadline:
+            pids = ", ".join(map(str, holders(gpus))) or "unknown to the driver"
+            held = f"{data_size(left_bytes)} of VRAM are still held (processes: {pids})"
+            listener(Event("engine", held))
+            return
+        listener(Event("engine", f"waiting for {data_size(left_bytes)} of VRAM to be freed"))
         time.sleep(0.5)

@@ -89,7 +89,7 @@ def environment(engine: Engine, kind: EngineKind = VLLM) -> dict[str, str]:
     fixed = {
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # so that CUDA and NVML number the cards alike
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # so that CUDA and NVML number the GPUs alike
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",  # a folder named like the engine here must not hide it

@@ -18,8 +18,7 @@ import platformdirs
 from journal.errors import EngineError, MissingExtra, SpecError
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
-from journal.serve import convert, interpreter
-from journal.serve import gpu_memory as cards
+from journal.serve import convert, gpu_memory, interpreter
 from journal.serve import process_tree as process
 
 EMBEDDED = "SmolLM2-135M-Instruct"
@@ -39,14 +38,15 @@ EMBEDDED_CONFIG: Mapping[str, Any] = {  # what is known of it before it is made
 }
 NEEDED = ("transformers", "torch", "accelerate", "gguf")
 STEPS = 4
-BIG_CARD_BYTES = 22 * 2**30  # a 7B model in 16 bits takes 14 GiB, and its KV cache some more
+BIG_GPU_BYTES = 22 * 2**30  # a 7B model in 16 bits takes 14 GiB, and its KV cache some more
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def default_experiment() -> str:
-    """The shipped experiment that suits this host: a 7B model where a card can hold it, else the
+    """The shipped experiment that suits this host: a 7B model where a GPU can hold it, else the
     embedded one."""
-    return "mistral" if max(cards.total_bytes(), default=0) >= BIG_CARD_BYTES else "quickstart"
+    largest = max((gpu.memory_bytes or 0 for gpu in gpu_memory.here()), default=0)
+    return "mistral" if largest >= BIG_GPU_BYTES else "quickstart"
 
 
 def cache_dir() -> Path:

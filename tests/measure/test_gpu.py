@@ -1,4 +1,4 @@
-"""Cards as the unmodified pynvml shows them, over a driver library that follows a script."""
+"""GPUs as the unmodified pynvml shows them, over a driver library that follows a script."""
 
 import os
 import subprocess
@@ -8,29 +8,27 @@ from typing import Any
 
 import pynvml
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from journal.measure.gpu import NEVER, visible
+from journal.measure.nvml import NEVER
 
 Scripted = Callable[..., Any]
 
 READ = """
 import dataclasses, json
 from journal.errors import MeasureError
-from journal.measure.gpu import Cards, driver
+from journal.measure.gpu import Gpus, driver
 told = {"looks": []}
 try:
-    with Cards(options.get("which")) as cards:
-        told["cards"] = [dataclasses.asdict(card) for card in cards.cards]
+    with Gpus(options.get("which")) as gpus:
+        told["gpus"] = [dataclasses.asdict(gpu) for gpu in gpus.gpus]
         pids = options.get("pids", [101, 102])
         pids = None if pids is None else frozenset(pids)
-        told["holding"] = cards.holding(pids or frozenset())
+        told["holding"] = gpus.holding(pids or frozenset())
         try:
             for at_s in range(options.get("looks", 1)):
-                told["looks"].append([dataclasses.asdict(one) for one in cards.look(at_s, pids)])
+                told["looks"].append([dataclasses.asdict(one) for one in gpus.look(at_s, pids)])
         finally:
-            told["absent"] = cards.absent
+            told["absent"] = gpus.absent
 except MeasureError as error:
     told["error"] = str(error)
 print(json.dumps(told))
@@ -42,7 +40,7 @@ def test_a_healthy_card(scripted: Scripted) -> None:
     told = scripted(READ, looks=3)
     assert told["absent"] == []
     assert told["holding"] == [0]
-    assert told["cards"] == [
+    assert told["gpus"] == [
         {
             "index": 0,
             "name": "Scripted Card 80GB",
@@ -50,6 +48,7 @@ def test_a_healthy_card(scripted: Scripted) -> None:
             "total_bytes": GB80,
             "reserved_bytes": 512 * 2**20,
             "mig": False,
+            "unified": False,
         }
     ]
     assert told["looks"][0] == [
@@ -74,8 +73,8 @@ def test_a_healthy_card(scripted: Scripted) -> None:
 
 
 def test_the_driver_tells_its_versions(scripted: Scripted) -> None:
-    script = "import json\nfrom journal.measure.gpu import Cards, driver\n"
-    assert scripted(script + "with Cards(): print(json.dumps(driver()))") == ["575.57.08", "12.9"]
+    script = "import json\nfrom journal.measure.gpu import Gpus, driver\n"
+    assert scripted(script + "with Gpus(): print(json.dumps(driver()))") == ["575.57.08", "12.9"]
 
 
 # ---- what stops reading ----------------------------------------------------------------------
@@ -89,18 +88,18 @@ def test_the_driver_tells_its_versions(scripted: Scripted) -> None:
         ("init 8", "power"),
         ("init 12", "No NVIDIA driver is installed"),
         ("init 13", "too old"),
-        ("init 15", "lost the card"),
+        ("init 15", "lost the GPU"),
         ("init 16", "reset"),
         ("init 17", "operating system blocks"),
         ("init 18", "reboot"),
-        ("init 28", "finds no card"),
+        ("init 28", "finds no GPU"),
         ("init 999", "Unknown Error"),
         ("init 77", "an error that has no name"),
-        ("cards 0", "no NVIDIA card"),
+        ("cards 0", "no NVIDIA GPU"),
         ("cards 1\n0 - nvmlDeviceGetCount_v2 999", "Unknown Error"),
         ("cards 1\n0 0 nvmlDeviceGetHandleByIndex_v2 4", "may not talk"),
-        ("cards 1\n0 0 nvmlDeviceGetHandleByIndex_v2 15", "lost the card"),
-        ("cards 1\n0 0 * 15", "lost the card"),
+        ("cards 1\n0 0 nvmlDeviceGetHandleByIndex_v2 15", "lost the GPU"),
+        ("cards 1\n0 0 * 15", "lost the GPU"),
     ],
 )
 def test_what_stops_reading_is_one_clear_sentence(
@@ -127,7 +126,7 @@ def test_without_a_driver_library() -> None:
 
 
 def test_a_card_that_is_not_there(scripted: Scripted) -> None:
-    assert scripted(READ, which=[3])["error"] == "There is no card 3 here: NVML sees 1."
+    assert scripted(READ, which=[3])["error"] == "There is no GPU 3 here: NVML sees 1."
     assert "GPU-00" in scripted(READ, which=["GPU-00"])["error"]
 
 
@@ -162,7 +161,7 @@ def test_what_a_card_does_not_tell_is_absent_with_a_reason(
     reading = told["looks"][0][0]
     assert reading[field] is None
     assert any(f"its {words}: " in line for line in told["absent"])
-    assert all(line.startswith("Card 0 does not tell") for line in told["absent"])
+    assert all(line.startswith("GPU 0 does not tell") for line in told["absent"])
     others = {field for field, _ in ASKED.values()} - {field}
     assert all(reading[other] is not None for other in others)
 
@@ -170,7 +169,7 @@ def test_what_a_card_does_not_tell_is_absent_with_a_reason(
 def test_the_reason_is_named(scripted: Scripted) -> None:
     told = scripted(READ, "0 0 nvmlDeviceGetPowerUsage 3\n0 0 nvmlDeviceGetTemperature 4")
     power, temperature = told["absent"]
-    assert "power: not supported by this card" in power
+    assert "power: not supported by this GPU" in power
     assert "temperature: this user may not read it" in temperature
 
 
@@ -180,7 +179,7 @@ def test_a_passing_fault_costs_one_value(scripted: Scripted, code: int) -> None:
     told = scripted(READ, faults, looks=3)
     assert [look[0]["power_w"] for look in told["looks"]] == [None, 300, 300]
     (sentence,) = told["absent"]
-    assert sentence.startswith("Card 0 does not tell its power: NVML says ")
+    assert sentence.startswith("GPU 0 does not tell its power: NVML says ")
 
 
 def test_older_drivers_are_asked_in_their_own_words(scripted: Scripted) -> None:
@@ -199,7 +198,7 @@ def test_older_drivers_are_asked_in_their_own_words(scripted: Scripted) -> None:
     assert (reading["used_bytes"], reading["total_bytes"]) == (74088185856, GB80)
     assert (reading["process_bytes"], reading["other_processes"]) == (5, 1)
     assert reading["throttle_reasons"] == 8
-    assert told["cards"][0]["reserved_bytes"] is None
+    assert told["gpus"][0]["reserved_bytes"] is None
     assert told["absent"] == []
 
 
@@ -221,7 +220,7 @@ def test_where_bytes_are_hidden_the_share_is_absent(scripted: Scripted) -> None:
     told = scripted(READ, "0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 101:- 102:5 900:-")
     assert told["looks"][0][0]["process_bytes"] is None
     assert told["looks"][0][0]["other_processes"] == 1
-    assert told["absent"] == ["Card 0 does not tell the memory of each process."]
+    assert told["absent"] == ["GPU 0 does not tell the memory of each process."]
 
 
 def test_processes_come_and_go(scripted: Scripted) -> None:
@@ -250,9 +249,9 @@ def test_a_server_that_is_not_here_has_no_share(scripted: Scripted) -> None:
 def test_a_card_lost_in_mid_run_keeps_what_was_read(scripted: Scripted, code: int) -> None:
     told = scripted(READ, f"3 0 * {code}", looks=5)
     assert len(told["looks"]) == 2
-    assert told["error"] == "No card is left to be read."
+    assert told["error"] == "No GPU is left to be read."
     (sentence,) = told["absent"]
-    assert sentence.startswith("Card 0 was read no more after 2.0 s. ")
+    assert sentence.startswith("GPU 0 was read no more after 2.0 s. ")
 
 
 ERRORS = {
@@ -290,7 +289,7 @@ TWO = """
 
 
 def indices(told: Any) -> list[int]:
-    return [card["index"] for card in told["cards"]]
+    return [card["index"] for card in told["gpus"]]
 
 
 def test_the_other_card_is_read_on(scripted: Scripted) -> None:
@@ -328,7 +327,7 @@ INSTANCE = """
 
 def test_a_card_cut_by_mig_says_so(scripted: Scripted) -> None:
     told = scripted(READ, INSTANCE)
-    assert told["cards"][0]["mig"] is True
+    assert told["gpus"][0]["mig"] is True
     assert told["looks"][0][0]["utilisation_fraction"] is None
     assert any("MIG instances" in line for line in told["absent"])
 
@@ -339,30 +338,3 @@ def test_an_instance_of_mig_has_memory_of_its_own(scripted: Scripted) -> None:
     assert (reading["device"], reading["total_bytes"], reading["used_bytes"]) == (0, 10737418240, 1)
     assert reading["power_w"] is None
     assert any("its power: not supported" in line for line in told["absent"])
-
-
-# ---- CUDA_VISIBLE_DEVICES --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("setting", "cards"),
-    [
-        (None, None),
-        ("", []),
-        ("0", [0]),
-        ("2, 0", [2, 0]),
-        ("0,-1,1", [0]),
-        ("NoDevFiles", []),
-        ("GPU-8932f937,1", ["GPU-8932f937", 1]),
-        ("MIG-abc", ["MIG-abc"]),
-    ],
-)
-def test_visible(setting: str | None, cards: list[int | str] | None) -> None:
-    assert visible(setting) == cards
-
-
-@given(st.text(max_size=20))
-def test_visible_takes_any_text(setting: str) -> None:
-    cards = visible(setting)
-    assert cards is not None
-    assert len(cards) <= setting.count(",") + 1

@@ -12,10 +12,10 @@ print(json.dumps(trace.record(options["seconds"])))
 """
 READ = """
 import dataclasses, json
-from journal.measure.gpu import Cards, driver
-with Cards() as cards:
-    looks = [[dataclasses.asdict(one) for one in cards.look(0, frozenset([101]))] for _ in range(9)]
-    print(json.dumps([driver(), [dataclasses.asdict(card) for card in cards.cards], looks]))
+from journal.measure.gpu import Gpus, driver
+with Gpus() as gpus:
+    looks = [[dataclasses.asdict(one) for one in gpus.look(0, frozenset([101]))] for _ in range(9)]
+    print(json.dumps([driver(), [dataclasses.asdict(gpu) for gpu in gpus.gpus], looks]))
 """
 SECOND = """
 cards 2

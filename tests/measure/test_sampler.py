@@ -74,7 +74,7 @@ def test_what_is_not_there_is_said() -> None:
     assert sampler.readings.gpu == sampler.readings.server == sampler.readings.process == ()
     assert sampler.readings.absent == (
         "The server's processes are not known here: no resident memory.",
-        "The server is not on this host: no card was read.",
+        "The server is not on this host: no GPU was read.",
         "The server has no /metrics: its queue and KV cache are not known.",
     )
 
@@ -115,7 +115,7 @@ def test_cards_are_read_at_their_sensors_pace(scripted: Scripted) -> None:
 def test_a_card_lost_in_mid_run_does_not_end_the_run(scripted: Scripted) -> None:
     told = scripted(SAMPLE, "2 0 * 15", gpus=[0])
     assert len(told["gpu"]) == 1
-    assert any(line.startswith("Card 0 was read no more after") for line in told["absent"])
+    assert any(line.startswith("GPU 0 was read no more after") for line in told["absent"])
 
 
 def test_a_local_server_of_unknown_processes_has_the_visible_cards(scripted: Scripted) -> None:
@@ -127,7 +127,7 @@ def test_a_local_server_of_unknown_processes_has_the_visible_cards(scripted: Scr
 def test_a_server_that_is_on_no_card_gets_no_readings_of_cards(scripted: Scripted) -> None:
     told = scripted(SAMPLE, pid=True)
     assert told["gpu"] == []
-    assert "None of the cards holds a process of the server's." in told["absent"]
+    assert "None of the GPUs holds a process of the server's." in told["absent"]
 
 
 def test_a_driver_that_does_not_answer_is_said(scripted: Scripted) -> None:

