@@ -47,7 +47,6 @@ def sync(
     - `journal sync`
     """
     from dataclasses import asdict
-    from functools import partial
 
     from journal.cli.progress import showing
     from journal.cli.render import print_json
@@ -56,7 +55,7 @@ def sync(
     from journal.tracking.tracker import sync as sync_store
 
     with showing(quiet=json) as listener, open_store(home) as store:
-        report = sync_store(store, home, listener, partial(summary, store))
+        report = sync_store(store, home, listener, summary)
     if json:
         print_json(asdict(report))
     else:

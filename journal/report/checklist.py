@@ -14,7 +14,14 @@ from journal.records.run import Record
 from journal.report.document import Box, Column, Section, Table, Text, say
 from journal.report.phrases import words
 from journal.report.sections.own_predictions import came_true, metric_name
-from journal.store.evidence import Seen, first_answer, first_checkup, good_runs, with_predictions
+from journal.store.evidence import (
+    Seen,
+    environment_of,
+    first_answer,
+    first_checkup,
+    good_runs,
+    with_predictions,
+)
 
 if TYPE_CHECKING:
     from journal.store.store import Store
@@ -102,7 +109,7 @@ def _row(step: Step) -> tuple[Box, ...]:
 
 def _host(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
     checked = first_checkup(store, before)
-    environments = ((run, store.run(run.id).environment) for run in runs)
+    environments = ((run, environment_of(store, run.id)) for run in runs)
     seen = next((each for each in environments if each[1].get("host")), None)  # imports have none
     if checked is not None and not (seen and seen[0].started_at <= checked[1]):
         id_, at, host = checked

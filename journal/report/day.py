@@ -1,7 +1,6 @@
 """One day of the journal as plain data: what began on it, in the reader's own time zone."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
@@ -73,24 +72,34 @@ def dated(day: date) -> Sentence:
 
 def last_day(store: "Store", zone: tzinfo | None = None) -> date:
     """The last day on which something began. Raises NotFound when nothing ever did."""
+    from journal.store.history import last_began
     from journal.store.interactions import interactions
 
-    began = [each.started_at for each in store.runs(limit=1)]
-    with suppress(NotFound):
-        began.append(store.experiment("last").started_at)
+    last = last_began(store)
+    began = [] if last is None else [last]
     began += [each.asked_at for each in interactions(store, limit=1)]
     if not began:
         raise NotFound(f"nothing was run yet: {FIRST_STEP}")
     return max(began).astimezone(zone).date()
 
 
-def collect(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
-    """What `store` holds of `day`. Raises NotFound, naming the days near it that hold something,
-    when nothing began on it and nothing was written on it."""
-    return together(store, day, day, zone, f"on {day}")
+def collect(
+    store: "Store", day: date, zone: tzinfo | None = None, read: Sequence[Record] = ()
+) -> Day:
+    """What `store` holds of `day`. `read` are all runs of an experiment, where they were read
+    already. Raises NotFound, naming the days near it that hold something, when nothing began on it
+    and nothing was written on it."""
+    return together(store, day, day, zone, f"on {day}", read)
 
 
-def together(store: "Store", first: date, last: date, zone: tzinfo | None, when: str) -> Day:
+def together(
+    store: "Store",
+    first: date,
+    last: date,
+    zone: tzinfo | None,
+    when: str,
+    read: Sequence[Record] = (),
+) -> Day:
     """The days from `first` to `last` as one; raises what `collect` raises, about `when`."""
     from journal.store.interactions import interactions
     from journal.store.notes import notes
@@ -99,7 +108,9 @@ def together(store: "Store", first: date, last: date, zone: tzinfo | None, when:
         since, until = bounds(first, zone)[0], bounds(last, zone)[1]
     except OverflowError:
         raise NotFound(_nothing(store, first, zone, when)) from None
-    records = store.runs(since=since, until=until)
+    records = [record for record in read if since <= record.started_at < until]
+    known = {record.experiment_id for record in read}
+    records += store.runs(since=since, until=until, apart_from=known)
     experiments = store.experiments(since, until)
     still_ran = {record.experiment_id for record in records} - {each.id for each in experiments}
     experiments += map(store.experiment, still_ran)
@@ -124,15 +135,14 @@ def earlier(
     store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
 ) -> Iterator[Record]:
     """The runs of the same cells on the last day on which each of them was measured."""
-    from journal.store.history import last_measured, place
+    from journal.store.history import last_measured, measured_between
 
     last = last_measured(store, (record.cell for record in records), before)
     days = {key: at.astimezone(zone).date() for key, at in last.items()}
     for day in sorted(set(days.values())):
         since, until = bounds(day, zone)
-        for record in store.runs(since=since, until=until):
-            if days.get(place(record.cell)) == day:
-                yield record
+        places = {place for place, on in days.items() if on == day}
+        yield from measured_between(store, places, since, until)
 
 
 def order(each: Record | ExperimentRecord) -> tuple[datetime, str]:

@@ -1,11 +1,12 @@
 """A week of the journal, or one experiment, told by the same parts as a day."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
-from journal.records.run import ExperimentRecord
+from journal.records.run import ExperimentRecord, Record
 from journal.report.day import Day, Extent, dated, earlier, order, together
 from journal.report.document import say
 from journal.report.text import slug
@@ -41,15 +42,24 @@ def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) 
 
     begun = _experiment(store, wanted)
     records = store.runs(experiment_id=begun.id)
+    return replace(
+        experiment_day(begun, records, zone),
+        earlier=tuple(earlier(store, records, begun.started_at, zone)),
+        notes=tuple(note for note in notes(store) if note.experiment_id == begun.id),
+    )
+
+
+def experiment_day(
+    begun: ExperimentRecord, runs: Sequence[Record], zone: tzinfo | None = None
+) -> Day:
+    """An experiment with all its `runs` and nothing else."""
     name = slug(begun.experiment.name)
     stem = "-".join(part for part in ("experiment", name, begun.id[:SHORT_ID]) if part)
     return Day(
         date=begun.started_at.astimezone(zone).date(),
         zone=zone,
-        records=tuple(sorted(records, key=order)),
+        records=tuple(sorted(runs, key=order)),
         experiments=(begun,),
-        earlier=tuple(earlier(store, records, begun.started_at, zone)),
-        notes=tuple(note for note in notes(store) if note.experiment_id == begun.id),
         extent=Extent(stem, say("title_experiment", name=begun.experiment.name)),
     )
 

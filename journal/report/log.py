@@ -2,7 +2,7 @@
 one HTML file that needs nothing else."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, tzinfo
 from html import escape
@@ -25,6 +25,7 @@ from journal.store.migrate import locked
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from journal.records.run import Record
     from journal.store.store import Store
 
 
@@ -46,15 +47,16 @@ def write_log(
     zone: tzinfo | None = None,
     lang: str = "en",
     tracking: str | None = None,
+    read: "Sequence[Record]" = (),
 ) -> LogFiles:
     """Write the log of `day` (None: the last on which anything began) under `home`/log.
 
     The day is one of `zone` (None: this machine's). `lang` is en or zh. With `tracking`, the
-    address of MLflow's UI, the log links to its pages. The same runs give the
-    same bytes; each file is replaced whole. What the user wrote into the Markdown is kept: their
-    words in the places for them go into the journal first, and a file that was changed elsewhere
-    is copied beside itself. Raises NotFound when nothing began on that day, and UsageError for
-    another language.
+    address of MLflow's UI, the log links to its pages. `read` are all runs of an experiment, where
+    they were read already. The same runs give the same bytes; each file is replaced whole. What
+    the user wrote into the Markdown is kept: their words in the places for them go into the
+    journal first, and a file that was changed elsewhere is copied beside itself. Raises NotFound
+    when nothing began on that day, and UsageError for another language.
     """
     said = words(lang)
     folder = Path(home) / "log"
@@ -65,9 +67,8 @@ def write_log(
             before = _content(path)
             if before is not None:
                 edited = take_in(store, path, before, day) or edited
-            files, texts = _drawn(
-                replace(collect(store, day, zone), tracking=tracking), folder, said
-            )
+            found = replace(collect(store, day, zone, read), tracking=tracking)
+            files, texts = _drawn(found, folder, said)
             if _content(path) == before:  # else it was saved by its editor just now
                 break
         for path, text in texts.items():

@@ -76,6 +76,22 @@ def page(day: Day) -> Page:
     return Page(day.title, lead, tuple(sections), writable=day.extent is None)
 
 
+def brief(day: Day) -> Page:
+    """The lead of the log of `day`, and of its sections those that say what came of it."""
+    shown = _shown(day)
+    found = points(zip(shown, setups_of(shown), strict=True))
+    named = places(found)
+    good = tuple(point for point in found if point.good)
+    answers = (
+        sidebyside.answer(found, named, day),
+        batching.answer(good, named, ""),
+        lengths.answer(good, named, ""),
+        failures.answer(found, named),
+    )
+    sections = tuple(section for section in answers if section)
+    return Page(day.title, tuple(_lead(day, found, named)), sections)
+
+
 def _shown(day: Day) -> list[Record]:
     """The runs but those that a search for the least memory tried: it tells of them itself."""
     engines = {

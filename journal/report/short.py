@@ -1,33 +1,29 @@
 """An experiment in a few sentences and a small table, for the note on its run in MLflow."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from journal import units
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
-from journal.records.run import ExperimentRecord
+from journal.records.run import ExperimentRecord, Record
 from journal.report.document import Page, Sentence
-from journal.report.extent import collect_experiment
+from journal.report.extent import experiment_day
 from journal.report.phrases import Words, words
 from journal.report.places import Places, places
-from journal.report.questions import page
+from journal.report.questions import brief
 from journal.report.sections.lengths import meter
 from journal.report.text import markdown
-
-if TYPE_CHECKING:
-    from journal.store.store import Store
 
 MOST_CHARACTERS = 7000  # MLflow cuts a note off after 8,000
 MOST_ROWS = 12
 TOLD = ("compare.heading", "batch.heading", "prompt.heading", "failures.heading")
 
 
-def summary(store: "Store", begun: ExperimentRecord) -> str:
+def summary(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
     """The sentences of the experiment's log, and the headline figures of its cells, as Markdown
-    that fits into a note."""
-    day, said = collect_experiment(store, begun.id), words("en")
-    whole = page(day)
+    that fits into a note. `runs` are all that it has."""
+    day, said = experiment_day(begun, runs), words("en")
+    whole = brief(day)
     found = points(zip(day.records, setups_of(day.records), strict=True))
     parts = [*_asked(begun), said.paragraph(whole.lead, markdown)]
     for part in (_table(found, places(found), said), *_told(whole, said)):

@@ -160,23 +160,27 @@ class _Keeper:
 
 def _begin(
     store: Store, experiment: Experiment, planned: Sequence[Cell], resume: bool, listener: Listener
-) -> tuple[ExperimentRecord, Sequence[Cell]]:
-    """The experiment's record, as of the environment now, and the cells left to measure."""
+) -> tuple[ExperimentRecord, Sequence[Cell], list[Record]]:
+    """The experiment's record, as of the environment now, the cells left to measure, and the runs
+    that it has already."""
     first = planned[0]
     here = environment(installed(first.engine))
     here |= as_environment(last_checkup(store, str(here["host"])))
     before = earlier(store, experiment, first.model)
-    left = left_of(before, planned, store.runs(experiment_id=before.id)) if before else planned
-    if before is None or not resume:
-        if before is not None and before.status == "interrupted" and left:
+    if before is None or not (resume or before.status == "interrupted"):
+        return store.begin_experiment(experiment, datetime.now(UTC), here), planned, []
+    records = store.runs(experiment_id=before.id)
+    left = left_of(before, planned, records)
+    if not resume:
+        if left:
             told = f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "
             listener(Event("prepare", told + "left, and begins anew: resume would go on with it"))
-        return store.begin_experiment(experiment, datetime.now(UTC), here), planned
+        return store.begin_experiment(experiment, datetime.now(UTC), here), planned, []
     if left:
         before = store.resume_experiment(before.id)
     told = f"{len(left)} of {len(planned)} cells are left to measure"
     listener(Event("prepare", f"resuming {experiment.name}: {told}"))
-    return replace(before, environment=here), left
+    return replace(before, environment=here), left, records
 
 
 def _end(
@@ -184,16 +188,19 @@ def _end(
     status: Literal["done", "failed", "interrupted"],
     keeper: _Keeper,
     home: Path,
-) -> tuple[ExperimentRecord, LogFiles]:
+) -> tuple[ExperimentRecord, LogFiles, list[Record]]:
+    """The experiment's record and its runs as they are stored, which are read once, and the log."""
     store, tracker = keeper.store, keeper.tracker
     ended = store.end_experiment(begun.id, status, datetime.now(UTC))
     keeper.listener(Event("log", "writing the log"))
-    log = write_log(store, home, tracking=address(tracking_uri(home)))
-    for record in store.runs(experiment_id=begun.id):
+    records = store.runs(experiment_id=begun.id)
+    log = write_log(store, home, tracking=address(tracking_uri(home)), read=records)
+    for record in records:
         if record.status == "interrupted" and record.mlflow_run_id is None:
             tracker.log(record)
-    tracker.finish(ended, (log.markdown, log.html, *log.figures), summary(store, ended))
-    return ended, log
+    files = (log.markdown, log.html, *log.figures)
+    tracker.finish(ended, files, summary(ended, records), records)
+    return ended, log, records
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +242,9 @@ class _Asked:
             open_store(self.home) as store,
             Tracker(store, self.home) as tracker,
         ):
-            begun, left = _begin(store, experiment, planned, resume, self.listener)
+            begun, left, records = _begin(store, experiment, planned, resume, self.listener)
             if left:
-                keeper = _Keeper(store, tracker, self.listener, store.runs(experiment_id=begun.id))
+                keeper = _Keeper(store, tracker, self.listener, records)
                 try:
                     self.measure(begun, left, keeper)
                 except BaseException as error:
@@ -248,11 +255,12 @@ class _Asked:
                         _end(begun, "interrupted", keeper, self.home)
                     raise
                 good = any(record.good for record in keeper.records)
-                begun, log = _end(begun, "done" if good else "failed", keeper, self.home)
+                status: Literal["done", "failed"] = "done" if good else "failed"
+                begun, log, records = _end(begun, status, keeper, self.home)
             else:
                 log = write_log(store, self.home, tracking=address(tracking_uri(self.home)))
-            records = newest(experiment, planned, store.runs(experiment_id=begun.id))
-            return Result(begun, records, log, tracker.error, self.strict)
+            last = newest(experiment, planned, records)
+            return Result(begun, last, log, tracker.error, self.strict)
 
     def measure(self, begun: ExperimentRecord, left: Sequence[Cell], keeper: _Keeper) -> None:
         """Measure the cells that are left, with each engine that they ask for."""

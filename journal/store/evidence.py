@@ -1,5 +1,6 @@
 """What the journal's rows prove, without reading whole runs: for the checklist."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -67,6 +68,14 @@ def good_runs(store: Store, before: datetime | None = None) -> list[Seen]:
     with store.transaction(writing=False) as connection:
         rows = connection.execute(query.order_by(first.c.started_at, first.c.id)).mappings()
         return [Seen(**{**row, "simulated": bool(row["simulated"])}) for row in rows]
+
+
+def environment_of(store: Store, run_id: str) -> dict[str, Any]:
+    """Where a run was measured, without the run."""
+    query = select(_runs.c.environment).where(_runs.c.id == run_id)
+    with store.transaction(writing=False) as connection:
+        found: dict[str, Any] = json.loads(connection.scalars(query).one())
+        return found
 
 
 def _models(store: Store) -> Sequence[str]:

@@ -1,14 +1,15 @@
 """What was asked for and measured before, read quickly however large the journal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import TypeAlias, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 
 from journal.records.cell import Cell
-from journal.records.run import GOOD
+from journal.records.run import GOOD, Record
 from journal.store.codec import table
+from journal.store.run_rows import read_runs
 from journal.store.store import Store
 from journal.store.tables import ExperimentRow, RunRow
 
@@ -29,6 +30,26 @@ def asked_before(store: Store, name: str) -> Iterator[tuple[str, str]]:
     with store.transaction(writing=False) as connection:
         for row in connection.execute(newest_first):
             yield row.id, row.experiment
+
+
+def last_began(store: Store) -> datetime | None:
+    """When the newest run or experiment started; None where there is none."""
+    query = union_all(
+        select(func.max(_runs.c.started_at)), select(func.max(_experiments.c.started_at))
+    )
+    with store.transaction(writing=False) as connection:
+        return max(filter(None, connection.scalars(query)), default=None)
+
+
+def measured_between(
+    store: Store, places: Collection[Place], since: datetime, until: datetime
+) -> list[Record]:
+    """The runs at `places` that started from `since` on and before `until`, newest last."""
+    when = (_runs.c.started_at >= since, _runs.c.started_at < until)
+    with store.transaction(writing=False) as connection:
+        rows = connection.execute(select(_runs.c.id, *_PLACE).where(*when)).all()
+        ids = [run_id for run_id, *key in rows if tuple(key) in places]
+        return read_runs(connection, select(_runs.c.id).where(_runs.c.id.in_(ids), *when))
 
 
 def place(cell: Cell) -> Place:

@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import secrets
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,13 +32,14 @@ from sqlalchemy import (
 from journal.errors import NotFound, StoreError
 from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment
-from journal.records.figure import Figure, Metrics
+from journal.records.figure import Metrics
 from journal.records.run import ExperimentRecord, Record, Status
 from journal.records.samples import Samples
 from journal.store import claims, codec, parquet
 from journal.store.codec import table
 from journal.store.database import address, connectable, explained, file_of, reader, shown
 from journal.store.migrate import bring_up_to_date, is_up_to_date
+from journal.store.run_rows import read_runs
 from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow
 
 SHORT_ID = 8
@@ -269,23 +269,27 @@ class Store:
         until: datetime | None = None,
         limit: int | None = None,
         metrics: Collection[str] | None = None,
+        apart_from: Collection[str] = (),
     ) -> list[Record]:
         """The runs of one experiment, or of all, that started from `since` on and before `until`,
-        newest last; with `limit` the newest so many, with `metrics` only those of their figures."""
+        newest last; with `limit` the newest so many, with `metrics` only those of their figures,
+        and without those of the experiments `apart_from`."""
         query = _started(select(_runs.c.id), _runs.c.started_at, since, until)
         if experiment_id is not None:
             query = query.where(_runs.c.experiment_id == experiment_id)
+        if apart_from:
+            query = query.where(_runs.c.experiment_id.not_in(apart_from))
         if limit is not None:
             query = query.order_by(_runs.c.started_at.desc(), _runs.c.id.desc()).limit(limit)
         with explained(self.url), self._reader.begin() as connection:
-            return _read_runs(connection, query, metrics)
+            return read_runs(connection, query, metrics)
 
     def run(self, run_id: str) -> Record:
         """The run with this id, or with the only id that begins so, or the "last" one.
         Raises NotFound."""
         with explained(self.url), self._reader.begin() as connection:
             found = _find(connection, _runs, run_id)
-            return _read_runs(connection, select(_runs.c.id).where(_runs.c.id == found))[0]
+            return read_runs(connection, select(_runs.c.id).where(_runs.c.id == found))[0]
 
     def samples(self, run_id: str) -> Samples | None:
         """The raw samples of a run, exactly as they were stored; None when it has none. The id
@@ -310,7 +314,7 @@ class Store:
         runs = select(_runs.c.id).where(_runs.c.mlflow_pending)
         with explained(self.url), self._reader.begin() as connection:
             found = connection.execute(experiments).mappings()
-            return [codec.experiment_record(row) for row in found], _read_runs(connection, runs)
+            return [codec.experiment_record(row) for row in found], read_runs(connection, runs)
 
     def place_in_mlflow(self, experiment_id: str, mlflow_experiment_id: str) -> None:
         """Notes which of MLflow's experiments holds the runs of an experiment."""
@@ -344,26 +348,6 @@ def _started(
     if until is not None:
         query = query.where(started_at < until)
     return query
-
-
-def _read_runs(
-    connection: Connection, ids: Select[Any], names: Collection[str] | None = None
-) -> list[Record]:
-    """The runs that the query `ids` names, newest last, in three statements for any number."""
-    chosen = ids.subquery()
-    metrics: dict[str, dict[str, Figure]] = defaultdict(dict)
-    figures = select(_metrics).join(chosen, _metrics.c.run_id == chosen.c.id)
-    if names is not None:
-        figures = figures.where(_metrics.c.name.in_(names))
-    for run_id, name, *figure in connection.execute(figures):
-        metrics[run_id][name] = Figure(*figure)
-    doubts: dict[str, list[Doubt]] = defaultdict(list)
-    query = select(_doubts).join(chosen, _doubts.c.run_id == chosen.c.id)
-    for row in connection.execute(query.order_by(_doubts.c.position)).mappings():
-        doubts[row["run_id"]].append(codec.doubt(row))
-    query = select(_runs).join(chosen, _runs.c.id == chosen.c.id)
-    rows = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id)).mappings()
-    return [codec.run_record(row, metrics[row["id"]], doubts[row["id"]]) for row in rows]
 
 
 def _rows(connection: Connection, row: type[Row], run_id: str) -> list[RowMapping]:

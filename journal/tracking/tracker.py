@@ -33,7 +33,7 @@ from journal.tracking.entries import (
 from journal.tracking.mlflow_runs import MlflowRuns
 from journal.tracking.mlflow_store import make_whole
 
-Describe = Callable[[ExperimentRecord], str]
+Describe = Callable[[ExperimentRecord, Sequence[Record]], str]
 
 SLOW_S = 10.0  # a tracking server that takes longer for one record is left alone until `sync`
 
@@ -97,11 +97,13 @@ class Tracker:
         experiment: ExperimentRecord,
         artifacts: Sequence[Path] = (),
         summary: str | None = None,
+        read: Sequence[Record] | None = None,
     ) -> bool:
         """Tell how an experiment ended, with its curves, `summary` (Markdown; a plain one without
-        it) and `artifacts` (files); whether MLflow took it."""
+        it) and `artifacts` (files); whether MLflow took it. `read` are all its runs, where they
+        were read already."""
         self._unfinished = None
-        runs = self._store.runs(experiment_id=experiment.id)
+        runs = self._store.runs(experiment_id=experiment.id) if read is None else read
 
         def send(mlflow: MlflowRuns) -> str:
             said = note(experiment, runs) if summary is None else summary
@@ -196,8 +198,9 @@ def sync(
         if isinstance(record, Record):
             told.append(tracker.log(record))
         else:
-            summary = describe(record) if describe else None
-            told.append(tracker.finish(record, _logs_of(record, home), summary))
+            own = store.runs(experiment_id=record.id)
+            summary = describe(record, own) if describe else None
+            told.append(tracker.finish(record, _logs_of(record, home), summary, own))
     return SyncReport(told.count(True), told.count(False), tracker.error)
 
 

@@ -386,12 +386,13 @@ def test_the_logs_of_the_day_come_with_a_late_sync(
     (home / "log" / day).mkdir()
     (home / "log" / day / "ttft.svg").write_text("<svg/>")
     store.end_experiment(begun.id, "done", begun.started_at)
-    assert sync(store, home, describe=lambda ended: f"It is {ended.status}.").logged == 1
+    report = sync(store, home, describe=lambda ended, runs: f"{ended.status}, {len(runs)} runs")
+    assert report.logged == 1
     (parent,) = runs_there(home)
     there = client(home).list_artifacts
     assert {file.path for file in there(parent.info.run_id)} == {f"{day}.md", day}
     assert [file.path for file in there(parent.info.run_id, day)] == [f"{day}/ttft.svg"]
-    assert parent.data.tags["mlflow.note.content"] == "It is done."
+    assert parent.data.tags["mlflow.note.content"] == "done, 0 runs"
 
 
 @pytest.fixture

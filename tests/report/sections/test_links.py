@@ -95,7 +95,7 @@ def test_a_summary_says_what_came_of_it_and_fits(big_day: Day, tmp_path: Path) -
             if run.experiment_id == "e1":
                 store.add_run(replace(run, experiment_id=begun.id), None)
         ended = store.end_experiment(begun.id, "done", begun.started_at + timedelta(hours=1))
-        said = summary(store, ended)
+        said = summary(ended, store.runs(experiment_id=ended.id))
     assert len(said) <= MOST_CHARACTERS
     assert said.startswith("**Question:** Why \\| not?")
     assert "The highest throughput was" in said
@@ -106,4 +106,4 @@ def test_a_summary_says_what_came_of_it_and_fits(big_day: Day, tmp_path: Path) -
 def test_a_summary_of_nothing_says_so(tmp_path: Path, experiment: Callable[..., object]) -> None:
     with open_store(tmp_path) as store:
         begun = store.begin_experiment(experiment().experiment, experiment().started_at, {})  # type: ignore[attr-defined]
-        assert summary(store, begun) == "1 experiment began, and no cell was run."
+        assert summary(begun, ()) == "1 experiment began, and no cell was run."

@@ -1,0 +1,36 @@
+"""Runs as they are read back, with their metrics and doubts."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from journal.records.doubt import Doubt
+from journal.records.figure import Figure
+from journal.records.run import Record
+from journal.store import codec
+from journal.store.codec import table
+from journal.store.tables import DoubtRow, MetricRow, RunRow
+
+_runs, _metrics, _doubts = table(RunRow), table(MetricRow), table(DoubtRow)
+
+
+def read_runs(
+    connection: Connection, ids: Select[Any], names: Collection[str] | None = None
+) -> list[Record]:
+    """The runs that the query `ids` names, newest last, in three statements for any number."""
+    chosen = ids.subquery()
+    metrics: dict[str, dict[str, Figure]] = defaultdict(dict)
+    figures = select(_metrics).join(chosen, _metrics.c.run_id == chosen.c.id)
+    if names is not None:
+        figures = figures.where(_metrics.c.name.in_(names))
+    for run_id, name, *figure in connection.execute(figures):
+        metrics[run_id][name] = Figure(*figure)
+    doubts: dict[str, list[Doubt]] = defaultdict(list)
+    query = select(_doubts).join(chosen, _doubts.c.run_id == chosen.c.id)
+    for row in connection.execute(query.order_by(_doubts.c.position)).mappings():
+        doubts[row["run_id"]].append(codec.doubt(row))
+    query = select(_runs).join(chosen, _runs.c.id == chosen.c.id)
+    rows = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id)).mappings()
+    return [codec.run_record(row, metrics[row["id"]], doubts[row["id"]]) for row in rows]
