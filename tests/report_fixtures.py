@@ -130,7 +130,16 @@ def served(
     doubts = []
     if batch == 32:
         doubts.append(
-            Doubt("drift", "TTFT rose by 12% during the run: warm up longer.", "flag"),
+            Doubt(
+                "drift",
+                {
+                    "metric": "tpot_s",
+                    "before_s": 0.041,
+                    "after_s": 0.0459,
+                    "at_fraction": 0.5,
+                    "remedy": "look",
+                },
+            ),
         )
     return a_record(
         model,
@@ -209,7 +218,17 @@ def two_models() -> Day:
     failed = {"status": "failed", "error": error, "facts": EngineFacts(), "experiment_id": "e2"}
     for batch in (1, 4):
         records.append(a_record(big, batch, 512, number=len(records), **failed))
-    invalid = Doubt("errors", "40 of 64 requests failed: see `journal show`.", "invalid")
+    invalid = Doubt(
+        "errors",
+        {
+            "variant": "too_many",
+            "failed": 40,
+            "requests": 64,
+            "error": "HTTP 500: out of memory",
+            "allowed_fraction": 0.2,
+        },
+        "invalid",
+    )
     last = served(
         "mistralai/Mistral-7B-Instruct-v0.2", 13.5, 1.0, number=200, repeat=0, batch=32, prompt=8064
     )

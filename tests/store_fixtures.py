@@ -186,8 +186,10 @@ def new_record(begun: ExperimentRecord, samples: Samples) -> Callable[..., Recor
                 "vram_peak_bytes": Figure(None),
             },
             doubts=(
-                Doubt("few-samples", "Only 2 requests: ask for more."),
-                Doubt("prefix-cache", "It was on: switch it off.", severity="note"),
+                Doubt(
+                    "few-samples", {"requests": 2, "share": 0.5, "p": ["p90"], "of": {"a": None}}
+                ),
+                Doubt("prefix-cache", {"sentence": "It was on: switch it off."}, severity="note"),
             ),
             facts=samples.facts,
             environment={"driver": "570.1", "cpus": 2, "load": 0.5, "gpu": None},

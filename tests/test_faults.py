@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 import journal
+from journal.doubts.words import sentence
 from journal.records.engine import Endpoint
 from journal.records.experiment import Experiment
 from journal.records.progress import Event
@@ -105,7 +106,7 @@ def test_more_failures_than_the_experiment_allows_make_the_cell_invalid(
     result = measured(endpoint, tmp_path, sweep(1, 2, max_error_rate=0.2))
     assert [record.status for record in result.records] == ["invalid", "invalid"]
     assert not result.ok and not any(looks_good(record) for record in result.records)
-    assert "more than the 20" in result.records[0].doubts[0].sentence
+    assert "more than the 20" in sentence(result.records[0].doubts[0])
 
 
 def test_a_cell_of_failures_shows_no_figures(fake_server: Server, tmp_path: Path) -> None:

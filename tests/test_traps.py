@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import journal
+from journal.doubts.words import sentence
 from journal.load.drive import drive
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
@@ -66,7 +67,7 @@ def test_a_trap_is_doubted(
 ) -> None:
     endpoint = journal.attach(fake_server(**{**QUICK, **script}))
     (record,) = journal.run(sweep(**asked), tmp_path, endpoint=endpoint).records
-    assert flags(record) & expected, [doubt.sentence for doubt in record.doubts]
+    assert flags(record) & expected, [sentence(doubt) for doubt in record.doubts]
     assert flags(record) <= expected
 
 
@@ -77,7 +78,7 @@ def test_a_clean_run_is_doubted_by_nothing(
 ) -> None:
     endpoint = journal.attach(fake_server(**QUICK))
     (record,) = journal.run(sweep(**asked), tmp_path, endpoint=endpoint).records  # type: ignore[arg-type]
-    assert flags(record) == set(), [doubt.sentence for doubt in record.doubts]
+    assert flags(record) == set(), [sentence(doubt) for doubt in record.doubts]
 
 
 def test_tokens_that_a_chat_template_adds_are_doubted(fake_server: Server, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
+from journal.doubts.words import sentence
 from journal.records.cell import Cell
 from journal.records.figure import Figure, Metrics
 from journal.records.run import Record
@@ -203,7 +204,7 @@ def print_record(record: Record) -> None:
         console.print(plain(record.error), style="red", markup=False)
     for doubt in record.doubts:
         style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
-        console.print(f"- {plain(doubt.sentence)}", style=style, markup=False, highlight=False)
+        console.print(f"- {plain(sentence(doubt))}", style=style, markup=False, highlight=False)
     columns = ["latency", *SUMMARY, "95% interval of p50"]
     print_table(columns, _latencies(record.metrics), left=("latency",), spare=columns[-1:])
     compared, parts = theory_rows(record), split_rows(record)

@@ -5,9 +5,10 @@ from itertools import takewhile
 
 import numpy as np
 
-from journal.doubts.rule import Case, Finding, Rule, some
+from journal.doubts.rule import Case, Finding, Rule
+from journal.records.doubt import Severity
 from journal.records.request import Trace
-from journal.units import number, percent
+from journal.units import percent
 
 PROMPT_TOLERANCE = 0.05
 TOKENS_PER_CHUNK = 1.5
@@ -18,10 +19,10 @@ LOST = 3  # requests at the end that found no server
 EXCERPT = 160  # characters of a server's own words
 
 
-def _commonest_error(traces: list[Trace]) -> str:
-    words = Counter(trace.error or "no reason given" for trace in traces).most_common(1)[0][0]
-    plain = " ".join(words.split())
-    return plain if len(plain) <= EXCERPT else plain[:EXCERPT] + "..."
+def _commonest_error(traces: list[Trace]) -> str | None:
+    words = Counter(trace.error or None for trace in traces).most_common(1)[0][0]
+    plain = None if words is None else " ".join(words.split())
+    return plain if plain is None or len(plain) <= EXCERPT else plain[:EXCERPT] + "..."
 
 
 def _nothing_succeeded(case: Case) -> Finding | None:
@@ -29,46 +30,28 @@ def _nothing_succeeded(case: Case) -> Finding | None:
         return None
     if not case.view.measured:
         if broken := [trace for trace in case.view.samples.traces if trace.error]:
-            return "invalid", (
-                f"Nothing was measured, because the warm-up failed ({_commonest_error(broken)}): "
-                "mend the cause, and run again."
-            )
-        return "invalid", "No request was measured: ask for at least one, and run again."
-    reason = _commonest_error(list(case.view.measured))
-    return "invalid", (
-        f"Not one of {case.count} requests succeeded (most often: {reason}): mend the cause, which "
-        "the server's log may tell, and run again."
-    )
+            return "invalid", {"variant": "warm_up", "error": _commonest_error(broken)}
+        return "invalid", {"variant": "nothing_asked"}
+    error = _commonest_error(list(case.view.measured))
+    return "invalid", {"requests": case.count, "error": error}
 
 
 def _errors(case: Case) -> Finding | None:
     failed = [trace for trace in case.view.measured if trace.outcome == "error"]
     if not failed or not case.view.done:
         return None
-    share, allowed = len(failed) / case.count, case.view.cell.load.max_error_rate
-    what = (
-        f"{some(len(failed), case.count, 'requests')} failed (most often: "
-        f"{_commonest_error(failed)})"
-    )
-    if share > allowed:
-        return "invalid", (
-            f"{what}, more than the {percent(allowed)} that load.max_error_rate allows, and what "
-            "is left is no fair sample: mend the cause and run again."
-        )
-    return "flag", (
-        f"{what}; they count in no latency and add no tokens, but while they failed the others "
-        "had the server to themselves: mend the cause and run again."
-    )
+    allowed = case.view.cell.load.max_error_rate
+    values = {"failed": len(failed), "requests": case.count, "error": _commonest_error(failed)}
+    if len(failed) / case.count > allowed:
+        return "invalid", {"variant": "too_many", **values, "allowed_fraction": allowed}
+    return "flag", values
 
 
 def _given_up(case: Case) -> Finding | None:
     asked = case.view.cell.load.requests
     if not case.view.done or case.count >= asked:
         return None
-    return "invalid", (
-        f"Only {some(case.count, asked, 'requests')} were sent, because too many of them failed or "
-        "the server stood still: mend the cause and run again."
-    )
+    return "invalid", {"sent": case.count, "asked": asked}
 
 
 def _server_lost(case: Case) -> Finding | None:
@@ -80,41 +63,39 @@ def _server_lost(case: Case) -> Finding | None:
     lost = sum(takewhile(bool, unheard))
     if not case.view.done or lost < LOST:
         return None
-    return "invalid", (
-        f"The last {lost} of {case.count} requests found no server, which must have ended or been "
-        "cut off while it was measured: look into its log for the cause, and run again."
-    )
+    return "invalid", {"lost": lost, "requests": case.count}
 
 
 def _short_outputs(case: Case) -> Finding | None:
-    found = [
+    lengths = [
         trace.output_tokens
         for trace in case.view.done
         if trace.output_tokens is not None and trace.output_tokens < trace.output_tokens_asked
     ]
-    if not found:
+    if not lengths:
         return None
-    return "flag", (
-        f"{some(len(found), len(case.view.done), 'answers')} were shorter than asked (the shortest "
-        f"has {min(found)} tokens, asked were {case.view.cell.output_tokens}), which makes "
-        "requests quick and batches thin: use a server that honours ignore_eos, or ask for fewer "
-        "output tokens."
-    )
+    return "flag", {
+        "short": len(lengths),
+        "answers": len(case.view.done),
+        "shortest_tokens": min(lengths),
+        "asked_tokens": case.view.cell.output_tokens,
+    }
 
 
 def _long_outputs(case: Case) -> Finding | None:
-    found = [
+    lengths = [
         trace.output_tokens
         for trace in case.view.done
         if trace.output_tokens is not None and trace.output_tokens > trace.output_tokens_asked
     ]
-    if not found:
+    if not lengths:
         return None
-    return "flag", (
-        f"{some(len(found), len(case.view.done), 'answers')} were longer than asked (the longest "
-        f"has {max(found)} tokens, asked were {case.view.cell.output_tokens}): the server does not "
-        "keep to max_tokens, so compare with other servers by tokens per second only."
-    )
+    return "flag", {
+        "long": len(lengths),
+        "answers": len(case.view.done),
+        "longest_tokens": max(lengths),
+        "asked_tokens": case.view.cell.output_tokens,
+    }
 
 
 def _prompt_tokens(case: Case) -> Finding | None:
@@ -124,35 +105,26 @@ def _prompt_tokens(case: Case) -> Finding | None:
         return None
     far = any(abs(got - asked) > PROMPT_TOLERANCE * asked for got, asked in other)
     counts = sorted({got for got, _ in other})
-    shown = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return "flag" if far else "note", (
-        f"The server counted {shown} prompt tokens where {other[0][1]} were asked, in "
-        f"{some(len(other), len(pairs), 'requests')}; the metrics use its count: look for a chat "
-        "template or a token that it adds, or use a server that takes token ids."
-    )
+    return "flag" if far else "note", {
+        "variant": "alike" if len(counts) == 1 else "several",
+        "least_tokens": counts[0],
+        "most_tokens": counts[-1],
+        "asked_tokens": other[0][1],
+        "other": len(other),
+        "requests": len(pairs),
+    }
 
 
 def _usage_missing(case: Case) -> Finding | None:
     missing = sum(t.prompt_tokens is None or t.output_tokens is None for t in case.view.done)
     if not missing:
         return None
-    return "flag", (
-        f"The server gave no usage in {some(missing, len(case.view.done), 'answers')}: their "
-        "tokens are known where token ids came with each chunk, and the rates and sums of tokens "
-        "that would be guesses are absent; use a server that honours "
-        "stream_options.include_usage."
-    )
+    return "flag", {"missing": missing, "answers": len(case.view.done)}
 
 
 def _done_missing(case: Case) -> Finding | None:
     missing = sum(trace.done is False for trace in case.view.done)
-    if not missing:
-        return None
-    return "note", (
-        f"{some(missing, len(case.view.done), 'streams')} ended without [DONE]; each was complete "
-        "as HTTP and had its finish reason, so it counts: a proxy that cuts streams would look "
-        "otherwise, and clients that wait for [DONE] may not take this server's."
-    )
+    return ("note", {"missing": missing, "streams": len(case.view.done)}) if missing else None
 
 
 def _reasoning_not_streamed(case: Case) -> Finding | None:
@@ -163,34 +135,22 @@ def _reasoning_not_streamed(case: Case) -> Finding | None:
     ]
     if not hidden:
         return None
-    return "note", (
-        f"{some(len(hidden), len(case.view.done), 'answers')} had thoughts that were counted and "
-        f"not streamed (up to {max(hidden)} tokens), so TTFT holds the time to think, and TPOT "
-        "leaves these tokens out: compare with servers that stream thoughts by ttfo_s."
-    )
+    return "note", {
+        "hidden": len(hidden),
+        "answers": len(case.view.done),
+        "most_tokens": max(hidden),
+    }
 
 
 def _reconnected(case: Case) -> Finding | None:
     again = sum(bool(trace.reconnected) for trace in case.view.measured)
-    if not again:
-        return None
-    return "note", (
-        f"{some(again, case.count, 'requests')} met a kept connection that the server had closed "
-        "and were sent once more on a fresh one, which their latency includes: set the server's "
-        "keep-alive time above the gaps between requests."
-    )
+    return ("note", {"again": again, "requests": case.count}) if again else None
 
 
 def _not_streamed(case: Case) -> Finding | None:
     view = case.view
     whole = int(np.sum((view.first_s == view.last_s) & (view.streamed_tokens > 1)))
-    if not whole:
-        return None
-    return "flag", (
-        f"{some(whole, len(view.done), 'answers')} came in one piece, so their TTFT is that of "
-        "the last token and they have no time per token: turn off buffering in the server or in "
-        "the proxy before it."
-    )
+    return ("flag", {"whole": whole, "answers": len(view.done)}) if whole else None
 
 
 def _several_tokens_per_chunk(case: Case) -> Finding | None:
@@ -199,12 +159,8 @@ def _several_tokens_per_chunk(case: Case) -> Finding | None:
     later = view.chunk_tokens[~first & ~np.isnan(view.chunk_tokens)]
     if len(later) == 0 or (shared := float(np.mean(later > 1))) < SHARED_CHUNKS_NOTE:
         return None
-    return "flag" if shared >= SHARED_CHUNKS_FLAG else "note", (
-        f"{percent(shared)} of the chunks hold several tokens ({number(float(later.mean()))} on "
-        "average), so the gap per chunk (icl_s) and the gap per token (itl_s, each chunk's gap "
-        "shared evenly among its tokens) are different things: compare servers by itl_s or "
-        "tpot_s, and give icl_s for what a reader sees."
-    )
+    severity: Severity = "flag" if shared >= SHARED_CHUNKS_FLAG else "note"
+    return severity, {"shared_fraction": shared, "tokens_per_chunk": float(later.mean())}
 
 
 def _tokens_per_chunk_unknown(case: Case) -> Finding | None:
@@ -214,25 +170,18 @@ def _tokens_per_chunk_unknown(case: Case) -> Finding | None:
     if len(rows) == 0:
         return None
     average = float((view.output_tokens[rows] / view.chunks[rows]).mean())
-    many = average >= TOKENS_PER_CHUNK
-    shown = "" if np.isnan(average) else f", {number(average)} on average,"
-    return "flag" if many else "note", (
-        f"The server does not tell how many tokens each chunk holds{shown} in "
-        f"{some(len(rows), len(view.done), 'answers')}; the gap per token (itl_s) leaves these "
-        "out, and the gap per chunk (icl_s) is not it: read tpot_s, or use a server with "
-        "stream_options.continuous_usage_stats."
-    )
+    values = {"unknown": len(rows), "answers": len(view.done)}
+    if np.isnan(average):
+        return "note", {"variant": "uncounted", **values}
+    severity: Severity = "flag" if average >= TOKENS_PER_CHUNK else "note"
+    return severity, {**values, "tokens_per_chunk": average}
 
 
 def _chunks_together(case: Case) -> Finding | None:
     gaps = case.view.icl.values
     if len(gaps) == 0 or (share := float(np.mean(gaps <= 0))) < ZERO_GAPS:
         return None
-    return "flag", (
-        f"{percent(share)} of the chunks came together with the one before, in one read, so gaps "
-        "show how the way here bundles them and not how the server works: turn off buffering in "
-        "the proxy, or compare by tpot_s."
-    )
+    return "flag", {"together_fraction": share}
 
 
 RULES = (

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.doubts.rule import Case, Finding, Rule, listed, some
+from journal.doubts.rule import Case, Finding, Rule, listed
 from journal.metrics.statistics import PERCENTILES, Array, drift, needed_samples, outliers, trend
 from journal.metrics.window import in_flight
+from journal.records.doubt import Value
 from journal.records.load_shape import Closed, Open
-from journal.units import number, percent, seconds
+from journal.units import percent, seconds
 
 CLIENT_CPU = 0.8
 CLIENT_DELAY_FLOOR_S = 0.01
@@ -33,34 +34,29 @@ def _client_saturated(case: Case) -> Finding | None:
     ttft_s = case.value("ttft_s.p50")
     limit_s = max(CLIENT_DELAY_FLOOR_S, CLIENT_DELAY_SHARE * (0.0 if ttft_s is None else ttft_s))
     share = client.cpu_fraction
+    late = {"loop": client.loop_delay_p99_s, "requests": client.send_delay_p99_s}
     busy = share is not None and share > CLIENT_CPU
-    signs = [f"it used {percent(share)} of a core (limit {percent(CLIENT_CPU)})"] if busy else []
-    for delay_s, what in (
-        (client.loop_delay_p99_s, "its event loop woke"),
-        (client.send_delay_p99_s, "its requests went"),
-    ):
-        if delay_s is not None and delay_s > limit_s:
-            signs.append(f"{what} {seconds(delay_s)} late at p99 (limit {seconds(limit_s)})")
+    signs = ["busy"] if busy else []
+    signs += [sign for sign, delay_s in late.items() if delay_s is not None and delay_s > limit_s]
     if not signs:
         return None
-    if busy or share is None:
-        remedy = f"raise load.processes (now {client.processes}), or lower the load"
-    else:
-        remedy = f"it used {percent(share)} of a core only, so keep other work off its cores"
-    return "flag", (
-        f"The client could not keep up: {listed(signs)}; its own lateness is in every latency: "
-        f"{remedy}, or give it a machine of its own."
-    )
+    return "flag", {
+        "signs": signs,
+        "remedy": "lower" if busy or share is None else "quieten",
+        "cpu_fraction": share,
+        "cpu_limit_fraction": CLIENT_CPU,
+        "loop_delay_p99_s": client.loop_delay_p99_s,
+        "send_delay_p99_s": client.send_delay_p99_s,
+        "delay_limit_s": limit_s,
+        "processes": client.processes,
+    }
 
 
 def _client_unmeasured(case: Case) -> Finding | None:
     client = case.view.samples.client
     if client.cpu_fraction is not None or client.loop_delay_p99_s is not None:
         return None
-    return "note", (
-        "The client's own load is not known, so that its lateness cannot be told from the "
-        "server's: compare with a run in which it is."
-    )
+    return "note", {}
 
 
 def _batch_not_reached(case: Case) -> Finding | None:
@@ -69,14 +65,9 @@ def _batch_not_reached(case: Case) -> Finding | None:
         return None
     batch = shape.batch
     if case.count < batch:
-        return "flag", (
-            f"{case.count} requests cannot fill a batch of {batch}: ask for at least "
-            f"{3 * batch} (load.requests), so that the batch stays full for a while."
-        )
-    return "flag", (
-        f"At most {number(peak)} requests were in flight at once where the batch is {batch}: ask "
-        "for more requests or longer outputs, or lower the batch."
-    )
+        few = {"requests": case.count, "batch": batch, "enough_requests": 3 * batch}
+        return "flag", {"variant": "few_requests", **few}
+    return "flag", {"peak": peak, "batch": batch}
 
 
 def _rate_not_achieved(case: Case) -> Finding | None:
@@ -87,11 +78,11 @@ def _rate_not_achieved(case: Case) -> Finding | None:
     took_s = float(np.ptp(view.all_start_s))
     if took_s <= 0 or meant_s / took_s >= RATE_SHARE:
         return None
-    return "flag", (
-        f"The client sent {percent(meant_s / took_s)} of the rate that was scheduled (achieved "
-        f"{number(case.value('achieved_rate_per_s'))} requests/s, offered "
-        f"{number(shape.rate)}): lower the rate, or raise load.processes."
-    )
+    return "flag", {
+        "sent_fraction": meant_s / took_s,
+        "achieved_rate_per_s": case.value("achieved_rate_per_s"),
+        "rate_per_s": shape.rate,
+    }
 
 
 class Growth(NamedTuple):
@@ -133,16 +124,14 @@ def _growth(case: Case) -> Growth | None:
 
 
 def _falls_behind(case: Case) -> Finding | None:
-    found = _growth(case)
-    if found is None:
+    growth = _growth(case)
+    if growth is None:
         return None
-    return "flag", (
-        f"The server fell behind: {number(found.came_per_s)} requests came with every second, and "
-        f"those in flight grew by {number(found.piled_per_s)}, so that it answered about "
-        f"{percent(1 - found.piled_per_s / found.came_per_s)} of them; every latency here depends "
-        "on how long the run lasted: lower the rate, or ask for more requests to see whether it "
-        "settles."
-    )
+    return "flag", {
+        "came_per_s": growth.came_per_s,
+        "piled_per_s": growth.piled_per_s,
+        "answered_fraction": 1 - growth.piled_per_s / growth.came_per_s,
+    }
 
 
 def _settled(case: Case, values: Array) -> Array:
@@ -179,19 +168,15 @@ def _drift(case: Case) -> Finding | None:
     if view.cell.shape.is_open:
         series["ttft_s"] = view.ttft_s
     for name, values in series.items():
-        found = drift(_settled(case, values))
-        if found and found.probability < DRIFT_CHANCE and abs(found.change) >= DRIFT_CHANGE:
-            again = (
-                "look for heat, other work on the machine or a cache that fills up, and run again "
-                "with more warm-up"
-            )
-            if view.cell.shape.is_open:
-                again = f"lower the rate if it is more than the server holds, else {again}"
-            return "flag", (
-                f"The run drifted: the median {name} went from {seconds(found.before)} to "
-                f"{seconds(found.after)} after {percent(found.at_fraction)} of the requests, so "
-                f"that its figures depend on how long it lasted: {again}."
-            )
+        change = drift(_settled(case, values))
+        if change and change.probability < DRIFT_CHANCE and abs(change.change) >= DRIFT_CHANGE:
+            return "flag", {
+                "metric": name,
+                "before_s": change.before,
+                "after_s": change.after,
+                "at_fraction": change.at_fraction,
+                "remedy": "lower" if view.cell.shape.is_open else "look",
+            }
     return None
 
 
@@ -200,11 +185,12 @@ def _outliers(case: Case) -> Finding | None:
     far = outliers(e2e_s)
     if not far.any():
         return None
-    return "note", (
-        f"{some(int(far.sum()), len(e2e_s), 'requests')} took far longer than the rest (up to "
-        f"{seconds(float(e2e_s.max()))}, median {seconds(float(np.median(e2e_s)))}): quote "
-        "medians, and look at the server's log at those times."
-    )
+    return "note", {
+        "far": int(far.sum()),
+        "requests": len(e2e_s),
+        "longest_s": float(e2e_s.max()),
+        "median_s": float(np.median(e2e_s)),
+    }
 
 
 def _percentiles_refused(case: Case) -> Finding | None:
@@ -217,18 +203,18 @@ def _percentiles_refused(case: Case) -> Finding | None:
             missing.setdefault((lacking, count), []).append(family)
     if not missing:
         return None
-    parts = [
-        f"{listed(list(lacking))} of {listed(families)} from {count} samples"
+    short = [name for name in PERCENTILES if any(name in lacking for lacking, _ in missing)]
+    needed = {name: needed_samples(PERCENTILES[name]) for name in short}
+    enough: list[Value] = [{"percentile": name, "samples": needed[name]} for name in short]
+    refused: list[Value] = [
+        {"percentiles": list(lacking), "families": families, "samples": count}
         for (lacking, count), families in missing.items()
     ]
-    short = [name for name in PERCENTILES if any(name in lacking for lacking, _ in missing)]
-    needs = [f"{needed_samples(PERCENTILES[name])} for {name}" for name in short]
-    most = needed_samples(PERCENTILES[short[-1]])
-    ask = max(math.ceil(most * case.count / count) for _, count in missing)
-    return "note", (
-        f"No {', nor '.join(parts)}: it takes {listed(needs)}, or fewer than two may lie beyond; "
-        f"load.requests = {ask} gives them all."
-    )
+    return "note", {
+        "refused": refused,
+        "needed": enough,
+        "requests": max(math.ceil(needed[short[-1]] * case.count / n) for _, n in missing),
+    }
 
 
 def _burst(case: Case) -> Finding | None:
@@ -240,11 +226,12 @@ def _burst(case: Case) -> Finding | None:
     before = int(np.sum(view.all_start_s <= view.all_end_s.min()))
     if before <= BURST_SHARE * case.count:
         return None
-    return "flag", (
-        f"{some(before, case.count, 'requests')} were sent before the first was over, so that "
-        "this was a burst rather than a rate that the server had to hold: ask for at least "
-        f"{math.ceil(BURSTS * shape.rate * e2e_s)} requests (load.requests)."
-    )
+    return "flag", {
+        "variant": "burst",
+        "before": before,
+        "requests": case.count,
+        "enough_requests": math.ceil(BURSTS * shape.rate * e2e_s),
+    }
 
 
 def _short_steady(case: Case) -> Finding | None:
@@ -254,42 +241,28 @@ def _short_steady(case: Case) -> Finding | None:
     steady_s, duration_s = case.value("steady_s"), case.value("duration_s")
     if duration_s is None or steady_s is None or steady_s >= STEADY_SHARE * duration_s:
         return None
-    return "note", (
-        f"The load was steady for {percent(steady_s / duration_s)} of the run only, so that "
-        "figures of the whole run hold much ramp-up and drain: read those that begin with "
-        "steady_, or ask for more requests."
-    )
+    return "note", {"steady_fraction": steady_s / duration_s}
 
 
 def _no_warmup(case: Case) -> Finding | None:
-    if any(trace.warmup for trace in case.view.samples.traces):
-        return None
-    return "note", (
-        "There was no warm-up, so the first requests may pay for what a server does only once: "
-        "set load.warmup to 1 or more."
-    )
+    warmed_up = any(trace.warmup for trace in case.view.samples.traces)
+    return None if warmed_up else ("note", {})
 
 
 def _few_readings(case: Case) -> Finding | None:
     view, readings = case.view, case.view.samples.readings
     if view.span is None:
         return None
-    few = []
+    few: list[Value] = []
     for name, kind in (
-        ("the server", readings.server),
-        ("its processes", readings.process),
-        ("its cards", [r for r in readings.gpu if r.device == readings.gpu[0].device]),
+        ("server", readings.server),
+        ("processes", readings.process),
+        ("gpus", [r for r in readings.gpu if r.device == readings.gpu[0].device]),
     ):
         inside = sum(view.span.start_s <= reading.at_s <= view.span.end_s for reading in kind)
         if kind and inside < MIN_READINGS:
-            few.append(f"{inside} of {name}")
-    if not few:
-        return None
-    return "note", (
-        f"The run lasted {seconds(view.span.length_s)} and saw few readings ({listed(few)}), so "
-        "that means and peaks of these are rough or absent: ask for more requests or longer "
-        "outputs."
-    )
+            few.append({"variant": name, "readings": inside})
+    return ("note", {"lasted_s": view.span.length_s, "few": few}) if few else None
 
 
 RULES = (

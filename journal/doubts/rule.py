@@ -1,13 +1,16 @@
 """What a rule is that casts doubt on a run, and what it looks at."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from journal.metrics.view import View
-from journal.records.doubt import Severity
+from journal.records.doubt import Severity, Value, Values
 from journal.records.figure import Metrics
 
-Finding = tuple[Severity, str]
+Finding = tuple[Severity, Values]  # how grave it is, and the values of its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Case:
 
     view: View
     metrics: Metrics
-    changes: tuple[str, ...] = ()
+    changes: tuple[Values, ...] = ()
 
     def value(self, name: str) -> float | None:
         figure = self.metrics.get(name)
@@ -32,7 +35,7 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One reason to doubt a run: `check` finds it, or None. `threshold` and `reason` say when it
-    speaks and why there; what it says ends with what to do."""
+    speaks and why there; its words, which end with what to do, are in words.py."""
 
     name: str
     threshold: str
@@ -40,9 +43,21 @@ class Rule:
     check: Callable[[Case], Finding | None]
 
 
-def some(count: int, whole: int, noun: str) -> str:
-    """Such as "3 of 24 requests"."""
-    return f"{count} of {whole} {noun}"
+def plain(values: Values) -> dict[str, Value]:
+    """`values` as JSON has them: lists for tuples, no number of NumPy's, and None for a number that
+    is not finite."""
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Value) -> Value:
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return plain(value)
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    number: int | float = value.item() if isinstance(value, np.generic) else value
+    return number if math.isfinite(number) else None
 
 
 def listed(words: list[str]) -> str:

@@ -1,9 +1,9 @@
 """The reasons not to take a run at face value, each with a named threshold and what to do."""
 
 from journal.doubts import answers, loading, serving, surroundings
-from journal.doubts.rule import Case, Rule
+from journal.doubts.rule import Case, Rule, plain
 from journal.metrics.view import View
-from journal.records.doubt import Doubt
+from journal.records.doubt import Doubt, Values
 from journal.records.figure import Metrics
 from journal.records.run import Status
 from journal.records.samples import Samples
@@ -19,7 +19,7 @@ _LEADS = "client_saturated"  # a client that measures itself makes all else doub
 
 
 def doubts(
-    run: Samples | View, metrics: Metrics, changes: tuple[str, ...] = ()
+    run: Samples | View, metrics: Metrics, changes: tuple[Values, ...] = ()
 ) -> tuple[Doubt, ...]:
     """What speaks against this run: the client's saturation first, then what makes it invalid,
     what flags it, and what is worth knowing, among that what could not be read. `changes` says in
@@ -29,10 +29,15 @@ def doubts(
     for rule in RULES:
         finding = rule.check(case)
         if finding is not None:
-            severity, sentence = finding
-            found.append(Doubt(rule.name, sentence, severity))
-    found += [Doubt("absent", sentence, "note") for sentence in case.view.samples.readings.absent]
+            severity, values = finding
+            found.append(Doubt(rule.name, plain(values), severity))
+    found += [unread(sentence) for sentence in case.view.samples.readings.absent]
     return tuple(sorted(found, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
+
+
+def unread(sentence: str) -> Doubt:
+    """The note that something could not be read, in the meter's own words."""
+    return Doubt("absent", {"sentence": sentence}, "note")
 
 
 def status(run: Samples | View, doubts: tuple[Doubt, ...]) -> Status:

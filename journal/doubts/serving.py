@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from journal.doubts.rule import Case, Finding, Rule, listed
+from journal.doubts.rule import Case, Finding, Rule
 from journal.metrics.resources import energy_from_counter
 from journal.metrics.window import Span
+from journal.records.doubt import Severity
 from journal.records.load_shape import Closed
 from journal.records.samples import GpuReading
-from journal.units import number, percent
+from journal.units import percent
 
 PREFIX_HITS = 0.01
 SERVER_BATCH = 0.9
@@ -18,11 +19,11 @@ THROTTLED_FLAG = 0.05
 # NVML's clocks event reasons that slow a card down. Not among them: idle (0x1), clocks set by an
 # application (0x2), sync boost (0x10) and display clocks (0x100).
 THROTTLE_REASONS = {
-    0x4: "its power limit",
-    0x8: "a hardware slowdown",
-    0x20: "heat (by software)",
-    0x40: "heat (by hardware)",
-    0x80: "the power brake",
+    0x4: "power_limit",
+    0x8: "hardware_slowdown",
+    0x20: "software_heat",
+    0x40: "hardware_heat",
+    0x80: "power_brake",
 }
 
 
@@ -37,23 +38,12 @@ def _cards(case: Case) -> list[GpuReading]:
 
 def _prefix_cache_hits(case: Case) -> Finding | None:
     hits = case.value("prefix_cache_hit_fraction")
-    if hits is None or hits < PREFIX_HITS:
-        return None
-    return "flag", (
-        f"{percent(hits)} of the prompt tokens came from the prefix cache and were not computed, "
-        "so TTFT and throughput look too good: turn prefix caching off, empty it between runs, or "
-        "use another seed."
-    )
+    return None if hits is None or hits < PREFIX_HITS else ("flag", {"hit_fraction": hits})
 
 
 def _preemptions(case: Case) -> Finding | None:
     count = case.value("preemptions")
-    if not count:
-        return None
-    return "flag", (
-        f"The server preempted {number(count)} times for want of KV cache and computed those "
-        "requests again: give it a larger KV cache, or lower the batch or the lengths."
-    )
+    return ("flag", {"preemptions": count}) if count else None
 
 
 def _server_batch(case: Case) -> Finding | None:
@@ -64,11 +54,7 @@ def _server_batch(case: Case) -> Finding | None:
     running = view.server("running").within(view.steady)
     if len(running) < SERVER_READINGS or running.max() >= SERVER_BATCH * batch:
         return None
-    return "flag", (
-        f"The server never ran more than {number(float(running.max()))} of the {batch} requests in "
-        "flight at once; the others waited: raise its limit (--max-num-seqs) or its KV cache, or "
-        "look for a proxy that lets only some through."
-    )
+    return "flag", {"running": float(running.max()), "batch": batch}
 
 
 def _foreign_traffic(case: Case) -> Finding | None:
@@ -83,10 +69,7 @@ def _foreign_traffic(case: Case) -> Finding | None:
     ours = _tokens_written(case, Span(float(around.at_s[0]), float(around.at_s[-1])))
     if ours is None or theirs <= (1 + FOREIGN_TOKENS) * ours + view.cell.output_tokens:
         return None
-    return "flag", (
-        f"The server wrote {number(theirs)} tokens while this client received {number(ours)}: "
-        "somebody else uses it; keep others away, and run again."
-    )
+    return "flag", {"written_tokens": theirs, "received_tokens": ours}
 
 
 def _tokens_written(case: Case, span: Span) -> float | None:
@@ -106,44 +89,27 @@ def _throttled(case: Case) -> Finding | None:
     if not slowed:
         return None
     share = len(slowed) / len(readings)
-    every = np.bitwise_or.reduce(slowed)
-    causes = listed([name for bit, name in THROTTLE_REASONS.items() if every & bit])
-    return "flag" if share >= THROTTLED_FLAG else "note", (
-        f"The card was slowed down by {causes} in {percent(share)} of its readings: cool it, or "
-        "compare only with runs under the same limit."
-    )
+    every = int(np.bitwise_or.reduce(slowed))
+    causes = [cause for bit, cause in THROTTLE_REASONS.items() if every & bit]
+    severity: Severity = "flag" if share >= THROTTLED_FLAG else "note"
+    return severity, {"causes": causes, "slowed_fraction": share}
 
 
 def _shared_card(case: Case) -> Finding | None:
     others = max((r.other_processes for r in _cards(case) if r.other_processes), default=0)
-    if not others:
-        return None
-    return "flag", (
-        f"Up to {others} other processes were on the server's card, whose memory and time are in "
-        "these figures: stop them, and run again."
-    )
+    return ("flag", {"others": others}) if others else None
 
 
 def _no_card(case: Case) -> Finding | None:
     readings = case.view.samples.readings
-    if readings.gpu or readings.absent:
-        return None
-    return "note", (
-        "No card was read, so VRAM, utilisation and energy are absent: run on the server's own "
-        "host if it has one."
-    )
+    return None if readings.gpu or readings.absent else ("note", {})
 
 
 def _energy_by_power(case: Case) -> Finding | None:
     span = case.view.span
     if span is None or case.value("energy_j") is None:
         return None
-    if energy_from_counter(case.view, span) is not None:
-        return None
-    return "note", (
-        "The card has no energy counter, so energy is the integral of its power readings: take "
-        "its last digits lightly."
-    )
+    return None if energy_from_counter(case.view, span) is not None else ("note", {})
 
 
 RULES = (

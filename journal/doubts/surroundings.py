@@ -6,12 +6,13 @@ from math import inf
 
 import numpy as np
 
-from journal.doubts.rule import Case, Finding, Rule, listed
+from journal.doubts.rule import Case, Finding, Rule
 from journal.metrics.statistics import Array
 from journal.metrics.window import Span
+from journal.records.doubt import Severity, Values
 from journal.records.engine import Neighbour
 from journal.records.samples import HostReading
-from journal.units import data_size, percent, rate, seconds
+from journal.units import data_size, percent, seconds
 
 BUSY_NOTE, BUSY_FLAG = 0.1, 0.25
 BUSY_OVER_S = 1.0
@@ -30,17 +31,13 @@ PASSED_OVER = ("git_", "doctor_", "user")
 Environment = Mapping[str, str | int | float | None]
 
 
-def changes(now: Environment, before: Environment) -> tuple[str, ...]:
-    """What differs between two environments, such as "version_vllm from 0.31.0 to 0.32.0"."""
+def changes(now: Environment, before: Environment) -> tuple[Values, ...]:
+    """Each name that differs between two environments, with its value before and now."""
     return tuple(
-        f"{name} from {_shown(before.get(name))} to {_shown(now.get(name))}"
+        {"name": name, "before": before.get(name), "now": now.get(name)}
         for name in sorted(now.keys() | before.keys())
         if not name.startswith(PASSED_OVER) and now.get(name) != before.get(name)
     )
-
-
-def _shown(value: str | int | float | None) -> str:
-    return "absent" if value is None else str(value)
 
 
 def _over_the_run(case: Case, name: str) -> tuple[float, list[HostReading]] | None:
@@ -63,27 +60,24 @@ def _busy_host(case: Case) -> Finding | None:
     if share < BUSY_NOTE:
         return None
     served_here = bool(case.view.samples.readings.process)
-    return "flag" if share >= BUSY_FLAG and served_here else "note", (
-        f"Other programs used {percent(share)} of this host's {first.cpus} processors while it "
-        "measured, and took that from the server or the client: stop them, and run again."
-    )
+    severity: Severity = "flag" if share >= BUSY_FLAG and served_here else "note"
+    return severity, {"others_fraction": share, "cpus": first.cpus}
 
 
 def _neighbours(case: Case) -> Finding | None:
     neighbours, span = case.view.samples.facts.neighbours, case.view.span
     if not neighbours or span is None or not span.length_s:
         return None
-    busy = [(each, spans) for each in neighbours if (spans := _within(each.busy_s, span))]
+    busy = [(one, spans) for one in neighbours if (spans := _within(one.busy_s, span))]
     if not busy:
         return None
     share = _covered_s([one for _, spans in busy for one in spans]) / span.length_s
-    engines = "1 other engine was" if len(busy) == 1 else f"{len(busy)} other engines were"
-    names = listed([_named(each) for each, _ in busy])
-    return "flag" if share >= NEIGHBOURS_BUSY else "note", (
-        f"{engines} loading or under load on this host for {percent(share)} of the time "
-        f"({names}), and shared its power, PCIe and processors: "
-        "measure one engine at a time before you trust a difference."
-    )
+    return "flag" if share >= NEIGHBOURS_BUSY else "note", {
+        "variant": "one" if len(busy) == 1 else "several",
+        "busy": len(busy),
+        "busy_fraction": share,
+        "engines": [_named(neighbour) for neighbour, _ in busy],
+    }
 
 
 def _within(spans: Sequence[tuple[float, float]], span: Span) -> list[tuple[float, float]]:
@@ -101,11 +95,10 @@ def _covered_s(spans: list[tuple[float, float]]) -> float:
     return covered_s
 
 
-def _named(neighbour: Neighbour) -> str:
-    if not neighbour.gpus:
-        return neighbour.model
-    cards = listed([str(card) for card in neighbour.gpus])
-    return f"{neighbour.model} on card{'s' * (len(neighbour.gpus) > 1)} {cards}"
+def _named(neighbour: Neighbour) -> Values:
+    count = len(neighbour.gpus)
+    variant = "no_gpu" if count == 0 else "one_gpu" if count == 1 else "several_gpus"
+    return {"variant": variant, "model": neighbour.model, "gpus": list(neighbour.gpus)}
 
 
 def _stolen_time(case: Case) -> Finding | None:
@@ -116,30 +109,19 @@ def _stolen_time(case: Case) -> Finding | None:
     lasted_s = last.at_s - first.at_s
     if lasted_s < BUSY_OVER_S or (share := stolen[0] / (lasted_s * first.cpus)) < STOLEN:
         return None
-    return "flag", (
-        f"The hypervisor gave {percent(share)} of this virtual machine's processor time to others: "
-        "measure on a machine of your own, or at another time."
-    )
+    return "flag", {"stolen_fraction": share}
 
 
 def _swapping(case: Case) -> Finding | None:
     swapped = _over_the_run(case, "swapped_bytes_total")
     if swapped is None or swapped[0] < SWAPPED_BYTES:
         return None
-    return "flag", (
-        f"The host swapped {data_size(int(swapped[0]))} in and out while it measured, and memory "
-        "on a disk is a thousand times slower: free memory, or take a smaller model or KV cache."
-    )
+    return "flag", {"swapped_bytes": int(swapped[0])}
 
 
 def _asleep(case: Case) -> Finding | None:
     slept = _over_the_run(case, "asleep_s")
-    if slept is None or slept[0] < ASLEEP_S:
-        return None
-    return "invalid", (
-        f"The host was suspended for {seconds(slept[0])} in mid-run, which the server's clock and "
-        "its clients' saw differently: keep it awake, and run again."
-    )
+    return None if slept is None or slept[0] < ASLEEP_S else ("invalid", {"asleep_s": slept[0]})
 
 
 def _at_work(case: Case, device: int) -> Array:
@@ -166,12 +148,7 @@ def _clocks_fell(case: Case) -> Finding | None:
             continue
         before, after = float(np.median(clock_hz[:third])), float(np.median(clock_hz[-third:]))
         if after <= (1 - CLOCK_FALL) * before:
-            return "flag", (
-                f"Card {device} lowered its clock from {rate(before / 1e6, 'MHz')} to "
-                f"{rate(after / 1e6, 'MHz')} while it worked, so that its speed depends on how "
-                "long it had run: let it warm up first, cool it, or lock its clocks (nvidia-smi "
-                "--lock-gpu-clocks)."
-            )
+            return "flag", {"gpu": device, "before_hz": before, "after_hz": after}
     return None
 
 
@@ -185,10 +162,7 @@ def _others_memory(case: Case) -> Finding | None:
             and reading.process_bytes is not None
         ]
         if others and max(others) - min(others) >= OTHERS_BYTES:
-            return "flag", (
-                f"Others took or freed {data_size(max(others) - min(others))} of card {device}'s "
-                "memory while it measured: keep the card to the server, and run again."
-            )
+            return "flag", {"gpu": device, "changed_bytes": max(others) - min(others)}
     return None
 
 
@@ -197,30 +171,17 @@ def _server_restarted(case: Case) -> Finding | None:
     for name in ("output_tokens_total", "prompt_tokens_total", "preemptions_total"):
         counted = [v for v in (getattr(reading, name) for reading in readings) if v is not None]
         if any(later < earlier for earlier, later in pairwise(counted)):
-            return "invalid", (
-                f"The server's {name} fell in mid-run, so it was restarted while it was measured: "
-                "look into its log for the cause, and run again."
-            )
+            return "invalid", {"counter": name}
     return None
 
 
 def _environment_changed(case: Case) -> Finding | None:
-    if not case.changes:
-        return None
-    return "flag", (
-        f"The environment is not that of this experiment's first cell ({listed([*case.changes])}): "
-        "do not compare the two, and measure all cells again in one environment."
-    )
+    return ("flag", {"changes": list(case.changes)}) if case.changes else None
 
 
 def _remote_code(case: Case) -> Finding | None:
     engine = case.view.cell.engine
-    if engine is None or not engine.trust_remote_code:
-        return None
-    return "note", (
-        "The engine ran code that came with the model (trust_remote_code): know whose it is, and "
-        "pin its revision."
-    )
+    return ("note", {}) if engine is not None and engine.trust_remote_code else None
 
 
 RULES = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from journal.doubts.rules import doubts, status
+from journal.doubts.rules import doubts, status, unread
 from journal.errors import NotFound, UsageError
 from journal.exchange import from_aiperf, from_guidellm, from_vllm
 from journal.exchange.foreign import Foreign
@@ -16,7 +16,6 @@ from journal.metrics.table import metrics
 from journal.metrics.view import View
 from journal.plan.cells import identified
 from journal.records.cell import Cell
-from journal.records.doubt import Doubt
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Experiment, Load
 from journal.records.figure import Figure
@@ -158,7 +157,7 @@ def _run(run_id: str, begun: ExperimentRecord, foreign: Foreign) -> tuple[Record
         state = status(view, found)
     else:
         figures = dict(foreign.figures)
-        found = tuple(Doubt("absent", note, "note") for note in samples.readings.absent)
+        found = tuple(map(unread, samples.readings.absent))
         state = "valid" if foreign.figures["requests"] != foreign.figures["errors"] else "failed"
     record = Record(
         id=run_id,

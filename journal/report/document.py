@@ -1,25 +1,25 @@
 """What a log says, before it is Markdown or HTML in some language: sections of plain blocks.
 
-A `Text` is a name or number that stands as it is (str, untrusted: whoever renders it escapes it),
-a Sentence, or several of them as a list.
+A `Text` is a name or number that stands as it is (str, untrusted: it is escaped where it is
+rendered), a Sentence, a Doubt, or several of them as a list.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from journal.records.doubt import Doubt
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """The phrase `key` of the language's table (templates/en.toml), with its values; `otherwise`,
-    where given, stands in a language that has no such phrase."""
+    """The phrase `key` of the language's table (templates/en.toml), with its values."""
 
     key: str
     values: Mapping[str, "Text"]
-    otherwise: "Text" = ""
 
 
-Text: TypeAlias = "str | Sentence | tuple[Text, ...]"
+Text: TypeAlias = "str | Sentence | Doubt | tuple[Text, ...]"
 
 
 def say(key: str, **values: Text) -> Sentence:
@@ -155,9 +155,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A program's own words, line by line."""
+    """A program's own words, and doubts, line by line."""
 
-    text: str
+    lines: tuple["str | Doubt", ...]
     kind: Literal["verbatim"] = "verbatim"
 
 

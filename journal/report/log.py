@@ -180,6 +180,7 @@ def _environment(said: Words, escaped: Callable[[str], str], *, html: bool) -> "
         autoescape=html,  # Markdown has an escape of its own
     )
     environment.filters["say"] = lambda text: safe(said.say(text, escaped))
+    environment.filters["verbatim"] = lambda lines: "\n".join(said.say(line, str) for line in lines)
     environment.filters["paragraph"] = lambda texts: safe(said.paragraph(texts, escaped))
     environment.globals["phrase"] = said.phrases.__getitem__
     return environment

@@ -7,11 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from journal.doubts.words import LANGUAGES, sentence
 from journal.errors import UsageError
+from journal.records.doubt import Doubt
 from journal.report.document import Text
 
 TEMPLATES = Path(__file__).parent / "templates"
-LANGUAGES = ("en", "zh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class Words:
             return escape(text)
         if isinstance(text, tuple):
             return self.phrases["list.between"].join(self.say(each, escape) for each in text)
-        if text.otherwise and text.key not in self.phrases:
-            return self.say(text.otherwise, escape)
+        if isinstance(text, Doubt):
+            return escape(sentence(text, self.lang))
         values = {name: self.say(value, escape) for name, value in text.values.items()}
         return self.phrases[text.key].format(**values)
 

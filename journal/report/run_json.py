@@ -4,6 +4,8 @@ import math
 from datetime import UTC
 from typing import Any
 
+from journal.doubts.words import sentence
+from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.theory.split import SOURCES, split
 
@@ -35,7 +37,7 @@ def as_json(record: Record) -> dict[str, Any]:
         "vram_peak_bytes": _count(record, "vram_peak_bytes"),
         "kv_cache_peak_fraction": _value(record, "kv_cache_peak_fraction"),
         "mlflow_run_id": record.mlflow_run_id,
-        "doubts": [doubt.sentence for doubt in record.doubts],
+        "doubts": [sentence(doubt) for doubt in record.doubts],
         **_further(record),
     }
 
@@ -61,7 +63,7 @@ def _further(record: Record) -> dict[str, Any]:
         "kv_pool_tokens": facts.kv_pool_tokens,
         "memory_split": _memory_split(record),
         "icl_s": _spread(record, "icl_s"),
-        "doubt_rules": [{"name": d.name, "severity": d.severity} for d in record.doubts],
+        "doubt_rules": [_doubt(doubt) for doubt in record.doubts],
         "metrics": {name: _value(record, name) for name in record.metrics},
         "intervals": {
             name: [figure.low, figure.high]
@@ -69,6 +71,15 @@ def _further(record: Record) -> dict[str, Any]:
             if figure.low is not None and figure.high is not None
         },
         "environment": dict(record.environment),
+    }
+
+
+def _doubt(doubt: Doubt) -> dict[str, Any]:
+    return {
+        "name": doubt.name,
+        "severity": doubt.severity,
+        "values": dict(doubt.values),
+        "sentence": sentence(doubt),
     }
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from journal.doubts.rules import doubts, status
 from journal.doubts.surroundings import Environment, changes
+from journal.doubts.words import sentence
 from journal.metrics.table import metrics
 from journal.metrics.view import View
+from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.store.store import open_store
@@ -36,7 +38,7 @@ def summed_up(record: Record, samples: Samples, earlier: Sequence[Record]) -> Re
 
 def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Record, ...]:
     """Compute the metrics of one run, or of all, again from their stored samples, store them,
-    and return those whose figures changed. Interrupted runs have none."""
+    and return those whose figures or doubts changed. Interrupted runs have none."""
     changed = []
     with open_store(Path(home)) as store:
         chosen = store.runs() if run_id is None else [store.run(run_id)]
@@ -50,8 +52,15 @@ def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Reco
             again = summarised(record, samples, earlier[record.experiment_id])
             if again != record:
                 store.replace_summary(again.id, again.metrics, again.doubts, again.status)
+            if _shown(again) != _shown(record):
                 changed.append(again)
     return tuple(changed)
+
+
+def _shown(record: Record) -> Record:
+    """The record with its doubts in words, since a journal may hold some that were stored so."""
+    in_words = (Doubt(d.name, {"sentence": sentence(d)}, d.severity) for d in record.doubts)
+    return replace(record, doubts=tuple(in_words))
 
 
 def _surroundings(record: Record) -> Environment:

@@ -96,11 +96,13 @@ def disturbances(gpus: Sequence[GpuName], ours: Collection[int] = ()) -> list[st
 
 def _slowed_by(gpu: GpuName) -> list[str]:
     from journal.doubts.serving import THROTTLE_REASONS
+    from journal.doubts.words import part
 
     with suppress(MeasureError), _open([gpu]) as opened:
         (reading,) = opened.look(0.0)
         bits = reading.throttle_reasons or 0
-        return [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
+        slowed = [cause for bit, cause in THROTTLE_REASONS.items() if bits & bit]
+        return [part("throttled", "causes", cause) for cause in slowed]
     return []
 
 

@@ -90,7 +90,7 @@ def _values(names: tuple[str, ...], item: object) -> Values:
     return {name: getattr(item, name) for name in names}
 
 
-_FIGURE, _DOUBT, _TRACE = _names(Figure), _names(Doubt), _names(Trace)
+_FIGURE, _TRACE = _names(Figure), _names(Trace)
 
 
 def experiment_row(record: ExperimentRecord) -> Values:
@@ -191,11 +191,15 @@ def metric_rows(run_id: str, metrics: Metrics) -> list[Values]:
 
 
 def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:
-    return _numbered(DoubtRow, run_id, (_values(_DOUBT, doubt) for doubt in doubts))
+    rows = (
+        {"name": one.name, "values": to_json(one.values), "severity": one.severity}
+        for one in doubts
+    )
+    return _numbered(DoubtRow, run_id, rows)
 
 
 def doubt(row: RowMapping) -> Doubt:
-    return Doubt(row["name"], row["sentence"], severity=row["severity"])
+    return Doubt(row["name"], json.loads(row["values"]), severity=row["severity"])
 
 
 # ---- samples ---------------------------------------------------------------------------------

@@ -215,12 +215,15 @@ class MetricRow(Row, table=True):
 
 
 class DoubtRow(Row, table=True):
+    """One doubt of a run. `values` is JSON: what its words are rendered with; {"sentence": ...} of
+    a doubt that was stored in words."""
+
     __tablename__ = "doubts"
 
     run_id: str = _run_id()
     position: int = _position()
     name: str
-    sentence: str
+    values: str
     severity: str
 
 

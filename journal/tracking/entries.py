@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from journal import units
+from journal.doubts.words import sentence
 from journal.metrics.table import section
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Slo
@@ -62,7 +63,7 @@ def run_entry(record: Record, parent_id: str) -> Entry:
     """The entry of one run, under the MLflow run `parent_id` of its engine or experiment."""
     ended_at = _ended(record)
     cell = record.cell
-    notes = [*([record.error] if record.error else []), *(d.sentence for d in record.doubts)]
+    notes = [*([record.error] if record.error else []), *map(sentence, record.doubts)]
     return Entry(
         id=record.id,
         experiment=cell.experiment,

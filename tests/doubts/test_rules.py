@@ -1,5 +1,6 @@
 """Every trap is caught by its own rule, and clean runs are flagged by none."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from journal.doubts.rules import RULES, doubts, status
 from journal.doubts.surroundings import changes
+from journal.doubts.words import LANGUAGES, sentence
 from journal.metrics.table import metrics
 from journal.records.doubt import Doubt
 from journal.records.engine import Neighbour
@@ -22,7 +24,12 @@ Edit = Callable[[Trace], Trace]
 
 
 def found(samples: Samples) -> dict[str, Doubt]:
-    return {doubt.name: doubt for doubt in doubts(samples, metrics(samples))}
+    """The doubts by their names, each as the database gives it back and with words of its own."""
+    every = {doubt.name: doubt for doubt in doubts(samples, metrics(samples))}
+    for doubt in every.values():
+        assert json.loads(json.dumps(doubt.values, allow_nan=False)) == doubt.values
+        assert not any(sentence(doubt, lang).startswith(f"{doubt.name}: ") for lang in LANGUAGES)
+    return every
 
 
 def flags(samples: Samples) -> set[str]:
@@ -263,8 +270,8 @@ def test_an_oddity_of_a_stream_is_a_note_that_says_what_to_do(run, name, trap) -
     samples = run().samples()
     assert name not in found(samples)
     doubt = found(trap(samples))[name]
-    assert doubt.severity == "note" and doubt.sentence.endswith(".")
-    assert any(f"{mark} " in doubt.sentence for mark in ":;")
+    assert doubt.severity == "note" and sentence(doubt).endswith(".")
+    assert any(f"{mark} " in sentence(doubt) for mark in ":;")
 
 
 def test_an_answer_that_came_in_one_read_is_not_streamed_and_has_no_time_per_token(run) -> None:
@@ -295,8 +302,8 @@ def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:
     starts, ends = min(t.start_s for t in measured), max(t.end_s for t in measured)
     third = (ends - starts) / 3
     both = found(beside((starts, starts + third), (starts, starts + third))(samples))["neighbours"]
-    assert "2 other engines were" in both.sentence and "3" in both.sentence.split("%")[0]
-    assert "tiny on card 0 and tiny on card 1" in both.sentence
+    assert "2 other engines were" in sentence(both) and "3" in sentence(both).split("%")[0]
+    assert "tiny on card 0 and tiny on card 1" in sentence(both)
     shortly = found(beside((starts, starts + third / 10))(samples))["neighbours"]
     assert (both.severity, shortly.severity) == ("flag", "note")
     assert "neighbours" not in found(beside((ends + 1, ends + 9))(samples))
@@ -305,11 +312,11 @@ def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:
 
 @pytest.mark.parametrize(("name", "run_of", "trap"), TRAPS, ids=[name for name, _, _ in TRAPS])
 def test_a_sentence_ends_with_what_to_do(run, name, run_of, trap) -> None:
-    sentence = found(trap(run(**run_of).samples()))[name].sentence
-    assert sentence.endswith(".")
-    assert sentence[0].isupper() or sentence[0].isdigit()
-    assert any(f"{mark} " in sentence for mark in ":;")
-    assert "None" not in sentence and "nan" not in sentence
+    text = sentence(found(trap(run(**run_of).samples()))[name])
+    assert text.endswith(".")
+    assert text[0].isupper() or text[0].isdigit()
+    assert any(f"{mark} " in text for mark in ":;")
+    assert "None" not in text and "nan" not in text
 
 
 @pytest.mark.parametrize(("name", "trap"), INVALID, ids=[name for name, _ in INVALID])
@@ -331,11 +338,14 @@ def test_an_environment_that_changed_is_named(run) -> None:
     now = {"version_vllm": "0.32.0", "gpu_driver": "580.65", "host": "a", "git_commit": "1"}
     before = {**now, "version_vllm": "0.31.0", "gpus": 1, "git_commit": "2", "doctor_at": "x"}
     said = changes(now, before)
-    assert said == ("gpus from 1 to absent", "version_vllm from 0.31.0 to 0.32.0")
+    assert said == (
+        {"name": "gpus", "before": 1, "now": None},
+        {"name": "version_vllm", "before": "0.31.0", "now": "0.32.0"},
+    )
     samples = run().samples()
     (doubt,) = [d for d in doubts(samples, metrics(samples), said) if d.severity == "flag"]
     assert doubt.name == "environment_changed"
-    assert "gpus from 1 to absent and version_vllm from 0.31.0 to 0.32.0" in doubt.sentence
+    assert "gpus from 1 to absent and version_vllm from 0.31.0 to 0.32.0" in sentence(doubt)
     assert changes(now, dict(now)) == ()
 
 
@@ -361,13 +371,13 @@ def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
     samples = traces(late)(run(rate=10.0, requests=60).samples())
     samples = replace(samples, readings=Readings())
     assert flags(samples) == {"rate_not_achieved", "drift"}
-    assert "90% of the rate that was scheduled" in found(samples)["rate_not_achieved"].sentence
+    assert "90% of the rate that was scheduled" in sentence(found(samples)["rate_not_achieved"])
 
 
 def test_a_server_that_falls_behind_is_told_by_how_much(run) -> None:
     samples = traces(queued)(run(rate=10.0, requests=200).samples())
-    sentence = found(samples)["falls_behind"].sentence
-    share = float(sentence.partition("about ")[2].partition("%")[0])
+    text = sentence(found(samples)["falls_behind"])
+    share = float(text.partition("about ")[2].partition("%")[0])
     assert share == pytest.approx(100 / 1.5, rel=0.2)
 
 
@@ -434,8 +444,8 @@ def test_too_many_errors_make_a_run_invalid(run) -> None:
     samples = some_of(fail, 3)(run(requests=24).samples())
     strict = replace(samples, cell=replace(samples.cell, load=Load(max_error_rate=0.2)))
     assert found(samples)["errors"].severity == "flag"
-    assert "8 of 24 requests failed" in found(samples)["errors"].sentence
-    assert "HTTP 500: out of memory" in found(samples)["errors"].sentence
+    assert "8 of 24 requests failed" in sentence(found(samples)["errors"])
+    assert "HTTP 500: out of memory" in sentence(found(samples)["errors"])
     assert found(strict)["errors"].severity == "invalid"
     assert status(strict, doubts(strict, metrics(strict))) == "invalid"
 
@@ -443,7 +453,7 @@ def test_too_many_errors_make_a_run_invalid(run) -> None:
 def test_nothing_succeeded(run) -> None:
     samples = traces(fail)(run().samples())
     assert found(samples)["nothing_succeeded"].severity == "invalid"
-    assert "HTTP 500: out of memory" in found(samples)["nothing_succeeded"].sentence
+    assert "HTTP 500: out of memory" in sentence(found(samples)["nothing_succeeded"])
     assert status(samples, doubts(samples, metrics(samples))) == "failed"
     assert "errors" not in found(samples)
 
@@ -452,7 +462,7 @@ def test_a_load_that_was_given_up_is_invalid(run) -> None:
     samples = run(requests=24, warmup=2).samples()
     cut = replace(samples, traces=samples.traces[:12])
     assert found(cut)["given_up"].severity == "invalid"
-    assert "Only 10 of 24 requests were sent" in found(cut)["given_up"].sentence
+    assert "Only 10 of 24 requests were sent" in sentence(found(cut)["given_up"])
     assert status(cut, doubts(cut, metrics(cut))) == "invalid"
 
 
@@ -461,7 +471,7 @@ def test_a_server_that_is_gone_at_the_end_makes_the_run_invalid(run) -> None:
         return replace(fail(trace), status=None, chunk_s=()) if trace.index >= 22 else trace
 
     samples = traces(gone)(run(requests=24).samples())
-    assert "The last 4 of 24 requests found no server" in found(samples)["server_lost"].sentence
+    assert "The last 4 of 24 requests found no server" in sentence(found(samples)["server_lost"])
     assert status(samples, doubts(samples, metrics(samples))) == "invalid"
     refused = traces(lambda t: fail(t) if t.index >= 22 else t)(run(requests=24).samples())
     assert flags(refused) == {"errors"}
@@ -470,13 +480,13 @@ def test_a_server_that_is_gone_at_the_end_makes_the_run_invalid(run) -> None:
 def test_a_warm_up_that_failed_is_the_reason(run) -> None:
     samples = run(warmup=2).samples()
     warm = tuple(replace(fail(trace), chunk_s=()) for trace in samples.traces[:2])
-    sentence = found(replace(samples, traces=warm))["nothing_succeeded"].sentence
-    assert sentence.startswith("Nothing was measured, because the warm-up failed (HTTP 500: out")
+    text = sentence(found(replace(samples, traces=warm))["nothing_succeeded"])
+    assert text.startswith("Nothing was measured, because the warm-up failed (HTTP 500: out")
 
 
 def test_no_request_at_all(run) -> None:
     samples = replace(run().samples(), traces=())
-    assert "No request was measured" in found(samples)["nothing_succeeded"].sentence
+    assert "No request was measured" in sentence(found(samples)["nothing_succeeded"])
     assert status(samples, ()) == "failed"
 
 
@@ -498,11 +508,11 @@ def test_the_client_leads_then_the_worst(run) -> None:
 def test_a_late_client_is_told_whether_it_or_its_machine_is_busy(run) -> None:
     samples = run().samples()
     busy = client(cpu_fraction=0.97, loop_delay_p99_s=0.5)(samples)
-    assert "it used 97% of a core (limit 80%)" in found(busy)["client_saturated"].sentence
-    assert "raise load.processes (now 1)" in found(busy)["client_saturated"].sentence
+    assert "it used 97% of a core (limit 80%)" in sentence(found(busy)["client_saturated"])
+    assert "raise load.processes (now 1)" in sentence(found(busy)["client_saturated"])
     robbed = client(cpu_fraction=0.02, loop_delay_p99_s=0.5)(samples)
-    assert "500 ms late at p99 (limit 10 ms)" in found(robbed)["client_saturated"].sentence
-    assert "keep other work off its cores" in found(robbed)["client_saturated"].sentence
+    assert "500 ms late at p99 (limit 10 ms)" in sentence(found(robbed)["client_saturated"])
+    assert "keep other work off its cores" in sentence(found(robbed)["client_saturated"])
     slow = client(loop_delay_p99_s=0.05)(run(ttft_s=1.0).samples())
     assert "client_saturated" not in found(slow)
 
@@ -511,9 +521,9 @@ def test_refused_percentiles_are_one_note_that_says_how_many_to_ask_for(run) -> 
     samples = run(requests=100, output_tokens=5).samples()
     doubt = found(samples)["percentiles_refused"]
     assert doubt.severity == "note"
-    assert "p95 and p99 of ttft_s, tpot_s and e2e_s from 100 samples" in doubt.sentence
-    assert "p99 of itl_s and icl_s from 400 samples" in doubt.sentence
-    assert "load.requests = 662" in doubt.sentence
+    assert "p95 and p99 of ttft_s, tpot_s and e2e_s from 100 samples" in sentence(doubt)
+    assert "p99 of itl_s and icl_s from 400 samples" in sentence(doubt)
+    assert "load.requests = 662" in sentence(doubt)
     asked = run(requests=662, output_tokens=5, batch=50).samples()
     assert "percentiles_refused" not in found(asked)
 
@@ -523,7 +533,7 @@ def test_one_reason_for_each_thing_that_was_not_read(run) -> None:
     assert found(samples)["no_card"].severity == "note"
     told = replace(samples, readings=Readings(absent=("No driver: no VRAM.", "No /metrics.")))
     notes = [doubt for doubt in doubts(told, metrics(told)) if doubt.name == "absent"]
-    assert [note.sentence for note in notes] == ["No driver: no VRAM.", "No /metrics."]
+    assert [sentence(note) for note in notes] == ["No driver: no VRAM.", "No /metrics."]
     assert "no_card" not in found(told)
 
 
@@ -559,9 +569,9 @@ def test_what_is_worth_knowing_is_a_note(run, name, run_of, change) -> None:
 def test_a_server_own_words_are_cut_and_put_on_one_line(run) -> None:
     words = "no\nroom " * 100
     samples = some_of(lambda t: replace(t, outcome="error", error=words))(run().samples())
-    sentence = found(samples)["errors"].sentence
-    assert "\n" not in sentence
-    assert len(sentence) < 400
+    text = sentence(found(samples)["errors"])
+    assert "\n" not in text
+    assert len(text) < 400
 
 
 def test_a_load_that_is_steady_for_half_of_its_run_is_steady_enough(run) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import journal
+from journal.doubts.words import sentence
 from journal.errors import UsageError
 from journal.exchange import import_results as exchange
 from journal.exchange.import_results import import_results
@@ -63,7 +64,7 @@ def test_a_file_becomes_a_run_marked_with_its_tool(tool: str, name: str, tmp_pat
     assert record.status == ("flagged" if failed else "valid") or "chunks_together" in {
         doubt.name for doubt in record.doubts
     }
-    assert any(tool in doubt.sentence for doubt in record.doubts)
+    assert any(tool in sentence(doubt) for doubt in record.doubts)
     if failed:
         assert record.error is not None and ("500" in record.error or "Simulated" in record.error)
 
@@ -124,7 +125,7 @@ def test_without_its_requests_an_export_of_aiperf_gives_its_own_figures(tmp_path
         assert value(record, "ttft_s.mean") == pytest.approx(mean)
         assert record.metrics["ttft_s.p99"].value is None, "of so few samples"
         assert value(record, "requests") == 16
-        assert any("did not lie beside it" in doubt.sentence for doubt in record.doubts)
+        assert any("did not lie beside it" in sentence(doubt) for doubt in record.doubts)
 
 
 def test_the_same_file_twice_is_one_run(tmp_path: Path) -> None:

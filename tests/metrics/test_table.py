@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal.doubts.rules import doubts
+from journal.doubts.words import sentence
 from journal.metrics.statistics import STATISTICS
 from journal.metrics.table import TABLE, metrics, section
 from journal.records.experiment import Slo
@@ -332,7 +333,7 @@ def test_whatever_was_recorded_figures_are_finite_or_absent_and_nothing_raises(
     )
     found = metrics(samples)
     for doubt in doubts(samples, found):
-        assert "nan" not in doubt.sentence and "None" not in doubt.sentence
+        assert "nan" not in sentence(doubt) and "None" not in sentence(doubt)
     assert list(found) == [metric.name for metric in TABLE]
     assert repr(found) == repr(metrics(samples))
     for name, figure in found.items():

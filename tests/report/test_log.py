@@ -122,7 +122,10 @@ def hostile_day(
             quantisation=EVIL,
             environment={EVIL: EVIL, "cpu": EVIL, "os": EVIL},
             metrics={"output_tokens_per_s": batch, "ttft_s.p50": 0.1},
-            doubts=(Doubt("rule", EVIL),),
+            doubts=(
+                Doubt("rule", {"sentence": EVIL}),
+                Doubt("errors", {"failed": 1, "requests": 2, "error": EVIL}),
+            ),
         )
         for batch in (1, 2)
     ]

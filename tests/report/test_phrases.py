@@ -3,9 +3,9 @@ import string
 
 import pytest
 
-from journal.doubts.rules import RULES
 from journal.errors import UsageError
-from journal.report.document import Sentence, say
+from journal.records.doubt import Doubt
+from journal.report.document import say
 from journal.report.phrases import LANGUAGES, TEMPLATES, words
 
 SOURCES = [path.read_text() for path in TEMPLATES.parent.rglob("*.py")]
@@ -18,18 +18,18 @@ def fields(phrase: str) -> set[str]:
 
 def test_both_languages_say_the_same_things() -> None:
     english, chinese = (words(lang).phrases for lang in LANGUAGES)
-    assert list(english) == [key for key in chinese if not key.startswith("doubts.")]
+    assert list(english) == list(chinese)
     for key, phrase in english.items():
         if not key.startswith("count."):
             assert fields(phrase) == fields(chinese[key]), key
 
 
-def test_each_doubt_has_its_gist_in_chinese_and_its_own_words() -> None:
-    found = {key for key in words("zh").phrases if key.startswith("doubts.")}
-    assert found == {f"doubts.{rule.name}" for rule in RULES} | {"doubts.absent"}
-    doubt = Sentence("doubts.drift", {"text": "It drifted by 9%."}, otherwise="It drifted by 9%.")
-    assert words("en").say(doubt, str) == "It drifted by 9%."
-    assert re.fullmatch("[\u4e00-\u9fff，]+：It drifted by 9%.", words("zh").say(doubt, str))
+def test_a_doubt_is_in_the_language_of_the_log_and_escaped() -> None:
+    doubt = Doubt("no_warmup", {})
+    assert words("en").say(doubt, str.upper).startswith("THERE WAS NO WARM-UP")
+    assert words("zh").say(doubt, str.upper).startswith("没有预热")
+    within = say("doubt", text=doubt, places=("<a>",))
+    assert words("zh").say(within, str.upper).endswith("LOAD.WARMUP 设为 1 或更大。（<A>）")
 
 
 def test_every_phrase_that_is_asked_for_exists() -> None:

@@ -289,7 +289,7 @@ def test_one_batch_says_nothing(record: Build) -> None:
 
 
 def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
-    piled = Doubt("falls_behind", "The server fell behind: lower the rate.")
+    piled = Doubt("falls_behind", {"sentence": "The server fell behind: lower the rate."})
 
     def said(*offered: tuple[float, float, float], last: tuple[Doubt, ...] = ()) -> str:
         found = gathered(
@@ -557,7 +557,7 @@ def test_a_model_that_does_not_fit_is_told_with_its_sizes_and_the_engines_words(
 
 
 def test_why_a_run_is_not_believed_is_said(record: Build) -> None:
-    doubt = Doubt("errors", "Too many failed: look at the log.", "invalid")
+    doubt = Doubt("errors", {"sentence": "Too many failed: look at the log."}, "invalid")
     found = gathered([record(status="invalid", doubts=(doubt,))])
     section = failures.answer(found, places(found))
     assert section is not None
@@ -578,7 +578,10 @@ def section_of(whole: Page, key: str) -> Section:
 def test_doubts_are_marked_once_for_each_rule(
     record: Build, day_of: Callable[..., Day], experiment: Callable[..., ExperimentRecord]
 ) -> None:
-    flag, note = Doubt("drift", "It drifts: wait.", "flag"), Doubt("none", "No meter.", "note")
+    flag, note = (
+        Doubt("drift", {"sentence": "It drifts: wait."}, "flag"),
+        Doubt("none", {"sentence": "No meter."}, "note"),
+    )
     runs = [
         record(batch=1, number=1, status="flagged", doubts=(note, flag), metrics={"errors": 0}),
         record(batch=2, number=2, doubts=(note,)),

@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
+from journal.doubts.words import sentence
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
 from journal.records.experiment import Load
@@ -61,12 +62,22 @@ def test_measured_values_stand_under_their_names() -> None:
         "vram_peak_bytes": Figure(2.0**34),
         "output_tokens_per_s": Figure(float("nan")),
     }
-    row = as_json(record(metrics=metrics, doubts=(Doubt("short", "Too short; ask again."),)))
+    doubt = Doubt("given_up", {"sent": 3, "asked": 24}, "invalid")
+    row = as_json(record(metrics=metrics, doubts=(doubt,)))
     assert row["ttft_s"]["p50"] == 0.25
     assert (row["requests"], row["errors"], row["vram_peak_bytes"]) == (24, 0, 2**34)
     assert isinstance(row["requests"], int)
     assert row["output_tokens_per_s"] is None
-    assert row["doubts"] == ["Too short; ask again."]
+    assert row["doubts"] == [sentence(doubt)]
+    assert row["doubts"][0].startswith("Only 3 of 24 requests were sent")
+    assert row["doubt_rules"] == [
+        {
+            "name": "given_up",
+            "severity": "invalid",
+            "values": {"sent": 3, "asked": 24},
+            "sentence": sentence(doubt),
+        }
+    ]
     assert row["intervals"] == {"ttft_s.p50": [0.2, 0.3]}
     json.dumps(row, allow_nan=False)
 

@@ -57,7 +57,7 @@ def measured(cell: Cell, good: float, seed: int, *rules: str, e2e_s: float = 0.2
             "steady_good_fraction": proportion(found, asked),
             "e2e_s.mean": Figure(e2e_s),
         },
-        doubts=tuple(Doubt(rule, "It is so: look.", "flag") for rule in rules),
+        doubts=tuple(Doubt(rule, {}, "flag") for rule in rules),
     )
 
 
@@ -155,15 +155,15 @@ def test_a_load_is_judged_by_runs_that_nobody_spoilt() -> None:
     (start,) = cells(asking("concurrency"), model="m")
     good, bad = measured(start, 1.0, 0), measured(start, 0.0, 0)
     enough = replace(good, metrics={"steady_good_fraction": proportion(200, 200)})
-    late = replace(bad, doubts=(Doubt("client_saturated", "It was late: wait.", "flag"),))
-    thin = replace(enough, doubts=(Doubt("batch_not_reached", "It was thin: ask.", "flag"),))
-    behind = replace(enough, doubts=(Doubt("falls_behind", "It grew: lower it.", "flag"),))
-    noted = replace(bad, doubts=(Doubt("client_saturated", "It was late: wait.", "note"),))
+    late = replace(bad, doubts=(Doubt("client_saturated", {}, "flag"),))
+    thin = replace(enough, doubts=(Doubt("batch_not_reached", {}, "flag"),))
+    behind = replace(enough, doubts=(Doubt("falls_behind", {}, "flag"),))
+    noted = replace(bad, doubts=(Doubt("client_saturated", {}, "note"),))
     assert judged(1, [enough], SLO).verdict == "held"
     assert judged(1, [late, enough], SLO).verdict == "held"
     assert judged(1, [late], SLO).verdict == "undecided"
     assert judged(1, [late], SLO).clients_fault
-    busy = replace(bad, doubts=(Doubt("busy_host", "It was busy: stop it.", "flag"),))
+    busy = replace(bad, doubts=(Doubt("busy_host", {}, "flag"),))
     assert judged(1, [busy], SLO).verdict == "undecided"
     assert judged(1, [busy], SLO).disturbed and not judged(1, [busy, bad], SLO).disturbed
     assert judged(1, [busy, bad], SLO).verdict == "missed"

@@ -115,7 +115,7 @@ class Journal(RuleBasedStateMachine):
             started_at=DAY + timedelta(seconds=self.count),
             duration_s=1.5,
             metrics={"ttft_s.p50": Figure(value, count=3)},
-            doubts=(Doubt("drift", "It drifted: run again."),),
+            doubts=(Doubt("drift", {"sentence": "It drifted: run again."}),),
         )
         samples = None if times is None else samples_of(times)
         self.store.add_run(record, samples)
@@ -134,7 +134,7 @@ class Journal(RuleBasedStateMachine):
     @rule(run=runs, value=numbers, status=statuses)
     def replace_summary(self, run: str, value: float, status: Any) -> None:
         record, samples = self.stored[run]
-        figures, doubts = {"e2e_s.p50": Figure(value)}, (Doubt("a", "b", "note"),)
+        figures, doubts = {"e2e_s.p50": Figure(value)}, (Doubt("a", {"sentence": "b"}, "note"),)
         self.store.replace_summary(run, figures, doubts, status)
         again = dataclasses.replace(record, metrics=figures, doubts=doubts, status=status)
         self.stored[run] = (again, samples)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from journal.errors import StoreError, StoreTooNew
+from journal.records.doubt import Doubt
 from journal.records.experiment import Engine
 from journal.records.figure import Figure
 from journal.records.run import Record
@@ -144,7 +145,10 @@ def test_a_journal_of_the_first_schema_opens_with_all_its_rows(tmp_path: Path) -
         assert (begun.status, begun.environment) == ("done", {"cpus": 2, "gpu": None})
         assert first.experiment_id == second.experiment_id == begun.id
         assert first.metrics["ttft_s.p50"] == Figure(0.1, low=0.09, high=0.11, count=2)
-        assert [doubt.name for doubt in first.doubts] == ["few-samples", "prefix-cache"]
+        assert first.doubts == (
+            Doubt("few-samples", {"sentence": "Only 2 requests: ask for more."}, "flag"),
+            Doubt("prefix-cache", {"sentence": "It was on: switch it off."}, "note"),
+        )
         assert first.cell.engine == Engine(
             model="tiny", dtype="float16", flags=("--enforce-eager",), env={"A": "b"}
         )

@@ -41,7 +41,7 @@ def write(name):
         for _ in range(runs):
             record = Record(id=new_id(), experiment_id=begun.id, cell=cell, status="valid",
                             started_at=datetime.now(UTC), duration_s=1.0,
-                            metrics={"m": Figure(1.0)}, doubts=(Doubt("d", "s"),))
+                            metrics={"m": Figure(1.0)}, doubts=(Doubt("d", {"sentence": "s"}),))
             store.add_run(record, samples)
             os.write(1, f"{record.id}\\n".encode())
 

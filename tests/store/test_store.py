@@ -134,7 +134,7 @@ def test_a_summary_is_replaced_whole(store: Store, new_record: NewRecord, sample
     store.add_run(record, samples)
     store.add_run(bystander, samples)
     metrics = {"e2e_s.mean": Figure(2.5)}
-    doubts = (Doubt("drift", "It drifts: run longer.", severity="invalid"),)
+    doubts = (Doubt("drift", {"sentence": "It drifts: run longer."}, severity="invalid"),)
     store.replace_summary(record.id, metrics, doubts, "invalid")
     replaced = dataclasses.replace(record, metrics=metrics, doubts=doubts, status="invalid")
     assert store.runs() == [replaced, bystander]

@@ -16,7 +16,6 @@ from journal.report.document import (
     Column,
     Paragraph,
     Section,
-    Sentence,
     Table,
     Text,
     say,
@@ -179,19 +178,14 @@ def doubts(found: Points) -> dict[str, list[tuple[Point, Doubt]]]:
 def _notes(
     notes: Mapping[str, list[tuple[Point, Doubt]]], found: Points, places: Places
 ) -> Iterator[Text]:
-    """Each rule's first sentence, and the cells that carry it."""
+    """Each rule's first doubt, and the cells that carry it."""
     every = sum(1 for point in found if point.good)
     for carried in notes.values():
         at = list(dict.fromkeys(point for point, _ in carried))
         named = tuple(places.cell(point) for point in at[:MOST_PLACES])
         more = (say("more", n=str(len(at) - MOST_PLACES)),) if len(at) > MOST_PLACES else ()
         where: Text = say("everywhere") if 1 < len(at) == every else (*named, *more)
-        yield say("doubt", text=_told(carried[0][1]), places=where)
-
-
-def _told(doubt: Doubt) -> Text:
-    """A doubt in its own words, which are English; in another language its gist goes before."""
-    return Sentence(f"doubts.{doubt.name}", {"text": doubt.sentence}, otherwise=doubt.sentence)
+        yield say("doubt", text=carried[0][1], places=where)
 
 
 def _caption(found: Points) -> tuple[Text, ...]:

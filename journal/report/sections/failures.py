@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from journal import units
 from journal.compare.points import Point, Points
+from journal.doubts.words import sentence
+from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.report.document import Block, Paragraph, Section, Text, Verbatim, say
 from journal.report.places import Places
@@ -20,15 +22,17 @@ def answer(found: Points, places: Places) -> Section | None:
     for point in found:
         for record in point.records:
             if not record.good and _tried(record) not in measured:
-                causes.setdefault((record.status, _cause(record)), []).append((point, record))
+                cause = "\n".join(d if isinstance(d, str) else sentence(d) for d in _cause(record))
+                causes.setdefault((record.status, cause), []).append((point, record))
     if not causes:
         return None
     blocks: list[Block] = []
-    for (status, cause), failed in causes.items():
+    for (status, _), failed in causes.items():
         blocks.append(Paragraph(tuple(_sentences(status, failed, places))))
-        blocks += [Verbatim(cause)] if cause else []
+        lines = _cause(failed[0][1])
+        blocks += [Verbatim(lines)] if lines else []
         said = next((r.facts.last_words for _, r in failed if r.facts.last_words), None)
-        blocks += [Paragraph((say("failures.words"),)), Verbatim(said)] if said else []
+        blocks += [Paragraph((say("failures.words"),)), Verbatim((said,))] if said else []
     return Section(3, say("failures.heading"), tuple(blocks))
 
 
@@ -37,9 +41,9 @@ def _tried(record: Record) -> tuple[str, str]:
     return record.experiment_id, record.cell.identity or record.id
 
 
-def _cause(record: Record) -> str:
-    doubts = [doubt.sentence for doubt in record.doubts if doubt.severity == "invalid"]
-    return "\n".join([*([record.error] if record.error else []), *doubts])
+def _cause(record: Record) -> tuple[str | Doubt, ...]:
+    doubts = [doubt for doubt in record.doubts if doubt.severity == "invalid"]
+    return (*([record.error] if record.error else []), *doubts)
 
 
 def _sentences(

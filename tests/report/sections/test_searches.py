@@ -30,7 +30,7 @@ def tried(record: Build, load: float | None, good: int, *rules: str, whole: int 
         rate=load,
         load=Load(requests=whole),
         metrics={"steady_good_fraction": proportion(good, whole)},
-        doubts=tuple(Doubt(rule, "It is so: look.") for rule in rules),
+        doubts=tuple(Doubt(rule, {}) for rule in rules),
     )
     return replace(made, cell=identified(made.cell))
 

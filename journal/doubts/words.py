@@ -1,0 +1,111 @@
+"""The words of a doubt, in English and Chinese: a template for its name, filled in with its values
+whenever it is shown.
+
+A doubt is stored as name and values, so that its words can change without a migration. The words
+stand in the room of the rules that raise the doubts, because that is the lowest room that knows
+their names, and everything that shows them (tracking, exchange, report, the CLI) stands above it.
+
+A template (words.en.toml, words.zh.toml) holds fields: {name}, or {name:unit} with a unit as in
+`units.formatted`. Under the field's own name its table may hold templates of the parts that the
+field is made of: a string chooses one of them, a mapping the one that its "variant" names.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from journal import units
+from journal.errors import UsageError
+from journal.records.doubt import Doubt, Value, Values
+
+LANGUAGES = ("en", "zh")
+PLAIN = "sentence"  # the value that is text of its own
+VARIANT, ONLY = "variant", "text"
+
+Templates = Mapping[str, Any]
+
+
+@lru_cache
+def templates(lang: str) -> Templates:
+    """The templates of `lang` (one of LANGUAGES) by the names of the doubts; "list" and "none" say
+    how lists are joined and what stands for a value that is None."""
+    if lang not in LANGUAGES:
+        raise UsageError(f"doubts have no words in {lang!r}: give one of {', '.join(LANGUAGES)}")
+    path = Path(__file__).with_name(f"words.{lang}.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def sentence(doubt: Doubt, lang: str = "en") -> str:
+    """`doubt` in the words of `lang`. One without a template here, such as one that another
+    version stored, is shown as its name and values."""
+    language = templates(lang)
+    table = language.get(doubt.name, {})
+    if PLAIN in doubt.values:
+        text = str(doubt.values[PLAIN])
+        gist = table.get("gist")
+        return gist.format(text=text) if gist else text
+    try:
+        return _filled(_chosen(table, doubt.values), doubt.values, table, language)
+    except (LookupError, TypeError, ValueError):
+        return f"{doubt.name}: {json.dumps(doubt.values, ensure_ascii=False)}"
+
+
+def part(name: str, field: str, word: str, lang: str = "en") -> str:
+    """One word of a doubt's field, such as the cause "power_limit" of "throttled"."""
+    text: str = templates(lang)[name][field][word]
+    return text
+
+
+def _chosen(table: Templates, values: Values) -> str:
+    template = table[str(values.get(VARIANT, ONLY))]
+    if not isinstance(template, str):
+        raise TypeError(f"{template!r} is no template")
+    return template
+
+
+def _filled(template: str, values: Values, table: Templates, language: Templates) -> str:
+    """`template` with `values` in the place of its fields; `table` has those of its parts."""
+    shown = []
+    for literal, name, unit, _ in Formatter().parse(template):
+        shown.append(literal)
+        if name is None:
+            continue
+        value, parts = values[name], table.get(name, {})
+        if value is None:
+            shown.append(language["none"].get(name, units.ABSENT))
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            each = [_part(item, values, parts, table, language) for item in value]
+            shown.append(_joined(each, {**language["list"], **parts.get("list", {})}))
+        elif unit:
+            shown.append(_measured(value, unit))
+        else:
+            shown.append(_part(value, values, parts, table, language))
+    return "".join(shown)
+
+
+def _part(
+    item: Value, values: Values, parts: Templates, table: Templates, language: Templates
+) -> str:
+    """One item of a field: by its template among `parts`, or as it is."""
+    if isinstance(item, Mapping):
+        return _filled(_chosen(parts, item), item, parts, language)
+    if isinstance(item, str) and item in parts:
+        return _filled(parts[item], values, table, language)
+    return str(item)
+
+
+def _joined(words: Sequence[str], between: Mapping[str, str]) -> str:
+    """Such as "p90, p95 and p99"."""
+    return between["last"].join(filter(None, [between["between"].join(words[:-1]), *words[-1:]]))
+
+
+def _measured(value: Value, unit: str) -> str:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number of {unit}")
+    if unit == "MHz":
+        return units.rate(value / 1e6, unit)
+    return units.formatted(value, unit)
