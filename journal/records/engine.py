@@ -50,7 +50,9 @@ class EngineFacts:
     /metrics), what its model's files say, and the host it runs on.
 
     `weights_bytes`, `graph_bytes`, `activation_bytes` (their peak) and `context_bytes` (what the
-    driver and its libraries hold) are those of one card, as the log gives them. `config` is what
+    driver and its libraries hold) are those of one card, as the log gives them;
+    `graph_estimate_bytes` is the part of `activation_bytes` that only estimates the graphs.
+    `config` is what
     theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
     are served, `card` the name of the cards by NVML, `cards` how many of them are on this host,
     `card_rates` what they can do where an experiment says so, `usd_per_hour` what the host costs.
@@ -74,6 +76,7 @@ class EngineFacts:
     kv_cache_dtype: str | None = None
     activation_bytes: int | None = None
     context_bytes: int | None = None
+    graph_estimate_bytes: int | None = None
     config: Mapping[str, Any] | None = None
     checkpoint_bytes: int | None = None
     card: str | None = None

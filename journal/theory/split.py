@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from journal.records.engine import EngineFacts
 from journal.records.run import Record
 
 PartName = Literal[
@@ -115,7 +116,7 @@ def _parts(run: Record) -> Iterator[Part]:
     if pool is not None:
         yield Part("kv_pool", round(pool / shares), "pool")
     logged: tuple[tuple[PartName, int | None], ...] = (
-        ("activations", facts.activation_bytes),
+        ("activations", _activations(facts)),
         ("graphs", facts.graph_bytes),
         ("context", facts.context_bytes),
     )
@@ -126,6 +127,15 @@ def _parts(run: Record) -> Iterator[Part]:
     # NVML may hide which processes are the server's, or give no more than their memory.
     if used is not None and ours is not None and used != ours:
         yield Part("others", max(0, round((used - ours) / _cards_here(run))), "others")
+
+
+def _activations(facts: EngineFacts) -> int | None:
+    """Their peak without the estimate of the CUDA graphs that vLLM counts into it since 0.21: the
+    graphs are a part of their own."""
+    peak, estimate = facts.activation_bytes, facts.graph_estimate_bytes
+    if peak is None or estimate is None or facts.graph_bytes is None or estimate > peak:
+        return peak
+    return peak - estimate
 
 
 def _value(run: Record, name: str) -> float | None:

@@ -73,6 +73,25 @@ def test_on_cards_the_parts_sum_to_what_nvml_saw() -> None:
     assert {part.name: part.source for part in found.parts}["weights"] == "log"
 
 
+@pytest.mark.parametrize(
+    ("estimate", "graphs", "activations"),
+    [
+        (GIB // 4, GIB // 2, 0.75),
+        (None, GIB // 2, 1),
+        (GIB // 4, None, 1),  # the graphs are no part of their own
+        (2 * GIB, GIB // 2, 1),  # more than there is: it cannot be in it
+    ],
+)
+def test_the_estimate_of_the_graphs_is_no_activation(
+    estimate: int | None, graphs: int | None, activations: float
+) -> None:
+    facts = replace(LOGGED, graph_bytes=graphs, graph_estimate_bytes=estimate)
+    found = split([run(CARD, facts, tensor_parallel=2)])
+    assert found is not None
+    sizes = {part.name: part.bytes / GIB for part in found.parts}
+    assert sizes["activations"] == activations
+
+
 def test_cards_of_other_hosts_have_their_share_and_are_not_looked_at() -> None:
     facts = replace(LOGGED, cards=2)
     found = split([run(CARD, facts, tensor_parallel=4)])

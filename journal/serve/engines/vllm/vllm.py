@@ -3,8 +3,9 @@
 from journal.serve.engines.kind import EngineKind
 from journal.serve.engines.vllm import flags, packages, variables
 from journal.serve.engines.vllm.command import command, context_tokens
-from journal.serve.engines.vllm.log import FETCHING, LOADING, PHASES, facts, failure
+from journal.serve.engines.vllm.failure import failure
 from journal.serve.engines.vllm.metric_names import METRICS
+from journal.serve.engines.vllm.start_log import FETCHING, LOADING, PHASES, facts
 
 VLLM = EngineKind(
     name="vLLM",

@@ -1,0 +1,271 @@
+"""Why an engine ended: the exception that ended it is looked for first, and explained after.
+
+A phrase of the log that does not belong to that exception explains nothing: engines print "out of
+memory" or "trust_remote_code" while they are well.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from journal.errors import EngineError, EngineOutOfMemory
+from journal.serve.engines.log_lines import NOISE, tail
+from journal.serve.engines.vllm.failure_causes import CAUSES, Known
+from journal.serve.engines.vllm.log_entries import Entry, entries
+from journal.serve.engines.vllm.start_log import PHASES, facts
+
+MOST_OF_A_LINE = 600
+MOST_OF_A_MESSAGE = 30  # lines
+MOST_BEFORE = 80  # lines of the same process in which the reason of an exception is looked for
+# The last line of a traceback: "ValueError: what happened".
+RAISED = re.compile(
+    r"((?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failed|OutOfResources)"
+    r"|OutOfResources)(?:\([\w.]+\))?)(?::\s*(.*))?"
+    r"|((?:[a-z_]\w*\.)+[A-Z]\w*):\s(.*)"
+)
+# The same behind something that this room does not know.
+WITHIN = re.compile(r".*[\s:|\]>-](?:\w+\.)*\w*(?:Error|Exception): .+")
+# What pydantic says below its own line, and what argparse and the shell say.
+REFUSED = re.compile(r"\s+(Value error, .+)|[\w./ -]+: (error: .+)")
+CHAINED = re.compile(
+    r"The above exception was the direct cause|During handling of the above exception"
+)
+TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+# Exceptions that only say that another process or thread has failed.
+WRAPPER = re.compile(
+    r"Engine core initialization failed|Worker failed with error|EngineCore encountered an issue"
+    r"|WorkerProc initialization failed|Executor failed|\bcancelled|CancelledError|\[Errno 32\]"
+    r"|EngineDeadError|EngineLoop has|[Ee]ngine process failed to start|errored already"
+    r"|^(?:SystemExit|KeyboardInterrupt|BrokenPipeError|EOFError|ConnectionResetError)\b"
+    r"|Engine core proc \S+ died|initialization failed due to an exception in a background"
+)
+# They follow from the end of another rank: a cause only where there is no other.
+CONSEQUENCE = re.compile(
+    r"Connection closed by peer|Connection reset by peer|NCCL communicator was aborted"
+    r"|remote process exited|DistNetworkError|clients joined|shm_broadcast|ContextTerminated"
+    r"|Broken pipe|Watchdog caught"
+)
+QUOTED = re.compile(r"Worker failed with error ['\"](.+?)['\"], please check")
+VANISHED = re.compile(
+    r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly|initialization failed"
+    r"|Engine core proc \S+ died unexpectedly|actor died unexpectedly"
+)
+KILLED = re.compile(r"Killed|.*line \d+:\s+\d+ Killed\b.*|.*\boom-kill(?:er)?\b.*")
+CRASHED = re.compile(r"(Fatal Python error: .+|Segmentation fault.*|!+ Segfault encountered !+)")
+ENDING = re.compile(r"shut|terminat|clean|exit|stop|bye|died|kill", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception in a log: `lines` are its name and message, `index` that of its first line
+    among the entries, `cause` the exception that it was raised from or while it was handled."""
+
+    process: str
+    lines: tuple[str, ...]
+    index: int
+    cause: "Raised | None" = None
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def chain(self) -> Iterator["Raised"]:
+        """It and those behind it, the first of all last."""
+        raised: Raised | None = self
+        while raised is not None:
+            yield raised
+            raised = raised.cause
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why an engine ended. `remedy` says what to change, where that is known; `line` is what the
+    engine itself said of it."""
+
+    cause: str
+    remedy: str | None = None
+    out_of_memory: bool = False
+    line: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        return self.cause if self.remedy is None else f"{self.cause}: {self.remedy}"
+
+
+def failure(event: str, text: str, log_path: Path) -> EngineError:
+    """`event` happened to an engine that has logged `text`: the error to raise, with the cause."""
+    lines = text.splitlines()
+    cause, known = why(lines), facts(lines)
+    if cause.line is not None:
+        known = replace(known, last_words=cause.line)
+    sentence = f"{event}: {cause.sentence}"
+    if cause.remedy is None:
+        sentence += f"; see {log_path}"
+    kind = EngineOutOfMemory if cause.out_of_memory else EngineError
+    return kind(sentence, log_tail=tail(text), facts=known)
+
+
+def why(lines: Iterable[str]) -> Cause:
+    """The cause of the end of an engine that has logged `lines`."""
+    log = entries(lines)
+    ended = ending(log)
+    killed = next((entry for entry in reversed(log) if KILLED.fullmatch(entry.text)), None)
+    vanished = any(VANISHED.search(entry.text) for entry in log)
+    if ended is not None and not (CONSEQUENCE.search(ended.text) and (killed or vanished)):
+        return _explained(ended, log)
+    if killed is not None:
+        return Cause(
+            "the kernel killed it, as it does when the host's memory runs out (dmesg says so)",
+            "free memory, or take a smaller model",
+            line=killed.text[:MOST_OF_A_LINE],
+        )
+    crash = next((match for entry in log if (match := CRASHED.match(entry.text))), None)
+    if crash is not None:
+        return Cause(f"one of its processes crashed ({crash[1][:300]})")
+    if vanished:
+        return Cause(
+            "one of its processes vanished, as when the kernel kills it because the host's memory "
+            "runs out (dmesg tells)"
+        )
+    return Cause("its log gives no reason")
+
+
+# ---- the exception that ended it ---------------------------------------------------------------
+
+
+def ending(log: Sequence[Entry]) -> Raised | None:
+    """The exception that ended the engine: of the last ones of each process, the first in time.
+    One that its process outlived, or that follows from the end of another, only counts where there
+    is no other; one that only passes on that another process failed does not count."""
+    all_raised = _raised(log, RAISED) or _raised(log, WITHIN)
+    raised = [each for each in all_raised if not WRAPPER.search(each.text)]
+    if not raised:
+        quoted = [(i, m) for i, e in enumerate(log) if (m := QUOTED.search(e.text))]
+        return Raised("", (quoted[-1][1][1],), quoted[-1][0]) if quoted else None
+    fatal = [each for each in raised if not CONSEQUENCE.search(each.text)]
+    for some in (_not_outlived(fatal, log), _not_outlived(raised, log), fatal):
+        last = {each.process: each for each in some}
+        if last:
+            return min(last.values(), key=lambda each: each.index)
+    return raised[-1]
+
+
+def _raised(log: Sequence[Entry], form: re.Pattern[str]) -> list[Raised]:
+    """All exceptions of a log whose first lines have this form, but for those that are only warned
+    of."""
+    found: list[Raised] = []
+    linked: dict[str, bool] = {}  # whether the next exception of a process has the last for a cause
+    index = 0
+    while index < len(log):
+        entry = log[index]
+        if CHAINED.search(entry.text):
+            linked[entry.process] = True
+        elif _is_raised(entry, form) and entry.level in ("", "ERROR", "CRITICAL"):
+            lines = _message(log, index)
+            last = next((e for e in reversed(found) if e.process == entry.process), None)
+            cause = last if linked.pop(entry.process, False) else None
+            found.append(Raised(entry.process, lines, index, cause))
+            index += len(lines) - 1
+        index += 1
+    return found
+
+
+def _is_raised(entry: Entry, form: re.Pattern[str]) -> bool:
+    return bool(form.fullmatch(entry.text) or REFUSED.fullmatch(entry.text))
+
+
+def _message(log: Sequence[Entry], index: int) -> tuple[str, ...]:
+    """The line at `index` and those after it that belong to the same message."""
+    first, lines = log[index], [log[index].text.strip()]
+    for entry in log[index + 1 : index + MOST_OF_A_MESSAGE]:
+        same = (entry.process, entry.level, entry.place) == (
+            first.process,
+            first.level,
+            first.place,
+        )
+        ends = TRACEBACK.search(entry.text) or CHAINED.search(entry.text)
+        raised = RAISED.fullmatch(entry.text)
+        if not (same or entry.process == entry.level == "") or ends or raised:
+            break
+        if NOISE.search(entry.text) or KILLED.fullmatch(entry.text):
+            break
+        lines.append(entry.text.strip())
+    return tuple(lines)
+
+
+def _not_outlived(raised: Sequence[Raised], log: Sequence[Entry]) -> list[Raised]:
+    """Those after which their process did not go on with its start."""
+    return [each for each in raised if not _outlived(each, log)]
+
+
+def _outlived(raised: Raised, log: Sequence[Entry]) -> bool:
+    later = log[raised.index + len(raised.lines) :]
+    if raised.process:
+        mine = (entry for entry in later if entry.process == raised.process)
+        return any(entry.level == "INFO" and not ENDING.search(entry.text) for entry in mine)
+    return any(pattern.search(entry.text) for entry in later for pattern, _ in PHASES)
+
+
+# ---- what it means -----------------------------------------------------------------------------
+
+
+def _explained(ended: Raised, log: Sequence[Entry]) -> Cause:
+    """What is known of an exception, or of one that it was raised from; else its own words."""
+    for raised in ended.chain():
+        before = _before(raised, log)
+        for known in CAUSES:
+            cause = _match(known, raised, before)
+            if cause is not None:
+                return cause
+    first = list(ended.chain())[-1]
+    own = _own_words(ended, log)
+    if first is not ended and first.lines[0] not in own:
+        own += f", from {_short(first.lines[0])}"
+    return Cause(own)
+
+
+def _before(raised: Raised, log: Sequence[Entry]) -> list[str]:
+    """The lines that may say why: those of the exception, then those before it, newest first."""
+    earlier = [
+        entry.text.strip()
+        for entry in reversed(log[: raised.index])
+        if entry.process in (raised.process, "")
+    ]
+    return [*raised.lines, *earlier[:MOST_BEFORE]]
+
+
+def _match(known: Known, raised: Raised, before: Sequence[str]) -> Cause | None:
+    match = known.pattern.search(raised.text)
+    if match is None:
+        return None
+    line = raised.text.count("\n", 0, match.start())
+    said = raised.lines[line]
+    if known.before is not None:
+        found = ((line, m) for line in before if (m := known.before.search(line)))
+        said, match = next(found, ("", None))
+        if match is None:
+            return None
+    groups = [group for group in match.groups() if group is not None]
+    cause, remedy = known.cause.format(*groups), known.remedy.format(*groups)
+    return Cause(_one_line(cause), remedy, known.out_of_memory, said[:MOST_OF_A_LINE])
+
+
+def _own_words(ended: Raised, log: Sequence[Entry]) -> str:
+    words = _short(ended.lines[0])
+    if ":" in words:
+        return words
+    source = log[ended.index - 1].text.strip() if ended.index else ""
+    return f"{words} at {source[:200]}" if source and not TRACEBACK.search(source) else words
+
+
+def _short(line: str) -> str:
+    """An exception's line without the modules that its name lies in."""
+    match = RAISED.fullmatch(line)
+    name = (match[1] or match[3] or "") if match else ""
+    short = name.rpartition(".")[2] or name
+    return _one_line(line.replace(name, short, 1) if name else line)[:300]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
