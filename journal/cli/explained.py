@@ -21,17 +21,14 @@ def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[RenderableTy
     """A row of label, prediction, measurement and ratio for each thing that has both, by the
     names of their metrics."""
     from journal.metrics.predicted import COMPARED
-    from journal.metrics.table import TABLE
+    from journal.metrics.table import named
 
-    unit = {metric.name: metric.unit for metric in TABLE}
     rows: dict[tuple[str, str, str], list[RenderableType]] = {}
     for names in COMPARED:
-        figures = [record.metrics.get(name) for name in names]
-        values = [None if figure is None else figure.value for figure in figures]
-        measured, predicted, ratio = values
+        measured, predicted, ratio = map(record.value, names)
         if ratio is None:
             continue
-        shown = unit[names[0]]
+        shown = named(names[0]).unit
         rows[names] = [
             LABELS[names[0]],
             units.formatted(predicted, shown),

@@ -3,14 +3,14 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
 from journal.doubts.words import sentence
 from journal.records.cell import Cell
-from journal.records.figure import Figure, Metrics
+from journal.records.figure import Figure
 from journal.records.run import Record
 
 if TYPE_CHECKING:
@@ -28,23 +28,6 @@ STATUS_STYLE = {
     "invalid": "red",
     "failed": "red",
     "interrupted": "magenta",
-}
-HEADLINES = (
-    ("TTFT", "ttft_s"),
-    ("TTFT from send", "ttft_from_send_s"),
-    ("ITL", "itl_s"),
-    ("gap between chunks (ICL)", "icl_s"),
-    ("TPOT", "tpot_s"),
-    ("E2E", "e2e_s"),
-)
-SUMMARY = ("mean", "p50", "p90", "p95", "p99")
-OVER_REPEATS = {
-    "ttft_s.p50": "s",
-    "tpot_s.p50": "s",
-    "e2e_s.p50": "s",
-    "output_tokens_per_s": "tok/s",
-    "requests_per_s": "req/s",
-    "goodput_per_s": "req/s",
 }
 
 
@@ -82,14 +65,15 @@ def print_records(records: Sequence[Record]) -> None:
     """One line for each run, oldest first."""
     from rich.text import Text
 
+    from journal.metrics.table import standing_in
+
     columns = ["id", "started", "model", "batch", "prompt", "output", "TTFT p50", "TPOT mean"]
     columns += ["E2E p50", "output tok/s", "memory", "status"]
     rows: list[list[RenderableType]] = []
     for record in records:
-        figures, cell = record.metrics, record.cell
-        memory = _value(figures, "vram_peak_bytes")
-        if memory is None:
-            memory = _value(figures, "rss_peak_bytes")
+        cell = record.cell
+        memories = map(record.value, standing_in("vram_peak_bytes"))
+        memory = next((size for size in memories if size is not None), None)
         rows.append(
             [
                 record.id[:8],
@@ -98,10 +82,10 @@ def print_records(records: Sequence[Record]) -> None:
                 cell.shape.amount,
                 str(cell.prompt_tokens),
                 str(cell.output_tokens),
-                units.seconds(_value(figures, "ttft_s.p50")),
-                units.seconds(_value(figures, "tpot_s.mean")),
-                units.seconds(_value(figures, "e2e_s.p50")),
-                units.number(_value(figures, "output_tokens_per_s")),
+                units.seconds(record.value("ttft_s.p50")),
+                units.seconds(record.value("tpot_s.mean")),
+                units.seconds(record.value("e2e_s.p50")),
+                units.number(record.value("output_tokens_per_s")),
                 units.data_size(memory),
                 Text(record.status, style=STATUS_STYLE[record.status]),
             ]
@@ -158,16 +142,13 @@ def print_needed(found: "Sequence[Needed]") -> None:
 def print_repeats(tries: Sequence[Record]) -> None:
     """The headline figures over the tries of one cell."""
     from journal.compare.repeats import together
+    from journal.metrics import table
 
-    found = together(tries)
+    means = together(tries)
     rows = [
-        [
-            name,
-            units.formatted(figure.value, unit),
-            _interval(figure, unit),
-        ]
-        for name, unit in OVER_REPEATS.items()
-        if (figure := found.get(name)) is not None
+        [metric.name, units.formatted(mean.value, metric.unit), _interval(mean, metric.unit)]
+        for metric in table.rows(lambda shown: shown.over_repeats)
+        if (mean := means.get(metric.name)) is not None
     ]
     columns = (f"over {len(tries)} repeats", "mean", "95% interval")
     print_table(columns, rows, left=columns[:1])
@@ -205,8 +186,8 @@ def print_record(record: Record) -> None:
     for doubt in record.doubts:
         style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
         console.print(f"- {plain(sentence(doubt))}", style=style, markup=False, highlight=False)
-    columns = ["latency", *SUMMARY, "95% interval of p50"]
-    print_table(columns, _latencies(record.metrics), left=("latency",), spare=columns[-1:])
+    columns, lines = _latencies(record)
+    print_table(columns, lines, left=("latency",), spare=columns[-1:])
     compared, parts = theory_rows(record), split_rows(record)
     if compared:
         headed = ("theory and measurement", "predicted", "measured", "ratio")
@@ -218,14 +199,18 @@ def print_record(record: Record) -> None:
     print_table(["metric", "value", "95% interval"], _figures(record, told), left=("metric",))
 
 
-def _latencies(metrics: Metrics) -> "list[list[RenderableType]]":
+def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]":
+    """The columns and the rows of the latencies that were measured."""
+    from journal.metrics.statistics import STATISTICS
+    from journal.metrics.table import latencies
+
     rows: list[list[RenderableType]] = []
-    for label, name in HEADLINES:
-        if _value(metrics, f"{name}.mean") is None:
+    for name, label in latencies().items():
+        if record.value(f"{name}.mean") is None:
             continue
-        rows.append([label, *(units.seconds(_value(metrics, f"{name}.{p}")) for p in SUMMARY)])
-        rows[-1].append(_interval(metrics.get(f"{name}.p50"), "s"))
-    return rows
+        times = (units.seconds(record.value(f"{name}.{each}")) for each in STATISTICS)
+        rows.append([label, *times, _interval(record.metrics.get(f"{name}.p50"), "s")])
+    return ["latency", *STATISTICS, "95% interval of p50"], rows
 
 
 def _interval(figure: Figure | None, unit: str) -> str:
@@ -236,12 +221,12 @@ def _interval(figure: Figure | None, unit: str) -> str:
 
 def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType]]":
     """What is not `told` already, and has one value."""
-    from journal.metrics.table import TABLE
+    from journal.metrics import table
 
     rows: list[list[RenderableType]] = []
-    for metric in TABLE:
+    for metric in table.rows():
         figure = record.metrics.get(metric.name)
-        if figure is None or figure.value is None or "." in metric.name or metric.name in told:
+        if figure is None or figure.value is None or metric.statistic or metric.name in told:
             continue
         shown = units.formatted(figure.value, metric.unit)
         rows.append([metric.name, shown, _interval(figure, metric.unit)])
@@ -281,11 +266,6 @@ def print_plan(planned: Sequence[Cell]) -> None:
 
 def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
-def _value(metrics: Mapping[str, Any], name: str) -> float | None:
-    figure = metrics.get(name)
-    return None if figure is None else figure.value
 
 
 def _console() -> "Console":

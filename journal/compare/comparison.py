@@ -11,45 +11,24 @@ from journal.compare.pairing import Match, Pair, Pairing, Records, pair
 from journal.compare.ratios import Ratio, beyond_chance, ratio
 from journal.compare.sides import Side, find
 from journal.errors import UsageError
+from journal.metrics.row import Metric
+from journal.metrics.table import named, standing_in
+from journal.metrics.table import rows as metric_rows
 
 Verdict = Literal["higher", "lower", "no difference seen", "maybe chance", "cannot say"]
 
 NOTICEABLE = 0.01  # a smaller difference is called none: a server started anew differs as much
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """A figure that is compared: the first of `names` that some cell has on both sides. Of times
-    and rates people say faster and slower, of an `amount` more and less. `of_text` matters where
-    the models differ: tokens of two tokenizers are not the same text."""
-
-    names: tuple[str, ...]
-    unit: str
-    lower_is_better: bool = True
-    amount: bool = False
-    of_text: bool = False
-
-
-HEADLINES = (
-    Headline(("ttft_s.p50", "ttft_s.mean"), "s"),
-    Headline(("tpot_s.p50", "tpot_s.mean"), "s"),
-    Headline(("e2e_s.p50", "e2e_s.mean"), "s"),
-    Headline(("output_tokens_per_s",), "tok/s", lower_is_better=False),
-    Headline(("characters_per_s",), "chars/s", lower_is_better=False, of_text=True),
-    Headline(("goodput_per_s",), "req/s", lower_is_better=False),
-    Headline(("vram_peak_bytes", "rss_peak_bytes"), "bytes", amount=True),
-    Headline(("energy_per_output_token_j",), "J/tok", amount=True),
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One metric at one row. `a` and `b` are the sides' means (geometric over cells and repeats);
+    """One metric at one row; `headline` is its row of the table of metrics. `a` and `b` are the
+    sides' means (geometric over cells and repeats);
     `ratio` is b / a, None where a value is 0. `repeats` are the runs behind each side, of the
     cell that has fewest."""
 
     metric: str
-    headline: Headline
+    headline: Metric
     a: float
     b: float
     ratio: Ratio | None
@@ -187,28 +166,26 @@ def _sorted_out(side: Side) -> tuple[Records, Records]:
     return good, tuple(record for record in side.records if not record.good)
 
 
-def _chosen(sides: Iterable[Records], *, other_text: bool) -> list[tuple[Headline, str]]:
-    """The metric that stands for each headline, where both sides have one of its names."""
+def _chosen(sides: Iterable[Records], *, other_text: bool) -> list[Metric]:
+    """The headlines that both sides have, or the metric that stands in for one."""
     having = [
-        {
-            name
-            for record in side
-            for name, figure in record.metrics.items()
-            if figure.value is not None
-        }
+        {name for record in side for name in record.metrics if record.value(name) is not None}
         for side in sides
     ]
     return [
-        (headline, name)
-        for headline in HEADLINES
-        if other_text or not headline.of_text
-        for name in [n for n in headline.names if all(n in names for names in having)][:1]
+        named(name)
+        for headline in metric_rows(lambda shown: shown.headline)
+        if other_text or not headline.shown.of_text
+        for name in [
+            name for name in standing_in(headline.name) if all(name in names for names in having)
+        ][:1]
     ]
 
 
-def _figures(cells: Iterable[Pair], chosen: Iterable[tuple[Headline, str]]) -> Iterator[Compared]:
+def _figures(cells: Iterable[Pair], chosen: Iterable[Metric]) -> Iterator[Compared]:
     cells = list(cells)
-    for headline, name in chosen:
+    for headline in chosen:
+        name = headline.name
         values = [(_values(a, name), _values(b, name)) for a, b in cells]
         both = [(a, b) for a, b in values if a and b]
         if both:
@@ -223,8 +200,7 @@ def _figures(cells: Iterable[Pair], chosen: Iterable[tuple[Headline, str]]) -> I
 
 
 def _values(records: Records, name: str) -> list[float]:
-    found = (record.metrics.get(name) for record in records)
-    return [figure.value for figure in found if figure and figure.value is not None]
+    return [value for record in records if (value := record.value(name)) is not None]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -253,7 +229,7 @@ def _figure_json(figure: Compared) -> dict[str, Any]:
     return {
         "metric": figure.metric,
         "unit": figure.headline.unit,
-        "better": "lower" if figure.headline.lower_is_better else "higher",
+        "better": figure.headline.better,
         "a": figure.a,
         "b": figure.b,
         "ratio": found.value if found else None,

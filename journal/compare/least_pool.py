@@ -115,25 +115,24 @@ def at_pool(cell: Cell, pool_bytes: int) -> Cell:
 
 def serves(record: Record) -> bool:
     """Whether all requests of the batch ran at once, and none was preempted."""
-    values = [record.metrics[name].value for name in TELLING if name in record.metrics]
     shape = record.cell.shape
-    if not isinstance(shape, Closed) or len(values) < len(TELLING):
+    preempted, running, errors = map(record.value, TELLING)
+    if not isinstance(shape, Closed):
         return False
-    preempted, running, errors = values
     return preempted == 0 and errors == 0 and running is not None and running >= shape.batch
 
 
 def _block_bytes(record: Record) -> int | None:
     """Bytes of a block on one card: by the formula, else by the engine's own count."""
     size = record.facts.block_size
-    measured = record.metrics.get("kv_bytes_per_token")
-    if size is None or measured is None or measured.value is None:
+    measured = record.value("kv_bytes_per_token")
+    if size is None or measured is None:
         return None
     engine = record.cell.engine
     cards = 1 if engine is None else engine.cards
     model = served(record.facts, engine, cards)
     if model is None:
-        return ceil(measured.value / cards * size)
+        return ceil(measured / cards * size)
     return model.kv_bytes_per_token_of_a_card * size
 
 

@@ -59,8 +59,7 @@ class Point:
 
     def repeats(self, name: str) -> list[float]:
         """The values of metric `name` in the good runs that have one."""
-        found = [record.metrics[name].value for record in self.good if name in record.metrics]
-        return [value for value in found if value is not None]
+        return [value for record in self.good if (value := record.value(name)) is not None]
 
     def value(self, name: str) -> float | None:
         figure = self.figure(name)

@@ -3,14 +3,15 @@
 import csv
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias, get_args
 
 from journal.errors import MissingExtra, UsageError
-from journal.metrics.table import TABLE
+from journal.metrics.predicted import of_engine
+from journal.metrics.table import rows
 from journal.records.load_shape import AXES
 from journal.records.request import Trace
 from journal.records.run import Record
@@ -25,6 +26,7 @@ FORMS: tuple[str, ...] = get_args(Form)
 BATCH = 2000  # rows of Parquet that are in memory at once
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+OF_ENGINE = ("weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 RUN: Columns = {
     **dict.fromkeys(("id", "experiment_id", "experiment", "tool", "model"), "text"),
     "quantisation": "text",
@@ -34,15 +36,9 @@ RUN: Columns = {
     "duration_s": "number",
     "engine_version": "text",
     "engine_start_s": "number",
-    **dict.fromkeys(("weights_bytes", "kv_pool_bytes", "kv_pool_tokens"), "whole"),
+    **dict.fromkeys(OF_ENGINE, "whole"),
     "doubts": "text",
     "environment": "text",
-}
-# Each metric with the ends of its interval; one whose name a column of the run has is prefixed.
-FIGURES = {
-    f"{'metric.' if metric.name in RUN else ''}{metric.name}{end}": (metric.name, part)
-    for metric in TABLE
-    for end, part in (("", "value"), (".low", "low"), (".high", "high"))
 }
 REQUEST: Columns = {
     "run_id": "text",
@@ -78,17 +74,18 @@ def export(
     """
     chosen = _form(out, form)
     with open_store(Path(home)) as store:
-        columns = REQUEST if raw else RUN | dict.fromkeys(FIGURES, "number")
-        rows = _requests(store) if raw else map(_run, store.runs())
+        parts = figures()
+        columns = REQUEST if raw else RUN | dict.fromkeys(parts, "number")
+        lines = _requests(store) if raw else (_run(record, parts) for record in store.runs())
         if not isinstance(out, Path):
-            return _text(out, chosen, columns, rows)
+            return _text(out, chosen, columns, lines)
         temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
         try:
             if chosen == "parquet":
-                count = _parquet(temporary, columns, rows)
+                count = _parquet(temporary, columns, lines)
             else:
                 with temporary.open("w", encoding="utf-8", newline="") as file:
-                    count = _text(file, chosen, columns, rows)
+                    count = _text(file, chosen, columns, lines)
             temporary.replace(out)
         except OSError as error:
             raise UsageError(f"{out} cannot be written ({error.strerror})") from error
@@ -111,12 +108,18 @@ def _form(out: IO[str] | Path, form: Form | None) -> Form:
 # ---- the rows --------------------------------------------------------------------------------
 
 
-def _run(record: Record) -> Row:
-    cell, facts = record.cell, record.facts
-    figures = {
-        column: getattr(record.metrics.get(name), part, None)
-        for column, (name, part) in FIGURES.items()
+def figures() -> dict[str, tuple[str, str]]:
+    """Each metric with the ends of its interval; one whose name a column of the run has is
+    prefixed."""
+    return {
+        f"{'metric.' if metric.name in RUN else ''}{metric.name}{end}": (metric.name, part)
+        for metric in rows()
+        for end, part in (("", "value"), (".low", "low"), (".high", "high"))
     }
+
+
+def _run(record: Record, parts: Mapping[str, tuple[str, str]]) -> Row:
+    cell, facts = record.cell, record.facts
     return {
         "id": record.id,
         "experiment_id": record.experiment_id,
@@ -134,13 +137,18 @@ def _run(record: Record) -> Row:
         "duration_s": record.duration_s,
         "engine_version": facts.version,
         "engine_start_s": facts.start_s,
-        "weights_bytes": facts.weights_bytes,
-        "kv_pool_bytes": facts.kv_pool_bytes,
-        "kv_pool_tokens": facts.kv_pool_tokens,
+        **{name: _whole(of_engine(record, name)) for name in OF_ENGINE},
         "doubts": json.dumps([doubt.name for doubt in record.doubts]),
         "environment": json.dumps(dict(record.environment), ensure_ascii=False, sort_keys=True),
-        **figures,
+        **{
+            column: getattr(record.metrics.get(name), part, None)
+            for column, (name, part) in parts.items()
+        },
     }
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _requests(store: Store) -> Iterator[Row]:

@@ -1,23 +1,36 @@
 """The latency rows of the table: times of requests, of chunks and of tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from journal.metrics.row import Metric
+from journal.metrics.row import UNSHOWN, Family, Metric, Shown
 from journal.metrics.statistics import STATISTICS, Array
 from journal.metrics.view import Sample, Source, View, column, per_request
 from journal.records.figure import Figure
 
 
-def _latency(name: str, source: Source, formula: str, meaning: str) -> tuple[Metric, ...]:
-    """The five statistics of one time: mean, p50, p90, p95 and p99."""
+def _latency(
+    name: str,
+    source: Source,
+    formula: str,
+    meaning: str,
+    label: str = "",
+    shown: Mapping[str, Shown] | None = None,
+) -> tuple[Metric, ...]:
+    """The five statistics of one time: mean, p50, p90, p95 and p99, each `shown` by its own."""
+    places = shown or {}
 
     def figure(statistic: str) -> Callable[[View], Figure]:
         return lambda view: view.described(source)[statistic]
 
     return tuple(
-        Metric(f"{name}.{statistic}", "latency", "s", formula, meaning, figure(statistic))
+        Metric(
+            *(f"{name}.{statistic}", "latency", "s", formula, meaning, figure(statistic)),
+            better="lower",
+            label=label,
+            shown=places.get(statistic, UNSHOWN),
+        )
         for statistic in STATISTICS
     )
 
@@ -81,12 +94,27 @@ LATENCY = (
         "first chunk with content - scheduled",
         "Time to first token. In open loop it counts from when the request was meant to go, so "
         "that a stalled server cannot hide its queue; in closed loop from when it was sent.",
+        "TTFT",
+        {
+            "mean": Shown(instead_of="ttft_s.p50"),
+            "p50": Shown(
+                headline=True,
+                over_repeats=True,
+                curve=True,
+                bar="least",
+                column=10,
+                precise=True,
+                tail=True,
+                family=Family("journal_run_ttft_seconds", "Time to first token, p50."),
+            ),
+        },
     ),
     *_latency(
         "ttft_from_send_s",
         _ttft_from_send,
         "first chunk with content - sent",
         "Time to first token without the time that the client was late to send.",
+        "TTFT from send",
     ),
     *_latency(
         "ttfo_s",
@@ -96,12 +124,6 @@ LATENCY = (
         "same for both; absent in runs that were recorded before it was kept.",
     ),
     *_latency(
-        "icl_s",
-        _icl,
-        "chunk - the chunk before it, in the same request",
-        "Inter-chunk latency: what a reader waits between pieces of text.",
-    ),
-    *_latency(
         "itl_s",
         _itl,
         "(chunk - the chunk before it) / tokens in the chunk, once for each token",
@@ -109,6 +131,14 @@ LATENCY = (
         "known. Tokens that come together share their gap evenly, since they were made one "
         "after the other; counting one long gap and then zeros would say that most tokens cost "
         "nothing. The tokens of a first chunk have no gap: their time is in TTFT.",
+        "ITL",
+    ),
+    *_latency(
+        "icl_s",
+        _icl,
+        "chunk - the chunk before it, in the same request",
+        "Inter-chunk latency: what a reader waits between pieces of text.",
+        "gap between chunks (ICL)",
     ),
     *_latency(
         "tpot_s",
@@ -117,12 +147,41 @@ LATENCY = (
         "Time per output token after the first, one value for each request of two tokens and "
         "two chunks or more that did not come in one read. Thoughts that the server counts and "
         "does not stream are not among its tokens.",
+        "TPOT",
+        {
+            "mean": Shown(
+                instead_of="tpot_s.p50",
+                family=Family(
+                    "journal_run_tpot_seconds", "Time per output token after the first, mean."
+                ),
+            ),
+            "p50": Shown(
+                headline=True,
+                over_repeats=True,
+                curve=True,
+                bar="least",
+                column=20,
+                precise=True,
+            ),
+        },
     ),
     *_latency(
         "e2e_s",
         _e2e,
         "end of the answer - scheduled",
         "End-to-end latency of a whole request.",
+        "E2E",
+        {
+            "mean": Shown(instead_of="e2e_s.p50"),
+            "p50": Shown(
+                headline=True,
+                over_repeats=True,
+                curve=True,
+                column=30,
+                precise=True,
+                family=Family("journal_run_e2e_seconds", "Whole latency, p50."),
+            ),
+        },
     ),
     *_latency(
         "queue_s",
@@ -155,6 +214,7 @@ LATENCY = (
         "p50 of ttft_s over requests inside the steady state",
         "Median time to first token without ramp-up and drain.",
         _steady_median(lambda view: view.ttft_s),
+        better="lower",
     ),
     Metric(
         "steady_tpot_s.p50",
@@ -163,6 +223,7 @@ LATENCY = (
         "p50 of tpot_s over requests inside the steady state",
         "Median time per output token without ramp-up and drain.",
         _steady_median(lambda view: view.tpot_s),
+        better="lower",
     ),
     Metric(
         "steady_e2e_s.p50",
@@ -171,5 +232,6 @@ LATENCY = (
         "p50 of e2e_s over requests inside the steady state",
         "Median end-to-end latency without ramp-up and drain.",
         _steady_median(lambda view: view.e2e_s),
+        better="lower",
     ),
 )

@@ -8,10 +8,11 @@ them it is absent.
 from collections.abc import Callable
 
 from journal.metrics.latency import LATENCY
-from journal.metrics.row import Metric, number
+from journal.metrics.row import Metric, Shown, number
 from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
+from journal.records.run import Record
 from journal.theory.predictions import Served
 
 
@@ -32,6 +33,15 @@ def kv_pool_bytes(view: View) -> float | None:
     return None if pool is None else pool * view.cards
 
 
+def kv_in_use(view: View) -> Figure:
+    """The most of the pool that was seen in use."""
+    span, pool = view.span, kv_pool_bytes(view)
+    if span is None or span.length_s <= 0 or pool is None:
+        return Figure(None)
+    share = view.server("kv_cache_fraction").peak(span)
+    return Figure(None if share is None else share * pool)
+
+
 def kv_pool_tokens(view: View) -> float | None:
     return view.samples.facts.kv_pool_tokens
 
@@ -39,6 +49,16 @@ def kv_pool_tokens(view: View) -> float | None:
 def kv_bytes_per_token(view: View) -> float | None:
     pool, tokens = kv_pool_bytes(view), kv_pool_tokens(view)
     return None if pool is None or not tokens else pool / tokens
+
+
+def of_engine(record: Record, name: str) -> float | None:
+    """The metric called `name`, where the engine itself said it when it started; of a run without
+    figures, such as one whose engine then failed, from the same words of the engine."""
+    said: float | None = getattr(record.facts, name, None)
+    if said is None or (value := record.value(name)) is not None:
+        return None if said is None else value
+    gpus = 1 if record.cell.engine is None else record.cell.engine.cards
+    return said if name == "kv_pool_tokens" else said * gpus
 
 
 def kv_slope(view: View) -> Figure:
@@ -96,17 +116,22 @@ MEASURED = (
         "weights_bytes",
         "memory",
         "bytes",
-        "a card's by the engine's log x cards; else the checkpoint's tensors as they are served",
-        "Memory of the model's weights.",
+        "a GPU's by the engine's log x GPUs; else the checkpoint's tensors as they are served",
+        "Memory of the model's weights, on all GPUs together.",
         number(weights_bytes),
+        better="lower",
+        label="weights",
+        shown=Shown(amount=True, of_engine=True),
     ),
     Metric(
         "kv_pool_bytes",
         "memory",
         "bytes",
-        "a card's by the engine's log or /metrics x cards",
-        "Memory that the engine reserved for the KV cache when it started.",
+        "a GPU's by the engine's log or /metrics x GPUs",
+        "Memory that the engine reserved for the KV cache when it started, on all GPUs together.",
         number(kv_pool_bytes),
+        label="KV pool",
+        shown=Shown(amount=True, of_engine=True),
     ),
     Metric(
         "kv_pool_tokens",
@@ -115,6 +140,19 @@ MEASURED = (
         "by the engine's log or /metrics",
         "Tokens that the KV-cache pool has room for, all requests together.",
         number(kv_pool_tokens),
+        label="KV pool, tokens",
+        shown=Shown(amount=True, of_engine=True),
+    ),
+    Metric(
+        "kv_cache_peak_bytes",
+        "memory",
+        "bytes",
+        "kv_cache_peak_fraction x kv_pool_bytes",
+        "Memory of the KV-cache pool in use at most, on all GPUs together.",
+        kv_in_use,
+        better="lower",
+        label="KV in use, peak",
+        shown=Shown(amount=True, column=60),
     ),
     Metric(
         "kv_bytes_per_token",
@@ -124,6 +162,7 @@ MEASURED = (
         "What a token takes in the KV cache, by the engine's own count. The pool is cut into "
         "blocks, of which vLLM keeps one for itself: in a pool of few blocks that shows.",
         number(kv_bytes_per_token),
+        better="lower",
     ),
     Metric(
         "kv_bytes_per_token_slope",
@@ -133,6 +172,7 @@ MEASURED = (
         "squares through the origin, over the readings at which every request was decoding",
         "What a token takes in the KV cache, as seen under load. Tokens count in whole blocks.",
         kv_slope,
+        better="lower",
     ),
 )
 
@@ -198,6 +238,7 @@ THEORY = (
         "ttft_s.p50 / ttft_floor_s",
         "How many times the floor the median TTFT was.",
         _ratio(_LATENCY["ttft_s.p50"], _predicted(_ttft_floor)),
+        better="lower",
     ),
     Metric(
         "tpot_floor_s",
@@ -215,6 +256,7 @@ THEORY = (
         "tpot_s.p50 / tpot_floor_s",
         "How many times the floor the median TPOT was.",
         _ratio(_LATENCY["tpot_s.p50"], _predicted(_tpot_floor)),
+        better="lower",
     ),
 )
 

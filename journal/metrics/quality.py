@@ -23,6 +23,7 @@ QUALITY = (
         "How surprised the model is by each token of the passage. Comparable between builds that "
         "share a tokenizer.",
         number(perplexity),
+        better="lower",
     ),
     Metric(
         "bits_per_byte",
@@ -31,5 +32,6 @@ QUALITY = (
         "-sum of log2 p(token given those before it) / bytes of the passage",
         "The same information, shared out over the text: comparable between tokenizers.",
         number(bits_per_byte),
+        better="lower",
     ),
 )

@@ -7,7 +7,7 @@ before it to the first one after it.
 
 from collections.abc import Callable
 
-from journal.metrics.row import Metric, in_span, number, total, total_of
+from journal.metrics.row import Family, Metric, Shown, in_span, number, total, total_of
 from journal.metrics.view import View
 from journal.metrics.window import Series, Span
 
@@ -98,7 +98,7 @@ def _client(name: str, field: str, unit: str, formula: str, meaning: str) -> Met
         value: float | None = getattr(view.samples.client, field)
         return value
 
-    return Metric(name, "client", unit, formula, meaning, number(figure))
+    return Metric(name, "client", unit, formula, meaning, number(figure), better="lower")
 
 
 SERVER = (
@@ -125,6 +125,7 @@ SERVER = (
         "largest reading of vllm:num_requests_waiting",
         "The longest queue that was seen inside the server.",
         in_span(_server("waiting", Series.peak)),
+        better="lower",
     ),
     Metric(
         "preemptions",
@@ -133,6 +134,7 @@ SERVER = (
         "rise of vllm:num_preemptions_total",
         "How often a request lost its KV cache and was computed again.",
         in_span(_server("preemptions_total", Series.increase)),
+        better="lower",
     ),
     Metric(
         "prefix_cache_hit_fraction",
@@ -141,6 +143,7 @@ SERVER = (
         "cached prompt tokens / prompt tokens, by usage; else rise of hits / rise of queries",
         "The share of prompt tokens that the server did not have to compute.",
         in_span(_hit_fraction),
+        better="higher",
     ),
 )
 
@@ -160,6 +163,12 @@ MEMORY = (
         "largest reading of vllm:kv_cache_usage_perc",
         "The share of the KV-cache pool in use, at most.",
         in_span(_server("kv_cache_fraction", Series.peak)),
+        label="KV pool in use, peak",
+        shown=Shown(
+            curve=True,
+            column=70,
+            family=Family("journal_run_kv_cache_peak_ratio", "Peak use of the KV cache."),
+        ),
     ),
     Metric(
         "vram_peak_bytes",
@@ -169,6 +178,16 @@ MEMORY = (
         "processes alone, of the server's",
         "Video memory in use on the server's GPUs, whoever uses it.",
         in_span(_in_use),
+        better="lower",
+        label="VRAM, peak",
+        shown=Shown(
+            headline=True,
+            amount=True,
+            curve=True,
+            bar="most",
+            column=50,
+            family=Family("journal_run_vram_peak_bytes", "Peak of the GPUs' memory."),
+        ),
     ),
     Metric(
         "vram_process_peak_bytes",
@@ -178,6 +197,7 @@ MEMORY = (
         "NVML hides them, vram_peak_bytes less what was used before the engine started",
         "Video memory of the server's own process tree.",
         in_span(_held_by_server),
+        better="lower",
     ),
     Metric(
         "rss_peak_bytes",
@@ -186,6 +206,15 @@ MEMORY = (
         "largest reading of resident memory, added up over the server's process tree",
         "Main memory of the server, where it runs on this host.",
         in_span(lambda view, span: view.process("rss_bytes").peak(span)),
+        better="lower",
+        label="resident memory, peak",
+        shown=Shown(
+            instead_of="vram_peak_bytes",
+            amount=True,
+            curve=True,
+            bar="most",
+            family=Family("journal_run_memory_peak_bytes", "Peak of the server's resident memory."),
+        ),
     ),
 )
 
@@ -205,6 +234,7 @@ ENERGY = (
         "integral of power over the measured span / duration_s, added up over the cards",
         "Electric power drawn by the server's cards.",
         in_span(_power),
+        better="lower",
     ),
     Metric(
         "energy_j",
@@ -213,6 +243,7 @@ ENERGY = (
         "rise of the cards' energy counters; without them, the integral of power",
         "Energy used by the server's cards over the measured span.",
         in_span(_energy),
+        better="lower",
     ),
     Metric(
         "energy_by_counter_j",
@@ -221,6 +252,7 @@ ENERGY = (
         "rise of the cards' energy counters over the measured span, added up",
         "Energy as the cards count it themselves, where all of them do.",
         in_span(energy_from_counter),
+        better="lower",
     ),
     Metric(
         "energy_by_power_j",
@@ -229,6 +261,7 @@ ENERGY = (
         "integral of the cards' power over the measured span, added up",
         "Energy as the area under the readings of power.",
         in_span(energy_from_power),
+        better="lower",
     ),
     Metric(
         "energy_per_output_token_j",
@@ -237,6 +270,16 @@ ENERGY = (
         "energy_j / output_tokens",
         "Energy that one written token cost, reading the prompt included.",
         in_span(_energy_per_token),
+        better="lower",
+        label="energy per output token",
+        shown=Shown(
+            headline=True,
+            amount=True,
+            curve=True,
+            bar="least",
+            column=80,
+            family=Family("journal_run_energy_per_token_joules", "Per output token."),
+        ),
     ),
     Metric(
         "output_tokens_per_s_per_w",
@@ -245,6 +288,7 @@ ENERGY = (
         "output_tokens / energy_j",
         "Tokens per second for each watt drawn, which is tokens for each joule.",
         in_span(_tokens_per_j),
+        better="higher",
     ),
 )
 
@@ -252,10 +296,13 @@ COST = (
     Metric(
         "usd_per_million_output_tokens",
         "cost",
-        "USD",
+        "USD/Mtok",
         "usd_per_hour x duration_s / 3600 / output_tokens x 1,000,000",
         "What a million output tokens cost while this load ran, prompts included.",
         in_span(_usd_per_million_tokens),
+        better="lower",
+        label="price",
+        shown=Shown(amount=True, curve=True, bar="least", column=90),
     ),
 )
 

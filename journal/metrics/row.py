@@ -1,4 +1,4 @@
-"""What a row of the table of metrics is, and how a plain number becomes its figure."""
+"""A row of the table of metrics and how it is shown; how a plain number becomes its figure."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -17,9 +17,58 @@ Section = Literal[
 ]
 
 
+Better = Literal["lower", "higher", "neither"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A family of the exporter; its value is that of the last run of each cell. `name` ends in
+    its unit, as Prometheus wants it."""
+
+    name: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Where a metric is shown: each view shows the rows of the table that have its field, in the
+    table's order. `show`, JSON, CSV and MLflow's runs show every row without being asked.
+
+    `headline`: two sides are compared by it, and a day with those before. `instead_of` names the
+    metric for which this one stands in where that has no value. `amount`: people say more and
+    less of it, not faster and slower. `of_text`: it matters where models differ, since equal
+    numbers of their tokens are not equal text. `over_repeats`: its mean over repeats is shown.
+    `curve`: MLflow draws it over batch and prompt length; `bar`: MLflow draws the most or the
+    least over all cells; `of_engine`: the engine reserved or read it once, when it started.
+    `column`: its place among the columns of the log's table, `precise` with its interval, and
+    with `tail` beside its highest tail percentile. `family`: the exporter has it.
+    """
+
+    headline: bool = False
+    instead_of: str | None = None
+    amount: bool = False
+    of_text: bool = False
+    over_repeats: bool = False
+    curve: bool = False
+    bar: Literal["most", "least"] | None = None
+    of_engine: bool = False
+    column: int | None = None
+    precise: bool = False
+    tail: bool = False
+    family: Family | None = None
+
+
+UNSHOWN = Shown()
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table. `name` of a latency ends in its statistic, such as `ttft_s.p90`."""
+    """One row of the table. `name` of a latency ends in its statistic, such as `ttft_s.p90`.
+
+    `better` is the direction in which people want it. `label` names it in few English words; a
+    language's own words (`column.ttft`, `versus.goodput_per_s`) go before it. A latency with a
+    `label` has a line in the first table of `show`, with all of its statistics.
+    """
 
     name: str
     section: Section
@@ -27,6 +76,19 @@ class Metric:
     formula: str
     meaning: str
     figure: Callable[[View], Figure]
+    better: Better = "neither"
+    label: str = ""
+    shown: Shown = UNSHOWN
+
+    @property
+    def family(self) -> str:
+        """The latency that this is a statistic of, such as `ttft_s`; "" where it is of none."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def statistic(self) -> str:
+        """Such as `p90`; "" for a metric that has one value."""
+        return self.name.partition(".")[2]
 
 
 def number(of: Callable[[View], float | None]) -> Callable[[View], Figure]:

@@ -1,14 +1,17 @@
-"""The one table of metrics: each name with its section, unit, formula, meaning and function.
+"""The one table of metrics: each with its unit, formula and meaning, the function that computes
+it, the direction that is better, and where it is shown. Every list of metrics is a filter of it.
 
 Latencies and tokens are those of the measured requests that did not fail; warm-up never counts.
 A figure whose value is None means that there is no such number: it is never 0 instead.
 """
 
+from collections.abc import Callable
+
 from journal.metrics.latency import LATENCY
 from journal.metrics.predicted import MEASURED, THEORY
 from journal.metrics.quality import QUALITY
 from journal.metrics.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
-from journal.metrics.row import Metric, Section
+from journal.metrics.row import Metric, Section, Shown
 from journal.metrics.statistics import STATISTICS
 from journal.metrics.throughput import THROUGHPUT
 from journal.metrics.view import View
@@ -19,7 +22,6 @@ TABLE: tuple[Metric, ...] = (
     *(*LATENCY, *THROUGHPUT, *MEMORY, *MEASURED, *THEORY),
     *(*SERVER, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
-_SECTIONS = {metric.name: metric.section for metric in TABLE}
 
 
 def metrics(run: Samples | View) -> dict[str, Figure]:
@@ -28,9 +30,39 @@ def metrics(run: Samples | View) -> dict[str, Figure]:
     return {metric.name: metric.figure(view) for metric in TABLE}
 
 
+def rows(where: Callable[[Shown], object] = lambda _: True) -> tuple[Metric, ...]:
+    """The rows that a view shows, in the order of TABLE: those of which `where` is true."""
+    return tuple(metric for metric in TABLE if where(metric.shown))
+
+
+def named(name: str) -> Metric:
+    """The row of the metric called `name`; KeyError where TABLE has none."""
+    found = next((metric for metric in TABLE if metric.name == name), None)
+    if found is None:
+        raise KeyError(name)
+    return found
+
+
 def section(name: str) -> Section:
     """The section of TABLE in which the metric called `name` stands; KeyError if in none."""
-    return _SECTIONS[name]
+    return named(name).section
+
+
+def columns() -> tuple[Metric, ...]:
+    """The rows that are columns of the log's table, from left to right."""
+    every = [(metric.shown.column, metric) for metric in TABLE if metric.shown.column is not None]
+    return tuple(metric for _, metric in sorted(every, key=lambda pair: pair[0]))
+
+
+def standing_in(name: str) -> tuple[str, ...]:
+    """The metric called `name`, then those that stand in where it has no value."""
+    others = (metric.name for metric in TABLE if metric.shown.instead_of == name)
+    return (name, *others)
+
+
+def latencies() -> dict[str, str]:
+    """The labels of the latencies whose statistics `show` gives in a table, by family."""
+    return {metric.family: metric.label for metric in TABLE if metric.family and metric.label}
 
 
 def predictable() -> dict[str, str]:

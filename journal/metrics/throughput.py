@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from journal.metrics.row import Metric, in_span, number, total_of
+from journal.metrics.row import Family, Metric, Shown, in_span, number, total_of
 from journal.metrics.statistics import Array, Mask, bootstrap_ratio, figure, proportion
 from journal.metrics.view import View
 from journal.metrics.window import Span, busy_s, in_flight
@@ -115,6 +115,7 @@ THROUGHPUT = (
         "count of measured requests that failed",
         "Requests that did not end as a success; they count in no latency and add no tokens.",
         _errors,
+        better="lower",
     ),
     Metric(
         "error_fraction",
@@ -123,6 +124,8 @@ THROUGHPUT = (
         "errors / requests",
         "The share of requests that failed, with Wilson's interval.",
         _error_fraction,
+        better="lower",
+        shown=Shown(family=Family("journal_run_error_ratio", "Requests that failed, 0 to 1.")),
     ),
     Metric(
         "prompt_tokens",
@@ -155,6 +158,17 @@ THROUGHPUT = (
         "output_tokens / duration_s",
         "Tokens written per second over the whole run, ramp-up and drain included.",
         lambda view: _per_second(view, view.output_tokens),
+        better="higher",
+        label="output throughput",
+        shown=Shown(
+            headline=True,
+            over_repeats=True,
+            curve=True,
+            bar="most",
+            column=40,
+            precise=True,
+            family=Family("journal_run_output_tokens_per_second", "Output tokens per second."),
+        ),
     ),
     Metric(
         "total_tokens_per_s",
@@ -163,14 +177,7 @@ THROUGHPUT = (
         "(prompt_tokens + output_tokens) / duration_s",
         "Tokens read and written per second.",
         lambda view: _per_second(view, view.prompt_tokens + view.output_tokens),
-    ),
-    Metric(
-        "requests_per_s",
-        "throughput",
-        "req/s",
-        "(requests - errors) / duration_s",
-        "Requests answered per second.",
-        lambda view: _per_second(view, np.ones(len(view.done))),
+        better="higher",
     ),
     Metric(
         "characters_per_s",
@@ -179,6 +186,24 @@ THROUGHPUT = (
         "sum of output characters / duration_s",
         "Text written per second: what to compare where tokenizers differ.",
         lambda view: _per_second(view, view.output_chars),
+        better="higher",
+        label="characters of output",
+        shown=Shown(headline=True, of_text=True, curve=True, bar="most", precise=True),
+    ),
+    Metric(
+        "requests_per_s",
+        "throughput",
+        "req/s",
+        "(requests - errors) / duration_s",
+        "Requests answered per second.",
+        lambda view: _per_second(view, np.ones(len(view.done))),
+        better="higher",
+        label="requests per second",
+        shown=Shown(
+            over_repeats=True,
+            curve=True,
+            family=Family("journal_run_requests_per_second", "Requests per second."),
+        ),
     ),
     Metric(
         "steady_s",
@@ -196,6 +221,7 @@ THROUGHPUT = (
         "output tokens that arrive inside the steady state / steady_s",
         "Tokens written per second without ramp-up and drain: the rate that a long run tends to.",
         number(_steady_tokens_per_s),
+        better="higher",
     ),
     Metric(
         "concurrency_mean",
@@ -244,6 +270,9 @@ THROUGHPUT = (
         "requests that hold every limit of the SLO / duration_s",
         "Requests per second that were good enough; absent without an SLO.",
         in_span(_goodput),
+        better="higher",
+        label="goodput",
+        shown=Shown(headline=True, over_repeats=True, column=100),
     ),
     Metric(
         "good_fraction",
@@ -253,6 +282,7 @@ THROUGHPUT = (
         "The share of requests that were good enough, failed ones counted as not, with Wilson's "
         "interval; absent without an SLO.",
         _good_fraction,
+        better="higher",
     ),
     Metric(
         "steady_good_fraction",
@@ -262,5 +292,6 @@ THROUGHPUT = (
         "The same without ramp-up, where all streams of a closed loop begin at once and an open "
         "loop meets an idle server: by this a search for capacity judges a load.",
         _steady_good_fraction,
+        better="higher",
     ),
 )

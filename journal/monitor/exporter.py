@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from journal.errors import EndpointError, MeasureError, MissingExtra, UsageError
 from journal.measure.gpu import Gpus
 from journal.measure.process import ProcessTree
+from journal.metrics.table import rows
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
 from journal.serve.endpoint import observe
@@ -30,19 +31,6 @@ CARD = {
     "journal_gpu_energy_joules_total": ("What the card has drawn, by its counter.", "energy_j"),
     "journal_gpu_temperature_celsius": ("How hot the card is.", "temperature_c"),
     "journal_gpu_sm_clock_hertz": ("The clock of the card's processors.", "sm_clock_hz"),
-}
-# Name -> what it is, name of the metric in docs/metrics.md.
-RUN = {
-    "journal_run_ttft_seconds": ("Time to first token, p50.", "ttft_s.p50"),
-    "journal_run_tpot_seconds": ("Time per output token after the first, mean.", "tpot_s.mean"),
-    "journal_run_e2e_seconds": ("Whole latency, p50.", "e2e_s.p50"),
-    "journal_run_output_tokens_per_second": ("Output tokens per second.", "output_tokens_per_s"),
-    "journal_run_requests_per_second": ("Requests per second.", "requests_per_s"),
-    "journal_run_error_ratio": ("Requests that failed, 0 to 1.", "error_fraction"),
-    "journal_run_kv_cache_peak_ratio": ("Peak use of the KV cache.", "kv_cache_peak_fraction"),
-    "journal_run_vram_peak_bytes": ("Peak of the cards' memory.", "vram_peak_bytes"),
-    "journal_run_memory_peak_bytes": ("Peak of the server's resident memory.", "rss_peak_bytes"),
-    "journal_run_energy_per_token_joules": ("Per output token.", "energy_per_output_token_j"),
 }
 
 
@@ -165,13 +153,16 @@ class Exporter:
         for labels, record in last.items():
             started.add_metric(labels, record.started_at.timestamp())
         yield started
-        for name, (what, metric) in RUN.items():
-            family = GaugeMetricFamily(name, what, labels=CELL)
+        for metric in rows(lambda shown: shown.family):
+            assert metric.shown.family is not None
+            shown = GaugeMetricFamily(
+                metric.shown.family.name, metric.shown.family.help, labels=CELL
+            )
             for labels, record in last.items():
-                figure = record.metrics.get(metric)
-                if figure is not None and figure.value is not None:
-                    family.add_metric(labels, figure.value)
-            yield family
+                value = record.value(metric.name)
+                if value is not None:
+                    shown.add_metric(labels, value)
+            yield shown
 
 
 def _label(value: object) -> str:

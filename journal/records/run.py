@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import Literal
 
 from journal.records.cell import Cell
@@ -45,6 +46,13 @@ class Record:
     facts: EngineFacts = field(default_factory=EngineFacts)
     environment: Mapping[str, str | int | float | None] = field(default_factory=dict)
     mlflow_run_id: str | None = None
+
+    def value(self, name: str) -> float | None:
+        """The value of the metric called `name`; None where it has none, or is no number."""
+        figure = self.metrics.get(name)
+        if figure is None or figure.value is None or not isfinite(figure.value):
+            return None
+        return figure.value
 
     @property
     def good(self) -> bool:

@@ -20,7 +20,7 @@ def headline(record: Record) -> str:
     found = f"{record.id[:8]} {title(record.cell)}: {record.status}"
     if record.status in ("failed", "interrupted"):
         return f"{found}: {record.error}"
-    ttft, rate = (record.metrics[name].value for name in ("ttft_s.p50", "output_tokens_per_s"))
+    ttft, rate = map(record.value, ("ttft_s.p50", "output_tokens_per_s"))
     return f"{found}, TTFT p50 {units.seconds(ttft)}, {units.rate(rate)}"
 
 

@@ -7,7 +7,7 @@ from journal.doubts.loading import DRIFT_CHANCE, DRIFT_CHANGE
 from journal.doubts.rules import RULES
 from journal.metrics.row import Metric, Section
 from journal.metrics.statistics import MAX_GROUPS, MIN_GROUPS, RESAMPLES, STATISTICS, needed_samples
-from journal.metrics.table import TABLE
+from journal.metrics.table import rows as metric_rows
 from journal.units import percent
 
 _HEAD = """\
@@ -22,6 +22,7 @@ the code that compute the figures, so that it cannot say anything else than they
 - Warm-up never counts. A failed request counts in `requests`, `errors` and `duration_s`; it has
   no latency, and adds no tokens.
 - What was not measured is absent, and a doubt says why. It is never 0.
+- "Better" says which way people want a figure: lower or higher; where it is empty, neither.
 - Raw samples are kept: `journal recompute` computes every figure again from them.
 """
 
@@ -89,8 +90,8 @@ def metrics_page() -> str:
     """The Markdown of docs/metrics.md."""
     parts = [_HEAD]
     for section in get_args(Section):
-        rows = _rows(metric for metric in TABLE if metric.section == section)
-        header = ("name", "unit", "formula", "meaning")
+        rows = _rows(metric for metric in metric_rows() if metric.section == section)
+        header = ("name", "unit", "better", "formula", "meaning")
         parts.append(f"## {section.capitalize()}\n\n{_SECTIONS[section]}\n{_table(header, rows)}")
     return "\n".join([*parts, _percentiles(), _intervals(), _doubts()])
 
@@ -105,7 +106,8 @@ def _rows(metrics: Iterable[Metric]) -> list[Sequence[str]]:
             name = " ".join([name, *(f"`.{other}`" for other in STATISTICS[1:])])
         elif statistic in STATISTICS and not family.startswith("steady_"):
             continue
-        rows.append((name, metric.unit, metric.formula, metric.meaning))
+        better = "" if metric.better == "neither" else metric.better
+        rows.append((name, metric.unit, better, metric.formula, metric.meaning))
     return rows
 
 

@@ -1,16 +1,17 @@
 """A run as JSON: the fixed contract of `journal runs --json` and `journal show --json`."""
 
-import math
 from datetime import UTC
 from typing import Any
 
 from journal.doubts.words import sentence
+from journal.metrics.predicted import of_engine
+from journal.metrics.statistics import STATISTICS
 from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.theory.split import SOURCES, split
 
+OF_ENGINE = ("weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 LATENCIES = ("ttft_s", "itl_s", "tpot_s", "e2e_s")
-STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 
 
 def as_json(record: Record) -> dict[str, Any]:
@@ -31,11 +32,11 @@ def as_json(record: Record) -> dict[str, Any]:
         "started_at": record.started_at.astimezone(UTC).isoformat(),
         "duration_s": record.duration_s,
         **{name: _spread(record, name) for name in LATENCIES},
-        "output_tokens_per_s": _value(record, "output_tokens_per_s"),
-        "total_tokens_per_s": _value(record, "total_tokens_per_s"),
-        "requests_per_s": _value(record, "requests_per_s"),
+        "output_tokens_per_s": record.value("output_tokens_per_s"),
+        "total_tokens_per_s": record.value("total_tokens_per_s"),
+        "requests_per_s": record.value("requests_per_s"),
         "vram_peak_bytes": _count(record, "vram_peak_bytes"),
-        "kv_cache_peak_fraction": _value(record, "kv_cache_peak_fraction"),
+        "kv_cache_peak_fraction": record.value("kv_cache_peak_fraction"),
         "mlflow_run_id": record.mlflow_run_id,
         "doubts": [sentence(doubt) for doubt in record.doubts],
         **_further(record),
@@ -58,13 +59,11 @@ def _further(record: Record) -> dict[str, Any]:
         "user": record.environment.get("user"),
         "engine_version": facts.version,
         "engine_start_s": facts.start_s,
-        "weights_bytes": facts.weights_bytes,
-        "kv_pool_bytes": facts.kv_pool_bytes,
-        "kv_pool_tokens": facts.kv_pool_tokens,
+        **{name: _whole(of_engine(record, name)) for name in OF_ENGINE},
         "memory_split": _memory_split(record),
         "icl_s": _spread(record, "icl_s"),
         "doubt_rules": [_doubt(doubt) for doubt in record.doubts],
-        "metrics": {name: _value(record, name) for name in record.metrics},
+        "metrics": {name: record.value(name) for name in record.metrics},
         "intervals": {
             name: [figure.low, figure.high]
             for name, figure in record.metrics.items()
@@ -98,17 +97,13 @@ def _memory_split(record: Record) -> dict[str, Any] | None:
     }
 
 
-def _value(record: Record, name: str) -> float | None:
-    figure = record.metrics.get(name)
-    if figure is None or figure.value is None or not math.isfinite(figure.value):
-        return None
-    return figure.value
-
-
 def _count(record: Record, name: str) -> int | None:
-    value = _value(record, name)
+    return _whole(record.value(name))
+
+
+def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
 def _spread(record: Record, name: str) -> dict[str, float | None]:
-    return {statistic: _value(record, f"{name}.{statistic}") for statistic in STATISTICS}
+    return {statistic: record.value(f"{name}.{statistic}") for statistic in STATISTICS}

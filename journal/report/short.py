@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from journal import units
 from journal.compare.points import Points, points
+from journal.compare.room import meter
 from journal.compare.setups import setups_of
 from journal.records.run import ExperimentRecord, Record
 from journal.report.document import Page, Sentence
@@ -11,7 +12,6 @@ from journal.report.extent import experiment_day
 from journal.report.phrases import Words, words
 from journal.report.places import Places, places
 from journal.report.questions import brief
-from journal.report.sections.lengths import meter
 from journal.report.text import markdown
 
 MOST_CHARACTERS = 7000  # MLflow cuts a note off after 8,000

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from journal import units
 from journal.compare.comparison import NOTICEABLE, Compared, Comparison, Row
 from journal.compare.pairing import Value
+from journal.metrics.table import named
 from journal.records.load_shape import AXIS_NAMES
 from journal.report.document import (
     Block,
@@ -19,6 +20,7 @@ from journal.report.document import (
     Text,
     say,
 )
+from journal.report.sections.cells_table import title
 
 SHORT_ID = 8
 MOST_IDS = 4  # of a side, named beside its figures
@@ -110,19 +112,19 @@ def verdict(figure: Compared) -> Text:
         a, b = (count < 2 for count in figure.repeats)
         return say("versus.one_each") if a and b else say("versus.one", side="A" if a else "B")
     if figure.verdict in ("higher", "lower"):
-        if figure.headline.amount:
+        if figure.headline.shown.amount or figure.headline.better == "neither":
             return say("versus.more" if figure.verdict == "higher" else "versus.less")
-        slower = (figure.verdict == "higher") == figure.headline.lower_is_better
+        slower = figure.verdict != figure.headline.better
         return say("versus.slower" if slower else "versus.faster")
     return say("versus.same" if figure.verdict == "no difference seen" else "versus.maybe")
 
 
 def metric(name: str) -> Text:
-    """A metric's name for people."""
-    stem, _, statistic = name.partition(".")
-    if statistic:
-        return say(f"column.{stem.removesuffix('_s')}", statistic=statistic)
-    return say(f"versus.{stem}")
+    """A metric's name for people: a language's own words, else its label in the table."""
+    row = named(name)
+    if row.statistic:
+        return title(row)
+    return Sentence(f"versus.{name}", {}, otherwise=row.label or name)
 
 
 def _cells(found: Comparison) -> Iterator[Block]:

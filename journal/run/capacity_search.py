@@ -118,8 +118,7 @@ def _telling(good_fraction: float) -> int:
 
 
 def _e2e_s(record: Record) -> float | None:
-    figure = record.metrics.get("e2e_s.mean")
-    return None if figure is None else figure.value
+    return record.value("e2e_s.mean")
 
 
 def _given(of: Of, load: float) -> float:

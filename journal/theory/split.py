@@ -74,12 +74,12 @@ def split(runs: Sequence[Record]) -> Split | None:
 
 
 def _seen(run: Record) -> float | None:
-    used = _value(run, "vram_peak_bytes")
-    return _value(run, "rss_peak_bytes") if used is None else used
+    used = run.value("vram_peak_bytes")
+    return run.value("rss_peak_bytes") if used is None else used
 
 
 def _total(run: Record) -> Part:
-    used, resident = _value(run, "vram_peak_bytes"), _value(run, "rss_peak_bytes")
+    used, resident = run.value("vram_peak_bytes"), run.value("rss_peak_bytes")
     if used is not None:
         return Part("used", round(used / _cards_here(run)), "nvml")
     assert resident is not None
@@ -88,7 +88,7 @@ def _total(run: Record) -> Part:
 
 def _cards_here(run: Record) -> int:
     """The cards of which NVML told: others that share the model may be in other hosts."""
-    if _value(run, "vram_peak_bytes") is None:
+    if run.value("vram_peak_bytes") is None:
         return 1
     return _cards(run) if run.facts.cards is None else run.facts.cards
 
@@ -102,11 +102,11 @@ def _cards(run: Record) -> int:
 
 def _parts(run: Record) -> Iterator[Part]:
     """What is known of the parts of `run`'s memory, in the order in which an engine takes it."""
-    facts, used = run.facts, _value(run, "vram_peak_bytes")
+    facts, used = run.facts, run.value("vram_peak_bytes")
     # A log tells of one card. On a CPU all processes are looked at together.
     shares, processes = (1, _cards(run)) if used is None else (_cards(run), 1)
     measured, predicted, pool = (
-        _value(run, name) for name in ("weights_bytes", "weights_bytes_predicted", "kv_pool_bytes")
+        run.value(name) for name in ("weights_bytes", "weights_bytes_predicted", "kv_pool_bytes")
     )
     if measured is not None:
         by: Source = "checkpoint" if facts.weights_bytes is None else "log"
@@ -123,7 +123,7 @@ def _parts(run: Record) -> Iterator[Part]:
     for name, size in logged:
         if size is not None:
             yield Part(name, size * processes, "log")
-    ours = _value(run, "vram_process_peak_bytes")
+    ours = run.value("vram_process_peak_bytes")
     # NVML may hide which processes are the server's, or give no more than their memory.
     if used is not None and ours is not None and used != ours:
         yield Part("others", max(0, round((used - ours) / _cards_here(run))), "others")
@@ -136,8 +136,3 @@ def _activations(facts: EngineFacts) -> int | None:
     if peak is None or estimate is None or facts.graph_bytes is None or estimate > peak:
         return peak
     return peak - estimate
-
-
-def _value(run: Record, name: str) -> float | None:
-    figure = run.metrics.get(name)
-    return None if figure is None else figure.value

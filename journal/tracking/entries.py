@@ -274,8 +274,7 @@ def note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
     rows = ["| run | status | TTFT p50 | output | VRAM peak |", "| --- | --- | --- | --- | --- |"]
     for run in runs[:ROWS_OF_NOTE]:
         ttft, rate, vram = (
-            run.metrics[name].value if name in run.metrics else None
-            for name in ("ttft_s.p50", "output_tokens_per_s", "vram_peak_bytes")
+            run.value(name) for name in ("ttft_s.p50", "output_tokens_per_s", "vram_peak_bytes")
         )
         shown = (units.seconds(ttft), units.rate(rate), units.data_size(vram))
         rows.append(f"| {' | '.join((run_name(run.cell), run.status, *shown))} |")

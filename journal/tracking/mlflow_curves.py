@@ -8,23 +8,13 @@ from datetime import datetime
 from statistics import fmean
 
 from journal.compare.capacity import capacities
+from journal.metrics.predicted import of_engine
+from journal.metrics.table import rows
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
 from journal.records.load_shape import STEP_AXES
 from journal.records.run import Record
 
-CURVES = (
-    *("ttft_s.p50", "tpot_s.p50", "e2e_s.p50"),
-    *("output_tokens_per_s", "characters_per_s", "requests_per_s"),
-    *("kv_cache_peak_fraction", "vram_peak_bytes", "rss_peak_bytes"),
-    *("energy_per_output_token_j", "usd_per_million_output_tokens"),
-)
-MOST = ("output_tokens_per_s", "characters_per_s", "vram_peak_bytes", "rss_peak_bytes")
-LEAST = (
-    *("ttft_s.p50", "tpot_s.p50"),
-    *("energy_per_output_token_j", "usd_per_million_output_tokens"),
-)
-FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 HEADLINES = ("engine", "most", "least", "capacity")  # their sections
 LOADS = {"rate": "requests_per_s", "concurrency": "requests_in_flight"}
 
@@ -49,15 +39,18 @@ def headlines(runs: Sequence[Record]) -> list[Point]:
         return []
     at = max(run.started_at for run in good)
     found: dict[str, list[float]] = {}
-    kinds: tuple[tuple[str, tuple[str, ...], Callable[[list[float]], float]], ...]
-    kinds = (("most", MOST, max), ("least", LEAST, min))
-    for kind, names, pick in kinds:
-        for name in names:
-            values = [value for run in good if (value := _value(run, name)) is not None]
-            found[f"{kind}/{name.replace('.', '_')}"] = [pick(values)] if values else []
-    for name in FACTS:
-        known = [v for run in good if (v := getattr(run.facts, name)) is not None]
-        found[f"engine/{name}"] = known[-1:]
+    kinds: tuple[tuple[str, Callable[[list[float]], float]], ...]
+    kinds = (("most", max), ("least", min))
+    for kind, pick in kinds:
+        for metric in rows(lambda shown: shown.bar):
+            if metric.shown.bar != kind:
+                continue
+            values = _values(good, metric.name)
+            found[f"{kind}/{metric.name.replace('.', '_')}"] = [pick(values)] if values else []
+    found["engine/start_s"] = [v for run in good if (v := run.facts.start_s) is not None][-1:]
+    for metric in rows(lambda shown: shown.of_engine):
+        said = [value for run in good if (value := of_engine(run, metric.name)) is not None]
+        found[f"engine/{metric.name}"] = said[-1:]
     return [Point(name, values[0], at) for name, values in found.items() if values]
 
 
@@ -99,14 +92,14 @@ def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[Point]:
 
 def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[Point]:
     at = max(run.started_at for run in group)
-    for metric in CURVES:
+    for metric in rows(lambda shown: shown.curve):
         found: dict[int, list[float]] = defaultdict(list)
         for run in group:
-            value = _value(run, metric)
+            value = run.value(metric.name)
             if value is not None:
                 found[getattr(run.cell, axis)].append(value)
         for step in sorted(found):
-            yield Point(f"{where}/{metric.replace('.', '_')}", fmean(found[step]), at, step)
+            yield Point(f"{where}/{metric.name.replace('.', '_')}", fmean(found[step]), at, step)
 
 
 def _place(cell: Cell, axis: str, several_outputs: bool) -> str:
@@ -119,5 +112,5 @@ def _good(runs: Sequence[Record]) -> list[Record]:
     return [run for run in runs if run.good]
 
 
-def _value(run: Record, name: str) -> float | None:
-    return run.metrics[name].value if name in run.metrics else None
+def _values(runs: Sequence[Record], name: str) -> list[float]:
+    return [value for run in runs if (value := run.value(name)) is not None]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from journal.errors import UsageError
-from journal.exchange.export import FIGURES, REQUEST, RUN, export
+from journal.exchange.export import REQUEST, RUN, export, figures
 from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.store.store import Store, open_store
@@ -46,7 +46,7 @@ def text(home: Path, form: Any, **options: bool) -> str:
 
 def test_every_run_is_a_row(tmp_path: Path, kept: list[Record]) -> None:
     first, second = (json.loads(line) for line in text(tmp_path, "jsonl").splitlines())
-    assert list(first) == [*RUN, *FIGURES]
+    assert list(first) == [*RUN, *figures()]
     assert (first["id"], first["batch"], first["prompt_tokens"]) == (kept[0].id, 8, 64)
     assert (first["ttft_s.p50"], first["ttft_s.p50.low"], first["ttft_s.p50.high"]) == (
         0.1,

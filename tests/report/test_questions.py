@@ -319,15 +319,15 @@ def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
 
 
 def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
-    facts = EngineFacts(version="1", kv_pool_bytes=2**31, kv_pool_tokens=93184)
     found = gathered(
         record(
             prompt_tokens=prompt,
             number=prompt,
-            facts=facts,
             metrics={
                 "rss_peak_bytes": 3.6 * 2**30,
-                "kv_cache_peak_fraction": prompt / 93184,
+                "kv_cache_peak_bytes": prompt / 93184 * 2**31,
+                "kv_pool_bytes": 2**31,
+                "kv_pool_tokens": 93184,
                 "ttft_s.p50": prompt * 0.001,
             },
         )
@@ -412,11 +412,8 @@ def test_a_difference_is_said_only_beyond_the_noise(record: Build) -> None:
 
 def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
     runs = [
-        record(model, facts=facts, metrics={"kv_cache_peak_fraction": share})
-        for model, share, facts in (
-            ("a", 0.2, EngineFacts(version="1", kv_pool_bytes=1000)),
-            ("b", 0.1, EngineFacts(version="1", kv_pool_bytes=2000)),
-        )
+        record(model, metrics={"kv_cache_peak_fraction": share, "kv_cache_peak_bytes": 200})
+        for model, share in (("a", 0.2), ("b", 0.1))
     ]
     found = gathered(runs)
     section = sidebyside.answer(found, places(found), NOWHERE)
@@ -486,8 +483,9 @@ def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
 
 def test_where_a_batch_stops_fitting(record: Build) -> None:
     def told(**changes: object) -> str:
-        facts = EngineFacts(kv_pool_tokens=10_000, kv_pool_bytes=2**30, block_size=16)
-        runs = [record(**{"batch": 4, **changes}, prompt_tokens=n, facts=facts) for n in (64, 128)]
+        given = {"facts": EngineFacts(block_size=16), "batch": 4, **changes}
+        figures = {"kv_pool_tokens": 10_000, "kv_pool_bytes": 2**30}
+        runs = [record(**given, prompt_tokens=n, metrics=figures) for n in (64, 128)]
         found = lengths.answer(gathered(runs), places(gathered(runs)), "x")
         return paragraphs(found.blocks) if found else ""
 

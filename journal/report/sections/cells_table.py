@@ -1,11 +1,13 @@
 """Every cell of an experiment with its figures, and the doubts that its runs carry."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from journal import units
 from journal.compare.points import TAILS, Point, Points
+from journal.metrics.row import Metric
+from journal.metrics.table import columns, named, standing_in
 from journal.records.doubt import Doubt
 from journal.records.figure import Figure
 from journal.records.load_shape import AXIS_NAMES
@@ -21,11 +23,9 @@ from journal.report.document import (
     say,
 )
 from journal.report.places import Places
-from journal.report.sections.lengths import kv_in_use
 
 Filled: TypeAlias = tuple[Column, Callable[[Point], Box]]  # a column and what fills it
 
-KV = "kv_cache_peak_fraction"
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 SHORT_ID = 8
 MOST_IDS = 3
@@ -34,22 +34,16 @@ MOST_PLACES = 4  # named with a doubt; the marks in the table show the rest
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A column of figures of a metric, all in the one unit that suits them. `precise` shows
-    intervals; `computed` is for what is computed from a metric."""
+    """A column of figures of a metric, all in the one unit that suits them; `precise` shows
+    intervals."""
 
     title: Text
     unit: str
     name: str
     precise: bool = False
-    computed: Callable[[Point], Figure | None] | None = None
 
     def pick(self, point: Point) -> Figure | None:
-        return point.figure(self.name) if self.computed is None else self.computed(point)
-
-    def repeats(self, point: Point) -> list[float]:
-        """The value of every good run that has one."""
-        figures = [self.pick(replace(point, records=(record,))) for record in point.good]
-        return [each.value for each in figures if each is not None and each.value is not None]
+        return point.figure(self.name)
 
     def scale(self, found: Points) -> tuple[float, str]:
         """The factor and the name of the unit that suit the column."""
@@ -64,38 +58,45 @@ def quantities(found: Points) -> list[Quantity]:
 
 
 def _every(found: Points) -> Iterator[Quantity]:
-    """All columns. Of the tail percentiles the highest that there is, of the meters of memory
-    that of the card."""
-    for latency in ("ttft", "tpot", "e2e"):
-        tails = [tail for tail in TAILS if _any(found, f"{latency}_s.{tail}")][:1]
-        for statistic in ("p50", *tails) if latency == "ttft" else ("p50",):
-            title = say(f"column.{latency}", statistic=statistic)
-            name = f"{latency}_s.{statistic}"
-            yield Quantity(title, "s", name, precise=statistic == "p50")
-    yield Quantity(say("column.throughput"), "tok/s", "output_tokens_per_s", precise=True)
-    memory = "vram_peak_bytes" if _any(found, "vram_peak_bytes") else "rss_peak_bytes"
-    yield Quantity(say(f"column.{memory}"), "bytes", memory)
-    yield Quantity(say("column.kv_bytes"), "bytes", KV, computed=kv_in_use)
-    yield Quantity(say("column.kv"), "fraction", KV)
-    yield Quantity(say("column.energy"), "J/tok", "energy_per_output_token_j")
-    yield Quantity(say("column.price"), "USD/Mtok", "usd_per_million_output_tokens")
-    yield Quantity(say("column.goodput"), "req/s", "goodput_per_s")
+    """The columns of the table of metrics, or what stands in for them; of a latency that has
+    tails also the highest that there is."""
+    for column in columns():
+        names = standing_in(column.name)
+        name = next((name for name in names if _any(found, name)), column.name)
+        yield quantity(named(name), precise=column.shown.precise)
+        tails = [tail for tail in TAILS if _any(found, f"{column.family}.{tail}")]
+        if column.shown.tail and tails:
+            yield quantity(named(f"{column.family}.{tails[0]}"), precise=False)
+
+
+def quantity(metric: Metric, *, precise: bool) -> Quantity:
+    return Quantity(title(metric), metric.unit, metric.name, precise)
+
+
+def title(metric: Metric) -> Text:
+    """A metric's name over a column: a language's own words, else its label in the table."""
+    family, statistic = metric.family.removesuffix("_s"), metric.statistic
+    label = metric.label or metric.name
+    if not statistic:
+        return Sentence(f"column.{metric.name}", {}, otherwise=label)
+    otherwise = f"{label} {statistic}"
+    return Sentence(f"column.{family}", {"statistic": statistic}, otherwise=otherwise)
 
 
 def answer(found: Points, places: Places) -> Section:
     """A table of all cells for each setup, with marks that lead to the doubts below."""
     notes = doubts(found)
     marks = {name: MARKS[number % len(MARKS)] for number, name in enumerate(notes)}
-    columns = [*_leading(found), *_figures(found), *_trailing(marks)]
+    filled = [*_leading(found), *_figures(found), *_trailing(marks)]
     setups = list(dict.fromkeys(point.setup for point in found))
     blocks: list[Block] = []
     for setup in setups:
         if len(setups) > 1 or setup.simulated:
             blocks.append(Paragraph((), say("about", what=places.labels[setup])))
         own = [point for point in found if point.setup == setup]
-        rows = tuple(tuple(box(point) for _, box in columns) for point in own)
+        rows = tuple(tuple(box(point) for _, box in filled) for point in own)
         caption = _caption(found) if setup == setups[-1] else ()
-        blocks.append(Table(tuple(column for column, _ in columns), rows, caption))
+        blocks.append(Table(tuple(column for column, _ in filled), rows, caption))
     if notes:
         blocks.append(Bullets(tuple(_notes(notes, found, places)), tuple(marks.values())))
     return Section(3, say("cells.heading"), tuple(blocks))
@@ -123,14 +124,13 @@ def _attribute(name: str) -> Callable[[Point], Box]:
 
 
 def _figures(found: Points) -> Iterator[Filled]:
-    for quantity in quantities(found):
-        factor, unit = quantity.scale(found)
-        title = say("column.with_unit", title=quantity.title, unit=unit)
-        yield Column(title), _figure(quantity, factor)
+    for each in quantities(found):
+        factor, unit = each.scale(found)
+        yield Column(say("column.with_unit", title=each.title, unit=unit)), _figure(each, factor)
 
 
-def _figure(quantity: Quantity, factor: float) -> Callable[[Point], Box]:
-    return lambda point: figure_box(quantity.pick(point), factor, quantity.precise)
+def _figure(shown: Quantity, factor: float) -> Callable[[Point], Box]:
+    return lambda point: figure_box(shown.pick(point), factor, shown.precise)
 
 
 def _trailing(marks: Mapping[str, str]) -> Iterator[Filled]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 
 from journal import units
-from journal.compare.points import Point, Points
+from journal.compare.points import Points
 from journal.report.document import Paragraph, Section, Text, say
 from journal.report.places import Places
 
-THROUGHPUT = "output_tokens_per_s"
+PRICE = "usd_per_million_output_tokens"
 ENERGY = "energy_per_output_token_j"
+PER_WATT = "output_tokens_per_s_per_w"
 
 
 def answer(found: Points, usd_per_hour: float | None, places: Places) -> Section | None:
@@ -20,17 +21,9 @@ def answer(found: Points, usd_per_hour: float | None, places: Places) -> Section
 
 
 def _money(found: Points, usd_per_hour: float | None, places: Places) -> Iterator[Text]:
-    if usd_per_hour is None:
-        return
-    usd_per_million_s = usd_per_hour / 3600 * 1e6
-
-    def price(point: Point) -> float | None:
-        rate = point.value(THROUGHPUT)
-        return usd_per_million_s / rate if rate else None
-
-    yield from _ends(
-        found, price, places, "tokens", lambda usd: f"{usd:.2f}", rate=f"{usd_per_hour:.2f}"
-    )
+    if usd_per_hour is not None:
+        rate = f"{usd_per_hour:.2f}"
+        yield from _ends(found, PRICE, places, "tokens", lambda usd: f"{usd:.2f}", rate=rate)
 
 
 def _energy(found: Points, places: Places) -> Iterator[Text]:
@@ -38,27 +31,27 @@ def _energy(found: Points, places: Places) -> Iterator[Text]:
     by = "counter" if counted and all(counted) else "power"
     yield from _ends(
         found,
-        lambda point: point.value(ENERGY),
+        ENERGY,
         places,
         "energy",
         lambda joules: units.rate(joules, "J"),
         by=say(f"cost.by.{by}"),
     )
-    used = [value for point in found if (value := point.value(ENERGY))]
-    if used:
-        yield say("cost.per_watt", most=units.rate(1 / min(used), "tok/s"))
+    gained = [value for point in found if (value := point.value(PER_WATT))]
+    if gained:
+        yield say("cost.per_watt", most=units.rate(max(gained), "tok/s"))
 
 
 def _ends(
     found: Points,
-    pick: Callable[[Point], float | None],
+    name: str,
     places: Places,
     kind: str,
     shown: Callable[[float], str],
     **given: Text,
 ) -> Iterator[Text]:
-    """The sentence on the least and the most of what `pick` gives, or on the only one."""
-    having = [(value, n) for n, point in enumerate(found) if (value := pick(point)) is not None]
+    """The sentence on the least and the most of the metric `name`, or on the only value."""
+    having = [(value, n) for n, p in enumerate(found) if (value := p.value(name)) is not None]
     if not having:
         return
     (least, best), (most, worst) = min(having), max(having)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from journal import units
 from journal.compare.points import Point, Points
 from journal.doubts.words import sentence
+from journal.metrics.predicted import of_engine
 from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.report.document import Block, Paragraph, Section, Text, Verbatim, say
@@ -64,14 +65,15 @@ def _sizes(records: Sequence[Record]) -> Iterator[Text]:
     limit = next((length for length in limits if length is not None), None)
     if limit is not None and context > limit:
         yield say("failures.context", context=f"{context:,}", limit=f"{limit:,}")
-    facts = next((r.facts for r in records if r.facts.kv_pool_tokens), None)
+    pools = ((r, tokens) for r in records if (tokens := of_engine(r, "kv_pool_tokens")))
+    record, tokens = next(pools, (records[0], None))
     asked = max((cell.batch or 0) * (cell.prompt_tokens + cell.output_tokens) for cell in cells)
-    if facts and facts.kv_pool_tokens and asked > facts.kv_pool_tokens:
+    if tokens is not None and asked > tokens:
         yield say(
             "failures.pool",
             asked=f"{asked:,}",
-            tokens=f"{facts.kv_pool_tokens:,}",
-            pool=units.data_size(facts.kv_pool_bytes),
+            tokens=f"{tokens:,.0f}",
+            pool=units.data_size(of_engine(record, "kv_pool_bytes")),
         )
     yield from _of_the_model(records[0], context)
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from journal import units
 from journal.compare.points import FLAT, Point, Points, change, lines
-from journal.records.figure import Figure
-from journal.records.load_shape import Closed
+from journal.compare.room import longest_in_batch, meter, room
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.document import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
 from journal.report.sections.batching import told
 
 ACROSS = "prompt_tokens"
+KV_IN_USE = "kv_cache_peak_bytes"
 
 
 def answer(found: Points, places: Places, name: str) -> Section | None:
@@ -26,50 +26,6 @@ def answer(found: Points, places: Places, name: str) -> Section | None:
     panels = tuple(_panels(varied, places, name))
     blocks += [Plot(panels, plot_caption(panels))] if panels else []
     return Section(3, say("prompt.heading"), tuple(blocks))
-
-
-def meter(point: Point) -> tuple[str, float] | None:
-    """Where the memory of `point` was read, and its peak in bytes: of the card where there is
-    one, else the resident memory of the server's processes."""
-    for name in ("vram_peak_bytes", "rss_peak_bytes"):
-        value = point.value(name)
-        if value is not None:
-            return name, value
-    return None
-
-
-def kv_in_use(point: Point) -> Figure | None:
-    """The peak of the KV cache in use, in bytes: its share of the pool times the pool."""
-    share, pool = point.figure("kv_cache_peak_fraction"), pool_bytes(point)
-    if share is None or share.value is None or pool is None:
-        return None
-    low, high = (None if end is None else end * pool for end in (share.low, share.high))
-    return Figure(share.value * pool, low, high, share.count)
-
-
-def pool_bytes(point: Point) -> int | None:
-    return _on_all_cards(point, "kv_pool_bytes")
-
-
-def pool_tokens(point: Point) -> int | None:
-    return next((r.facts.kv_pool_tokens for r in point.good if r.facts.kv_pool_tokens), None)
-
-
-def weights_bytes(point: Point) -> int | None:
-    """By the engine's log, which is silent on the CPU, else by the checkpoint's headers."""
-    said = _on_all_cards(point, "weights_bytes")
-    sizes = (record.facts.checkpoint_bytes for record in point.good)
-    return next((size for size in sizes if size), None) if said is None else said
-
-
-def _on_all_cards(point: Point, name: str) -> int | None:
-    """Of what an engine tells of one card."""
-    for record in point.good:
-        size: int | None = getattr(record.facts, name)
-        if size:
-            engine = record.cell.engine
-            return size if engine is None else size * engine.cards
-    return None
 
 
 def _panels(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:
@@ -86,7 +42,8 @@ def _panels(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:
         )
         if reserved:
             yield replace(reserved, levels=tuple(_levels(varied)))
-    used = panel(f"{name}-prompt-kv", say("panel.kv"), "bytes", varied, ACROSS, kv_in_use, places)
+    title, pick = say("panel.kv"), metric(KV_IN_USE)
+    used = panel(f"{name}-prompt-kv", title, "bytes", varied, ACROSS, pick, places)
     if used:
         yield used
     for latency in ("ttft", "tpot"):
@@ -102,7 +59,7 @@ def _levels(varied: list[Points]) -> Iterator[Level]:
     """The known parts of the memory, when one server was measured."""
     if len({line[0].setup for line in varied}) > 1:
         return
-    weights, pool = weights_bytes(varied[0][0]), pool_bytes(varied[0][0])
+    weights, pool = (varied[0][0].value(name) for name in ("weights_bytes", "kv_pool_bytes"))
     if weights:
         yield Level(say("level.weights"), weights)
     if weights and pool:
@@ -131,13 +88,13 @@ def _memory(first: Point, last: Point) -> Iterator[Text]:
             change=f"{moved * 100:+.1f}%",
             **lengths,
         )
-    used_first, used_last = kv_in_use(first), kv_in_use(last)
-    if used_first and used_last and used_first.value and used_last.value:
+    used_first, used_last = first.value(KV_IN_USE), last.value(KV_IN_USE)
+    if used_first and used_last:
         yield say(
             "memory.kv",
-            before=units.data_size(used_first.value),
-            after=units.data_size(used_last.value),
-            ratio=units.number(used_last.value / used_first.value, 2),
+            before=units.data_size(used_first),
+            after=units.data_size(used_last),
+            ratio=units.number(used_last / used_first, 2),
             tokens=units.number(_length(last) / _length(first), 2),
         )
 
@@ -148,36 +105,33 @@ def _length(point: Point) -> int:
 
 def _fits(point: Point) -> Iterator[Text]:
     """How many requests as long as those of `point` the KV pool holds."""
-    tokens = pool_tokens(point)
-    if tokens is None:
+    held = room(point)
+    if held is None:
         return
-    size = pool_bytes(point)
     yield say(
-        "memory.fits" if size else "memory.fits_unsized",
-        pool=units.data_size(size),
-        tokens=f"{tokens:,}",
-        requests=f"{tokens // _length(point):,}",
+        "memory.fits" if held.pool_bytes else "memory.fits_unsized",
+        pool=units.data_size(held.pool_bytes),
+        tokens=f"{held.tokens:,.0f}",
+        requests=f"{held.requests:,}",
         prompt=f"{point.prompt_tokens:,}",
         output=f"{point.output_tokens:,}",
     )
-    yield from _stops(point, tokens)
+    longest = longest_in_batch(point, held)
+    if longest is not None:
+        yield from _stops(point, longest)
 
 
-def _stops(point: Point, tokens: int) -> Iterator[Text]:
-    """From which prompt length on a batch does not fit into a pool of `tokens` any more, unless
-    the longest context ends before."""
-    if not isinstance(point.shape, Closed):
-        return
-    batch = point.shape.batch
-    block = next((r.facts.block_size for r in point.good if r.facts.block_size), None) or 1
-    longest = tokens // batch // block * block
+def _stops(point: Point, longest: int) -> Iterator[Text]:
+    """From which prompt length on a batch does not fit into the pool any more, unless the longest
+    context ends before."""
+    batch = f"{point.batch:,}"
     engines = (record.cell.engine for record in point.good)
     context = next((engine.max_model_len for engine in engines if engine), None)
     if context is not None and context <= longest:
-        yield say("memory.context", batch=f"{batch:,}", context=f"{context:,}")
+        yield say("memory.context", batch=batch, context=f"{context:,}")
     elif longest > point.output_tokens:
         prompt = f"{longest - point.output_tokens:,}"
-        yield say("memory.stops", batch=f"{batch:,}", prompt=prompt)
+        yield say("memory.stops", batch=batch, prompt=prompt)
 
 
 def _latency(first: Point, last: Point) -> Iterator[Text]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from journal import units
 from journal.compare.points import Point, Points, lines
+from journal.compare.room import Room, meter, room
 from journal.records.load_shape import Closed
 from journal.report.document import Paragraph, Section, Text, say
 from journal.report.places import Places
 from journal.report.sections.batching import THROUGHPUT
-from journal.report.sections.lengths import meter, pool_bytes, pool_tokens, weights_bytes
 
 WORTH_SAYING = 1.2  # times: a smaller effect teaches nothing
 
@@ -78,32 +78,33 @@ def _cache(found: Points, places: Places) -> Paragraph | None:
 
 def _distribution(found: Points, places: Places) -> Paragraph | None:
     """How many of the longest requests one server holds at once, and what sets that limit."""
-    known = [point for point in found if pool_tokens(point) and pool_bytes(point)]
+    known = [
+        (point, held) for point in found if (held := room(point)) and held.pool_bytes is not None
+    ]
     if not known:
         return None
-    point = max(known, key=lambda each: each.prompt_tokens + each.output_tokens)
-    tokens, pool = pool_tokens(point) or 0, pool_bytes(point) or 0
-    length = point.prompt_tokens + point.output_tokens
-    sentences = tuple(_room(point, places, tokens, pool, length))
+    point, held = max(known, key=lambda each: each[1].length)
+    sentences = tuple(_room(point, held, places))
     return Paragraph(sentences, say("lessons.distribution_about"))
 
 
-def _room(point: Point, places: Places, tokens: int, pool: int, length: int) -> Iterator[Text]:
+def _room(point: Point, held: Room, places: Places) -> Iterator[Text]:
     yield say(
         "lessons.room",
         setup=places.labels[point.setup],
-        pool=units.data_size(pool),
-        tokens=f"{tokens:,}",
-        length=f"{length:,}",
-        requests=f"{tokens // length:,}",
-        each=units.data_size(pool / tokens * length),
+        pool=units.data_size(held.pool_bytes),
+        tokens=f"{held.tokens:,.0f}",
+        length=f"{held.length:,}",
+        requests=f"{held.requests:,}",
+        each=units.data_size(held.request_bytes),
     )
-    weights = weights_bytes(point)
-    if weights:
+    weights = point.value("weights_bytes")
+    tokens = held.tokens_in(weights) if weights else None
+    if tokens is not None:
         read = meter(point)
-        on_a_card = read is None or read[0] == "vram_peak_bytes"
+        on_gpus = read is None or read[0] == "vram_peak_bytes"
         yield say(
-            "lessons.weights" if on_a_card else "lessons.weights_host",
+            "lessons.weights" if on_gpus else "lessons.weights_host",
             weights=units.data_size(weights),
-            tokens=f"{round(weights / (pool / tokens)):,}",
+            tokens=f"{round(tokens):,}",
         )

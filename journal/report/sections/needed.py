@@ -121,32 +121,30 @@ def _all(search: Needed, size: int | None) -> int | None:
     return None if size is None or engine is None else size * engine.cards
 
 
-def _value(record: Record | None, name: str) -> float | None:
-    figure = None if record is None else record.metrics.get(name)
-    return None if figure is None else figure.value
+def _of_reserved(search: Needed, name: str) -> int | None:
+    size = None if search.reserved is None else search.reserved.value(name)
+    return None if size is None else round(size)
 
 
 def _reserved(search: Needed) -> int | None:
-    size = _value(search.reserved, "kv_pool_bytes")
-    return None if size is None else round(size)
+    return _of_reserved(search, "kv_pool_bytes")
 
 
 def _used(search: Needed) -> int | None:
     """The most of the reserved pool that was seen in use."""
-    pool, share = _reserved(search), _value(search.reserved, "kv_cache_peak_fraction")
-    return None if pool is None or share is None else round(pool * share)
+    return _of_reserved(search, "kv_cache_peak_bytes")
 
 
 def _why(tried: Try) -> Text:
     record = tried.record
-    preempted, errors = (_value(record, name) for name in ("preemptions", "errors"))
+    preempted, errors = record.value("preemptions"), record.value("errors")
     if not record.metrics:
         return say("needed.why.refused")
     if preempted:
         return say("needed.why.preempted", n=units.number(preempted))
     if errors:
         return say("needed.why.errors", n=units.number(errors))
-    running = units.number(_value(record, "server_running_peak"))
+    running = units.number(record.value("server_running_peak"))
     return say("needed.why.waited", n=running, batch=f"{record.cell.batch}")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from journal import units
 from journal.compare.points import Points
 from journal.compare.setups import Setup, differing
+from journal.metrics.predicted import of_engine
 from journal.records.run import Record
 from journal.report.document import (
     Block,
@@ -75,13 +76,17 @@ FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 def _facts(records: Sequence[Record]) -> Iterator[Box]:
     """What the engine said of itself, by the last run that knows it."""
     for name in FACTS:
-        known = [v for record in records if (v := getattr(record.facts, name)) is not None]
+        known = [v for record in records if (v := _said(record, name)) is not None]
         if not known:
             yield Box("")
         elif name == "kv_pool_tokens":
-            yield Box(f"{known[-1]:,}")
+            yield Box(f"{known[-1]:,.0f}")
         else:
             yield Box(units.formatted(known[-1], "s" if name == "start_s" else "bytes"))
+
+
+def _said(record: Record, name: str) -> float | None:
+    return record.facts.start_s if name == "start_s" else of_engine(record, name)
 
 
 def _filled(box: Box) -> Box:

@@ -7,6 +7,8 @@ from itertools import permutations
 from journal import units
 from journal.compare.points import FLAT, Point, Points, lines
 from journal.compare.ratios import Ratio, ratio
+from journal.compare.room import meter
+from journal.metrics.table import named
 from journal.records.load_shape import STEP_AXES
 from journal.report.curves import metric, panel, plot_caption
 from journal.report.day import Day
@@ -24,8 +26,7 @@ from journal.report.document import (
 )
 from journal.report.places import Places
 from journal.report.sections import links
-from journal.report.sections.cells_table import Quantity, figure_box, quantities
-from journal.report.sections.lengths import meter, weights_bytes
+from journal.report.sections.cells_table import Quantity, figure_box, quantities, quantity
 
 METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
 PRICES = {"energy": "energy_per_output_token_j", "cost": "usd_per_million_output_tokens"}
@@ -129,7 +130,7 @@ def _memory(first: Point, other: Point) -> Iterator[Text]:
     if ours and theirs and ours[0] == theirs[0]:
         shown = {"a": units.data_size(ours[1]), "b": units.data_size(theirs[1])}
         yield say("compare.memory", meter=say(f"panel.{ours[0]}"), **shown)
-    weights = weights_bytes(other), weights_bytes(first)
+    weights = other.value("weights_bytes"), first.value("weights_bytes")
     if None not in weights:
         yield say("compare.weights", a=units.data_size(weights[0]), b=units.data_size(weights[1]))
 
@@ -144,10 +145,9 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
     every = tuple(point for group in shared for point in group)
     shown = quantities(every)
     if any(cut_differently(group[0], other) for group in shared for other in group[1:]):
-        text = Quantity(say("column.characters"), "chars/s", CHARACTERS, precise=True)
-        tokens = [quantity.name for quantity in shown].index(METRICS["throughput"])
-        shown.insert(tokens + 1, text)
-    scaled = [(quantity, *quantity.scale(every)) for quantity in shown]
+        tokens = [each.name for each in shown].index(METRICS["throughput"])
+        shown.insert(tokens + 1, quantity(named(CHARACTERS), precise=True))
+    scaled = [(each, *each.scale(every)) for each in shown]
     load = min((point.shape for point in every), key=lambda shape: shape.order).axis
     columns = (
         Column(say(f"column.{load}")),
@@ -168,13 +168,13 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
     return Table(columns, rows, (say("compare.caption"),))
 
 
-def _compared(quantity: Quantity, factor: float, point: Point, first: Point) -> Box:
+def _compared(column: Quantity, factor: float, point: Point, first: Point) -> Box:
     """A figure with its ratio to that of the first setup, and the ratio's interval."""
-    own = figure_box(quantity.pick(point), factor, precise=False)
-    found = None if point is first else ratio([(quantity.repeats(first), quantity.repeats(point))])
+    own = figure_box(column.pick(point), factor, precise=False)
+    found = None if point is first else compared(point, first, column.name)
     if found is None:
         return own
-    return replace(own, detail=times(found if quantity.precise else Ratio(found.value)))
+    return replace(own, detail=times(found if column.precise else Ratio(found.value)))
 
 
 def times(found: Ratio) -> str:

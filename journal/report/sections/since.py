@@ -113,13 +113,13 @@ def _verdicts(found: Comparison) -> Iterator[Text]:
 def _kind(figure: Compared) -> str:
     if figure.verdict not in ("higher", "lower"):
         return UNDECIDED[figure.verdict]
-    if figure.headline.amount:
+    if figure.headline.shown.amount or figure.headline.better == "neither":
         return "more" if figure.verdict == "higher" else "less"
     return "slower" if _is_worse(figure) else "faster"
 
 
 def _is_worse(figure: Compared) -> bool:
-    return (figure.verdict == "higher") == figure.headline.lower_is_better
+    return figure.verdict != figure.headline.better
 
 
 def _beyond_noise(found: Comparison, *, worse: bool) -> list[Change]:
@@ -128,7 +128,9 @@ def _beyond_noise(found: Comparison, *, worse: bool) -> list[Change]:
         (row, figure)
         for row in found.rows
         for figure in row.figures
-        if figure.verdict in ("higher", "lower") and _is_worse(figure) == worse
+        if figure.verdict in ("higher", "lower")
+        and figure.headline.better != "neither"
+        and _is_worse(figure) == worse
     ]
     return sorted(changes, key=lambda change: -_size(change[1]))
 

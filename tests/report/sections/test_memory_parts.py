@@ -195,7 +195,12 @@ def test_energy_and_money_of_the_best_and_the_worst_cell(record: Build) -> None:
         record(
             batch=batch,
             number=batch,
-            metrics={"output_tokens_per_s": rate, "energy_per_output_token_j": 100 / rate} | more,
+            metrics={
+                "usd_per_million_output_tokens": 1000 / rate,
+                "energy_per_output_token_j": 100 / rate,
+                "output_tokens_per_s_per_w": rate / 100,
+            }
+            | more,
         )
         for batch, rate, more in ((1, 10.0, {}), (8, 50.0, {"energy_by_counter_j": 1.0}))
     ]
@@ -226,6 +231,7 @@ SERVED = {
     "kv_bytes_per_token": 23040.0,
     "kv_pool_bytes": 2.0 * GIB,
     "kv_cache_peak_fraction": 0.01,
+    "kv_cache_peak_bytes": 0.02 * GIB,
 }
 
 
