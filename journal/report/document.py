@@ -13,10 +13,12 @@ from journal.records.doubt import Doubt
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """The phrase `key` of the language's table (templates/en.toml), with its values."""
+    """The phrase `key` of the language's table (templates/en.toml), with its values; `otherwise`,
+    where given, stands in a language that has no such phrase."""
 
     key: str
     values: Mapping[str, "Text"]
+    otherwise: "Text" = ""
 
 
 Text: TypeAlias = "str | Sentence | Doubt | tuple[Text, ...]"

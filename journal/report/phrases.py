@@ -30,6 +30,8 @@ class Words:
             return self.phrases["list.between"].join(self.say(each, escape) for each in text)
         if isinstance(text, Doubt):
             return escape(sentence(text, self.lang))
+        if text.otherwise and text.key not in self.phrases:
+            return self.say(text.otherwise, escape)
         values = {name: self.say(value, escape) for name, value in text.values.items()}
         return self.phrases[text.key].format(**values)
 

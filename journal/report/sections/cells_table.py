@@ -18,6 +18,7 @@ from journal.report.document import (
     Column,
     Paragraph,
     Section,
+    Sentence,
     Table,
     Text,
     say,
