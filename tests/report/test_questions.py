@@ -13,7 +13,7 @@ from journal.records.figure import Figure
 from journal.records.run import ExperimentRecord, Record
 from journal.report.curves import drawn
 from journal.report.day import Day
-from journal.report.document import Block, Page, Section, Sentence, Text
+from journal.report.document import Block, Page, Section, Sentence, Text, Verbatim
 from journal.report.phrases import words
 from journal.report.places import places
 from journal.report.questions import page
@@ -518,7 +518,8 @@ def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> N
     said = paragraphs(section.blocks)
     assert "Failed: batch 1 · 8,000 prompt tokens, batch 2 · 8,000 prompt tokens." in said
     assert "needs 8,032 tokens of context; the server was started for 4,096" in said
-    assert [block.text for block in section.blocks if block.kind == "verbatim"] == ["too long"]
+    words = [block.lines for block in section.blocks if block.kind == "verbatim"]
+    assert words == [("too long",)]
 
 
 def test_a_cell_that_was_tried_again_and_measured_is_no_failure(record: Build) -> None:
@@ -550,8 +551,8 @@ def test_a_model_that_does_not_fit_is_told_with_its_sizes_and_the_engines_words(
     told = paragraphs(section.blocks)
     assert "The weights need 87 GiB, and the card has 48 GiB." in told
     assert "A request of 4,096 tokens takes 512 MiB of KV cache on each card." in told
-    verbatim = [block.text for block in section.blocks if block.kind == "verbatim"]
-    assert verbatim == ["out of memory", said]
+    verbatim = [block.lines for block in section.blocks if block.kind == "verbatim"]
+    assert verbatim == [("out of memory",), (said,)]
 
 
 def test_why_a_run_is_not_believed_is_said(record: Build) -> None:
@@ -559,7 +560,7 @@ def test_why_a_run_is_not_believed_is_said(record: Build) -> None:
     found = gathered([record(status="invalid", doubts=(doubt,))])
     section = failures.answer(found, places(found))
     assert section is not None
-    assert section.blocks[-1].text == "Too many failed: look at the log."  # type: ignore[union-attr]
+    assert section.blocks[-1] == Verbatim((doubt,))
 
 
 # ---- the page ----------------------------------------------------------------------------------
