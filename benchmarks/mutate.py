@@ -294,7 +294,8 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
             copied(root, tree)
         lines = []
         for room in asked.rooms.split(","):
-            sample = drawn(root, room, asked.count, asked.seed)
+            # of the copy: the tree itself may be worked on meanwhile
+            sample = drawn(trees[0], room, asked.count, asked.seed)
             killed_count = len(sample) - len(survivors(trees, room, sample))
             lines.append(f"{room}: killed {killed_count}/{len(sample)}")
             print(lines[-1], flush=True)

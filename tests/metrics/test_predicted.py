@@ -78,6 +78,20 @@ def test_floors_where_the_card_is_run(run: Run) -> None:
         assert (ratio.low, ratio.count) == ((measured.low or 0) / floor, measured.count)
 
 
+def test_the_floor_of_a_step_is_of_as_many_as_can_be_in_flight(run: Run) -> None:
+    facts = replace(FACTS, card="NVIDIA L40S")
+
+    def floor_s(**load: Any) -> float:
+        found = metrics(serving(run(prompt_tokens=4000, **load).samples(), facts))
+        return found["tpot_floor_s"].value
+
+    one, four = floor_s(batch=1, requests=8), floor_s(batch=4, requests=8)
+    cache_s = 3 * 4000 * 23_040 / 864e9  # the L40S reads 864 GB/s
+    assert four - one == pytest.approx(cache_s, rel=1e-3)
+    assert floor_s(batch=64, requests=4) == four
+    assert floor_s(rate=50.0, requests=20) == one
+
+
 def test_cards_that_share_a_model_are_added_up(run: Run) -> None:
     facts = replace(FACTS, weights_bytes=SMOL.published, kv_pool_bytes=2**30)
     two = Engine(model="m", tensor_parallel=2)
