@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from journal import units
 from journal.compare.points import points
+from journal.compare.scored import came_true, metric_name
 from journal.compare.setups import setups_of
 from journal.records.load_shape import load_shape
 from journal.records.run import Record
 from journal.report.document import Box, Column, Section, Table, Text, say
 from journal.report.phrases import words
-from journal.report.sections.own_predictions import came_true, metric_name
 from journal.store.evidence import (
     Seen,
     environment_of,

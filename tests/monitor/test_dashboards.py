@@ -23,8 +23,9 @@ import pytest
 import yaml
 
 from journal.errors import UsageError
+from journal.metrics.table import rows
 from journal.monitor.dashboards import dashboard, write
-from journal.monitor.exporter import RUN, Exporter, serve
+from journal.monitor.exporter import Exporter, serve
 from journal.monitor.panels import BOARDS
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment, Load
@@ -327,7 +328,7 @@ def lab(tmp_path: Path) -> Path:
                 status="valid",
                 started_at=datetime.now(UTC),
                 duration_s=1.0,
-                metrics={metric: Figure(float(number)) for _, metric in RUN.values()},
+                metrics={row.name: Figure(float(number)) for row in rows(lambda s: s.family)},
             )
             store.add_run(record, None)
     return home

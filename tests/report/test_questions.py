@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from journal.compare import knee, scored
 from journal.compare.points import Points, change, lines, over_repeats, points
 from journal.compare.setups import setups_of
 from journal.records.doubt import Doubt
@@ -197,7 +198,7 @@ def test_models_are_abbreviated_as_far_as_they_stay_apart() -> None:
 
 def test_the_knee_is_the_last_batch_before_the_gain_falls(record: Build) -> None:
     (line,) = lines(curve(record, {1: 10, 2: 19, 4: 36, 8: 40, 16: 41}), "batch")
-    found = batching.knee(line)
+    found = knee.knee(line)
     assert found is not None
     assert (found.before.batch, found.after.batch) == (4, 8)
     assert found.gain == pytest.approx(40 / 36)
@@ -205,8 +206,8 @@ def test_the_knee_is_the_last_batch_before_the_gain_falls(record: Build) -> None
 
 def test_the_gain_is_for_a_doubling_however_far_the_step(record: Build) -> None:
     (line,) = lines(curve(record, {1: 10, 16: 10 * 1.5**4}), "batch")
-    assert [step.gain for step in batching.steps(line)] == pytest.approx([1.5])
-    assert batching.knee(line) is None
+    assert [step.gain for step in knee.steps(line)] == pytest.approx([1.5])
+    assert knee.knee(line) is None
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,7 @@ def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
     ],
 )
 def test_a_prediction_means_a_metric(key: str, name: str) -> None:
-    assert predictions.metric_name(key) == name
+    assert scored.metric_name(key) == name
 
 
 @pytest.mark.parametrize(
@@ -379,7 +380,7 @@ def test_a_prediction_is_scored(record: Build, predicted: float, verdict: str) -
 def test_what_the_cells_of_a_server_share_is_scored_once(record: Build) -> None:
     metrics = {"kv_bytes_per_token": 2**31 / 93184}
     runs = [record(batch=batch, number=batch, metrics=metrics) for batch in (1, 2)]
-    assert predictions.measured("kv_bytes_per_token", gathered(runs)) == [2**31 / 93184]
+    assert scored.measured("kv_bytes_per_token", gathered(runs)) == [2**31 / 93184]
 
 
 def test_words_alone_are_not_scored(record: Build) -> None:

@@ -1,24 +1,15 @@
 """What more requests at once do: throughput, latency, and where the knee is."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
 
 from journal import units
-from journal.compare.capacity import OVERLOADED
+from journal.compare.knee import KNEE_GAIN, decode_bound, fell_behind, kept_up, knee, steps
 from journal.compare.points import Point, Points, change, lines
-from journal.records.load_shape import LOAD_AXES, Closed
+from journal.records.load_shape import LOAD_AXES
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.document import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
-from journal.theory.predictions import served
-from journal.theory.roofline import Bound
 
-KEPT_UP = 0.97  # of the requests that were sent in a second
-# Below this gain in throughput for a doubling of the batch, the batch is past its knee: the
-# other 80% of each added request are paid for in latency.
-KNEE_GAIN = 1.2
 KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
 WAITS = 0.1  # of TTFT spent in the queue: what is less is not why a batch gains nothing
@@ -122,29 +113,6 @@ def gained(first: Point, last: Point, across: str) -> Iterator[Text]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """From one batch to the next: the factor in throughput for each doubling of the batch."""
-
-    before: Point
-    after: Point
-    gain: float
-
-
-def steps(line: Points) -> list[Step]:
-    """The steps between the points of `line` (ordered by batch) that have a throughput."""
-    having = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
-    return [
-        Step(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
-        for (low, less), (high, more) in pairwise(having)
-    ]
-
-
-def knee(line: Points) -> Step | None:
-    """The first step that gains less than KNEE_GAIN for a doubling; None where none does."""
-    return next((step for step in steps(line) if step.gain < KNEE_GAIN), None)
-
-
 def _knee_sentences(line: Points) -> Iterator[Text]:
     found, taken = knee(line), steps(line)
     if not taken:
@@ -212,19 +180,11 @@ def _roofline(before: Point, after: Point) -> Iterator[Text]:
         before=f"{before.load:g}",
         ratio=units.number(slow.value / fast.value, 2),
     )
-    floor, bound = after.value("tpot_floor_s"), _bound(after)
-    if floor is not None and bound is not None:
-        ratio = units.number(slow.value / floor, 2)
+    floor, ratio = after.value("tpot_floor_s"), after.value("tpot_floor_ratio")
+    bound = decode_bound(after)
+    if None not in (floor, ratio) and bound is not None:
         kind = "cause.memory" if bound == "memory" else "cause.arithmetic"
-        yield say(kind, floor=units.seconds(floor), ratio=ratio)
-
-
-def _bound(point: Point) -> Bound | None:
-    cell, facts = point.good[-1].cell, point.good[-1].facts
-    model = served(facts, cell.engine, cell.engine.cards if cell.engine else 1)
-    if model is None or not isinstance(cell.shape, Closed):
-        return None
-    return model.decode_bound(cell.shape.batch, cell.prompt_tokens)
+        yield say(kind, floor=units.seconds(floor), ratio=units.number(ratio, 2))
 
 
 def _kept_up(line: Points) -> Iterator[Text]:
@@ -232,7 +192,7 @@ def _kept_up(line: Points) -> Iterator[Text]:
     Arrivals drawn at random are seldom as many as on average, so what it answered is held against
     what was sent; of few requests that take long neither can be said."""
     reached = [(point, done) for point in line if (done := point.value("requests_per_s"))]
-    behind = [(point, done) for point, done in reached if _fell_behind(point)]
+    behind = [(point, done) for point, done in reached if fell_behind(point)]
     if behind:
         point, done = behind[0]
         yield say(
@@ -242,14 +202,5 @@ def _kept_up(line: Points) -> Iterator[Text]:
             share=units.percent(done / point.load),
         )
         yield from causes(line[0], point)
-    elif reached and all(done >= KEPT_UP * _sent(point) for point, done in reached):
+    elif reached and all(kept_up(point) for point, _ in reached):
         yield say("rate.kept", offered=units.rate(reached[-1][0].load, "req/s"))
-
-
-def _fell_behind(point: Point) -> bool:
-    return any(doubt.name == OVERLOADED for record in point.good for doubt in record.doubts)
-
-
-def _sent(point: Point) -> float:
-    achieved = point.value("achieved_rate_per_s")
-    return point.load if achieved is None else achieved

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from journal import units
 from journal.compare.points import Points
+from journal.compare.scored import NEAR, is_near, measured, metric_name
+from journal.metrics.table import rows
 from journal.report.document import Block, Box, Column, Paragraph, Section, Table, Text, say
-
-NEAR = 0.1  # of the measured value: a prediction this close has come true
 
 
 def answer(predicted: Mapping[str, float], hypothesis: str, found: Points) -> Section | None:
@@ -15,8 +15,8 @@ def answer(predicted: Mapping[str, float], hypothesis: str, found: Points) -> Se
         return None
     blocks: list[Block] = []
     if predicted:
-        rows = tuple(_row(name, value, found) for name, value in predicted.items())
-        blocks.append(Table(COLUMNS, rows, (say("predict.caption", near=units.percent(NEAR)),)))
+        lines = tuple(_row(name, value, found) for name, value in predicted.items())
+        blocks.append(Table(COLUMNS, lines, (say("predict.caption", near=units.percent(NEAR)),)))
     else:
         blocks.append(Paragraph((say("predict.none"),)))
     return Section(3, say("predict.heading"), tuple(blocks))
@@ -29,31 +29,6 @@ COLUMNS = (
     Column(say("column.ratio")),
     Column(say("column.verdict"), numeric=False),
 )
-
-
-def metric_name(key: str) -> str:
-    """The metric that a prediction means: `ttft_s_p50` is ttft_s.p50; a latency without a
-    statistic means its median."""
-    from journal.metrics.table import predictable
-
-    return predictable().get(key, key)
-
-
-def measured(key: str, found: Points) -> list[float]:
-    """What was measured of a prediction, each value once: cells of one server share what is
-    told of the server."""
-    values = (point.value(metric_name(key)) for point in found)
-    return list(dict.fromkeys(value for value in values if value is not None))
-
-
-def came_true(key: str, predicted: float, found: Points) -> bool:
-    """Whether a prediction held at every point at which it was measured, and that was one."""
-    values = measured(key, found)
-    return bool(values) and all(_is_near(predicted, value) for value in values)
-
-
-def _is_near(predicted: float, value: float) -> bool:
-    return abs(predicted - value) <= NEAR * abs(value)
 
 
 def _row(key: str, predicted: float, found: Points) -> tuple[Box, ...]:
@@ -74,9 +49,7 @@ def _source(key: str) -> Text:
 
 
 def _unit(key: str) -> str:
-    from journal.metrics.table import TABLE
-
-    known = {metric.name: metric.unit for metric in TABLE}
+    known = {metric.name: metric.unit for metric in rows()}
     return known.get(metric_name(key), "")
 
 
@@ -95,7 +68,7 @@ def _range(shown: list[str]) -> str:
 def _verdict(predicted: float, values: list[float]) -> Text:
     if not values:
         return say("verdict.unmeasured")
-    held = sum(_is_near(predicted, value) for value in values)
+    held = sum(is_near(predicted, value) for value in values)
     if len(values) == 1:
         return say("verdict.held" if held else "verdict.missed")
     if held in (0, len(values)):

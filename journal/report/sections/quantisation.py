@@ -4,6 +4,7 @@ asked for."""
 from collections.abc import Iterator, Mapping, Sequence
 
 from journal import units
+from journal.compare.agreement import agreement
 from journal.compare.points import Points
 from journal.compare.setups import Setup
 from journal.records.engine import Quality
@@ -42,18 +43,6 @@ def answer(found: Points, places: Places) -> Section | None:
     absent = dict.fromkeys(each for quality in checked.values() for each in quality.absent)
     blocks += [Bullets(tuple(absent))] if absent else []
     return Section(3, say("quality.heading"), tuple(blocks))
-
-
-def agreement(outputs: Sequence[str], others: Sequence[str]) -> float | None:
-    """The share of the words, 0 to 1, that two models say alike before they first differ, on
-    average over the prompts; None where there is nothing to compare."""
-    shares = []
-    for one, other in zip(outputs, others, strict=False):
-        a, b = one.split(), other.split()
-        same = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
-        longest = max(len(a), len(b))
-        shares.append((min(len(a), len(b)) if same is None else same) / longest if longest else 1.0)
-    return sum(shares) / len(shares) if shares else None
 
 
 def _quality(records: Sequence[Record]) -> Quality | None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from itertools import permutations
 
 from journal import units
-from journal.compare.points import FLAT, Point, Points, lines
+from journal.compare.points import Point, Points, lines
 from journal.compare.ratios import Ratio, ratio
 from journal.compare.room import meter
+from journal.compare.token_text import characters_per_token, cut_differently
 from journal.metrics.table import named
 from journal.records.load_shape import STEP_AXES
 from journal.report.curves import metric, panel, plot_caption
@@ -100,21 +101,6 @@ def _ratio(key: str, name: str, first: Point, other: Point) -> Iterator[Text]:
         b=units.formatted(first.value(name), unit),
         ratio=units.number(found.value, 3),
     )
-
-
-def characters_per_token(point: Point) -> float | None:
-    """How much text an output token carries: what its tokenizer makes of this text."""
-    characters, tokens = point.value(CHARACTERS), point.value(METRICS["throughput"])
-    return characters / tokens if characters is not None and tokens else None
-
-
-def cut_differently(first: Point, other: Point) -> bool:
-    """Whether the tokens of two models carry different amounts of text, so that equal numbers of
-    them are not equal text."""
-    a, b = characters_per_token(other), characters_per_token(first)
-    if first.setup.model == other.setup.model or not a or not b:
-        return False
-    return abs(a / b - 1) > FLAT
 
 
 def _text(first: Point, other: Point) -> Iterator[Text]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from journal.compare.agreement import agreement
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
 from journal.plan.experiment_file import parse
@@ -15,7 +16,7 @@ from journal.records.run import Record
 from journal.report.document import Section
 from journal.report.phrases import words
 from journal.report.places import places
-from journal.report.sections.quantisation import agreement, answer
+from journal.report.sections.quantisation import answer
 
 Build = Callable[..., Record]
 FAITHFUL = ("one two three four", "five six seven eight")

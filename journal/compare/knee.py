@@ -1,0 +1,63 @@
+"""Where more load stops to gain throughput: the steps of a line, its knee, and what bounds it."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from journal.compare.capacity import OVERLOADED
+from journal.compare.points import Point, Points
+from journal.records.load_shape import Closed
+from journal.theory.predictions import served
+from journal.theory.roofline import Bound
+
+THROUGHPUT = "output_tokens_per_s"
+KEPT_UP = 0.97  # of the requests that were sent in a second
+# Below this gain in throughput for a doubling of the batch, the batch is past its knee: the
+# other 80% of each added request are paid for in latency.
+KNEE_GAIN = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one batch to the next: the factor in throughput for each doubling of the batch."""
+
+    before: Point
+    after: Point
+    gain: float
+
+
+def steps(line: Points) -> list[Step]:
+    """The steps between the points of `line` (ordered by batch) that have a throughput."""
+    having = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
+    return [
+        Step(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
+        for (low, less), (high, more) in pairwise(having)
+    ]
+
+
+def knee(line: Points) -> Step | None:
+    """The first step that gains less than KNEE_GAIN for a doubling; None where none does."""
+    return next((step for step in steps(line) if step.gain < KNEE_GAIN), None)
+
+
+def decode_bound(point: Point) -> Bound | None:
+    """Which side of the roofline bounds a step at the batch of `point`; None in open loop, and
+    where the model or the GPU is not known."""
+    cell, facts = point.good[-1].cell, point.good[-1].facts
+    attached = 1 if facts.cards is None else facts.cards
+    model = served(facts, cell.engine, cell.engine.cards if cell.engine else attached)
+    if model is None or not isinstance(cell.shape, Closed):
+        return None
+    return model.decode_bound(cell.shape.batch, cell.prompt_tokens)
+
+
+def fell_behind(point: Point) -> bool:
+    """Whether a run of `point` was offered more than its server answers."""
+    return any(doubt.name == OVERLOADED for record in point.good for doubt in record.doubts)
+
+
+def kept_up(point: Point) -> bool:
+    """Whether the server of `point` answered as many requests in a second as were sent to it."""
+    done, achieved = point.value("requests_per_s"), point.value("achieved_rate_per_s")
+    sent = point.load if achieved is None else achieved
+    return done is not None and done >= KEPT_UP * sent
