@@ -248,6 +248,7 @@ def test_a_knee_without_a_queue_is_explained_by_the_roofline(
                 "kv_cache_peak_fraction": 0.4,
                 "tpot_s.p50": 0.03 * (number + 1),
                 "tpot_floor_s": 0.02,
+                "tpot_floor_ratio": 1.5 * (number + 1),
             },
         )
         for number, batch in enumerate(batches)
