@@ -7,13 +7,14 @@ made under different conditions (host, driver, versions) are never put together 
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from journal.compare.setups import NOT_MEASURED, flags_of
+from journal.compare.setups import flags_of
 from journal.errors import UsageError
-from journal.records.load_shape import AXIS_NAMES, NAMED_AXES
+from journal.records.load_shape import NAMED_AXES
 from journal.records.run import Record
+from journal.records.sameness import asked, counting, surroundings
 
 Value: TypeAlias = str | int | float | None
 Fields: TypeAlias = Mapping[str, Value]
@@ -46,23 +47,17 @@ class Pairing:
 
 def cell_of(record: Record) -> dict[str, Value]:
     """All that defines a run but its repeat and seed, by name."""
-    cell, load = record.cell, record.cell.load
+    cell, limits = record.cell, counting("slo", "pairing")
     return {
-        "model": cell.model,
-        "quantisation": cell.quantisation,
-        **{name: getattr(cell, name) for name in AXIS_NAMES},
-        "requests": load.requests,
-        "warmup": load.warmup,
-        "burstiness": cell.shape.burstiness,
-        **(asdict(cell.slo) if cell.slo else {}),
+        **asked(cell, "pairing"),
+        **({name: getattr(cell.slo, name) for name in limits} if cell.slo else {}),
         **{name: _plain(value) for name, value in flags_of(cell.engine).items()},
     }
 
 
 def conditions_of(record: Record) -> dict[str, Value]:
     """The environment in which a run was made, as far as it may change its figures."""
-    found = {"engine_version": record.facts.version, **record.environment}
-    return {name: value for name, value in found.items() if not name.startswith(NOT_MEASURED)}
+    return surroundings(record)
 
 
 def pair(a: Records, b: Records, by: tuple[str, ...] = ()) -> Pairing:
@@ -156,8 +151,9 @@ def _by_conditions(records: Records) -> dict[Conditions, list[Record]]:
 
 def _apart(one: Conditions, among: Mapping[Conditions, object]) -> Fields:
     """What sets `one` apart from the others among which it is."""
-    others = [dict(each) for each in among]
-    return {n: v for n, v in one if any(each.get(n) != v for each in others)}
+    own, others = dict(one), [dict(each) for each in among]
+    every = dict.fromkeys(name for each in (own, *others) for name in each)
+    return {n: own.get(n) for n in every if any(each.get(n) != own.get(n) for each in others)}
 
 
 def _matches(

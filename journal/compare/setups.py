@@ -1,17 +1,11 @@
 """Which server was measured: runs of different servers, versions or hosts are never averaged."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from journal.records.experiment import Engine
 from journal.records.run import Record
-
-NOT_PART_OF_A_SETUP = ("model", "quantisation", "python", "start_timeout_s")
-# Of the environment: what changes nothing in the figures of a server.
-NOT_MEASURED = (
-    *("git_", "doctor_", "user"),
-    *("version_mlflow", "version_openai", "version_nvidia_ml_py"),
-)
+from journal.records.sameness import counted, counting
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +44,10 @@ def setups_of(records: Sequence[Record]) -> list[Setup]:
 
 
 def _setup(record: Record) -> Setup:
-    found = {**flags_of(record.cell.engine), **record.environment}
-    attributes = tuple(
-        (name, str(value))
-        for name, value in found.items()
-        if value is not None and not name.startswith(NOT_MEASURED)
-    )
+    flags = flags_of(record.cell.engine)
+    around = counted(record.environment)  # the version comes with `setups_of`
+    found = {name: value for name, value in {**flags, **around}.items() if value is not None}
+    attributes = tuple((name, str(value)) for name, value in found.items())
     return Setup(record.cell.model, record.cell.quantisation, attributes)
 
 
@@ -63,8 +55,7 @@ def flags_of(engine: Engine | None) -> dict[str, object]:
     """How a managed engine is started, by the names of Engine's fields; nothing of an endpoint."""
     if engine is None:
         return {}
-    names = (each.name for each in fields(Engine) if each.name not in NOT_PART_OF_A_SETUP)
-    found = {name: getattr(engine, name) for name in names}
+    found = {name: getattr(engine, name) for name in counting("engine", "setup")}
     found["flags"] = " ".join(engine.flags)
     found["env"] = " ".join(f"{name}={value}" for name, value in engine.env.items())
     return {name: value for name, value in found.items() if value != ""}
@@ -73,5 +64,5 @@ def flags_of(engine: Engine | None) -> dict[str, object]:
 def differing(setups: Iterable[Setup]) -> tuple[str, ...]:
     """The names of the attributes that are not the same in all `setups`."""
     setups = list(setups)
-    names = dict.fromkeys(name for setup in setups for name, _ in setup.attributes)
-    return tuple(name for name in names if len({setup.get(name) for setup in setups}) > 1)
+    every = dict.fromkeys(name for setup in setups for name, _ in setup.attributes)
+    return tuple(name for name in every if len({setup.get(name) for setup in setups}) > 1)

@@ -1,6 +1,6 @@
 """Doubts about what surrounded the load: the host, the card's state, and what changed meanwhile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import inf
 
@@ -11,6 +11,7 @@ from journal.metrics.statistics import Array
 from journal.metrics.window import Span
 from journal.records.doubt import Severity, Values
 from journal.records.engine import Neighbour
+from journal.records.sameness import Environment, counted
 from journal.records.samples import HostReading
 from journal.units import data_size, percent, seconds
 
@@ -24,19 +25,16 @@ CLOCK_FALL = 0.05
 CLOCK_READINGS = 12
 AT_WORK = 0.5
 OTHERS_BYTES = 512 * 2**20
-# What may differ between two cells of one experiment without a word: the commit of the directory
-# that `journal run` was called in, who called it, and when a host was last looked over.
-PASSED_OVER = ("git_", "doctor_", "user")
-
-Environment = Mapping[str, str | int | float | None]
 
 
 def changes(now: Environment, before: Environment) -> tuple[Values, ...]:
-    """Each name that differs between two environments, with its value before and now."""
+    """Each name that differs between two environments, of those that count, with its value before
+    and now."""
+    here, there = counted(now), counted(before)
     return tuple(
-        {"name": name, "before": before.get(name), "now": now.get(name)}
-        for name in sorted(now.keys() | before.keys())
-        if not name.startswith(PASSED_OVER) and now.get(name) != before.get(name)
+        {"name": name, "before": there.get(name), "now": here.get(name)}
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name)
     )
 
 

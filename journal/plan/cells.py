@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 from typing import Any
 
@@ -11,16 +11,7 @@ from journal.errors import SpecError
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Load
 from journal.records.load_shape import Closed, LoadShape, Open
-
-# What does not change what is measured: where the interpreter is, how long to wait, and how
-# often or under what name the same cell is tried.
-NOT_IDENTITY_OF_ENGINE = ("python", "start_timeout_s")
-# What came to be known later: a cell that leaves it as it was keeps the identity that it had.
-LATER_IN_ENGINE = {"pipeline_parallel": 1, "executor": None}
-NOT_IDENTITY_OF_LOAD = (
-    *("repeats", "seed", "max_error_rate", "processes", "timeout_s"),
-    "interleave",
-)
+from journal.records.sameness import definition
 
 
 def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ...]:
@@ -127,28 +118,12 @@ def cost(planned: Iterable[Cell]) -> Cost:
 
 def identified(cell: Cell) -> Cell:
     """The cell with its identity: the first 16 hex digits of the SHA-256 of what defines it."""
-    return replace(cell, identity=_digest(_definition(cell)))
+    return replace(cell, identity=_digest(definition(cell)))
 
 
 def without_repeat(cell: Cell) -> str:
     """What the repeats of one cell have in common: its identity but for repeat and seed."""
-    parts = _definition(cell)
-    del parts["repeat"], parts["seed"]
-    return _digest(parts)
-
-
-def _definition(cell: Cell) -> dict[str, Any]:
-    parts = asdict(cell)
-    del parts["experiment"], parts["identity"]
-    for name in NOT_IDENTITY_OF_LOAD:
-        del parts["load"][name]
-    if cell.engine:
-        for name in NOT_IDENTITY_OF_ENGINE:
-            del parts["engine"][name]
-        for name, as_it_was in LATER_IN_ENGINE.items():
-            if parts["engine"][name] == as_it_was:
-                del parts["engine"][name]
-    return parts
+    return _digest(definition(cell, "repeats"))
 
 
 def _digest(parts: dict[str, Any]) -> str:

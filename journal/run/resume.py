@@ -8,6 +8,7 @@ from journal.plan.cells import cells
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
 from journal.records.run import ExperimentRecord, Record
+from journal.records.sameness import counting
 from journal.store.history import asked_before
 from journal.store.plain import from_json, secret_of, to_json
 from journal.store.store import Store
@@ -73,11 +74,11 @@ def _last(records: Sequence[Record]) -> dict[str, Record]:
 def _outline(asked: Mapping[str, Any]) -> tuple[object, ...]:
     """What two experiments (as JSON) that plan the same cells have in common at the least; to
     compare it costs much less than to plan them."""
-    searched = asked.get("find_capacity"), asked.get("needed_vram", False)
-    grid = asked["grid"]
+    own = tuple(asked.get(name) or None for name in counting("experiment", "resume"))
+    grid, searches = asked["grid"], asked.get("find_capacity") is not None
     lengths = frozenset(grid["prompt_tokens"]), frozenset(grid["output_tokens"])
-    loads = grid["rate"] or grid["batch"] if searched[0] is None else ()
-    return (bool(asked["engines"]), *searched, *lengths, frozenset(loads))
+    loads = () if searches else grid["rate"] or grid["batch"]
+    return (bool(asked["engines"]), *own, *lengths, frozenset(loads))
 
 
 def _identities(asked: str, model: str | None) -> frozenset[str]:

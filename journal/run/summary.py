@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from journal.doubts.rules import doubts, status
-from journal.doubts.surroundings import Environment, changes
+from journal.doubts.surroundings import changes
 from journal.doubts.words import sentence
 from journal.metrics.table import metrics
 from journal.metrics.view import View
 from journal.records.doubt import Doubt
 from journal.records.run import Record
+from journal.records.sameness import surroundings
 from journal.records.samples import Samples
 from journal.store.store import open_store
 
@@ -22,7 +23,7 @@ def summarised(record: Record, samples: Samples, earlier: Sequence[Record] = ())
     view = View(samples)
     figures = metrics(view)
     first = next((one for one in earlier if one.cell.engine == record.cell.engine), record)
-    found = doubts(view, figures, changes(_surroundings(record), _surroundings(first)))
+    found = doubts(view, figures, changes(surroundings(record), surroundings(first)))
     return replace(record, metrics=figures, doubts=found, status=status(view, found))
 
 
@@ -61,7 +62,3 @@ def _shown(record: Record) -> Record:
     """The record with its doubts in words, since a journal may hold some that were stored so."""
     in_words = (Doubt(d.name, {"sentence": sentence(d)}, d.severity) for d in record.doubts)
     return replace(record, doubts=tuple(in_words))
-
-
-def _surroundings(record: Record) -> Environment:
-    return {**record.environment, "server_version": record.facts.version}

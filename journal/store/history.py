@@ -8,18 +8,18 @@ from sqlalchemy import func, select, union_all
 
 from journal.records.cell import Cell
 from journal.records.run import GOOD, Record
+from journal.records.sameness import asked, counting
 from journal.store.codec import table
 from journal.store.run_rows import read_runs
 from journal.store.store import Store
 from journal.store.tables import ExperimentRow, RunRow
 
-Place: TypeAlias = tuple[str, str | None, int | None, float | None, int, int, int]
+Place: TypeAlias = tuple[str | int | float | None, ...]
 
 _runs, _experiments = table(RunRow), table(ExperimentRow)
-_PLACE = (
-    *(_runs.c.model, _runs.c.quantisation, _runs.c.batch, _runs.c.rate),
-    *(_runs.c.prompt_tokens, _runs.c.output_tokens, _runs.c.requests),
-)
+_NAMES = (*counting("cell", "place"), *counting("load", "place"))
+_PLACE = tuple(_runs.c[name] for name in _NAMES)
+_INDEXED = ("model", "prompt_tokens", "output_tokens")  # by runs_by_place
 
 
 def asked_before(store: Store, name: str) -> Iterator[tuple[str, str]]:
@@ -55,8 +55,7 @@ def measured_between(
 def place(cell: Cell) -> Place:
     """A cell but for its repeat and for how its engine is started: what stays the same when a
     flag, a revision or the engine's version changes."""
-    load = (cell.batch, cell.rate, cell.prompt_tokens, cell.output_tokens, cell.load.requests)
-    return (cell.model, cell.quantisation, *load)
+    return tuple(asked(cell, "place").values())
 
 
 def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict[Place, datetime]:
@@ -72,13 +71,9 @@ def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict
             where = places[identity]
             last[where] = max(at, last.get(where, at))
         if new := set(places.values()) - last.keys():
-            models, _, _, _, prompts, outputs, _ = map(set, zip(*new, strict=True))
-            alike = select(*_PLACE, last_at).where(
-                _runs.c.model.in_(models),
-                _runs.c.prompt_tokens.in_(prompts),
-                _runs.c.output_tokens.in_(outputs),
-                *good,
-            )
+            values = dict(zip(_NAMES, map(set, zip(*new, strict=True)), strict=True))
+            near = (_runs.c[name].in_(values[name]) for name in _INDEXED)
+            alike = select(*_PLACE, last_at).where(*near, *good)
             for *key, at in connection.execute(alike.group_by(*_PLACE)):
                 if (found := cast(Place, tuple(key))) in new:
                     last[found] = at

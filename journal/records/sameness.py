@@ -1,0 +1,208 @@
+"""What makes two runs the same: one table of the fields of an experiment, of its cells and of
+their surroundings, with what each counts for and why.
+
+It lies among the records since rooms on every level ask it: plan for identities, doubts for what
+changed around a run, store for the last time that something was measured, compare for setups,
+pairs and points. None of them keeps a list of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+from journal.records.cell import Cell
+from journal.records.run import Record
+
+# identity: is it the same measurement, so that a resumed experiment need not repeat it?
+# repeats:  is it another try of the same cell, in one experiment?
+# setup:    is it the same server, so that a log may show its figures as one server's?
+# pairing:  is it the same cell on the two sides of a comparison?
+# place:    was it measured before, however the engine was started then?
+# point:    do its figures go into one mean, with others of its setup?
+# resume:   is it the same experiment, asked for again?
+Question: TypeAlias = Literal["identity", "repeats", "setup", "pairing", "place", "point", "resume"]
+Part: TypeAlias = Literal["experiment", "cell", "engine", "load", "slo"]
+Environment: TypeAlias = Mapping[str, str | int | float | None]
+
+_SAME_CELL: tuple[Question, ...] = ("identity", "repeats", "pairing")
+_SAME_LOAD: tuple[Question, ...] = (*_SAME_CELL, "place", "point")
+_SAME_MODEL: tuple[Question, ...] = (*_SAME_CELL, "setup", "place")
+_SAME_SERVER: tuple[Question, ...] = (*_SAME_CELL, "setup")
+_BY_PARTS: tuple[Question, ...] = ("identity", "repeats")
+_ALWAYS = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a record, and the questions for which a difference in it counts.
+    `left_out_at` is the value at which it is no part of an identity: a field that came to be
+    later leaves the identities that cells had before as they were."""
+
+    part: Part
+    name: str
+    counts_for: tuple[Question, ...]
+    reason: str
+    left_out_at: object = _ALWAYS
+
+
+BY_CELLS = "by the identities of the cells that it plans"
+
+FIELDS = (
+    Field("experiment", "name", ("resume",), "experiments of other names are other experiments"),
+    Field("experiment", "question", (), "words"),
+    Field("experiment", "hypothesis", (), "words"),
+    Field("experiment", "engines", (), BY_CELLS),
+    Field("experiment", "grid", (), BY_CELLS),
+    Field("experiment", "load", (), BY_CELLS),
+    Field("experiment", "slo", (), BY_CELLS),
+    Field("experiment", "predict", (), "what is expected changes no figure"),
+    Field("experiment", "usd_per_hour", (), "a price changes no measured figure"),
+    Field("experiment", "card_rates", (), "a data sheet changes no measured figure"),
+    Field("experiment", "source", (), "the text of the file, comments included"),
+    Field("experiment", "find_capacity", ("resume",), "its cells are where a search begins"),
+    Field("experiment", "needed_vram", ("resume",), "its cells are what a search is about"),
+    Field("experiment", "quality_check", (), "is asked of the engine beside the cells"),
+    Field("cell", "experiment", (), "a name that people give"),
+    Field("cell", "model", _SAME_MODEL, "another model is another server"),
+    Field("cell", "quantisation", _SAME_MODEL, "other weights, other speed"),
+    Field("cell", "engine", _BY_PARTS, "by its own fields, below"),
+    Field("cell", "batch", _SAME_LOAD, "the load shape"),
+    Field("cell", "rate", _SAME_LOAD, "the load shape"),
+    Field("cell", "prompt_tokens", _SAME_LOAD, "what is asked of the server"),
+    Field("cell", "output_tokens", _SAME_LOAD, "what is asked of the server"),
+    Field("cell", "load", _BY_PARTS, "by its own fields, below"),
+    Field("cell", "slo", _BY_PARTS, "by its own fields, below"),
+    Field("cell", "repeat", ("identity",), "tells the tries of one cell apart"),
+    Field("cell", "seed", ("identity",), "goes with the repeat: each try has prompts of its own"),
+    Field("cell", "identity", (), "made of all the others"),
+    Field("engine", "model", _BY_PARTS, "else it counts as the cell's, which endpoints have too"),
+    Field("engine", "revision", _SAME_SERVER, "other weights"),
+    Field("engine", "quantisation", _BY_PARTS, "else it counts as the cell's"),
+    Field("engine", "dtype", _SAME_SERVER, "bytes of a weight, and which kernels run"),
+    Field("engine", "tensor_parallel", _SAME_SERVER, "over how many GPUs a layer is spread"),
+    Field("engine", "pipeline_parallel", _SAME_SERVER, "over how many GPUs layers are spread", 1),
+    Field("engine", "executor", _SAME_SERVER, "how the parts talk to each other", None),
+    Field("engine", "max_model_len", _SAME_SERVER, "how the KV pool is laid out"),
+    Field("engine", "gpu_memory_utilization", _SAME_SERVER, "the size of the KV pool"),
+    Field("engine", "kv_cache_memory_bytes", _SAME_SERVER, "the size of the KV pool"),
+    Field("engine", "prefix_caching", _SAME_SERVER, "whether a prompt is read at all"),
+    Field("engine", "trust_remote_code", _SAME_SERVER, "whose code runs"),
+    Field("engine", "flags", _SAME_SERVER, "any flag may change the speed"),
+    Field("engine", "env", _SAME_SERVER, "any variable may change the speed"),
+    Field("engine", "python", (), "a path; the versions there are in the environment"),
+    Field("engine", "start_timeout_s", (), "how long a start is waited for"),
+    Field("load", "requests", _SAME_LOAD, "how long the run lasts, and what its tails hold"),
+    Field("load", "warmup", _SAME_CELL, "how cold the server is when it is measured"),
+    Field("load", "repeats", (), "how often the same cell is tried"),
+    Field("load", "seed", (), "the cell's own seed counts"),
+    Field("load", "burstiness", (*_SAME_CELL, "point"), "the load shape, of an open loop"),
+    Field("load", "timeout_s", (), "when a request is given up; the error is recorded"),
+    Field("load", "processes", (), "how the client sends; a late client is a doubt"),
+    Field("load", "max_error_rate", (), "when a cell is given up; the errors are recorded"),
+    Field("load", "interleave", (), "the order of the cells"),
+    Field("slo", "ttft_ms", _SAME_CELL, "what goodput counts as good"),
+    Field("slo", "tpot_ms", _SAME_CELL, "what goodput counts as good"),
+    Field("slo", "e2e_ms", _SAME_CELL, "what goodput counts as good"),
+    Field("slo", "good_fraction", _SAME_CELL, "when a load counts as held"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surrounding:
+    """What is known of where a run was made, by its name in the environment (`*` stands for any
+    text). Where it `counts`, a difference in it is another setup, a condition that a comparison
+    names, and a doubt in mid-experiment; else it is none of these."""
+
+    name: str
+    counts: bool
+    reason: str
+
+
+SURROUNDINGS = (
+    Surrounding("engine_version", True, "another version of the server, as it told itself"),
+    Surrounding("host", True, "another machine"),
+    Surrounding("user", False, "who measures changes no figure"),
+    Surrounding("os", True, "its libraries and scheduler"),
+    Surrounding("kernel", True, "its scheduler and network"),
+    Surrounding("machine", True, "another kind of processor"),
+    Surrounding("container", True, "limits and network of its own"),
+    Surrounding("wsl", True, "a virtual machine with a driver of its own"),
+    Surrounding("python", True, "the client's interpreter, which takes the times"),
+    Surrounding("cpu", True, "client and server run on it"),
+    Surrounding("cpu_*", True, "how much of the processor client and server have"),
+    Surrounding("memory_*", True, "how much memory the host or its container has"),
+    Surrounding("version_journal", True, "the meter itself"),
+    Surrounding("version_openai", False, "a measured request does not go through it"),
+    Surrounding("version_mlflow", False, "a run goes there once it is over"),
+    Surrounding("version_mlflow_skinny", False, "a run goes there once it is over"),
+    Surrounding("version_nvidia_ml_py", False, "a binding: the GPU's driver gives the figures"),
+    Surrounding("engine_python", True, "the interpreter that the server's scheduler runs in"),
+    Surrounding("version_vllm*", True, "the server"),
+    Surrounding("version_torch", True, "the server's kernels"),
+    Surrounding("version_transformers", True, "the server's tokenizer and model code"),
+    Surrounding("gpus", True, "how many GPUs there are"),
+    Surrounding("gpu_absent", False, "our sentence on why there is none; `gpus` is what counts"),
+    Surrounding("gpu_driver", True, "what runs the kernels"),
+    Surrounding("gpu_cuda", True, "what runs the kernels"),
+    Surrounding("gpu_*_name", True, "another kind of GPU"),
+    Surrounding("gpu_*_uuid", True, "another GPU of the kind: its cooling and clocks are its own"),
+    Surrounding("gpu_*_total_bytes", True, "how much memory a GPU has"),
+    Surrounding("git_*", False, "the commit of the directory that `journal run` was called in"),
+    Surrounding("doctor_*", False, "when and how the host was looked over"),
+    Surrounding("tool", True, "another tool counts and times in its own way"),
+    Surrounding("tool_version", True, "and so may its next version"),
+)
+
+
+@cache
+def counting(part: Part, question: Question) -> tuple[str, ...]:
+    """The fields of `part` that count for `question`, in the order of the table."""
+    return tuple(row.name for row in FIELDS if row.part == part and question in row.counts_for)
+
+
+def asked(cell: Cell, question: Question) -> dict[str, str | int | float | None]:
+    """What counts for `question` of a cell and of its load, by name; a closed loop has no
+    burstiness."""
+    found = {name: getattr(cell, name) for name in counting("cell", question)}
+    found |= {name: getattr(cell.load, name) for name in counting("load", question)}
+    if "burstiness" in found:
+        found["burstiness"] = cell.shape.burstiness
+    return found
+
+
+def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity") -> dict[str, Any]:
+    """All that counts for `question` in a cell, as plain values by part and name."""
+    parts = asdict(cell)
+    kept = {name: parts[name] for name in counting("cell", question)}
+    for row in FIELDS:
+        own = kept.get(row.part)
+        if own is None:  # a field of the cell itself, or of a part that it has not
+            continue
+        if question not in row.counts_for or own[row.name] == row.left_out_at:
+            del own[row.name]
+    return kept
+
+
+def surrounding(name: str) -> Surrounding | None:
+    """The row of the table for `name` of an environment; None where it has none."""
+    return next((row for row in SURROUNDINGS if fnmatchcase(name, row.name)), None)
+
+
+@cache
+def _counts(name: str) -> bool:
+    row = surrounding(name)
+    return row is None or row.counts
+
+
+def counted(environment: Environment) -> dict[str, str | int | float | None]:
+    """What counts of an environment. What is not known is left out. A name that has no row, such
+    as one of another version of this journal, counts."""
+    known = ((name, value) for name, value in environment.items() if value is not None)
+    return {name: value for name, value in known if _counts(name)}
+
+
+def surroundings(record: Record) -> dict[str, str | int | float | None]:
+    """What counts of where a run was made, and of the version that its server gave."""
+    return counted({"engine_version": record.facts.version, **record.environment})

@@ -1,0 +1,258 @@
+"""Sameness: each field of each record has its row, and every room asks the table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pytest
+from report_fixtures import a_record
+
+from journal.compare.pairing import cell_of, conditions_of
+from journal.compare.points import points
+from journal.compare.setups import Setup, setups_of
+from journal.doubts.surroundings import changes
+from journal.exchange.import_results import Foreign, _environment
+from journal.plan.cells import cells, identified, without_repeat
+from journal.records.cell import Cell
+from journal.records.engine import CardRates, EngineFacts
+from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.records.run import Record
+from journal.records.sameness import (
+    BY_CELLS,
+    FIELDS,
+    SURROUNDINGS,
+    Field,
+    Question,
+    surrounding,
+    surroundings,
+)
+from journal.run.resume import earlier
+from journal.store.history import place
+from journal.store.store import Store
+
+PARTS = {"experiment": Experiment, "cell": Cell, "engine": Engine, "load": Load, "slo": Slo}
+NESTED = {("cell", "engine"), ("cell", "load"), ("cell", "slo")}  # by rows of their own
+CELL = a_record(
+    batch=8,
+    engine=Engine(model="m"),
+    load=Load(requests=24),
+    slo=Slo(ttft_ms=100.0, tpot_ms=10.0, e2e_ms=1000.0),
+).cell
+# Another value of every field of a cell.
+OTHERS: Mapping[tuple[str, str], Any] = {
+    ("cell", "experiment"): "second",
+    ("cell", "model"): "n",
+    ("cell", "quantisation"): "awq",
+    ("cell", "batch"): 16,
+    ("cell", "rate"): 2.0,
+    ("cell", "prompt_tokens"): 65,
+    ("cell", "output_tokens"): 33,
+    ("cell", "repeat"): 1,
+    ("cell", "seed"): 1,
+    ("cell", "identity"): "0123456789abcdef",
+    ("engine", "model"): "n",
+    ("engine", "revision"): "main",
+    ("engine", "quantisation"): "awq",
+    ("engine", "dtype"): "float16",
+    ("engine", "tensor_parallel"): 2,
+    ("engine", "pipeline_parallel"): 2,
+    ("engine", "executor"): "ray",
+    ("engine", "max_model_len"): 4096,
+    ("engine", "gpu_memory_utilization"): 0.5,
+    ("engine", "kv_cache_memory_bytes"): 2**30,
+    ("engine", "prefix_caching"): True,
+    ("engine", "trust_remote_code"): True,
+    ("engine", "flags"): ("--enforce-eager",),
+    ("engine", "env"): {"A": "1"},
+    ("engine", "python"): "python3",
+    ("engine", "start_timeout_s"): 5.0,
+    ("load", "requests"): 25,
+    ("load", "warmup"): 3,
+    ("load", "repeats"): 2,
+    ("load", "seed"): 7,
+    ("load", "burstiness"): 0.0,
+    ("load", "timeout_s"): 5.0,
+    ("load", "processes"): 2,
+    ("load", "max_error_rate"): 0.1,
+    ("load", "interleave"): True,
+    ("slo", "ttft_ms"): 101.0,
+    ("slo", "tpot_ms"): 11.0,
+    ("slo", "e2e_ms"): 1001.0,
+    ("slo", "good_fraction"): 0.9,
+}
+SETUP = Setup("m", None, ())
+# What each room takes for the same, of one run.
+ROOMS: Mapping[Question, Callable[[Record], object]] = {
+    "identity": lambda record: identified(record.cell).identity,
+    "repeats": lambda record: without_repeat(record.cell),
+    "setup": lambda record: setups_of([record]),
+    "pairing": cell_of,
+    "place": lambda record: place(record.cell),
+}
+
+
+def key(row: Field) -> tuple[str, str]:
+    return row.part, row.name
+
+
+def test_every_field_of_every_record_has_one_row() -> None:
+    rows = [key(row) for row in FIELDS]
+    known = [(part, field.name) for part, kind in PARTS.items() for field in fields(kind)]
+    assert sorted(rows) == sorted(known)
+    assert all(row.reason for row in (*FIELDS, *SURROUNDINGS))
+    of_cells = {each for each in rows if each[0] != "experiment"}
+    assert {*OTHERS, *NESTED} == of_cells
+
+
+@pytest.mark.parametrize("row", [row for row in FIELDS if key(row) in OTHERS], ids=str)
+def test_every_room_takes_a_field_for_what_its_row_says(row: Field) -> None:
+    cell = CELL
+    if row.name in ("rate", "burstiness"):
+        cell = replace(cell, batch=None, rate=1.0)
+    value = OTHERS[key(row)]
+    if row.part == "cell":
+        other = replace(cell, **{row.name: value})
+    else:
+        own = getattr(cell, row.part)
+        assert getattr(own, row.name) != value
+        other = replace(cell, **{row.part: replace(own, **{row.name: value})})
+    one, two = (replace(a_record(), cell=each) for each in (cell, other))
+    apart = {question for question, room in ROOMS.items() if room(one) != room(two)}
+    if len(points([(one, SETUP), (two, SETUP)])) > 1:
+        apart.add("point")
+    assert apart == set(row.counts_for)
+
+
+def test_a_closed_loop_has_no_burstiness_to_differ_in() -> None:
+    one, two = (
+        replace(a_record(), cell=replace(CELL, load=Load(burstiness=shape))) for shape in (0.5, 1.0)
+    )
+    assert cell_of(one) == cell_of(two)
+    assert len(points([(one, SETUP), (two, SETUP)])) == 1
+
+
+def test_a_field_that_came_later_leaves_earlier_identities_as_they_were() -> None:
+    later = {row.name: row.left_out_at for row in FIELDS if row.name in ENGINE_LATER}
+    assert later == {"pipeline_parallel": 1, "executor": None}
+    (cell,) = cells(Experiment(name="x", engines=(Engine(model="m"),)))
+    assert cell.identity == "aa034aa7bff8963f"
+    assert without_repeat(cell) != cell.identity
+
+
+ENGINE_LATER = ("pipeline_parallel", "executor")
+ASKED = Experiment(
+    name="x",
+    engines=(Engine(model="m"),),
+    grid=Grid(batch=(1, 2)),
+    slo=Slo(ttft_ms=100.0),
+)
+# Another value of every field of an experiment.
+ASKED_OTHERWISE: Mapping[str, Any] = {
+    "name": "y",
+    "question": "why?",
+    "hypothesis": "because",
+    "engines": (Engine(model="n"),),
+    "grid": Grid(batch=(1, 4)),
+    "load": Load(requests=25),
+    "slo": Slo(ttft_ms=200.0),
+    "predict": {"ttft_s_p50": 0.1},
+    "usd_per_hour": 2.0,
+    "card_rates": CardRates(bandwidth_gb_per_s=864.0, fp16_tflops=362.0),
+    "source": "# a comment",
+    "find_capacity": "concurrency",
+    "needed_vram": True,
+    "quality_check": True,
+}
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_an_experiment_is_resumed_by_what_its_rows_say(store: Store) -> None:
+    rows = {row.name: row for row in FIELDS if row.part == "experiment"}
+    assert rows.keys() == ASKED_OTHERWISE.keys()
+    begun = store.begin_experiment(ASKED, a_record().started_at, {})
+    assert earlier(store, ASKED, None) == begun
+    for name, value in ASKED_OTHERWISE.items():
+        before = earlier(store, replace(ASKED, **{name: value}), None)
+        another = "resume" in rows[name].counts_for or rows[name].reason == BY_CELLS
+        assert before == (None if another else begun), name
+
+
+# ---- surroundings ----------------------------------------------------------------------------
+
+ENVIRONMENT = """
+import json
+from journal.measure.environment import environment
+print(json.dumps(environment()))
+"""
+NO_GPU = "0 - nvmlSystemGetDriverVersion 999"
+DOCTOR = ("doctor_at", "doctor_memory", "doctor_vLLM")
+
+
+@dataclass(frozen=True)
+class Tool:
+    tool: str = "another"
+    version: str = "1.0"
+
+
+@pytest.fixture
+def known(scripted: Callable[..., Any]) -> dict[str, Any]:
+    """An environment with every name that is ever written into one."""
+    foreign: Foreign = Tool()  # type: ignore[assignment]
+    doctor = dict.fromkeys(DOCTOR, "ok")
+    return {**scripted(ENVIRONMENT, NO_GPU), **scripted(ENVIRONMENT), **doctor} | _environment(
+        foreign
+    )
+
+
+def test_every_name_in_an_environment_has_a_row(known: dict[str, Any]) -> None:
+    assert not [name for name in known if surrounding(name) is None]
+    used = {surrounding(name) for name in (*known, "engine_version")}
+    assert used == set(SURROUNDINGS), "each row is of use"
+
+
+def test_a_change_around_a_run_counts_everywhere_or_nowhere(known: dict[str, Any]) -> None:
+    one = a_record(environment=known)
+    for name in known:
+        two = a_record(environment={**known, name: "something else"})
+        row = surrounding(name)
+        assert row is not None
+        apart = (
+            setups_of([one]) != setups_of([two]),
+            conditions_of(one) != conditions_of(two),
+            bool(changes(two.environment, one.environment)),
+        )
+        assert apart == (row.counts,) * 3, name
+
+
+@pytest.mark.parametrize(
+    "name", ["version_mlflow", "version_mlflow_skinny", "version_openai", "version_nvidia_ml_py"]
+)
+def test_an_upgrade_of_what_measures_nothing_is_no_change(name: str) -> None:
+    before, now = ({"host": "a", name: version} for version in ("1.0", "2.0"))
+    one, two = a_record(environment=before), a_record(environment=now)
+    assert setups_of([one]) == setups_of([two])
+    assert conditions_of(one) == conditions_of(two)
+    assert changes(now, before) == ()
+
+
+def test_another_version_of_the_server_counts_everywhere() -> None:
+    one, two = (a_record(facts=EngineFacts(version=version)) for version in ("0.31", "0.32"))
+    assert setups_of([one]) != setups_of([two])
+    assert conditions_of(one) != conditions_of(two)
+    said = changes(surroundings(two), surroundings(one))
+    assert said == ({"name": "engine_version", "before": "0.31", "now": "0.32"},)
+
+
+def test_a_name_that_only_another_version_of_this_journal_knows_counts() -> None:
+    one, two = a_record(environment={"host": "a"}), a_record(environment={"host": "a", "new": 1})
+    assert setups_of([one]) != setups_of([two])
+    assert conditions_of(one) != conditions_of(two)
+    assert changes(two.environment, one.environment) == ({"name": "new", "before": None, "now": 1},)
+
+
+def test_what_is_not_known_and_what_is_left_out_are_the_same() -> None:
+    one = a_record(environment={"host": "a", "version_torch": None})
+    two = a_record(environment={"host": "a"})
+    assert setups_of([one]) == setups_of([two])
+    assert conditions_of(one) == conditions_of(two)
+    assert changes(one.environment, two.environment) == ()
