@@ -244,6 +244,29 @@ def test_two_cards_add_up_and_power_stands_in_for_a_missing_energy_counter(run) 
     assert two["gpu_utilisation_mean_fraction"] == pytest.approx(0.9)
 
 
+def test_where_nvml_gives_the_memory_of_processes_alone_that_is_what_is_in_use(run) -> None:
+    samples = run(gpu=True).samples()
+    unified = tuple(
+        replace(reading, used_bytes=None, total_bytes=None) for reading in samples.readings.gpu
+    )
+    found = values(replace(samples, readings=replace(samples.readings, gpu=unified)))
+    assert found["vram_peak_bytes"] == found["vram_process_peak_bytes"] == 19 * 2**30
+    hidden = tuple(replace(reading, process_bytes=None) for reading in unified)
+    found = values(replace(samples, readings=replace(samples.readings, gpu=hidden)))
+    assert found["vram_peak_bytes"] is found["vram_process_peak_bytes"] is None
+
+
+def test_where_nvml_hides_the_processes_the_change_over_the_baseline_is_the_servers(run) -> None:
+    samples = run(gpu=True).samples()
+    hidden = tuple(replace(reading, process_bytes=None) for reading in samples.readings.gpu)
+    samples = replace(samples, readings=replace(samples.readings, gpu=hidden))
+    assert values(samples)["vram_process_peak_bytes"] is None
+    known = replace(samples, facts=replace(samples.facts, vram_baseline_bytes=3 * 2**30))
+    assert values(known)["vram_process_peak_bytes"] == 17 * 2**30
+    more = replace(samples, facts=replace(samples.facts, vram_baseline_bytes=30 * 2**30))
+    assert values(more)["vram_process_peak_bytes"] == 0
+
+
 def test_a_card_lost_half_way_has_no_energy(run) -> None:
     samples = run(gpu=True).samples()
     readings = samples.readings.gpu

@@ -101,6 +101,14 @@ def test_cards_of_other_hosts_have_their_share_and_are_not_looked_at() -> None:
     assert (found.cards, found.total.bytes) == (2, 73 * GIB)
 
 
+def test_on_memory_shared_with_the_host_nothing_is_said_of_others() -> None:
+    """NVML gives the memory of the server's processes alone there, and that is what is in use."""
+    found = split([run({**CARD, "vram_peak_bytes": 145.0 * GIB})])
+    assert found is not None
+    assert found.total.bytes == 145 * GIB
+    assert "others" not in {part.name for part in found.parts}
+
+
 def test_on_the_cpu_the_total_is_resident_memory() -> None:
     found = split([run(CPU, EngineFacts(checkpoint_bytes=GIB // 4))])
     assert found is not None
