@@ -120,6 +120,11 @@ class Gpus:
         return tuple(device.gpu for device in self._all)
 
     @property
+    def memory_bytes(self) -> list[int | None]:
+        """The memory of each GPU that can still be read, the host's where it is shared."""
+        return [device.gpu.memory_bytes for device in self._readable]
+
+    @property
     def absent(self) -> tuple[str, ...]:
         """What the looks so far could not get, in a sentence each."""
         unread = [sentence for device in self._all for sentence in device.absent]

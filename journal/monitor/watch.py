@@ -207,6 +207,9 @@ class Watch:
             return {}
         try:
             readings = self._cards.look(at_s, self._tree.pids if self._tree else None)
+            used, size = _sum(readings, "used_bytes"), _sum(readings, "total_bytes")
+            if used is None:
+                used = _known(self._cards.held_bytes())
         except MeasureError as error:
             self._absent.append(str(error))
             self._cards = None
@@ -214,8 +217,8 @@ class Watch:
         busy = [r.utilisation_fraction for r in readings if r.utilisation_fraction is not None]
         return {
             "cards": len(readings),
-            "vram_used_bytes": _sum(readings, "used_bytes"),
-            "vram_total_bytes": _sum(readings, "total_bytes"),
+            "vram_used_bytes": used,
+            "vram_total_bytes": _known(self._cards.memory_bytes) if size is None else size,
             "gpu_fraction": sum(busy) / len(busy) if busy else None,
             "gpu_fraction_least": min(busy, default=None),
             "gpu_fraction_most": max(busy, default=None),
@@ -245,5 +248,10 @@ def _rate(now: ServerReading, before: ServerReading | None, name: str) -> float 
 
 def _sum(readings: Sequence[GpuReading], name: str) -> float | None:
     """The sum over cards; None where one of them does not tell."""
-    values = [getattr(reading, name) for reading in readings]
-    return None if any(value is None for value in values) else sum(values)
+    return _known([getattr(reading, name) for reading in readings])
+
+
+def _known(values: Sequence[float | None]) -> float | None:
+    """The sum; None where a part is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

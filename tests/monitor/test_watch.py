@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import openai
+import psutil
 import pytest
 
 from journal.monitor.watch import Watch
@@ -145,3 +146,12 @@ def test_what_one_card_does_not_tell_is_not_summed(
     silent = SECOND_CARD.replace("0 1 nvmlDeviceGetPowerUsage 0 100000", "")
     (first, _) = scripted(CARDS, silent, url=fake_server(metrics=False))
     assert first["power_w"] is None
+
+
+def test_on_memory_shared_with_the_host_the_processes_hold_what_is_in_use(
+    scripted: Callable[..., Any], fake_server: FakeServer
+) -> None:
+    unified = "0 0 nvmlDeviceGetMemoryInfo_v2 3\n0 0 nvmlDeviceGetMemoryInfo 3"
+    look, _ = scripted(CARDS, unified, url=fake_server(metrics=False))
+    assert look["vram_used_bytes"] == 73014444032 + 536870912 + 1048576
+    assert look["vram_total_bytes"] == psutil.virtual_memory().total
