@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from journal.chat.hearing import Hearing
 from journal.records.notebook import Interaction
 from journal.redaction import hidden, pattern
 from journal.serve.endpoint import is_loopback
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 600.0
 STOPPED = "stopped by hand"
+STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 Api = Literal["completions", "chat"]
 
 
@@ -65,51 +67,53 @@ def answer(question: Question) -> Iterator[Interaction]:
     """Asks, and yields the interaction as it grows, from the moment the question is sent; the last
     one yielded is complete. A caller that stops before has what came so far. Never raises for a
     failure of the server's: `error` tells."""
-    now, began_s = _begun(question), time.monotonic()
-    yield now
+    hearing, began_s = Hearing(begun(question)), time.monotonic()
+    yield hearing.so_far
     try:
         with _client(question) as client:
             kind = _kind(client, question)
             began_s = time.monotonic()  # what was imported until here is not the server's time
-            usage = {"include_usage": True}
-            for chunk in kind.create(**question.body, stream=True, stream_options=usage):
-                text, at_s = _text(chunk), time.monotonic() - began_s
-                first_s = at_s if text and now.ttft_s is None else now.ttft_s
-                grown = {"answer": now.answer + text, "ttft_s": first_s, "duration_s": at_s}
-                now = replace(now, **grown, **_facts(chunk))  # type: ignore[arg-type]
-                yield now
-        yield replace(now, error=_incomplete(now))
+            sent = kind.with_streaming_response.create(**question.body, **STREAMED)
+            with sent as response:
+                for data in response.iter_bytes():
+                    if hearing.hear(data, time.monotonic() - began_s):
+                        yield hearing.so_far
+                    if hearing.done:
+                        break
+                hearing.end(time.monotonic() - began_s)
+        yield without_key(hearing.so_far, question)
     except Exception as error:  # noqa: BLE001 - recorded: a question that failed is an answer too
-        yield replace(now, duration_s=time.monotonic() - began_s, error=reason(error, question))
+        took_s, why = time.monotonic() - began_s, reason(error, question)
+        yield replace(hearing.so_far, duration_s=took_s, error=why)
 
 
 def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
     """Asks without streaming: the interaction, which then has no TTFT, and the answer's JSON
     (empty when there was none; `error` tells)."""
-    now, began_s = _begun(question), time.monotonic()
+    hearing, began_s = Hearing(begun(question)), time.monotonic()
     try:
         with _client(question) as client:
             kind = _kind(client, question)
             began_s = time.monotonic()
             raw = kind.with_raw_response.create(**question.body, stream=False)
-            told: dict[str, Any] = json.loads(raw.text)
+            whole: dict[str, Any] = json.loads(raw.text)
+            hearing.whole(raw.content, time.monotonic() - began_s)
     except Exception as error:  # noqa: BLE001 - as above
         took_s = time.monotonic() - began_s
-        return replace(now, duration_s=took_s, error=reason(error, question)), {}
-    choice, usage = told["choices"][0], told.get("usage") or {}
-    text = choice["message"].get("content") if question.api == "chat" else choice["text"]
-    done = replace(
-        now,
-        answer=text or "",
-        finish_reason=choice.get("finish_reason"),
-        prompt_tokens=usage.get("prompt_tokens"),
-        output_tokens=usage.get("completion_tokens"),
-        duration_s=time.monotonic() - began_s,
-    )
-    return replace(done, error=_incomplete(done)), told
+        failed = replace(hearing.so_far, duration_s=took_s, error=reason(error, question))
+        return failed, {}
+    return without_key(hearing.so_far, question), whole
 
 
-def _begun(question: Question) -> Interaction:
+def without_key(asked: Interaction, question: Question) -> Interaction:
+    """`asked` without the key, which some servers quote in their errors."""
+    if asked.error is None or not question.api_key:
+        return asked
+    return replace(asked, error=hidden(asked.error, pattern([question.api_key])))
+
+
+def begun(question: Question) -> Interaction:
+    """The interaction of a question that is about to be sent."""
     return Interaction(
         id=secrets.token_hex(8),
         source=question.source,
@@ -145,41 +149,13 @@ def _kind(client: "OpenAI", question: Question) -> Any:
     return client.chat.completions if question.api == "chat" else client.completions
 
 
-def _text(chunk: Any) -> str:
-    """What a chunk adds to the answer, thoughts of models that show them included."""
-    if not chunk.choices:
-        return ""
-    choice = chunk.choices[0]
-    if hasattr(choice, "text"):
-        return choice.text or ""
-    delta = choice.delta
-    return delta.content or getattr(delta, "reasoning", None) or ""
-
-
-def _facts(chunk: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    if chunk.choices and chunk.choices[0].finish_reason:
-        facts["finish_reason"] = chunk.choices[0].finish_reason
-    if chunk.usage:
-        facts["prompt_tokens"] = chunk.usage.prompt_tokens
-        facts["output_tokens"] = chunk.usage.completion_tokens
-    return facts
-
-
-def _incomplete(now: Interaction) -> str | None:
-    if now.finish_reason is None:
-        return "the answer was cut off: see the server's log"
-    if now.finish_reason == "abort":
-        return "the server gave up in the middle of its answer: see its log"
-    return None
-
-
 def reason(error: Exception, question: Question) -> str:
     """Why a question failed, in a sentence, without the key, which some servers quote."""
     return hidden(_reason(error), pattern([question.api_key or ""]))
 
 
 def _reason(error: Exception) -> str:
+    import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
@@ -194,9 +170,9 @@ def _reason(error: Exception) -> str:
         elif "chat template" in said:
             hint = ": ask with --completions"
         return f"the server answers {error.status_code} ({said}){hint}"
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
         return f"the server did not answer within {TIMEOUT_S:g} s: see its log"
-    if isinstance(error, openai.APIConnectionError):
+    if isinstance(error, openai.APIConnectionError | httpx2.TransportError):
         cause = printable(str(error.__cause__ or error))
         return f"the connection failed ({cause}): check that the server is up"
     return f"the answer could not be read ({printable(str(error)) or type(error).__name__})"

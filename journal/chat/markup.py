@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CSS = """
 .asked { white-space: pre-wrap }
+.thoughts { white-space: pre-wrap; opacity: .6; font-size: .9em; margin-bottom: .6em }
 .facts { margin-top: .6em; font-size: .8em; opacity: .75; font-variant-numeric: tabular-nums }
 .failed { color: var(--error-text-color); margin-top: .4em; font-size: .9em }
 .waiting { opacity: .6 }
@@ -34,12 +35,16 @@ def question_html(text: str) -> str:
 
 
 def answer_html(answer: Interaction, *, ended: bool, unkept: str | None = None) -> str:
-    """An answer, with its model, TTFT, rate and tokens under it. `unkept` says why the journal
-    could not keep it."""
+    """An answer under its thoughts, with its model, TTFT, rate and tokens below. `unkept` says why
+    the journal could not keep it."""
     said = _line("answer", _markdown().render(answer.answer))
     if not answer.answer and not ended:
         said = _line("waiting", "…")
-    failed = "".join(_line("failed", escape(why)) for why in (answer.error, unkept) if why)
+    if answer.thoughts:
+        said = _line("thoughts", escape(answer.thoughts)) + said
+    failed = "".join(
+        _line("failed", escape(why)) for why in (answer.error, answer.note, unkept) if why
+    )
     return said + failed + _line("facts", escape(facts(answer, ended=ended)))
 
 

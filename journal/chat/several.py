@@ -5,15 +5,23 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from journal.chat.ask import STOPPED, TIMEOUT_S, Question, connection, reason
+from journal.chat.ask import (
+    STOPPED,
+    STREAMED,
+    TIMEOUT_S,
+    Question,
+    begun,
+    connection,
+    reason,
+    without_key,
+)
+from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
 from journal.records.notebook import Interaction
 from journal.serve.endpoint import models_of
-from journal.store.store import new_id
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -40,24 +48,21 @@ class Server:
 
 
 class Asked:
-    """One question on its way. `so_far` is it with as much of the answer as has come."""
+    """One question on its way."""
 
     def __init__(self, question: Question) -> None:
         self.question = question
-        self.so_far = Interaction(
-            id=new_id(),
-            source=question.source,
-            asked_at=datetime.now(UTC),
-            base_url=question.base_url,
-            model=question.model,
-            api=question.api,
-            messages=question.messages,
-            settings=question.settings,
-        )
+        self._hearing = Hearing(begun(question))
+        self._ended: dict[str, Any] = {}
         self._client = _client(question)
         self._completions: Any = self._client.chat.completions  # a part that is loaded when used
         self._stop = asyncio.Event()
         self._began_s = time.monotonic()
+
+    @property
+    def so_far(self) -> Interaction:
+        """The question with as much of its answer as has come."""
+        return replace(without_key(self._hearing.so_far, self.question), **self._ended)
 
     async def read(self) -> None:
         """Reads the answer to its end, or until it is to stop. What went wrong stands in
@@ -67,15 +72,13 @@ class Asked:
             reading = asyncio.create_task(self._read())
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
-            self._note(duration_s=self._elapsed_s())
+            self._ended = {"duration_s": self._elapsed_s()}
             stopping.cancel()
             if not reading.done():
                 reading.cancel()
-                self._note(error=STOPPED)
+                self._ended["error"] = STOPPED
             elif isinstance(error := reading.exception(), Exception):
-                self._note(error=reason(error, self.question))
-            elif self.so_far.finish_reason is None:
-                self._note(error="the answer was cut off: see the server's log")
+                self._ended["error"] = reason(error, self.question)
             await asyncio.gather(reading, stopping, return_exceptions=True)
 
     def stop(self) -> None:
@@ -83,30 +86,13 @@ class Asked:
         _loop().call_soon_threadsafe(self._stop.set)
 
     async def _read(self) -> None:
-        stream = await self._completions.create(
-            **self.question.body, stream=True, stream_options={"include_usage": True}
-        )
-        async for chunk in stream:
-            at_s = self._elapsed_s()
-            for choice in chunk.choices:
-                self._add(choice.delta, at_s)
-                if choice.finish_reason is not None:
-                    self._note(finish_reason=choice.finish_reason)
-            if chunk.usage is not None:
-                self._note(
-                    prompt_tokens=chunk.usage.prompt_tokens,
-                    output_tokens=chunk.usage.completion_tokens,
-                )
-
-    def _add(self, delta: Any, at_s: float) -> None:
-        """The text of one piece; the first with any ends the TTFT, be it answer or thought."""
-        text = delta.content or getattr(delta, "reasoning", None) or ""
-        if text:
-            first_s = at_s if self.so_far.ttft_s is None else self.so_far.ttft_s
-            self._note(answer=self.so_far.answer + text, ttft_s=first_s, duration_s=at_s)
-
-    def _note(self, **values: Any) -> None:
-        self.so_far = replace(self.so_far, **values)
+        sent = self._completions.with_streaming_response.create(**self.question.body, **STREAMED)
+        async with sent as response:
+            async for data in response.iter_bytes():
+                self._hearing.hear(data, self._elapsed_s())
+                if self._hearing.done:
+                    break
+            self._hearing.end(self._elapsed_s())
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began_s

@@ -224,6 +224,8 @@ def _ask(question: "Question", home: Path, *, raw: bool, json: bool) -> None:
         print_json(told)
     elif not raw:
         print(f"\n\n{_summary(asked)}")
+    if asked.note and not json:
+        print(f"journal: {plain(asked.note)}", file=sys.stderr)
     if asked.error == STOPPED:
         raise typer.Exit(130)
     if asked.error:
@@ -232,17 +234,25 @@ def _ask(question: "Question", home: Path, *, raw: bool, json: bool) -> None:
 
 
 def _streamed(question: "Question", *, quiet: bool) -> "Interaction":
+    """Ask, and print the answer as it comes; thoughts go to standard error."""
     from dataclasses import replace
 
     from journal.chat.ask import STOPPED, answer
     from journal.cli.render import readable
 
     growing = answer(question)
-    asked, printed = next(growing), 0
+    asked, printed, thought = next(growing), 0, 0
     try:
         for asked in growing:
-            if not quiet:
-                print(readable(asked.answer[printed:]), end="", flush=True)
+            if quiet:
+                continue
+            if thoughts := asked.thoughts[thought:]:
+                print(readable(thoughts), end="", file=sys.stderr, flush=True)
+                thought = len(asked.thoughts)
+            if text := asked.answer[printed:]:
+                if thought and not printed:
+                    print("\n", file=sys.stderr, flush=True)
+                print(readable(text), end="", flush=True)
                 printed = len(asked.answer)
     except KeyboardInterrupt:
         return replace(asked, error=STOPPED)

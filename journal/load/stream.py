@@ -23,6 +23,7 @@ _LENGTH = (
 )
 # Servers' own words for the two reasons that are accepted.
 REASONS = dict.fromkeys(_STOP.split(), "stop") | dict.fromkeys(_LENGTH.split(), "length")
+ERROR_OBJECT = "an error in the stream: "  # the server's own words follow
 # Words that stand where no reason is known yet.
 _PLACEHOLDERS = frozenset(
     "null none nil undefined unspecified unknown pending running in_progress not_finished "
@@ -84,6 +85,7 @@ class Stream:
         self.tool_calls = 0
         self._output_tokens: int | None = None
         self._whole = False  # a usage with both counts was seen
+        self._by_messages = False  # all of the answer came in messages, none in deltas
         self._stale = False  # tokens came after the last usage
 
     @property
@@ -107,7 +109,7 @@ class Stream:
             event = parsed(data)
             if name == b"error" or (event is not None and _is_error(event)):
                 said = excerpt(data) if event is None else message(event)
-                self._fail(f"an error in the stream: {said}")
+                self._fail(ERROR_OBJECT + said)
             elif event is not None:
                 return self._event(event)
         except _UNREADABLE as error:
@@ -132,7 +134,7 @@ class Stream:
         if choice is None:
             return None
         if "error" in choice and _blames(choice["error"]):
-            self._fail(f"an error in the stream: {message(choice)}")
+            self._fail(ERROR_OBJECT + message(choice))
         return self._choice(choice, made)
 
     def _choice(self, choice: dict[str, Any], made: int | None) -> Chunk | None:
@@ -180,10 +182,12 @@ class Stream:
             raise ValueError(f"{whole!r:.40} is no message")
         self.refused = self.refused or bool(whole.get("refusal"))
         text, thought, tool_calls = _from_fields(whole, whole.get("content"))
-        return (  # some servers repeat what they said before, here
-            _new_part(text, self.texts),
-            _new_part(thought, self.thoughts),
-            0 if self.tool_calls else tool_calls,
+        pieces = self._by_messages or not (self.texts or self.thoughts or self.tool_calls)
+        self._by_messages = pieces
+        return (
+            _new_part(text, self.texts, pieces=pieces),
+            _new_part(thought, self.thoughts, pieces=pieces),
+            tool_calls if pieces else 0,
         )
 
     def _take_usage(self, usage: dict[str, Any]) -> int | None:
@@ -322,12 +326,13 @@ def _carries_thoughts(name: str) -> bool:
     return thinks and not any(word in name for word in _NO_WORDS)
 
 
-def _new_part(text: str, before: list[str]) -> str:
-    """The part of a message that its deltas have not brought before."""
-    if not before:
-        return text
+def _new_part(text: str, before: list[str], *, pieces: bool) -> str:
+    """The part of a message that is new. Some servers send the answer so far in each message, some
+    repeat all that their deltas brought, and some send messages that are `pieces`."""
     so_far = "".join(before)
-    return text[len(so_far) :] if text.startswith(so_far) else ""
+    if text.startswith(so_far):
+        return text[len(so_far) :]
+    return text if pieces else ""
 
 
 def _number_in(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:

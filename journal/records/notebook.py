@@ -66,8 +66,11 @@ class Interaction:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Output tokens per second after the first: (tokens - 1) / (duration - TTFT)."""
+        """Output tokens per second after the first: (tokens - 1) / (duration - TTFT). Thoughts
+        that were counted and not streamed are not among the tokens."""
         tokens, first_s, end_s = self.output_tokens, self.ttft_s, self.duration_s
+        if tokens is not None and self.reasoning_tokens is not None and not self.thoughts:
+            tokens -= self.reasoning_tokens
         if tokens is None or first_s is None or end_s is None or tokens < 2 or end_s <= first_s:
             return None
         return (tokens - 1) / (end_s - first_s)

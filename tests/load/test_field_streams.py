@@ -1,0 +1,441 @@
+"""Streams as real servers and gateways send them, over real HTTP: each is measured as it is, and
+`run` and `ask` say the same of it."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from scripted_streams import (
+    DONE,
+    FINISH,
+    FIRST_S,
+    LAST,
+    STEP_S,
+    TOKENS,
+    USAGE,
+    Timed,
+    at,
+    chunk,
+    ending,
+    event,
+    framed,
+    serving,
+    sized,
+    tokens,
+    until_close,
+    word,
+)
+
+from journal.chat.ask import Question, answer
+from journal.load.drive import drive
+from journal.records.engine import Endpoint
+from journal.records.notebook import Interaction
+from journal.records.request import Request, Trace
+
+TEXT = "".join(map(word, range(TOKENS)))
+EXACT_S = 1e-9
+
+
+def run(answer: list[Timed], **how: Any) -> list[Trace]:
+    with serving(answer, **how) as url:
+        return traces(url)
+
+
+def traces(url: str, requests: int = 2, timeout_s: float = 10.0) -> list[Trace]:
+    body = json.dumps({"model": "m", "messages": [], "stream": True}).encode()
+    asked = [
+        Request(index=k, body=body, prompt_tokens=16, output_tokens=TOKENS) for k in range(requests)
+    ]
+    found, _ = drive(
+        asked,
+        Endpoint(base_url=url, model="m", api="chat"),
+        batch=min(2, requests),
+        timeout_s=timeout_s,
+        processes=1,
+        origin_s=time.monotonic(),
+    )
+    return list(found)
+
+
+def ask(answer_: list[Timed], **how: Any) -> Interaction:
+    with serving(answer_, **how) as url:
+        messages = ({"role": "user", "content": "why"},)
+        *_, last = answer(Question(base_url=url, model="m", messages=messages))
+        return last
+
+
+def said(k: int, **more: Any) -> dict[str, Any]:
+    return chunk({"content": word(k)}, **more)
+
+
+def so_far(k: int) -> str:
+    return "".join(map(word, range(k + 1)))
+
+
+def begun(*payloads: bytes) -> list[Timed]:
+    return [(0.0, data) for data in payloads]
+
+
+def between(data: bytes) -> list[Timed]:
+    """`data` at the beginning and after every token."""
+    sent = ((at_s, sent + data) for at_s, sent in tokens())
+    return [(0.0, data), *sent, *ending(FINISH, LAST)]
+
+
+def halves(answer_: bytes) -> list[bytes]:
+    return [answer_[k : k + 7] for k in range(0, len(answer_), 7)]
+
+
+ROLE = event(chunk({"role": "assistant", "content": ""}))
+PLAIN = [*tokens(), *ending(FINISH, LAST)]
+
+
+def renamed(pieces: list[Timed], old: bytes, new: bytes) -> list[Timed]:
+    return [(at_s, data.replace(old, new)) for at_s, data in pieces]
+
+
+# Streams of an answer of 16 tokens with usage and [DONE]: nothing about them is odd to the reader.
+WHOLE: dict[str, list[Timed]] = {
+    "plain": PLAIN,
+    "a role chunk first": [*begun(ROLE), *PLAIN],
+    "a chunk without choices, a null delta": [
+        *begun(event({"id": "x"}), event({"choices": [{"index": 0, "delta": None}]})),
+        *PLAIN,
+    ],
+    "empty choices first": [
+        *begun(event({"choices": [], "prompt_filter_results": [{"index": 0}]})),
+        *PLAIN,
+    ],
+    "null choices": [*begun(event({"choices": None}), event({"choices": [None]})), *PLAIN],
+    "usage null in each chunk": [*tokens(lambda k: said(k, usage=None)), *ending(FINISH, LAST)],
+    "usage empty in each chunk": [*tokens(lambda k: said(k, usage={})), *ending(FINISH, LAST)],
+    "usage with the finish chunk": [*tokens(), *ending(chunk({}, "stop", usage=USAGE))],
+    "usage in every chunk": [
+        *tokens(lambda k: said(k, usage={**USAGE, "completion_tokens": k + 1})),
+        *ending(FINISH, LAST),
+    ],
+    "a first usage without completion_tokens": [
+        *begun(event({"choices": [], "usage": {"prompt_tokens": 16, "total_tokens": 16}})),
+        *PLAIN,
+    ],
+    "a first usage of nulls": [
+        *begun(event({"choices": [], "usage": dict.fromkeys(USAGE)})),
+        *PLAIN,
+    ],
+    "a first usage of zeros": [
+        *begun(event({"choices": [], "usage": dict.fromkeys(USAGE, 0)})),
+        *PLAIN,
+    ],
+    "usage that lacks a count after a whole one": [
+        *PLAIN[:-1],
+        *ending(FINISH, LAST, {"choices": [], "usage": {"prompt_tokens": 3}}),
+    ],
+    "usage in floats": [
+        *tokens(),
+        *ending(FINISH, {"usage": {key: float(n) for key, n in USAGE.items()}}),
+    ],
+    "usage in strings": [
+        *tokens(),
+        *ending(FINISH, {"usage": {key: str(n) for key, n in USAGE.items()}}),
+    ],
+    "usage in the choice": [
+        *tokens(),
+        *ending({"choices": [{"delta": {}, "finish_reason": "stop", "usage": USAGE}]}),
+    ],
+    "usage of a gateway's own": [*tokens(), *ending(FINISH, {"x_groq": {"usage": USAGE}})],
+    "usage by other names": [
+        *tokens(),
+        *ending(FINISH, {"usage": {"input_tokens": 16, "output_tokens": TOKENS}}),
+    ],
+    "usage and choices after the finish reason": [
+        *tokens(),
+        *ending(FINISH, {"choices": [{"delta": {}, "finish_reason": None}], "usage": USAGE}),
+    ],
+    "an empty finish reason before the real one": [
+        *tokens(lambda k: chunk({"content": word(k)}, "")),
+        *ending(FINISH, LAST),
+    ],
+    "the word null for a finish reason": [
+        *tokens(lambda k: chunk({"content": word(k)}, "null")),
+        *ending(FINISH, LAST),
+    ],
+    "false for a finish reason": [
+        *tokens(lambda k: chunk({"content": word(k)}, False)),
+        *ending(FINISH, LAST),
+    ],
+    "no finish_reason key between": [
+        *tokens(lambda k: {"choices": [{"delta": {"content": word(k)}}]}),
+        *ending(FINISH, LAST),
+    ],
+    "a server's own word for stop": [*tokens(), *ending(chunk({}, "eos_token"), LAST)],
+    "a server's own word for length": [*tokens(), *ending(chunk({}, "MAX_TOKENS"), LAST)],
+    "a finish reason as an object": [
+        *tokens(),
+        *ending(chunk({}, {"type": "length", "length": TOKENS}), LAST),
+    ],
+    "CRLF": renamed(PLAIN, b"\n", b"\r\n"),
+    "CR": renamed(PLAIN, b"\n", b"\r"),
+    "data: without a space": renamed(PLAIN, b"data: ", b"data:"),
+    "a byte-order mark": [(0.0, b"\xef\xbb\xbf" + ROLE), *PLAIN],
+    "comments": between(b": ping\n\n:\n: OPENROUTER PROCESSING\n\n"),
+    "keep-alive as data": between(b"data: : keepalive\n\n"),
+    "bare data": between(b"data:\n\ndata\n\n"),
+    "data that is no object": between(b'data: ping\n\ndata: null\n\ndata: 1\n\ndata: "x"\n\n'),
+    "objects of a gateway's own": between(
+        event({"type": "ping"}) + event({}) + event({"error": None, "status": "queued"})
+    ),
+    "other fields of events": between(b"id: 7\nretry: 10\nevent: ping\nx: y\ndata: {}\n\n"),
+    "events with names and ids": renamed(PLAIN, b"data: {", b"event: message\nid: 1\ndata: {"),
+    "data over several lines": renamed(PLAIN, b', "choices"', b'\ndata: , "choices"'),
+    "reads split in UTF-8 and JSON": [
+        (at_s, part) for at_s, data in PLAIN for part in halves(data)
+    ],
+    "an empty error": [*tokens(lambda k: said(k, error={})), *ending(FINISH, LAST)],
+    "a list of text parts": [
+        *tokens(lambda k: chunk({"content": [{"type": "text", "text": word(k)}]})),
+        *ending(FINISH, LAST),
+    ],
+    "one part": [
+        *tokens(lambda k: chunk({"content": {"type": "text", "text": word(k)}})),
+        *ending(FINISH, LAST),
+    ],
+    "a text field beside null content": [
+        *tokens(lambda k: chunk({"content": None, "text": word(k)})),
+        *ending(FINISH, LAST),
+    ],
+    "choices with text": [
+        *tokens(lambda k: {"choices": [{"text": word(k), "finish_reason": None}]}),
+        *ending(FINISH, LAST),
+    ],
+    "a message in place of a delta": [
+        *tokens(lambda k: {"choices": [{"message": {"content": word(k)}}]}),
+        *ending(FINISH, LAST),
+    ],
+    "the message so far in place of a delta": [
+        *tokens(lambda k: {"choices": [{"message": {"content": so_far(k)}}]}),
+        *ending(FINISH, LAST),
+    ],
+    "the whole message again at the end": [
+        *tokens(),
+        *ending({"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}]}, LAST),
+    ],
+    "a last event without its blank line": [*PLAIN[:-1], *ending(FINISH, LAST, done=DONE[:-2])],
+}
+
+
+def agree(trace: Trace, asked: Interaction) -> None:
+    """That `run` and `ask` said the same of one stream."""
+    assert (trace.error is None) == (asked.error is None), (trace.error, asked.error)
+    assert trace.prompt_tokens == asked.prompt_tokens
+    assert trace.output_tokens == asked.output_tokens
+    assert trace.reasoning_tokens == asked.reasoning_tokens
+    assert trace.finish_reason == asked.finish_reason
+    assert (trace.output_chars or 0) == len(asked.answer + asked.thoughts)
+    if asked.note is None and trace.chunk_s:
+        assert asked.ttft_s is not None and asked.ttfo_s is not None and trace.ttfo_s is not None
+        assert asked.ttft_s >= FIRST_S <= trace.chunk_s[0] - trace.start_s
+        later_s = trace.ttfo_s - (trace.chunk_s[0] - trace.start_s)
+        assert (asked.ttfo_s == asked.ttft_s) == (later_s < EXACT_S)
+
+
+@pytest.mark.parametrize("pieces", WHOLE.values(), ids=WHOLE)
+def test_a_whole_stream_counts_in_whichever_form_it_comes(pieces: list[Timed]) -> None:
+    found = run(framed(pieces))
+    for trace in found:
+        assert (trace.outcome, trace.error) == ("ok", None)
+        assert (trace.prompt_tokens, trace.output_tokens) == (16, TOKENS)
+        assert trace.finish_reason in ("stop", "length") and trace.done
+        assert trace.output_chars == len(TEXT) and len(trace.chunk_s) == TOKENS
+        assert (trace.reasoning_chunks, trace.tool_call_deltas) == (0, 0)
+        first_s = trace.chunk_s[0] - trace.start_s
+        assert first_s >= FIRST_S
+        assert trace.ttfo_s == pytest.approx(first_s, abs=EXACT_S)
+        assert trace.chunk_s[-1] - trace.start_s >= FIRST_S + (TOKENS - 1) * STEP_S
+    asked = ask(framed(pieces))
+    assert (asked.answer, asked.thoughts, asked.note) == (TEXT, "", None)
+    agree(found[0], asked)
+
+
+HALF = TOKENS // 2
+THOUGHTS: dict[str, Any] = {
+    "reasoning_content": lambda text: {"reasoning_content": text, "content": None},
+    "reasoning": lambda text: {"reasoning": text, "content": ""},
+    "both": lambda text: {"reasoning": text, "reasoning_content": text},
+    "thinking": lambda text: {"thinking": text},
+    "an object": lambda text: {"reasoning": {"content": text}},
+    "reasoning_details": lambda text: {
+        "reasoning_details": [{"type": "reasoning.text", "text": text, "signature": None}]
+    },
+    "parts of the content": lambda text: {
+        "content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
+    },
+}
+
+
+@pytest.mark.parametrize("thought", THOUGHTS.values(), ids=THOUGHTS)
+def test_thoughts_are_tokens_and_no_answer(thought: Any) -> None:
+    details = {"completion_tokens_details": {"reasoning_tokens": HALF}}
+    pieces = framed(
+        [
+            *tokens(lambda k: chunk(thought(word(k))) if k < HALF else said(k)),
+            *ending(FINISH, {"choices": [], "usage": {**USAGE, **details}}),
+        ]
+    )
+    found = run(pieces)
+    for trace in found:
+        assert trace.outcome == "ok" and len(trace.chunk_s) == TOKENS
+        assert (trace.reasoning_chunks, trace.reasoning_tokens) == (HALF, HALF)
+        assert trace.chunk_s[0] - trace.start_s >= FIRST_S
+        assert trace.ttfo_s == pytest.approx(trace.chunk_s[HALF] - trace.start_s, abs=EXACT_S)
+    asked = ask(pieces)
+    assert asked.thoughts == "".join(map(word, range(HALF)))
+    assert asked.answer == "".join(map(word, range(HALF, TOKENS)))
+    assert asked.tokens_per_s is not None
+    assert asked.tokens_per_s == pytest.approx(100, rel=0.5)  # 480 where thoughts are missed
+    agree(found[0], asked)
+
+
+def test_thoughts_that_are_counted_and_not_streamed_are_in_no_time_per_token() -> None:
+    usage = {**USAGE, "completion_tokens": TOKENS + 48}
+    usage["completion_tokens_details"] = {"reasoning_tokens": 48}  # type: ignore[assignment]
+    pieces = framed([*tokens(), *ending(FINISH, {"choices": [], "usage": usage})])
+    (trace, _) = run(pieces)
+    assert (trace.output_tokens, trace.reasoning_tokens) == (TOKENS + 48, 48)
+    assert trace.reasoning_chunks == 0
+    assert ask(pieces).tokens_per_s == pytest.approx(100, rel=0.5)  # 420 with those
+
+
+def test_a_stream_without_usage_counts_and_its_tokens_are_not_guessed() -> None:
+    pieces = framed([*tokens(), *ending(FINISH)])
+    found = run(pieces)
+    for trace in found:
+        assert (trace.outcome, trace.done) == ("ok", True)
+        assert (trace.output_tokens, trace.chunk_tokens) == (None, None)
+        assert len(trace.chunk_s) == TOKENS
+    agree(found[0], ask(pieces))
+
+
+def test_tokens_are_known_by_their_ids_without_usage() -> None:
+    def with_ids(k: int) -> dict[str, Any]:
+        return {"choices": [{"delta": {"content": word(k)}, "token_ids": [k]}]}
+
+    (trace, _) = run(framed([*tokens(with_ids), *ending(FINISH)]))
+    assert trace.outcome == "ok" and trace.chunk_tokens == (1,) * TOKENS
+
+
+def test_a_usage_before_the_last_token_is_not_of_the_whole() -> None:
+    early = event({"choices": [], "usage": {"prompt_tokens": 16, "completion_tokens": 1}})
+    (trace, _) = run(framed([*begun(early), *tokens(), *ending(FINISH)]))
+    assert (trace.prompt_tokens, trace.output_tokens) == (16, None)
+
+
+@pytest.mark.parametrize("frame", [framed, until_close], ids=["chunked", "until closed"])
+def test_a_stream_without_done_counts_where_it_is_whole(frame: Any) -> None:
+    pieces = frame([*tokens(), *ending(FINISH, LAST, done=b"")])
+    found = run(pieces, closes=frame is until_close)
+    for trace in found:
+        assert (trace.outcome, trace.done, trace.output_tokens) == ("ok", False, TOKENS)
+    agree(found[0], ask(pieces, closes=frame is until_close))
+
+
+def test_a_stream_that_only_its_connection_ends_needs_usage_or_done() -> None:
+    pieces = until_close([*tokens(), *ending(FINISH, done=b"")])
+    (trace, _) = run(pieces, closes=True)
+    assert trace.error == "the connection ended with neither usage nor [DONE] before"
+
+
+FAILED: dict[str, tuple[list[Timed], str]] = {
+    "no finish reason": ([*tokens(), *ending(LAST)], "finish reason missing"),
+    "an error object": (
+        [*tokens()[:8], (at(8), event({"error": {"message": "it broke"}}) + DONE)],
+        "it broke",
+    ),
+    "an error in a choice chunk": (
+        [
+            *tokens()[:8],
+            (at(8), event({**chunk({"content": ""}, "error"), "error": {"message": "it broke"}})),
+        ],
+        "it broke",
+    ),
+    "an error in the choice": (
+        [(at(0), event({"choices": [{"error": {"message": "it broke"}, "delta": {}}]}))],
+        "it broke",
+    ),
+    "a status in the event": (
+        [*tokens()[:8], (at(8), event({"code": 503, "message": "it broke"}) + DONE)],
+        "it broke",
+    ),
+    "a chunk cut in two": (
+        [*tokens()[:8], (at(8), b'data: {"choices":[{"delta":{"con\n\n'), *ending(FINISH, LAST)],
+        "cannot be read",
+    ),
+    "a finish reason of no good": (
+        [*tokens(), *ending(chunk({}, "content_filter"), LAST)],
+        "filter",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pieces", "reason"), FAILED.values(), ids=FAILED)
+def test_what_is_not_whole_is_an_error(pieces: list[Timed], reason: str) -> None:
+    (trace, _) = run(framed(pieces))
+    assert trace.outcome == "error" and reason in (trace.error or "")
+    asked = ask(framed(pieces))
+    assert asked.error is not None
+    if reason == "it broke":
+        assert reason in asked.error
+
+
+def test_a_whole_answer_in_one_read_is_one_moment() -> None:
+    data = b"".join(data for _, data in PLAIN)
+    (trace, _) = run(framed([(at(TOKENS), data)]))
+    assert trace.outcome == "ok" and trace.chunk_s[0] == trace.chunk_s[-1]
+
+
+def whole(message: dict[str, Any], reason: str = "stop") -> list[Timed]:
+    body = {"choices": [{"message": message, "finish_reason": reason}], "usage": USAGE}
+    return sized("application/json", at(TOKENS), json.dumps(body).encode())
+
+
+def test_a_server_that_ignores_stream_gives_one_chunk_and_ask_says_so() -> None:
+    answer_ = whole({"role": "assistant", "content": TEXT})
+    (trace, _) = run(answer_)
+    assert (trace.outcome, len(trace.chunk_s), trace.done) == ("ok", 1, None)
+    assert trace.output_tokens == TOKENS
+    asked = ask(answer_)
+    assert (asked.answer, asked.error, asked.ttft_s) == (TEXT, None, None)
+    assert asked.note is not None and "ignored `stream`" in asked.note
+    agree(trace, asked)
+
+
+@pytest.mark.parametrize(
+    ("delta", "note"),
+    [
+        ({"reasoning_content": "hm"}, "thoughts only"),
+        ({"refusal": "no"}, "refused"),
+        ({"tool_calls": [{"index": 0, "function": {"name": "f"}}]}, "calls a tool"),
+    ],
+)
+def test_an_answer_that_is_none_says_so(delta: dict[str, Any], note: str) -> None:
+    pieces = framed([*tokens(lambda _: chunk(delta)), *ending(FINISH, LAST)])
+    (trace, _) = run(pieces)
+    assert trace.outcome == "ok" and len(trace.chunk_s) == TOKENS
+    assert trace.tool_call_deltas == (TOKENS if "tool_calls" in delta else 0)
+    assert (trace.ttfo_s is None) == ("reasoning_content" in delta)
+    asked = ask(pieces)
+    assert asked.error is None and asked.note is not None and note in asked.note
+    agree(trace, asked)
+
+
+def test_a_kept_connection_that_was_closed_is_tried_once_more() -> None:
+    with serving(framed(PLAIN), kept=1) as url:
+        found = traces(url, requests=5)
+    assert [trace.outcome for trace in found] == ["ok"] * 5
+    assert sum(bool(trace.reconnected) for trace in found) >= 2
+
+
+def test_a_server_that_hangs_timed_out() -> None:
+    with serving([(30.0, b"")]) as url:
+        found = traces(url, timeout_s=0.2)
+    assert [(trace.outcome, trace.timed_out) for trace in found] == [("error", True)] * 2
