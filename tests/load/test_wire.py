@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.load.wire import Recording, events
+from journal.load.wire import EventFeed, Recording, events
 
 TEXT = (
     "data: née 模型 🙂\n\ndata: two\ndata: lines\n\n: comment\r\nevent: error\r\ndata:x\r\n\r\n"
@@ -156,3 +156,35 @@ def test_every_line_end_of_the_standard(line_end: bytes) -> None:
 def test_an_event_without_its_blank_line_is_given_only_when_the_body_is_complete() -> None:
     assert [data for _, _, data in events(b"data: x")] == [b"x"]
     assert list(events(b"data: x", complete=False)) == []
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"data: a", b"data", b"data:", b": c", b"event: error", b"\n", b"\r", b"\r\n", b"\n\n"]
+        )
+    ),
+    st.lists(st.integers(0, 60)),
+    st.booleans(),
+)
+def test_events_that_are_fed_in_pieces_are_those_of_the_whole(
+    parts: list[bytes], cuts: list[int], marked: bool
+) -> None:
+    body = (b"\xef\xbb\xbf" if marked else b"") + b"".join(parts)
+    bounds = [0, *sorted(cuts), len(body)]
+    feed = EventFeed()
+    fed = [event for a, b in itertools.pairwise(bounds) for event in feed.feed(body[a:b])]
+    assert [*fed, *feed.close()] == [(name, data) for _, name, data in events(body)]
+
+
+def test_an_event_is_fed_out_with_its_blank_line() -> None:
+    feed = EventFeed()
+    assert list(feed.feed(b"data: a\r")) == []
+    assert list(feed.feed(b"\n\r")) == [(b"", b"a")]
+    assert list(feed.feed(b"\ndata: b\n")) == []
+    assert list(feed.feed(b"\n")) == [(b"", b"b")]
+
+
+def test_the_name_of_an_event_is_its_value_to_the_letter() -> None:
+    body = b"event:  two\ndata: x\n\nevent: a\nevent\ndata: y\n\n"
+    assert [(name, data) for _, name, data in events(body)] == [(b" two", b"x"), (b"", b"y")]
