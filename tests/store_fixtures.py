@@ -148,6 +148,13 @@ def samples(cell: Cell) -> Samples:
         output_tokens=4,
         finish_reason="length",
         status=200,
+        ttfo_s=0.15,
+        reasoning_tokens=2,
+        reasoning_chunks=1,
+        tool_call_deltas=0,
+        done=True,
+        timed_out=False,
+        reconnected=True,
     )
     failed = dataclasses.replace(
         trace, index=2, outcome="error", chunk_s=(), chunk_tokens=None, error="cut ✂ off"

@@ -40,7 +40,7 @@ def test_no_row_stands_twice() -> None:
 
 def test_there_are_as_many_traps_and_clean_runs_as_it_says() -> None:
     said = re.search(r"more than (\d+) traps are planted .*? and more than (\d+) clean runs", PAGE)
-    module = runpy.run_path(str(ROOT / "tests" / "summarise" / "test_doubts.py"), run_name="doubts")
+    module = runpy.run_path(str(ROOT / "tests" / "doubts" / "test_rules.py"), run_name="doubts")
     assert said is not None
     assert len(module["TRAPS"]) + len(module["INVALID"]) > int(said[1]) >= 28
     assert len(module["CLEAN"]) > int(said[2])

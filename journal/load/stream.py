@@ -41,26 +41,24 @@ _WORDS = (
     *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
     *("summary", "refusal", "transcript", "output_text"),
 )
+MOST = 1 << 31  # tokens: a larger number is none
+USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # any more are details
 _OUTPUT = ("completion_tokens", "output_tokens")
 _PROMPT = ("prompt_tokens", "input_tokens")
 _NO_WORDS = ("signature", "token", "finish", "stop", "encrypted", "effort", "_id")
 
 
 class Chunk(NamedTuple):
-    """One event's part of the answer: text, thoughts, the number of its tool-call deltas, the
-    tokens that it holds by its token ids (None: not given), and the tokens that were made up to
-    it by its running usage (None: not given)."""
+    """One event's part of the answer: whether it holds a token of any kind, text, thoughts, the
+    number of its tool-call deltas, the tokens that it holds by its token ids (None: not given),
+    and the tokens that were made up to it by its running usage (None: not given)."""
 
-    text: str = ""
-    thought: str = ""
-    tool_calls: int = 0
-    held: int | None = None
-    made: int | None = None
-
-    @property
-    def full(self) -> bool:
-        """Whether it holds a token of any kind."""
-        return bool(self.text or self.thought or self.tool_calls or self.held)
+    full: bool
+    text: str
+    thought: str
+    tool_calls: int
+    held: int | None
+    made: int | None
 
 
 class Stream:
@@ -107,9 +105,8 @@ class Stream:
             return None
         try:
             event = parsed(data)
-            if name == b"error" or (event is not None and _is_error(event)):
-                said = excerpt(data) if event is None else message(event)
-                self._fail(ERROR_OBJECT + said)
+            if name == b"error":
+                self._fail(ERROR_OBJECT + (excerpt(data) if event is None else message(event)))
             elif event is not None:
                 return self._event(event)
         except _UNREADABLE as error:
@@ -122,15 +119,17 @@ class Stream:
 
     def _event(self, event: dict[str, Any]) -> Chunk | None:
         choices = event.get("choices")
+        if ("error" in event or not choices or event.get("object") == "error") and _is_error(event):
+            self._fail(ERROR_OBJECT + message(event))
+            return None
         choice = _first(choices) if choices else None
         usage, made = event.get("usage"), None
-        if not usage:
+        if not usage and ("x_groq" in event or (choice is not None and "usage" in choice)):
             usage = _usage_elsewhere(event, choice)
         if usage and isinstance(usage, dict):
             made = self._take_usage(usage)
-        metrics = event.get("metrics")
-        if isinstance(metrics, dict):
-            self.times = {name: _duration_s(ms) for name, ms in metrics.items()}
+        if "metrics" in event and isinstance(event["metrics"], dict):
+            self.times = {name: _duration_s(ms) for name, ms in event["metrics"].items()}
         if choice is None:
             return None
         if "error" in choice and _blames(choice["error"]):
@@ -144,14 +143,16 @@ class Stream:
         delta, counted = choice.get("delta"), made is not None
         text, thought, tool_calls = self._said(choice, delta)
         ids = choice.get("token_ids")
-        if isinstance(delta, dict):
+        if type(delta) is dict and len(delta) > 1:
             if ids is None:
                 ids = delta.get("token_ids")
             if delta.get("role") and not text and not thought:
                 made = None  # the role alone is no token
+        elif type(delta) is dict and "role" in delta:
+            made = None
         held = None if ids is None else len(list(ids))
-        chunk = Chunk(text, thought, tool_calls, held, made)
-        if text or thought or tool_calls or held:
+        full = bool(text or thought or tool_calls or held)
+        if full:
             if self.done:
                 self._fail("the stream went on after [DONE]")
             self._stale = not counted
@@ -160,11 +161,15 @@ class Stream:
                 self.texts.append(text)
             if thought:
                 self.thoughts.append(thought)
-        return chunk
+        return Chunk(full, text, thought, tool_calls, held, made)
 
     def _said(self, choice: dict[str, Any], delta: Any) -> tuple[str, str, int]:
         """The text, the thoughts and the number of tool-call deltas in a choice."""
-        if isinstance(delta, dict) and delta:
+        if delta is None:
+            text = choice.get("text")
+            if type(text) is str and text and _plain(tuple(choice)):
+                return text, "", 0
+        elif isinstance(delta, dict) and delta:
             content = delta.get("content")
             if type(content) is str and content and len(delta) == 1:
                 return content, "", 0
@@ -192,13 +197,20 @@ class Stream:
 
     def _take_usage(self, usage: dict[str, Any]) -> int | None:
         """Take the counts of a usage object; its output tokens, if it has them."""
-        output, prompt = _number_in(usage, _OUTPUT), _number_in(usage, _PROMPT)
+        output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
+        if not (type(output) is type(prompt) is int and 0 < output < MOST and 0 < prompt < MOST):
+            output, prompt = _number_in(usage, _OUTPUT), _number_in(usage, _PROMPT)
         whole = output is not None and output > 0 and prompt is not None
         if whole or not self._whole:
             self._whole = whole
             self.prompt_tokens = self.prompt_tokens if prompt is None else prompt
             if output:
                 self._output_tokens, self._stale = output, False
+        if len(usage) > len(USAGE):
+            self._take_details(usage)
+        return output
+
+    def _take_details(self, usage: dict[str, Any]) -> None:
         cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
         if cached is None:
             cached = _number_in(usage, ("cached_tokens", "prompt_cache_hit_tokens"))
@@ -207,7 +219,6 @@ class Stream:
         if thoughts is None:
             thoughts = _number_in(usage, ("reasoning_tokens",))
         self.reasoning_tokens = self.reasoning_tokens if thoughts is None else thoughts
-        return output
 
     def _take_reason(self, reason: Any) -> None:
         if isinstance(reason, dict):
@@ -326,6 +337,12 @@ def _carries_thoughts(name: str) -> bool:
     return thinks and not any(word in name for word in _NO_WORDS)
 
 
+@lru_cache(maxsize=256)
+def _plain(names: tuple[str, ...]) -> bool:
+    """Whether none of these fields holds thoughts or parts of tool calls."""
+    return not any(map(_carries_thoughts, names)) and "tool_calls" not in names
+
+
 def _new_part(text: str, before: list[str], *, pieces: bool) -> str:
     """The part of a message that is new. Some servers send the answer so far in each message, some
     repeat all that their deltas brought, and some send messages that are `pieces`."""
@@ -358,7 +375,7 @@ def _tokens(value: Any) -> int | None:
                 return None
         if not isinstance(value, float) or not value.is_integer():
             return None
-    return int(value) if 0 <= value < 1 << 31 else None
+    return int(value) if 0 <= value < MOST else None
 
 
 def _duration_s(ms: Any) -> float | None:

@@ -30,6 +30,7 @@ from scripted_streams import (
 from journal.chat.ask import Question, answer
 from journal.load.drive import drive
 from journal.records.engine import Endpoint
+from journal.records.load_shape import Closed
 from journal.records.notebook import Interaction
 from journal.records.request import Request, Trace
 
@@ -50,7 +51,7 @@ def traces(url: str, requests: int = 2, timeout_s: float = 10.0) -> list[Trace]:
     found, _ = drive(
         asked,
         Endpoint(base_url=url, model="m", api="chat"),
-        batch=min(2, requests),
+        shape=Closed(min(2, requests)),
         timeout_s=timeout_s,
         processes=1,
         origin_s=time.monotonic(),

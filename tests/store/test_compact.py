@@ -134,6 +134,20 @@ def test_a_compacted_journal_is_taken_in_whole(
         merge(tmp_path / "journal.db", tmp_path / "third")
 
 
+def test_a_file_that_was_written_before_a_column_was_kept_is_read(
+    store: Store, kept: list[Record], tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    compact(tmp_path, older_than_days=30)
+    before = store.samples(kept[0].id)
+    for path in store.requests_folder.glob("*.parquet"):
+        pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["ttfo_s"]), path)
+    after = store.samples(kept[0].id)
+    assert before is not None and after is not None
+    assert after.traces == tuple(dataclasses.replace(trace, ttfo_s=None) for trace in before.traces)
+
+
 def test_a_file_that_is_gone_or_damaged_is_named(
     store: Store, kept: list[Record], tmp_path: Path
 ) -> None:
