@@ -103,11 +103,15 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> Non
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot be reached") as raised:
-        open_store(tmp_path, "postgresql://me:s3cret@127.0.0.1:9/x?connect_timeout=5")
-    assert "s3cret" not in str(raised.value)
     with pytest.raises(StoreError, match="is not a database URL") as raised:
         open_store(tmp_path, "nosuchdb://me:s3cret@h/x")
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_password_of_a_server_that_is_not_there_is_never_shown(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed: serving-journal[postgres]")
+    with pytest.raises(StoreError, match="cannot be reached") as raised:
+        open_store(tmp_path, "postgresql://me:s3cret@127.0.0.1:9/x?connect_timeout=5")
     assert "s3cret" not in str(raised.value)
 
 

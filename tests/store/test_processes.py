@@ -24,8 +24,15 @@ import dataclasses, os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 import alembic.command, alembic.script
+from journal.records.cell import Cell
+from journal.records.doubt import Doubt
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Experiment, Load
+from journal.records.figure import Figure
+from journal.records.request import ClientHealth, Trace
+from journal.records.run import Record
+from journal.records.samples import Readings, Samples
 from journal.store.store import new_id, open_store
-from journal.records import *
 
 home, url, runs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 cell = Cell(experiment="e", model="m", quantisation=None, engine=None, batch=1, rate=None,
@@ -100,6 +107,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
                 left -= pid != 0
             if left == 0:
                 break
+        assert pid, "no writer began; and process 0 would be all of ours"
         time.sleep(chance.uniform(0, 0.01))
         os.kill(pid, signal.SIGKILL)
     acknowledged |= set(nursery.close())

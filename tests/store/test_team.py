@@ -28,7 +28,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import alembic.command, alembic.script, psycopg
 from journal.store.store import new_id, open_store
-from journal.records import *
+from journal.records.cell import Cell
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Experiment, Load
+from journal.records.figure import Figure
+from journal.records.request import ClientHealth, Trace
+from journal.records.run import Record
+from journal.records.samples import Readings, Samples
 
 home, url, writers, each = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 cell = Cell(experiment="e", model="m", quantisation=None, engine=None, batch=1, rate=None,
@@ -165,7 +171,10 @@ import mlflow.store.tracking.rest_store
 from mlflow import MlflowClient
 from journal.store.store import new_id, open_store
 from journal.tracking.tracker import Tracker
-from journal.records import *
+from journal.records.cell import Cell
+from journal.records.experiment import Experiment, Load
+from journal.records.figure import Figure
+from journal.records.run import Record
 
 home, hosts = Path(sys.argv[1]), int(sys.argv[2])
 cell = Cell(experiment="shared", model="m", quantisation=None, engine=None, batch=1, rate=None,
