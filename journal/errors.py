@@ -17,7 +17,8 @@ what to do.
     `-- MissingExtra             an optional part that is not installed
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from journal.records.engine import EngineFacts
@@ -62,7 +63,12 @@ class EngineOutOfMemory(EngineError):
 
 
 class MeasureError(JournalError):
-    pass
+    """Something cannot be read. `values`, where known, are those of the doubt that says so in any
+    language."""
+
+    def __init__(self, message: str, values: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.values = values
 
 
 class Unfit(JournalError):

@@ -167,7 +167,7 @@ def samples(cell: Cell) -> Samples:
             gpu=tuple(GpuReading(at_s=at, device=0, used_bytes=2**36) for at in (0.0, 0.1)),
             server=tuple(ServerReading(at_s=at, kv_cache_fraction=at) for at in (0.0, 0.1)),
             process=tuple(ProcessReading(at_s=at, rss_bytes=2**35, processes=3) for at in (0, 1)),
-            absent=("No power reading.",),
+            absent=({"sentence": "No power reading."}, {"variant": "no_metrics"}),
         ),
         client=ClientHealth(cpu_fraction=0.25),
     )

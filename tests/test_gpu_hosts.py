@@ -30,6 +30,7 @@ SLICE = "MIG-11111111-0000-4000-8000-000000000003"
 HOST = """
 import dataclasses, json, os, time
 from pathlib import Path
+from journal.doubts.words import absence
 from journal.errors import JournalError
 from journal.host import checks_engine
 from journal.host.fit import advise
@@ -64,7 +65,7 @@ server = Endpoint(base_url="http://127.0.0.1:9/v1", model="demo", pid=os.getpid(
 with Sampler(server, time.monotonic(), 1) as sampler:
     pass
 told["readings"] = [dataclasses.asdict(one) for one in sampler.readings.gpu]
-told["absent"] = sampler.readings.absent
+told["absent"] = [absence(values) for values in sampler.readings.absent]
 print(json.dumps(told))
 """
 

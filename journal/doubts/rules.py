@@ -31,13 +31,13 @@ def doubts(
         if finding is not None:
             severity, values = finding
             found.append(Doubt(rule.name, plain(values), severity))
-    found += [unread(sentence) for sentence in case.view.samples.readings.absent]
+    found += [unread(values) for values in case.view.samples.readings.absent]
     return tuple(sorted(found, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
 
 
-def unread(sentence: str) -> Doubt:
-    """The note that something could not be read, in the meter's own words."""
-    return Doubt("absent", {"sentence": sentence}, "note")
+def unread(values: Values) -> Doubt:
+    """The note that something could not be read."""
+    return Doubt("absent", plain(values), "note")
 
 
 def status(run: Samples | View, doubts: tuple[Doubt, ...]) -> Status:

@@ -54,6 +54,11 @@ def sentence(doubt: Doubt, lang: str = "en") -> str:
         return f"{doubt.name}: {json.dumps(doubt.values, ensure_ascii=False)}"
 
 
+def absence(values: Values, lang: str = "en") -> str:
+    """What could not be read (an item of `Readings.absent`) in the words of `lang`."""
+    return sentence(Doubt("absent", values), lang)
+
+
 def part(name: str, field: str, word: str, lang: str = "en") -> str:
     """One word of a doubt's field, such as the cause "power_limit" of "throttled"."""
     text: str = templates(lang)[name][field][word]
@@ -92,7 +97,10 @@ def _part(
 ) -> str:
     """One item of a field: by its template among `parts`, or as it is."""
     if isinstance(item, Mapping):
-        return _filled(_chosen(parts, item), item, parts, language)
+        if PLAIN in item:
+            return str(item[PLAIN])
+        known = parts or table  # a part without templates of its own is told by the whole's
+        return _filled(_chosen(known, item), item, known, language)
     if isinstance(item, str) and item in parts:
         return _filled(parts[item], values, table, language)
     return str(item)
@@ -106,6 +114,8 @@ def _joined(words: Sequence[str], between: Mapping[str, str]) -> str:
 def _measured(value: Value, unit: str) -> str:
     if not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number of {unit}")
+    if unit.startswith("."):  # digits, such as .1f
+        return format(value, unit)
     if unit == "MHz":
         return units.rate(value / 1e6, unit)
     return units.formatted(value, unit)

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import BaseModel, ConfigDict
 
 from journal.errors import UsageError
+from journal.records.doubt import Values
 from journal.records.figure import Metrics
 from journal.records.request import Trace
 
@@ -40,7 +41,8 @@ class Part(BaseModel):
 class Foreign:
     """One run. `rate` None: a closed loop of `batch`. Without `traces` it is known by `figures`
     alone. `every_chunk` False: of each answer the first and the last chunk are known only.
-    `notes` say in a sentence each what the file does not tell."""
+    `notes` say what the file does not tell, by the values of a doubt
+    "absent" each."""
 
     tool: str
     version: str | None
@@ -56,7 +58,7 @@ class Foreign:
     traces: tuple[Trace, ...] = ()
     every_chunk: bool = True
     figures: Metrics = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Values, ...] = ()
 
 
 def answered(

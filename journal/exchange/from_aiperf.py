@@ -155,9 +155,7 @@ def runs(data: Mapping[str, Any], lines: Iterable[bytes] | None = None) -> tuple
             output_tokens=_whole(export.output_sequence_length),
             traces=traces,
             figures={} if traces else _figures(data, export, errors),
-            notes=()
-            if traces
-            else (f"{REQUESTS} did not lie beside it: no requests, no intervals",),
+            notes=() if traces else ({"variant": "imported_no_requests", "file": REQUESTS},),
         ),
     )
 

@@ -20,6 +20,7 @@ from journal.exchange.foreign import (
     failed,
     typical,
 )
+from journal.records.doubt import Values
 from journal.records.request import Trace
 
 TOOL = "GuideLLM"
@@ -105,8 +106,8 @@ def _run(found: _Benchmark, version: str | None) -> Foreign:
     strategy, requests = found.config.strategy, found.requests
     traces = _traces(requests.successful, requests.errored)
     left_out = len(requests.incomplete or ())
-    notes = ["the report has the first and the last token of an answer only, no gaps between"]
-    notes += [f"{left_out} requests that the tool cut short are left out"] if left_out else []
+    notes: list[Values] = [{"variant": "imported_no_gaps"}]
+    notes += [{"variant": "imported_cut_short", "requests": left_out}] if left_out else []
     return Foreign(
         tool=TOOL,
         version=version,

@@ -80,11 +80,7 @@ def runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
             prompt_tokens=typical([trace.prompt_tokens for trace in traces]),
             output_tokens=typical([trace.output_tokens for trace in traces]),
             traces=traces,
-            notes=(
-                ("the file does not tell when a request was meant to go: TTFT is from send",)
-                if open_loop
-                else ()
-            ),
+            notes=(({"variant": "imported_from_send"},) if open_loop else ()),
         ),
     )
 

@@ -139,7 +139,7 @@ def _environment(foreign: Foreign) -> dict[str, str | int | float | None]:
 
 def _run(run_id: str, begun: ExperimentRecord, foreign: Foreign) -> tuple[Record, Samples | None]:
     """A run as if it were ours, and its samples where they are whole."""
-    absent = f"{foreign.tool} measured this, and its file has no readings of server or cards"
+    absent = {"variant": "imported", "tool": foreign.tool}
     samples = Samples(
         cell=_cell(foreign, begun.experiment.name),
         facts=EngineFacts(),

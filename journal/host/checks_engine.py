@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pynvml
 
+from journal.doubts.words import absence
 from journal.errors import MeasureError, SpecError
 from journal.measure.gpu import Gpu, Gpus, driver
 from journal.measure.nvml import has_none
@@ -62,7 +63,8 @@ def host_gpus(pci: Path = PCI) -> HostGpus:
             version, cuda = driver()
             readings = tuple(opened.look(0.0))
             held = tuple(opened.held_bytes())
-            return HostGpus(opened.gpus, readings, held, opened.absent, version, cuda)
+            absent = tuple(map(absence, opened.absent))
+            return HostGpus(opened.gpus, readings, held, absent, version, cuda)
     except MeasureError as error:
         code = getattr(error.__cause__, "value", None)
         plugged = _plugged_in(pci)

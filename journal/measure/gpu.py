@@ -1,7 +1,7 @@
 """NVIDIA GPUs, read through NVML: the driver's own library, by way of nvidia-ml-py.
 
-A GPU counts by its handle. A figure that it does not have is None in its readings and a sentence
-in `absent`; what stops reading altogether is a MeasureError. GPUs of other makers are out of scope.
+A GPU counts by its handle. A figure that it does not have is None in its readings, and `absent`
+says why; what stops reading altogether is a MeasureError. GPUs of other makers are out of scope.
 
 Sensors have a pace of their own. Memory is counted at the call, but NVML's utilisation is taken
 over 1/6 s to 1 s and its power over up to 1 s, depending on the GPU. So no GPU is looked at more
@@ -18,15 +18,16 @@ import psutil
 import pynvml
 
 from journal.errors import MeasureError, SpecError
+from journal.measure.absence import unreadable
 from journal.measure.nvml import LOST, NEVER, asking, reason, shut
 from journal.measure.visible_gpus import find, opened, resolve
+from journal.records.doubt import Value, Values
 from journal.records.engine import VISIBLE_GPUS, GpuName
 from journal.records.samples import GpuReading
-from journal.units import data_size
 
 SENSOR_PERIOD_S = 0.1
 
-Value = TypeVar("Value")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def driver() -> tuple[str | None, str | None]:
     return version, None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}"
 
 
-def _of_driver(question: Callable[[], Value]) -> Value | None:
+def _of_driver(question: Callable[[], Answer]) -> Answer | None:
     try:
         return question()
     except pynvml.NVMLError as error:
@@ -83,7 +84,7 @@ class Gpus:
         with asking():
             pynvml.nvmlInit()
         self._all: list[_Device] = []
-        self._lost: list[str] = []
+        self._lost: list[Values] = []
         try:
             with asking():
                 self._open(which)
@@ -100,18 +101,18 @@ class Gpus:
         if which is None:
             seen = resolve(os.environ.get(VISIBLE_GPUS))
             names = seen.gpus
-            self._lost += [f"GPU {index}: {why}" for index, why in seen.unusable.items()]
+            self._lost += [_unusable(index, why) for index, why in seen.unusable.items()]
         else:
             names = find(which)
         if not names:
-            raise MeasureError(f"There is no NVIDIA GPU here, or {VISIBLE_GPUS} hides it.")
+            raise unreadable("no_gpu_here", variable=VISIBLE_GPUS)
         first: pynvml.NVMLError | None = None
         for name in names:
             try:
                 self._all.append(_Device(name, *opened(name)))
             except pynvml.NVMLError as error:
                 first = first or error
-                self._lost.append(f"GPU {name}: {reason(error)}")
+                self._lost.append(_unusable(name, reason(error)))
         if first is not None and not self._all:
             raise first
 
@@ -125,9 +126,9 @@ class Gpus:
         return [device.gpu.memory_bytes for device in self._readable]
 
     @property
-    def absent(self) -> tuple[str, ...]:
-        """What the looks so far could not get, in a sentence each."""
-        unread = [sentence for device in self._all for sentence in device.absent]
+    def absent(self) -> tuple[Values, ...]:
+        """What the looks so far could not get, by the values of a doubt "absent" each."""
+        unread = [values for device in self._all for values in device.absent]
         return (*self._lost, *unread)
 
     def look(self, at_s: float, pids: frozenset[int] | None = None) -> list[GpuReading]:
@@ -139,11 +140,10 @@ class Gpus:
                 readings.append(device.look(at_s, pids))
             except pynvml.NVMLError as error:
                 self._readable.remove(device)
-                self._lost.append(
-                    f"GPU {device.gpu.index} was read no more after {at_s:.1f} s. {reason(error)}"
-                )
+                gone: Values = {"variant": "gpu_gone", "gpu": device.gpu.index, "at_s": at_s}
+                self._lost.append({**gone, "why": reason(error)})
         if not readings:
-            raise MeasureError("No GPU is left to be read.")
+            raise unreadable("no_gpu_left")
         return readings
 
     def holding(self, pids: frozenset[int]) -> list[GpuName]:
@@ -182,9 +182,9 @@ class _Device:
 
     def __init__(self, name: GpuName, handle: Any, index: int) -> None:
         self.name = name
-        self._handle, self._label = handle, f"GPU {index}"
+        self._handle, self._index = handle, index
         self._never: set[object] = set()  # questions
-        self._unanswered: dict[str, str] = {}
+        self._unanswered: dict[str, Values] = {}
         self._codes: dict[str, int] = {}  # NVML's last error, by what was asked for
         self._listed: bool | None = None  # has NVML listed one of the server's processes?
         memory = self._memory()
@@ -203,26 +203,19 @@ class _Device:
             unified=memory is None and unsupported and whole,
         )
         if self.gpu.unified:
-            self._unanswered["memory"] = (
-                f"{self._label} does not tell its memory: not supported where it is the host's"
-                f" ({data_size(host_bytes())})."
-            )
+            self._unanswered["memory"] = self._absence("gpu_unified", host_bytes=host_bytes())
 
     @property
-    def absent(self) -> list[str]:
-        sentences = list(self._unanswered.values())
+    def absent(self) -> list[Values]:
+        every = list(self._unanswered.values())
         if self.gpu.mig:
-            sentences.append(
-                f"{self._label} is cut into MIG instances: memory is the whole GPU's, other"
-                f" instances included; name the instance by its UUID in {VISIBLE_GPUS}."
-            )
+            every.append(self._absence("gpu_cut", variable=VISIBLE_GPUS))
         if self._listed is False:
-            sentences.append(
-                f"{self._label}: NVML lists none of the server's processes (containers, WSL and"
-                " MIG hide them), so the server's own share of the memory is not known: the GPU's"
-                " change over its baseline stands for it where that was read before the start."
-            )
-        return sentences
+            every.append(self._absence("gpu_unlisted"))
+        return every
+
+    def _absence(self, variant: str, **values: Value) -> Values:
+        return {"variant": variant, "gpu": self._index, **values}
 
     def look(self, at_s: float, pids: frozenset[int] | None) -> GpuReading:
         memory = self._memory()
@@ -297,7 +290,7 @@ class _Device:
             return None, None
         known = [used for used in ours if used is not None]
         if len(known) < len(ours):
-            self._unanswered["share"] = f"{self._label} does not tell the memory of each process."
+            self._unanswered["share"] = self._absence("gpu_unshared")
         return sum(known) if len(known) == len(ours) else None, len(listed) - len(ours)
 
     def _memory(self) -> Any:
@@ -306,8 +299,8 @@ class _Device:
         return self._either("memory", _memory_v2, pynvml.nvmlDeviceGetMemoryInfo)
 
     def _either(
-        self, what: str, new: Callable[..., Value], old: Callable[..., Value]
-    ) -> Value | None:
+        self, what: str, new: Callable[..., Answer], old: Callable[..., Answer]
+    ) -> Answer | None:
         """The answer of `new` or, once the driver has said that it does not know it, of `old`."""
         if (new,) not in self._never:
             answer = self._ask(what, new)
@@ -316,7 +309,7 @@ class _Device:
             self._unanswered.pop(what, None)
         return self._ask(what, old)
 
-    def _ask(self, what: str, question: Callable[..., Value], *details: int) -> Value | None:
+    def _ask(self, what: str, question: Callable[..., Answer], *details: int) -> Answer | None:
         """The GPU's answer; None and a sentence when it has none. Raises what means the end."""
         asked = (question, *details)
         if asked in self._never:
@@ -329,9 +322,14 @@ class _Device:
             if error.value in NEVER:
                 self._never.add(asked)
             self._codes[what] = error.value
-            why = NEVER.get(error.value, f"NVML says {error}")
-            self._unanswered.setdefault(what, f"{self._label} does not tell its {what}: {why}.")
+            why = NEVER.get(error.value, "other")
+            told = self._absence("gpu_unanswered", figure=what, reason=why, error=str(error))
+            self._unanswered.setdefault(what, told)
             return None
+
+
+def _unusable(gpu: GpuName, why: Values) -> Values:
+    return {"variant": "gpu_unusable", "gpu": gpu, "why": why}
 
 
 def _memory_v2(handle: Any) -> Any:

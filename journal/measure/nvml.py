@@ -1,4 +1,4 @@
-"""NVML's errors, as sentences, and a session in which it is asked."""
+"""NVML's errors, as the reasons that a doubt gives, and a session in which it is asked."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,25 +6,22 @@ from typing import Any
 
 import pynvml
 
+from journal.doubts.words import absence
 from journal.errors import MeasureError, SpecError
+from journal.records.doubt import Values
 
+# Why reading stops, by the variant of the doubt "absent" that says it.
 STOPS = {
-    pynvml.NVML_ERROR_NO_PERMISSION: "This user may not talk to the NVIDIA driver: check who may"
-    " open /dev/nvidia*.",
-    pynvml.NVML_ERROR_INSUFFICIENT_POWER: "A GPU lacks external power: check its cables.",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "The NVIDIA driver is installed but not loaded: load it"
-    " (modprobe nvidia) or reboot.",
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "No NVIDIA driver is installed here (libnvidia-ml.so.1"
-    " was not found), so VRAM cannot be read; a container needs --gpus all.",
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "The NVIDIA driver is too old to be read: update it.",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "The driver has lost the GPU: look for its Xid in dmesg, then"
-    " reset the GPU or reboot.",
-    pynvml.NVML_ERROR_RESET_REQUIRED: "The GPU must be reset before it can be read.",
-    pynvml.NVML_ERROR_OPERATING_SYSTEM: "The operating system blocks the NVIDIA driver: check the"
-    " sandbox or the device cgroup.",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "The NVIDIA driver was updated while the old one"
-    " is still loaded: reboot.",
-    pynvml.NVML_ERROR_GPU_NOT_FOUND: "The NVIDIA driver finds no GPU: check nvidia-smi.",
+    pynvml.NVML_ERROR_NO_PERMISSION: "driver_denied",
+    pynvml.NVML_ERROR_INSUFFICIENT_POWER: "gpu_unpowered",
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "driver_not_loaded",
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no_driver",
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "driver_too_old",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "gpu_lost",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "gpu_reset",
+    pynvml.NVML_ERROR_OPERATING_SYSTEM: "driver_blocked",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "driver_updated",
+    pynvml.NVML_ERROR_GPU_NOT_FOUND: "no_gpu",
 }
 LOST = {
     pynvml.NVML_ERROR_UNINITIALIZED,
@@ -33,13 +30,14 @@ LOST = {
     pynvml.NVML_ERROR_RESET_REQUIRED,
     pynvml.NVML_ERROR_GPU_NOT_FOUND,
 }
+# Why a question is never answered, by its word in the doubt "absent".
 NEVER = {
-    pynvml.NVML_ERROR_INVALID_ARGUMENT: "this GPU does not know the question",
-    pynvml.NVML_ERROR_NOT_SUPPORTED: "not supported by this GPU, its MIG mode or this platform",
-    pynvml.NVML_ERROR_NO_PERMISSION: "this user may not read it",
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this driver is too old to answer",
-    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: "this driver speaks another version of NVML",
-    pynvml.NVML_ERROR_DEPRECATED: "this driver no longer answers",
+    pynvml.NVML_ERROR_INVALID_ARGUMENT: "unknown",
+    pynvml.NVML_ERROR_NOT_SUPPORTED: "unsupported",
+    pynvml.NVML_ERROR_NO_PERMISSION: "denied",
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "too_old",
+    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: "mismatch",
+    pynvml.NVML_ERROR_DEPRECATED: "deprecated",
 }
 # NVML answers so for a GPU that is not there.
 UNKNOWN = {pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.NVML_ERROR_NOT_FOUND}
@@ -52,7 +50,8 @@ def asking() -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        raise MeasureError(reason(error)) from error
+        why = reason(error)
+        raise MeasureError(absence(why), why) from error
 
 
 @contextlib.contextmanager
@@ -72,9 +71,12 @@ def shut() -> None:
         pynvml.nvmlShutdown()
 
 
-def reason(error: Any) -> str:
-    """Why reading stops, in a sentence."""
-    return STOPS.get(error.value, f"NVML cannot be used: {error}. Check nvidia-smi.")
+def reason(error: Any) -> Values:
+    """Why reading stops, as the values of a doubt "absent"."""
+    variant = STOPS.get(error.value)
+    if variant is None:
+        return {"variant": "nvml_fails", "error": str(error)}
+    return {"variant": variant}
 
 
 def has_none(error: MeasureError) -> bool:

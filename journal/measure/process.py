@@ -10,7 +10,7 @@ import time
 
 import psutil
 
-from journal.errors import MeasureError
+from journal.measure.absence import unreadable
 from journal.records.samples import ProcessReading
 
 CHILDREN_PERIOD_S = 5.0  # finding the children reads all of /proc; servers seldom make new ones
@@ -24,7 +24,7 @@ class ProcessTree:
         try:
             self._root = psutil.Process(pid)
         except psutil.Error as error:
-            raise MeasureError(f"The server's process {pid} is not running on this host") from error
+            raise unreadable("process_gone", pid=pid) from error
         self._members: set[psutil.Process] = {self._root}
         self._cpu_s: dict[psutil.Process, float] = {}
         self._searched = -CHILDREN_PERIOD_S
@@ -47,13 +47,11 @@ class ProcessTree:
                 self._members.discard(process)
                 continue
             except psutil.AccessDenied as error:
-                raise MeasureError(
-                    f"Reading the memory of process {process.pid} is not permitted"
-                ) from error
+                raise unreadable("process_denied", pid=process.pid) from error
             alive += 1
             self._cpu_s[process] = times.user + times.system
         if not alive:
-            raise MeasureError(f"The server's process {self._root.pid} has ended")
+            raise unreadable("process_ended", pid=self._root.pid)
         cpu_s = sum(self._cpu_s.values())
         return ProcessReading(at_s=at_s, rss_bytes=rss_bytes, processes=alive, cpu_s=cpu_s)
 

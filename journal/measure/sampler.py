@@ -1,8 +1,8 @@
 """Readings of GPUs, server, its processes and this host, taken beside a load.
 
 Each meter has a daemon thread that sleeps, looks and stores; /metrics is parsed after the run. A
-meter that cannot be read, or stops in mid-run, becomes a sentence in `Readings.absent` and the run
-goes on.
+meter that cannot be read, or stops in mid-run, stands in `Readings.absent` with the reason,
+and the run goes on.
 """
 
 import threading
@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from journal.errors import MeasureError
 from journal.measure import host
+from journal.measure.absence import unreadable, values_of
 from journal.measure.process import ProcessTree
 from journal.measure.server import Connection, names_of, server_reading
+from journal.records.doubt import Values
 from journal.records.engine import Endpoint
 from journal.records.samples import GpuReading, HostReading, ProcessReading, Readings, ServerReading
 
@@ -41,7 +43,7 @@ class Meter(Generic[Look]):
         self._began_s = self._due_s = time.monotonic()
         self._worked = True
         self._failures = 0
-        self._first_failure = ""
+        self._first_failure: Values = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"journal-{name}", daemon=True)
 
@@ -56,11 +58,12 @@ class Meter(Generic[Look]):
         self._thread.join(PATIENCE_S)
 
     @property
-    def absent(self) -> tuple[str, ...]:
+    def absent(self) -> tuple[Values, ...]:
         if not self._failures:
             return ()
         tried = len(self.looks) + self._failures
-        return (f"{self._failures} of {tried} looks at {self._name} failed, {self._first_failure}",)
+        failed: Values = {"meter": self._name, "failures": self._failures, "tried": tried}
+        return ({"variant": "looks_failed", **failed, **self._first_failure},)
 
     def _run(self) -> None:
         while not self._stop.wait(self._pause_s()):
@@ -79,15 +82,15 @@ class Meter(Generic[Look]):
             self.looks.append(self._look())
             self._worked = True
         except MeasureError as error:
-            self._failed(str(error))
-        except Exception as error:  # noqa: BLE001 - kept as a sentence: no meter may end a run
-            self._failed(f"{type(error).__name__}: {error}")
+            self._failed(values_of(error))
+        except Exception as error:  # noqa: BLE001 - kept: no meter may end a run
+            self._failed({"sentence": f"{type(error).__name__}: {error}"})
 
-    def _failed(self, sentence: str) -> None:
+    def _failed(self, why: Values) -> None:
         self._worked = False
         if not self._failures:
             after_s = time.monotonic() - self._began_s
-            self._first_failure = f"the first {after_s:.1f} s after the start: {sentence}"
+            self._first_failure = {"after_s": after_s, "why": why}
         self._failures += 1
 
 
@@ -104,7 +107,7 @@ class Sampler:
         self.readings = Readings()
         self._endpoint, self._origin_s, self._period_s = endpoint, origin_s, period_s
         self._open = ExitStack()
-        self._absent: list[str] = []
+        self._absent: list[Values] = []
 
     def __enter__(self) -> Self:
         self._tree = self._find_tree()
@@ -142,12 +145,12 @@ class Sampler:
 
     def _find_tree(self) -> ProcessTree | None:
         if self._endpoint.pid is None:
-            self._absent.append("The server's processes are not known here: no resident memory.")
+            self._absent.append({"variant": "no_processes"})
             return None
         try:
             return ProcessTree(self._endpoint.pid)
         except MeasureError as error:
-            self._absent.append(str(error))
+            self._absent.append(values_of(error))
             return None
 
     def _meter_processes(self) -> Meter[ProcessReading] | None:
@@ -159,14 +162,12 @@ class Sampler:
     def _meter_host(self) -> Meter[HostReading]:
         tree, here = self._tree, _is_here(self._endpoint.base_url)
         counters = host.Host(self._endpoint.pid if tree else None, whole=bool(tree) or not here)
-        return Meter(
-            "this host", lambda: counters.look(self._now_s()), self._every_s(host.PERIOD_S)
-        )
+        return Meter("host", lambda: counters.look(self._now_s()), self._every_s(host.PERIOD_S))
 
     def _meter_gpus(self) -> Meter[list[GpuReading]] | None:
         endpoint, tree = self._endpoint, self._tree
         if not endpoint.gpus and tree is None and not _is_here(endpoint.base_url):
-            self._absent.append("The server is not on this host: no GPU was read.")
+            self._absent.append({"variant": "not_here"})
             return None
         from journal.measure.gpu import SENSOR_PERIOD_S, Gpus
 
@@ -176,21 +177,21 @@ class Sampler:
             if not endpoint.gpus and pids is not None:
                 held = gpus.holding(pids)
                 if not held:
-                    raise MeasureError("None of the GPUs holds a process of the server's.")
+                    raise unreadable("gpus_unheld")
                 gpus = self._open.enter_context(Gpus(held))
         except MeasureError as error:
-            self._absent.append(str(error))
+            self._absent.append(values_of(error))
             return None
         self._open.callback(lambda: self._absent.extend(gpus.absent))
         return Meter(
-            "GPUs",
+            "gpus",
             lambda: gpus.look(self._now_s(), None if tree is None else tree.pids),
             max(self._every_s(SENSOR_PERIOD_S), SENSOR_PERIOD_S),
         )
 
     def _meter_server(self) -> Meter[tuple[float, bytes]] | None:
         if not self._endpoint.has_metrics:
-            self._absent.append("The server has no /metrics: its queue and KV cache are not known.")
+            self._absent.append({"variant": "no_metrics"})
             return None
         connection = self._open.enter_context(Connection(self._endpoint))
 
@@ -199,7 +200,7 @@ class Sampler:
             lines = connection.look()
             return (asked_s + self._now_s()) / 2, lines
 
-        return Meter("/metrics", look, self._every_s(PERIOD_S))
+        return Meter("server", look, self._every_s(PERIOD_S))
 
     def _server_readings(self) -> tuple[ServerReading, ...]:
         names = names_of(self._endpoint)
@@ -210,7 +211,7 @@ class Sampler:
             if readings and all(getattr(reading, field) is None for reading in readings)
         ]
         if missing:
-            self._absent.append(f"The server's /metrics lacks {', '.join(missing)}.")
+            self._absent.append({"variant": "metrics_lack", "names": missing})
         return () if len(missing) == len(names.readings) else readings
 
 

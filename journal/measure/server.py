@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from journal.errors import MeasureError
+from journal.measure.absence import unreadable
 from journal.records.engine import Endpoint, EngineFacts, MetricNames
 from journal.records.samples import ServerReading
 from journal.serve.engines.vllm.metric_names import METRICS
@@ -126,13 +127,13 @@ class Connection:
             self._http.close()
             raise
         if answer.status != http.HTTPStatus.OK:
-            raise MeasureError(f"{self._where}{path} answered HTTP {answer.status}")
+            raise unreadable("refused", address=f"{self._where}{path}", status=answer.status)
         return body
 
     def _silent(self, path: str, error: Exception) -> MeasureError:
         self._http.close()
         reason = str(error) or type(error).__name__
-        return MeasureError(f"{self._where}{path} did not answer ({reason})")
+        return unreadable("silent", address=f"{self._where}{path}", error=reason)
 
     def look(self) -> bytes:
         """The lines of /metrics that a ServerReading is made of.

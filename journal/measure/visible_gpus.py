@@ -12,8 +12,10 @@ from typing import Any
 
 import pynvml
 
+from journal.doubts.words import absence
 from journal.errors import SpecError
 from journal.measure.nvml import LOST, UNKNOWN, reason, session
+from journal.records.doubt import Values
 from journal.records.engine import VISIBLE_GPUS, GpuName
 
 GPU, MIG = "GPU-", "MIG-"  # how UUIDs begin
@@ -25,7 +27,7 @@ class Visible:
     driver does not open each GPU that would be among them, such as a lost one."""
 
     gpus: tuple[GpuName, ...] = ()
-    unusable: Mapping[int, str] = field(default_factory=dict)
+    unusable: Mapping[int, Values] = field(default_factory=dict)
 
 
 def entries(setting: str | None) -> tuple[GpuName, ...] | None:
@@ -99,7 +101,7 @@ class _Host:
 
     count: int
     uuids: dict[int, str | None]
-    unusable: dict[int, str]
+    unusable: dict[int, Values]
 
     @classmethod
     def seen(cls) -> "_Host":
@@ -131,7 +133,8 @@ class _Host:
     def usable(self, name: GpuName) -> GpuName:
         gpu = self.find(name)
         if gpu in self.unusable:
-            raise SpecError(f"GPU {gpu} cannot be used: {self.unusable[int(gpu)].rstrip('.')}")
+            why = absence(self.unusable[int(gpu)]).rstrip(".")
+            raise SpecError(f"GPU {gpu} cannot be used: {why}")
         return gpu
 
     def _instances(self) -> Iterator[str]:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
+from journal.records.doubt import Values
+
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"  # the variable that says which a process sees
 GpuName = int | str  # the NVML index of a whole GPU, the UUID of an instance of MIG
 
@@ -117,8 +119,8 @@ class Endpoint:
     token ids that prompts may be drawn from. `extensions` is whether the engine's own request
     fields (of exact lengths and running token counts) are taken. `metric_names` are those of its
     /metrics, None: vLLM's. `pid` is the root of the server's process tree
-    when that runs on this host, `gpus` the names of its GPUs. `absent` says in a sentence
-    each what this server does not offer."""
+    when that runs on this host, `gpus` the names of its GPUs. `absent` says what this
+    server does not offer, by the values of a doubt "absent" each."""
 
     base_url: str
     model: str
@@ -135,4 +137,4 @@ class Endpoint:
     pid: int | None = None
     gpus: tuple[GpuName, ...] = ()
     facts: EngineFacts = field(default_factory=EngineFacts)
-    absent: tuple[str, ...] = ()
+    absent: tuple[Values, ...] = ()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from journal.records.cell import Cell
+from journal.records.doubt import Values
 from journal.records.engine import EngineFacts
 from journal.records.request import ClientHealth, Trace
 
@@ -69,12 +70,13 @@ class HostReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """All that was read beside the load. `absent` says in a sentence each what could not be."""
+    """All that was read beside the load. `absent` says what could not be, by the
+    values of a doubt "absent" each."""
 
     gpu: tuple[GpuReading, ...] = ()
     server: tuple[ServerReading, ...] = ()
     process: tuple[ProcessReading, ...] = ()
-    absent: tuple[str, ...] = ()
+    absent: tuple[Values, ...] = ()
     host: tuple[HostReading, ...] = ()
 
 

@@ -170,7 +170,13 @@ the first request of each stream, since those begin all at once.
 
 def _doubts() -> str:
     rows = [(f"`{rule.name}`", rule.threshold, rule.reason) for rule in RULES]
-    rows.append(("`absent`", "what a meter says it could not read", "Its own words."))
+    rows.append(
+        (
+            "`absent`",
+            "something that a meter or the server does not give",
+            "It says which, and why.",
+        )
+    )
     return f"""\
 ## Doubts
 

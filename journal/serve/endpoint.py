@@ -192,12 +192,11 @@ def _probe_text(server: _Server, endpoint: Endpoint) -> Endpoint:
         counts = _prompt_tokens(short), _prompt_tokens(long)
         absent = (
             *endpoint.absent,
-            "The server takes no token ids, so its prompts are text of about the asked length.",
+            {"variant": "no_token_ids"},
         )
         found = replace(endpoint, api=form[0], prompt_form=form[1], absent=absent)
         if counts[0] is None or counts[1] is None or counts[1] <= counts[0]:
-            told = "The server does not count prompt tokens, so their number is a guess."
-            return replace(found, absent=(*absent, told))
+            return replace(found, absent=(*absent, {"variant": "no_prompt_count"}))
         per_word = (counts[1] - counts[0]) / (LONG - SHORT)
         overhead = max(0, round(counts[0] - per_word * SHORT))
         return replace(found, tokens_per_word=per_word, overhead_tokens=overhead)
@@ -245,8 +244,8 @@ def _takes_extensions(server: _Server, endpoint: Endpoint) -> bool:
 
 
 def _with_extras(endpoint: Endpoint) -> Endpoint:
-    """`endpoint` with what its engine offers beside the OpenAI API, and sentences on what is
-    absent."""
+    """`endpoint` with what its engine offers beside the OpenAI API, and with the values of
+    what is absent."""
     server = _Server(endpoint.base_url, endpoint.api_key)
     absent = list(endpoint.absent)
     names = METRICS if endpoint.metric_names is None else endpoint.metric_names
@@ -255,15 +254,11 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
     version: Any = server.extra(VERSION_PATH).json().get("version")
     if not isinstance(version, str):
         version = None
-        absent.append("The server does not tell its version at /version.")
+        absent.append({"variant": "no_version", "path": VERSION_PATH})
     if endpoint.max_model_len is None:
-        absent.append(
-            "The server does not tell its longest context, so no prompt is refused for its length."
-        )
+        absent.append({"variant": "no_context"})
     if not endpoint.extensions:
-        absent.append(
-            f"The server refuses {IGNORE_EOS}, so outputs may end before the asked length."
-        )
+        absent.append({"variant": "no_exact_length", "field": IGNORE_EOS})
     return replace(
         endpoint,
         has_metrics=has_metrics,
@@ -279,12 +274,10 @@ def _with_process(endpoint: Endpoint) -> Endpoint:
     """`endpoint` with the process that serves it, where that runs on this host and can be seen."""
     parts = split(endpoint.base_url)
     if not is_loopback(parts.hostname or ""):
-        told = "The server runs on another host, so its memory cannot be read."
-        return replace(endpoint, absent=(*endpoint.absent, told))
+        return replace(endpoint, absent=(*endpoint.absent, {"variant": "other_host"}))
     pid = _root_of(listeners(parts.port or (443 if parts.scheme == "https" else 80)))
     if pid is None:
-        told = "The server's process cannot be found, so its memory cannot be read."
-        return replace(endpoint, absent=(*endpoint.absent, told))
+        return replace(endpoint, absent=(*endpoint.absent, {"variant": "no_process"}))
     return replace(endpoint, pid=pid)
 
 

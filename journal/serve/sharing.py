@@ -5,6 +5,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
+from journal.doubts.words import absence
 from journal.errors import MeasureError, SpecError
 from journal.records.experiment import Engine
 from journal.serve import gpu_memory, interpreter, models
@@ -33,7 +34,7 @@ def check(engine: Engine, asked: interpreter.Interpreter) -> None:
     elif asked.on_cuda:
         seen = _seen(engine, asked)
         if engine.cards > len(seen.gpus):
-            why = "".join(f" (GPU {gpu}: {why})" for gpu, why in seen.unusable.items())
+            why = "".join(f" (GPU {gpu}: {absence(why)})" for gpu, why in seen.unusable.items())
             raise SpecError(
                 f"{_parts(engine)} needs as many GPUs and {len(seen.gpus)} can be seen{why}: lower "
                 'it, or share the model with other hosts by executor = "ray"'

@@ -18,6 +18,7 @@ from sqlalchemy import RowMapping, Table
 from journal.errors import StoreError
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
+from journal.records.doubt import Values as DoubtValues
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Experiment
 from journal.records.figure import Figure, Metrics
@@ -265,6 +266,11 @@ def _trace(row: Mapping[str, Any] | RowMapping) -> Trace:
     return Trace(**values)
 
 
+def _absence(told: str | Values) -> DoubtValues:
+    """What could not be read, which older journals say in a sentence."""
+    return {"sentence": told} if isinstance(told, str) else told
+
+
 def samples(
     run: RowMapping,
     requests: Iterable[Mapping[str, Any] | RowMapping],
@@ -280,6 +286,6 @@ def samples(
         cell=from_json(Cell, run["cell"]),
         facts=_facts(run["facts"]),
         traces=tuple(map(_trace, requests)),
-        readings=Readings(**read, absent=tuple(json.loads(run["absent"]))),
+        readings=Readings(**read, absent=tuple(map(_absence, json.loads(run["absent"])))),
         client=from_json(ClientHealth, run["client"]),
     )

@@ -496,7 +496,7 @@ def test_the_client_leads_then_the_worst(run) -> None:
         samples,
         cell=replace(samples.cell, load=Load(max_error_rate=0.1)),
         client=replace(samples.client, cpu_fraction=1.0),
-        readings=replace(samples.readings, absent=("The card is asleep.",)),
+        readings=replace(samples.readings, absent=({"variant": "no_metrics"},)),
     )
     order = [doubt.severity for doubt in doubts(samples, metrics(samples))]
     names = [doubt.name for doubt in doubts(samples, metrics(samples))]
@@ -531,9 +531,15 @@ def test_refused_percentiles_are_one_note_that_says_how_many_to_ask_for(run) -> 
 def test_one_reason_for_each_thing_that_was_not_read(run) -> None:
     samples = run().samples()
     assert found(samples)["no_card"].severity == "note"
-    told = replace(samples, readings=Readings(absent=("No driver: no VRAM.", "No /metrics.")))
+    told = replace(
+        samples,
+        readings=Readings(absent=({"sentence": "No driver: no VRAM."}, {"variant": "no_metrics"})),
+    )
     notes = [doubt for doubt in doubts(told, metrics(told)) if doubt.name == "absent"]
-    assert [sentence(note) for note in notes] == ["No driver: no VRAM.", "No /metrics."]
+    assert [sentence(note) for note in notes] == [
+        "No driver: no VRAM.",
+        "The server has no /metrics: its queue and KV cache are not known.",
+    ]
     assert "no_card" not in found(told)
 
 

@@ -24,26 +24,10 @@ DOUBTS = [Doubt(one["name"], one["values"], one["severity"]) for one in EXAMPLES
 NAMES = [doubt.name for doubt in DOUBTS]
 SAID = list(zip(DOUBTS, (one["sentence"] for one in EXAMPLES), strict=True))
 # What stands in Chinese as it does in English: names, units, and what was quoted or typed.
-ALIKE = {
-    *(
-        "TTFT",
-        "TPOT",
-        "HTTP",
-        "DONE",
-        "KV",
-        "PCIe",
-        "GPU",
-        "token",
-        "id",
-        "ms",
-        "min",
-        "s",
-        "MHz",
-        "MiB",
-        "GiB",
-    ),
-    *("nvidia-smi", "usage", "p90", "p95", "p99", "tiny", "big", "gpus"),
-}
+ALIKE = set(
+    "TTFT TPOT HTTP DONE KV PCIe GPU token id ms min s MHz MiB GiB NVIDIA NVML MIG SM UUID WSL Xid "
+    "GuideLLM metrics version vllm nvidia-smi usage p90 p95 p99 tiny big gpus".split()
+)
 
 
 def leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -64,8 +48,11 @@ def fields(template: str) -> set[tuple[str, str]]:
 
 
 def english_prose(text: str) -> list[str]:
-    """The English words of a text, but for names, flags, settings, versions and ALIKE."""
-    without = re.sub(r"--[a-z-]+|[\w-]*[_.=][\w.=-]*", " ", text, flags=re.ASCII)
+    """The English words of a text, but for what is in backticks, addresses, flags, names that are
+    no words, and ALIKE."""
+    without = re.sub(
+        r"`[^`]*`|https?://\S+?/\w+|--[a-z-]+|[\w-]*[_.=][\w.=-]*", " ", text, flags=re.ASCII
+    )
     return [word for word in re.findall(r"[A-Za-z][A-Za-z0-9-]*", without) if word not in ALIKE]
 
 
@@ -75,7 +62,7 @@ def test_the_english_of_a_doubt_is_what_it_was(doubt: Doubt, said: str) -> None:
 
 
 def test_every_rule_has_an_example() -> None:
-    assert set(NAMES) == {rule.name for rule in RULES}
+    assert set(NAMES) == {rule.name for rule in RULES} | {"absent"}
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -97,7 +84,7 @@ def test_both_languages_have_the_same_templates_with_the_same_values() -> None:
 @pytest.mark.parametrize("doubt", DOUBTS, ids=NAMES)
 def test_the_chinese_of_a_doubt_has_no_english_prose(doubt: Doubt) -> None:
     text = sentence(doubt, "zh").replace("HTTP 500: out of memory", "")
-    assert text.endswith("。")
+    assert text.endswith("。") or "E_1" in text
     assert english_prose(text) == []
     assert re.search("[\u4e00-\u9fff]{4}", text)
 

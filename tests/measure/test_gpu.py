@@ -15,6 +15,7 @@ Scripted = Callable[..., Any]
 
 READ = """
 import dataclasses, json
+from journal.doubts.words import absence
 from journal.errors import MeasureError
 from journal.measure.gpu import Gpus, driver
 told = {"looks": []}
@@ -28,7 +29,7 @@ try:
             for at_s in range(options.get("looks", 1)):
                 told["looks"].append([dataclasses.asdict(one) for one in gpus.look(at_s, pids)])
         finally:
-            told["absent"] = gpus.absent
+            told["absent"] = [absence(values) for values in gpus.absent]
 except MeasureError as error:
     told["error"] = str(error)
 print(json.dumps(told))

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from journal.doubts.words import absence
 from journal.measure.sampler import Meter, Sampler
 from journal.records.engine import Endpoint
+from journal.records.samples import Readings
 from journal.simulator.http import Script, running
 
 FakeServer = Callable[..., str]
@@ -19,6 +21,11 @@ def endpoint(url: str, **changes: Any) -> Endpoint:
 
 
 @pytest.mark.timing
+def absences(readings: Readings) -> list[str]:
+    """What could not be read, in English."""
+    return [absence(values) for values in readings.absent]
+
+
 def test_readings_from_start_to_end(fake_server: FakeServer) -> None:
     server = endpoint(fake_server(), pid=os.getpid())
     origin_s = time.monotonic()
@@ -54,7 +61,7 @@ def test_a_server_that_goes_away_in_mid_run_is_a_sentence() -> None:
     time.sleep(0.1)
     sampler.__exit__()
     assert sampler.readings.server
-    (sentence,) = [line for line in sampler.readings.absent if "/metrics failed" in line]
+    (sentence,) = [line for line in absences(sampler.readings) if "/metrics failed" in line]
     assert "s after the start: http://127.0.0.1:" in sentence
     assert "did not answer" in sentence
 
@@ -72,24 +79,25 @@ def test_what_is_not_there_is_said() -> None:
     with Sampler(far, time.monotonic()) as sampler:
         pass
     assert sampler.readings.gpu == sampler.readings.server == sampler.readings.process == ()
-    assert sampler.readings.absent == (
+    assert absences(sampler.readings) == [
         "The server's processes are not known here: no resident memory.",
         "The server is not on this host: no GPU was read.",
         "The server has no /metrics: its queue and KV cache are not known.",
-    )
+    ]
 
 
 def test_a_process_that_is_gone_is_said() -> None:
     gone = Endpoint(base_url="http://127.0.0.1:9/v1", model="demo", pid=2**22 + 1)
     with Sampler(gone, time.monotonic()) as sampler:
         pass
-    assert any("is not running on this host" in line for line in sampler.readings.absent)
+    assert any("is not running on this host" in line for line in absences(sampler.readings))
 
 
 # ---- cards -----------------------------------------------------------------------------------
 
 SAMPLE = """
 import dataclasses, json, os, time
+from journal.doubts.words import absence
 from journal.measure.sampler import Sampler
 from journal.records.engine import Endpoint
 pid = os.getpid() if options.get("pid") else None
@@ -99,7 +107,7 @@ with Sampler(server, time.monotonic(), 0.01) as sampler:
     time.sleep(0.35)
 readings = sampler.readings
 gpu = [dataclasses.asdict(reading) for reading in readings.gpu]
-print(json.dumps({"gpu": gpu, "absent": readings.absent}))
+print(json.dumps({"gpu": gpu, "absent": [absence(values) for values in readings.absent]}))
 """
 
 
@@ -168,6 +176,7 @@ def test_a_fault_in_a_meter_is_a_sentence() -> None:
     meter.start()
     meter.stop()
     meter.join()
-    (sentence,) = meter.absent
+    (values,) = meter.absent
+    sentence = absence(values)
     assert sentence.startswith("2 of 2 looks at thing failed")
     assert sentence.endswith("RuntimeError: bad sensor")

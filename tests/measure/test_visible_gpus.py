@@ -14,11 +14,13 @@ Scripted = Callable[..., Any]
 
 SEEN = """
 import json
+from journal.doubts.words import absence
 from journal.errors import MeasureError, SpecError
 from journal.measure.visible_gpus import visible
 try:
     seen = visible(options["variables"])
-    print(json.dumps({"gpus": seen.gpus, "unusable": seen.unusable}))
+    unusable = {gpu: absence(why) for gpu, why in seen.unusable.items()}
+    print(json.dumps({"gpus": seen.gpus, "unusable": unusable}))
 except (MeasureError, SpecError) as error:
     print(json.dumps({type(error).__name__: str(error)}))
 """

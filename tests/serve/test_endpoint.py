@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from journal.doubts.words import absence
 from journal.errors import EndpointError, JournalError, SpecError
 from journal.serve.endpoint import attach, normalised
 
@@ -41,7 +42,7 @@ def test_text_prompts_where_token_ids_are_refused(fake_server: FakeServer) -> No
     assert (endpoint.api, endpoint.prompt_form) == ("completions", "text")
     assert endpoint.tokens_per_word == 1.0
     assert endpoint.overhead_tokens == 0
-    assert "takes no token ids" in endpoint.absent[0]
+    assert "takes no token ids" in absence(endpoint.absent[0])
 
 
 def test_chat_where_there_are_no_completions(fake_server: FakeServer) -> None:
@@ -55,7 +56,9 @@ def test_what_a_bare_server_lacks_is_told(fake_server: FakeServer) -> None:
     endpoint = attach(fake_server(metrics=False, version=False))
     assert not endpoint.has_metrics
     assert endpoint.facts.version is None
-    assert endpoint.absent == ("The server does not tell its version at /version.",)
+    assert [absence(values) for values in endpoint.absent] == [
+        "The server does not tell its version at /version."
+    ]
 
 
 def test_a_model_it_does_not_serve(fake_server: FakeServer) -> None:
@@ -187,7 +190,7 @@ def test_several_models_want_a_name() -> None:
     assert endpoint.tokens_per_word == pytest.approx(1.5)
     assert endpoint.overhead_tokens == 10
     assert not endpoint.extensions
-    assert any("refuses ignore_eos" in told for told in endpoint.absent)
+    assert any("refuses ignore_eos" in absence(values) for values in endpoint.absent)
     assert endpoint.pid == os.getpid()
 
 
@@ -225,7 +228,7 @@ def test_a_server_that_counts_nothing_is_taken_with_a_note() -> None:
     with answering(answers) as url:
         endpoint = attach(url, "one")
     assert endpoint.tokens_per_word is None
-    assert any("does not count prompt tokens" in told for told in endpoint.absent)
+    assert any("does not count prompt tokens" in absence(values) for values in endpoint.absent)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"data": 3}', b'{"data": [1, {}]}', b"\xff{"])

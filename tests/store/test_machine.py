@@ -55,7 +55,7 @@ def samples_of(times: list[float]) -> Samples:
         readings=Readings(
             server=(ServerReading(at_s=0.5, running=1.0),),
             host=(HostReading(at_s=0.5, cpus=2, busy_s=times[0], swapped_bytes_total=2**40),),
-            absent=("No card.",),
+            absent=({"sentence": "No card."},),
         ),
         client=ClientHealth(cpu_fraction=0.1),
     )

@@ -154,6 +154,7 @@ def test_a_journal_of_the_first_schema_opens_with_all_its_rows(tmp_path: Path) -
         )
         samples = store.samples(first.id)
         assert samples is not None
+        assert samples.readings.absent == ({"sentence": "No power reading."},)
         assert samples.traces[0].chunk_s == (0.2, 0.25, 1 / 3)
         assert samples.traces[0].chunk_tokens == (1, 1, 2)
         assert len(samples.readings.gpu) == len(samples.readings.server) == 2

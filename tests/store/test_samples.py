@@ -55,6 +55,7 @@ cell = st.builds(
     seed=size,
     identity=text,
 )
+values = st.dictionaries(text, st.none() | st.integers() | number | text | st.lists(text))
 facts = st.builds(
     EngineFacts,
     version=maybe(text),
@@ -98,7 +99,7 @@ readings = st.builds(
     gpu=st.lists(gpu, max_size=3).map(tuple),
     server=st.lists(server, max_size=3).map(tuple),
     process=st.lists(process, max_size=3).map(tuple),
-    absent=st.lists(text).map(tuple),
+    absent=st.lists(values).map(tuple),
 )
 client = st.builds(ClientHealth, loop_delay_p99_s=maybe(number), processes=count, event_loop=text)
 samples = st.builds(
@@ -119,7 +120,7 @@ records = st.builds(
     started_at=st.datetimes(datetime(1990, 1, 1), timezones=zone),
     duration_s=number,
     metrics=st.dictionaries(text, figure, max_size=4),
-    doubts=st.lists(st.builds(Doubt, text, text), max_size=3).map(tuple),
+    doubts=st.lists(st.builds(Doubt, text, values), max_size=3).map(tuple),
     error=maybe(text),
     facts=facts,
     environment=st.dictionaries(text, maybe(st.integers() | number | text | st.booleans())),
