@@ -1,0 +1,148 @@
+"""A question by hand is read as a request of a run is: the same stream gives the same facts."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_streams import (
+    DONE,
+    FINISH,
+    FIRST_S,
+    HEAD,
+    LAST,
+    TOKENS,
+    chunk,
+    chunked,
+    ending,
+    event,
+    framed,
+    serving,
+    tokens,
+    word,
+)
+
+from journal.chat.ask import Question, begun
+from journal.chat.hearing import EMPTY, NOT_STREAMED, Hearing
+from journal.chat.markup import answer_html
+from journal.chat.several import Asked
+from journal.load.answer import Exchange, read
+from journal.load.wire import Recording
+from journal.records.notebook import Interaction
+from journal.records.request import Request, Trace
+
+WORDS = st.sampled_from(["a", "née", " 模型", ""])
+DELTAS = st.one_of(
+    st.fixed_dictionaries({"content": WORDS}),
+    st.fixed_dictionaries({"reasoning_content": WORDS}),
+    st.fixed_dictionaries({"reasoning": WORDS, "content": WORDS}),
+    st.fixed_dictionaries({"content": st.lists(WORDS)}),
+    st.just({"role": "assistant", "content": ""}),
+    st.just({"tool_calls": [{"index": 0}]}),
+    st.just({"refusal": "no"}),
+    st.none(),
+)
+REASONS = st.sampled_from([None, None, None, "", "null", "stop", "max_tokens", "abort"])
+COUNTS = st.sampled_from([None, 0, 3, 4.0, "5", -1, 2.5, True])
+USAGES = st.fixed_dictionaries({"prompt_tokens": COUNTS, "completion_tokens": COUNTS})
+EVENTS = st.one_of(
+    st.builds(lambda delta, reason: event(chunk(delta, reason)), DELTAS, REASONS),
+    st.builds(lambda delta, usage: event(chunk(delta, usage=usage)), DELTAS, USAGES),
+    st.builds(lambda usage: event({"choices": [], "usage": usage}), USAGES),
+    st.sampled_from([b": ping\n\n", b"data: x\n\n", b"data\r\r", b"data: {}\r\n\r\n", b"\xff\n\n"]),
+    st.sampled_from([event({"error": {"message": "it broke"}}), b'data: {"choices": [{\n\n']),
+)
+
+
+def question() -> Question:
+    return Question(base_url="u", model="m", messages=({"role": "user", "content": "why"},))
+
+
+def heard(pieces: list[bytes]) -> Interaction:
+    hearing = Hearing(begun(question()))
+    for at_s, piece in enumerate(pieces):
+        hearing.hear(piece, float(at_s))
+    hearing.end(float(len(pieces)))
+    return hearing.so_far
+
+
+def traced(pieces: list[bytes]) -> Trace:
+    recording = Recording()
+    head = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+    for at_s, piece in enumerate(pieces):
+        recording.feed(float(at_s), (b"" if at_s else head) + (chunked(piece) if piece else b""))
+    recording.feed(float(len(pieces)), b"0\r\n\r\n" if pieces else head + b"0\r\n\r\n")
+    request = Request(index=0, body=b"", prompt_tokens=3, output_tokens=1)
+    return read(Exchange(request=request, start_s=0.0, end_s=1.0, recording=recording))
+
+
+@given(st.lists(EVENTS, max_size=12), st.lists(st.integers(0, 400)), st.booleans())
+def test_run_and_ask_agree_on_every_stream(
+    parts: list[bytes], cuts: list[int], finished: bool
+) -> None:
+    body = b"".join(parts) + (event(chunk({}, "stop")) + DONE if finished else b"")
+    bounds = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    pieces = [body[a:b] for a, b in itertools.pairwise(bounds)]
+    trace, asked = traced(pieces), heard(pieces)
+    assert asked.prompt_tokens == trace.prompt_tokens
+    assert asked.output_tokens == trace.output_tokens
+    assert asked.finish_reason == trace.finish_reason
+    if trace.error != "not one token in the stream":
+        assert (asked.error is None) == (trace.error is None), (asked.error, trace.error)
+    if trace.chunk_s:
+        assert len(asked.answer + asked.thoughts) == trace.output_chars
+    if asked.ttft_s is not None:  # a token without text is one where usage counts it
+        assert asked.ttft_s >= trace.chunk_s[0]
+
+
+def test_times_are_those_of_the_reads_in_which_each_kind_began() -> None:
+    asked = heard(
+        [event(chunk({"reasoning_content": "hm"})), event(chunk({"content": "a"}, "stop"))]
+    )
+    assert (asked.ttft_s, asked.ttfo_s, asked.duration_s) == (0.0, 1.0, 1.0)
+    assert (asked.answer, asked.thoughts) == ("a", "hm")
+
+
+def test_the_page_times_thoughts_as_tokens_and_keeps_them_apart() -> None:
+    half = TOKENS // 2
+
+    def token(k: int) -> dict[str, Any]:
+        return chunk({"reasoning_content" if k < half else "content": word(k)})
+
+    with serving(framed([*tokens(token), *ending(FINISH, LAST)])) as url:
+        one = Asked(replace(question(), base_url=url, source="chat"))
+        asyncio.run(one.read())
+    now = one.so_far
+    assert (now.error, now.source, now.output_tokens) == (None, "chat", TOKENS)
+    assert now.thoughts == "".join(map(word, range(half)))
+    assert now.answer == "".join(map(word, range(half, TOKENS)))
+    assert now.ttft_s is not None and now.ttfo_s is not None
+    assert FIRST_S <= now.ttft_s < now.ttfo_s
+    assert now.tokens_per_s == pytest.approx(100, rel=0.5)  # 480 where thoughts are missed
+
+
+def test_an_empty_answer_and_one_that_was_not_streamed_say_so() -> None:
+    assert heard([event(chunk({}, "stop")), DONE]).note == EMPTY
+    whole = heard([b'{"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}'])
+    assert (whole.answer, whole.note, whole.ttft_s) == ("a", NOT_STREAMED, None)
+
+
+def test_the_page_shows_thoughts_and_notes_as_text() -> None:
+    values: dict[str, Any] = {"answer": "yes", "thoughts": "<b>hm</b>\n", "note": "it <i>said</i>"}
+    asked = Interaction(
+        id="1",
+        source="chat",
+        asked_at=datetime.now(UTC),
+        base_url="u",
+        model="m",
+        api="chat",
+        messages=(),
+        **values,
+    )
+    html = answer_html(asked, ended=True)
+    assert '<div class="thoughts">&lt;b&gt;hm&lt;/b&gt;</div>' in html
+    assert "it &lt;i&gt;said&lt;/i&gt;" in html and "\n" not in html
