@@ -1,13 +1,18 @@
 """Runs summed up from their samples."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from journal.doubts.words import sentence
 from journal.metrics.view import View
+from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.records.samples import Samples
-from journal.run.summary import summarised
+from journal.run.summary import recompute, summarised
+from journal.store.store import Store
 
 
 def test_arrays_are_built_once_for_metrics_doubts_and_status(
@@ -24,3 +29,26 @@ def test_arrays_are_built_once_for_metrics_doubts_and_status(
     record = summarised(new_record(), samples)
     assert record.metrics and record.doubts
     assert built == [samples]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_doubts_that_were_stored_in_words_are_stored_by_value_without_a_change(
+    tmp_path: Path, store: Store, new_record: Callable[..., Record], samples: Samples
+) -> None:
+    record = summarised(new_record(), samples)
+    in_words = tuple(
+        Doubt(doubt.name, {"sentence": sentence(doubt)}, doubt.severity) for doubt in record.doubts
+    )
+    store.add_run(replace(record, doubts=in_words), samples)
+    assert recompute(tmp_path) == ()
+    assert store.run(record.id).doubts == record.doubts != in_words
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_doubt_in_other_words_is_a_change(
+    tmp_path: Path, store: Store, new_record: Callable[..., Record], samples: Samples
+) -> None:
+    record = summarised(new_record(), samples)
+    other = Doubt("mine", {"sentence": "It was so: look."}, "flag")
+    store.add_run(replace(record, doubts=(other,)), samples)
+    assert [again.id for again in recompute(tmp_path)] == [record.id]
