@@ -16,7 +16,7 @@ def fit(
         typer.Argument(metavar="MODEL", help="A well-known model, or the folder of a config.json."),
     ],
     gpu: Annotated[
-        str | None, typer.Option("--gpu", metavar="NAME", help="A card, such as L40S or 4090.")
+        str | None, typer.Option("--gpu", metavar="NAME", help="A GPU, such as L40S or 4090.")
     ] = None,
     vram: Annotated[
         str | None,
@@ -27,19 +27,19 @@ def fit(
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Sequences at once.")] = 1,
     tensor_parallel: Annotated[
-        int, typer.Option("--tensor-parallel", min=1, help="Cards that share every layer.")
+        int, typer.Option("--tensor-parallel", min=1, help="GPUs that share every layer.")
     ] = 1,
     pipeline_parallel: Annotated[
         int, typer.Option("--pipeline-parallel", min=1, help="Stages that share out the layers.")
     ] = 1,
     json: Json = False,
 ) -> None:
-    """Say whether a model fits on a card, and which build of it to take, before you rent or
+    """Say whether a model fits on a GPU, and which build of it to take, before you rent or
     download anything.
 
-    Without --gpu or --vram: on the card of this host, or where it has none on every known one.
+    Without --gpu or --vram: on the GPU of this host, or where it has none on every known one.
     The sizes come from a config.json that is here already, or from a table of well-known models.
-    Where several cards share the model, all sizes are those of one card, the fullest.
+    Where several GPUs share the model, all sizes are those of one GPU, the fullest.
 
     Examples:
 
@@ -101,7 +101,7 @@ def _print(advice: "Advice") -> None:
             ]
             for place in advice.places
         ]
-        print_table(["card", "memory", *precisions], rows, left=("card", *precisions))
+        print_table(["GPU", "memory", *precisions], rows, left=("GPU", *precisions))
     print(_reckoned(advice))
 
 
@@ -110,7 +110,7 @@ def _reckoned(advice: "Advice") -> str:
     from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
     from journal.theory.headroom import OVERHEAD_BYTES
 
-    each = " Sizes are those of one card." if advice.places[0].fit.cards > 1 else ""
+    each = " Sizes are those of one GPU." if advice.places[0].fit.cards > 1 else ""
     return (
         f"Reckoned from {advice.known_from}: {units.percent(GPU_MEMORY_UTILIZATION)} of the memory "
         f"for the engine, {units.data_size(OVERHEAD_BYTES)} of it for activations, CUDA graphs and "

@@ -54,7 +54,7 @@ def check_memory(here: Environment) -> Check:
         advice = f"even the smallest model wants {data_size(MEMORY_NEEDED_BYTES)}"
         return Check("memory", "missing", told, advice)
     if size < MEMORY_BYTES:
-        advice = "64 GB are recommended: weights pass through it on their way to the card"
+        advice = "64 GB are recommended: weights pass through it on their way to the GPU"
         return Check("memory", "note", told, advice)
     return Check("memory", "ok", told)
 

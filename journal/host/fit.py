@@ -1,4 +1,4 @@
-"""Does a model fit on a card? Asked before anything is rented or downloaded."""
+"""Does a model fit on a GPU? Asked before anything is rented or downloaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from journal.theory.model_table import find_model
 from journal.theory.parallelism import check_sharing, pieces
 from journal.units import data_size
 
-NAMELESS = "a card"
+NAMELESS = "a GPU"
 USUAL_CONTEXT = 8192  # of one conversation, where nobody says
 
 
@@ -33,7 +33,7 @@ class Place:
 class Advice:
     """What a question about a model came to. `answer` is it in a sentence; `builds` are the known
     builds of the model by precision; `known_from` says where its sizes come from.
-    `kv_bytes_per_token` is what one token takes on one card."""
+    `kv_bytes_per_token` is what one token takes on one GPU."""
 
     model: str
     known_from: str
@@ -58,15 +58,15 @@ def advise(
     pipeline_parallel: int = 1,
 ) -> Advice:
     """What of the model `name` (a directory, a name in the hub's cache, or a well-known one) fits
-    on a card of that kind or size, or on several that share it, for `batch` sequences of `context`
-    tokens; without either on the card of this host, or where it has none on every card known here.
+    on a GPU of that kind or size, or on several that share it, for `batch` sequences of `context`
+    tokens; without either on the GPU of this host, or where it has none on every GPU known here.
     Nothing is fetched.
 
-    Raises SpecError for a model or card that is not known, with the nearest names, and for a model
+    Raises SpecError for a model or GPU that is not known, with the nearest names, and for a model
     that cannot be shared out so; UsageError for a context that the model does not have.
     """
     if gpu is not None and vram_bytes is not None:
-        raise UsageError("a card is named by its kind (--gpu) or by its memory (--vram), not both")
+        raise UsageError("a GPU is named by its kind (--gpu) or by its memory (--vram), not both")
     model, builds, known_from = _model(name)
     check_sharing(name, model, tensor_parallel, pipeline_parallel)
     longest = model.context
@@ -178,16 +178,16 @@ def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> 
 
 
 def _said(place: Place) -> str:
-    size, cards = data_size(place.fit.vram_bytes), place.fit.cards
+    size, gpus = data_size(place.fit.vram_bytes), place.fit.cards
     if place.unified:
         size = f"{size}, shared with the host"
     if place.name == NAMELESS:
-        return f"{cards} cards of {size}" if cards > 1 else f"a card of {size}"
-    return f"{cards} x {place.name} ({size})" if cards > 1 else f"{place.name} ({size})"
+        return f"{gpus} GPUs of {size}" if gpus > 1 else f"a GPU of {size}"
+    return f"{gpus} x {place.name} ({size})" if gpus > 1 else f"{place.name} ({size})"
 
 
 def _from_which_on(short: str, places: tuple[Place, ...]) -> str:
-    """The smallest card for each precision; `places` are ordered by their memory."""
+    """The smallest GPU for each precision; `places` are ordered by their memory."""
     smallest: dict[str, list[str]] = {}
     for number, choice in enumerate(places[0].fit.choices):
         first = next((place for place in places if place.fit.choices[number].fits), None)
@@ -196,9 +196,9 @@ def _from_which_on(short: str, places: tuple[Place, ...]) -> str:
     asked = f"{places[0].fit.batch} x {places[0].fit.context:,} tokens"
     if not smallest:
         what = "share it among more with --tensor-parallel"
-        return f"{short}: {asked} fit on no card known here; {what}."
+        return f"{short}: {asked} fit on no GPU known here; {what}."
     the = "" if places[0].fit.cards > 1 else "the "
-    told = (f"{_listed(builds)} from {the}{card} on" for card, builds in smallest.items())
+    told = (f"{_listed(builds)} from {the}{gpu} on" for gpu, builds in smallest.items())
     return f"{short}, for {asked}: {'; '.join(told)}."
 
 
@@ -210,7 +210,7 @@ def _listed(builds: list[str]) -> str:
 def verdict(choice: Choice) -> str:
     """Whether it fits, in a few words."""
     if not choice.runs:
-        return "no kernels on this card"
+        return "no kernels on this GPU"
     if choice.fits:
         return f"yes, {choice.sequences:,} at once"
     return "shorter or fewer" if choice.longest > 0 else "no"

@@ -1,4 +1,4 @@
-"""What a server does now: readings of its cards, its process and its /metrics, a moment apart."""
+"""What a server does now: readings of its GPUs, its process and its /metrics, a moment apart."""
 
 import time
 from collections import deque
@@ -24,8 +24,8 @@ WINDOW_S = 30.0  # latencies are those of the requests of so long: in 1 s there 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look. Cards are taken together: sums of memory and power, the mean of utilisation with
-    the least and the most busy card, the hottest. Rates are since the look before; latencies, the
+    """One look. GPUs are taken together: sums of memory and power, the mean of utilisation with
+    the least and the most busy GPU, the hottest. Rates are since the look before; latencies, the
     share of prompt tokens found in the prefix cache, and preemptions are of the last `WINDOW_S`.
     Means are exact; quantiles are drawn from the server's buckets, and no finer than those.
     `absent` says what cannot be seen."""
@@ -86,7 +86,7 @@ class Watch:
         self._open.close()
 
     def _begin(self) -> None:
-        """Finds the server's metrics, its process and its cards."""
+        """Finds the server's metrics, its process and its GPUs."""
         self._absent: list[str] = []
         self._gone = False
         self._facts: EngineFacts | None = None
@@ -95,7 +95,7 @@ class Watch:
         if not self.endpoint.has_metrics:
             self._absent.append("The server has no vLLM metrics at /metrics.")
         self._tree = self._find_tree()
-        self._cards = self._find_cards()
+        self._gpus = self._find_gpus()
 
     def _begin_again(self) -> None:
         """A server that answers again may be another process by now."""
@@ -112,7 +112,7 @@ class Watch:
         at_s = time.monotonic()
         page, error = self._page(at_s)
         values = self._of_server(page) if page else {}
-        values |= self._of_process(at_s) | self._of_cards(at_s)
+        values |= self._of_process(at_s) | self._of_gpus(at_s)
         absent = (*self._absent, *([error] if error else []))
         return Look(at=datetime.now(UTC), at_s=at_s, answers=error is None, absent=absent, **values)
 
@@ -189,36 +189,36 @@ class Watch:
             cores = max(0.0, now.cpu_s - before.cpu_s) / (now.at_s - before.at_s)
         return {"rss_bytes": now.rss_bytes, "cpu_cores": cores}
 
-    def _find_cards(self) -> Gpus | None:
-        """The server's cards; all of this host's where the driver does not say which these are."""
+    def _find_gpus(self) -> Gpus | None:
+        """The server's GPUs; all of this host's where the driver does not say which these are."""
         if not is_loopback(urlsplit(self.endpoint.base_url).hostname or ""):
             self._absent.append("The server is on another host: watch there to see its memory.")
             return None
         try:
-            cards = self._open.enter_context(Gpus(self.endpoint.gpus or None))
-            held = cards.holding(self._tree.pids) if self._tree else []
-            return self._open.enter_context(Gpus(held)) if held else cards
+            gpus = self._open.enter_context(Gpus(self.endpoint.gpus or None))
+            held = gpus.holding(self._tree.pids) if self._tree else []
+            return self._open.enter_context(Gpus(held)) if held else gpus
         except MeasureError as error:
             self._absent.append(str(error))
             return None
 
-    def _of_cards(self, at_s: float) -> dict[str, Any]:
-        if self._cards is None:
+    def _of_gpus(self, at_s: float) -> dict[str, Any]:
+        if self._gpus is None:
             return {}
         try:
-            readings = self._cards.look(at_s, self._tree.pids if self._tree else None)
+            readings = self._gpus.look(at_s, self._tree.pids if self._tree else None)
             used, size = _sum(readings, "used_bytes"), _sum(readings, "total_bytes")
             if used is None:
-                used = _known(self._cards.held_bytes())
+                used = _known(self._gpus.held_bytes())
         except MeasureError as error:
             self._absent.append(str(error))
-            self._cards = None
+            self._gpus = None
             return {}
         busy = [r.utilisation_fraction for r in readings if r.utilisation_fraction is not None]
         return {
             "cards": len(readings),
             "vram_used_bytes": used,
-            "vram_total_bytes": _known(self._cards.memory_bytes) if size is None else size,
+            "vram_total_bytes": _known(self._gpus.memory_bytes) if size is None else size,
             "gpu_fraction": sum(busy) / len(busy) if busy else None,
             "gpu_fraction_least": min(busy, default=None),
             "gpu_fraction_most": max(busy, default=None),
@@ -247,7 +247,7 @@ def _rate(now: ServerReading, before: ServerReading | None, name: str) -> float 
 
 
 def _sum(readings: Sequence[GpuReading], name: str) -> float | None:
-    """The sum over cards; None where one of them does not tell."""
+    """The sum over GPUs; None where one of them does not tell."""
     return _known([getattr(reading, name) for reading in readings])
 
 

@@ -32,9 +32,9 @@ def test_one_card_is_answered_in_a_sentence() -> None:
         "yes, 8 at once",
         "yes, 8 at once",
     ]
-    assert "8 cards" not in advice.answer
+    assert "8 GPUs" not in advice.answer
     two = advise(MISTRAL, vram_bytes=24 * GIB, context=16384, batch=8, tensor_parallel=2)
-    assert "on 2 cards of 24 GiB: Take the 16-bit checkpoint" in two.answer
+    assert "on 2 GPUs of 24 GiB: Take the 16-bit checkpoint" in two.answer
     assert two.kv_bytes_per_token == 65_536
     with pytest.raises(SpecError, match="tensor_parallel 3 cannot share out the 32 attention"):
         advise(MISTRAL, gpu="4090", tensor_parallel=3)
@@ -43,7 +43,7 @@ def test_one_card_is_answered_in_a_sentence() -> None:
 def test_every_card_where_none_is_meant_and_none_is_here() -> None:
     advice = advise(MISTRAL)
     if advice.places[0].here:
-        pytest.skip("this host has a card of its own")
+        pytest.skip("this host has a GPU of its own")
     assert (advice.context, advice.batch) == (8192, 1)
     assert [place.name for place in advice.places][:2] == ["T4", "L4"]
     assert advice.answer == (
@@ -53,7 +53,7 @@ def test_every_card_where_none_is_meant_and_none_is_here() -> None:
     ).replace("16-bit checkpoint from the L4 (22.5 GiB) on; FP8", "16-bit checkpoint and FP8")
     assert "no kernels" in verdict(advice.places[0].fit.choices[1])  # FP8 on a T4
     giant = advise("Llama-3.1-70B-Instruct", context=131072, batch=64)
-    assert "fit on no card known here" in giant.answer
+    assert "fit on no GPU known here" in giant.answer
 
 
 def test_a_build_is_reckoned_as_it_is_packed() -> None:
