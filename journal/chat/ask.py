@@ -71,10 +71,9 @@ def answer(question: Question) -> Iterator[Interaction]:
     yield hearing.so_far
     try:
         with _client(question) as client:
-            kind = _kind(client, question)
+            create = _kind(client, question).with_streaming_response.create
             began_s = time.monotonic()  # what was imported until here is not the server's time
-            sent = kind.with_streaming_response.create(**question.body, **STREAMED)
-            with sent as response:
+            with create(**question.body, **STREAMED) as response:
                 for data in response.iter_bytes():
                     if hearing.hear(data, time.monotonic() - began_s):
                         yield hearing.so_far
