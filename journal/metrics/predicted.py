@@ -13,6 +13,7 @@ from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
 from journal.records.run import Record
+from journal.serve.engines.vllm.metric_names import NEWEST
 from journal.theory.predictions import Served
 
 
@@ -168,8 +169,8 @@ MEASURED = (
         "kv_bytes_per_token_slope",
         "memory",
         "bytes/tok",
-        "slope of kv_pool_bytes x vllm:kv_cache_usage_perc over the tokens in flight, by least "
-        "squares through the origin, over the readings at which every request was decoding",
+        f"slope of kv_pool_bytes x {NEWEST['kv_cache_fraction']} over the tokens in flight, by "
+        "least squares through the origin, over the readings at which every request was decoding",
         "What a token takes in the KV cache, as seen under load. Tokens count in whole blocks.",
         kv_slope,
         better="lower",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from journal.metrics.row import Family, Metric, Shown, in_span, number, total, total_of
 from journal.metrics.view import View
 from journal.metrics.window import Series, Span
+from journal.serve.engines.vllm.metric_names import NEWEST
 
 
 def _server(name: str, of: Callable[[Series, Span], float | None]) -> Callable[..., float | None]:
@@ -106,7 +107,7 @@ SERVER = (
         "server_running_mean",
         "server",
         "requests",
-        "mean of the readings of vllm:num_requests_running",
+        f"mean of the readings of {NEWEST['running']}",
         "Requests that the server was working on, as it says itself.",
         in_span(_server("running", Series.mean)),
     ),
@@ -114,7 +115,7 @@ SERVER = (
         "server_running_peak",
         "server",
         "requests",
-        "largest reading of vllm:num_requests_running",
+        f"largest reading of {NEWEST['running']}",
         "The largest batch that the server was seen to run.",
         in_span(_server("running", Series.peak)),
     ),
@@ -122,7 +123,7 @@ SERVER = (
         "server_waiting_peak",
         "server",
         "requests",
-        "largest reading of vllm:num_requests_waiting",
+        f"largest reading of {NEWEST['waiting']}",
         "The longest queue that was seen inside the server.",
         in_span(_server("waiting", Series.peak)),
         better="lower",
@@ -131,7 +132,7 @@ SERVER = (
         "preemptions",
         "server",
         "1",
-        "rise of vllm:num_preemptions_total",
+        f"rise of {NEWEST['preemptions_total']}",
         "How often a request lost its KV cache and was computed again.",
         in_span(_server("preemptions_total", Series.increase)),
         better="lower",
@@ -152,7 +153,7 @@ MEMORY = (
         "kv_cache_mean_fraction",
         "memory",
         "fraction",
-        "mean of the readings of vllm:kv_cache_usage_perc",
+        f"mean of the readings of {NEWEST['kv_cache_fraction']}",
         "The share of the KV-cache pool in use, on average.",
         in_span(_server("kv_cache_fraction", Series.mean)),
     ),
@@ -160,7 +161,7 @@ MEMORY = (
         "kv_cache_peak_fraction",
         "memory",
         "fraction",
-        "largest reading of vllm:kv_cache_usage_perc",
+        f"largest reading of {NEWEST['kv_cache_fraction']}",
         "The share of the KV-cache pool in use, at most.",
         in_span(_server("kv_cache_fraction", Series.peak)),
         label="KV pool in use, peak",

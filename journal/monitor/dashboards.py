@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from journal.errors import UsageError
 from journal.monitor.panels import BOARDS, Board, Panel
 from journal.serve.endpoint import normalised
-from journal.serve.engines.vllm.metric_names import METRICS
+from journal.serve.engines.vllm.metric_names import NEWEST
 
 PROMETHEUS = "127.0.0.1:9090"
 SOURCE = {"type": "prometheus", "uid": "journal-prometheus"}
@@ -77,7 +77,7 @@ def _models() -> dict[str, Any]:
         "label": "Model",
         "datasource": SOURCE,
         "query": {
-            "query": f"label_values({METRICS.readings['running'][0]}, model_name)",
+            "query": f"label_values({NEWEST['running']}, model_name)",
             "refId": "models",
         },
         "refresh": 2,

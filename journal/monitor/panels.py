@@ -6,6 +6,7 @@ from typing import Literal
 from journal.serve.engines.vllm.metric_names import (
     E2E,
     METRICS,
+    NEWEST,
     PHASES,
     REQUESTS_ENDED,
 )
@@ -14,7 +15,6 @@ RATE = "$__rate_interval"  # Grafana's own: at least four scrapes
 OF = '{model_name=~"$model"}'  # the models chosen at the top of the board
 
 Query = tuple[str, str]  # PromQL, and the legend
-READ = {field: names[0] for field, names in METRICS.readings.items()}  # the newest name of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +71,21 @@ SERVING = Board(
         Panel(
             "Requests",
             "short",
-            (_sum(READ["running"], "running"), _sum(READ["waiting"], "waiting")),
+            (_sum(NEWEST["running"], "running"), _sum(NEWEST["waiting"], "waiting")),
             "Waiting above 0 for long: the server is at its limit.",
         ),
         Panel(
             "KV cache in use",
             "percentunit",
-            ((f"max by (model_name) ({READ['kv_cache_fraction']}{OF})", "{{model_name}}"),),
+            ((f"max by (model_name) ({NEWEST['kv_cache_fraction']}{OF})", "{{model_name}}"),),
             "Near 100% running requests are preempted, and their tokens computed twice.",
         ),
         Panel(
             "Tokens per second",
             "short",
             (
-                _rate(READ["output_tokens_total"], "output {{model_name}}"),
-                _rate(READ["prompt_tokens_total"], "prompts {{model_name}}"),
+                _rate(NEWEST["output_tokens_total"], "output {{model_name}}"),
+                _rate(NEWEST["prompt_tokens_total"], "prompts {{model_name}}"),
             ),
             "Output is what users wait for; prompts are what prefill costs.",
         ),
@@ -126,8 +126,8 @@ SERVING = Board(
             "percentunit",
             (
                 (
-                    f"{_rate(READ['prefix_hits_total'], '')[0]} / "
-                    f"{_rate(READ['prefix_queries_total'], '')[0]}",
+                    f"{_rate(NEWEST['prefix_hits_total'], '')[0]} / "
+                    f"{_rate(NEWEST['prefix_queries_total'], '')[0]}",
                     "{{model_name}}",
                 ),
             ),
@@ -136,7 +136,7 @@ SERVING = Board(
         Panel(
             "Preemptions per second",
             "short",
-            (_rate(READ["preemptions_total"], "{{model_name}}"),),
+            (_rate(NEWEST["preemptions_total"], "{{model_name}}"),),
             "Anything above 0 is work done twice.",
         ),
         Panel(
@@ -194,7 +194,7 @@ HOST = Board(
             (
                 (
                     f"sum(rate(journal_gpu_energy_joules_total[{RATE}])) / "
-                    f"sum(rate({READ['output_tokens_total']}[{RATE}]))",
+                    f"sum(rate({NEWEST['output_tokens_total']}[{RATE}]))",
                     "J per token",
                 ),
             ),

@@ -26,6 +26,8 @@ from journal.serve import quality_check as quality
 from journal.serve import start as engines
 from journal.serve.describe import described, undescribed
 from journal.serve.endpoint import check_answers
+from journal.serve.engines.kind import EngineKind
+from journal.serve.engines.vllm.vllm import VLLM
 
 Keep = Callable[[Record, Samples | None], Record]
 
@@ -37,11 +39,13 @@ def measure_group(
     known: Mapping[str, Record],
     keep: Keep,
     listener: Listener,
+    *,
+    kind: EngineKind = VLLM,
 ) -> None:
     """Measure the cells of one engine, but for those whose record is `known` by their identity.
     What cannot be measured is kept with its reason."""
     experiment, left = begun.experiment, deque(group)
-    kind = "cell" if experiment.find_capacity is None else "search"
+    noun = "cell" if experiment.find_capacity is None else "search"
     course: Search | None = None
     try:
         with served as endpoint:
@@ -53,8 +57,8 @@ def measure_group(
                     left[0] = next(course)
                 record, samples = known.get(left[0].identity), None
                 if record is None:
-                    engines.check_alive(endpoint)
-                    name = f"{kind} {len(group) - len(left) + 1} of {len(group)}: {title(left[0])}"
+                    engines.check_alive(endpoint, kind)
+                    name = f"{noun} {len(group) - len(left) + 1} of {len(group)}: {title(left[0])}"
                     record, samples = _measure(left[0], endpoint, begun, name, listener)
                 left.popleft()
                 if samples is not None:

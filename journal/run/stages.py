@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,8 @@ from journal.run.preflight import look_around
 from journal.run.resume import earlier, left_of, measured, newest
 from journal.run.summary import summed_up
 from journal.serve import start as engines
+from journal.serve.engines.kind import EngineKind
+from journal.serve.engines.vllm.vllm import VLLM
 from journal.serve.interpreter import installed
 from journal.store.alone import alone
 from journal.store.checkups import as_environment, last_checkup
@@ -90,7 +93,8 @@ def run(
     *,
     endpoint: Endpoint | None = None,
     listener: Listener = ignore,
-    serve: Serve = engines.start,
+    serve: Serve | None = None,
+    kind: EngineKind = VLLM,
     resume: bool = False,
     strict: bool = False,
     parallel_gpus: int | None = None,
@@ -99,15 +103,16 @@ def run(
     """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
 
     With `endpoint` (from `attach`) that server is measured, whatever engines the experiment names;
-    otherwise `serve` starts vLLM once for each of them. A cell that fails is recorded with its
-    reason, and the others go on. With `resume` the newest try of the same experiment goes on: cells
-    that it has measured already are left alone. Of an experiment that is to find a capacity, each
-    run says which load comes next, of one that is to find the needed VRAM, which pool to start
-    with. With `strict` nothing is measured on a disturbed machine, and a flagged cell is not good
-    enough. `parallel_gpus` engines are measured at a time, each in a process of its own (`serve`
-    is then pickled) and on cards of its own; each run has its neighbours among its facts. On "ray"
-    each engine is a task of the Ray cluster at RAY_ADDRESS, and is measured on the host that Ray
-    chooses for it: what can be known to be wrong there is known when it starts.
+    otherwise `serve` starts an engine of this `kind` once for each of them. A cell that fails is
+    recorded with its reason, and the others go on. With `resume` the newest try of the same
+    experiment goes on: cells that it has measured already are left alone. Of an experiment that is
+    to find a capacity, each run says which load comes next, of one that is to find the needed VRAM,
+    which pool to start with. With `strict` nothing is measured on a disturbed machine, and a
+    flagged cell is not good enough. `parallel_gpus` engines are measured at a time, each in a
+    process of its own (`serve` is then pickled) and on cards of its own; each run has its
+    neighbours among its facts. On "ray" each engine is a task of the Ray cluster at RAY_ADDRESS,
+    and is measured on the host that Ray chooses for it: what can be known to be wrong there is
+    known when it starts.
 
     Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
     started, UsageError while another process measures into `home`, StoreError when nothing can be
@@ -121,7 +126,8 @@ def run(
         _check_apart(experiment, endpoint, parallel_gpus, on)
         planned = without_turns(planned)
     with nullcontext() if on is None else cluster() as hosts:
-        asked = _Asked(Path(home), endpoint, listener, serve, strict, parallel_gpus, hosts)
+        started = serve or partial(engines.start, kind=kind)
+        asked = _Asked(Path(home), endpoint, listener, started, strict, parallel_gpus, hosts, kind)
         asked.check(planned)
         return asked.run(experiment, planned, resume)
 
@@ -214,6 +220,7 @@ class _Asked:
     strict: bool
     parallel_gpus: int | None
     hosts: Cluster | None
+    kind: EngineKind
 
     def check(self, planned: Sequence[Cell]) -> None:
         """Refuse, before anything is started, what is known not to work (SpecError, EngineError,
@@ -222,8 +229,8 @@ class _Asked:
             if self.hosts is not None:
                 longest = engine.max_model_len if engine else None
             elif engine:
-                engines.check(engine)
-                longest = engines.context_length(engine)
+                engines.check(engine, self.kind)
+                longest = engines.context_length(engine, self.kind)
             else:
                 longest = self.endpoint.max_model_len if self.endpoint else None
             for cell in group:
@@ -279,7 +286,7 @@ class _Asked:
                 if engine
                 else nullcontext(self.endpoint)
             )
-            measure_group(group, served, begun, known, keeper.keep, self.listener)
+            measure_group(group, served, begun, known, keeper.keep, self.listener, kind=self.kind)
 
     def _collector(
         self,

@@ -50,7 +50,8 @@ class Script:
     `tokens_per_chunk` at a time, when the first of them is due. At most `max_running` requests
     run at once, and only while their KV blocks fit; the others wait. From `stall_at_s` after the
     first request the engine stands still for `stall_s`. Every `fault_every`-th request meets
-    `fault`; quirks are unusual but correct ways to answer.
+    `fault`; quirks are unusual but correct ways to answer. The names at /metrics are those of vLLM
+    0.32 behind `metric_prefix`.
     """
 
     model: str = "simulated-model"
@@ -77,6 +78,7 @@ class Script:
     completions: bool = True
     token_prompts: bool = True
     per_request_metrics: bool = False
+    metric_prefix: str = "vllm:"
 
 
 @dataclass(slots=True, eq=False)

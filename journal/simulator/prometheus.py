@@ -1,4 +1,4 @@
-"""What the simulated engine counts, under vLLM's metric names in Prometheus' text format."""
+"""The counts of the simulated engine, under vLLM's metric names in Prometheus' text format."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -119,6 +119,7 @@ def prometheus(engine: "SimulatedEngine") -> str:
     script = engine.script
     labels = f'engine="0",model_name="{script.model}"'
     used = min(1.0, engine.blocks_used / script.kv_blocks)
+    prefix = script.metric_prefix
     lines = []
     for kind, name, suffix, value in (
         ("gauge", "num_requests_running", "", len(engine.running)),
@@ -130,18 +131,19 @@ def prometheus(engine: "SimulatedEngine") -> str:
         ("counter", "prompt_tokens", "_total", engine.prompt_tokens),
         ("counter", "generation_tokens", "_total", engine.output_tokens),
     ):
-        lines += _family(name, kind)
-        lines.append(f"vllm:{name}{suffix}{{{labels}}} {float(value)}")
-    lines += _family("request_success", "counter")
+        lines += _family(prefix + name, kind)
+        lines.append(f"{prefix}{name}{suffix}{{{labels}}} {float(value)}")
+    lines += _family(f"{prefix}request_success", "counter")
     for reason, count in engine.timings.finished.items():
-        sample = f'vllm:request_success_total{{{labels},finished_reason="{reason}"}}'
+        sample = f'{prefix}request_success_total{{{labels},finished_reason="{reason}"}}'
         lines.append(f"{sample} {float(count)}")
     for name, histogram in engine.timings.histograms.items():
-        lines += [*_family(name, "histogram"), *_histogram(name, labels, histogram)]
+        lines += _family(prefix + name, "histogram")
+        lines += _histogram(prefix + name, labels, histogram)
     tokens = script.kv_blocks * script.block_size
     lines += [
-        *_family("cache_config_info", "gauge"),
-        f'vllm:cache_config_info{{block_size="{script.block_size}",engine="0",'
+        *_family(f"{prefix}cache_config_info", "gauge"),
+        f'{prefix}cache_config_info{{block_size="{script.block_size}",engine="0",'
         f'enable_prefix_caching="{script.prefix_caching}",kv_cache_size_tokens="{tokens}",'
         f'num_gpu_blocks="{script.kv_blocks}"}} 1.0',
     ]
@@ -149,18 +151,18 @@ def prometheus(engine: "SimulatedEngine") -> str:
 
 
 def _family(name: str, kind: str) -> list[str]:
-    return [f"# HELP vllm:{name} {HELP}", f"# TYPE vllm:{name} {kind}"]
+    return [f"# HELP {name} {HELP}", f"# TYPE {name} {kind}"]
 
 
 def _histogram(name: str, labels: str, histogram: Histogram) -> list[str]:
     bounds = [*map(str, histogram.bounds), "+Inf"]
     counts = list(accumulate(histogram.counts))
     lines = [
-        f'vllm:{name}_bucket{{{labels},le="{bound}"}} {float(count)}'
+        f'{name}_bucket{{{labels},le="{bound}"}} {float(count)}'
         for bound, count in zip(bounds, counts, strict=True)
     ]
     return [
         *lines,
-        f"vllm:{name}_count{{{labels}}} {float(counts[-1])}",
-        f"vllm:{name}_sum{{{labels}}} {histogram.sum}",
+        f"{name}_count{{{labels}}} {float(counts[-1])}",
+        f"{name}_sum{{{labels}}} {histogram.sum}",
     ]

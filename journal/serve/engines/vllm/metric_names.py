@@ -29,6 +29,7 @@ METRICS = MetricNames(
     ttft="vllm:time_to_first_token_seconds",
     itl="vllm:inter_token_latency_seconds",
 )
+NEWEST: Mapping[str, str] = {field: names[0] for field, names in METRICS.readings.items()}
 # Read by the dashboards alone.
 REQUESTS_ENDED = "vllm:request_success_total"
 PHASES: Mapping[str, str] = {
