@@ -5,6 +5,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from journal.serve.engines.log_lines import tail
 from journal.simulator.http import Script, serve
 
 BLOCK_TOKENS, BLOCKS = 32, 4096
+THINKS_S = 1.5  # so long that its phase is seen
 
 
 def device(_: Mapping[str, str | None]) -> Literal["cpu", "cuda", "other"]:
@@ -104,6 +106,7 @@ def main() -> None:
     asked = parser.parse_args()
     assert os.environ["SIMULATED"] == "yes"
     print(f"I think of {asked.of}", flush=True)
+    time.sleep(THINKS_S)
     if asked.sulk:
         sys.exit(f"I cannot go on, for {asked.sulk}")
     print(f"the pool has {BLOCK_TOKENS * BLOCKS} tokens in {2**30} bytes", flush=True)
