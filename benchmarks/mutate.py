@@ -132,6 +132,8 @@ def _parts(node: ast.AST, inside_table: bool) -> Iterator[ast.AST]:
     """The node and all below it that a test can be owed to."""
     if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom):
         return
+    if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: a check of our own
+        return
     if isinstance(node, ast.Lambda):
         inside_table = False
     if not inside_table:
