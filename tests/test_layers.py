@@ -1,33 +1,19 @@
 """The rooms' arrows go one way. This test fails when one turns."""
 
 import ast
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from test_architecture_page import layers
 
 PACKAGE = Path(__file__).parent.parent / "journal"
 
-# Each room may import the rooms behind it in this list of layers, and its own modules.
-LAYERS = [
-    {"__main__"},
-    {"cli"},
-    {"__init__"},
-    {"run"},
-    {"report", "monitor", "chat", "host"},
-    {"tracking", "exchange"},
-    {"compare"},
-    {"store"},
-    {"serve"},
-    {"measure", "load"},
-    {"plan", "doubts"},
-    {"metrics"},
-    {"theory"},
-    {"serve.engines"},
-    {"records", "redaction", "units", "errors"},
-    {"simulator"},
-]
-RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-BOTTOM = {"records", "redaction", "units", "errors"}
+# docs/architecture.md has the arrows: each room may import the rooms on the lines below its own.
+LAYERS = layers()
+RANK = {room: rank for rank, rooms in enumerate([*LAYERS, {"simulator"}]) for room in rooms}
+BOTTOM = LAYERS[-1]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -96,3 +82,37 @@ def test_no_function_outgrows_forty_lines() -> None:
                 code = node.body[1:] if ast.get_docstring(node) else node.body
                 size = (code[-1].end_lineno or 0) - code[0].lineno + 1 if code else 0
                 assert size <= 40, f"{path.name}: {node.name} has {size} lines"
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    graph = {name_of(path): imported_modules(path) for path in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """What `path` imports when it runs: all but what only a type checker reads. The top package's
+    names are loaded when they are used."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    known = {name_of(module) for module in MODULES}
+    names = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        for name in (f"{node.module}.{alias.name}", f"{node.module}")
+    }
+    return (names & known) - {"journal", name_of(path)}
+
+
+def test_no_file_name_stands_twice() -> None:
+    """A file of the command line may mirror the one that it calls."""
+    names = Counter(path.name for path in MODULES if path.parent != PACKAGE / "cli")
+    assert not [name for name, count in names.items() if count > 1 and name != "__init__.py"]
