@@ -5,6 +5,7 @@
 #             WRITE=--write puts the figures into docs/reliability.md
 # make mutate changes single expressions at random and counts the changes that the tests notice:
 #             ROOMS=metrics,load MUTANTS=50 SEED=2
+# make docs   writes the pages of docs/ that are made from the code
 # make audit  asks PyPI for known holes in what is installed
 
 PYTHON ?= python3
@@ -37,7 +38,7 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-.PHONY: run test lint bench soak mutate audit clean
+.PHONY: run test lint bench soak mutate docs audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -59,6 +60,10 @@ bench: $(STAMP_DEV)
 soak: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.soak --kills $(KILLS) --seconds $(SOAK_SECONDS) $(WRITE)
 	$(BIN)/python -m benchmarks.steady $(WRITE)
+
+docs: $(STAMP_DEV)
+	$(BIN)/python tests/test_architecture_page.py
+	$(BIN)/python tests/report/test_reference.py
 
 audit: $(STAMP_DEV)
 	$(BIN)/python -m uv tool run pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')

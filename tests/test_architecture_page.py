@@ -1,5 +1,5 @@
 """docs/architecture.md shows the tree as it is on the disk, and the arrows that the layer test
-holds. `python tests/test_architecture_page.py` writes its list of files again."""
+holds. `make docs` writes its list of files again."""
 
 import ast
 import re
@@ -37,7 +37,7 @@ def listing() -> str:
 
 
 def test_the_list_of_files_is_that_of_the_disk() -> None:
-    assert part("files") == listing(), "write it again: python tests/test_architecture_page.py"
+    assert part("files") == listing(), "make docs writes it again"
 
 
 def test_the_page_names_every_room_and_no_other() -> None:
@@ -53,6 +53,17 @@ def test_the_page_names_every_room_and_no_other() -> None:
 def test_the_files_that_the_page_speaks_of_are_there() -> None:
     for name in re.findall(r"`([a-z_/]+\.py)`", PAGE.read_text().split("## Files")[0]):
         assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
+
+
+def test_the_types_that_flow_are_made_where_the_page_says() -> None:
+    table = PAGE.read_text().split("## The types that flow")[1].split("## Files")[0]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    assert rows
+    for _, types, makers, *_ in rows:
+        for maker in re.findall(r"`([a-z_/]+\.py)`", makers):
+            text = (PACKAGE / maker).read_text()
+            for name in re.findall(r"`(\w+)`", types):
+                assert re.search(rf"\b{name}\b", text), f"{maker} makes no {name}"
 
 
 if __name__ == "__main__":

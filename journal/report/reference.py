@@ -11,7 +11,7 @@ from journal.metrics.table import rows as metric_rows
 from journal.units import percent
 
 _HEAD = """\
-<!-- Written by journal.report.reference.metrics_page; a test checks that it is up to date. -->
+<!-- Written by `make docs` from journal.report.reference; a test checks that it is up to date. -->
 # Metrics and doubts
 
 Every figure that the journal gives is defined here, once. The page is written from the tables in
