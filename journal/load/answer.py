@@ -1,9 +1,9 @@
-"""From a recorded answer to a trace: what came when, and whether it counts.
+"""Traces from recorded answers: when each chunk came, and whether the answer counts.
 
 An answer counts by the sum of its stream: HTTP 200, a body that is complete by its own framing,
-at least one chunk that holds a token, a finish reason of stop or length in whichever words, and
-no error object anywhere. Usage and [DONE] may be missing, and a doubt says so; a body that only
-the end of its connection ends needs one of the two. All else is an error.
+at least one chunk that holds a token, a finish reason that means stop or length, and no error
+object anywhere. Usage and [DONE] may be missing, and a doubt says so; a body that ends only with
+its connection needs one of the two. Every other answer is an error.
 """
 
 import itertools
@@ -19,9 +19,10 @@ from journal.serve.engines.vllm.request_fields import DECODE_MS, PREFILL_MS, QUE
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """One request and its recorded answer, on the monotonic clock in s. `scheduled_s` None: it
-    was to go when it went. `failure`: why the answer never came to its end; `timed_out`: that it
-    was waited for in vain; `reconnected`: that it was sent a second time, on a fresh connection."""
+    """One request and its recorded answer, times on the monotonic clock in s. `scheduled_s` is
+    None in a closed loop: the request was due when it was sent. `failure`: why the answer never
+    ended; `timed_out`: it did not end within the timeout; `reconnected`: the request was sent a
+    second time, on a fresh connection."""
 
     request: Request
     start_s: float
@@ -34,7 +35,7 @@ class Exchange:
 
 
 class Reading:
-    """Reads one exchange, a few events at a time, so that long answers hold nothing up."""
+    """The reader of one exchange, a few events at a time, so that a long answer delays nothing."""
 
     def __init__(self, exchange: Exchange, origin_s: float) -> None:
         self._exchange = exchange
@@ -64,7 +65,8 @@ class Reading:
         return True
 
     def _read_whole(self) -> None:
-        """An answer that was not streamed, though that was asked for: its JSON is one chunk."""
+        """Read an answer that the server did not stream, although a stream was requested: its
+        JSON is one chunk."""
         if self._exchange.recording.status == 200 and self._body.lstrip().startswith(b"{"):
             chunk = self._stream.take(b"", self._body)
             if chunk is not None:
@@ -73,11 +75,11 @@ class Reading:
 
     @property
     def text(self) -> str:
-        """The answer, without thoughts, once `advance` has said True."""
+        """The answer, without thoughts, once `advance` has returned True."""
         return self._stream.text
 
     def trace(self) -> Trace:
-        """The trace, once `advance` has said True."""
+        """The trace, once `advance` has returned True; times in s since the origin."""
         exchange, made = self._exchange, self._stream.output_tokens
         request = exchange.request
         ends, tokens = self._with_tokens()
@@ -106,8 +108,8 @@ class Reading:
         )
 
     def _of_stream(self, has_tokens: bool) -> dict[str, Any]:
-        """What the stream said of itself, by the names of a trace's fields. Without a token, what
-        would be counted of them is not known."""
+        """The fields of a trace that the stream itself gives, by name. Without a token, the
+        fields that count tokens and chunks are left out: they are not known."""
         stream = self._stream
         counted: dict[str, Any] = {
             "output_chars": sum(map(len, stream.texts + stream.thoughts)),
@@ -128,8 +130,8 @@ class Reading:
         }
 
     def _ttfo_s(self, ends: list[int], scheduled_s: float) -> float | None:
-        """From when it was scheduled to the first chunk of the answer itself. Where no thoughts
-        came in words, that is the first chunk with a token."""
+        """The time in s from `scheduled_s` to the first chunk of the answer itself. Where the
+        stream has no thoughts in words, that is the first chunk with a token."""
         if not self._stream.thoughts:
             first = ends[:1]
         else:
@@ -137,13 +139,14 @@ class Reading:
             first = list(itertools.islice(answers, 1))
         return self._stamped(first, scheduled_s)[0] if first else None
 
-    def let_go(self) -> None:
-        """Nothing more will be read: what was recorded may go."""
-        self._exchange.recording.let_go()
+    def release(self) -> None:
+        """Free the recording; nothing can be read after that."""
+        self._exchange.recording.release()
 
     def _with_tokens(self) -> tuple[list[int], tuple[int, ...] | None]:
-        """Where the chunks with content end, and the tokens in each where they are known: from
-        running usage when every piece of text has it, else from token ids."""
+        """The offsets in the body at which chunks with content end, and the tokens in each chunk
+        (None: not known): from running usage when every piece of text has it, else from token
+        ids."""
         running = all(chunk.made is not None for _, chunk in self._chunks if chunk.full)
         ends: list[int] = []
         tokens: list[int | None] = []
@@ -168,7 +171,8 @@ class Reading:
         return ends, known if ends and complete else None
 
     def _stamped(self, ends: list[int], since_s: float | None = None) -> tuple[float, ...]:
-        """The time of the read in which each of `ends` came, since the origin or `since_s`."""
+        """The time in s of the read that brought each offset of `ends`, since the origin or
+        `since_s`."""
         origin_s = self._origin_s if since_s is None else since_s
         times, reads = [], iter(zip(self._ends, self._stamps, strict=True))
         read_end, stamp = -1, 0.0
@@ -179,7 +183,7 @@ class Reading:
         return tuple(times)
 
     def _verdict(self, has_tokens: bool) -> str | None:
-        """Why this answer does not count, or None."""
+        """The reason why this answer does not count; None where it counts."""
         recording = self._exchange.recording
         if recording.status is not None and recording.status != 200:
             return self._refusal(recording.status)
@@ -206,8 +210,8 @@ class Reading:
             refusal = parsed(self._body)
         except (ValueError, RecursionError):
             refusal = None
-        said = excerpt(self._body) if refusal is None else message(refusal)
-        return f"HTTP {status}: {said}".rstrip(": ")
+        reason = excerpt(self._body) if refusal is None else message(refusal)
+        return f"HTTP {status}: {reason}".rstrip(": ")
 
 
 def read(exchange: Exchange, origin_s: float = 0.0) -> Trace:

@@ -1,7 +1,7 @@
 """The client: connections to one endpoint, one request at a time on each.
 
-What matters here is what is not done while answers stream: a read costs a time stamp and the C
-parser's look for the end of the answer; what was said is read later (see answer.py).
+While answers stream, a read costs a time stamp and the C parser's search for the end of the
+answer, and nothing else. The content is read later (see answer.py).
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from journal.load.wire import Recording
 from journal.records.engine import Endpoint
 from journal.records.request import Request
 
-IDLE_S = 1.0  # servers close idle connections after 2 s or more: one this old is not used again
+IDLE_S = 1.0  # an older idle connection is not used again: servers close them after 2 s or more
 OPENING_AT_ONCE = 64  # connections; the queue of a listening socket often holds 128
 NO_ADDRESS = "no address"
 
 
 class Target:
-    """Where requests go: host, port and the head of every request. Raises EndpointError for an
-    address or a key that cannot be used."""
+    """The address that requests go to: host, port and the head of every request. Raises
+    EndpointError for an address or a key that cannot be used."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         url = urlsplit(endpoint.base_url)
@@ -35,11 +35,11 @@ class Target:
         sound = url.scheme in ("http", "https") and endpoint.base_url.isascii() and port != -1
         if not sound or not url.hostname:
             raise EndpointError(
-                f"{endpoint.base_url!r} is no address of a server: give http://HOST:PORT/v1"
+                f"{endpoint.base_url!r} is not the address of a server: give http://HOST:PORT/v1"
             )
         key = endpoint.api_key
         if key is not None and not (key.isascii() and key.isprintable()):
-            raise EndpointError("the API key holds characters that no header can: check it")
+            raise EndpointError("the API key holds characters that no header may hold: check it")
         self.host = url.hostname
         self.port = port or (443 if url.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if url.scheme == "https" else None
@@ -57,33 +57,36 @@ class Target:
         self._head = "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
     def message(self, body: bytes) -> bytes:
+        """The bytes of one HTTP request with `body`."""
         return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
 
     async def addresses(self) -> list[tuple[socket.AddressFamily, str]]:
-        """The host's addresses, asked for once: a name server is no part of what is measured."""
+        """The host's addresses. The client resolves them once, since a name server has no part
+        in the measurement. Raises EndpointError for a host that is not known."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(
+            entries = await asyncio.get_running_loop().getaddrinfo(
                 self.host, self.port, type=socket.SOCK_STREAM
             )
         except OSError as error:
             raise EndpointError(
                 f"the host {self.host} cannot be found ({error.strerror}): check the address"
             ) from None
-        return list(dict.fromkeys((entry[0], str(entry[4][0])) for entry in found))
+        return list(dict.fromkeys((entry[0], str(entry[4][0])) for entry in entries))
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `ask` sends a message and gives the recording of its answer, once over."""
+    """One connection, which carries one request at a time."""
 
     def __init__(self) -> None:
         self.open = True
-        self.since = float("inf")  # when it fell idle; one that was never used stays fresh
-        self.used = False  # for an answer that is over
+        self.since = float("inf")  # when it fell idle; an unused connection stays fresh
+        self.used = False  # whether it has carried a complete answer
         self.ended_s = 0.0
         self._recording: Recording | None = None
         self._over: asyncio.Future[None] | None = None
 
     async def ask(self, message: bytes, recording: Recording) -> None:
+        """Send `message` and record its answer in `recording`; return when the answer is over."""
         self._recording = recording
         self._over = asyncio.get_running_loop().create_future()
         self._transport.write(message)
@@ -102,7 +105,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
         recording = self._recording
-        if recording is None:  # nothing was asked
+        if recording is None:  # no request is in flight
             self.abort()
             return
         recording.feed(now, data)
@@ -126,7 +129,7 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """Sends requests to one endpoint, on as many connections as are wanted at once."""
+    """A client of one endpoint, with as many connections as requests are in flight."""
 
     def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
         self.target = Target(endpoint)
@@ -136,8 +139,8 @@ class Client:
         self._all: set[Connection] = set()
 
     async def open(self, count: int) -> None:
-        """Have `count` fresh connections ready, so that connecting is no part of what is
-        measured. Raises EndpointError where the server cannot be reached."""
+        """Open `count` fresh connections, so that no measured request has to connect. Raises
+        EndpointError where the server cannot be reached."""
         self.close()
         places = asyncio.Semaphore(OPENING_AT_ONCE)
 
@@ -165,9 +168,9 @@ class Client:
         self._idle.clear()
 
     async def exchange(self, request: Request, scheduled_s: float | None = None) -> Exchange:
-        """Send one request now and wait for the end of its answer, whichever way it ends.
+        """Send one request now and wait until its answer ends or fails.
 
-        The clock starts here: where a connection must be opened first, that counts."""
+        The clock starts here, so the time to open a connection counts."""
         message = self.target.message(request.body)
         recording = Recording()
         exchange = Exchange(
@@ -200,7 +203,7 @@ class Client:
         return exchange
 
     def _take(self) -> Connection | None:
-        """The connection that was last in use, if it is fresh enough."""
+        """The connection that was used last, if it is fresh enough."""
         while self._idle:
             connection = self._idle.pop()
             if connection.open and time.monotonic() - connection.since < IDLE_S:
@@ -237,7 +240,7 @@ class Client:
             except OSError as refusal:
                 error = refusal
                 continue
-            self._addresses = [(family, address)]  # the one that answers, from now on
+            self._addresses = [(family, address)]  # from now on the one that answers
             self._all.add(connection)
             return connection
         raise error

@@ -1,4 +1,4 @@
-"""Drive a server: send requests in closed or open loop and trace what each one met."""
+"""Driving a server: requests sent in closed or open loop, and a trace of each."""
 
 import asyncio
 import math
@@ -13,9 +13,9 @@ from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import ClientHealth, Request, Trace
 
 CHUNKS_PER_CORE_S = (
-    80_000.0  # what one core takes with its lateness still below 20 ms, less a fifth
+    80_000.0  # four fifths of the rate at which one core still runs less than 20 ms late
 )
-STREAM_CHUNKS_S = 100.0  # a fast stream; how fast this server's are is not known beforehand
+STREAM_CHUNKS_S = 100.0  # chunks/s of a fast stream; this server's rate is not known beforehand
 
 
 def drive(
@@ -29,17 +29,18 @@ def drive(
     on_done: Callable[[Trace], None] | None = None,
     max_error_rate: float = 1.0,
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
-    """The trace of every request that was sent, by index, and the client's own health.
+    """Send `requests`; return the trace of each that was sent, by index, and the client's health.
 
-    In a closed loop `shape.batch` requests are in flight; in an open one each goes `due_s` after
-    the measured part began, on an absolute schedule, however many are in flight. The
+    In a closed loop `shape.batch` requests are in flight; in an open one each is sent `due_s`
+    after the measured part began, on an absolute schedule, however many are in flight. The
     warm-up goes first and is over before the measured part begins. Times count in s from
-    `origin_s` (time.monotonic()). `on_done` is told each trace, some time after its end. All are
-    sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or the server
-    stands still: then those under way come to their end, and the others have no trace.
+    `origin_s` (time.monotonic()). `on_done` receives each trace some time after its end. All
+    requests are sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or
+    the server stands still: then the requests in flight are waited for, and the others are not
+    sent and have no trace.
 
     Raises EndpointError where the server cannot be reached, UsageError for a load that cannot
-    be. On KeyboardInterrupt every connection and process is gone before it is passed on.
+    be sent. On KeyboardInterrupt every connection and process is gone before it is passed on.
     """
     if isinstance(shape, Closed) and shape.batch < 1:
         raise UsageError(f"batch {shape.batch}: at least one request must be in flight")
@@ -74,7 +75,7 @@ def drive(
 
 
 def _inside_a_loop() -> bool:
-    """Whether the caller runs an event loop, as a notebook does: no other can run beside it."""
+    """Whether the caller runs an event loop, as a notebook does: a thread can run only one."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -83,8 +84,8 @@ def _inside_a_loop() -> bool:
 
 
 def processes_for(requests: Sequence[Request], shape: LoadShape) -> int:
-    """How many processes the offered load asks for: one for every `CHUNKS_PER_CORE_S` chunks/s,
-    and at most half of the cores, because a server here needs the others."""
+    """The number of processes that the offered load needs: one for every `CHUNKS_PER_CORE_S`
+    chunks/s, and at most half of the cores, because a server on this host needs the others."""
     if isinstance(shape, Closed):
         chunks_per_s = shape.batch * STREAM_CHUNKS_S
     else:

@@ -1,4 +1,4 @@
-"""The client's look at itself: how late its event loop ran, and how much of its core it used."""
+"""The client's own health: how late its event loop ran, and how much of its core it used."""
 
 import asyncio
 import math
@@ -13,8 +13,8 @@ TICK_S = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """What one process saw of itself: how late each tick of its event loop came, in s, and the
-    share of one core that it used."""
+    """The vitals of one process of the client: how late each tick of its event loop came, in s,
+    the share of one core that it used (None: not known), and the name of the event loop."""
 
     delays_s: Sequence[float]
     cpu_fraction: float | None
@@ -22,8 +22,8 @@ class Vitals:
 
 
 class Pulse:
-    """Ticks on an absolute schedule while its block runs, notes how late each tick is, and gives
-    the time after it to `work`. Loop timers count in ms, so up to 1 ms of delay is their own."""
+    """A ticker on an absolute schedule of TICK_S. While its block runs it notes how late each
+    tick comes and then calls `work`. Loop timers count in ms, so up to 1 ms of delay is theirs."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
@@ -49,7 +49,7 @@ class Pulse:
         now = time.monotonic()
         self._delays_s.append(max(0.0, now - self._due_s))
         missed = math.floor((now - self._due_s) / TICK_S)
-        if missed > 0:  # one long delay is one long delay, not many
+        if missed > 0:  # one long delay counts once
             self._due_s += missed * TICK_S
         self._work()
         self._next()
@@ -63,9 +63,11 @@ class Pulse:
 
 
 def health(traces: Iterable[Trace], parts: Sequence[Vitals], *, open_loop: bool) -> ClientHealth:
-    """The whole client's health from its processes' own: delays pooled, the busiest one's CPU.
+    """The health of the whole client: the delays of all its processes pooled, and the CPU share
+    of the busiest one.
 
-    The send delay, sent against scheduled, is open loop's: in closed loop nothing is scheduled."""
+    The send delay (sent minus scheduled) exists in open loop only: a closed loop has no
+    schedule."""
     delays = sorted(delay for part in parts for delay in part.delays_s)
     sent = sorted(
         trace.start_s - trace.scheduled_s for trace in traces if open_loop and not trace.warmup
@@ -82,6 +84,6 @@ def health(traces: Iterable[Trace], parts: Sequence[Vitals], *, open_loop: bool)
 
 
 def _p99(ordered: Sequence[float]) -> float | None:
-    """The nearest-rank p99; of fewer than a hundred values that is the largest, on purpose: a
-    guard may be too careful."""
+    """The nearest-rank p99 (None without a value). Of fewer than a hundred values that is the
+    largest, on purpose: a guard may be too careful."""
     return ordered[math.ceil(0.99 * len(ordered)) - 1] if ordered else None

@@ -1,4 +1,4 @@
-"""One process's part of a load: warm up, then closed or open loop, then read what was said."""
+"""One process's part of a load: the warm-up, then closed or open loop, then reading the answers."""
 
 import asyncio
 import contextlib
@@ -18,19 +18,19 @@ from journal.records.engine import Endpoint
 from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import Request, Trace
 
-READ_S = 0.001  # at most this long at a time are answers read while others stream
+READ_S = 0.001  # the longest slice in which answers are read while others stream
 EVENTS_AT_ONCE = 50  # about 0.15 ms
 OPEN_AHEAD = 32  # connections ready when an open loop begins; it opens more as it needs them
-OPEN_FILES = 65536  # the limit that is asked for: an open loop may need as many
-FAILURES = 50  # are seen through in any case: they cost little, and show what goes wrong
+OPEN_FILES = 65536  # the limit on open files that an open loop may need
+FAILURES = 50  # failed requests that never end a load: they cost little, and show the cause
 SILENCES = 3  # time-outs with no answer between them, of two requests in flight or more
 FILES_ASIDE = 64  # files a process has open besides its connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one process is to send. `shape.batch` requests are in flight in a closed loop.
-    Times in its traces count from `origin_s` on the monotonic clock. Once more than
+    """The part of a load that one process sends. A closed loop keeps `shape.batch` requests in
+    flight. Times in its traces count from `origin_s` on the monotonic clock. Once more than
     `max_error_rate` of the measured requests, and FAILURES, have failed, no more are sent."""
 
     requests: Sequence[Request]
@@ -42,9 +42,9 @@ class Part:
 
 
 class Backlog:
-    """Answers that are over and not yet read. They are read in slices of at most a millisecond,
-    so that no time stamp waits for JSON: some 30,000 chunks/s; what comes faster waits here, in
-    about 300 bytes a chunk, until the load is over."""
+    """Answers that are over and not yet read. They are read in slices of at most READ_S, so that
+    no time stamp waits for JSON: some 30,000 chunks/s. Chunks that come faster wait here, in about
+    300 bytes each, until the load is over."""
 
     def __init__(self, part: Part, on_trace: Callable[[Trace], None]) -> None:
         self._part = part
@@ -53,19 +53,20 @@ class Backlog:
         self._reading: Reading | None = None
         measured = sum(not request.warmup for request in part.requests)
         self._failures_left = max(part.max_error_rate * measured, FAILURES)
-        self._silences = 0  # time-outs since the last answer that came to an end
+        self._silences = 0  # time-outs since the last answer that ended
 
     def add(self, exchange: Exchange) -> None:
+        """Add an exchange that is over."""
         self._waiting.append(exchange)
         self._silences = self._silences + 1 if exchange.timed_out else 0
 
-    def hopeless(self, lanes: int = SILENCES) -> bool:
-        """Whether there is no use in sending more: too many requests failed, or the server stands
-        still for the `lanes` requests in flight."""
+    def is_lost(self, lanes: int = SILENCES) -> bool:
+        """Whether the load should end early: too many requests failed, or the server answers none
+        of the `lanes` requests in flight."""
         return self._failures_left < 0 or self._silences >= min(lanes + 1, SILENCES)
 
     def work(self, limit_s: float = READ_S) -> None:
-        """Read on for `limit_s`."""
+        """Read answers for up to `limit_s`."""
         until = time.monotonic() + limit_s
         while (self._reading is not None or self._waiting) and time.monotonic() < until:
             if self._reading is None:
@@ -74,14 +75,15 @@ class Backlog:
                 trace = self._without_key(self._reading.trace())
                 self._failures_left -= trace.outcome == "error" and not trace.warmup
                 self._on_trace(trace)
-                self._reading.let_go()
+                self._reading.release()
                 self._reading = None
 
     def finish(self) -> None:
+        """Read all answers that are left."""
         self.work(float("inf"))
 
     def _without_key(self, trace: Trace) -> Trace:
-        """Servers quote keys in their errors; ours keeps them to itself."""
+        """The trace with the API key starred out of its error, where the server quoted the key."""
         key = self._part.endpoint.api_key
         if key and trace.error is not None and key in trace.error:
             return replace(trace, error=trace.error.replace(key, "***"))
@@ -93,11 +95,12 @@ def play(
     on_trace: Callable[[Trace], None],
     gate: Callable[[], Awaitable[float]] | None = None,
 ) -> Vitals:
-    """Send all of `part` and give each trace to `on_trace`, in no certain order. `gate` is
-    awaited between warm-up and measurement and tells when the latter begins (monotonic, in s).
+    """Send all of `part`, pass each trace to `on_trace` in no certain order, and return the
+    vitals of this process. `gate` is awaited between warm-up and measurement and gives the
+    beginning of the latter (monotonic clock, in s).
 
     Raises EndpointError where the server cannot be reached. On KeyboardInterrupt the connections
-    are closed and what was over is still given to `on_trace`."""
+    are closed, and `on_trace` still receives the answers that were over."""
     at_once = part.shape.batch if isinstance(part.shape, Closed) else 0
     allow_files(at_once + FILES_ASIDE)
     backlog = Backlog(part, on_trace)
@@ -133,17 +136,17 @@ async def _play(
         return pulse.vitals()
     finally:
         client.close()
-        await asyncio.sleep(0)  # let the transports go before their loop does
+        await asyncio.sleep(0)  # transports close before their loop does
 
 
 async def _closed_loop(
     client: Client, requests: Sequence[Request], lanes: int, backlog: Backlog
 ) -> None:
-    """`lanes` requests in flight, the next one as soon as one is over."""
+    """Keep `lanes` requests in flight: send the next one as soon as one is over."""
     left = iter(requests)
 
     async def lane() -> None:
-        while not backlog.hopeless(lanes) and (request := next(left, None)) is not None:
+        while not backlog.is_lost(lanes) and (request := next(left, None)) is not None:
             backlog.add(await client.exchange(request))
 
     async with asyncio.TaskGroup() as tasks:
@@ -154,7 +157,7 @@ async def _closed_loop(
 async def _open_loop(
     client: Client, requests: Sequence[Request], begin_s: float, backlog: Backlog
 ) -> None:
-    """Every request at its own time on an absolute schedule, whatever became of the others."""
+    """Send every request at its own time on an absolute schedule, whether or not others ended."""
     schedule = sorted((begin_s + _due_s(request), request.index, request) for request in requests)
 
     async def one(request: Request, scheduled_s: float) -> None:
@@ -162,24 +165,24 @@ async def _open_loop(
 
     async with asyncio.TaskGroup() as tasks:
         for scheduled_s, _, request in schedule:
-            # Timers count in ms: the last part of one is spent in turns of the event loop.
+            # Timers count in ms: turns of the event loop fill the last fraction of one.
             while (left_s := scheduled_s - time.monotonic()) > 0:
                 await asyncio.sleep(left_s)
-            if backlog.hopeless():
+            if backlog.is_lost():
                 break
             tasks.create_task(one(request, scheduled_s))
 
 
 def _due_s(request: Request) -> float:
     if request.due_s is None:
-        raise UsageError(f"request {request.index} has no time to go at, and open loop needs one")
+        raise UsageError(f"request {request.index} has no due time, and an open loop needs one")
     return request.due_s
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """No garbage collection, and other threads of this process hand the interpreter back after
-    0.5 ms, not 5: both would stop the clock's hand."""
+    """A block without garbage collection, in which other threads of this process hand the
+    interpreter back after 0.5 ms instead of 5: both would delay time stamps."""
     collects, interval_s = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
     sys.setswitchinterval(0.0005)
@@ -192,7 +195,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where it is to be had, else asyncio's own."""
+    """A new event loop: uvloop's where uvloop is installed, else asyncio's."""
     try:
         import uvloop
     except ImportError:
@@ -202,11 +205,11 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 def allow_files(needed: int) -> None:
-    """Raise this process's limit on open files. Raises UsageError where the system does not
-    allow `needed`."""
+    """Raise this process's limit on open files, to OPEN_FILES where the system allows it. Raises
+    UsageError where the system does not allow `needed`."""
     try:
         import resource
-    except ImportError:  # no such limit here
+    except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = math.inf if hard == resource.RLIM_INFINITY else hard

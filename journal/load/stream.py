@@ -1,7 +1,7 @@
-"""Events of a streamed answer: what each adds to it, and what they add up to.
+"""Events of a streamed answer: the part that each adds, and their sum.
 
-The one reader for `run`, `ask` and `chat`. An event may hold text of the answer, thoughts, parts
-of tool calls, usage, a finish reason or an error; one that holds none of these is passed over.
+`run`, `ask` and `chat` read streams here. An event may hold text of the answer, thoughts, parts
+of tool calls, usage, a finish reason or an error; an event without any of these is passed over.
 """
 
 import json
@@ -21,37 +21,37 @@ _LENGTH = (
     "length max_tokens max_length max_new_tokens max_output_tokens max_completion_tokens "
     "model_length token_limit length_limit max_context_length"
 )
-# Servers' own words for the two reasons that are accepted.
+# Words of servers for the two finish reasons of an answer that counts.
 REASONS = dict.fromkeys(_STOP.split(), "stop") | dict.fromkeys(_LENGTH.split(), "length")
 ERROR_OBJECT = "an error in the stream: "  # the server's own words follow
-# Words that stand where no reason is known yet.
+# Words that servers send before the reason is known.
 _PLACEHOLDERS = frozenset(
     "null none nil undefined unspecified unknown pending running in_progress not_finished "
     "unfinished continue".split()
 )
-# Reasons that no later one makes good.
+# Reasons that no later reason replaces.
 _FINAL = frozenset(
     "abort aborted cancel cancelled canceled error failed timeout content_filter safety "
     "tool_calls tool_use function_call".split()
 )
-# Other fields of a delta that are an answer, looked into where `content` has none.
+# Other fields of a delta that may hold the answer, read where `content` holds no text.
 _ANSWERS = ("text", "refusal", "output_text", "answer", "response", "audio")
-# Where the words stand in a part, by its provider.
+# Fields of a part that hold its words; providers differ.
 _WORDS = (
     *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
     *("summary", "refusal", "transcript", "output_text"),
 )
-MOST = 1 << 31  # tokens: a larger number is none
-USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # any more are details
+MOST = 1 << 31  # tokens: a larger number is not a count
+USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields are details
 _OUTPUT = ("completion_tokens", "output_tokens")
 _PROMPT = ("prompt_tokens", "input_tokens")
 _NO_WORDS = ("signature", "token", "finish", "stop", "encrypted", "effort", "_id")
 
 
 class Chunk(NamedTuple):
-    """One event's part of the answer: whether it holds a token of any kind, text, thoughts, the
-    number of its tool-call deltas, the tokens that it holds by its token ids (None: not given),
-    and the tokens that were made up to it by its running usage (None: not given)."""
+    """One event's part of the answer. `full`: it holds a token of any kind; its text, its
+    thoughts, the number of its tool-call deltas; `held`: the tokens in it, by its token ids;
+    `made`: the tokens up to and with it, by its running usage (both None: not given)."""
 
     full: bool
     text: str
@@ -62,11 +62,12 @@ class Chunk(NamedTuple):
 
 
 class Stream:
-    """The sum of the events that `take` was given so far.
+    """The sum of the events that `take` has received.
 
-    `error` is the first that an event told of or that made it unreadable. `finish_reason` is
-    "stop", "length" or a word of the server's that is neither. Token counts are None where no
-    usage told them. `done`: [DONE] came; `refused`: text came as a refusal."""
+    `error` is the first one that an event reports or that made an event unreadable.
+    `finish_reason` is "stop", "length" or another word of the server. Token counts are None
+    where no usage gives them. `times` are the server's own, in s, by its names (`*_ms`). `done`:
+    [DONE] came; `refused`: text came as a refusal."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -82,7 +83,7 @@ class Stream:
         self.thoughts: list[str] = []
         self.tool_calls = 0
         self._output_tokens: int | None = None
-        self._whole = False  # a usage with both counts was seen
+        self._whole = False  # a usage with both counts came
         self._by_messages = False  # all of the answer came in messages, none in deltas
         self._stale = False  # tokens came after the last usage
 
@@ -93,12 +94,13 @@ class Stream:
 
     @property
     def output_tokens(self) -> int | None:
-        """Tokens of the whole answer by its usage, thoughts included; None where the last usage
-        came before the last token, or counts none."""
+        """The tokens of the whole answer by its usage, thoughts included; None where the last
+        usage came before the last token, or has no count."""
         return None if self._stale else self._output_tokens
 
     def take(self, name: bytes, data: bytes) -> Chunk | None:
-        """Add the event called `name` (mostly empty); its part of the answer, if it has one."""
+        """Add the event called `name` (mostly empty); return its part of the answer, or None
+        where it has no part."""
         self.count += 1
         if data.startswith(b"[DONE]"):
             self.done = True
@@ -141,13 +143,13 @@ class Stream:
         if reason:
             self._take_reason(reason)
         delta, counted = choice.get("delta"), made is not None
-        text, thought, tool_calls = self._said(choice, delta)
+        text, thought, tool_calls = self._parts(choice, delta)
         ids = choice.get("token_ids")
         if type(delta) is dict and len(delta) > 1:
             if ids is None:
                 ids = delta.get("token_ids")
             if delta.get("role") and not text and not thought:
-                made = None  # the role alone is no token
+                made = None  # a role alone is not a token
         elif type(delta) is dict and "role" in delta:
             made = None
         held = None if ids is None else len(list(ids))
@@ -163,7 +165,7 @@ class Stream:
                 self.thoughts.append(thought)
         return Chunk(full, text, thought, tool_calls, held, made)
 
-    def _said(self, choice: dict[str, Any], delta: Any) -> tuple[str, str, int]:
+    def _parts(self, choice: dict[str, Any], delta: Any) -> tuple[str, str, int]:
         """The text, the thoughts and the number of tool-call deltas in a choice."""
         if delta is None:
             text = choice.get("text")
@@ -173,18 +175,18 @@ class Stream:
             content = delta.get("content")
             if type(content) is str and content and len(delta) == 1:
                 return content, "", 0
-            said = _from_fields(delta, content)
+            parts = _from_fields(delta, content)
             self.refused = self.refused or bool(delta.get("refusal"))
-            if any(said):
-                return said
+            if any(parts):
+                return parts
         elif type(delta) is str and delta:
             return delta, "", 0
-        said = _from_fields(choice, choice.get("content"))
+        parts = _from_fields(choice, choice.get("content"))
         whole = choice.get("message")
-        if any(said) or not whole:
-            return said
+        if any(parts) or not whole:
+            return parts
         if not isinstance(whole, dict):
-            raise ValueError(f"{whole!r:.40} is no message")
+            raise ValueError(f"{whole!r:.40} is not a message")
         self.refused = self.refused or bool(whole.get("refusal"))
         text, thought, tool_calls = _from_fields(whole, whole.get("content"))
         pieces = self._by_messages or not (self.texts or self.thoughts or self.tool_calls)
@@ -196,7 +198,7 @@ class Stream:
         )
 
     def _take_usage(self, usage: dict[str, Any]) -> int | None:
-        """Take the counts of a usage object; its output tokens, if it has them."""
+        """Take the counts of a usage object; return its output tokens (None: it has no count)."""
         output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
         if not (type(output) is type(prompt) is int and 0 < output < MOST and 0 < prompt < MOST):
             output, prompt = _number_in(usage, _OUTPUT), _number_in(usage, _PROMPT)
@@ -230,20 +232,20 @@ class Stream:
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
-    """An event's data as a JSON object; None for data of another form, which holds no token.
-    Raises ValueError for an object that is damaged."""
+    """The data of an event as a JSON object; None for data of another form, which holds no token.
+    Raises ValueError for a damaged object."""
     try:
         value = from_json(data)
     except ValueError:
         text = data.decode("utf-8", "replace")
         if not text.lstrip().startswith("{") and '"choices"' not in text:
             return None
-        value = json.loads(text)  # slower, and the last word: it allows a lone surrogate
+        value = json.loads(text)  # slower, and decides: it accepts a lone surrogate
     return value if isinstance(value, dict) else None
 
 
 def message(event: dict[str, Any]) -> str:
-    """The server's own words in an error object, up to 300 characters."""
+    """The server's message in an error object, up to 300 characters."""
     problem = event.get("error") or event
     if isinstance(problem, dict):
         problem = problem.get("message") or problem.get("detail") or problem
@@ -251,7 +253,7 @@ def message(event: dict[str, Any]) -> str:
 
 
 def excerpt(data: bytes) -> str:
-    """The beginning of what a server sent, on one line."""
+    """The beginning of a server's bytes as text on one line, up to 120 characters."""
     text = " ".join(data[:400].decode("utf-8", "replace").split())
     return text if len(text) <= 120 else text[:120] + "..."
 
@@ -268,21 +270,22 @@ def _is_error(event: dict[str, Any]) -> bool:
 
 
 def _blames(error: Any) -> bool:
-    """Whether the value of an error field tells of one; some servers send it empty."""
+    """Whether the value of an error field reports an error; some servers send it empty."""
     if isinstance(error, dict):
         return any(map(_blames, error.values()))
     return bool(error) and error != "null"
 
 
 def _first(choices: Any) -> dict[str, Any] | None:
-    """The first choice; None where it is not a choice yet."""
+    """The first choice; None where the server sent a placeholder. Raises ValueError for choices
+    that are not a list."""
     if not isinstance(choices, list):
         raise ValueError(f"choices are {choices!r:.40}, not a list")
     return choices[0] if isinstance(choices[0], dict) else None
 
 
 def _usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> Any:
-    """The usage where some servers put it: in the choice, or in a field of their own."""
+    """The usage in one of the places that some servers use: the choice, or their own field."""
     if choice is not None and choice.get("usage"):
         return choice["usage"]
     own = event.get("x_groq")
@@ -306,7 +309,8 @@ def _from_fields(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
 
 
 def _content(value: Any) -> tuple[str, str]:
-    """The text and the thoughts in content of any shape: a text, a part, a list of them."""
+    """The text and the thoughts in content of any form: a text, a part, or a list of both. Raises
+    ValueError for other values."""
     if isinstance(value, str):
         return value, ""
     if isinstance(value, dict):
@@ -316,7 +320,7 @@ def _content(value: Any) -> tuple[str, str]:
     if isinstance(value, list):
         parts = [_content(part) for part in value if part]
         return "".join(text for text, _ in parts), "".join(thought for _, thought in parts)
-    raise ValueError(f"{value!r:.40} is no text")
+    raise ValueError(f"{value!r:.40} is not text")
 
 
 def _words(value: Any) -> str:
@@ -331,7 +335,7 @@ def _words(value: Any) -> str:
 
 @lru_cache(maxsize=256)
 def _carries_thoughts(name: str) -> bool:
-    """Whether a field of this name, or a part of this type, holds thoughts in words."""
+    """Whether a field of this name, or a part of this type, holds thoughts as text."""
     name = name.lower()
     thinks = "reason" in name or "think" in name or "thought" in name
     return thinks and not any(word in name for word in _NO_WORDS)
@@ -366,7 +370,7 @@ def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
 
 
 def _tokens(value: Any) -> int | None:
-    """A number of tokens, in whichever form it was written; None for what is none."""
+    """A number of tokens, written as an integer, a float or a text; None for other values."""
     if type(value) is not int:
         if isinstance(value, str) and value.isascii() and len(value) < 20:
             try:
@@ -379,6 +383,6 @@ def _tokens(value: Any) -> int | None:
 
 
 def _duration_s(ms: Any) -> float | None:
-    """Milliseconds as s; None for what is no duration."""
+    """Milliseconds as s; None for a value that is not a duration."""
     known = isinstance(ms, int | float) and not isinstance(ms, bool) and 0 <= ms < math.inf
     return ms / 1e3 if known else None

@@ -1,5 +1,4 @@
-"""What comes over the wire: one HTTP answer with the time of every read, and the server-sent
-events in its body."""
+"""HTTP answers with the time of every read, and the server-sent events in their bodies."""
 
 import itertools
 import re
@@ -12,10 +11,10 @@ _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 
 
 class Recording:
-    """One answer as it comes in. HTTP/1.1 is taken off by a C parser; the body is kept as it is,
-    with the time of the read that each part came in. `over` when the answer is complete,
-    `reusable` when its connection can carry another, `failure` where it was no HTTP,
-    `unanswered` where the connection was closed before a byte of it came."""
+    """One answer as it arrives. A C parser strips HTTP/1.1; the body is kept as it came, with the
+    time of the read that brought each part. `over`: the answer is complete; `reusable`: its
+    connection can carry another; `failure`: the reason why the answer is not valid HTTP;
+    `unanswered`: the connection was closed before a byte of the answer came."""
 
     __slots__ = (
         "_counts",
@@ -47,14 +46,14 @@ class Recording:
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, at_s: float, data: bytes) -> None:
-        """Take in what was read at `at_s`."""
+        """Take in `data`, which was read at `at_s` (monotonic clock)."""
         self._stamps.append(at_s)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.failure = "the server switched to another protocol"
         except httptools.HttpParserError as error:
-            if self.over:  # what follows the answer is not part of it
+            if self.over:  # bytes after the answer do not belong to it
                 self.reusable = False
             else:
                 self.failure = f"the answer is not valid HTTP: {error}"
@@ -75,12 +74,13 @@ class Recording:
 
     @property
     def framed(self) -> bool:
-        """Whether the answer's head says where it ends, be it by a length or by chunks."""
+        """Whether the answer's head says where it ends, by a length or by chunks."""
         return b"content-length" in self.headers or b"transfer-encoding" in self.headers
 
     def body(self) -> tuple[bytes, list[float], list[int]]:
-        """The body (decompressed where need be), the time of each read in s, and where in the
-        body each read ended. Raises ValueError for a compression that cannot be undone."""
+        """The body (decompressed where it was compressed), the time of each read in s, and the
+        offset in the body at which each read ended. Raises ValueError for a body that cannot be
+        decompressed."""
         pieces = self._pieces[: self._total]
         encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity":
@@ -89,9 +89,9 @@ class Recording:
         last = len(pieces)
         return b"".join(pieces), self._stamps, [offsets[min(n, last)] for n in self._counts]
 
-    def let_go(self) -> None:
-        """Forget the parser. It refers back to this recording, and while a load runs no garbage
-        collection would find the two."""
+    def release(self) -> None:
+        """Free the parser. It refers back to this recording, and garbage collection, which would
+        free the two, is off while a load runs."""
         del self._parser
 
     # The parser's callbacks. `on_body` is set above, without a call into Python.
@@ -119,12 +119,13 @@ class Recording:
 
 
 def _decompressed(pieces: list[bytes], encoding: bytes, *, complete: bool) -> list[bytes]:
-    """Each piece's part of the decompressed body, in as many pieces."""
+    """The decompressed part of each piece. Raises ValueError for a body that is damaged, cut off,
+    or compressed in another way than gzip or deflate."""
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise ValueError(f"the body is compressed ({encoding.decode('latin-1')}), unasked")
+        raise ValueError(f"the body is compressed ({encoding.decode('latin-1')}) without a request")
     start = b"".join(pieces[:2])[:2]
     zlib_header = len(start) == 2 and start[0] & 15 == 8 and int.from_bytes(start, "big") % 31 == 0
-    bare = encoding == b"deflate" and not zlib_header  # as some servers understand the name
+    bare = encoding == b"deflate" and not zlib_header  # some servers send deflate without it
     unpack = zlib.decompressobj(-15 if bare else 47)
     try:
         unpacked = [unpack.decompress(piece) for piece in pieces]
@@ -136,10 +137,10 @@ def _decompressed(pieces: list[bytes], encoding: bytes, *, complete: bool) -> li
 
 
 def events(body: bytes, *, complete: bool = True) -> Iterator[tuple[int, bytes, bytes]]:
-    """Every server-sent event with data in `body`: where it ends, its name (mostly empty), its
-    data (UTF-8, not yet decoded). By the rules of the HTML standard (section 9.2.6), but a last
-    event without its blank line is given too when the body is complete: its reader can judge it.
-    """
+    """Every server-sent event with data in `body`: the offset at which it ends, its name (mostly
+    empty), and its data (UTF-8, not yet decoded). The rules are those of the HTML standard
+    (section 9.2.6), but when the body is complete a last event without its blank line counts
+    too: its reader can judge it."""
     name, data = b"", None
     end = 3 if body.startswith(b"\xef\xbb\xbf") else 0
     text = body[end:]
@@ -163,7 +164,7 @@ def events(body: bytes, *, complete: bool = True) -> Iterator[tuple[int, bytes, 
 
 
 class EventFeed:
-    """The same events, each as soon as the read with its end is fed."""
+    """Server-sent events from a body that arrives in parts: each event as soon as its end came."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -177,12 +178,12 @@ class EventFeed:
         yield from self._read(whole)
 
     def close(self) -> Iterator[tuple[bytes, bytes]]:
-        """A last event without its blank line, once the body is complete."""
+        """The last event without its blank line, if there is one, once the body is complete."""
         yield from self._read(self._held)
         self._held = b""
 
     def _read(self, body: bytes) -> Iterator[tuple[bytes, bytes]]:
-        if self._begun:  # a byte-order mark is one at the very beginning alone
+        if self._begun:  # a byte-order mark counts at the very beginning only
             body = b"\n" + body
         self._begun = self._begun or bool(body)
         for _, name, data in events(body):

@@ -1,7 +1,7 @@
 """A load on more than one core: worker processes share the streams, and their raw traces are
-merged. They need no merging of clocks: the monotonic clock is the whole system's.
+merged. Their clocks need no merging: all processes of a system share its monotonic clock.
 
-A worker is a fresh interpreter (never a copy of this one), and it ends when its pipe does.
+A worker is a fresh interpreter (never a copy of this one), and it ends when its pipe closes.
 """
 
 import asyncio
@@ -25,11 +25,13 @@ from journal.load.play import Part, play
 from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import Trace
 
-AHEAD_S = 0.05  # from the word to all workers until they begin
+AHEAD_S = 0.05  # from the message to all workers until they begin
 
 
 def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list[Vitals]:
-    """Like `play`, on `processes` worker processes, which begin the measured part together."""
+    """Send all of `part` from `processes` worker processes, which begin the measured part
+    together; pass each trace to `on_trace` and return the vitals of each process. Raises what
+    `play` raises, and MeasureError where a worker ends early."""
     workers = [_Worker() for _ in range(processes)]
     vitals: list[Vitals] = []
     try:
@@ -58,7 +60,7 @@ def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list
 
 
 def _pieces(part: Part, processes: int) -> Sequence[Part]:
-    """The part dealt out like cards: every n-th request, and a fair share of the batch."""
+    """The part of each process: every n-th request, and an equal share of the batch."""
     warmup = [request for request in part.requests if request.warmup]
     measured = [request for request in part.requests if not request.warmup]
     return [
@@ -72,7 +74,8 @@ def _pieces(part: Part, processes: int) -> Sequence[Part]:
 
 
 def _share(shape: LoadShape, k: int, processes: int) -> LoadShape:
-    """The part of a batch that process `k` has in flight; an open loop is dealt out by requests."""
+    """The share of the batch that process `k` keeps in flight; an open loop is divided by
+    requests instead."""
     if isinstance(shape, Closed):
         return Closed(len(range(k, shape.batch, processes)))
     return shape
@@ -93,18 +96,18 @@ class _Worker:
         theirs.close()
 
     def send(self, message: object) -> None:
-        with self._told_if_it_ended():
+        with self._raising_if_ended():
             self.pipe.send(message)
 
     def receive(self) -> object:
-        with self._told_if_it_ended():
+        with self._raising_if_ended():
             message = self.pipe.recv()
         if isinstance(message, JournalError):
             raise message
         return message
 
     @contextmanager
-    def _told_if_it_ended(self) -> Iterator[None]:
+    def _raising_if_ended(self) -> Iterator[None]:
         try:
             yield
         except (EOFError, ConnectionError):
@@ -123,7 +126,7 @@ class _Worker:
 
 
 def _work(pipe: Connection) -> None:
-    """The worker's side: receive a part, play it, tell of each trace and at last the vitals.
+    """The worker's side: receive a part, play it, send each trace and at last the vitals.
 
     Two threads wait on the pipe, so that the event loop never does."""
     part: Part = pipe.recv()
@@ -152,7 +155,7 @@ def _work(pipe: Connection) -> None:
 
 
 def _listen(pipe: Connection, begin: "Future[float]") -> None:
-    """Hear when to begin; end this process when the other end of its pipe is gone."""
+    """Receive the time to begin; end this process when the other end of its pipe is gone."""
     try:
         begin.set_result(pipe.recv())
         pipe.recv()

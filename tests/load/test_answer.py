@@ -1,4 +1,4 @@
-"""What counts and what does not; which chunks hold tokens, and how many."""
+"""Answers that count and answers that do not; the chunks that hold tokens, and how many."""
 
 import itertools
 import json
@@ -92,7 +92,7 @@ def test_every_time_of_a_trace_counts_from_the_origin() -> None:
     assert (trace.scheduled_s, trace.start_s) == (99.0, 99.0)
 
 
-def test_the_text_is_what_was_said() -> None:
+def test_the_text_of_an_answer_is_its_deltas_joined() -> None:
     recording = Recording()
     recording.feed(0.0, HEAD + b"".join(map(framed, GOOD)) + END)
     request = Request(index=0, body=b"", prompt_tokens=3, output_tokens=4)

@@ -159,7 +159,7 @@ def test_the_same_text_and_usage_as_the_openai_sdk_sees(fake_server: Start) -> N
     )
 
 
-def test_an_api_key_is_sent_and_never_told(fake_server: Start) -> None:
+def test_an_api_key_is_sent_and_never_shown(fake_server: Start) -> None:
     url = fake_server(api_key="secret-key", ttft_s=0.0, itl_s=0.0)
     assert sent(url, api_key="secret-key")[0].outcome == "ok"
     (refused,) = sent(url, api_key="another-key")

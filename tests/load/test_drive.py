@@ -69,11 +69,11 @@ def requests(
 
 
 def driven(
-    url: str, asked: Sequence[Request], batch: int | None = None, **options: Any
+    url: str, offered: Sequence[Request], batch: int | None = None, **options: Any
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
     options = {"processes": 1, "timeout_s": 30.0, "origin_s": time.monotonic(), **options}
     shape = Open(1.0) if batch is None else Closed(batch)  # when they go, the requests say
-    return drive(asked, Endpoint(base_url=url, model="simulated-model"), shape=shape, **options)
+    return drive(offered, Endpoint(base_url=url, model="simulated-model"), shape=shape, **options)
 
 
 def most_in_flight(traces: Sequence[Trace]) -> int:
@@ -217,7 +217,7 @@ def test_a_long_load_keeps_no_answer_that_was_read(fake_server: Start) -> None:
 
     traces, _ = driven(url, requests(60), batch=2, on_done=count)
     assert len(traces) == len(kept) == 60
-    assert kept[-1] <= 4  # all were sent, and all but this one have been told
+    assert kept[-1] <= 4  # all were sent, and all but this one have been passed on
 
 
 def test_inside_a_running_event_loop(fake_server: Start) -> None:
@@ -231,7 +231,7 @@ def test_inside_a_running_event_loop(fake_server: Start) -> None:
 
 @pytest.mark.parametrize(
     ("options", "match"),
-    [({"batch": 0}, "batch"), ({"batch": 1, "processes": 0}, "processes"), ({}, "no time to go")],
+    [({"batch": 0}, "batch"), ({"batch": 1, "processes": 0}, "processes"), ({}, "no due time")],
 )
 def test_loads_that_cannot_be(fake_server: Start, options: dict[str, int], match: str) -> None:
     with pytest.raises(UsageError, match=match):
@@ -239,7 +239,7 @@ def test_loads_that_cannot_be(fake_server: Start, options: dict[str, int], match
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_an_unreachable_server_is_told_in_one_sentence(processes: int) -> None:
+def test_an_unreachable_server_is_reported_in_one_sentence(processes: int) -> None:
     with pytest.raises(EndpointError, match=r"cannot connect to 127\.0\.0\.1 port 9"):
         driven("http://127.0.0.1:9/v1", requests(4), batch=2, processes=processes)
 
@@ -262,13 +262,13 @@ def mine() -> list[psutil.Process]:
 
 @pytest.mark.timing
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_a_worker_that_is_killed_is_told(fake_server: Start, after: int) -> None:
+def test_a_worker_that_is_killed_is_reported(fake_server: Start, after: int) -> None:
     """In its warm-up, when all that is missing is the word to begin, and while it measures."""
-    url, told = fake_server(ttft_s=0.0, itl_s=0.2), []
+    url, received = fake_server(ttft_s=0.0, itl_s=0.2), []
 
     def kill_one(trace: Trace) -> None:
-        told.append(trace)
-        if len(told) == after:
+        received.append(trace)
+        if len(received) == after:
             time.sleep(0.1)  # it may say that it is ready meanwhile
             mine()[0].kill()
 
@@ -304,11 +304,11 @@ def test_nothing_is_left_running_after_a_signal(
     wait_until(lambda: running_on(url) == 4)
     started = psutil.Process(load.pid).children()
     load.send_signal(kind)
-    said = load.stdout.read().split()
+    words = load.stdout.read().split()
     load.stdout.close()
     assert load.wait(20) == (0 if kind == signal.SIGINT else -signal.SIGKILL)
     if kind == signal.SIGINT:
-        assert said[-1] == "interrupted"
+        assert words[-1] == "interrupted"
     wait_until(lambda: running_on(url) == 0)
     assert len(started) == (processes if processes > 1 else 0)
     assert gone(one.pid for one in started)

@@ -1,5 +1,5 @@
 """Streams as real servers and gateways send them, over real HTTP: each is measured as it is, and
-`run` and `ask` say the same of it."""
+`run` and `ask` give the same figures."""
 
 import json
 import time
@@ -45,18 +45,18 @@ def run(answer: list[Timed], **how: Any) -> list[Trace]:
 
 def traces(url: str, requests: int = 2, timeout_s: float = 10.0) -> list[Trace]:
     body = json.dumps({"model": "m", "messages": [], "stream": True}).encode()
-    asked = [
+    offered = [
         Request(index=k, body=body, prompt_tokens=16, output_tokens=TOKENS) for k in range(requests)
     ]
-    found, _ = drive(
-        asked,
+    measured, _ = drive(
+        offered,
         Endpoint(base_url=url, model="m", api="chat"),
         shape=Closed(min(2, requests)),
         timeout_s=timeout_s,
         processes=1,
         origin_s=time.monotonic(),
     )
-    return list(found)
+    return list(measured)
 
 
 def ask(answer_: list[Timed], **how: Any) -> Interaction:
@@ -66,7 +66,7 @@ def ask(answer_: list[Timed], **how: Any) -> Interaction:
         return last
 
 
-def said(k: int, **more: Any) -> dict[str, Any]:
+def worded(k: int, **more: Any) -> dict[str, Any]:
     return chunk({"content": word(k)}, **more)
 
 
@@ -109,11 +109,11 @@ WHOLE: dict[str, list[Timed]] = {
         *PLAIN,
     ],
     "null choices": [*begun(event({"choices": None}), event({"choices": [None]})), *PLAIN],
-    "usage null in each chunk": [*tokens(lambda k: said(k, usage=None)), *ending(FINISH, LAST)],
-    "usage empty in each chunk": [*tokens(lambda k: said(k, usage={})), *ending(FINISH, LAST)],
+    "usage null in each chunk": [*tokens(lambda k: worded(k, usage=None)), *ending(FINISH, LAST)],
+    "usage empty in each chunk": [*tokens(lambda k: worded(k, usage={})), *ending(FINISH, LAST)],
     "usage with the finish chunk": [*tokens(), *ending(chunk({}, "stop", usage=USAGE))],
     "usage in every chunk": [
-        *tokens(lambda k: said(k, usage={**USAGE, "completion_tokens": k + 1})),
+        *tokens(lambda k: worded(k, usage={**USAGE, "completion_tokens": k + 1})),
         *ending(FINISH, LAST),
     ],
     "a first usage without completion_tokens": [
@@ -192,7 +192,7 @@ WHOLE: dict[str, list[Timed]] = {
     "reads split in UTF-8 and JSON": [
         (at_s, part) for at_s, data in PLAIN for part in halves(data)
     ],
-    "an empty error": [*tokens(lambda k: said(k, error={})), *ending(FINISH, LAST)],
+    "an empty error": [*tokens(lambda k: worded(k, error={})), *ending(FINISH, LAST)],
     "a list of text parts": [
         *tokens(lambda k: chunk({"content": [{"type": "text", "text": word(k)}]})),
         *ending(FINISH, LAST),
@@ -225,25 +225,29 @@ WHOLE: dict[str, list[Timed]] = {
 }
 
 
-def agree(trace: Trace, asked: Interaction) -> None:
-    """That `run` and `ask` said the same of one stream."""
-    assert (trace.error is None) == (asked.error is None), (trace.error, asked.error)
-    assert trace.prompt_tokens == asked.prompt_tokens
-    assert trace.output_tokens == asked.output_tokens
-    assert trace.reasoning_tokens == asked.reasoning_tokens
-    assert trace.finish_reason == asked.finish_reason
-    assert (trace.output_chars or 0) == len(asked.answer + asked.thoughts)
-    if asked.note is None and trace.chunk_s:
-        assert asked.ttft_s is not None and asked.ttfo_s is not None and trace.ttfo_s is not None
-        assert asked.ttft_s >= FIRST_S <= trace.chunk_s[0] - trace.start_s
+def agree(trace: Trace, interaction: Interaction) -> None:
+    """That `run` and `ask` give the same figures for one stream."""
+    assert (trace.error is None) == (interaction.error is None), (trace.error, interaction.error)
+    assert trace.prompt_tokens == interaction.prompt_tokens
+    assert trace.output_tokens == interaction.output_tokens
+    assert trace.reasoning_tokens == interaction.reasoning_tokens
+    assert trace.finish_reason == interaction.finish_reason
+    assert (trace.output_chars or 0) == len(interaction.answer + interaction.thoughts)
+    if interaction.note is None and trace.chunk_s:
+        assert (
+            interaction.ttft_s is not None
+            and interaction.ttfo_s is not None
+            and trace.ttfo_s is not None
+        )
+        assert interaction.ttft_s >= FIRST_S <= trace.chunk_s[0] - trace.start_s
         later_s = trace.ttfo_s - (trace.chunk_s[0] - trace.start_s)
-        assert (asked.ttfo_s == asked.ttft_s) == (later_s < EXACT_S)
+        assert (interaction.ttfo_s == interaction.ttft_s) == (later_s < EXACT_S)
 
 
 @pytest.mark.parametrize("pieces", WHOLE.values(), ids=WHOLE)
 def test_a_whole_stream_counts_in_whichever_form_it_comes(pieces: list[Timed]) -> None:
-    found = run(framed(pieces))
-    for trace in found:
+    measured = run(framed(pieces))
+    for trace in measured:
         assert (trace.outcome, trace.error) == ("ok", None)
         assert (trace.prompt_tokens, trace.output_tokens) == (16, TOKENS)
         assert trace.finish_reason in ("stop", "length") and trace.done
@@ -253,9 +257,9 @@ def test_a_whole_stream_counts_in_whichever_form_it_comes(pieces: list[Timed]) -
         assert first_s >= FIRST_S
         assert trace.ttfo_s == pytest.approx(first_s, abs=EXACT_S)
         assert trace.chunk_s[-1] - trace.start_s >= FIRST_S + (TOKENS - 1) * STEP_S
-    asked = ask(framed(pieces))
-    assert (asked.answer, asked.thoughts, asked.note) == (TEXT, "", None)
-    agree(found[0], asked)
+    interaction = ask(framed(pieces))
+    assert (interaction.answer, interaction.thoughts, interaction.note) == (TEXT, "", None)
+    agree(measured[0], interaction)
 
 
 HALF = TOKENS // 2
@@ -279,22 +283,22 @@ def test_thoughts_are_tokens_and_no_answer(thought: Any) -> None:
     details = {"completion_tokens_details": {"reasoning_tokens": HALF}}
     pieces = framed(
         [
-            *tokens(lambda k: chunk(thought(word(k))) if k < HALF else said(k)),
+            *tokens(lambda k: chunk(thought(word(k))) if k < HALF else worded(k)),
             *ending(FINISH, {"choices": [], "usage": {**USAGE, **details}}),
         ]
     )
-    found = run(pieces)
-    for trace in found:
+    measured = run(pieces)
+    for trace in measured:
         assert trace.outcome == "ok" and len(trace.chunk_s) == TOKENS
         assert (trace.reasoning_chunks, trace.reasoning_tokens) == (HALF, HALF)
         assert trace.chunk_s[0] - trace.start_s >= FIRST_S
         assert trace.ttfo_s == pytest.approx(trace.chunk_s[HALF] - trace.start_s, abs=EXACT_S)
-    asked = ask(pieces)
-    assert asked.thoughts == "".join(map(word, range(HALF)))
-    assert asked.answer == "".join(map(word, range(HALF, TOKENS)))
-    assert asked.tokens_per_s is not None
-    assert asked.tokens_per_s == pytest.approx(100, rel=0.5)  # 480 where thoughts are missed
-    agree(found[0], asked)
+    interaction = ask(pieces)
+    assert interaction.thoughts == "".join(map(word, range(HALF)))
+    assert interaction.answer == "".join(map(word, range(HALF, TOKENS)))
+    assert interaction.tokens_per_s is not None
+    assert interaction.tokens_per_s == pytest.approx(100, rel=0.5)  # 480 where thoughts are missed
+    agree(measured[0], interaction)
 
 
 def test_thoughts_that_are_counted_and_not_streamed_are_in_no_time_per_token() -> None:
@@ -309,12 +313,12 @@ def test_thoughts_that_are_counted_and_not_streamed_are_in_no_time_per_token() -
 
 def test_a_stream_without_usage_counts_and_its_tokens_are_not_guessed() -> None:
     pieces = framed([*tokens(), *ending(FINISH)])
-    found = run(pieces)
-    for trace in found:
+    measured = run(pieces)
+    for trace in measured:
         assert (trace.outcome, trace.done) == ("ok", True)
         assert (trace.output_tokens, trace.chunk_tokens) == (None, None)
         assert len(trace.chunk_s) == TOKENS
-    agree(found[0], ask(pieces))
+    agree(measured[0], ask(pieces))
 
 
 def test_tokens_are_known_by_their_ids_without_usage() -> None:
@@ -334,10 +338,10 @@ def test_a_usage_before_the_last_token_is_not_of_the_whole() -> None:
 @pytest.mark.parametrize("frame", [framed, until_close], ids=["chunked", "until closed"])
 def test_a_stream_without_done_counts_where_it_is_whole(frame: Any) -> None:
     pieces = frame([*tokens(), *ending(FINISH, LAST, done=b"")])
-    found = run(pieces, closes=frame is until_close)
-    for trace in found:
+    measured = run(pieces, closes=frame is until_close)
+    for trace in measured:
         assert (trace.outcome, trace.done, trace.output_tokens) == ("ok", False, TOKENS)
-    agree(found[0], ask(pieces, closes=frame is until_close))
+    agree(measured[0], ask(pieces, closes=frame is until_close))
 
 
 def test_a_stream_that_only_its_connection_ends_needs_usage_or_done() -> None:
@@ -382,10 +386,10 @@ FAILED: dict[str, tuple[list[Timed], str]] = {
 def test_what_is_not_whole_is_an_error(pieces: list[Timed], reason: str) -> None:
     (trace, _) = run(framed(pieces))
     assert trace.outcome == "error" and reason in (trace.error or "")
-    asked = ask(framed(pieces))
-    assert asked.error is not None
+    interaction = ask(framed(pieces))
+    assert interaction.error is not None
     if reason == "it broke":
-        assert reason in asked.error
+        assert reason in interaction.error
 
 
 def test_a_whole_answer_in_one_read_is_one_moment() -> None:
@@ -404,10 +408,10 @@ def test_a_server_that_ignores_stream_gives_one_chunk_and_ask_says_so() -> None:
     (trace, _) = run(answer_)
     assert (trace.outcome, len(trace.chunk_s), trace.done) == ("ok", 1, None)
     assert trace.output_tokens == TOKENS
-    asked = ask(answer_)
-    assert (asked.answer, asked.error, asked.ttft_s) == (TEXT, None, None)
-    assert asked.note is not None and "ignored `stream`" in asked.note
-    agree(trace, asked)
+    interaction = ask(answer_)
+    assert (interaction.answer, interaction.error, interaction.ttft_s) == (TEXT, None, None)
+    assert interaction.note is not None and "ignored `stream`" in interaction.note
+    agree(trace, interaction)
 
 
 @pytest.mark.parametrize(
@@ -418,25 +422,25 @@ def test_a_server_that_ignores_stream_gives_one_chunk_and_ask_says_so() -> None:
         ({"tool_calls": [{"index": 0, "function": {"name": "f"}}]}, "calls a tool"),
     ],
 )
-def test_an_answer_that_is_none_says_so(delta: dict[str, Any], note: str) -> None:
+def test_an_answer_without_text_says_so(delta: dict[str, Any], note: str) -> None:
     pieces = framed([*tokens(lambda _: chunk(delta)), *ending(FINISH, LAST)])
     (trace, _) = run(pieces)
     assert trace.outcome == "ok" and len(trace.chunk_s) == TOKENS
     assert trace.tool_call_deltas == (TOKENS if "tool_calls" in delta else 0)
     assert (trace.ttfo_s is None) == ("reasoning_content" in delta)
-    asked = ask(pieces)
-    assert asked.error is None and asked.note is not None and note in asked.note
-    agree(trace, asked)
+    interaction = ask(pieces)
+    assert interaction.error is None and interaction.note is not None and note in interaction.note
+    agree(trace, interaction)
 
 
 def test_a_kept_connection_that_was_closed_is_tried_once_more() -> None:
     with serving(framed(PLAIN), kept=1) as url:
-        found = traces(url, requests=5)
-    assert [trace.outcome for trace in found] == ["ok"] * 5
-    assert sum(bool(trace.reconnected) for trace in found) >= 2
+        measured = traces(url, requests=5)
+    assert [trace.outcome for trace in measured] == ["ok"] * 5
+    assert sum(bool(trace.reconnected) for trace in measured) >= 2
 
 
 def test_a_server_that_hangs_timed_out() -> None:
     with serving([(30.0, b"")]) as url:
-        found = traces(url, timeout_s=0.2)
-    assert [(trace.outcome, trace.timed_out) for trace in found] == [("error", True)] * 2
+        measured = traces(url, timeout_s=0.2)
+    assert [(trace.outcome, trace.timed_out) for trace in measured] == [("error", True)] * 2

@@ -28,11 +28,11 @@ ASKED = Experiment(
 )
 
 
-def by_our_client(endpoint: Endpoint, asked: list[Request]) -> list[Reading]:
+def by_our_client(endpoint: Endpoint, offered: list[Request]) -> list[Reading]:
     async def ask() -> list[Reading]:
         client = Client(endpoint, 120.0)
         await client.open(1)
-        readings = [Reading(await client.exchange(request), 0.0) for request in asked]
+        readings = [Reading(await client.exchange(request), 0.0) for request in offered]
         client.close()
         await asyncio.sleep(0)
         return readings
@@ -54,9 +54,9 @@ def by_the_sdk(endpoint: Endpoint, body: bytes) -> tuple[str, Any, str | None, i
         for event in api.create(**fields, extra_body=own):  # type: ignore[attr-defined]
             usage = event.usage or usage
             for choice in event.choices:
-                said = choice.text if "prompt" in fields else choice.delta.content
-                text += said or ""
-                chunks += bool(said)
+                piece = choice.text if "prompt" in fields else choice.delta.content
+                text += piece or ""
+                chunks += bool(piece)
                 reason = choice.finish_reason or reason
     return text, usage, reason, chunks
 
@@ -68,8 +68,8 @@ def test_both_clients_see_the_same_text_and_usage(engine_endpoint: Endpoint, api
     if api == "chat":
         endpoint = replace(endpoint, api="chat", prompt_form="text", tokens_per_word=1.0)
     cell = replace(cells(ASKED, model=endpoint.model)[0], load=Load(requests=4, warmup=0))
-    asked = list(requests(cell, endpoint, "both"))
-    for reading, request in zip(by_our_client(endpoint, asked), asked, strict=True):
+    offered = list(requests(cell, endpoint, "both"))
+    for reading, request in zip(by_our_client(endpoint, offered), offered, strict=True):
         trace = reading.trace()
         text, usage, reason, chunks = by_the_sdk(endpoint, request.body)
         assert trace.outcome == "ok", trace.error

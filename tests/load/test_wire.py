@@ -148,9 +148,9 @@ def test_the_blank_after_a_colon_may_be_missing() -> None:
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 def test_every_line_end_of_the_standard(line_end: bytes) -> None:
     body = b"\xef\xbb\xbf" + line_end.join([b"data: a", b"", b"id: 1", b"data", b"", b"", b""])
-    found = list(events(body))
-    assert [data for _, _, data in found] == [b"a", b""]
-    assert found[0][0] == 3 + len(b"data: a") + 2 * len(line_end)
+    pairs = list(events(body))
+    assert [data for _, _, data in pairs] == [b"a", b""]
+    assert pairs[0][0] == 3 + len(b"data: a") + 2 * len(line_end)
 
 
 def test_an_event_without_its_blank_line_is_given_only_when_the_body_is_complete() -> None:
