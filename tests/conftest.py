@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import builders
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -23,7 +24,7 @@ from journal.records.experiment import Engine
 from journal.serve.models import EMBEDDED
 from journal.simulator.http import Script, running
 
-pytest_plugins = ["metrics_fixtures", "report_fixtures", "store_fixtures"]
+pytest_plugins = ["report_fixtures", "store_fixtures"]
 
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
@@ -52,6 +53,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(ENGINE_TEST_S))
         if item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
+
+
+@pytest.fixture(scope="session")
+def run() -> type[builders.Run]:
+    """The builder of samples: `run(batch=8, ...).samples()`."""
+    return builders.Run
+
+
+@pytest.fixture(scope="session")
+def edited() -> Callable[..., Any]:
+    """`edited(samples, edit)`: the samples with every measured trace edited."""
+    return builders.edited
 
 
 @pytest.fixture

@@ -2,95 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 
 import pytest
+from builders import BEGAN, a_day, a_record, an_experiment
 
-from journal.records.cell import Cell
 from journal.records.doubt import Doubt
 from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Experiment, Grid, Load
+from journal.records.experiment import Engine, Grid, Load
 from journal.records.figure import Figure
 from journal.records.run import ExperimentRecord, Record
 from journal.report.checklist import Step
 from journal.report.day import Day
 from journal.report.document import say
 
-BEGAN = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
-HOST = {
-    "host": "bench",
-    "os": "Debian GNU/Linux 13",
-    "cpu": "AMD EPYC 9354",
-    "cpu_threads_usable": 16,
-    "memory_bytes": 128 * 2**30,
-    "gpus": 1,
-    "gpu_driver": "580.65",
-    "gpu_0_name": "NVIDIA L40S",
-    "gpu_0_total_bytes": 48 * 2**30,
-}
-
 Build = Callable[..., Record]
-
-
-def a_record(
-    model: str = "m",
-    batch: int | None = 1,
-    prompt_tokens: int = 64,
-    *,
-    number: int = 0,
-    metrics: dict[str, float | Figure] | None = None,
-    **changes: object,
-) -> Record:
-    """One run; `changes` go to the record, or to its cell where it has such a field."""
-    cell = Cell(
-        experiment="first",
-        model=model,
-        quantisation=None,
-        engine=Engine(model=model, max_model_len=4096),
-        batch=batch,
-        rate=None,
-        prompt_tokens=prompt_tokens,
-        output_tokens=32,
-        load=Load(requests=24),
-    )
-    of_cell = {name: value for name, value in changes.items() if name in Cell.__slots__}
-    of_record = {name: value for name, value in changes.items() if name not in Cell.__slots__}
-    figures = {
-        name: value if isinstance(value, Figure) else Figure(float(value))
-        for name, value in (metrics or {}).items()
-    }
-    given = {
-        "id": f"{number:016x}",
-        "experiment_id": "e1",
-        "status": "valid",
-        "started_at": BEGAN + timedelta(minutes=number),
-        "duration_s": 30.0,
-        "metrics": figures,
-        "facts": EngineFacts(version="0.32.0"),
-        "environment": HOST,
-    }
-    return Record(cell=replace(cell, **of_cell), **{**given, **of_record})  # type: ignore[arg-type]
-
-
-def an_experiment(number: int = 1, **changes: object) -> ExperimentRecord:
-    given = {"name": "first", "question": "", "hypothesis": "", **changes}
-    return ExperimentRecord(
-        id=f"e{number}",
-        experiment=Experiment(**given),  # type: ignore[arg-type]
-        started_at=BEGAN + timedelta(minutes=number - 1),
-        status="done",
-        ended_at=BEGAN + timedelta(hours=1),
-        environment=HOST,
-    )
-
-
-def a_day(records: Sequence[Record], *experiments: ExperimentRecord) -> Day:
-    return Day(
-        date=date(2026, 11, 20),
-        zone=UTC,
-        records=tuple(records),
-        experiments=experiments or (an_experiment(),),
-    )
 
 
 def served(

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from builders import a_cell
 
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
@@ -114,14 +115,11 @@ def begun(store: Store) -> ExperimentRecord:
 @pytest.fixture
 def cell() -> Cell:
     engine = Engine(model="tiny", dtype="float16", flags=("--enforce-eager",), env={"A": "b"})
-    return Cell(
-        experiment="first",
+    return a_cell(
         model="tiny",
         quantisation="awq",
         engine=engine,
         batch=8,
-        rate=None,
-        prompt_tokens=64,
         output_tokens=4,
         load=Load(requests=3),
         repeat=1,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_fixtures import a_day, a_record, an_experiment
+from builders import a_day, a_record, an_experiment
 
 from journal.cli.render import print_record, print_repeats
 from journal.compare.comparison import compared

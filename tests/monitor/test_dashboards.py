@@ -21,14 +21,14 @@ from typing import Any
 import openai
 import pytest
 import yaml
+from builders import a_cell
 
 from journal.errors import UsageError
 from journal.metrics.table import rows
 from journal.monitor.dashboards import dashboard, write
 from journal.monitor.exporter import Exporter, serve
 from journal.monitor.panels import BOARDS
-from journal.records.cell import Cell
-from journal.records.experiment import Experiment, Load
+from journal.records.experiment import Experiment
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.serve.endpoint import model_at
@@ -307,17 +307,7 @@ def has_data(query: Callable[[str], list[Any]], expression: str) -> bool:
 def lab(tmp_path: Path) -> Path:
     """A journal with two runs of one cell that have every figure that is told."""
     home = tmp_path / "lab"
-    cell = Cell(
-        experiment="e",
-        model="m",
-        quantisation=None,
-        engine=None,
-        batch=1,
-        rate=None,
-        prompt_tokens=16,
-        output_tokens=4,
-        load=Load(),
-    )
+    cell = a_cell(experiment="e", engine=None)
     with open_store(home) as store:
         begun = store.begin_experiment(Experiment(name="e"), datetime.now(UTC), {})
         for number in (1, 2):

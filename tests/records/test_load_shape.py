@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from builders import a_cell
 
 from journal.plan.cells import identified
 from journal.records.cell import Cell
@@ -23,13 +24,10 @@ from journal.records.load_shape import (
 )
 
 PACKAGE = Path(__file__).parents[2] / "journal"
-CLOSED = Cell(
+CLOSED = a_cell(
     experiment="e",
-    model="m",
-    quantisation=None,
     engine=None,
     batch=8,
-    rate=None,
     prompt_tokens=128,
     output_tokens=64,
     load=Load(burstiness=2.0),

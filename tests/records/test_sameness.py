@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
-from report_fixtures import a_record
+from builders import a_record
 
 from journal.compare.pairing import cell_of, conditions_of
 from journal.compare.points import points

@@ -1,10 +1,10 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
+from builders import a_cell
+
 from journal.doubts.words import sentence
-from journal.records.cell import Cell
 from journal.records.doubt import Doubt
-from journal.records.experiment import Load
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.report.run_json import as_json
@@ -19,21 +19,10 @@ FIXED = [
 
 
 def record(**changes: object) -> Record:
-    cell = Cell(
-        experiment="first",
-        model="m",
-        quantisation=None,
-        engine=None,
-        batch=8,
-        rate=None,
-        prompt_tokens=64,
-        output_tokens=32,
-        load=Load(requests=24),
-    )
     given = {
         "id": "a1",
         "experiment_id": "e1",
-        "cell": cell,
+        "cell": a_cell(engine=None, batch=8),
         "status": "valid",
         "started_at": datetime(2026, 11, 20, 9, 30, tzinfo=UTC),
         "duration_s": 3.5,

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from builders import a_cell, samples_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -245,30 +246,7 @@ def test_rows_come_back_bit_for_bit(runs: list[list[Trace]]) -> None:
 
 
 def some(its: list[Trace]) -> Samples:
-    from journal.records.cell import Cell
-    from journal.records.engine import EngineFacts
-    from journal.records.experiment import Load
-    from journal.records.request import ClientHealth
-    from journal.records.samples import Readings
-
-    cell = Cell(
-        experiment="e",
-        model="m",
-        quantisation=None,
-        engine=None,
-        batch=1,
-        rate=None,
-        prompt_tokens=1,
-        output_tokens=1,
-        load=Load(),
-    )
-    return Samples(
-        cell=cell,
-        facts=EngineFacts(),
-        traces=tuple(its),
-        readings=Readings(),
-        client=ClientHealth(),
-    )
+    return samples_of(a_cell(), *its)
 
 
 # ---- killed at any point ---------------------------------------------------------------------

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import builders
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -24,34 +25,25 @@ from hypothesis.stateful import (
 )
 
 from journal.errors import StoreError
-from journal.records.cell import Cell
 from journal.records.doubt import Doubt
-from journal.records.engine import EngineFacts
-from journal.records.experiment import Experiment, Load
+from journal.records.experiment import Experiment
 from journal.records.figure import Figure
-from journal.records.request import ClientHealth, Trace
+from journal.records.request import ClientHealth
 from journal.records.run import Record
 from journal.records.samples import HostReading, Readings, Samples, ServerReading
 from journal.store.store import Store, new_id, open_store
 
 DAY = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
-CELL = Cell(
-    experiment="m", model="m", quantisation=None, engine=None, batch=2, rate=None,
-    prompt_tokens=4, output_tokens=3, load=Load(requests=2), identity="0123",
-)  # fmt: skip
+CELL = builders.a_cell(experiment="m", engine=None, batch=2, identity="0123")
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 statuses = st.sampled_from(["valid", "flagged", "invalid", "failed", "interrupted"])
 
 
 def samples_of(times: list[float]) -> Samples:
-    trace = Trace(
-        index=0, warmup=False, scheduled_s=0.0, start_s=0.0, end_s=1.0, outcome="ok",
-        prompt_tokens_asked=4, output_tokens_asked=3, chunk_s=tuple(times), output_tokens=3,
-    )  # fmt: skip
-    return Samples(
-        cell=CELL,
-        facts=EngineFacts(),
-        traces=tuple(dataclasses.replace(trace, index=k) for k in range(3)),
+    traces = (builders.a_trace(k, chunk_s=tuple(times), output_tokens=3) for k in range(3))
+    return builders.samples_of(
+        CELL,
+        *traces,
         readings=Readings(
             server=(ServerReading(at_s=0.5, running=1.0),),
             host=(HostReading(at_s=0.5, cpus=2, busy_s=times[0], swapped_bytes_total=2**40),),

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from builders import a_cell, a_record, a_trace, samples_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -165,44 +166,8 @@ def test_chunk_times_keep_every_bit(
     lasting: Store, chunks: tuple[float, ...], tokens: tuple[int, ...] | None
 ) -> None:
     begun = lasting.begin_experiment(Experiment(name="bits"), _WHEN, {})
-    one = Trace(
-        index=0,
-        warmup=False,
-        scheduled_s=0.0,
-        start_s=0.0,
-        end_s=1.0,
-        outcome="ok",
-        prompt_tokens_asked=1,
-        output_tokens_asked=1,
-        chunk_s=chunks,
-        chunk_tokens=tokens,
-    )
-    cell = Cell(
-        experiment="bits",
-        model="m",
-        quantisation=None,
-        engine=None,
-        batch=1,
-        rate=None,
-        prompt_tokens=1,
-        output_tokens=1,
-        load=Load(),
-    )
-    record = Record(
-        id=new_id(),
-        experiment_id=begun.id,
-        cell=cell,
-        status="valid",
-        started_at=_WHEN,
-        duration_s=1.0,
-    )
-    raw = Samples(
-        cell=cell,
-        facts=EngineFacts(),
-        traces=(one,),
-        readings=Readings(),
-        client=ClientHealth(),
-    )
+    raw = samples_of(a_cell(), a_trace(chunk_s=chunks, chunk_tokens=tokens))
+    record = a_record(id=new_id(), experiment_id=begun.id, facts=raw.facts)
     lasting.add_run(record, raw)
     stored = lasting.samples(record.id)
     assert stored is not None

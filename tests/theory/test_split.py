@@ -1,13 +1,12 @@
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
+from builders import a_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.records.cell import Cell
 from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Load
+from journal.records.experiment import Engine
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.theory.split import NAMES, SOURCES, split
@@ -32,27 +31,9 @@ LOGGED = EngineFacts(
 def run(
     metrics: dict[str, float | None], facts: EngineFacts = LOGGED, tensor_parallel: int = 1
 ) -> Record:
-    cell = Cell(
-        experiment="e",
-        model="m",
-        quantisation=None,
-        engine=Engine(model="m", tensor_parallel=tensor_parallel),
-        batch=1,
-        rate=None,
-        prompt_tokens=1,
-        output_tokens=1,
-        load=Load(),
-    )
-    return Record(
-        id="1",
-        experiment_id="1",
-        cell=cell,
-        status="valid",
-        started_at=datetime(2026, 11, 20, tzinfo=UTC),
-        duration_s=1.0,
-        metrics={name: Figure(value) for name, value in metrics.items()},
-        facts=facts,
-    )
+    figures = {name: Figure(value) for name, value in metrics.items()}
+    engine = Engine(model="m", tensor_parallel=tensor_parallel)
+    return a_record(metrics=figures, facts=facts, engine=engine)
 
 
 def test_on_cards_the_parts_sum_to_what_nvml_saw() -> None:

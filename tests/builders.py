@@ -1,15 +1,20 @@
-"""Runs with known answers: a server and a client without a fault, to which tests add one."""
+"""Records that tests are made of: cells, runs, requests and samples, whole and alike everywhere.
+
+Each builder gives what most tests do not care about, and takes what one does: `a_cell(batch=8)`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-import pytest
 
 from journal.records.cell import Cell
 from journal.records.engine import EngineFacts
-from journal.records.experiment import Load, Slo
+from journal.records.experiment import Engine, Experiment, Load, Slo
+from journal.records.figure import Figure
 from journal.records.request import ClientHealth, Trace
+from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import (
     GpuReading,
     HostReading,
@@ -18,6 +23,112 @@ from journal.records.samples import (
     Samples,
     ServerReading,
 )
+from journal.report.day import Day
+
+BEGAN = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+HOST = {
+    "host": "bench",
+    "os": "Debian GNU/Linux 13",
+    "cpu": "AMD EPYC 9354",
+    "cpu_threads_usable": 16,
+    "memory_bytes": 128 * 2**30,
+    "gpus": 1,
+    "gpu_driver": "580.65",
+    "gpu_0_name": "NVIDIA L40S",
+    "gpu_0_total_bytes": 48 * 2**30,
+}
+
+
+def a_cell(**changes: object) -> Cell:
+    """One request of 64 + 32 tokens at a time, on an engine of our own."""
+    model = changes.get("model", "m")
+    given = {
+        "experiment": "first",
+        "model": model,
+        "quantisation": None,
+        "engine": Engine(model=model, max_model_len=4096),  # type: ignore[arg-type]
+        "batch": 1,
+        "rate": None,
+        "prompt_tokens": 64,
+        "output_tokens": 32,
+        "load": Load(requests=24),
+    }
+    return Cell(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def a_trace(index: int = 0, **changes: object) -> Trace:
+    """A request that went at 0 s and was answered in full, in one chunk at 0.5 s."""
+    given = {
+        "warmup": False,
+        "scheduled_s": 0.0,
+        "start_s": 0.0,
+        "end_s": 1.0,
+        "outcome": "ok",
+        "prompt_tokens_asked": 4,
+        "output_tokens_asked": 4,
+        "chunk_s": (0.5,),
+    }
+    return Trace(index=index, **{**given, **changes})  # type: ignore[arg-type]
+
+
+def samples_of(cell: Cell, *traces: Trace, **changes: object) -> Samples:
+    """Requests alone: nothing was read beside them."""
+    given = {"facts": EngineFacts(), "readings": Readings(), "client": ClientHealth()}
+    return Samples(cell=cell, traces=traces, **{**given, **changes})  # type: ignore[arg-type]
+
+
+def a_record(
+    model: str = "m",
+    batch: int | None = 1,
+    prompt_tokens: int = 64,
+    *,
+    number: int = 0,
+    metrics: dict[str, float | Figure] | None = None,
+    **changes: object,
+) -> Record:
+    """One run; `changes` go to the record, or to its cell where it has such a field."""
+    cell = a_cell(model=model, batch=batch, prompt_tokens=prompt_tokens)
+    of_cell = {name: value for name, value in changes.items() if name in Cell.__slots__}
+    of_record = {name: value for name, value in changes.items() if name not in Cell.__slots__}
+    figures = {
+        name: value if isinstance(value, Figure) else Figure(float(value))
+        for name, value in (metrics or {}).items()
+    }
+    given = {
+        "id": f"{number:016x}",
+        "experiment_id": "e1",
+        "status": "valid",
+        "started_at": BEGAN + timedelta(minutes=number),
+        "duration_s": 30.0,
+        "metrics": figures,
+        "facts": EngineFacts(version="0.32.0"),
+        "environment": HOST,
+    }
+    return Record(cell=replace(cell, **of_cell), **{**given, **of_record})  # type: ignore[arg-type]
+
+
+def an_experiment(number: int = 1, **changes: object) -> ExperimentRecord:
+    given = {"name": "first", "question": "", "hypothesis": "", **changes}
+    return ExperimentRecord(
+        id=f"e{number}",
+        experiment=Experiment(**given),  # type: ignore[arg-type]
+        started_at=BEGAN + timedelta(minutes=number - 1),
+        status="done",
+        ended_at=BEGAN + timedelta(hours=1),
+        environment=HOST,
+    )
+
+
+def a_day(records: Sequence[Record], *experiments: ExperimentRecord) -> Day:
+    return Day(
+        date=date(2026, 11, 20),
+        zone=UTC,
+        records=tuple(records),
+        experiments=experiments or (an_experiment(),),
+    )
+
+
+# ---- samples whose every time is known -----------------------------------------------------------
 
 HEALTHY = ClientHealth(
     loop_delay_p99_s=0.0004, loop_delay_max_s=0.001, send_delay_p99_s=0.0003, cpu_fraction=0.12
@@ -171,18 +282,6 @@ def _host(at_s: float) -> HostReading:
     )
 
 
-def _edited(samples: Samples, edit: Callable[[Trace], Trace]) -> Samples:
+def edited(samples: Samples, edit: Callable[[Trace], Trace]) -> Samples:
     traces = (trace if trace.warmup else edit(trace) for trace in samples.traces)
     return replace(samples, traces=tuple(traces))
-
-
-@pytest.fixture(scope="session")
-def run() -> type[Run]:
-    """The builder: `run(batch=8, ...).samples()`."""
-    return Run
-
-
-@pytest.fixture(scope="session")
-def edited() -> Callable[[Samples, Callable[[Trace], Trace]], Samples]:
-    """`edited(samples, edit)`: the samples with every measured trace edited."""
-    return _edited
