@@ -13,7 +13,7 @@ import pytest
 from journal import units
 from journal.cli.app import main
 from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
-from journal.theory.gpu_table import find_card
+from journal.theory.gpu_table import find_gpu
 from journal.theory.headroom import OVERHEAD_BYTES
 from journal.theory.memory import BYTES_PER_WEIGHT, kv_bytes_per_token, weight_bytes
 from journal.theory.model_table import find_model
@@ -80,7 +80,7 @@ def test_the_numbers_in_the_text_are_computed() -> None:
     assert f"2 GiB and 93,184 tokens, which is {2**31 / 93_184:,.0f} bytes" in PAGE
     assert f"the formula says {smol:,}" in PAGE
     one, many = (
-        decode_floor(mistral, find_card("L40S"), batch=batch, context=1024).seconds
+        decode_floor(mistral, find_gpu("L40S"), batch=batch, context=1024).seconds
         for batch in (1, 64)
     )
     assert f"64 readers cost {many / one:.1f} times the time of one" in PAGE

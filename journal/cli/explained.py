@@ -47,7 +47,7 @@ def split_rows(record: Record) -> "list[list[RenderableType]]":
     if found is None:
         return []
     total = found.total
-    each = {total.name: f", the mean of {found.cards}"} if found.cards > 1 else {}
+    each = {total.name: f", the mean of {found.gpu_count}"} if found.gpu_count > 1 else {}
     return [
         [
             NAMES[part.name] + each.get(part.name, ""),

@@ -110,7 +110,7 @@ def _reckoned(advice: "Advice") -> str:
     from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
     from journal.theory.headroom import OVERHEAD_BYTES
 
-    each = " Sizes are those of one GPU." if advice.places[0].fit.cards > 1 else ""
+    each = " Sizes are those of one GPU." if advice.places[0].fit.gpu_count > 1 else ""
     return (
         f"Reckoned from {advice.known_from}: {units.percent(GPU_MEMORY_UTILIZATION)} of the memory "
         f"for the engine, {units.data_size(OVERHEAD_BYTES)} of it for activations, CUDA graphs and "

@@ -45,7 +45,7 @@ def decode_bound(point: Point) -> Bound | None:
     where the model or the GPU is not known."""
     cell, facts = point.good[-1].cell, point.good[-1].facts
     attached = 1 if facts.cards is None else facts.cards
-    model = served(facts, cell.engine, cell.engine.cards if cell.engine else attached)
+    model = served(facts, cell.engine, cell.engine.gpu_count if cell.engine else attached)
     if model is None or not isinstance(cell.shape, Closed):
         return None
     return model.decode_bound(cell.shape.batch, cell.prompt_tokens)

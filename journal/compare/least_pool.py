@@ -129,11 +129,11 @@ def _block_bytes(record: Record) -> int | None:
     if size is None or measured is None:
         return None
     engine = record.cell.engine
-    cards = 1 if engine is None else engine.cards
+    cards = 1 if engine is None else engine.gpu_count
     model = served(record.facts, engine, cards)
     if model is None:
         return ceil(measured / cards * size)
-    return model.kv_bytes_per_token_of_a_card * size
+    return model.kv_bytes_per_token_of_a_gpu * size
 
 
 def _theory(record: Record) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 from journal.errors import SpecError, UsageError
 from journal.serve import gpu_memory, models
 from journal.theory.architecture import Architecture, architecture
-from journal.theory.gpu_table import CARDS, Card, find_card
+from journal.theory.gpu_table import GPU_KINDS, GpuKind, find_gpu
 from journal.theory.headroom import Choice, Fit, fit, words
 from journal.theory.memory import kv_bytes_per_token
 from journal.theory.model_table import find_model
@@ -131,7 +131,7 @@ class _Candidate:
     """A GPU that is meant: of this kind, or of so many bytes."""
 
     name: str
-    kind: Card | int
+    kind: GpuKind | int
     here: bool = False
     unified: bool = False
 
@@ -142,7 +142,7 @@ def _candidates(gpu: str | None, vram_bytes: int | None) -> list[_Candidate]:
     if vram_bytes is not None:
         return [_Candidate(name=NAMELESS, kind=vram_bytes)]
     if gpu is not None:
-        card = find_card(gpu)
+        card = find_gpu(gpu)
         return [_Candidate(name=card.name, kind=card)]
     here = gpu_memory.here()
     known = {
@@ -155,7 +155,7 @@ def _candidates(gpu: str | None, vram_bytes: int | None) -> list[_Candidate]:
             f"the memory of {here[0].name or 'the GPU'} cannot be read here (journal doctor says "
             "why): say how much there is with --vram, or name its kind with --gpu"
         )
-    return list(known.values()) or [_Candidate(name=card.name, kind=card) for card in CARDS]
+    return list(known.values()) or [_Candidate(name=card.name, kind=card) for card in GPU_KINDS]
 
 
 def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> str:
@@ -178,7 +178,7 @@ def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> 
 
 
 def _said(place: Place) -> str:
-    size, gpus = data_size(place.fit.vram_bytes), place.fit.cards
+    size, gpus = data_size(place.fit.vram_bytes), place.fit.gpu_count
     if place.unified:
         size = f"{size}, shared with the host"
     if place.name == NAMELESS:
@@ -197,7 +197,7 @@ def _from_which_on(short: str, places: tuple[Place, ...]) -> str:
     if not smallest:
         what = "share it among more with --tensor-parallel"
         return f"{short}: {asked} fit on no GPU known here; {what}."
-    the = "" if places[0].fit.cards > 1 else "the "
+    the = "" if places[0].fit.gpu_count > 1 else "the "
     told = (f"{_listed(builds)} from {the}{gpu} on" for gpu, builds in smallest.items())
     return f"{short}, for {asked}: {'; '.join(told)}."
 

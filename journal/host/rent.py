@@ -17,7 +17,7 @@ from journal.host.fit import advise
 from journal.plan.experiment_file import load_experiment, shipped
 from journal.records.experiment import Engine, Experiment
 from journal.serve.models import EMBEDDED
-from journal.theory.gpu_table import CARDS, find_card
+from journal.theory.gpu_table import GPU_KINDS, find_gpu
 from journal.theory.headroom import Choice
 from journal.units import data_size
 
@@ -74,7 +74,7 @@ def rental(
     experiment, path = load_experiment(path_or_name), Path(path_or_name)
     path = path if path.is_file() else shipped()[path_or_name]
     _check(experiment, cloud, hours)
-    cards = max(engine.cards for engine in experiment.engines)
+    cards = max(engine.gpu_count for engine in experiment.engines)
     fitting = [name for name in SKYPILOT if all(_fits(experiment, name))]
     known = all(_choice(experiment, engine, "T4") for engine in experiment.engines)
     if gpu is None and not fitting:
@@ -129,7 +129,7 @@ def _skypilot(gpu: str) -> str:
         if name.lower() == gpu.lower():
             return name
     try:
-        return SKYPILOT[find_card(gpu).name]
+        return SKYPILOT[find_gpu(gpu).name]
     except SpecError:
         if re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", gpu):
             return gpu
@@ -194,7 +194,7 @@ def _hints(experiment: Experiment, gpu: str, fitting: Sequence[str], known: bool
 
 def _disk_gb(experiment: Experiment) -> int:
     whole = [replace(each, tensor_parallel=1, pipeline_parallel=1) for each in experiment.engines]
-    found = [_choice(experiment, engine, CARDS[0].name) for engine in whole]
+    found = [_choice(experiment, engine, GPU_KINDS[0].name) for engine in whole]
     weights = sum(choice.weight_bytes for choice in found if choice is not None)
     return DISK_GB + max(50, round(1.5 * weights / GB))
 

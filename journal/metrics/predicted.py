@@ -26,12 +26,12 @@ def weights_bytes(view: View) -> float | None:
     facts = view.samples.facts
     if facts.weights_bytes is None:
         return facts.checkpoint_bytes
-    return facts.weights_bytes * view.cards
+    return facts.weights_bytes * view.gpu_count
 
 
 def kv_pool_bytes(view: View) -> float | None:
     pool = view.samples.facts.kv_pool_bytes
-    return None if pool is None else pool * view.cards
+    return None if pool is None else pool * view.gpu_count
 
 
 def kv_in_use(view: View) -> Figure:
@@ -58,7 +58,7 @@ def of_engine(record: Record, name: str) -> float | None:
     said: float | None = getattr(record.facts, name, None)
     if said is None or (value := record.value(name)) is not None:
         return None if said is None else value
-    gpus = 1 if record.cell.engine is None else record.cell.engine.cards
+    gpus = 1 if record.cell.engine is None else record.cell.engine.gpu_count
     return said if name == "kv_pool_tokens" else said * gpus
 
 
@@ -66,7 +66,7 @@ def kv_slope(view: View) -> Figure:
     slope = view.kv_slope
     if slope is None:
         return Figure(None)
-    cards = view.cards
+    cards = view.gpu_count
     return Figure(
         slope.bytes_per_token * cards, slope.low * cards, slope.high * cards, slope.points
     )

@@ -207,16 +207,16 @@ class View:
     # ---- theory ----
 
     @cached_property
-    def cards(self) -> int:
+    def gpu_count(self) -> int:
         """How many cards (or, on the CPU, processes) share the model: as asked of an engine of
         our own, as read of another's."""
         if self.cell.engine is not None:
-            return self.cell.engine.cards
+            return self.cell.engine.gpu_count
         return max(1, len({reading.device for reading in self.samples.readings.gpu}))
 
     @cached_property
     def served(self) -> Served | None:
-        return served(self.samples.facts, self.cell.engine, self.cards)
+        return served(self.samples.facts, self.cell.engine, self.gpu_count)
 
     @cached_property
     def kv_slope(self) -> Slope | None:

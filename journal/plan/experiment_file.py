@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import SpecError
-from journal.records.engine import CardRates
+from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
-RATES = tuple(each.name for each in fields(CardRates))
+RATES = tuple(each.name for each in fields(GpuRates))
 HOST_KEYS = ("usd_per_hour", *RATES)
 
 

@@ -26,7 +26,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardRates:
+class GpuRates:
     """What the data sheet of a card says that is not known here: GB/s of its memory, and TFLOP/s
     without sparsity. `fp8_tflops` None: it computes in 16 bits whatever the weights."""
 
@@ -85,7 +85,7 @@ class EngineFacts:
     usd_per_hour: float | None = None
     quality: Quality | None = None
     last_words: str | None = None
-    card_rates: CardRates | None = None
+    card_rates: GpuRates | None = None
     cards: int | None = None
     neighbours: tuple[Neighbour, ...] = ()
     vram_baseline_bytes: int | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from journal.records.engine import CardRates
+from journal.records.engine import GpuRates
 
 # Limits that plan/experiment_file.py enforces when it parses a file.
 Name = Annotated[str, MinLen(1)]
@@ -42,8 +42,8 @@ class Engine:
     start_timeout_s: Positive = 900.0
 
     @property
-    def cards(self) -> int:
-        """How many cards (or, on the CPU, processes) share the model."""
+    def gpu_count(self) -> int:
+        """The number of GPUs (or, on the CPU, of processes) that share the model."""
         return self.tensor_parallel * self.pipeline_parallel
 
 
@@ -105,7 +105,7 @@ class Experiment:
     slo: Slo | None = None
     predict: Mapping[str, float] = field(default_factory=dict)
     usd_per_hour: Positive | None = None
-    card_rates: CardRates | None = None
+    card_rates: GpuRates | None = None
     source: str = ""
     find_capacity: Literal["rate", "concurrency"] | None = None
     needed_vram: bool = False

@@ -33,7 +33,7 @@ def check(engine: Engine, asked: interpreter.Interpreter) -> None:
         _check_ray(engine, asked)
     elif asked.on_cuda:
         seen = _seen(engine, asked)
-        if engine.cards > len(seen.gpus):
+        if engine.gpu_count > len(seen.gpus):
             why = "".join(f" (GPU {gpu}: {absence(why)})" for gpu, why in seen.unusable.items())
             raise SpecError(
                 f"{_parts(engine)} needs as many GPUs and {len(seen.gpus)} can be seen{why}: lower "
@@ -65,7 +65,7 @@ def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
     if not hosts:
         hosts = [len(_seen(engine, asked).gpus)]
         where = f"no Ray cluster answers and this host shows {hosts[0]:g}"
-    if engine.cards > sum(hosts):
+    if engine.gpu_count > sum(hosts):
         raise SpecError(
             f"{_parts(engine)} needs as many GPUs and {where}: start Ray on more hosts (ray "
             "start), or lower it"
@@ -111,5 +111,5 @@ def _parts(engine: Engine) -> str:
         return f"tensor_parallel {engine.tensor_parallel}"
     return (
         f"tensor_parallel {engine.tensor_parallel} x pipeline_parallel {engine.pipeline_parallel} "
-        f"= {engine.cards}"
+        f"= {engine.gpu_count}"
     )

@@ -69,7 +69,7 @@ def context_length(engine: Engine, kind: EngineKind = VLLM) -> int | None:
 
 def gpus_wanted(engine: Engine, kind: EngineKind = VLLM) -> int:
     """How many GPUs `engine` will use; none on a CPU."""
-    return 0 if interpreter.ask(engine, kind).on_cpu else engine.cards
+    return 0 if interpreter.ask(engine, kind).on_cpu else engine.gpu_count
 
 
 def gpus_of(engine: Engine, kind: EngineKind = VLLM) -> tuple[GpuName, ...]:

@@ -1,4 +1,4 @@
-"""What a model's config.json says of its size: parameters by kind, and the shape of its KV cache.
+"""The sizes of a model by its config.json: parameters by kind, and the shape of its KV cache.
 
 Parameters are counted from the definition of each architecture, as in the modelling code of
 Hugging Face transformers (models/llama, mistral, mixtral, qwen2, qwen3, phi3, gemma, gemma2 and
@@ -33,10 +33,10 @@ PACKED_KEYS = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """Numbers of parameters. `linear` are the layers' matrices, which quantisation packs; `used`
-    are those of them that one token passes (fewer, where a router picks experts). `embedding` is
-    the table of input vectors, `head` the output matrix (0 where it is the same table), `other`
-    norms, biases and routers."""
+    """Numbers of parameters. `linear` counts the layers' matrices, which quantisation packs;
+    `used` counts the part of them that one token passes (less than all where a router picks
+    experts). `embedding` is the table of input vectors, `head` the output matrix (0 where it is
+    the same table), `other` norms, biases and routers."""
 
     linear: int
     used: int
@@ -46,16 +46,18 @@ class Parameters:
 
     @property
     def total(self) -> int:
+        """All parameters of the model."""
         return self.linear + self.embedding + self.head + self.other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """The sizes of a decoder. `windowed_layers` of its `layers` look back `window` tokens only.
-    `latent` is what MLA keeps for a token in a layer instead of keys and values. `context` is the
-    longest sequence that the config allows, `dtype` that of its weights. `quantisation` is how
-    the checkpoint is packed (awq, gptq, fp8, bitsandbytes or another name), `bits` the size of a
-    packed weight, and `group` how many share a scale: None where it is a channel or more."""
+    `latent` is the number of elements that MLA keeps for a token in a layer instead of keys and
+    values. `context` is the longest sequence in tokens that the config allows, `dtype` the type
+    of its weights. `quantisation` names the packing of the checkpoint (awq, gptq, fp8,
+    bitsandbytes or another name), `bits` is the size of a packed weight, and `group` the number
+    of weights that share a scale: None where a channel or more shares one."""
 
     kind: str
     layers: int
@@ -80,8 +82,8 @@ class Architecture:
 
 
 def architecture(config: Mapping[str, Any]) -> Architecture:
-    """The sizes in a config.json (of a model with several parts: of its text part). Raises
-    SpecError when the config names no such sizes."""
+    """The sizes in a config.json; those of the text part where a model has several parts. Raises
+    SpecError where a size is missing."""
     text = config.get("text_config") or config
     kind = text.get("model_type", config.get("model_type"))
     try:
@@ -89,8 +91,8 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         heads, vocabulary = text["num_attention_heads"], text["vocab_size"]
     except (KeyError, TypeError) as error:
         raise SpecError(
-            f"The config.json of this {kind or 'unnamed'} model lacks {error}: its memory cannot be"
-            " reckoned from it."
+            f"the config.json of this {kind or 'unnamed'} model lacks {error}: its memory cannot be"
+            " computed from it"
         ) from error
     window, windowed = _window(text, kind, layers)
     rank = text.get("kv_lora_rank")
@@ -118,7 +120,7 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config.json that `architecture` reads, to be kept with what is measured."""
+    """The part of a config.json that `architecture` reads, which is stored with each run."""
     text = config.get("text_config") or config
     kept = {key: part[key] for part in (config, text) for key in KEYS if key in part}
     packed = config.get("quantization_config")
@@ -128,12 +130,12 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parameters(model: Architecture) -> Parameters:
-    """The parameters of `model` by kind. Raises SpecError for an architecture whose definition is
-    not known here."""
+    """The parameters of `model` by kind. Raises SpecError for an architecture that is not in
+    COUNTED."""
     if model.kind not in COUNTED:
         raise SpecError(
-            f"The parameters of a {model.kind!r} model cannot be counted here (only of"
-            f" {', '.join(sorted(COUNTED))}): give the folder of its checkpoint instead."
+            f"the parameters of a {model.kind!r} model cannot be counted here (only those of"
+            f" {', '.join(sorted(COUNTED))}): give the folder of its checkpoint instead"
         )
     queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
     attention = 2 * model.hidden * queries + 2 * model.hidden * keys
@@ -156,15 +158,15 @@ def parameters(model: Architecture) -> Parameters:
 
 
 def _window(text: Mapping[str, Any], kind: str | None, layers: int) -> tuple[int | None, int]:
-    """The sliding window and how many layers have it, as vLLM reads a config: by `layer_types`
-    where given, else Gemma 2 in every second layer, Gemma 3 in all but every sixth, others in
-    all."""
+    """The sliding window in tokens and the number of layers that have it, as vLLM reads a config:
+    by `layer_types` where given, else in every second layer of Gemma 2, in all but every sixth of
+    Gemma 3, and in all layers of others."""
     window = text.get("sliding_window")
     if not window or text.get("use_sliding_window") is False:
         return None, 0
     types = text.get("layer_types")
     if types is not None:
-        windowed = sum(one == "sliding_attention" for one in types)
+        windowed = sum(kind_of_layer == "sliding_attention" for kind_of_layer in types)
     elif kind == "gemma2":
         windowed = (layers + 1) // 2
     elif kind == "gemma3_text":
@@ -175,7 +177,8 @@ def _window(text: Mapping[str, Any], kind: str | None, layers: int) -> tuple[int
 
 
 def _packing(packed: Mapping[str, Any]) -> dict[str, Any]:
-    """How a quantization_config packs the weights, by the names that its several tools write."""
+    """The packing of the weights in a quantization_config, under the keys that various tools
+    write there, as fields of Architecture."""
     method = packed.get("quant_method")
     if method is None:
         return {}
@@ -183,7 +186,7 @@ def _packing(packed: Mapping[str, Any]) -> dict[str, Any]:
         return _compressed(packed)
     bits = packed.get("bits", packed.get("w_bit"))
     if method == "bitsandbytes":
-        bits = 8 if packed.get("load_in_8bit") else None  # of 4 bits there are several forms
+        bits = 8 if packed.get("load_in_8bit") else None  # 4 bits come in several forms
     if "fp8" in method:
         method, bits = "fp8", 8
     group = packed.get("group_size", packed.get("q_group_size"))
@@ -191,8 +194,8 @@ def _packing(packed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compressed(packed: Mapping[str, Any]) -> dict[str, Any]:
-    """The first group of layers of compressed-tensors, which holds most tools' only one. Integers
-    of 4 bits are packed as GPTQ's are."""
+    """The packing of the first group of layers of compressed-tensors; most tools write one group
+    only. Integers of 4 bits are packed as those of GPTQ."""
     groups = (packed.get("config_groups") or {}).values()
     weights: Mapping[str, Any] = next((g["weights"] for g in groups if g.get("weights")), {})
     forms = {"float 8": "fp8", "int 4": "gptq"}
@@ -205,11 +208,12 @@ def _compressed(packed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _positive(value: Any) -> int | None:
-    """Groups of -1 or 0 mean that there are none."""
+    """A group size; None for -1 and 0, which mean that weights have no groups."""
     return value if isinstance(value, int) and value > 0 else None
 
 
 def _given(text: Mapping[str, Any], key: str, default: Any) -> Any:
-    """The value of `key`; `default` where it is missing or null, as both mean in a config.json."""
+    """The value of `key`; `default` where it is missing or null, which mean the same in a
+    config.json."""
     value = text.get(key)
     return default if value is None else value

@@ -1,4 +1,4 @@
-"""Where the bytes go: weights and KV cache, from a model's sizes alone."""
+"""Bytes of weights and KV cache, from the sizes of a model alone."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -30,8 +30,8 @@ DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
 
 
 def weight_bytes(model: Architecture, precision: str = "fp16") -> int:
-    """Bytes of the weights of `model` in a `precision` of BYTES_PER_WEIGHT, or as its checkpoint
-    is packed where `precision` names that. Raises SpecError where the architecture cannot be
+    """Bytes of the weights of `model` in a `precision` of BYTES_PER_WEIGHT, or in the packing of
+    its checkpoint where `precision` names that. Raises SpecError where the architecture cannot be
     counted."""
     count = parameters(model)
     plain = 4 if precision == "fp32" else 2
@@ -40,9 +40,9 @@ def weight_bytes(model: Architecture, precision: str = "fp16") -> int:
 
 
 def bytes_per_weight(model: Architecture, precision: str) -> float:
-    """Bytes for one weight of a layer's matrices: by the checkpoint's own bits and groups where
-    `precision` is how it is packed and it says them, else by BYTES_PER_WEIGHT. Raises SpecError
-    for a precision that neither knows."""
+    """Bytes for one weight of a layer's matrices, its share of the scales included: by the
+    checkpoint's own bits and groups where `precision` is its packing and it states them, else by
+    BYTES_PER_WEIGHT. Raises SpecError for a precision that neither knows."""
     if precision == model.quantisation and model.bits is not None:
         scales = 0.0 if model.group is None else (2 + model.bits / 8) / model.group
         return (
@@ -51,14 +51,14 @@ def bytes_per_weight(model: Architecture, precision: str) -> float:
             else model.bits / 8 + scales
         )
     if precision not in BYTES_PER_WEIGHT:
-        raise SpecError(f"How many bytes a weight takes in {precision!r} is not known here.")
+        raise SpecError(f"how many bytes a weight takes in {precision!r} is not known here")
     return BYTES_PER_WEIGHT[precision]
 
 
 def kv_bytes_per_token(model: Architecture, element_bytes: float = 2) -> int:
-    """Bytes that one more token takes in the KV cache while all layers still keep it:
-    2 (key and value) x layers x kv_heads x head_dim x element_bytes; with MLA layers x latent x
-    element_bytes. `element_bytes` is 2 for 16 bits, 1 for an fp8 cache.
+    """Bytes of one token in the KV cache while all layers keep it: 2 (key and value) x layers x
+    kv_heads x head_dim x element_bytes; with MLA layers x latent x element_bytes. `element_bytes`
+    is 2 for 16 bits, 1 for an fp8 cache.
 
     Source: Shazeer 2019, "Fast Transformer Decoding"; MLA: DeepSeek-AI 2024, "DeepSeek-V2".
     """
@@ -75,15 +75,16 @@ def kv_bytes(model: Architecture, tokens: int, element_bytes: float = 2) -> int:
 
 
 def tokens_that_fit(model: Architecture, pool_bytes: int, element_bytes: float = 2) -> int:
-    """How many tokens a pool of `pool_bytes` holds, all sequences together; with a sliding window
-    long sequences leave room for more."""
+    """The number of tokens that a pool of `pool_bytes` holds, all sequences together; with a
+    sliding window, long sequences leave room for more."""
     return max(0, pool_bytes) // kv_bytes_per_token(model, element_bytes)
 
 
 def sequences_that_fit(
     model: Architecture, pool_bytes: int, tokens: int, element_bytes: float = 2
 ) -> int:
-    """How many sequences of `tokens` a pool of `pool_bytes` holds, each in whole blocks."""
+    """The number of sequences of `tokens` that a pool of `pool_bytes` holds, each in whole
+    blocks."""
     in_blocks = ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS
     return max(0, pool_bytes) // kv_bytes(model, in_blocks, element_bytes)
 
@@ -91,8 +92,8 @@ def sequences_that_fit(
 def longest_that_fits(
     model: Architecture, pool_bytes: int, sequences: int, element_bytes: float = 2
 ) -> int:
-    """The length in tokens to which `sequences` can all grow in a pool of `pool_bytes`, in whole
-    blocks; at most `model.context`, where the config gives one."""
+    """The length in tokens to which all of `sequences` can grow in a pool of `pool_bytes`, in
+    whole blocks; at most `model.context`, where the config gives one."""
     share = max(0, pool_bytes) / sequences
     tokens = share / _layer_bytes(model, element_bytes) / model.layers
     full = model.layers - model.windowed_layers
@@ -105,7 +106,7 @@ def longest_that_fits(
 
 
 def _layer_bytes(model: Architecture, element_bytes: float) -> float:
-    """Bytes that one layer keeps for one token."""
+    """Bytes of one token in the KV cache of one layer."""
     if model.latent is not None:
         return model.latent * element_bytes
     return 2 * model.kv_heads * model.head_dim * element_bytes

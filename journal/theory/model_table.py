@@ -1,4 +1,4 @@
-"""A small table of well-known models: enough of each config.json to reckon with offline.
+"""A small table of well-known models: the part of each config.json that theory needs, offline.
 
 Sizes are those of the model's own config.json on the Hugging Face hub, and `published` is the
 number of parameters that its page gives there (from the safetensors files). A test counts each
@@ -16,8 +16,9 @@ from journal.theory.architecture import Architecture, architecture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model under all the `names` that share its sizes, the usual one first. `variants` are
-    builds of that one in other precisions: fp8, awq, gptq -> name on the hub."""
+    """A model under all the `names` that share its sizes, the usual one first. `published` is its
+    number of parameters on the hub. `variants` maps a precision (fp8, awq, gptq) to the name of a
+    build of the first in it."""
 
     names: tuple[str, ...]
     config: Mapping[str, Any]
@@ -26,33 +27,34 @@ class Model:
 
     @property
     def architecture(self) -> Architecture:
+        """The sizes in its config."""
         return architecture(self.config)
 
 
 def find_model(name: str) -> Model:
-    """The model of that `name`: in full, or its last part, in any case ("Mistral-7B-v0.1"); a
-    known build in another precision finds the model that it was made from. Raises SpecError with
-    the nearest names known."""
-    asked = name.lower().strip("/")
+    """The model of that `name`: the full name or its last part, in any case ("Mistral-7B-v0.1");
+    the name of a build in another precision stands for the model that it was made from. Raises
+    SpecError with the nearest known names."""
+    wanted = name.lower().strip("/")
     for model in MODELS:
         for known in (*model.names, *model.variants.values()):
-            if asked in (known.lower(), _short(known)):
+            if wanted in (known.lower(), _short(known)):
                 return model
-    near = _nearest(asked)
+    near = _nearest(wanted)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise SpecError(
         f"No model {name!r} is known here.{hint} Any folder with a config.json will do."
     )
 
 
-def _nearest(asked: str) -> list[str]:
-    """Up to three names that hold all the words that were asked for ("mistral-7b"), else those
-    that are spelt most alike."""
+def _nearest(wanted: str) -> list[str]:
+    """Up to three known names that hold all words of `wanted` ("mistral-7b"), else those that are
+    spelt most alike."""
     names = {_short(known): known for model in MODELS for known in model.names}
-    words = set(asked.rpartition("/")[2].split("-"))
+    words = set(wanted.rpartition("/")[2].split("-"))
     near = [known for short, known in names.items() if words <= set(short.split("-"))]
     if not near:
-        spelt = difflib.get_close_matches(asked.rpartition("/")[2], names, n=3, cutoff=0.5)
+        spelt = difflib.get_close_matches(wanted.rpartition("/")[2], names, n=3, cutoff=0.5)
         near = [names[short] for short in spelt]
     return near[:3]
 
@@ -62,7 +64,7 @@ def _short(name: str) -> str:
 
 
 def _config(kind: str, context: int, *sizes: int, **more: Any) -> dict[str, Any]:
-    """`sizes` are layers, hidden, heads, kv heads, intermediate, vocabulary."""
+    """A config.json with `sizes`: layers, hidden, heads, KV heads, intermediate, vocabulary."""
     keys = (
         "num_hidden_layers",
         "hidden_size",

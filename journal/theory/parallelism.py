@@ -1,4 +1,4 @@
-"""A model on several cards: how it may be cut, and what each card then holds.
+"""A model on several GPUs: the ways to cut it, and the part that each GPU holds.
 
 Tensor parallel cuts every layer by its heads and the width of its matrices (Shoeybi et al. 2019,
 "Megatron-LM"), pipeline parallel deals the layers out in stages (Huang et al. 2019, "GPipe"). The
@@ -18,9 +18,9 @@ MOST_SHOWN = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """What each card of one pipeline stage holds of a model: `layers` of its layers, the table of
-    embeddings in the `first` stage, the head in the `last`. `cache` is an architecture whose KV
-    cache is that of the card."""
+    """The part of a model on each of the `tensor_parallel` GPUs of one pipeline stage: `layers` of
+    its layers, the table of embeddings in the `first` stage, the head in the `last`. `cache` is
+    an architecture with the KV cache of one such GPU."""
 
     layers: int
     first: bool
@@ -32,13 +32,14 @@ class Piece:
 def check_sharing(
     name: str, model: Architecture, tensor_parallel: int, pipeline_parallel: int
 ) -> None:
-    """Raises SpecError, in one sentence, where the model `name` cannot be cut so."""
+    """Refuse (SpecError) to cut the model `name` into `tensor_parallel` parts of each layer and
+    `pipeline_parallel` stages where its heads, columns or layers do not divide so."""
     if not _divides(tensor_parallel, model):
-        fitting = [n for n in range(1, model.heads + 1) if _divides(n, model)][:MOST_SHOWN]
+        counts = [n for n in range(1, model.heads + 1) if _divides(n, model)][:MOST_SHOWN]
         raise SpecError(
             f"tensor_parallel {tensor_parallel} cannot share out the {model.heads} attention heads "
             f"({model.kv_heads} of keys and values) and {model.intermediate:,} columns of {name}: "
-            f"take {_either(fitting)}"
+            f"take {_either(counts)}"
         )
     if pipeline_parallel > model.layers:
         raise SpecError(
@@ -48,8 +49,8 @@ def check_sharing(
 
 
 def pieces(model: Architecture, tensor_parallel: int, pipeline_parallel: int) -> Iterator[Piece]:
-    """What a card of each stage holds. Cards that outnumber the KV heads hold copies of them; what
-    MLA keeps is the same on all cards of a stage."""
+    """The part on a GPU of each pipeline stage, in order. GPUs that outnumber the KV heads hold
+    copies of them; with MLA each GPU of a stage keeps the whole cache of the stage."""
     for number, layers in enumerate(stages(model.layers, pipeline_parallel)):
         yield Piece(
             layers=layers,
@@ -66,16 +67,16 @@ def pieces(model: Architecture, tensor_parallel: int, pipeline_parallel: int) ->
 
 
 def stages(layers: int, pipeline_parallel: int) -> list[int]:
-    """The layers of each stage. What is left over goes to the last stages but one, which hold
-    neither embeddings nor head."""
-    each, left = divmod(layers, pipeline_parallel)
+    """The number of layers in each stage. Layers left over by the division go one each to the
+    stages before the last, which hold neither embeddings nor head."""
+    share, left = divmod(layers, pipeline_parallel)
     first = pipeline_parallel - 1 - left
-    return [each + (first <= number < first + left) for number in range(pipeline_parallel)]
+    return [share + (first <= number < first + left) for number in range(pipeline_parallel)]
 
 
 def piece_weight_bytes(model: Architecture, piece: Piece, precision: str = "fp16") -> int:
-    """Bytes of the weights on one card of a stage. Matrices, embeddings and head are cut by tensor
-    parallel; norms, biases and routers are on every card of the stage. Raises SpecError where the
+    """Bytes of the weights on one GPU of a stage. Matrices, embeddings and head are cut by tensor
+    parallel; norms, biases and routers are on every GPU of the stage. Raises SpecError where the
     architecture cannot be counted."""
     count, part = parameters(model), piece.layers / model.layers
     tables = count.embedding if piece.first or (piece.last and model.tied) else 0
@@ -85,10 +86,11 @@ def piece_weight_bytes(model: Architecture, piece: Piece, precision: str = "fp16
     return round(packed + plain * (tables / piece.tensor_parallel + count.other * part))
 
 
-def _divides(cards: int, model: Architecture) -> bool:
-    """Whether each card gets as many whole heads as any other: of keys and values at least one."""
-    many, few = max(cards, model.kv_heads), min(cards, model.kv_heads)
-    cut = (model.heads % cards, model.intermediate % cards)
+def _divides(gpu_count: int, model: Architecture) -> bool:
+    """Whether each GPU gets as many whole heads as any other, and at least one of keys and
+    values."""
+    many, few = max(gpu_count, model.kv_heads), min(gpu_count, model.kv_heads)
+    cut = (model.heads % gpu_count, model.intermediate % gpu_count)
     return cut == (0, 0) and (model.latent is not None or many % few == 0)
 
 

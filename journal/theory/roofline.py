@@ -1,8 +1,8 @@
-"""The floor under latency: no server can be faster than the card's memory and arithmetic allow.
+"""The floor under latency: no server is faster than the memory and arithmetic of its GPU allow.
 
-A step of decoding must read every weight and the KV cache of every sequence once, and multiply;
-the slower of the two bounds it. Measured times lie above the floor, since kernels reach neither
-peak, and launch, sampling and scheduling come on top.
+A decode step reads every weight and the KV cache of every sequence once, and multiplies; the
+slower of the two bounds it. Measured times lie above the floor, since kernels reach neither peak,
+and launch, sampling and scheduling come on top.
 
 Sources: Williams et al. 2009, "Roofline"; Kaplan et al. 2020, "Scaling Laws for Neural Language
 Models", 2.1 (2 FLOP for each weight and token); Pope et al. 2022, "Efficiently Scaling Transformer
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from journal.theory.architecture import Architecture, parameters
-from journal.theory.gpu_table import Card
+from journal.theory.gpu_table import GpuKind
 from journal.theory.memory import bytes_per_weight, kv_bytes, weight_bytes
 
 Bound = Literal["memory", "compute"]
@@ -21,60 +21,68 @@ Bound = Literal["memory", "compute"]
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """A lower bound in seconds, its two sides, and which of them binds."""
+    """A lower bound of a time in s: the larger of the time to read memory and that to compute."""
 
     memory_s: float
     compute_s: float
 
     @property
     def seconds(self) -> float:
+        """The bound in s."""
         return max(self.memory_s, self.compute_s)
 
     @property
     def bound(self) -> Bound:
+        """The side that sets the bound."""
         return "memory" if self.memory_s >= self.compute_s else "compute"
 
 
 def decode_floor(
     model: Architecture,
-    card: Card,
+    gpu: GpuKind,
     *,
     batch: int,
     context: int,
     precision: str = "fp16",
     kv_element_bytes: float = 2,
 ) -> Floor:
-    """The least time for one step that gives each of `batch` sequences, each `context` tokens
-    long, its next token: a floor under TPOT and ITL. Where a router picks experts, the step reads
-    those that `batch` tokens are expected to pick under even routing."""
+    """The least time of one decode step for `batch` sequences of `context` tokens each: a floor
+    under TPOT and ITL. Where a router picks experts, the step reads those that `batch` tokens are
+    expected to pick under even routing. Raises SpecError where the parameters cannot be
+    counted."""
     count = parameters(model)
     untouched = (1 - model.experts_used / model.experts) ** batch
     experts_idle = round((count.linear - _shared(model)) * untouched)
-    table = 0 if model.tied else count.embedding  # only the rows of the tokens themselves are read
+    table = 0 if model.tied else count.embedding  # a step reads only the rows of its tokens
     idle_bytes = round(experts_idle * bytes_per_weight(model, precision)) + 2 * table
     cached = batch * kv_bytes(model, context, kv_element_bytes)
     read = weight_bytes(model, precision) - idle_bytes + cached
     flops = batch * (2 * (count.used + _head(model)) + _attention_flops(model, context))
-    return Floor(read / card.bandwidth, flops / _flops_per_s(card, precision))
+    return Floor(read / gpu.bandwidth, flops / _flops_per_s(gpu, precision))
 
 
 def prefill_floor(
-    model: Architecture, card: Card, *, prompt_tokens: int, batch: int = 1, precision: str = "fp16"
+    model: Architecture,
+    gpu: GpuKind,
+    *,
+    prompt_tokens: int,
+    batch: int = 1,
+    precision: str = "fp16",
 ) -> Floor:
     """The least time to read `batch` prompts of `prompt_tokens` at once: a floor under TTFT. The
-    head is applied to each prompt's last token only; attention to earlier tokens is half a square.
-    """
+    head is applied to the last token of each prompt only; attention to earlier tokens is half a
+    square. Raises SpecError where the parameters cannot be counted."""
     count = parameters(model)
     tokens = batch * prompt_tokens
     attention = batch * prompt_tokens * _attention_flops(model, prompt_tokens) / 2
     flops = 2 * tokens * count.used + attention + 2 * batch * _head(model)
     table = 0 if model.tied else count.embedding
     read = weight_bytes(model, precision) - 2 * table
-    return Floor(read / card.bandwidth, flops / _flops_per_s(card, precision))
+    return Floor(read / gpu.bandwidth, flops / _flops_per_s(gpu, precision))
 
 
 def _shared(model: Architecture) -> int:
-    """The weights of the layers' matrices that every token passes."""
+    """The number of weights in the layers' matrices that every token passes."""
     count = parameters(model)
     if model.experts == 1:
         return count.linear
@@ -87,16 +95,17 @@ def _head(model: Architecture) -> int:
 
 
 def _attention_flops(model: Architecture, context: int) -> float:
-    """FLOP for one token to look back at `context`: 2 for each product with a key, 2 with a value,
-    over all heads; layers with a sliding window look back no further than that."""
+    """FLOP of one token's attention to `context` tokens: 2 for each product with a key and 2 with
+    a value, over all heads; layers with a sliding window attend to no more than the window."""
     kept = context if model.window is None else min(context, model.window)
     full = model.layers - model.windowed_layers
     positions = full * context + model.windowed_layers * kept
     return 4 * model.heads * model.head_dim * positions
 
 
-def _flops_per_s(card: Card, precision: str) -> float:
-    """FP8 weights are multiplied in FP8 where the card can; 4-bit ones are unpacked to 16."""
-    if precision == "fp8" and card.fp8_flops is not None:
-        return card.fp8_flops
-    return card.fp16_flops
+def _flops_per_s(gpu: GpuKind, precision: str) -> float:
+    """FLOP/s at `precision`: FP8 weights are multiplied in FP8 where the GPU can, 4-bit weights
+    are unpacked to 16 bits."""
+    if precision == "fp8" and gpu.fp8_flops is not None:
+        return gpu.fp8_flops
+    return gpu.fp16_flops

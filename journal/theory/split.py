@@ -1,4 +1,4 @@
-"""What the memory of a running engine is made of, each part with where its number comes from."""
+"""The parts of the memory of a running engine, each with the source of its number."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ NAMES: dict[PartName, str] = {
     "activations": "activations, at their peak",
     "graphs": "CUDA graphs",
     "context": "driver's context and libraries",
-    "others": "what others hold on the cards",
+    "others": "what others hold on the GPUs",
     "rest": "the rest, which nothing explains",
-    "used": "used on the cards",
+    "used": "used on the GPUs",
     "resident": "resident in the server's processes",
 }
 SOURCES: dict[Source, str] = {
@@ -36,7 +36,7 @@ SOURCES: dict[Source, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the memory, and who said so."""
+    """A part of the memory, in bytes, and the source of the number."""
 
     name: PartName
     bytes: int
@@ -45,35 +45,35 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The `parts` of `total`, the unexplained rest among them, so that they sum to it: those of one
-    card, as the mean of the `cards` of the host that share the model.
+    """The `parts` of `total`, which sum to it, the unexplained rest included: those of one GPU, as
+    the mean over the `gpu_count` GPUs of the host that share the model.
 
-    On cards the total is what NVML saw, on the CPU the resident memory of the server's processes:
-    there the rest holds Python and the libraries of each process. A rest below 0 says that more
-    was told of than was seen, such as activations whose peak no run reached.
+    On GPUs the total is the memory in use by NVML; on the CPU it is the resident memory of the
+    server's processes, and the rest holds Python and the libraries of each process. A rest below
+    0 means that the parts exceed the total, such as activations whose peak no run reached.
     """
 
     total: Part
     parts: tuple[Part, ...]
-    cards: int = 1
+    gpu_count: int = 1
 
 
 def split(runs: Sequence[Record]) -> Split | None:
-    """The memory of the engine that served `runs`, at the most that any of them saw; of one card
-    where several share the model. None where no memory was read, or nothing is known of what it
-    holds."""
-    seen = [(size, number) for number, run in enumerate(runs) if (size := _seen(run)) is not None]
-    if not seen:
+    """The memory of the engine that served `runs`, at the highest peak of any of them; that of one
+    GPU where several share the model. None where no memory was read, or no part of it is
+    known."""
+    peaks = [(size, number) for number, run in enumerate(runs) if (size := _peak(run)) is not None]
+    if not peaks:
         return None
-    run = runs[max(seen)[1]]
+    run = runs[max(peaks)[1]]
     total, known = _total(run), tuple(_parts(run))
     if not known:
         return None
     rest = total.bytes - sum(part.bytes for part in known)
-    return Split(total, (*known, Part("rest", rest, "difference")), _cards_here(run))
+    return Split(total, (*known, Part("rest", rest, "difference")), _gpus_here(run))
 
 
-def _seen(run: Record) -> float | None:
+def _peak(run: Record) -> float | None:
     used = run.value("vram_peak_bytes")
     return run.value("rss_peak_bytes") if used is None else used
 
@@ -81,30 +81,30 @@ def _seen(run: Record) -> float | None:
 def _total(run: Record) -> Part:
     used, resident = run.value("vram_peak_bytes"), run.value("rss_peak_bytes")
     if used is not None:
-        return Part("used", round(used / _cards_here(run)), "nvml")
+        return Part("used", round(used / _gpus_here(run)), "nvml")
     assert resident is not None
     return Part("resident", round(resident), "kernel")
 
 
-def _cards_here(run: Record) -> int:
-    """The cards of which NVML told: others that share the model may be in other hosts."""
+def _gpus_here(run: Record) -> int:
+    """The number of GPUs that NVML read: others that share the model may be in other hosts."""
     if run.value("vram_peak_bytes") is None:
         return 1
-    return _cards(run) if run.facts.cards is None else run.facts.cards
+    return _gpus(run) if run.facts.cards is None else run.facts.cards
 
 
-def _cards(run: Record) -> int:
-    """All that share the model."""
+def _gpus(run: Record) -> int:
+    """The number of GPUs that share the model."""
     if run.cell.engine is not None:
-        return run.cell.engine.cards
+        return run.cell.engine.gpu_count
     return 1 if run.facts.cards is None else run.facts.cards
 
 
 def _parts(run: Record) -> Iterator[Part]:
-    """What is known of the parts of `run`'s memory, in the order in which an engine takes it."""
+    """The known parts of the memory of `run`, in the order in which an engine takes it."""
     facts, used = run.facts, run.value("vram_peak_bytes")
-    # A log tells of one card. On a CPU all processes are looked at together.
-    shares, processes = (1, _cards(run)) if used is None else (_cards(run), 1)
+    # A log gives the sizes of one GPU. On a CPU the total is that of all processes together.
+    shares, processes = (1, _gpus(run)) if used is None else (_gpus(run), 1)
     measured, predicted, pool = (
         run.value(name) for name in ("weights_bytes", "weights_bytes_predicted", "kv_pool_bytes")
     )
@@ -126,12 +126,12 @@ def _parts(run: Record) -> Iterator[Part]:
     ours = run.value("vram_process_peak_bytes")
     # NVML may hide which processes are the server's, or give no more than their memory.
     if used is not None and ours is not None and used != ours:
-        yield Part("others", max(0, round((used - ours) / _cards_here(run))), "others")
+        yield Part("others", max(0, round((used - ours) / _gpus_here(run))), "others")
 
 
 def _activations(facts: EngineFacts) -> int | None:
-    """Their peak without the estimate of the CUDA graphs that vLLM counts into it since 0.21: the
-    graphs are a part of their own."""
+    """Bytes of the activations at their peak, without the estimate of the CUDA graphs that vLLM
+    counts into it since 0.21: the graphs are a part of their own."""
     peak, estimate = facts.activation_bytes, facts.graph_estimate_bytes
     if peak is None or estimate is None or facts.graph_bytes is None or estimate > peak:
         return peak

@@ -77,7 +77,7 @@ def test_fit_answers_first_and_then_shows_its_sums(journal: Journal) -> None:
     ("asked", "said"),
     [
         (["no-such-model"], "No model 'no-such-model'"),
-        (["Mistral-7B-v0.1", "--gpu", "9999"], "No card '9999'"),
+        (["Mistral-7B-v0.1", "--gpu", "9999"], "no GPU '9999'"),
         (["Mistral-7B-v0.1", "--vram", "lots"], "--vram 'lots' is not a size above 0"),
         (["Mistral-7B-v0.1", "--vram", "1GiB", "--gpu", "T4"], "not both"),
         (["Mistral-7B-v0.1", "--context", "99999"], "not of 99,999"),

@@ -109,7 +109,7 @@ def test_what_is_wrong_is_one_sentence() -> None:
         advise("meta-llama/Llama-3-8B")
     with pytest.raises(SpecError, match=r"'xyzzy' is known here\. Any folder"):
         advise("xyzzy")
-    with pytest.raises(SpecError, match="No card '9999'"):
+    with pytest.raises(SpecError, match="no GPU '9999'"):
         advise(MISTRAL, gpu="9999")
     with pytest.raises(UsageError, match="context of 32,768 tokens, not of 99,999"):
         advise(MISTRAL, gpu="T4", context=99_999)

@@ -11,7 +11,7 @@ import pytest
 
 from journal.errors import JournalError, MissingExtra, SpecError, UsageError
 from journal.host.rent import CLOUDS, SKYPILOT, Rental, launch, rental, write_task
-from journal.theory.gpu_table import CARDS
+from journal.theory.gpu_table import GPU_KINDS
 
 TOML = """
 [engine]
@@ -35,7 +35,7 @@ def experiment(
 
 
 def test_every_card_that_we_know_can_be_rented() -> None:
-    assert list(SKYPILOT) == [card.name for card in CARDS]
+    assert list(SKYPILOT) == [card.name for card in GPU_KINDS]
 
 
 def test_the_smallest_card_that_holds_the_largest_cell(tmp_path: Path) -> None:

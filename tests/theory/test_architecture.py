@@ -96,7 +96,7 @@ FP8_OF_LLM_COMPRESSOR = {
 
 
 @pytest.mark.parametrize(
-    ("packed", "told"),
+    ("packed", "packing"),
     [
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, ("awq", 4, 128)),
         ({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, ("awq", 4, 64)),
@@ -113,9 +113,9 @@ FP8_OF_LLM_COMPRESSOR = {
         (None, (None, None, None)),
     ],
 )
-def test_how_a_checkpoint_is_packed(packed: object, told: tuple[object, ...]) -> None:
+def test_how_a_checkpoint_is_packed(packed: object, packing: tuple[object, ...]) -> None:
     model = architecture(LLAMA | {"quantization_config": packed})
-    assert (model.quantisation, model.bits, model.group) == told
+    assert (model.quantisation, model.bits, model.group) == packing
 
 
 @pytest.mark.parametrize("config", [model.config for model in MODELS])

@@ -33,12 +33,12 @@ def test_bytes_and_elements_by_dtype(tmp_path: Path) -> None:
             "b": ("F16", [2], 4),
         },
     )
-    found = read_checkpoint(tmp_path)
-    assert found.bytes_by_dtype == {"F16": 68, "I32": 16, "F32": 4}
-    assert found.elements_by_dtype == {"F16": 34, "I32": 4, "F32": 1}
-    assert found.bytes == 88
-    assert found.bytes_in(None) == 88
-    assert found.bytes_in(2) == 2 * (34 + 1) + 16  # what is packed stays as it is
+    checkpoint = read_checkpoint(tmp_path)
+    assert checkpoint.bytes_by_dtype == {"F16": 68, "I32": 16, "F32": 4}
+    assert checkpoint.elements_by_dtype == {"F16": 34, "I32": 4, "F32": 1}
+    assert checkpoint.bytes == 88
+    assert checkpoint.bytes_in(None) == 88
+    assert checkpoint.bytes_in(2) == 2 * (34 + 1) + 16  # what is packed stays as it is
 
 
 def test_the_index_says_which_files_are_meant(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_broken_index_is_an_error(tmp_path: Path, index: str) -> None:
 def test_a_broken_file_is_an_error(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     folder = tmp_path_factory.mktemp("broken")
     (folder / "model.safetensors").write_bytes(raw)
-    with pytest.raises(SpecError, match=r"no whole safetensors file"):
+    with pytest.raises(SpecError, match=r"is not a complete safetensors file"):
         read_checkpoint(folder)
 
 

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from journal.records.engine import CardRates, EngineFacts
+from journal.records.engine import EngineFacts, GpuRates
 from journal.records.experiment import Engine
-from journal.theory.gpu_table import find_card
+from journal.theory.gpu_table import find_gpu
 from journal.theory.memory import weight_bytes
 from journal.theory.model_table import find_model
 from journal.theory.predictions import served
@@ -15,15 +15,15 @@ FACTS = EngineFacts(config=MISTRAL.config, card="NVIDIA L40S")
 ENGINE = Engine(model="mistral")
 
 
-def test_a_plain_model_on_a_known_card() -> None:
-    found = served(FACTS, ENGINE)
-    assert found is not None
-    assert found.kv_bytes_per_token == 131_072
-    assert found.weights_bytes == 2 * MISTRAL.published
-    card, model = find_card("L40S"), MISTRAL.architecture
-    assert found.ttft_floor_s(512) == prefill_floor(model, card, prompt_tokens=512).seconds
-    step = decode_floor(model, card, batch=8, context=512)
-    assert found.tpot_floor_s(8, 512) == step.seconds
+def test_a_plain_model_on_a_known_gpu() -> None:
+    prediction = served(FACTS, ENGINE)
+    assert prediction is not None
+    assert prediction.kv_bytes_per_token == 131_072
+    assert prediction.weights_bytes == 2 * MISTRAL.published
+    gpu, model = find_gpu("L40S"), MISTRAL.architecture
+    assert prediction.ttft_floor_s(512) == prefill_floor(model, gpu, prompt_tokens=512).seconds
+    step = decode_floor(model, gpu, batch=8, context=512)
+    assert prediction.tpot_floor_s(8, 512) == step.seconds
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,11 @@ def test_a_plain_model_on_a_known_card() -> None:
         ({"dtype": "bfloat16"}, {}, 131_072),
         ({"dtype": "float32"}, {}, 262_144),
         ({}, {"dtype": "float32"}, 262_144),
-        ({"dtype": "bfloat16"}, {"dtype": "float32"}, 131_072),  # what it said, not what was asked
+        (
+            {"dtype": "bfloat16"},
+            {"dtype": "float32"},
+            131_072,
+        ),  # as logged, not as configured
         ({"kv_cache_dtype": "auto"}, {}, 131_072),
         ({"kv_cache_dtype": "fp8_e4m3"}, {}, 65_536),
         ({"kv_cache_dtype": "bfloat16", "dtype": "float32"}, {}, 131_072),
@@ -41,13 +45,13 @@ def test_a_plain_model_on_a_known_card() -> None:
 def test_the_element_of_the_kv_cache(
     facts: dict[str, str], engine: dict[str, str], kv_bytes: int
 ) -> None:
-    found = served(replace(FACTS, **facts), replace(ENGINE, **engine))
-    assert found is not None
-    assert found.kv_bytes_per_token == kv_bytes
+    prediction = served(replace(FACTS, **facts), replace(ENGINE, **engine))
+    assert prediction is not None
+    assert prediction.kv_bytes_per_token == kv_bytes
 
 
 @pytest.mark.parametrize(
-    ("packing", "facts", "asked", "precision"),
+    ("packing", "facts", "configured", "precision"),
     [
         ({}, {}, None, "fp16"),
         ({}, {"dtype": "float32"}, None, "fp32"),
@@ -58,24 +62,25 @@ def test_the_element_of_the_kv_cache(
     ],
 )
 def test_how_the_weights_are_held(
-    packing: dict[str, object], facts: dict[str, str], asked: str | None, precision: str
+    packing: dict[str, object], facts: dict[str, str], configured: str | None, precision: str
 ) -> None:
     config = {**MISTRAL.config, "quantization_config": packing}
-    told = replace(FACTS, config=config, **facts)
-    found = served(told, replace(ENGINE, quantisation=asked))
-    assert found is not None
-    assert found.precision == precision
-    assert found.weights_bytes == weight_bytes(MISTRAL.architecture, precision)
+    packed = replace(FACTS, config=config, **facts)
+    prediction = served(packed, replace(ENGINE, quantisation=configured))
+    assert prediction is not None
+    assert prediction.precision == precision
+    assert prediction.weights_bytes == weight_bytes(MISTRAL.architecture, precision)
 
 
-def test_cards_share_the_work_and_copy_heads_they_cannot_split() -> None:
+def test_gpus_share_the_work_and_copy_heads_they_cannot_split() -> None:
     one, four, many = (
-        served(FACTS, replace(ENGINE, tensor_parallel=cards), cards) for cards in (1, 4, 16)
+        served(FACTS, replace(ENGINE, tensor_parallel=gpu_count), gpu_count)
+        for gpu_count in (1, 4, 16)
     )
     assert one is not None and four is not None and many is not None
     assert one.kv_bytes_per_token == four.kv_bytes_per_token
-    assert many.kv_bytes_per_token == 2 * one.kv_bytes_per_token  # 8 heads on 16 cards
-    assert many.kv_bytes_per_token_of_a_card == one.kv_bytes_per_token / 8
+    assert many.kv_bytes_per_token == 2 * one.kv_bytes_per_token  # 8 heads on 16 GPUs
+    assert many.kv_bytes_per_token_of_a_gpu == one.kv_bytes_per_token / 8
     assert four.tpot_floor_s(1, 1) == pytest.approx((one.tpot_floor_s(1, 1) or 0) / 4)
     latent = {**MISTRAL.config, "kv_lora_rank": 512, "qk_rope_head_dim": 64}
     mla = served(replace(FACTS, config=latent), replace(ENGINE, tensor_parallel=2), 2)
@@ -87,17 +92,17 @@ def test_a_token_passes_the_stages_of_a_pipeline_one_after_the_other() -> None:
     one, staged = served(FACTS, ENGINE), served(FACTS, replace(ENGINE, pipeline_parallel=4), 4)
     assert one is not None and staged is not None
     assert staged.kv_bytes_per_token == one.kv_bytes_per_token
-    assert staged.kv_bytes_per_token_of_a_card == one.kv_bytes_per_token / 4
+    assert staged.kv_bytes_per_token_of_a_gpu == one.kv_bytes_per_token / 4
     uneven = served(FACTS, replace(ENGINE, pipeline_parallel=3), 3)  # 11 layers of 32 at most
     assert uneven is not None
-    assert uneven.kv_bytes_per_token_of_a_card == one.kv_bytes_per_token * 11 / 32
+    assert uneven.kv_bytes_per_token_of_a_gpu == one.kv_bytes_per_token * 11 / 32
     assert staged.tpot_floor_s(1, 64) == one.tpot_floor_s(1, 64)
     assert staged.tpot_floor_s(8, 64) == one.tpot_floor_s(2, 64)
 
 
-def test_a_card_that_is_not_known_here_may_be_described() -> None:
-    l40s = find_card("L40S")
-    rates = CardRates(bandwidth_gb_per_s=l40s.bandwidth / 1e9, fp16_tflops=l40s.fp16_flops / 1e12)
+def test_a_gpu_that_is_not_known_here_may_be_described() -> None:
+    l40s = find_gpu("L40S")
+    rates = GpuRates(bandwidth_gb_per_s=l40s.bandwidth / 1e9, fp16_tflops=l40s.fp16_flops / 1e12)
     known, given = (
         served(facts, ENGINE)
         for facts in (FACTS, replace(FACTS, card="Unheard Of 9000", card_rates=rates))
@@ -111,9 +116,9 @@ def test_what_is_not_known_is_absent() -> None:
     assert served(EngineFacts(), ENGINE) is None
     assert served(EngineFacts(config={"model_type": "bert"}), None) is None
     for facts in (replace(FACTS, card=None), replace(FACTS, card="Unheard Of 9000")):
-        found = served(facts, ENGINE)
-        assert found is not None
-        assert found.ttft_floor_s(1) is found.tpot_floor_s(1, 1) is None
+        prediction = served(facts, ENGINE)
+        assert prediction is not None
+        assert prediction.ttft_floor_s(1) is prediction.tpot_floor_s(1, 1) is None
     others = served(FACTS, None)  # how someone else's server holds its weights is not known
     assert others is not None
     assert others.kv_bytes_per_token == 131_072

@@ -3,13 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.errors import SpecError
-from journal.theory.gpu_table import CARDS, find_card
+from journal.theory.gpu_table import GPU_KINDS, find_gpu
 from journal.theory.model_table import MODELS, find_model
 from journal.theory.roofline import decode_floor, prefill_floor
 
 MISTRAL = find_model("Mistral-7B-Instruct-v0.2").architecture
 MIXTRAL = find_model("Mixtral-8x7B-v0.1").architecture
-A100 = find_card("A100 80GB")
+A100 = find_gpu("A100 80GB")
 
 
 def test_decode_of_one_sequence_reads_every_weight_once() -> None:
@@ -46,10 +46,10 @@ def test_packed_weights_are_read_faster_but_not_multiplied_faster() -> None:
     assert plain.compute_s == packed.compute_s
 
 
-def test_fp8_is_multiplied_faster_where_the_card_can() -> None:
-    for card, ratio in ((find_card("H100 SXM"), 2.0), (A100, 1.0)):
-        plain = prefill_floor(MISTRAL, card, prompt_tokens=512)
-        packed = prefill_floor(MISTRAL, card, prompt_tokens=512, precision="fp8")
+def test_fp8_is_multiplied_faster_where_the_gpu_can() -> None:
+    for gpu, ratio in ((find_gpu("H100 SXM"), 2.0), (A100, 1.0)):
+        plain = prefill_floor(MISTRAL, gpu, prompt_tokens=512)
+        packed = prefill_floor(MISTRAL, gpu, prompt_tokens=512, precision="fp8")
         assert plain.compute_s / packed.compute_s == pytest.approx(ratio, rel=0.01)
 
 
@@ -61,32 +61,32 @@ def test_a_router_reads_two_experts_of_eight_for_one_token_and_all_for_many() ->
 
 
 models = st.sampled_from(MODELS).map(lambda model: model.architecture)
-cards = st.sampled_from(CARDS)
+gpus = st.sampled_from(GPU_KINDS)
 sizes = st.integers(1, 512)
 
 
-@given(models, cards, sizes, sizes, st.integers(1, 8192))
-def test_more_work_never_takes_less(model, card, one, other, context) -> None:  # type: ignore[no-untyped-def]
+@given(models, gpus, sizes, sizes, st.integers(1, 8192))
+def test_more_work_never_takes_less(model, gpu, one, other, context) -> None:  # type: ignore[no-untyped-def]
     fewer, more = sorted((one, other))
-    low = decode_floor(model, card, batch=fewer, context=context)
-    high = decode_floor(model, card, batch=more, context=context)
+    low = decode_floor(model, gpu, batch=fewer, context=context)
+    high = decode_floor(model, gpu, batch=more, context=context)
     assert low.seconds <= high.seconds * (1 + 1e-9)
-    short = prefill_floor(model, card, prompt_tokens=fewer)
-    long = prefill_floor(model, card, prompt_tokens=more)
+    short = prefill_floor(model, gpu, prompt_tokens=fewer)
+    long = prefill_floor(model, gpu, prompt_tokens=more)
     assert 0 < short.seconds <= long.seconds
 
 
-# ---- cards -----------------------------------------------------------------------------------
+# ---- GPUs ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_a_card_is_found_by_its_own_name_and_is_sane(card) -> None:  # type: ignore[no-untyped-def]
-    assert find_card(card.name) is card
-    assert find_card(f"nvidia {card.name.lower()}") is card
-    assert 2**33 < card.memory_bytes < 2**38
-    assert 50 < card.fp16_flops / card.bandwidth < 500  # FLOP for each byte
-    assert card.fp8_flops is None or 1.9 < card.fp8_flops / card.fp16_flops < 2.1
-    assert card.source
+@pytest.mark.parametrize("gpu", GPU_KINDS, ids=lambda gpu: gpu.name)
+def test_a_gpu_is_found_by_its_own_name_and_is_sane(gpu) -> None:  # type: ignore[no-untyped-def]
+    assert find_gpu(gpu.name) is gpu
+    assert find_gpu(f"nvidia {gpu.name.lower()}") is gpu
+    assert 2**33 < gpu.memory_bytes < 2**38
+    assert 50 < gpu.fp16_flops / gpu.bandwidth < 500  # FLOP for each byte
+    assert gpu.fp8_flops is None or 1.9 < gpu.fp8_flops / gpu.fp16_flops < 2.1
+    assert gpu.source
 
 
 @pytest.mark.parametrize(
@@ -104,20 +104,20 @@ def test_a_card_is_found_by_its_own_name_and_is_sane(card) -> None:  # type: ign
         ("NVIDIA L40S", "L40S"),
     ],
 )
-def test_cards_as_people_and_drivers_write_them(written: str, name: str) -> None:
-    assert find_card(written).name == name
+def test_gpus_as_people_and_drivers_write_them(written: str, name: str) -> None:
+    assert find_gpu(written).name == name
 
 
 @pytest.mark.parametrize("name", ["A100", "H100", "RTX"])
 def test_a_name_that_may_be_several_asks_which(name: str) -> None:
     with pytest.raises(SpecError, match=r" or .*: say which"):
-        find_card(name)
+        find_gpu(name)
 
 
 @pytest.mark.parametrize("name", ["", "RX 7900", "NVIDIA GeForce RTX 4090 Laptop GPU", "GTX 1080"])
-def test_an_unknown_card_names_the_known_ones(name: str) -> None:
+def test_an_unknown_gpu_names_the_known_ones(name: str) -> None:
     with pytest.raises(SpecError, match=r"H200.*give its memory instead"):
-        find_card(name)
+        find_gpu(name)
 
 
 def test_layers_with_a_window_look_back_no_further_than_that() -> None:

@@ -84,8 +84,8 @@ def test_the_block_that_vllm_keeps_back_is_not_counted_as_in_use() -> None:
     )
     traces = [trace(0, 0.0, 500, 80), trace(1, 0.3, 33, 120)]
     seen = [
-        replace(each, kv_cache_fraction=(each.kv_cache_fraction or 0) * BLOCKS / (blocks - 1))
-        for each in readings(traces)
+        replace(reading, kv_cache_fraction=(reading.kv_cache_fraction or 0) * BLOCKS / (blocks - 1))
+        for reading in readings(traces)
     ]
     slope = kv_slope(seen, traces, facts)
     assert slope is not None
@@ -94,18 +94,18 @@ def test_the_block_that_vllm_keeps_back_is_not_counted_as_in_use() -> None:
 
 def test_readings_at_which_the_server_ran_others_do_not_count() -> None:
     traces = [trace(0, 0.0, 500, 80)]
-    alone = [replace(each, running=1.0) for each in readings(traces)]
+    alone = [replace(reading, running=1.0) for reading in readings(traces)]
     slope = kv_slope(alone, traces, FACTS)
     assert slope is not None
     late = [  # half of the gauges are those of a time at which the request had gone
-        replace(each, running=0.0, kv_cache_fraction=0.0) if number % 2 else each
-        for number, each in enumerate(alone)
+        replace(reading, running=0.0, kv_cache_fraction=0.0) if number % 2 else reading
+        for number, reading in enumerate(alone)
     ]
     again = kv_slope(late, traces, FACTS)
     assert again is not None
     assert again.bytes_per_token == slope.bytes_per_token
     assert again.points < slope.points
-    strangers = [replace(each, running=2.0) for each in alone]
+    strangers = [replace(reading, running=2.0) for reading in alone]
     assert kv_slope(strangers, traces, FACTS) is None
 
 

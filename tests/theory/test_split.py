@@ -13,7 +13,7 @@ from journal.theory.split import NAMES, SOURCES, split
 
 GIB = 2**30
 CPU = {"weights_bytes": GIB / 4, "kv_pool_bytes": 2.0 * GIB, "rss_peak_bytes": 5.0 * GIB}
-CARD = {
+GPU = {
     "weights_bytes": 27.0 * GIB,
     "kv_pool_bytes": 110.0 * GIB,
     "vram_peak_bytes": 146.0 * GIB,
@@ -36,22 +36,22 @@ def run(
     return a_record(metrics=figures, facts=facts, engine=engine)
 
 
-def test_on_cards_the_parts_sum_to_what_nvml_saw() -> None:
-    found = split([run(CARD, tensor_parallel=2)])
-    assert found is not None
-    assert (found.total.name, found.total.source) == ("used", "nvml")
-    sizes = {part.name: part.bytes / GIB for part in found.parts}
+def test_on_gpus_the_parts_sum_to_what_nvml_saw() -> None:
+    vram = split([run(GPU, tensor_parallel=2)])
+    assert vram is not None
+    assert (vram.total.name, vram.total.source) == ("used", "nvml")
+    sizes = {part.name: part.bytes / GIB for part in vram.parts}
     assert sizes == {
         "weights": 13.5,
         "kv_pool": 55,
-        "activations": 1,  # what a log tells is of one card already
+        "activations": 1,  # a log gives the sizes of one GPU already
         "graphs": 0.5,
         "context": 0.25,
         "others": 0.5,
         "rest": 2.25,
     }
-    assert (found.cards, found.total.bytes) == (2, 73 * GIB)
-    assert {part.name: part.source for part in found.parts}["weights"] == "log"
+    assert (vram.gpu_count, vram.total.bytes) == (2, 73 * GIB)
+    assert {part.name: part.source for part in vram.parts}["weights"] == "log"
 
 
 @pytest.mark.parametrize(
@@ -67,52 +67,55 @@ def test_the_estimate_of_the_graphs_is_no_activation(
     estimate: int | None, graphs: int | None, activations: float
 ) -> None:
     facts = replace(LOGGED, graph_bytes=graphs, graph_estimate_bytes=estimate)
-    found = split([run(CARD, facts, tensor_parallel=2)])
-    assert found is not None
-    sizes = {part.name: part.bytes / GIB for part in found.parts}
+    vram = split([run(GPU, facts, tensor_parallel=2)])
+    assert vram is not None
+    sizes = {part.name: part.bytes / GIB for part in vram.parts}
     assert sizes["activations"] == activations
 
 
-def test_cards_of_other_hosts_have_their_share_and_are_not_looked_at() -> None:
+def test_gpus_of_other_hosts_have_their_share_and_are_not_read() -> None:
     facts = replace(LOGGED, cards=2)
-    found = split([run(CARD, facts, tensor_parallel=4)])
-    assert found is not None
-    sizes = {part.name: part.bytes / GIB for part in found.parts}
+    vram = split([run(GPU, facts, tensor_parallel=4)])
+    assert vram is not None
+    sizes = {part.name: part.bytes / GIB for part in vram.parts}
     assert (sizes["weights"], sizes["kv_pool"], sizes["others"]) == (27 / 4, 110 / 4, 0.5)
-    assert (found.cards, found.total.bytes) == (2, 73 * GIB)
+    assert (vram.gpu_count, vram.total.bytes) == (2, 73 * GIB)
 
 
 def test_on_memory_shared_with_the_host_nothing_is_said_of_others() -> None:
     """NVML gives the memory of the server's processes alone there, and that is what is in use."""
-    found = split([run({**CARD, "vram_peak_bytes": 145.0 * GIB})])
-    assert found is not None
-    assert found.total.bytes == 145 * GIB
-    assert "others" not in {part.name for part in found.parts}
+    vram = split([run({**GPU, "vram_peak_bytes": 145.0 * GIB})])
+    assert vram is not None
+    assert vram.total.bytes == 145 * GIB
+    assert "others" not in {part.name for part in vram.parts}
 
 
 def test_on_the_cpu_the_total_is_resident_memory() -> None:
-    found = split([run(CPU, EngineFacts(checkpoint_bytes=GIB // 4))])
-    assert found is not None
-    assert (found.total.name, found.total.source) == ("resident", "kernel")
-    told = [(part.name, part.bytes / GIB, part.source) for part in found.parts]
-    assert told == [
+    vram = split([run(CPU, EngineFacts(checkpoint_bytes=GIB // 4))])
+    assert vram is not None
+    assert (vram.total.name, vram.total.source) == ("resident", "kernel")
+    shown = [(part.name, part.bytes / GIB, part.source) for part in vram.parts]
+    assert shown == [
         ("weights", 0.25, "checkpoint"),
         ("kv_pool", 2, "pool"),
         ("rest", 2.75, "difference"),
     ]
 
 
-def test_weights_that_nobody_told_of_are_counted() -> None:
-    found = split([run({"weights_bytes_predicted": 7.0, "rss_peak_bytes": 10.0}, EngineFacts())])
-    assert found is not None
-    assert [(part.bytes, part.source) for part in found.parts] == [(7, "config"), (3, "difference")]
+def test_weights_without_a_measurement_are_counted() -> None:
+    vram = split([run({"weights_bytes_predicted": 7.0, "rss_peak_bytes": 10.0}, EngineFacts())])
+    assert vram is not None
+    assert [(part.bytes, part.source) for part in vram.parts] == [
+        (7, "config"),
+        (3, "difference"),
+    ]
 
 
 def test_of_several_runs_the_one_that_saw_most_counts() -> None:
     runs = [run({**CPU, "rss_peak_bytes": gib * GIB}) for gib in (4.0, 6.0, 5.0)]
-    found = split([*runs, run({"weights_bytes": 1.0})])
-    assert found is not None
-    assert found.total.bytes == 6 * GIB
+    vram = split([*runs, run({"weights_bytes": 1.0})])
+    assert vram is not None
+    assert vram.total.bytes == 6 * GIB
 
 
 def test_where_nothing_was_read_there_is_nothing_to_split() -> None:
@@ -121,18 +124,18 @@ def test_where_nothing_was_read_there_is_nothing_to_split() -> None:
     assert split([run({"rss_peak_bytes": 1.0}, EngineFacts())]) is None
 
 
-names = st.sampled_from([*CARD, "weights_bytes_predicted"])
+names = st.sampled_from([*GPU, "weights_bytes_predicted"])
 sizes = st.floats(0, 1e12)
 
 
 @given(st.dictionaries(names, sizes), st.integers(1, 8))
-def test_the_parts_always_sum_to_the_total(metrics: dict[str, float], cards: int) -> None:
-    found = split([run(metrics, tensor_parallel=cards)])
-    if found is not None:
-        assert sum(part.bytes for part in found.parts) == found.total.bytes
+def test_parts_always_sum_to_the_total(metrics: dict[str, float], gpu_count: int) -> None:
+    vram = split([run(metrics, tensor_parallel=gpu_count)])
+    if vram is not None:
+        assert sum(part.bytes for part in vram.parts) == vram.total.bytes
         used, resident = metrics.get("vram_peak_bytes"), metrics.get("rss_peak_bytes")
-        seen = resident if used is None else used / cards
-        assert found.total.bytes == pytest.approx(seen, abs=0.5)
-        for part in (*found.parts, found.total):
+        peak = resident if used is None else used / gpu_count
+        assert vram.total.bytes == pytest.approx(peak, abs=0.5)
+        for part in (*vram.parts, vram.total):
             assert part.name in NAMES
             assert part.source in SOURCES

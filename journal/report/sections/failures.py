@@ -82,7 +82,7 @@ def _of_the_model(record: Record, context: int) -> Iterator[Text]:
     """What the model takes, by its engine's words or else by its config, and what the card has.
     `context` is the length of the longest request."""
     engine, card = record.cell.engine, record.environment.get("gpu_0_total_bytes")
-    cards = engine.cards if engine else 1
+    cards = engine.gpu_count if engine else 1
     theory = served(record.facts, engine, cards)
     weights = record.facts.weights_bytes
     if weights is None and theory is not None and theory.weights_bytes is not None:
@@ -91,5 +91,5 @@ def _of_the_model(record: Record, context: int) -> Iterator[Text]:
         kind = "failures.card" if weights <= card else "failures.too_big"
         yield say(kind, weights=units.data_size(weights), card=units.data_size(card))
     if record.status == "failed" and theory is not None:
-        each = units.data_size(theory.kv_bytes_per_token_of_a_card * context)
+        each = units.data_size(theory.kv_bytes_per_token_of_a_gpu * context)
         yield say("failures.request", context=f"{context:,}", each=each)

@@ -73,8 +73,8 @@ def _sentences(parts: Split) -> Iterator[Text]:
     pool, rest = sizes.get("kv_pool"), sizes["rest"]
     if pool is not None and total.bytes:
         yield say(
-            f"memory.reserved.{'each' if parts.cards > 1 else total.name}",
-            n=f"{parts.cards}",
+            f"memory.reserved.{'each' if parts.gpu_count > 1 else total.name}",
+            n=f"{parts.gpu_count}",
             total=units.data_size(total.bytes),
             pool=units.data_size(pool),
             share=units.percent(pool / total.bytes),

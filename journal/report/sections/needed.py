@@ -118,7 +118,7 @@ def _try_json(search: Needed, tried: Try | None) -> dict[str, Any] | None:
 def _all(search: Needed, size: int | None) -> int | None:
     """Bytes on all cards, of those on one."""
     engine = search.cell.engine
-    return None if size is None or engine is None else size * engine.cards
+    return None if size is None or engine is None else size * engine.gpu_count
 
 
 def _of_reserved(search: Needed, name: str) -> int | None:

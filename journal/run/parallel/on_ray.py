@@ -82,10 +82,10 @@ class Cluster:
         """Refuse (SpecError) an engine that no host of the cluster has the cards for."""
         most = max(self._of_each("GPU"), default=0)
         for engine in engines:
-            if most and engine.cards > most:
+            if most and engine.gpu_count > most:
                 raise SpecError(
-                    f"{engine.model} needs {engine.cards} cards on one host, and no host of this "
-                    f"Ray cluster has more than {most:g}: lower tensor_parallel"
+                    f"{engine.model} needs {engine.gpu_count} GPUs on one host, and no host "
+                    f"of this Ray cluster has more than {most:g}: lower tensor_parallel"
                 )
 
     def measure(self, collector: Collector) -> None:
@@ -117,7 +117,7 @@ class Cluster:
     def needs(self, engine: Engine) -> dict[str, Any]:
         """What the task of `engine` asks of a host: its cards, with a processor for each; in a
         cluster without cards a whole host, because an engine on a CPU takes all of it."""
-        gpus = engine.cards if any(self._of_each("GPU")) else 0
+        gpus = engine.gpu_count if any(self._of_each("GPU")) else 0
         cpus = gpus or min(filter(None, self._of_each("CPU")), default=1)
         return {
             "num_gpus": gpus,

@@ -100,7 +100,7 @@ def test_an_attached_server_on_two_gpus_has_one_pool(attached: list[Record]) -> 
 def test_the_memory_of_an_attached_server_is_split_for_each_gpu(attached: list[Record]) -> None:
     parts = split(attached)
     assert parts is not None
-    assert (parts.cards, parts.total.bytes) == (2, 15 * GIB)
+    assert (parts.gpu_count, parts.total.bytes) == (2, 15 * GIB)
     assert {part.name: part.bytes for part in parts.parts}["kv_pool"] == 10 * GIB
     found = gathered(attached)
     said = told(memory_parts.answer(found, places(found), "x"))

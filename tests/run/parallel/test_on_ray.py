@@ -192,7 +192,7 @@ def test_an_engine_on_a_cpu_has_a_host_for_itself() -> None:
 def test_an_engine_that_no_host_has_the_cards_for_is_refused() -> None:
     cluster = hosts({"CPU": 64.0, "GPU": 2.0}, {"CPU": 64.0, "GPU": 4.0})
     cluster.check([Engine(model="m", tensor_parallel=4)])
-    with pytest.raises(journal.SpecError, match=r"m needs 8 cards .* no host .* more than 4"):
+    with pytest.raises(journal.SpecError, match=r"m needs 8 GPUs .* no host .* more than 4"):
         cluster.check([Engine(model="m", tensor_parallel=8)])
 
 
