@@ -82,13 +82,13 @@ def _processor() -> Environment:
         "cpu_cores": psutil.cpu_count(logical=False),
         "cpu_threads": psutil.cpu_count(),
         "cpu_threads_usable": usable,
-        "cpu_quota_cores": _cpu_quota_cores(),
+        "cpu_quota_cores": cpu_quota_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "memory_limit_bytes": _limit("/sys/fs/cgroup/memory.max"),
     }
 
 
-def _cpu_quota_cores() -> float | None:
+def cpu_quota_cores() -> float | None:
     """The cores' worth of time that control group v2 grants per second; None without a limit."""
     quota, _, period = _text("/sys/fs/cgroup/cpu.max").strip().partition(" ")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None

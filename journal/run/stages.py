@@ -45,7 +45,8 @@ from journal.store.checkups import as_environment, last_checkup
 from journal.store.store import Store, open_store
 from journal.store.undivided import undivided
 from journal.tracking.addresses import address
-from journal.tracking.tracker import Tracker, tracking_uri
+from journal.tracking.aside import Aside
+from journal.tracking.tracker import tracking_uri
 
 PATIENCE_S = 300.0  # with a database that cannot take a run: a measurement is worth the wait
 AGAIN_S = 2.0
@@ -137,7 +138,7 @@ class _Keeper:
     """Keeps each record the moment it is made. `records` are those of the experiment so far."""
 
     store: Store
-    tracker: Tracker
+    tracker: Aside
     listener: Listener
     records: list[Record]
 
@@ -199,6 +200,7 @@ def _end(
     store, tracker = keeper.store, keeper.tracker
     ended = store.end_experiment(begun.id, status, datetime.now(UTC))
     keeper.listener(Event("log", "writing the log"))
+    tracker.settle()  # the log links to the pages of MLflow's runs
     records = store.runs(experiment_id=begun.id)
     log = write_log(store, home, tracking=address(tracking_uri(home)), read=records)
     for record in records:
@@ -247,11 +249,12 @@ class _Asked:
         with (
             alone(self.home),
             open_store(self.home) as store,
-            Tracker(store, self.home) as tracker,
+            Aside(store, self.home) as tracker,
         ):
             begun, left, records = _begin(store, experiment, planned, resume, self.listener)
             if left:
                 keeper = _Keeper(store, tracker, self.listener, records)
+                tracker.start()
                 try:
                     self.measure(begun, left, keeper)
                 except BaseException as error:

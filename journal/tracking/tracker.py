@@ -10,7 +10,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -85,6 +85,11 @@ class Tracker:
         self._gone = True
         self.error = f"MLflow was not told of all ({why}): journal sync tells it the rest."
 
+    def prepare(self) -> None:
+        """Open MLflow's store, which takes a while, before there is anything to tell."""
+        with suppress(Exception), _settings(), locked(self._home / "mlflow.lock"):
+            self._opened().answers()  # what is wrong with it, the first record will tell
+
     def log(self, record: Record) -> bool:
         """Tell of a run that is in the store; whether MLflow took it."""
         self._unfinished = record.experiment_id
@@ -118,6 +123,13 @@ class Tracker:
 
         return self._tell(experiment, send)
 
+    def _opened(self) -> MlflowRuns:
+        if self._mlflow is None:
+            if not os.environ.get("MLFLOW_TRACKING_URI"):
+                make_whole(self._home)
+            self._mlflow = MlflowRuns(tracking_uri(self._home), self._home)
+        return self._mlflow
+
     def _above(self, mlflow: MlflowRuns, record: Record) -> str:
         """The MLflow run under which that of a cell stands: its engine's where its experiment
         compares several, else its experiment's."""
@@ -147,10 +159,7 @@ class Tracker:
             began_s = time.monotonic()
             try:
                 with _settings(), locked(self._home / "mlflow.lock"):
-                    if self._mlflow is None and not os.environ.get("MLFLOW_TRACKING_URI"):
-                        make_whole(self._home)
-                    self._mlflow = self._mlflow or MlflowRuns(tracking_uri(self._home), self._home)
-                    mlflow_run_id = send(self._mlflow)
+                    mlflow_run_id = send(self._opened())
             except Exception as error:  # noqa: BLE001 (whatever it is, the record stays pending)
                 self.error = _sentence(error, self._home)
                 self._gone = not self._answers()

@@ -1,0 +1,196 @@
+"""What does `journal run --endpoint` take beyond its load, on a new journal and on a large one?
+
+    python -m benchmarks.overhead [--before CHECKOUT] [--times 5] [--folder DIR] [--no-write]
+
+Measures a scripted server with the command as a user gives it, from its start to the first request
+of the load and from the last answer to the prompt: on a journal that is made by it, and on one of
+10,000 runs. With --before, an older checkout (as `git worktree add` makes it) takes turns with this
+one, each on journals that it made itself. Prints its section of docs/performance.md and puts it
+there. It takes some minutes, and says something on a machine that does nothing else.
+"""
+
+import argparse
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from benchmarks.page import ROOT, machine, put
+from journal.simulator.http import Script, running
+
+DAYS, REQUESTS = 100, 20  # of 100 runs each, which makes 10,000
+ITL_S, OUTPUT_TOKENS = 0.01, 200
+LOAD = ("--concurrency", "4", "--prompt-tokens", "32", "--requests", "16")
+LIMIT_S, LIMIT_RATIO = 1.0, 1.2
+KINDS = ("new", "large")
+MAKE = (
+    "import sys, pathlib, benchmarks.growth as g; g.REQUESTS = {requests}; g.make({home}, {days})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """One command, in s: to the first request of the load, the load, and from its last answer."""
+
+    before_s: float
+    load_s: float
+    after_s: float
+
+    @property
+    def beyond_s(self) -> float:
+        return self.before_s + self.after_s
+
+
+Found = Mapping[tuple[str, str], Sequence[Took]]  # by checkout ("now" or "before") and journal
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead")
+    parser.add_argument("--before", type=Path, help="an older checkout, measured in turns")
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the journals are made for a while")
+    parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md alone")
+    options = parser.parse_args()
+    checkouts = {"now": ROOT} | ({"before": options.before.resolve()} if options.before else {})
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="journal-overhead-") as folder:
+        text = section(measured(Path(folder), checkouts, options.times), load)
+    print(text)
+    if not options.no_write:
+        put("overhead", text)
+
+
+def measured(folder: Path, checkouts: Mapping[str, Path], times: int) -> Found:
+    """All commands, in turns, after one of each that is not counted."""
+    found: dict[tuple[str, str], list[Took]] = {
+        (name, kind): [] for name in checkouts for kind in KINDS
+    }
+    for name, checkout in checkouts.items():
+        make(folder / name, checkout)
+    with running(Script(ttft_s=0.05, itl_s=ITL_S)) as url:
+        for turn in range(times + 1):
+            for (name, kind), took in found.items():
+                with home_of(folder, name, kind) as home:
+                    one = command(checkouts[name], home, url)
+                took += [one] if turn else []
+    return found
+
+
+def make(home: Path, checkout: Path) -> None:
+    """A journal of 10,000 runs, by the code of `checkout`."""
+    code = MAKE.format(requests=REQUESTS, home=f"pathlib.Path({str(home)!r})", days=DAYS)
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    subprocess.run([sys.executable, "-c", code], env=environment, cwd=checkout, check=True)
+
+
+@contextmanager
+def home_of(folder: Path, name: str, kind: str) -> Iterator[Path]:
+    if kind == "large":
+        yield folder / name
+        return
+    new = folder / f"{name}-new"
+    yield new
+    shutil.rmtree(new)
+
+
+def command(checkout: Path, home: Path, url: str) -> Took:
+    words = [sys.executable, "-m", "journal", "run", "--endpoint", url, "--home", str(home), *LOAD]
+    words += ["--output-tokens", str(OUTPUT_TOKENS)]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    began_s = time.time()
+    subprocess.run(words, env=environment, cwd=home.parent, capture_output=True, check=True)
+    ended_s = time.time()
+    first_s, last_s = of_load(home)
+    return Took(first_s - began_s, last_s - first_s, ended_s - last_s)
+
+
+def of_load(home: Path) -> tuple[float, float]:
+    """When the newest run sent its first request and had its last answer, in s of UTC."""
+    newest = "SELECT id, started_at FROM runs ORDER BY started_at DESC LIMIT 1"
+    ends = "SELECT MIN(start_s), MAX(end_s) FROM requests WHERE run_id = ?"
+    with closing(sqlite3.connect(home / "journal.db")) as database:
+        run_id, started_at = database.execute(newest).fetchone()
+        first_s, last_s = database.execute(ends, (run_id,)).fetchone()
+    origin_s = datetime.fromisoformat(started_at).replace(tzinfo=UTC).timestamp()
+    return origin_s + first_s, origin_s + last_s
+
+
+# ---- the section -------------------------------------------------------------------------------
+
+
+def section(found: Found, load: float) -> str:
+    rows = "\n".join(row(name, kind, took) for (name, kind), took in found.items())
+    new, large = (median(each.beyond_s for each in found["now", kind]) for kind in KINDS)
+    load_s = median(each.load_s for took in found.values() for each in took)
+    times = len(found["now", "new"])
+    return f"""## What a run takes beyond its load
+
+`journal run --endpoint URL` as a user gives it, from the start of the command to the first \
+request of its load, and from the last answer to the prompt: on a journal that it makes, MLflow's \
+store among it, and on one of 10,000 runs. The load takes {load_s:.1f} s of a scripted server. \
+Medians of {times}, in turns, with the least and the most of the two together.
+
+| Version | Journal | to the first request | from the last answer | together | from–to |
+| --- | --- | ---: | ---: | ---: | ---: |
+{rows}
+
+### Targets
+
+{verdict("together, on a new journal", new, LIMIT_S, " s")}
+{verdict("together, on 10,000 runs against a new journal", large / new, LIMIT_RATIO, " times that")}
+{compared(found)}
+### Machine
+
+{machine("sqlalchemy", "mlflow-skinny")} Load average before the first: {load:.1f}.
+"""
+
+
+def row(name: str, kind: str, took: Sequence[Took]) -> str:
+    journal = {"new": "new", "large": "10,000 runs"}[kind]
+    every = [each.beyond_s for each in took]
+    columns = (
+        median(each.before_s for each in took),
+        median(each.after_s for each in took),
+        median(every),
+    )
+    figures = " | ".join(f"{each:.2f} s" for each in columns)
+    version = {"now": "this one", "before": "the one before"}[name]
+    return f"| {version} | {journal} | {figures} | {min(every):.2f}–{max(every):.2f} s |"
+
+
+def compared(found: Found) -> str:
+    """This version against the one before, where that took turns with it."""
+    if ("before", "new") not in found:
+        return ""
+    lines = []
+    for kind, journal in (("new", "a new journal"), ("large", "10,000 runs")):
+        now, before = (found[name, kind] for name in ("now", "before"))
+        ratios = (
+            median(each.before_s for each in now) / median(each.before_s for each in before),
+            median(each.after_s for each in now) / median(each.after_s for each in before),
+            median(each.beyond_s for each in now) / median(each.beyond_s for each in before),
+        )
+        first, last, both = (f"{ratio:.2f}" for ratio in ratios)
+        lines.append(
+            f"- Against the version before, on {journal}: {first} times as long to the first "
+            f"request, {last} times from the last answer, {both} times together.\n"
+        )
+    return "".join(lines)
+
+
+def verdict(subject: str, value: float, limit: float, unit: str) -> str:
+    said = "met" if value <= limit else "**not met in this run**"
+    return f"- {subject}: at most {limit:g}{unit}; {value:.2f}{unit}, {said}."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""MLflow is told by a process of its own, and whatever becomes of that costs no row."""
+
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+
+from journal.records.run import ExperimentRecord, Record
+from journal.store.store import Store, open_store
+from journal.tracking import aside
+from journal.tracking.aside import Aside
+from journal.tracking.tracker import sync
+
+NewRecord = Callable[..., Record]
+TOLD_S = 60.0
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/journal.db"
+
+
+def told(home: Path) -> list[str]:
+    """The ids of ours that MLflow has."""
+    with warnings.catch_warnings(action="ignore"):  # about MLflow's own code
+        client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        return sorted(run.data.tags["journal.id"] for run in client.search_runs(experiments))
+
+
+def test_what_was_logged_is_there_once_it_is_settled(
+    store: Store, begun: ExperimentRecord, new_record: NewRecord, tmp_path: Path
+) -> None:
+    record = new_record()
+    store.add_run(record, None)
+    with Aside(store, tmp_path) as tracker:
+        tracker.start()
+        tracker.log(record)
+        tracker.settle()
+        assert store.run(record.id).mlflow_run_id is not None
+        ended = store.end_experiment(begun.id, "done", begun.started_at)
+        tracker.finish(ended, (), "What came of it.", [record])
+        assert tracker.error is None
+    assert told(tmp_path) == sorted([begun.id, record.id])
+    assert store.pending() == ([], [])
+    assert psutil.Process().children() == []
+
+
+def test_a_run_that_was_not_finished_is_finished_at_the_end(
+    store: Store, begun: ExperimentRecord, new_record: NewRecord, tmp_path: Path
+) -> None:
+    record = new_record()
+    store.add_run(record, None)
+    with Aside(store, tmp_path) as tracker:
+        tracker.log(record)
+    assert told(tmp_path) == sorted([begun.id, record.id])
+
+
+def test_what_nobody_asks_for_starts_nothing(store: Store, tmp_path: Path) -> None:
+    with Aside(store, tmp_path) as tracker:
+        tracker.settle()
+        assert psutil.Process().children() == []
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_its_process_leaves_the_processors_to_others(store: Store, tmp_path: Path) -> None:
+    with Aside(store, tmp_path) as tracker:
+        tracker.start()
+        (child,) = psutil.Process().children()
+        deadline_s = time.monotonic() + TOLD_S
+        while os.sched_getscheduler(child.pid) != os.SCHED_IDLE:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+
+
+def test_under_a_quota_it_starts_when_the_load_is_over(
+    store: Store, new_record: NewRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aside, "cpu_quota_cores", lambda: 2.0)
+    record = new_record()
+    store.add_run(record, None)
+    with Aside(store, tmp_path) as tracker:
+        tracker.start()
+        tracker.log(record)
+        assert psutil.Process().children() == []
+        tracker.settle()
+        assert record.id in told(tmp_path)
+
+
+def test_a_process_that_dies_leaves_what_it_was_told_pending(
+    store: Store, begun: ExperimentRecord, new_record: NewRecord, tmp_path: Path
+) -> None:
+    record = new_record()
+    store.add_run(record, None)
+    with Aside(store, tmp_path) as tracker:
+        tracker.start()
+        (child,) = psutil.Process().children()
+        child.send_signal(signal.SIGKILL)
+        tracker.log(record)
+        tracker.settle()
+        tracker.finish(begun)
+        assert tracker.error is not None and "the process that tells it has ended" in tracker.error
+        assert "journal sync" in tracker.error
+    assert [each.id for each in store.pending()[1]] == [record.id]
+    assert sync(store, tmp_path).failed == 0
+    assert told(tmp_path) == sorted([begun.id, record.id])
+
+
+def test_one_that_gave_up_ends_its_process_at_once(
+    store: Store, begun: ExperimentRecord, new_record: NewRecord, tmp_path: Path
+) -> None:
+    record = new_record()
+    store.add_run(record, None)
+    with Aside(store, tmp_path) as tracker:
+        tracker.start()
+        tracker.log(record)
+        tracker.give_up("stopped at once")
+        assert psutil.Process().children() == []
+        assert tracker.error is not None and "stopped at once" in tracker.error
+    with open_store(tmp_path) as again:
+        (pending,), _ = again.pending()
+        assert pending == replace(store.experiment(begun.id), mlflow_run_id=None)
