@@ -79,7 +79,7 @@ def test_our_own_work_and_the_servers_is_no_disturbance() -> None:
 def test_a_flag_is_a_failure_if_strict(
     fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "disturbances", lambda pid: [])
+    monkeypatch.setattr(host.Watch, "disturbances", lambda watch: [])
     endpoint = journal.attach(fake_server(ttft_s=0.01, itl_s=0.001, fault="cut", fault_every=10))
     result = journal.run(sweep(), tmp_path, endpoint=endpoint, strict=True)
     assert [record.status for record in result.records] == ["flagged"]

@@ -71,26 +71,38 @@ def _children() -> set[int]:
     return pids
 
 
+class Watch:
+    """A look at this host that begins now. `server_pid` is the root of a server that belongs
+    here."""
+
+    def __init__(self, server_pid: int | None = None) -> None:
+        self._host = Host(server_pid, whole=True)
+        self._first = self._host.look(time.monotonic())
+
+    def disturbances(self) -> list[str]:
+        """What would disturb a measurement on this host that began now, in a sentence each; LOOK_S
+        after the look began at the earliest."""
+        first = self._first
+        time.sleep(max(0.0, first.at_s + LOOK_S - time.monotonic()))
+        last = self._host.look(time.monotonic())
+        found = []
+        busy, ours = (_rise(first, last, name) for name in ("busy_s", "ours_s"))
+        share = (busy - ours) / ((last.at_s - first.at_s) * first.cpus)
+        if share >= BUSY_FLAG:
+            what = f"{percent(min(share, 1.0))} of this host's {first.cpus} processors"
+            found.append(f"other programs use {what}: stop them")
+        if _rise(first, last, "swapped_bytes_total"):
+            found.append("this host is swapping: free some memory")
+        memory = psutil.virtual_memory()
+        if memory.available < LITTLE_MEMORY * memory.total:
+            left = f"{data_size(memory.available)} of {data_size(memory.total)}"
+            found.append(f"only {left} of this host's memory are free: end what takes it")
+        return found
+
+
 def disturbances(server_pid: int | None = None) -> list[str]:
-    """What would disturb a measurement on this host that began now, in a sentence each; it takes
-    LOOK_S to see. `server_pid` is the root of a server that belongs here."""
-    host = Host(server_pid, whole=True)
-    first = host.look(time.monotonic())
-    time.sleep(LOOK_S)
-    last = host.look(time.monotonic())
-    found = []
-    busy, ours = (_rise(first, last, name) for name in ("busy_s", "ours_s"))
-    share = (busy - ours) / ((last.at_s - first.at_s) * first.cpus)
-    if share >= BUSY_FLAG:
-        what = f"{percent(min(share, 1.0))} of this host's {first.cpus} processors"
-        found.append(f"other programs use {what}: stop them")
-    if _rise(first, last, "swapped_bytes_total"):
-        found.append("this host is swapping: free some memory")
-    memory = psutil.virtual_memory()
-    if memory.available < LITTLE_MEMORY * memory.total:
-        left = f"{data_size(memory.available)} of {data_size(memory.total)}"
-        found.append(f"only {left} of this host's memory are free: end what takes it")
-    return found
+    """What a Watch that begins now finds."""
+    return Watch(server_pid).disturbances()
 
 
 def _rise(first: HostReading, last: HostReading, name: str) -> float:

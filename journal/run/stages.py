@@ -33,7 +33,7 @@ from journal.run.parallel.local import SideBySide, check_fits
 from journal.run.parallel.messages import Serve, Task
 from journal.run.parallel.on_ray import Cluster, cluster
 from journal.run.pool_search import starts
-from journal.run.preflight import look_around
+from journal.run.preflight import Around
 from journal.run.resume import earlier, left_of, measured, newest
 from journal.run.summary import summed_up
 from journal.serve import start as engines
@@ -129,8 +129,7 @@ def run(
     with nullcontext() if on is None else cluster() as hosts:
         started = serve or partial(engines.start, kind=kind)
         asked = _Asked(Path(home), endpoint, listener, started, strict, parallel_gpus, hosts, kind)
-        asked.check(planned)
-        return asked.run(experiment, planned, resume)
+        return asked.run(experiment, planned, resume, asked.check(planned))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +223,9 @@ class _Asked:
     hosts: Cluster | None
     kind: EngineKind
 
-    def check(self, planned: Sequence[Cell]) -> None:
+    def check(self, planned: Sequence[Cell]) -> Around | None:
         """Refuse, before anything is started, what is known not to work (SpecError, EngineError,
-        Unfit)."""
+        Unfit). A look around that nothing depends on has only begun."""
         for engine, group in by_engine(planned):
             if self.hosts is not None:
                 longest = engine.max_model_len if engine else None
@@ -239,12 +238,22 @@ class _Asked:
                 check_context(cell, longest)
         if self.hosts is not None:
             self.hosts.check([engine for engine, _ in by_engine(planned) if engine])
-            return
+            return None
         if self.parallel_gpus is not None:
             check_fits(planned, self.parallel_gpus, self.listener)
-        look_around(planned, self.endpoint, self.strict, self.listener)
+        around = Around(planned, self.endpoint)
+        if not self.strict:
+            return around
+        around.tell(self.strict, self.listener)
+        return None
 
-    def run(self, experiment: Experiment, planned: Sequence[Cell], resume: bool) -> Result:
+    def run(
+        self,
+        experiment: Experiment,
+        planned: Sequence[Cell],
+        resume: bool,
+        around: Around | None,
+    ) -> Result:
         """Measure what is to be measured, and write the log."""
         with (
             alone(self.home),
@@ -254,8 +263,10 @@ class _Asked:
             begun, left, records = _begin(store, experiment, planned, resume, self.listener)
             if left:
                 keeper = _Keeper(store, tracker, self.listener, records)
-                tracker.start()
                 try:
+                    if around is not None:
+                        around.tell(self.strict, self.listener)
+                    tracker.start()
                     self.measure(begun, left, keeper)
                 except BaseException as error:
                     if isinstance(error.__context__, KeyboardInterrupt):
