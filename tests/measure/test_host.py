@@ -3,12 +3,12 @@
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import psutil
 import pytest
 
-from journal.measure.host import Host
+from journal.measure.host import LOOK_S, Host, Watch
 from journal.measure.sampler import Sampler
 from journal.records.engine import Endpoint
 from journal.records.samples import HostReading
@@ -55,6 +55,35 @@ def test_the_server_and_children_that_have_ended_are_ours() -> None:
         server.communicate(b"\n")
     assert first.ours_s is not None and last.ours_s is not None
     assert last.ours_s - first.ours_s > 0.6
+
+
+@pytest.mark.timing
+def test_children_that_live_are_ours() -> None:
+    code = f"{BURN}\nprint(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        host = Host(None, whole=True)
+        first = host.look(0.0)
+        child.stdout.readline()
+        last = host.look(1.0)
+        child.communicate(b"\n")
+        after = host.look(2.0)
+    assert first.ours_s is not None and last.ours_s is not None and after.ours_s is not None
+    assert last.ours_s - first.ours_s > 0.3
+    assert 0 <= after.ours_s - last.ours_s < 0.3  # its end changes nothing
+
+
+def test_a_watch_waits_only_for_what_is_left_of_its_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_s: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited_s.append)
+    watch = Watch()
+    watch._first = replace(watch._first, at_s=time.monotonic() - LOOK_S - 1.0)
+    watch.disturbances()
+    Watch().disturbances()
+    assert waited_s[0] == 0.0
+    assert 0.0 < waited_s[1] <= LOOK_S
 
 
 def test_what_cannot_be_told_apart_is_absent() -> None:
