@@ -139,8 +139,8 @@ def two_models() -> Day:
                     )
     big = "mistralai/Mixtral-8x7B-Instruct-v0.1"
     error = (
-        f"{big} needs 87.0 GiB for its weights and the card has 48.0 GiB: take a quantised build, "
-        "or more cards (tensor_parallel). The engine's last words:\n"
+        f"{big} needs 87.0 GiB for its weights and the GPU has 48.0 GiB: take a quantised build, "
+        "or more GPUs (tensor_parallel). The engine's last words:\n"
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 112.00 MiB."
     )
     failed = {"status": "failed", "error": error, "facts": EngineFacts(), "experiment_id": "e2"}
@@ -178,8 +178,8 @@ def two_models() -> Day:
 
 def some_steps() -> tuple[Step, ...]:
     """One step done and one not."""
-    found = say("checklist.answered", model="mistralai/Mistral-7B-Instruct-v0.2")
-    api = Step(name="api", done=True, found=found, kind="run", id=f"{0:016x}", at=BEGAN)
+    evidence = say("checklist.answered", model="mistralai/Mistral-7B-Instruct-v0.2")
+    api = Step(name="api", done=True, evidence=evidence, kind="run", id=f"{0:016x}", at=BEGAN)
     return api, Step(name="chat", done=False)
 
 

@@ -1,4 +1,4 @@
-"""The two weeks' steps, each ticked from what the journal holds, with the id that proves it."""
+"""The steps of the two weeks, ticked from the runs, checkups and answers that the journal holds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ SHORT_ID = 8
 Kind = Literal["run", "checkup", "ask", "chat"]
 Key: TypeAlias = tuple[object, ...]
 
-# What a prediction is about, by the beginnings of its name.
+# The part of the structure that a prediction is about, by the beginning of its name.
 STRUCTURE = {
     "weights": ("weights", "checkpoint"),
     "token": ("ttft", "tpot", "itl", "e2e", "output_tokens", "total_tokens", "prefill", "decode"),
@@ -40,17 +40,18 @@ STRUCTURE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of the two weeks. `id` is that of the run, checkup or answer that proves it; `found`
-    says what is there, also where that is not enough."""
+    """One step of the two weeks. `id` is that of the run, checkup or answer of `kind` that proves
+    it, begun at `at`; `evidence` describes it, also where it is not enough (`done` False)."""
 
     name: str
     done: bool
-    found: Text = ""
+    evidence: Text = ""
     kind: Kind | None = None
     id: str | None = None
     at: datetime | None = None
 
     def as_json(self, lang: str = "en") -> dict[str, Any]:
+        """The step as plain JSON values, with its title and evidence in `lang` (en or zh)."""
         speak = words(lang)
         return {
             "step": self.name,
@@ -60,12 +61,12 @@ class Step:
             "kind": self.kind,
             "id": self.id,
             "at": self.at.isoformat() if self.at else None,
-            "evidence": speak.say(self.found, str),
+            "evidence": speak.say(self.evidence, str),
         }
 
 
 def checklist(home: str | Path = "lab") -> tuple[Step, ...]:
-    """The steps of the two weeks, ticked from the journal in `home`."""
+    """The steps of the two weeks, in order, ticked from the journal in the directory `home`."""
     from journal.store.store import open_store
 
     with open_store(Path(home)) as store:
@@ -73,7 +74,7 @@ def checklist(home: str | Path = "lab") -> tuple[Step, ...]:
 
 
 def steps(store: "Store", before: datetime | None = None) -> tuple[Step, ...]:
-    """The steps by what was recorded before `before` (None: until now)."""
+    """The steps of the two weeks, in order, from all recorded before `before` (None: until now)."""
     runs = good_runs(store, before)
     return (
         _host(store, before, runs),
@@ -86,11 +87,11 @@ def steps(store: "Store", before: datetime | None = None) -> tuple[Step, ...]:
     )
 
 
-def section(found: Sequence[Step]) -> Section:
-    """The checklist as a part of a log."""
+def section(steps: Sequence[Step]) -> Section:
+    """The checklist as a section of a log: a row for each step."""
     titles = ("state", "step", "found", "id")
     columns = tuple(Column(say(f"checklist.{title}"), numeric=False) for title in titles)
-    return Section(2, say("checklist.heading"), (Table(columns, tuple(map(_row, found))),))
+    return Section(2, say("checklist.heading"), (Table(columns, tuple(map(_row, steps))),))
 
 
 def _row(step: Step) -> tuple[Box, ...]:
@@ -99,7 +100,7 @@ def _row(step: Step) -> tuple[Box, ...]:
     return (
         Box(state),
         Box(say(f"checklist.{step.name}")),
-        Box(step.found or units.ABSENT),
+        Box(step.evidence or units.ABSENT),
         Box(shown),
     )
 
@@ -110,26 +111,26 @@ def _row(step: Step) -> tuple[Box, ...]:
 def _host(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
     checked = first_checkup(store, before)
     environments = ((run, environment_of(store, run.id)) for run in runs)
-    seen = next((each for each in environments if each[1].get("host")), None)  # imports have none
+    seen = next((pair for pair in environments if pair[1].get("host")), None)  # imports have none
     if checked is not None and not (seen and seen[0].started_at <= checked[1]):
         id_, at, host = checked
-        found = say("checklist.host_checked", host=host)
-        return Step(name="host", done=True, found=found, kind="checkup", id=id_, at=at)
+        evidence = say("checklist.host_checked", host=host)
+        return Step(name="host", done=True, evidence=evidence, kind="checkup", id=id_, at=at)
     if seen is None:
         return Step(name="host", done=False)
     run, here = seen
-    card = here.get("gpu_0_name")
-    shown: Text = str(card) if card else say("checklist.no_card")
-    return _proved("host", run, say("checklist.host_seen", host=str(here["host"]), card=shown))
+    gpu = here.get("gpu_0_name")
+    name: Text = str(gpu) if gpu else say("checklist.no_gpu")
+    return _proved("host", run, say("checklist.host_seen", host=str(here["host"]), gpu=name))
 
 
 def _api(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
-    """By a run at a real server, else by a question that `journal ask` asked, else by any run."""
+    """The step that a run at a real server proves, else `journal ask`, else any run."""
     run = min(runs, key=lambda run: run.simulated, default=None)
     if run is None or run.simulated:
-        asked = _answered("api", "ask", store, before)
-        if asked.done:
-            return asked
+        answered = _answered("api", "ask", store, before)
+        if answered.done:
+            return answered
     if run is None:
         return Step(name="api", done=False)
     return _proved("api", run, say("checklist.answered", model=_model(run)))
@@ -140,16 +141,16 @@ def _memory(runs: Sequence[Seen]) -> Step:
         return run.model, run.quantisation, run.batch, run.rate, run.output_tokens
 
     for name, done in (("vram_peak_bytes", True), ("rss_peak_bytes", False)):
-        having = [run for run in runs if getattr(run, name) is not None]
-        pair = _pair(having, group, lambda run: run.prompt_tokens)
+        runs_read = [run for run in runs if getattr(run, name) is not None]
+        pair = _pair(runs_read, group, lambda run: run.prompt_tokens)
         if pair:
-            found = say(
+            evidence = say(
                 f"checklist.{name}",
                 model=_model(pair[1]),
                 lengths=tuple(f"{run.prompt_tokens:,}" for run in pair),
                 sizes=tuple(units.data_size(getattr(run, name)) for run in pair),
             )
-            return replace(_proved("memory", pair[1], found), done=done)
+            return replace(_proved("memory", pair[1], evidence), done=done)
     return Step(name="memory", done=False)
 
 
@@ -161,13 +162,13 @@ def _latency(runs: Sequence[Seen]) -> Step:
     )
     if pair is None:
         return Step(name="latency", done=False)
-    found = say(
+    evidence = say(
         "checklist.latencies",
         model=_model(pair[1]),
         batches=tuple(f"{run.batch:,}" for run in pair),
         times=tuple(units.seconds(run.e2e_s) for run in pair),
     )
-    return _proved("latency", pair[1], found)
+    return _proved("latency", pair[1], evidence)
 
 
 def _open(run: Seen) -> bool:
@@ -182,24 +183,25 @@ def _models(runs: Sequence[Seen]) -> Step:
     )
     if pair is None:
         return Step(name="models", done=False)
-    found = say("checklist.compared", a=_model(pair[0]), b=_model(pair[1]))
-    return _proved("models", pair[1], found)
+    evidence = say("checklist.compared", a=_model(pair[0]), b=_model(pair[1]))
+    return _proved("models", pair[1], evidence)
 
 
 def _structure(store: "Store", before: datetime | None) -> Step:
-    """Done when a prediction about each part came true wherever it was measured."""
+    """The step that is done when a prediction about each part of the structure came true wherever
+    it was measured."""
     held: dict[str, tuple[str, Record]] = {}
     for experiment in with_predictions(store, before):
-        asked = {key: _part(key) for key in experiment.experiment.predict}
-        if not set(asked.values()) - {None, *held}:
+        parts_of = {key: _part(key) for key in experiment.experiment.predict}
+        if not set(parts_of.values()) - {None, *held}:
             continue
-        names = set(map(metric_name, asked))
+        names = set(map(metric_name, parts_of))
         records = store.runs(experiment_id=experiment.id, until=before, metrics=names)
-        found = points(zip(records, setups_of(records), strict=True))
-        good = [record for point in found for record in point.good]
+        measured = points(zip(records, setups_of(records), strict=True))
+        good = [record for point in measured for record in point.good]
         for key, predicted in experiment.experiment.predict.items():
-            part = asked[key]
-            if part and part not in held and came_true(key, predicted, found):
+            part = parts_of[key]
+            if part and part not in held and came_true(key, predicted, measured):
                 held[part] = (key, good[-1])
     if not held:
         return Step(name="structure", done=False)
@@ -209,11 +211,11 @@ def _structure(store: "Store", before: datetime | None) -> Step:
         if part in held
     )
     missing = tuple(say(f"checklist.{part}") for part in STRUCTURE if part not in held)
-    record = max((record for _, record in held.values()), key=lambda each: each.started_at)
+    record = max((record for _, record in held.values()), key=lambda record: record.started_at)
     return Step(
         name="structure",
         done=not missing,
-        found=say("checklist.partly", held=parts, missing=missing)
+        evidence=say("checklist.partly", held=parts, missing=missing)
         if missing
         else say("checklist.understood", held=parts),
         kind="run",
@@ -223,7 +225,7 @@ def _structure(store: "Store", before: datetime | None) -> Step:
 
 
 def _part(key: str) -> str | None:
-    """What a prediction is about; None where that is no part of the structure."""
+    """The part of the structure that the prediction `key` is about; None where there is no such."""
     return next((part for part, names in STRUCTURE.items() if key.startswith(names)), None)
 
 
@@ -231,16 +233,16 @@ def _answered(
     name: str, source: Literal["ask", "chat"], store: "Store", before: datetime | None
 ) -> Step:
     """A step that the first answer to a question from `source` proves."""
-    asked = first_answer(store, source, before)
-    if asked is None:
+    first = first_answer(store, source, before)
+    if first is None:
         return Step(name=name, done=False)
-    id_, at, model = asked
-    found = say("checklist.answered", model=model)
-    return Step(name=name, done=True, found=found, kind=source, id=id_, at=at)
+    id_, at, model = first
+    evidence = say("checklist.answered", model=model)
+    return Step(name=name, done=True, evidence=evidence, kind=source, id=id_, at=at)
 
 
-def _proved(name: str, run: Seen, found: Text) -> Step:
-    return Step(name=name, done=True, found=found, kind="run", id=run.id, at=run.started_at)
+def _proved(name: str, run: Seen, evidence: Text) -> Step:
+    return Step(name=name, done=True, evidence=evidence, kind="run", id=run.id, at=run.started_at)
 
 
 def _model(run: Seen) -> Text:
@@ -251,7 +253,8 @@ def _model(run: Seen) -> Text:
 def _pair(
     runs: Sequence[Seen], group: Callable[[Seen], Key], axis: Callable[[Seen], object]
 ) -> tuple[Seen, Seen] | None:
-    """The first two runs of one group that differ in `axis`; of a real server where there are."""
+    """The first two runs of one group that differ in `axis`, of a real server where it has such;
+    None where no two differ."""
     for chosen in ([run for run in runs if not run.simulated], runs):
         firsts: dict[Key, Seen] = {}
         for run in chosen:

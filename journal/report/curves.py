@@ -1,4 +1,4 @@
-"""Points as the curves of a panel: which lines to draw, and their dots."""
+"""Curves of a panel: the lines of points to draw, and their dots."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,25 +9,26 @@ from journal.records.figure import Figure
 from journal.report.document import Curve, Dot, Panel, Text, say
 from journal.report.places import Places
 
-MOST_CURVES = 6  # in one panel: more than this cannot be told apart
+MOST_CURVES = 6  # in one panel: more cannot be distinguished
 MOST_WITH_TAILS = 3
 
 Pick = Callable[[Point], Figure | None]
 
 
 def metric(name: str) -> Pick:
+    """A function that picks the figure of the metric `name` from a point."""
     return lambda point: point.figure(name)
 
 
 def drawn(lines: Sequence[Points]) -> list[Points]:
-    """At most MOST_CURVES of `lines`: of each setup equally many, at the same places of each."""
+    """At most MOST_CURVES of `lines`: equally many of each setup, from the same places."""
     if len(lines) <= MOST_CURVES:
         return list(lines)
     groups: dict[Setup, list[Points]] = {}
     for line in lines:
         groups.setdefault(line[0].setup, []).append(line)
-    each = max(1, MOST_CURVES // len(groups))
-    return _spread([line for group in groups.values() for line in _spread(group, each)])
+    share = max(1, MOST_CURVES // len(groups))
+    return _spread([line for group in groups.values() for line in _spread(group, share)])
 
 
 def _spread(lines: list[Points], most: int = MOST_CURVES) -> list[Points]:
@@ -49,7 +50,8 @@ def panel(
     pick: Pick,
     places: Places,
 ) -> Panel | None:
-    """`pick` of every point, against the field `across`; None where no line has two values."""
+    """A plot of `pick` of every point, in `unit` or a multiple of it, against the field `across`;
+    None where no line has two values."""
     chosen = drawn(lines)
     curves = []
     for hue, line in enumerate(chosen):
@@ -79,7 +81,7 @@ def with_tails(base: Panel, lines: Sequence[Points], across: str, latency: str) 
 
 
 def plot_caption(panels: Sequence[Panel]) -> tuple[Text, ...]:
-    """What the bars and the faint lines of `panels` mean, where they have any."""
+    """The sentences that explain the bars and the faint lines of `panels`, where they have any."""
     curves = [curve for panel in panels for curve in panel.curves]
     bars = any(dot.low is not None for curve in curves for dot in curve.dots)
     faint = any(curve.faint for curve in curves)
@@ -87,9 +89,9 @@ def plot_caption(panels: Sequence[Panel]) -> tuple[Text, ...]:
 
 
 def _dots(line: Points, across: str, pick: Pick) -> tuple[Dot, ...]:
-    found = [(getattr(point, across), pick(point)) for point in line]
+    figures = [(getattr(point, across), pick(point)) for point in line]
     return tuple(
         Dot(float(x), figure.value, figure.low, figure.high)
-        for x, figure in found
+        for x, figure in figures
         if figure is not None and figure.value is not None
     )

@@ -1,4 +1,4 @@
-"""One day of the journal as plain data: what began on it, in the reader's own time zone."""
+"""One day of the journal as plain data: all that began on it, in the reader's own time zone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ FIRST_STEP = "`journal run` measures the first cells"
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What is told of where it is not one day; `stem` is the name of its files."""
+    """The subject of a log that is not of one day: a week or an experiment. `stem` is the name of
+    its files, without their endings."""
 
     stem: str
     title: Sentence
@@ -29,13 +30,12 @@ class Extent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """What is told of together: one day, or all of `extent`. `records` and `experiments` are
+    """All that one log describes: one day, or all of `extent`. `records` and `experiments` are
     ordered by `started_at`, then `id`. An experiment of the day before is among them when it
     still ran. `earlier` are runs of the same cells, each on the last day before on which it was
     measured; `notes` are the user's own words, `asked` the questions by hand, `steps` those
-    of the two weeks by the end of it.
-    `zone` None is the zone of this machine. `tracking` is the address of MLflow's UI, where
-    that is known."""
+    of the two weeks by the end of it. `zone` None is the zone of this machine. `tracking` is the
+    address of MLflow's UI, where that is known."""
 
     date: date
     zone: tzinfo | None
@@ -50,11 +50,12 @@ class Day:
 
     @property
     def stem(self) -> str:
-        """The name of its files."""
+        """The name of the log's files, without their endings."""
         return self.extent.stem if self.extent else self.date.isoformat()
 
     @property
     def title(self) -> Sentence:
+        """The title of the log."""
         if self.extent:
             return self.extent.title
         weekday = say(f"weekday.{self.date.isoweekday()}")
@@ -66,18 +67,18 @@ class Day:
 
 
 def dated(day: date) -> Sentence:
-    """A day of a month."""
+    """A date as day and month."""
     return say("date", day=str(day.day), month=say(f"month.{day.month}"))
 
 
 def last_day(store: "Store", zone: tzinfo | None = None) -> date:
-    """The last day on which something began. Raises NotFound when nothing ever did."""
+    """The last day on which anything began. Raises NotFound where the journal is empty."""
     from journal.store.history import last_began
     from journal.store.interactions import interactions
 
     last = last_began(store)
     began = [] if last is None else [last]
-    began += [each.asked_at for each in interactions(store, limit=1)]
+    began += [question.asked_at for question in interactions(store, limit=1)]
     if not began:
         raise NotFound(f"nothing was run yet: {FIRST_STEP}")
     return max(began).astimezone(zone).date()
@@ -86,9 +87,9 @@ def last_day(store: "Store", zone: tzinfo | None = None) -> date:
 def collect(
     store: "Store", day: date, zone: tzinfo | None = None, read: Sequence[Record] = ()
 ) -> Day:
-    """What `store` holds of `day`. `read` are all runs of an experiment, where they were read
-    already. Raises NotFound, naming the days near it that hold something, when nothing began on it
-    and nothing was written on it."""
+    """All that `store` holds of `day` in `zone`. `read` are all runs of an experiment, where they
+    were read already. Raises NotFound, naming the days near it that hold something, when nothing
+    began on it and nothing was written on it."""
     return together(store, day, day, zone, f"on {day}", read)
 
 
@@ -100,7 +101,8 @@ def together(
     when: str,
     read: Sequence[Record] = (),
 ) -> Day:
-    """The days from `first` to `last` as one; raises what `collect` raises, about `when`."""
+    """The days from `first` to `last` as one `Day`. Raises NotFound as `collect` does; its message
+    names the time as `when`."""
     from journal.store.interactions import interactions
     from journal.store.notes import notes
 
@@ -112,7 +114,8 @@ def together(
     known = {record.experiment_id for record in read}
     records += store.runs(since=since, until=until, apart_from=known)
     experiments = store.experiments(since, until)
-    still_ran = {record.experiment_id for record in records} - {each.id for each in experiments}
+    begun = {experiment.id for experiment in experiments}
+    still_ran = {record.experiment_id for record in records} - begun
     experiments += map(store.experiment, still_ran)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     written = [note for day in days for note in notes(store, day)]
@@ -134,7 +137,8 @@ def together(
 def earlier(
     store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
 ) -> Iterator[Record]:
-    """The runs of the same cells on the last day on which each of them was measured."""
+    """Earlier runs of the same cells, each cell's from the last day before `before` that has
+    any."""
     from journal.store.history import last_measured, measured_between
 
     last = last_measured(store, (record.cell for record in records), before)
@@ -145,16 +149,17 @@ def earlier(
         yield from measured_between(store, places, since, until)
 
 
-def order(each: Record | ExperimentRecord) -> tuple[datetime, str]:
-    return each.started_at, each.id
+def order(entry: Record | ExperimentRecord) -> tuple[datetime, str]:
+    """The key that sorts runs and experiments: `started_at`, then `id`."""
+    return entry.started_at, entry.id
 
 
 def _nothing(store: "Store", day: date, zone: tzinfo | None, when: str) -> str:
-    began = store.experiments()
-    days = sorted({each.started_at.astimezone(zone).date() for each in began})
+    experiments = store.experiments()
+    days = sorted({begun.started_at.astimezone(zone).date() for begun in experiments})
     if not days:
         return f"nothing was run {when}, nor on any other day: {FIRST_STEP}"
-    near = sorted(sorted(days, key=lambda each: abs(each - day))[:NEARBY_DAYS])
+    near = sorted(sorted(days, key=lambda other: abs(other - day))[:NEARBY_DAYS])
     more = "" if len(near) == len(days) else f" (the nearest of {len(days)})"
-    names = ", ".join(str(each) for each in near)
+    names = ", ".join(map(str, near))
     return f"nothing was run {when}; days with runs: {names}{more}"

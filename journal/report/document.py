@@ -1,4 +1,4 @@
-"""What a log says, before it is Markdown or HTML in some language: sections of plain blocks.
+"""The parts of a log before it is Markdown or HTML in some language: sections of plain blocks.
 
 A `Text` is a name or number that stands as it is (str, untrusted: it is escaped where it is
 rendered), a Sentence, a Doubt, or several of them as a list.
@@ -25,6 +25,7 @@ Text: TypeAlias = "str | Sentence | Doubt | tuple[Text, ...]"
 
 
 def say(key: str, **values: Text) -> Sentence:
+    """The phrase `key` with `values` for its {names}."""
     return Sentence(key, values)
 
 
@@ -40,12 +41,16 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Column:
+    """The head of a column of a table; `numeric` sets it to the right."""
+
     title: Text
     numeric: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """Rows of boxes, one for each of `columns`, with sentences under them."""
+
     columns: tuple[Column, ...]
     rows: tuple[tuple[Box, ...], ...]
     caption: tuple[Text, ...] = ()
@@ -105,7 +110,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Segments on top of each other, the first at the bottom."""
+    """A column of a plot: segments on top of each other, the first at the bottom."""
 
     label: Text
     segments: tuple[Segment, ...]
@@ -113,7 +118,8 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Bars side by side, in `unit` as a Panel's lines are; the segments of the last are named."""
+    """A plot of bars side by side, in `unit` (s, bytes or any other unit's own name); the segments
+    of the last are named."""
 
     name: str
     title: Text
@@ -123,6 +129,8 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
+    """Panels that belong together, with sentences under them."""
+
     panels: tuple[Panel | Bars, ...]
     caption: tuple[Text, ...] = ()
     kind: Literal["plot"] = "plot"
@@ -130,7 +138,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """`about`, in bold, says what the sentences are about."""
+    """Sentences, after `about` in bold: the subject of them all."""
 
     sentences: tuple[Text, ...]
     about: Text = ""
@@ -139,7 +147,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """`marks`, where given, stand before the items: those of the notes to a table."""
+    """A list of items; `marks`, where given, stand before them: those of the notes to a table."""
 
     items: tuple[Text, ...]
     marks: tuple[str, ...] = ()
@@ -148,7 +156,7 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The user's own words."""
+    """The user's own words, under `label`."""
 
     label: Text
     text: str
@@ -175,7 +183,7 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Pages elsewhere: what each shows, and its address (http or https, quoted)."""
+    """Pages elsewhere: the text of each link, and its address (http or https, quoted)."""
 
     links: tuple[tuple[Text, str], ...]
     kind: Literal["links"] = "links"
@@ -186,7 +194,8 @@ Block: TypeAlias = Table | Plot | Paragraph | Bullets | Quote | Verbatim | Links
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`level` 2 is an experiment or a question of the whole day, 3 a part of it."""
+    """Blocks under a heading; `level` 2 is an experiment or a question of the whole day, 3 a part
+    of it."""
 
     level: Literal[2, 3]
     heading: Text
@@ -195,7 +204,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`writable` is whether the user's own words have their places in it."""
+    """A whole log, in no language yet. `writable` is whether the user's own words have places in
+    it."""
 
     title: Text
     lead: tuple[Text, ...]

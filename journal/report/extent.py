@@ -1,4 +1,4 @@
-"""A week of the journal, or one experiment, told by the same parts as a day."""
+"""A week of the journal, or one experiment, as the same plain data as a day."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ def collect_week(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
 
 def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) -> Day:
     """The newest experiment called `wanted`, or that with this id (or the beginning of one, or
-    "last"), with all its runs. Raises NotFound, naming some that are there."""
+    "last"), with all its runs. Raises NotFound, naming some that are there, where there is none."""
     from journal.store.notes import notes
 
     begun = _experiment(store, wanted)
@@ -52,7 +52,7 @@ def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) 
 def experiment_day(
     begun: ExperimentRecord, runs: Sequence[Record], zone: tzinfo | None = None
 ) -> Day:
-    """An experiment with all its `runs` and nothing else."""
+    """The experiment `begun` with all its `runs`, without notes, questions or earlier runs."""
     name = slug(begun.experiment.name)
     stem = "-".join(part for part in ("experiment", name, begun.id[:SHORT_ID]) if part)
     return Day(
@@ -66,12 +66,12 @@ def experiment_day(
 
 def _experiment(store: "Store", wanted: str) -> ExperimentRecord:
     every = store.experiments()
-    named = [each for each in every if each.experiment.name == wanted]
+    named = [begun for begun in every if begun.experiment.name == wanted]
     if named:
         return named[-1]
     try:
         return store.experiment(wanted)
     except NotFound as error:
-        names = list(dict.fromkeys(each.experiment.name for each in reversed(every)))[:5]
+        names = list(dict.fromkeys(begun.experiment.name for begun in reversed(every)))[:5]
         known = f"; there are {', '.join(names)}" if names else ""
         raise NotFound(f"no experiment has the name or the id {wanted!r}{known}") from error

@@ -51,15 +51,15 @@ FONTS = (
 
 
 def standalone(drawn: str) -> str:
-    """A drawing as the text of an SVG file, on white."""
+    """The drawing of `draw` as the text of an SVG file, on white."""
     return drawn.replace("<svg ", f'<svg width="{WIDTH:g}" height="{HEIGHT:g}" ', 1).replace(
         'font-size="11"', f'font-family="{FONTS}" font-size="11"', 1
     )
 
 
 def inline(drawn: str) -> str:
-    """A drawing as an SVG element of a page that has VARIABLES."""
-    return re.sub("|".join(VARIABLES), lambda found: VARIABLES[found.group()], drawn).strip()
+    """The drawing of `draw` as an SVG element of a page whose CSS defines the VARIABLES."""
+    return re.sub("|".join(VARIABLES), lambda match: VARIABLES[match.group()], drawn).strip()
 
 
 def draw(panel: Panel | Bars, words: Words) -> str:
@@ -85,8 +85,8 @@ class _Label:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where a value lies: x from `first` to `last`, in their logarithms where those can be taken;
-    y from 0 to `top`."""
+    """The scales of a plot: x from `first` to `last`, in their logarithms where those can be taken,
+    and y from 0 to `top`."""
 
     first: float
     last: float
@@ -106,7 +106,7 @@ class _Frame:
 
 
 def _frame(values: Sequence[float], top: float, labels: Sequence[_Label]) -> _Frame:
-    """With room for `labels` on the right."""
+    """The scales for `values` and heights up to `top`, with room for `labels` on the right."""
     letters = max((_letters(label.text) for label in labels), default=0)
     right = BARE_RIGHT if letters == 0 else letters * GLYPH + 18
     return _Frame(min(values), max(values), top * HEADROOM or 1.0, WIDTH - right)
@@ -229,7 +229,7 @@ def _labels(panel: Panel, words: Words, factor: float) -> list[_Label]:
         for curve in panel.curves
     ]
     levels = [
-        _Label(words.say(each.label, visible), each.y * factor, SOFT) for each in panel.levels
+        _Label(words.say(level.label, visible), level.y * factor, SOFT) for level in panel.levels
     ]
     return [label for label in (*curves, *levels) if label.text]
 
@@ -246,7 +246,7 @@ def _shortened(text: str) -> str:
 
 
 def _placed(labels: Sequence[_Label], frame: _Frame) -> Iterator[str]:
-    """Each label beside the end of its line, moved no further than it takes not to overlap."""
+    """The labels beside the ends of their lines, moved no further than is needed not to overlap."""
     ordered = sorted(labels, key=lambda label: -label.y)
     wanted = [frame.y(label.y) for label in ordered]
     for label, y in zip(ordered, spread(wanted, LINE), strict=True):

@@ -1,4 +1,5 @@
-"""What the user wrote into a log's Markdown, taken in before the file is written anew."""
+"""The user's own words in a log's Markdown, taken into the journal before the file is written
+anew."""
 
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | None:
     """Bring the words in the places of the log at `path`, which holds `content`, into the
-    journal; doing it twice changes nothing. Where the file was changed elsewhere too, it is
+    journal; a second call changes nothing. Where the file was changed elsewhere too, it is
     copied beside itself, and the path of the copy returned."""
-    found = read(content.decode("utf-8", "surrogateescape"))
+    contents = read(content.decode("utf-8", "surrogateescape"))
     known = {note.id: note for note in notes(store, day)}
-    for words in found.words:
+    for words in contents.words:
         if words.name in known:
             _take_over(store, words, known[words.name])
         elif words.name.startswith(NEW):
@@ -30,25 +31,26 @@ def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | Non
             _add(store, words, day, None, words.name)
         elif words.changed:  # the place was copied from another day
             _add(store, words, day, None)
-    return None if found.sealed else set_aside(path, content)
+    return None if contents.sealed else set_aside(path, content)
 
 
 def copied_if_edited(path: Path, content: bytes) -> Path | None:
-    """Where a log that has no places for words was copied to, if it was changed since written."""
+    """The copy of the log at `path`, which has no places for words, beside it; None where it was
+    not changed since it was written."""
     sealed = read(content.decode("utf-8", "surrogateescape")).sealed
     return None if sealed else set_aside(path, content)
 
 
 def set_aside(path: Path, content: bytes) -> Path:
-    """A copy of a log that was changed by hand, beside it."""
+    """A copy of the log at `path`, which was changed by hand, beside it."""
     copy = path.with_name(f"{path.stem}.edited-{sha256(content).hexdigest()[:8]}.md")
     copy.write_bytes(content)
     return copy
 
 
 def _take_over(store: "Store", words: Words, note: Note) -> None:
-    """Changed words take the place of those they were made from. Where the journal's own were
-    changed meanwhile, both are kept."""
+    """Put changed words in the place of the `note` that they were made from; keep both where the
+    note was changed meanwhile."""
     if not words.changed or words.text == note.text:
         return
     if not words.were(note.text):
@@ -62,13 +64,13 @@ def _take_over(store: "Store", words: Words, note: Note) -> None:
 def _add(
     store: "Store", words: Words, day: date, experiment_id: str | None, note_id: str | None = None
 ) -> None:
-    """A new note, unless these very words were taken from this very place before."""
+    """Add a note, unless the same words were taken from the same place before."""
     if not words.text.strip():
         return
     for number in count():
         chosen = note_id or _id(f"{number} {day} {words.name} {words.text}")
-        there = kept(store, chosen)
-        if there is None:
+        present = kept(store, chosen)
+        if present is None:
             written = Note(
                 id=chosen,
                 day=day,
@@ -77,7 +79,7 @@ def _add(
                 experiment_id=experiment_id,
             )
             add_note(store, written)
-        if there is None or there.text == words.text:
+        if present is None or present.text == words.text:
             return
 
 
@@ -86,7 +88,8 @@ def _id(text: str) -> str:
 
 
 def _experiment(store: "Store", name: str) -> str | None:
-    """The experiment in whose place the words were typed, where the journal has it."""
+    """The id of the experiment in whose place the words were typed; None where the journal has no
+    such experiment."""
     try:
         return None if name == OF_THE_DAY else store.experiment(name.removeprefix(NEW)).id
     except NotFound:

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LogFiles:
-    """`edited` is where a Markdown file lies that was changed outside the places for the user's
-    own words, as it was before it was written anew; None where it was not."""
+    """The files of a log. `edited` is a copy of a Markdown file that was changed outside the places
+    for the user's own words, as it was before it was written anew; None where it was not
+    changed."""
 
     markdown: Path
     html: Path
@@ -58,7 +59,7 @@ def write_log(
     journal first, and a file that was changed elsewhere is copied beside itself. Raises NotFound
     when nothing began on that day, and UsageError for another language.
     """
-    said = words(lang)
+    language = words(lang)
     folder = Path(home) / "log"
     with locked(Path(home) / "log.lock"):
         day = last_day(store, zone) if day is None else day
@@ -67,8 +68,8 @@ def write_log(
             before = _content(path)
             if before is not None:
                 edited = take_in(store, path, before, day) or edited
-            found = replace(collect(store, day, zone, read), tracking=tracking)
-            files, texts = _drawn(found, folder, said)
+            collected = replace(collect(store, day, zone, read), tracking=tracking)
+            files, texts = _drawn(collected, folder, language)
             if _content(path) == before:  # else it was saved by its editor just now
                 break
         for path, text in texts.items():
@@ -85,10 +86,11 @@ def write_week_log(
     tracking: str | None = None,
 ) -> LogFiles:
     """Write the log of the week of `day` (None: the last on which anything began), as `write_log`
-    does that of a day, to `home`/log/YYYY-Www.md and .html. Raises what that raises."""
-    said = words(lang)
+    does that of a day, to `home`/log/YYYY-Www.md and .html. Raises NotFound when nothing began in
+    that week, and UsageError for another language."""
+    language = words(lang)
     day = last_day(store, zone) if day is None else day
-    return _write_whole(replace(collect_week(store, day, zone), tracking=tracking), home, said)
+    return _write_whole(replace(collect_week(store, day, zone), tracking=tracking), home, language)
 
 
 def write_experiment_log(
@@ -102,14 +104,14 @@ def write_experiment_log(
     """Write the log of an experiment (the newest of that name, or an id), with all its runs on
     whatever days, to `home`/log/experiment-NAME-ID.md and .html. Raises NotFound when there is no
     such experiment, and UsageError for another language."""
-    said = words(lang)
-    found = collect_experiment(store, experiment, zone)
-    return _write_whole(replace(found, tracking=tracking), home, said)
+    language = words(lang)
+    collected = collect_experiment(store, experiment, zone)
+    return _write_whole(replace(collected, tracking=tracking), home, language)
 
 
-def _write_whole(whole: Day, home: Path, said: Words) -> LogFiles:
+def _write_whole(whole: Day, home: Path, language: Words) -> LogFiles:
     with locked(Path(home) / "log.lock"):
-        files, texts = _drawn(whole, Path(home) / "log", said)
+        files, texts = _drawn(whole, Path(home) / "log", language)
         before = _content(files.markdown)
         edited = None if before is None else copied_if_edited(files.markdown, before)
         for path, text in texts.items():
@@ -121,44 +123,45 @@ def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _drawn(told: Day, folder: Path, said: Words) -> tuple[LogFiles, dict[Path, str]]:
-    """The files of a log, and what belongs into each."""
-    whole, beside = page(told), folder / told.stem
-    drawings = {each.name: draw(each, said) for each in panels(whole)}
+def _drawn(day: Day, folder: Path, language: Words) -> tuple[LogFiles, dict[Path, str]]:
+    """The files of the log of `day` under `folder`, and the text of each."""
+    whole, beside = page(day), folder / day.stem
+    drawings = {panel.name: draw(panel, language) for panel in panels(whole)}
     figures = {beside / f"{name}.svg": standalone(drawn) for name, drawn in drawings.items()}
-    files = LogFiles(folder / f"{told.stem}.md", folder / f"{told.stem}.html", tuple(figures))
+    files = LogFiles(folder / f"{day.stem}.md", folder / f"{day.stem}.html", tuple(figures))
     texts = {
         **figures,
-        files.markdown: as_markdown(whole, said, beside.name),
-        files.html: as_html(whole, said, drawings),
+        files.markdown: as_markdown(whole, language, beside.name),
+        files.html: as_html(whole, language, drawings),
     }
     return files, texts
 
 
 def panels(whole: Page) -> list[Panel | Bars]:
+    """All panels of a page, in order."""
     blocks = (block for section in whole.sections for block in section.blocks)
     return [panel for block in blocks if block.kind == "plot" for panel in block.panels]
 
 
-def as_markdown(whole: Page, said: Words, figures: str) -> str:
+def as_markdown(whole: Page, language: Words, figures: str) -> str:
     """`whole` as Markdown whose figures lie in the folder `figures` beside it."""
-    environment = _environment(said, markdown, html=False)
+    environment = _environment(language, markdown, html=False)
     environment.filters |= {"fenced": fenced, "quoted": _quoted}
-    environment.filters["marked"] = lambda own: place(own.name, own.text, _hint(own, said))
+    environment.filters["marked"] = lambda own: place(own.name, own.text, _hint(own, language))
     template = environment.get_template("log.md.j2")
     text = template.render(page=whole, figures=figures, unsealed=UNSEALED).rstrip() + "\n"
     return sealed(text) if figures else text
 
 
-def _hint(own: Own, said: Words) -> str:
-    return said.phrases["notes.new" if own.name.startswith(NEW) else "notes.kept"]
+def _hint(own: Own, language: Words) -> str:
+    return language.phrases["notes.new" if own.name.startswith(NEW) else "notes.kept"]
 
 
-def as_html(whole: Page, said: Words, drawings: Mapping[str, str]) -> str:
+def as_html(whole: Page, language: Words, drawings: Mapping[str, str]) -> str:
     """`whole` as one HTML file that loads nothing; `drawings` are its panels, by name."""
     from markupsafe import Markup
 
-    environment = _environment(said, _escaped, html=True)
+    environment = _environment(language, _escaped, html=True)
     environment.filters["visible"] = lambda text: visible(text, keep="\n\t")
     environment.filters["drawn"] = lambda panel: Markup(inline(drawings[panel.name]))
     return (
@@ -166,8 +169,9 @@ def as_html(whole: Page, said: Words, drawings: Mapping[str, str]) -> str:
     )
 
 
-def _environment(said: Words, escaped: Callable[[str], str], *, html: bool) -> "Environment":
-    """Templates in which `text | say` is the words of a Text, its values made safe by `escaped`."""
+def _environment(language: Words, escaped: Callable[[str], str], *, html: bool) -> "Environment":
+    """The templates, where `text | say` gives the words of a Text with its values passed to
+    `escaped`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -179,10 +183,12 @@ def _environment(said: Words, escaped: Callable[[str], str], *, html: bool) -> "
         lstrip_blocks=True,
         autoescape=html,  # Markdown has an escape of its own
     )
-    environment.filters["say"] = lambda text: safe(said.say(text, escaped))
-    environment.filters["verbatim"] = lambda lines: "\n".join(said.say(line, str) for line in lines)
-    environment.filters["paragraph"] = lambda texts: safe(said.paragraph(texts, escaped))
-    environment.globals["phrase"] = said.phrases.__getitem__
+    environment.filters["say"] = lambda text: safe(language.say(text, escaped))
+    environment.filters["verbatim"] = lambda lines: "\n".join(
+        language.say(line, str) for line in lines
+    )
+    environment.filters["paragraph"] = lambda texts: safe(language.paragraph(texts, escaped))
+    environment.globals["phrase"] = language.phrases.__getitem__
     return environment
 
 
@@ -196,8 +202,9 @@ def _quoted(text: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` in the place of the file at once, so that nobody ever reads half of it; what is
-    new is its owner's alone. Raises JournalError where it cannot be written."""
+    """Replace the file at `path` by `text` at once, so that nobody ever reads half of it; a new
+    file or directory is readable by its owner alone. Raises JournalError where it cannot be
+    written."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         for folder in (path.parent.parent, path.parent):
@@ -211,5 +218,5 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise JournalError(
             f"{path} cannot be written ({error.strerror}): make room for it, or its directory "
-            "writable, and write it again with journal log."
+            "writable, and write it again with journal log"
         ) from error

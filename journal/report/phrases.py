@@ -17,17 +17,18 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """`phrases` are the language's own, by dotted key, with {names} for the values."""
+    """The phrases of one language by dotted key, with {names} for the values."""
 
     lang: str
     phrases: Mapping[str, str]
 
     def say(self, text: Text, escape: Callable[[str], str]) -> str:
-        """`text` in this language, every value in it made safe by `escape`."""
+        """`text` in this language, every value in it made safe by `escape`; a tuple becomes a
+        list."""
         if isinstance(text, str):
             return escape(text)
         if isinstance(text, tuple):
-            return self.phrases["list.between"].join(self.say(each, escape) for each in text)
+            return self.phrases["list.between"].join(self.say(part, escape) for part in text)
         if isinstance(text, Doubt):
             return escape(sentence(text, self.lang))
         if text.otherwise and text.key not in self.phrases:
@@ -36,8 +37,9 @@ class Words:
         return self.phrases[text.key].format(**values)
 
     def paragraph(self, sentences: tuple[Text, ...], escape: Callable[[str], str]) -> str:
+        """`sentences` in this language, one after the other, every value made safe by `escape`."""
         between = self.phrases["sentence.between"]
-        return between.join(self.say(each, escape) for each in sentences)
+        return between.join(self.say(sentence, escape) for sentence in sentences)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""How a point is named in a sentence, and a curve in a plot: by what sets it apart."""
+"""Names of points in sentences, and of curves in plots, by the fields that set them apart."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,32 +15,34 @@ LENGTH_FIRST = tuple(sorted(NAMED_AXES, key=LOAD_AXES.__contains__))
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """`labels` are the names of all setups of the day, `brief` those for the plots."""
+    """The names of all setups of a log: `labels` for sentences and tables, `brief` for plots."""
 
     labels: Mapping[Setup, Text]
     brief: Mapping[Setup, Text]
 
     def where(self, point: Point, across: str) -> Text:
-        """`point` but for what is being varied: "SmolLM2-135M-Instruct, 512 prompt tokens"."""
+        """The name of `point` without the field `across`, which is being varied, such as
+        "SmolLM2-135M-Instruct · 512 prompt tokens"."""
         names = [name for name in LENGTH_FIRST if name != across]
         parts = [_at(point, name) for name in names if getattr(point, name) is not None]
         return _joined([self.labels[point.setup], *parts])
 
     def about(self, point: Point, across: str) -> Text:
-        """The same as the beginning of a paragraph."""
+        """The same name as `where` gives, as the beginning of a paragraph."""
         return say("about", what=self.where(point, across))
 
     def cell(self, point: Point) -> Text:
-        """`point` by its load and prompt, and by its setup where there are several, or where it is
-        simulated."""
+        """The name of `point`: its load and prompt length, after its setup where there are several
+        or it is simulated."""
         parts = [_at(point, name) for name in NAMED_AXES if getattr(point, name) is not None]
         several = len(self.labels) > 1 or point.setup.simulated
         setup = [self.labels[point.setup]] if several else []
         return _joined([*setup, *parts])
 
     def curve(self, line: Points, among: Sequence[Points]) -> Text:
-        """What sets `line` apart from the other lines `among` which it is drawn."""
-        firsts = [each[0] for each in among]
+        """The name of `line`: the fields in which it differs from the lines `among` which it is
+        drawn."""
+        firsts = [other[0] for other in among]
         parts = [
             _at(line[0], name, "brief")
             for name in AXIS_NAMES
@@ -52,8 +54,9 @@ class Places:
         return _joined(parts) if parts else ""
 
 
-def places(found: Iterable[Point]) -> Places:
-    setups = list(dict.fromkeys(point.setup for point in found))
+def places(points: Iterable[Point]) -> Places:
+    """The names of the setups of all `points`."""
+    setups = list(dict.fromkeys(point.setup for point in points))
     return Places(labels(setups), labels(setups, abbreviated))
 
 

@@ -1,5 +1,5 @@
-"""A day's log as a page: for every experiment what was asked, what was run and what came of it;
-then what the day's servers show side by side."""
+"""The log of a day as a page: for every experiment its question, its runs and its findings; then
+the day's servers side by side."""
 
 from collections.abc import Iterator
 from typing import get_args
@@ -55,47 +55,49 @@ def page(day: Day) -> Page:
     """The whole log of `day`, in no language yet."""
     shown = _shown(day)
     measured = list(zip(shown, setups_of(shown), strict=True))
-    found = points(measured)
-    named = places(found)
+    every = points(measured)
+    named = places(every)
     sections: list[Section] = []
-    for number, each in enumerate(day.experiments, start=1):
-        own = points(pair for pair in measured if pair[0].experiment_id == each.id)
-        name = f"{number}-{slug(each.experiment.name) or 'experiment'}"
-        sections += _experiment(each, own, named, name, day)
-        sections += notes.of_experiment(each, day)
+    for number, begun in enumerate(day.experiments, start=1):
+        own = points(pair for pair in measured if pair[0].experiment_id == begun.id)
+        name = f"{number}-{slug(begun.experiment.name) or 'experiment'}"
+        sections += _experiment(begun, own, named, name, day)
+        sections += notes.of_experiment(begun, day)
     across = (
-        sidebyside.answer(found, named, day),
+        sidebyside.answer(every, named, day),
         since.answer(day),
-        lessons.answer(found, named),
+        lessons.answer(every, named),
         byhand.answer(day),
     )
     sections += [section for section in across if section]
     sections += [checklist.section(day.steps)] if day.steps else []
     sections += notes.of_day(day)
-    lead = tuple(_lead(day, found, named))
+    lead = tuple(_lead(day, every, named))
     return Page(day.title, lead, tuple(sections), writable=day.extent is None)
 
 
 def brief(day: Day) -> Page:
-    """The lead of the log of `day`, and of its sections those that say what came of it."""
+    """The lead of the log of `day`, and those of its sections that state findings."""
     shown = _shown(day)
-    found = points(zip(shown, setups_of(shown), strict=True))
-    named = places(found)
-    good = tuple(point for point in found if point.good)
+    every = points(zip(shown, setups_of(shown), strict=True))
+    named = places(every)
+    good = tuple(point for point in every if point.good)
     answers = (
-        sidebyside.answer(found, named, day),
+        sidebyside.answer(every, named, day),
         batching.answer(good, named, ""),
         lengths.answer(good, named, ""),
-        failures.answer(found, named),
+        failures.answer(every, named),
     )
     sections = tuple(section for section in answers if section)
-    return Page(day.title, tuple(_lead(day, found, named)), sections)
+    return Page(day.title, tuple(_lead(day, every, named)), sections)
 
 
 def _shown(day: Day) -> list[Record]:
-    """The runs but those that a search for the least memory tried: it tells of them itself."""
+    """The runs without the tries of a search for the least memory: its own section shows them."""
     engines = {
-        each.id: each.experiment.engines for each in day.experiments if each.experiment.needed_vram
+        begun.id: begun.experiment.engines
+        for begun in day.experiments
+        if begun.experiment.needed_vram
     }
     return [
         record
@@ -105,14 +107,14 @@ def _shown(day: Day) -> list[Record]:
     ]
 
 
-def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
+def _lead(day: Day, every: Points, named: Places) -> Iterator[Text]:
     if day.records:
         times = [record.started_at for record in day.records]
         first, last = day.clock(times[0]), day.clock(times[-1])
         yield say(
             "lead.runs" if first != last else "lead.runs_at",
             runs=_count("run", len(day.records)),
-            cells=_count("cell", len(found)),
+            cells=_count("cell", len(every)),
             experiments=_count("experiment", len(day.experiments)),
             first=first,
             last=last,
@@ -127,23 +129,23 @@ def _lead(day: Day, found: Points, named: Places) -> Iterator[Text]:
         ("output_tokens_per_s", max, "lead.fastest"),
         ("ttft_s.p50", min, "lead.soonest"),
     ):
-        having = [(value, n) for n, p in enumerate(found) if (value := p.value(name)) is not None]
-        if len(having) > 1:
-            value, n = better(having)
+        values = [(value, n) for n, p in enumerate(every) if (value := p.value(name)) is not None]
+        if len(values) > 1:
+            value, n = better(values)
             shown = units.rate(value) if better is max else units.seconds(value)
-            yield say(key, value=shown, place=named.cell(found[n]))
+            yield say(key, value=shown, place=named.cell(every[n]))
 
 
 def _statuses(records: tuple[Record, ...]) -> Iterator[Text]:
     counts = {
         status: sum(record.status == status for record in records) for status in get_args(Status)
     }
-    found = tuple(
+    sentences = tuple(
         say("lead.count", n=str(count), status=say(f"status.{status}"))
         for status, count in counts.items()
         if count
     )
-    yield say("lead.statuses", counts=found)
+    yield say("lead.statuses", counts=sentences)
 
 
 def _count(noun: str, n: int) -> Sentence:
@@ -151,13 +153,13 @@ def _count(noun: str, n: int) -> Sentence:
 
 
 def _experiment(
-    each: ExperimentRecord, own: Points, named: Places, name: str, day: Day
+    begun: ExperimentRecord, own: Points, named: Places, name: str, day: Day
 ) -> Iterator[Section]:
-    asked = each.experiment
-    yield Section(2, asked.name, tuple(_asked(each, asked, day)))
+    asked = begun.experiment
+    yield Section(2, asked.name, tuple(_asked(begun, asked, day)))
     if not own:
         return
-    runs = [record for record in day.records if record.experiment_id == each.id]
+    runs = [record for record in day.records if record.experiment_id == begun.id]
     good = tuple(point for point in own if point.good)
     scored = predictions.answer(asked.predict, asked.hypothesis, good)
     if scored:
@@ -178,10 +180,10 @@ def _experiment(
     yield from (section for section in answers if section)
 
 
-def _asked(each: ExperimentRecord, asked: Experiment, day: Day) -> Iterator[Block]:
-    if asked.question.strip():
-        yield Quote(say("asked.question"), asked.question)
-    if asked.hypothesis.strip():
-        yield Quote(say("asked.hypothesis"), asked.hypothesis)
-    begun = say("asked.begun", at=day.clock(each.started_at))
-    yield Paragraph((begun, say(f"asked.{each.status}")))
+def _asked(record: ExperimentRecord, experiment: Experiment, day: Day) -> Iterator[Block]:
+    if experiment.question.strip():
+        yield Quote(say("asked.question"), experiment.question)
+    if experiment.hypothesis.strip():
+        yield Quote(say("asked.hypothesis"), experiment.hypothesis)
+    sentence = say("asked.begun", at=day.clock(record.started_at))
+    yield Paragraph((sentence, say(f"asked.{record.status}")))

@@ -1,4 +1,4 @@
-"""The page of docs on metrics and doubts, written from their tables."""
+"""The page docs/metrics.md on metrics and doubts, written from their tables."""
 
 from collections.abc import Iterable, Sequence
 from typing import get_args
@@ -15,7 +15,7 @@ _HEAD = """\
 # Metrics and doubts
 
 Every figure that the journal gives is defined here, once. The page is written from the tables in
-the code that compute the figures, so that it cannot say anything else than they do.
+the code that compute the figures, so that it says the same as they do.
 
 - Times come from one monotonic clock and are in seconds. Sums of tokens are by the server's own
   usage.
@@ -34,7 +34,7 @@ requests that would have waited longest. In closed loop a request is meant to go
 
 Three names for what happens between tokens are kept apart. **ICL** is the gap between chunks, as
 they arrive. **ITL** is the gap per token, and exists only where the tokens in each chunk are known:
-because the server tells, or because its usage counts exactly as many tokens as there were chunks.
+because the server says so, or because its usage counts exactly as many tokens as there were chunks.
 **TPOT** is one number for each request, and needs neither. Where every chunk holds one token, ICL
 and ITL are the same. Where a first chunk holds k tokens, TPOT, which divides by all tokens but
 one, is below the mean ITL.
@@ -61,9 +61,9 @@ From readings inside the measured span. A server such as vLLM reserves its KV-ca
 start, so VRAM is flat however long the prompts are: what grows is the share of the pool in use.
 """,
     "theory": """\
-Arithmetic beside measurement: what the model's config.json and the card's data sheet say, and how
-many times that was measured. Absent where the config or the card is not known. The formulas and
-their sources are in `journal.theory`; [vram.md](vram.md) tells what they mean.
+Arithmetic beside measurement: what the model's config.json and the GPU's data sheet say, and how
+many times that was measured. Absent where the config or the GPU is not known. The formulas and
+their sources are in `journal.theory`; [vram.md](vram.md) explains them.
 """,
     "server": """\
 From the server's /metrics, where it has one. Counters are compared between the last reading
@@ -87,7 +87,7 @@ The load generator's look at itself. When it is busy, its own lateness is in eve
 
 
 def metrics_page() -> str:
-    """The Markdown of docs/metrics.md."""
+    """The Markdown of docs/metrics.md, from the tables of metrics, statistics and doubts."""
     parts = [_HEAD]
     for section in get_args(Section):
         rows = _rows(metric for metric in metric_rows() if metric.section == section)
@@ -129,9 +129,9 @@ generator begins. With fewer samples, a p99 is little more than the maximum.
 
 {_table(("percentile", "samples"), needs)}
 TTFT, TPOT and E2E have one sample for each request, ICL and ITL one for each gap. The gaps of one
-request are not independent of each other, so that 662 gaps of 20 requests tell less about p99 than
+request are not independent of each other, so that 662 gaps of 20 requests say less about p99 than
 662 gaps of 662 requests. The number of gaps decides whether the percentile is given; how far to
-trust it is told by its interval, which counts requests.
+trust it is shown by its interval, which counts requests.
 """
 
 

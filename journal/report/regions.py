@@ -7,9 +7,9 @@ A place lies between two marks, which are comments and do not show:
     <!-- end of words 3f9a21bc04d5e6f7 -->
 
 It is named by the id of its note, or `new-day` or `new-ID` (of an experiment) where nothing is
-written yet. The second word is a checksum of what stood there when the file was written, so that
-words that were changed since are told from words that are merely old. The first line of a log
-holds the seal: a checksum of all that does not lie between marks.
+written yet. The second word is a checksum of the words that stood there when the file was written,
+so that words that were changed since are distinguished from words that are merely old. The first
+line of a log holds the seal: a checksum of all that does not lie between marks.
 """
 
 import re
@@ -27,7 +27,7 @@ _SEAL = re.compile(r"sha256:([0-9a-f]{16})")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What stands in one place of a file; `before` is a checksum of what stood there when the
+    """The words in one place of a file; `before` is a checksum of those that stood there when the
     file was written."""
 
     name: str
@@ -35,37 +35,39 @@ class Words:
     before: str
 
     def were(self, text: str) -> bool:
-        """Whether they were `text` when the file was written."""
+        """Whether the words were `text` when the file was written."""
         return self.before == _sum(text)[:SHORT]
 
     @property
     def changed(self) -> bool:
+        """Whether the words are not those that stood there when the file was written."""
         return not self.were(self.text)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """`words` are those in all places of a file; `sealed` is whether all the rest is as written."""
+class Contents:
+    """The contents of a log file: `words` are those in all its places; `sealed` is whether all the
+    rest is as it was written."""
 
     words: tuple[Words, ...]
     sealed: bool
 
 
 def place(name: str, text: str, hint: str) -> str:
-    """The place called `name` with `text` in it, and `hint` in its first mark."""
+    """The Markdown of the place called `name` with `text` in it, and `hint` in its first mark."""
     return f"<!-- words {name} {_sum(text)[:SHORT]}: {hint} -->\n{text}\n{_end(name)}"
 
 
 def sealed(text: str) -> str:
-    """`text`, whose first line contains UNSEALED, with the seal there."""
+    """`text`, whose first line contains UNSEALED, with the seal in its place."""
     return text.replace(UNSEALED, f"sha256:{_seal(_parts(text)[0])}", 1)
 
 
-def read(text: str) -> Found:
-    """What a file holds; exact for the words, whatever else was done to it."""
+def read(text: str) -> Contents:
+    """The contents of a log file; the words are exact even where the rest of it was edited."""
     generated, words = _parts(text.removeprefix("\ufeff"))
-    told = _SEAL.search(generated[0])
-    return Found(tuple(words), told is not None and told[1] == _seal(generated))
+    seal = _SEAL.search(generated[0])
+    return Contents(tuple(words), seal is not None and seal[1] == _seal(generated))
 
 
 def _end(name: str) -> str:
@@ -73,7 +75,7 @@ def _end(name: str) -> str:
 
 
 def _parts(text: str) -> tuple[list[str], list[Words]]:
-    """The lines outside of all places, without what editors do to the ends of lines; and the
+    """The lines outside of all places, without the blanks that editors leave at their ends; and the
     words in the places. A mark without its other half is no place, nor is a name's second one."""
     lines = text.split("\n")
     generated: list[str] = []
@@ -95,7 +97,7 @@ def _parts(text: str) -> tuple[list[str], list[Words]]:
 
 
 def _next(lines: list[str], mark: str, start: int, first: dict[str, int]) -> int | None:
-    """Where `mark` stands from line `start` on; `first` is where each line stands first."""
+    """The number of the line `mark` at or after `start`; `first` has the first of every line."""
     if mark not in first:
         return None
     if first[mark] >= start:

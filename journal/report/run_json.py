@@ -1,4 +1,4 @@
-"""A run as JSON: the fixed contract of `journal runs --json` and `journal show --json`."""
+"""The JSON of a run: the fixed contract of `journal runs --json` and `journal show --json`."""
 
 from datetime import UTC
 from typing import Any
@@ -15,8 +15,8 @@ LATENCIES = ("ttft_s", "itl_s", "tpot_s", "e2e_s")
 
 
 def as_json(record: Record) -> dict[str, Any]:
-    """`record` as plain JSON values, in SI units and bytes. A key is never missing: what was not
-    measured is null. `metrics` repeats every metric of the run under its own name, and
+    """`record` as plain JSON values, in SI units and bytes. A key is never missing: a figure that
+    was not measured is null. `metrics` repeats every metric of the run under its own name, and
     `intervals` gives the 95% interval [low, high] of those that have one."""
     cell = record.cell
     return {
@@ -83,16 +83,16 @@ def _doubt(doubt: Doubt) -> dict[str, Any]:
 
 
 def _memory_split(record: Record) -> dict[str, Any] | None:
-    """Where the memory of the run's engine went; null where none was read."""
-    found = split([record])
-    if found is None:
+    """The parts of the memory of the run's engine, in bytes; None where none was read."""
+    parts = split([record])
+    if parts is None:
         return None
     return {
-        "total_bytes": found.total.bytes,
-        "total_by": SOURCES[found.total.source],
+        "total_bytes": parts.total.bytes,
+        "total_by": SOURCES[parts.total.source],
         "parts": [
             {"name": part.name, "bytes": part.bytes, "by": SOURCES[part.source]}
-            for part in found.parts
+            for part in parts.parts
         ],
     }
 

@@ -1,4 +1,4 @@
-"""What servers are called where several stand beside each other: by what sets them apart."""
+"""Labels of servers that stand beside each other, by the settings that set them apart."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -10,15 +10,15 @@ DIFFERENCES_SHOWN = 2  # more than this, and a letter stands for them
 
 
 def last_part(models: Sequence[str]) -> dict[str, str]:
-    """The names without the organisations before them, where that leaves them different."""
+    """Short names of `models`, by name: without their organisations, where they stay different."""
     short = {model: model.rstrip("/").rpartition("/")[2] for model in models}
     doubles = Counter(short.values())
     return {model: name if doubles[name] == 1 else model for model, name in short.items()}
 
 
 def abbreviated(models: Sequence[str]) -> dict[str, str]:
-    """The first words of the names, as few as tell them apart; of names that begin alike, the
-    first and the last word."""
+    """Shorter names of `models`, by name: the first words, as few as distinguish them; of names
+    that begin alike, the first and the last word."""
     words = {model: name.split("-") for model, name in last_part(models).items()}
     for count in (2, 3):
         short = {model: "-".join(parts[:count]) for model, parts in words.items()}
@@ -32,22 +32,23 @@ def labels(
     setups: Iterable[Setup], name: Callable[[Sequence[str]], dict[str, str]] = last_part
 ) -> dict[Setup, Text]:
     """A label for each setup, different from all others': its model's name, its quantisation, the
-    tool that measured it where that was another, and what else sets it apart from those like it."""
+    tool that measured it where that was another, and the settings that set it apart from those like
+    it."""
     setups = list(dict.fromkeys(setups))
     names = name(list(dict.fromkeys(setup.model for setup in setups)))
-    found: dict[Setup, Text] = {}
+    labels_: dict[Setup, Text] = {}
     for setup in setups:
-        alike = [each for each in setups if _kind(each) == _kind(setup)]
+        alike = [other for other in setups if _kind(other) == _kind(setup)]
         kind = (setup.quantisation or "", setup.get("tool"))
         parts = (names[setup.model], *kind, _difference(setup, alike))
         text = " ".join(part for part in parts if part)
         marked = say("setup.nameless" if text == "simulated" else "setup.simulated", name=text)
-        found[setup] = marked if setup.simulated else text
-    return found
+        labels_[setup] = marked if setup.simulated else text
+    return labels_
 
 
 def _kind(setup: Setup) -> tuple[str, str | None, str]:
-    """What a label always tells; the tool is that of an imported run."""
+    """The parts that every label has: model, quantisation, and the tool of an imported run."""
     return setup.model, setup.quantisation, setup.get("tool")
 
 

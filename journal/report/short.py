@@ -1,4 +1,4 @@
-"""An experiment in a few sentences and a small table, for the note on its run in MLflow."""
+"""The summary of an experiment, a few sentences and a small table, for the note in MLflow."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,57 +16,57 @@ from journal.report.text import markdown
 
 MOST_CHARACTERS = 7000  # MLflow cuts a note off after 8,000
 MOST_ROWS = 12
-TOLD = ("compare.heading", "batch.heading", "prompt.heading", "failures.heading")
+FINDINGS = ("compare.heading", "batch.heading", "prompt.heading", "failures.heading")
 
 
 def summary(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
-    """The sentences of the experiment's log, and the headline figures of its cells, as Markdown
-    that fits into a note. `runs` are all that it has."""
-    day, said = experiment_day(begun, runs), words("en")
+    """The sentences of the experiment's log and the headline figures of its cells, as Markdown of
+    at most MOST_CHARACTERS. `runs` are all that the experiment has."""
+    day, language = experiment_day(begun, runs), words("en")
     whole = brief(day)
-    found = points(zip(day.records, setups_of(day.records), strict=True))
-    parts = [*_asked(begun), said.paragraph(whole.lead, markdown)]
-    for part in (_table(found, places(found), said), *_told(whole, said)):
+    measured = points(zip(day.records, setups_of(day.records), strict=True))
+    parts = [*_asked(begun), language.paragraph(whole.lead, markdown)]
+    for part in (_table(measured, places(measured), language), *_findings(whole, language)):
         if part and len("\n\n".join([*parts, part])) <= MOST_CHARACTERS:
             parts.append(part)
     return "\n\n".join(parts)
 
 
 def _asked(begun: ExperimentRecord) -> Iterator[str]:
-    asked = begun.experiment
-    for title, text in (("Question", asked.question), ("Hypothesis", asked.hypothesis)):
+    experiment = begun.experiment
+    for title, text in (("Question", experiment.question), ("Hypothesis", experiment.hypothesis)):
         if text.strip():
             yield f"**{title}:** {markdown(' '.join(text.split()))[: MOST_CHARACTERS // 4]}"
 
 
-def _told(whole: Page, said: Words) -> Iterator[str]:
-    """The sentences of the sections that say what came of it."""
+def _findings(whole: Page, language: Words) -> Iterator[str]:
+    """The sentences of the sections that state findings."""
     sections = {
         section.heading.key: section
         for section in whole.sections
         if isinstance(section.heading, Sentence)
     }
-    for key in TOLD:
+    for key in FINDINGS:
         for block in sections[key].blocks if key in sections else ():
             if block.kind == "paragraph" and block.sentences:
-                about = f"**{said.say(block.about, markdown)}** " if block.about else ""
-                yield about + said.paragraph(block.sentences, markdown)
+                about = f"**{language.say(block.about, markdown)}** " if block.about else ""
+                yield about + language.paragraph(block.sentences, markdown)
 
 
-def _table(found: Points, named: Places, said: Words) -> str:
-    good = [point for point in found if point.good]
+def _table(measured: Points, named: Places, language: Words) -> str:
+    good = [point for point in measured if point.good]
     if not good:
         return ""
     rows = ["| cell | TTFT p50 | TPOT p50 | output | memory, peak |", "| --- |" + " ---: |" * 4]
     for point in good[:MOST_ROWS]:
-        read = meter(point)
-        shown = (
+        memory = meter(point)
+        figures = (
             units.seconds(point.value("ttft_s.p50")),
             units.seconds(point.value("tpot_s.p50")),
             units.rate(point.value("output_tokens_per_s")),
-            units.data_size(read[1] if read else None),
+            units.data_size(memory[1] if memory else None),
         )
-        rows.append(f"| {' | '.join((said.say(named.cell(point), markdown), *shown))} |")
+        rows.append(f"| {' | '.join((language.say(named.cell(point), markdown), *figures))} |")
     if len(good) > MOST_ROWS:
         rows.append(f"| {len(good) - MOST_ROWS} more in the log |  |  |  |  |")
     return "\n".join(rows)

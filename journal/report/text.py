@@ -1,4 +1,4 @@
-"""Text from elsewhere, made safe to show: nothing hidden, nothing run, nothing linked."""
+"""Text from elsewhere made safe to show: nothing hidden, nothing run, nothing linked."""
 
 import re
 import unicodedata
@@ -29,14 +29,14 @@ def _shape(char: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` as itself in one line of Markdown (CommonMark, GitHub and Obsidian), in a table too:
-    no markup, no HTML, no link."""
+    """`text` escaped so that one line of Markdown (CommonMark, GitHub and Obsidian), in a table
+    too, shows it as it stands: no markup, no HTML, no link."""
     safe = MARKUP.sub(_escape, visible(text).strip()).translate(ENTITIES)
     return LIST_OR_RULE.sub(_escape, safe)
 
 
-def _escape(found: re.Match[str]) -> str:
-    mark = found.group()
+def _escape(match: re.Match[str]) -> str:
+    mark = match.group()
     if mark[0].isdigit():
         return f"{mark[:-1]}\\{mark[-1]}"
     return "".join(f"\\{char}" for char in mark)
@@ -51,5 +51,5 @@ def fenced(text: str) -> str:
 
 
 def slug(text: str) -> str:
-    """The letters and digits of `text`, for the name of a file."""
+    """The letters and digits of `text` joined by hyphens, at most 40, for the name of a file."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")

@@ -1,4 +1,4 @@
-"""A comparison as a page: what is compared with what, what came of it, and at which cells."""
+"""The page of a comparison: its sides, its findings, and its cells."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -28,23 +28,25 @@ MOST_ALONE = 8  # cells of one side only, named
 NAMED = (*AXIS_NAMES, "model", "quantisation")
 
 
-def page(found: Comparison) -> Page:
-    """`found` in no language yet."""
-    blocks: list[Block] = [Paragraph(tuple(_about(found)))]
-    items = tuple(_around(found))
+def page(comparison: Comparison) -> Page:
+    """`comparison` in no language yet."""
+    blocks: list[Block] = [Paragraph(tuple(_about(comparison)))]
+    items = tuple(_around(comparison))
     blocks += [Bullets(items)] if items else []
     sections = [Section(2, say("versus.what"), tuple(blocks))]
-    told = found.overall or (found.rows[0].figures if len(found.rows) == 1 else ())
-    if told:
-        sentences = tuple(sentence(figure) for figure in told)
+    figures = comparison.overall or (
+        comparison.rows[0].figures if len(comparison.rows) == 1 else ()
+    )
+    if figures:
+        sentences = tuple(map(sentence, figures))
         sections.append(Section(2, say("versus.overall"), (Bullets(sentences),)))
-    sections.append(Section(2, say("versus.cells"), tuple(_cells(found))))
-    title = say("versus.title", a=found.a.name, b=found.b.name)
-    return Page(title, tuple(_lead(found)), tuple(sections))
+    sections.append(Section(2, say("versus.cells"), tuple(_cells(comparison))))
+    title = say("versus.title", a=comparison.a.name, b=comparison.b.name)
+    return Page(title, tuple(_lead(comparison)), tuple(sections))
 
 
-def _lead(found: Comparison) -> Iterator[Text]:
-    for key, side in (("versus.a", found.a), ("versus.b", found.b)):
+def _lead(comparison: Comparison) -> Iterator[Text]:
+    for key, side in (("versus.a", comparison.a), ("versus.b", comparison.b)):
         count = sum(record.good for record in side.records)
         kind = say(f"versus.{side.kind}")
         yield say(key, name=side.name, kind=kind, runs=_runs(count))
@@ -55,33 +57,33 @@ def _runs(count: int) -> Sentence:
     return say("count.run.one" if count == 1 else "count.run.many", n=f"{count:,}")
 
 
-def _about(found: Comparison) -> Iterator[Text]:
-    """What sets the sides apart, and what of them is not compared."""
-    differs = found.pairing.differs
+def _about(comparison: Comparison) -> Iterator[Text]:
+    """The fields in which the sides differ, and the cells and runs that are not compared."""
+    differs = comparison.pairing.differs
     for name, (a, b) in differs.items():
         yield say("versus.differs", name=_name(name), a=shown(a), b=shown(b))
     if not differs:
         yield say("versus.same_cells")
-    for side, cells in zip((found.a, found.b), found.pairing.alone, strict=True):
+    for side, cells in zip((comparison.a, comparison.b), comparison.pairing.alone, strict=True):
         if cells:
             more = len(cells) - MOST_ALONE
             named = tuple(_cell(cell) for cell in cells[:MOST_ALONE])
             rest = (say("more", n=str(more)),) if more > 0 else ()
             yield say("versus.alone", name=side.name, cells=(*named, *rest))
-    for side, records in zip((found.a, found.b), found.left_out, strict=True):
+    for side, records in zip((comparison.a, comparison.b), comparison.left_out, strict=True):
         if records:
             yield say("versus.left_out", name=side.name, runs=_runs(len(records)))
 
 
-def _around(found: Comparison) -> Iterator[Text]:
-    """The conditions that are not the same."""
-    for name, (a, b) in found.pairing.conditions.items():
+def _around(comparison: Comparison) -> Iterator[Text]:
+    """The conditions that differ between the sides."""
+    for name, (a, b) in comparison.pairing.conditions.items():
         ours, theirs = (tuple(shown(value) for value in side) for side in (a, b))
         yield say("versus.condition", name=name, a=ours, b=theirs)
 
 
 def sentence(figure: Compared) -> Text:
-    """What is to be said of one figure: the effect first, then how sure it is."""
+    """The sentence on one figure: the effect first, then how sure it is."""
     headline, ratio = figure.headline, figure.ratio
     values = {
         "metric": metric(figure.metric),
@@ -105,7 +107,7 @@ def sentence(figure: Compared) -> Text:
 
 
 def verdict(figure: Compared) -> Text:
-    """Faster or slower, more or less, or why not."""
+    """The verdict in words: faster or slower, more or less, or why neither."""
     if figure.verdict == "cannot say":
         if figure.ratio is None:
             return say("versus.zero")
@@ -120,16 +122,16 @@ def verdict(figure: Compared) -> Text:
 
 
 def metric(name: str) -> Text:
-    """A metric's name for people: a language's own words, else its label in the table."""
+    """The name of a metric in a language's own words, else its label in the table of metrics."""
     row = named(name)
     if row.statistic:
         return title(row)
     return Sentence(f"versus.{name}", {}, otherwise=row.label or name)
 
 
-def _cells(found: Comparison) -> Iterator[Block]:
-    names = tuple(found.rows[0].match.cell)
-    several = any(conditions for row in found.rows for conditions in row.match.conditions)
+def _cells(comparison: Comparison) -> Iterator[Block]:
+    names = tuple(comparison.rows[0].match.cell)
+    several = any(conditions for row in comparison.rows for conditions in row.match.conditions)
     columns = (
         *(Column(_name(name), numeric=name != "model") for name in names),
         *(Column(say(f"versus.conditions_{s}"), numeric=False) for s in "ab" if several),
@@ -137,10 +139,10 @@ def _cells(found: Comparison) -> Iterator[Block]:
     )
     rows = tuple(
         (*_leading(row, several, first=n == 0), *_boxes(figure), _ids(row) if n == 0 else Box(""))
-        for row in found.rows
+        for row in comparison.rows
         for n, figure in enumerate(row.figures)
     )
-    yield Table(columns, rows, tuple(_caption(found)))
+    yield Table(columns, rows, tuple(_caption(comparison)))
 
 
 COLUMNS = ("metric", "a", "b", "b_over_a", "p", "verdict", "runs")
@@ -148,22 +150,22 @@ NUMERIC = ("a", "b", "b_over_a", "p")
 
 
 def _leading(row: Row, several: bool, *, first: bool) -> Iterator[Box]:
-    """Which cell it is, told once for all of its figures."""
+    """The boxes that name the cell, filled in its `first` row alone."""
     for value in row.match.cell.values():
         yield Box(shown(value) if first else "")
     if several:
         for conditions in row.match.conditions:
-            told = tuple(f"{name} {shown(value)}" for name, value in conditions.items())
-            yield Box(told if first and told else "")
+            values = tuple(f"{name} {shown(value)}" for name, value in conditions.items())
+            yield Box(values if first and values else "")
 
 
 def _boxes(figure: Compared) -> tuple[Box, ...]:
-    found, unit = figure.ratio, figure.headline.unit
-    ratio = units.ABSENT if found is None else times(found.value)
+    quotient, unit = figure.ratio, figure.headline.unit
+    ratio = units.ABSENT if quotient is None else times(quotient.value)
     interval, chance = "", units.ABSENT
-    if found is not None and found.low is not None and found.probability is not None:
-        interval = f"{times(found.low)}–{times(found.high)}"
-        chance = _chance(found.probability)
+    if quotient is not None and quotient.low is not None and quotient.probability is not None:
+        interval = f"{times(quotient.low)}–{times(quotient.high)}"
+        chance = _chance(quotient.probability)
     return (
         Box(metric(figure.metric)),
         Box(units.formatted(figure.a, unit)),
@@ -177,21 +179,21 @@ def _boxes(figure: Compared) -> tuple[Box, ...]:
 def _ids(row: Row) -> Box:
     sides = [[r.id for pair in row.match.pairs for r in pair[side]] for side in (0, 1)]
     named = [
-        " ".join([*(each[:SHORT_ID] for each in ids[:MOST_IDS]), *["…"][: len(ids) > MOST_IDS]])
+        " ".join([*(id_[:SHORT_ID] for id_ in ids[:MOST_IDS]), *["…"][: len(ids) > MOST_IDS]])
         for ids in sides
     ]
     return Box(" + ".join(str(len(ids)) for ids in sides), " | ".join(named))
 
 
-def _caption(found: Comparison) -> Iterator[Text]:
+def _caption(comparison: Comparison) -> Iterator[Text]:
     yield say("versus.caption")
     yield say("versus.least", least=units.percent(NOTICEABLE))
-    verdicts = [figure.verdict for row in found.rows for figure in row.figures]
+    verdicts = [figure.verdict for row in comparison.rows for figure in row.figures]
     if "maybe chance" in verdicts:
         yield say("versus.chance", n=f"{len(verdicts):,}")
     if "cannot say" in verdicts:
         yield say("versus.repeat")
-    if found.by and any(len(row.match.pairs) > 1 for row in found.rows):
+    if comparison.by and any(len(row.match.pairs) > 1 for row in comparison.rows):
         yield say("versus.by")
 
 
@@ -211,7 +213,7 @@ def _name(name: str) -> Text:
 
 
 def shown(value: Value) -> str:
-    """A field of a cell or of its conditions, for people."""
+    """The value of a field of a cell or of its conditions as text; a dash where it is absent."""
     return units.ABSENT if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 

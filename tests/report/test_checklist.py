@@ -115,7 +115,7 @@ def test_resident_memory_is_shown_and_does_not_tick(store: Store, add: Add) -> N
     add("m", 1, 64, metrics={"rss_peak_bytes": 2.0**30})
     add("m", 1, 128, metrics={"rss_peak_bytes": 2.0**30})
     assert "memory" not in done(store)
-    assert "VRAM needs a card" in evidence(store, "memory")
+    assert "VRAM needs a GPU" in evidence(store, "memory")
 
 
 def test_latency_takes_two_batches_of_one_server(store: Store, add: Add) -> None:
@@ -218,7 +218,7 @@ def test_the_log_of_a_day_shows_what_was_done_by_its_end(store: Store, add: Add)
 
 def test_of_many_runs_alike_the_first_prove_the_steps(store: Store, add: Add) -> None:
     first = [add(batch=1, metrics={"e2e_s.mean": 1.0}).id for _ in range(5)]
-    other = add(batch=1, metrics={"e2e_s.mean": 1.0}, environment={"host": "no card"}).id
+    other = add(batch=1, metrics={"e2e_s.mean": 1.0}, environment={"host": "no GPU"}).id
     late = add(model="b", batch=8, metrics={"e2e_s.mean": 2.0}).id
     assert [run.id for run in good_runs(store)] == [*first[:3], other, late]
     assert done(store)["api"] == first[0]

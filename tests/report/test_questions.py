@@ -551,8 +551,8 @@ def test_a_model_that_does_not_fit_is_told_with_its_sizes_and_the_engines_words(
     section = failures.answer(found, places(found))
     assert section is not None
     told = paragraphs(section.blocks)
-    assert "The weights need 87 GiB, and the card has 48 GiB." in told
-    assert "A request of 4,096 tokens takes 512 MiB of KV cache on each card." in told
+    assert "The weights need 87 GiB, and the GPU has 48 GiB." in told
+    assert "A request of 4,096 tokens takes 512 MiB of KV cache on each GPU." in told
     verbatim = [block.lines for block in section.blocks if block.kind == "verbatim"]
     assert verbatim == [("out of memory",), (said,)]
 

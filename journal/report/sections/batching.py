@@ -1,4 +1,4 @@
-"""What more requests at once do: throughput, latency, and where the knee is."""
+"""The effect of more requests at once: throughput, latency, and the knee between them."""
 
 from collections.abc import Iterator
 
@@ -13,22 +13,22 @@ from journal.report.places import Places
 KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
 WAITS = 0.1  # of TTFT spent in the queue: what is less is not why a batch gains nothing
-MOST_TOLD = 4  # lines in sentences; the table has them all
+MOST_DESCRIBED = 4  # lines in sentences; the table has them all
 
 THROUGHPUT = "output_tokens_per_s"
 
 
-def answer(found: Points, places: Places, name: str) -> Section | None:
+def answer(points: Points, places: Places, name: str) -> Section | None:
     """Throughput and latency against the batch, or against the offered rate; None where neither
     was varied."""
     blocks: list[Block] = []
     for across in LOAD_AXES:
-        varied = lines(found, across)
+        varied = lines(points, across)
         if not varied:
             continue
         blocks += [
             Paragraph(tuple(_sentences(line, across)), places.about(line[0], across))
-            for line in told(varied)
+            for line in described(varied)
         ]
         panels = tuple(_panels(varied, across, places, name))
         blocks += [Plot(panels, plot_caption(panels))] if panels else []
@@ -37,11 +37,11 @@ def answer(found: Points, places: Places, name: str) -> Section | None:
     return Section(3, say("batch.heading"), tuple(blocks))
 
 
-def told(varied: list[Points]) -> list[Points]:
-    """The lines that sentences are written about: all of a few, else the last of each setup."""
-    if len(varied) <= MOST_TOLD:
+def described(varied: list[Points]) -> list[Points]:
+    """The lines that sentences describe: all of a few, else the last of each setup."""
+    if len(varied) <= MOST_DESCRIBED:
         return varied
-    return list({line[0].setup: line for line in varied}.values())[:MOST_TOLD]
+    return list({line[0].setup: line for line in varied}.values())[:MOST_DESCRIBED]
 
 
 def _panels(varied: list[Points], across: str, places: Places, name: str) -> Iterator[Panel]:
@@ -86,7 +86,7 @@ def _sentences(line: Points, across: str) -> Iterator[Text]:
 
 
 def _split(point: Point, across: str) -> Iterator[Text]:
-    """Where the TTFT of `point` went, as its server tells it."""
+    """The parts of the TTFT of `point`, by its server's own metrics."""
     queued, read = point.value("queue_s.p50"), point.value("prefill_s.p50")
     ttft = point.value("ttft_s.p50")
     if queued is not None and read is not None and ttft is not None:
@@ -114,34 +114,34 @@ def gained(first: Point, last: Point, across: str) -> Iterator[Text]:
 
 
 def _knee_sentences(line: Points) -> Iterator[Text]:
-    found, taken = knee(line), steps(line)
-    if not taken:
+    knee_step, doublings = knee(line), steps(line)
+    if not doublings:
         return
     threshold = units.number(KNEE_GAIN, 2)
-    if found is None:
+    if knee_step is None:
         yield say(
             "knee.none",
-            least=units.number(min(step.gain for step in taken), 3),
+            least=units.number(min(step.gain for step in doublings), 3),
             threshold=threshold,
             last=f"{line[-1].load:g}",
             further=f"{line[-1].load * 2:g}",
         )
         return
-    before = taken[: taken.index(found)]
+    before = doublings[: doublings.index(knee_step)]
     yield say(
         "knee.found" if before else "knee.first",
-        batch=f"{found.before.load:g}",
-        next=f"{found.after.load:g}",
+        batch=f"{knee_step.before.load:g}",
+        next=f"{knee_step.after.load:g}",
         before=units.number(min((step.gain for step in before), default=None), 3),
-        gain=units.number(found.gain, 3),
+        gain=units.number(knee_step.gain, 3),
         threshold=threshold,
     )
-    yield from causes(found.before, found.after)
+    yield from causes(knee_step.before, knee_step.after)
 
 
 def causes(before: Point, after: Point) -> Iterator[Text]:
-    """What the server's own readings and the card's data sheet say about why the load of `after`
-    gained so little over that of `before`."""
+    """Why the load of `after` gained so little over that of `before`, by the server's own readings
+    and the GPU's data sheet."""
     preempted, full = after.value("preemptions"), after.value("kv_cache_peak_fraction")
     running = after.value("server_running_peak")
     if preempted:
@@ -158,7 +158,7 @@ def causes(before: Point, after: Point) -> Iterator[Text]:
 
 
 def _waiting(point: Point) -> Iterator[Text]:
-    """The server's queue, where waiting in it is a good part of TTFT."""
+    """The sentence on the server's queue, where waiting in it is at least WAITS of TTFT."""
     waiting, queued = point.value("server_waiting_peak"), point.value("queue_s.p50")
     ttft = point.value("ttft_s.p50")
     if waiting and queued and ttft and queued >= WAITS * ttft:
@@ -171,7 +171,7 @@ def _waiting(point: Point) -> Iterator[Text]:
 
 
 def _roofline(before: Point, after: Point) -> Iterator[Text]:
-    """How much slower a step of the larger batch is, and what bounds such a step."""
+    """How much slower a step of the larger batch is, and whether memory or arithmetic bounds it."""
     slow, fast = after.figure("tpot_s.p50"), before.figure("tpot_s.p50")
     if not (slow and fast and slow.value and fast.value) or change(fast, slow) != "moved":
         return
@@ -188,9 +188,9 @@ def _roofline(before: Point, after: Point) -> Iterator[Text]:
 
 
 def _kept_up(line: Points) -> Iterator[Text]:
-    """At which offered rate the server fell behind, or up to which it answered as many as came.
-    Arrivals drawn at random are seldom as many as on average, so what it answered is held against
-    what was sent; of few requests that take long neither can be said."""
+    """The offered rate at which the server fell behind, or up to which it answered as many as came.
+    Arrivals drawn at random are seldom as many as on average, so answers are compared with the
+    requests that were sent; of few requests that take long neither can be said."""
     reached = [(point, done) for point in line if (done := point.value("requests_per_s"))]
     behind = [(point, done) for point, done in reached if fell_behind(point)]
     if behind:

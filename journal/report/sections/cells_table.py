@@ -1,4 +1,4 @@
-"""Every cell of an experiment with its figures, and the doubts that its runs carry."""
+"""Cells of an experiment with their figures, and the doubts that their runs carry."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from journal.report.document import (
 )
 from journal.report.places import Places
 
-Filled: TypeAlias = tuple[Column, Callable[[Point], Box]]  # a column and what fills it
+Filled: TypeAlias = tuple[Column, Callable[[Point], Box]]  # a column, and its box for a point
 
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 SHORT_ID = 8
@@ -35,8 +35,8 @@ MOST_PLACES = 4  # named with a doubt; the marks in the table show the rest
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A column of figures of a metric, all in the one unit that suits them; `precise` shows
-    intervals."""
+    """A column of figures of the metric `name`, all in the one multiple of `unit` that suits them;
+    `precise` shows intervals."""
 
     title: Text
     unit: str
@@ -44,38 +44,41 @@ class Quantity:
     precise: bool = False
 
     def pick(self, point: Point) -> Figure | None:
+        """The figure of the metric at `point`."""
         return point.figure(self.name)
 
-    def scale(self, found: Points) -> tuple[float, str]:
-        """The factor and the name of the unit that suit the column."""
-        figures = [self.pick(point) for point in found]
+    def scale(self, points: Points) -> tuple[float, str]:
+        """The factor from the metric's own unit, and the name of the unit that suits the column."""
+        figures = [self.pick(point) for point in points]
         values = [figure.value for figure in figures if figure and figure.value is not None]
         return units.scale(values, self.unit)
 
 
-def quantities(found: Points) -> list[Quantity]:
+def quantities(points: Points) -> list[Quantity]:
     """The columns for which some point has a value."""
-    return [q for q in _every(found) if any(q.pick(point) for point in found)]
+    return [q for q in _every(points) if any(q.pick(point) for point in points)]
 
 
-def _every(found: Points) -> Iterator[Quantity]:
-    """The columns of the table of metrics, or what stands in for them; of a latency that has
-    tails also the highest that there is."""
+def _every(points: Points) -> Iterator[Quantity]:
+    """The columns of the table of metrics, or the metrics that stand in for them; for a latency
+    that has tails also the highest of these."""
     for column in columns():
         names = standing_in(column.name)
-        name = next((name for name in names if _any(found, name)), column.name)
+        name = next((name for name in names if _any(points, name)), column.name)
         yield quantity(named(name), precise=column.shown.precise)
-        tails = [tail for tail in TAILS if _any(found, f"{column.family}.{tail}")]
+        tails = [tail for tail in TAILS if _any(points, f"{column.family}.{tail}")]
         if column.shown.tail and tails:
             yield quantity(named(f"{column.family}.{tails[0]}"), precise=False)
 
 
 def quantity(metric: Metric, *, precise: bool) -> Quantity:
+    """The column of a metric."""
     return Quantity(title(metric), metric.unit, metric.name, precise)
 
 
 def title(metric: Metric) -> Text:
-    """A metric's name over a column: a language's own words, else its label in the table."""
+    """The name of a metric over a column: in a language's own words, else its label in the
+    table."""
     family, statistic = metric.family.removesuffix("_s"), metric.statistic
     label = metric.label or metric.name
     if not statistic:
@@ -84,34 +87,34 @@ def title(metric: Metric) -> Text:
     return Sentence(f"column.{family}", {"statistic": statistic}, otherwise=otherwise)
 
 
-def answer(found: Points, places: Places) -> Section:
-    """A table of all cells for each setup, with marks that lead to the doubts below."""
-    notes = doubts(found)
+def answer(points: Points, places: Places) -> Section:
+    """A section with a table of cells for each setup, whose marks lead to the doubts below."""
+    notes = doubts(points)
     marks = {name: MARKS[number % len(MARKS)] for number, name in enumerate(notes)}
-    filled = [*_leading(found), *_figures(found), *_trailing(marks)]
-    setups = list(dict.fromkeys(point.setup for point in found))
+    filled = [*_leading(points), *_figures(points), *_trailing(marks)]
+    setups = list(dict.fromkeys(point.setup for point in points))
     blocks: list[Block] = []
     for setup in setups:
         if len(setups) > 1 or setup.simulated:
             blocks.append(Paragraph((), say("about", what=places.labels[setup])))
-        own = [point for point in found if point.setup == setup]
+        own = [point for point in points if point.setup == setup]
         rows = tuple(tuple(box(point) for _, box in filled) for point in own)
-        caption = _caption(found) if setup == setups[-1] else ()
+        caption = _caption(points) if setup == setups[-1] else ()
         blocks.append(Table(tuple(column for column, _ in filled), rows, caption))
     if notes:
-        blocks.append(Bullets(tuple(_notes(notes, found, places)), tuple(marks.values())))
+        blocks.append(Bullets(tuple(_notes(notes, points, places)), tuple(marks.values())))
     return Section(3, say("cells.heading"), tuple(blocks))
 
 
-def _any(found: Points, name: str) -> bool:
-    return any(point.value(name) is not None for point in found)
+def _any(points: Points, name: str) -> bool:
+    return any(point.value(name) is not None for point in points)
 
 
-def _leading(found: Points) -> Iterator[Filled]:
-    """The columns that say which cell a row is; an output length that never varies is left to the
-    caption."""
+def _leading(points: Points) -> Iterator[Filled]:
+    """The columns that name the cell of a row; the caption has an output length that never
+    varies."""
     for name in AXIS_NAMES:
-        values = {getattr(point, name) for point in found}
+        values = {getattr(point, name) for point in points}
         if values != {None} and (len(values) > 1 or name != "output_tokens"):
             yield Column(say(f"column.{name}")), _attribute(name)
 
@@ -124,10 +127,13 @@ def _attribute(name: str) -> Callable[[Point], Box]:
     return box
 
 
-def _figures(found: Points) -> Iterator[Filled]:
-    for each in quantities(found):
-        factor, unit = each.scale(found)
-        yield Column(say("column.with_unit", title=each.title, unit=unit)), _figure(each, factor)
+def _figures(points: Points) -> Iterator[Filled]:
+    for column in quantities(points):
+        factor, unit = column.scale(points)
+        yield (
+            Column(say("column.with_unit", title=column.title, unit=unit)),
+            _figure(column, factor),
+        )
 
 
 def _figure(shown: Quantity, factor: float) -> Callable[[Point], Box]:
@@ -140,7 +146,7 @@ def _trailing(marks: Mapping[str, str]) -> Iterator[Filled]:
 
 
 def figure_box(figure: Figure | None, factor: float, precise: bool) -> Box:
-    """A figure as it stands in a table, in a unit `factor` times its own."""
+    """A box with a figure multiplied by `factor`, and with its interval where `precise`."""
     if figure is None or figure.value is None:
         return Box(units.ABSENT)
     text = units.number(figure.value * factor)
@@ -151,7 +157,7 @@ def figure_box(figure: Figure | None, factor: float, precise: bool) -> Box:
 
 
 def _runs(point: Point) -> Box:
-    """How many runs gave the figures, and the ids to look them up by."""
+    """The number of runs that gave the figures, and the ids of the first."""
     good, tried = len(point.good), len(point.records)
     ids = [record.id[:SHORT_ID] for record in point.records[:MOST_IDS]]
     more = ["…"] if tried > MOST_IDS else []
@@ -161,15 +167,15 @@ def _runs(point: Point) -> Box:
 
 def _status(point: Point, marks: Mapping[str, str]) -> Box:
     statuses = dict.fromkeys(record.status for record in point.records)
-    found = {doubt.name for record in point.good for doubt in record.doubts}
+    names = {doubt.name for record in point.good for doubt in record.doubts}
     text = tuple(say(f"status.{status}") for status in sorted(statuses))
-    return Box(text, mark=" ".join(marks[name] for name in marks if name in found))
+    return Box(text, mark=" ".join(marks[name] for name in marks if name in names))
 
 
-def doubts(found: Points) -> dict[str, list[tuple[Point, Doubt]]]:
+def doubts(points: Points) -> dict[str, list[tuple[Point, Doubt]]]:
     """The doubts of all good runs by the name of their rule, flags before notes."""
-    every = [(p, doubt) for p in found for record in p.good for doubt in record.doubts]
-    every.sort(key=lambda each: each[1].severity == "note")
+    every = [(p, doubt) for p in points for record in p.good for doubt in record.doubts]
+    every.sort(key=lambda carried: carried[1].severity == "note")
     groups: dict[str, list[tuple[Point, Doubt]]] = {}
     for point, doubt in every:
         groups.setdefault(doubt.name, []).append((point, doubt))
@@ -177,10 +183,10 @@ def doubts(found: Points) -> dict[str, list[tuple[Point, Doubt]]]:
 
 
 def _notes(
-    notes: Mapping[str, list[tuple[Point, Doubt]]], found: Points, places: Places
+    notes: Mapping[str, list[tuple[Point, Doubt]]], points: Points, places: Places
 ) -> Iterator[Text]:
-    """Each rule's first doubt, and the cells that carry it."""
-    every = sum(1 for point in found if point.good)
+    """The first doubt of each rule, and the cells that carry it."""
+    every = sum(1 for point in points if point.good)
     for carried in notes.values():
         at = list(dict.fromkeys(point for point, _ in carried))
         named = tuple(places.cell(point) for point in at[:MOST_PLACES])
@@ -189,21 +195,21 @@ def _notes(
         yield say("doubt", text=carried[0][1], places=where)
 
 
-def _caption(found: Points) -> tuple[Text, ...]:
-    repeated = any(len(point.good) > 1 for point in found)
+def _caption(points: Points) -> tuple[Text, ...]:
+    repeated = any(len(point.good) > 1 for point in points)
     interval = any(
         figure is not None and figure.low is not None
-        for point in found
+        for point in points
         for figure in (point.figure("ttft_s.p50"), point.figure("output_tokens_per_s"))
     )
-    outputs = {point.output_tokens for point in found}
-    asked = {point.requests for point in found}
-    first = found[0]
+    outputs = {point.output_tokens for point in points}
+    counts = {point.requests for point in points}
+    first = points[0]
     return (
         say(
             "cells.caption",
             output=f"{first.output_tokens:,}" if len(outputs) == 1 else say("varied"),
-            requests=f"{first.requests:,}" if len(asked) == 1 else say("varied"),
+            requests=f"{first.requests:,}" if len(counts) == 1 else say("varied"),
         ),
         *((say("cells.repeats" if repeated else "cells.single"),) if interval else ()),
     )

@@ -1,4 +1,4 @@
-"""What the tokens cost, in money and in energy."""
+"""The cost of tokens, in money (USD) and in energy (J)."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,38 +12,39 @@ ENERGY = "energy_per_output_token_j"
 PER_WATT = "output_tokens_per_s_per_w"
 
 
-def answer(found: Points, usd_per_hour: float | None, places: Places) -> Section | None:
-    """The cheapest and the dearest cell; None where there is neither a price nor a meter."""
-    sentences = (*_money(found, usd_per_hour, places), *_energy(found, places))
+def answer(points: Points, usd_per_hour: float | None, places: Places) -> Section | None:
+    """A section on the cheapest and the dearest cell; None where there is neither a price nor a
+    meter."""
+    sentences = (*_money(points, usd_per_hour, places), *_energy(points, places))
     if not sentences:
         return None
     return Section(3, say("cost.heading"), (Paragraph(sentences),))
 
 
-def _money(found: Points, usd_per_hour: float | None, places: Places) -> Iterator[Text]:
+def _money(points: Points, usd_per_hour: float | None, places: Places) -> Iterator[Text]:
     if usd_per_hour is not None:
         rate = f"{usd_per_hour:.2f}"
-        yield from _ends(found, PRICE, places, "tokens", lambda usd: f"{usd:.2f}", rate=rate)
+        yield from _ends(points, PRICE, places, "tokens", lambda usd: f"{usd:.2f}", rate=rate)
 
 
-def _energy(found: Points, places: Places) -> Iterator[Text]:
-    counted = [point.value("energy_by_counter_j") is not None for point in found]
+def _energy(points: Points, places: Places) -> Iterator[Text]:
+    counted = [point.value("energy_by_counter_j") is not None for point in points]
     by = "counter" if counted and all(counted) else "power"
     yield from _ends(
-        found,
+        points,
         ENERGY,
         places,
         "energy",
         lambda joules: units.rate(joules, "J"),
         by=say(f"cost.by.{by}"),
     )
-    gained = [value for point in found if (value := point.value(PER_WATT))]
+    gained = [value for point in points if (value := point.value(PER_WATT))]
     if gained:
         yield say("cost.per_watt", most=units.rate(max(gained), "tok/s"))
 
 
 def _ends(
-    found: Points,
+    points: Points,
     name: str,
     places: Places,
     kind: str,
@@ -51,12 +52,12 @@ def _ends(
     **given: Text,
 ) -> Iterator[Text]:
     """The sentence on the least and the most of the metric `name`, or on the only value."""
-    having = [(value, n) for n, p in enumerate(found) if (value := p.value(name)) is not None]
-    if not having:
+    values = [(value, n) for n, p in enumerate(points) if (value := p.value(name)) is not None]
+    if not values:
         return
-    (least, best), (most, worst) = min(having), max(having)
-    given |= {"least": shown(least), "place": places.cell(found[best])}
-    if len(having) == 1:
+    (least, best), (most, worst) = min(values), max(values)
+    given |= {"least": shown(least), "place": places.cell(points[best])}
+    if len(values) == 1:
         yield say(f"cost.{kind}_once", **given)
         return
-    yield say(f"cost.{kind}", most=shown(most), other=places.cell(found[worst]), **given)
+    yield say(f"cost.{kind}", most=shown(most), other=places.cell(points[worst]), **given)

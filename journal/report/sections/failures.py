@@ -1,4 +1,5 @@
-"""What failed, as a result: where, why in the program's own words, and the sizes involved."""
+"""Failures as results: the cells, the reasons in the program's own words, and the sizes
+involved."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,12 +16,12 @@ from journal.theory.predictions import served
 MOST_PLACES = 6  # named; beyond, they are counted
 
 
-def answer(found: Points, places: Places) -> Section | None:
-    """The runs that gave no figures, those of one cause together; None where all did. A cell that
-    was tried again and then measured is no failure."""
-    measured = {_tried(record) for point in found for record in point.good}
+def answer(points: Points, places: Places) -> Section | None:
+    """A section on the runs that gave no figures, by their causes; None where all gave some. A cell
+    that was tried again and then measured is no failure."""
+    measured = {_tried(record) for point in points for record in point.good}
     causes: dict[tuple[str, str], list[tuple[Point, Record]]] = {}
-    for point in found:
+    for point in points:
         for record in point.records:
             if not record.good and _tried(record) not in measured:
                 cause = "\n".join(d if isinstance(d, str) else sentence(d) for d in _cause(record))
@@ -32,8 +33,10 @@ def answer(found: Points, places: Places) -> Section | None:
         blocks.append(Paragraph(tuple(_sentences(status, failed, places))))
         lines = _cause(failed[0][1])
         blocks += [Verbatim(lines)] if lines else []
-        said = next((r.facts.last_words for _, r in failed if r.facts.last_words), None)
-        blocks += [Paragraph((say("failures.words"),)), Verbatim((said,))] if said else []
+        last_words = next((r.facts.last_words for _, r in failed if r.facts.last_words), None)
+        blocks += (
+            [Paragraph((say("failures.words"),)), Verbatim((last_words,))] if last_words else []
+        )
     return Section(3, say("failures.heading"), tuple(blocks))
 
 
@@ -58,7 +61,8 @@ def _sentences(
 
 
 def _sizes(records: Sequence[Record]) -> Iterator[Text]:
-    """The sizes that these cells ask for beside those that the engine has."""
+    """The context and the KV cache that the cells of `records` need beside those that the engine
+    has."""
     cells = [record.cell for record in records]
     context = max(cell.prompt_tokens + cell.output_tokens for cell in cells)
     limits = [cell.engine.max_model_len for cell in cells if cell.engine]
@@ -67,11 +71,11 @@ def _sizes(records: Sequence[Record]) -> Iterator[Text]:
         yield say("failures.context", context=f"{context:,}", limit=f"{limit:,}")
     pools = ((r, tokens) for r in records if (tokens := of_engine(r, "kv_pool_tokens")))
     record, tokens = next(pools, (records[0], None))
-    asked = max((cell.batch or 0) * (cell.prompt_tokens + cell.output_tokens) for cell in cells)
-    if tokens is not None and asked > tokens:
+    needed = max((cell.batch or 0) * (cell.prompt_tokens + cell.output_tokens) for cell in cells)
+    if tokens is not None and needed > tokens:
         yield say(
             "failures.pool",
-            asked=f"{asked:,}",
+            asked=f"{needed:,}",
             tokens=f"{tokens:,.0f}",
             pool=units.data_size(of_engine(record, "kv_pool_bytes")),
         )
@@ -79,17 +83,17 @@ def _sizes(records: Sequence[Record]) -> Iterator[Text]:
 
 
 def _of_the_model(record: Record, context: int) -> Iterator[Text]:
-    """What the model takes, by its engine's words or else by its config, and what the card has.
-    `context` is the length of the longest request."""
-    engine, card = record.cell.engine, record.environment.get("gpu_0_total_bytes")
-    cards = engine.gpu_count if engine else 1
-    theory = served(record.facts, engine, cards)
+    """The memory that the model takes, by its engine's words or else by its config, and that of the
+    GPU. `context` is the length of the longest request, in tokens."""
+    engine, memory = record.cell.engine, record.environment.get("gpu_0_total_bytes")
+    gpus = engine.gpu_count if engine else 1
+    theory = served(record.facts, engine, gpus)
     weights = record.facts.weights_bytes
     if weights is None and theory is not None and theory.weights_bytes is not None:
-        weights = theory.weights_bytes // cards
-    if isinstance(card, int) and weights:
-        kind = "failures.card" if weights <= card else "failures.too_big"
-        yield say(kind, weights=units.data_size(weights), card=units.data_size(card))
+        weights = theory.weights_bytes // gpus
+    if isinstance(memory, int) and weights:
+        kind = "failures.fits" if weights <= memory else "failures.too_big"
+        yield say(kind, weights=units.data_size(weights), memory=units.data_size(memory))
     if record.status == "failed" and theory is not None:
-        each = units.data_size(theory.kv_bytes_per_token_of_a_gpu * context)
-        yield say("failures.request", context=f"{context:,}", each=each)
+        size = units.data_size(theory.kv_bytes_per_token_of_a_gpu * context)
+        yield say("failures.request", context=f"{context:,}", size=size)

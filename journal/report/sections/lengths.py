@@ -1,4 +1,4 @@
-"""What a longer prompt does: memory reserved and in use, and latency."""
+"""The effect of a longer prompt: memory reserved and in use, and latency."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,19 +9,20 @@ from journal.compare.room import longest_in_batch, meter, room
 from journal.report.curves import metric, panel, plot_caption, with_tails
 from journal.report.document import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
-from journal.report.sections.batching import told
+from journal.report.sections.batching import described
 
 ACROSS = "prompt_tokens"
 KV_IN_USE = "kv_cache_peak_bytes"
 
 
-def answer(found: Points, places: Places, name: str) -> Section | None:
-    """Memory and latency against prompt length; None where that was not varied."""
-    varied = lines(found, ACROSS)
+def answer(points: Points, places: Places, name: str) -> Section | None:
+    """A section on memory and latency against prompt length; None where that was not varied."""
+    varied = lines(points, ACROSS)
     if not varied:
         return None
     blocks: list[Block] = [
-        Paragraph(tuple(_sentences(line)), places.about(line[0], ACROSS)) for line in told(varied)
+        Paragraph(tuple(_sentences(line)), places.about(line[0], ACROSS))
+        for line in described(varied)
     ]
     panels = tuple(_panels(varied, places, name))
     blocks += [Plot(panels, plot_caption(panels))] if panels else []
@@ -29,15 +30,15 @@ def answer(found: Points, places: Places, name: str) -> Section | None:
 
 
 def _panels(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:
-    read = meter(varied[0][0])
-    if read:
+    memory = meter(varied[0][0])
+    if memory:
         reserved = panel(
             f"{name}-prompt-memory",
-            say(f"panel.{read[0]}"),
+            say(f"panel.{memory[0]}"),
             "bytes",
             varied,
             ACROSS,
-            metric(read[0]),
+            metric(memory[0]),
             places,
         )
         if reserved:
@@ -56,7 +57,7 @@ def _panels(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:
 
 
 def _levels(varied: list[Points]) -> Iterator[Level]:
-    """The known parts of the memory, when one server was measured."""
+    """The known parts of the memory in bytes, where one server was measured."""
     if len({line[0].setup for line in varied}) > 1:
         return
     weights, pool = (varied[0][0].value(name) for name in ("weights_bytes", "kv_pool_bytes"))
@@ -122,8 +123,8 @@ def _fits(point: Point) -> Iterator[Text]:
 
 
 def _stops(point: Point, longest: int) -> Iterator[Text]:
-    """From which prompt length on a batch does not fit into the pool any more, unless the longest
-    context ends before."""
+    """The prompt length from which on a batch no longer fits into the pool, or the longest context
+    where that ends before."""
     batch = f"{point.batch:,}"
     engines = (record.cell.engine for record in point.good)
     context = next((engine.max_model_len for engine in engines if engine), None)

@@ -1,5 +1,5 @@
-"""Why servers batch, keep a KV cache and spread over cards: said from this day's own numbers, or
-not at all."""
+"""Lessons on why servers batch, keep a KV cache and spread over GPUs, where this day's own numbers
+teach them."""
 
 from collections.abc import Iterator
 
@@ -14,18 +14,19 @@ from journal.report.sections.batching import THROUGHPUT
 WORTH_SAYING = 1.2  # times: a smaller effect teaches nothing
 
 
-def answer(found: Points, places: Places) -> Section | None:
-    """A paragraph for each lesson that a real server's figures of this day can carry."""
-    real = tuple(point for point in found if point.good and not point.setup.simulated)
-    told = (_batching(real, places), _cache(real, places), _distribution(real, places))
-    blocks = tuple(paragraph for paragraph in told if paragraph)
+def answer(points: Points, places: Places) -> Section | None:
+    """A section with a paragraph for each lesson that figures of a real server teach; None for
+    none."""
+    real = tuple(point for point in points if point.good and not point.setup.simulated)
+    lessons = (_batching(real, places), _cache(real, places), _distribution(real, places))
+    blocks = tuple(paragraph for paragraph in lessons if paragraph)
     return Section(2, say("lessons.heading"), blocks) if blocks else None
 
 
-def _batching(found: Points, places: Places) -> Paragraph | None:
-    """The greatest gain in throughput between two batches of one line."""
+def _batching(points: Points, places: Places) -> Paragraph | None:
+    """The lesson of the greatest gain in throughput between two batches of one line."""
     best: tuple[float, Point, Point] | None = None
-    for line in lines(found, "batch"):
+    for line in lines(points, "batch"):
         low, high = line[0].value(THROUGHPUT), line[-1].value(THROUGHPUT)
         if low and high and (best is None or high / low > best[0]):
             best = (high / low, line[0], line[-1])
@@ -47,21 +48,22 @@ def _batching(found: Points, places: Places) -> Paragraph | None:
     return Paragraph(tuple(sentences), say("lessons.batching_about"))
 
 
-def _cache(found: Points, places: Places) -> Paragraph | None:
-    """The time to read a prompt beside the time to write one further token after it: without the
-    cache, each further token would cost reading everything before it again."""
-    having = [
+def _cache(points: Points, places: Places) -> Paragraph | None:
+    """The lesson of the time to read a prompt beside the time to write one further token: without
+    the cache, each further token would cost reading everything before it again."""
+    measured = [
         (point, ttft, tpot)
-        for point in found
+        for point in points
         if isinstance(point.shape, Closed)
         and (ttft := point.value("ttft_s.p50")) is not None
         and (tpot := point.value("tpot_s.p50"))
     ]
-    if not having:
+    if not measured:
         return None
-    fewest = min(point.load for point, _, _ in having)
+    fewest = min(point.load for point, _, _ in measured)
     point, ttft, tpot = max(
-        (each for each in having if each[0].load == fewest), key=lambda each: each[0].prompt_tokens
+        (timed for timed in measured if timed[0].load == fewest),
+        key=lambda timed: timed[0].prompt_tokens,
     )
     if ttft < WORTH_SAYING * tpot:
         return None
@@ -76,14 +78,14 @@ def _cache(found: Points, places: Places) -> Paragraph | None:
     return Paragraph((sentence,), say("lessons.cache_about"))
 
 
-def _distribution(found: Points, places: Places) -> Paragraph | None:
-    """How many of the longest requests one server holds at once, and what sets that limit."""
+def _distribution(points: Points, places: Places) -> Paragraph | None:
+    """The lesson of how many of the longest requests one server holds at once, and of the limit."""
     known = [
-        (point, held) for point in found if (held := room(point)) and held.pool_bytes is not None
+        (point, held) for point in points if (held := room(point)) and held.pool_bytes is not None
     ]
     if not known:
         return None
-    point, held = max(known, key=lambda each: each[1].length)
+    point, held = max(known, key=lambda pair: pair[1].length)
     sentences = tuple(_room(point, held, places))
     return Paragraph(sentences, say("lessons.distribution_about"))
 
@@ -101,8 +103,8 @@ def _room(point: Point, held: Room, places: Places) -> Iterator[Text]:
     weights = point.value("weights_bytes")
     tokens = held.tokens_in(weights) if weights else None
     if tokens is not None:
-        read = meter(point)
-        on_gpus = read is None or read[0] == "vram_peak_bytes"
+        memory = meter(point)
+        on_gpus = memory is None or memory[0] == "vram_peak_bytes"
         yield say(
             "lessons.weights" if on_gpus else "lessons.weights_host",
             weights=units.data_size(weights),

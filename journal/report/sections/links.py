@@ -1,4 +1,4 @@
-"""Where the reader can look further: MLflow's own pages on what the log tells of."""
+"""Links from a log to MLflow's own pages on the same runs."""
 
 from collections.abc import Iterator
 
@@ -9,16 +9,16 @@ from journal.tracking.addresses import charts, comparison
 from journal.tracking.entries import compared
 
 
-def of_comparison(told: Points, day: Day) -> Links | None:
-    """The same runs on MLflow's page for comparing, and the charts of the engines they are of;
-    None where no tracking server is known, or it was not told of them."""
+def of_comparison(points: Points, day: Day) -> Links | None:
+    """Links to the last run of each point on MLflow's page for comparing, and to the charts of
+    their engines; None where no tracking server is known, or it does not have them all."""
     if day.tracking is None:
         return None
-    places = {each.id: each.mlflow_experiment_id for each in day.experiments}
-    last = [point.good[-1] for point in told]
+    places = {begun.id: begun.mlflow_experiment_id for begun in day.experiments}
+    last = [point.good[-1] for point in points]
     ids = [run.mlflow_run_id for run in last if run.mlflow_run_id is not None]
     theirs = [place for run in last if (place := places.get(run.experiment_id)) is not None]
-    if not len(ids) == len(theirs) == len(told):
+    if not len(ids) == len(theirs) == len(points):
         return None
     links: list[tuple[Text, str]] = [(say("links.compared"), comparison(ids, theirs))]
     links += _charts({run.experiment_id for run in last}, day)
@@ -26,9 +26,9 @@ def of_comparison(told: Points, day: Day) -> Links | None:
 
 
 def _charts(experiments: set[str], day: Day) -> Iterator[tuple[Text, str]]:
-    for each in day.experiments:
-        if each.id in experiments and each.mlflow_experiment_id and compared(each.experiment):
+    for begun in day.experiments:
+        if begun.id in experiments and begun.mlflow_experiment_id and compared(begun.experiment):
             yield (
-                say("links.charts", name=each.experiment.name),
-                charts(each.mlflow_experiment_id, each.id),
+                say("links.charts", name=begun.experiment.name),
+                charts(begun.mlflow_experiment_id, begun.id),
             )

@@ -1,4 +1,4 @@
-"""Where the memory of each engine went: its parts, who told of each, and the rest."""
+"""The memory of each engine: its parts, the source of each, and the rest."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -29,9 +29,10 @@ ORDER: tuple[PartName, ...] = (
 )
 
 
-def answer(found: Points, places: Places, name: str) -> Section | None:
-    """The memory of each engine start, in a table and as bars; None where none was read."""
-    starts = _starts(found)
+def answer(points: Points, places: Places, name: str) -> Section | None:
+    """A section on the memory of each engine start, in a table and as bars; None where none was
+    read."""
+    starts = _starts(points)
     known = [(setup, part) for setup, records in starts if (part := split(records)) is not None]
     if not known:
         return None
@@ -46,26 +47,26 @@ def answer(found: Points, places: Places, name: str) -> Section | None:
     return Section(3, say("memory.heading"), tuple(blocks))
 
 
-def _starts(found: Points) -> list[tuple[Setup, list[Record]]]:
-    """The good runs of each engine start, in the order in which they began; those of a server of
-    someone else's count as one start."""
+def _starts(points: Points) -> list[tuple[Setup, list[Record]]]:
+    """The good runs of each engine start, in the order in which they began; those of a server that
+    the journal did not start count as one."""
     groups: dict[tuple[Setup, object], list[Record]] = {}
-    runs = [(record, point.setup) for point in found for record in point.good]
+    runs = [(record, point.setup) for point in points for record in point.good]
     for record, setup in sorted(runs, key=lambda run: (run[0].started_at, run[0].id)):
         groups.setdefault((setup, record.facts.log_path), []).append(record)
     return [(setup, records) for (setup, _), records in groups.items()]
 
 
 def _labels(setups: Sequence[Setup], places: Places) -> list[Text]:
-    """The name of each start; a number tells those of one setup apart."""
+    """The name of each start; a number distinguishes those of one setup."""
     counts: dict[Setup, int] = {}
-    found: list[Text] = []
+    labels: list[Text] = []
     for setup in setups:
         counts[setup] = number = counts.get(setup, 0) + 1
         label = places.brief[setup]
         several = setups.count(setup) > 1
-        found.append(say("memory.start", setup=label, n=str(number)) if several else label)
-    return found
+        labels.append(say("memory.start", setup=label, n=str(number)) if several else label)
+    return labels
 
 
 def _sentences(parts: Split) -> Iterator[Text]:
@@ -89,7 +90,7 @@ def _table(starts: Sequence[Split], labels: Sequence[Text]) -> Table:
         *(Column(label) for label in labels),
         Column(say("column.source"), numeric=False),
     )
-    named = [{part.name: part for part in (*each.parts, each.total)} for each in starts]
+    named = [{part.name: part for part in (*start.parts, start.total)} for start in starts]
     rows = [
         _row(name, [parts.get(name) for parts in named], starts)
         for name in (*ORDER, "used", "resident")
@@ -107,12 +108,13 @@ def _row(name: PartName, parts: Sequence[Part | None], starts: Sequence[Split]) 
             share = part.bytes / whole.total.bytes if whole.total.bytes else None
             boxes.append(Box(units.data_size(part.bytes), units.percent(share)))
     sources = dict.fromkeys(part.source for part in parts if part is not None)
-    told = tuple(say(f"source.{source}") for source in sources)
-    return (Box(say(f"part.{name}")), *boxes, Box(told))
+    by = tuple(say(f"source.{source}") for source in sources)
+    return (Box(say(f"part.{name}")), *boxes, Box(by))
 
 
 def _bar(parts: Split, label: Text) -> Bar:
-    """A rest below 0 cannot be drawn: then the bar is higher than what was seen."""
+    """The bar of one start. A rest below 0 cannot be drawn: the bar is then higher than the
+    total."""
     return Bar(label, tuple(_segments(parts.parts)))
 
 

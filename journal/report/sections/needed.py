@@ -1,4 +1,4 @@
-"""The least memory that serves each cell: what a search over engine starts found."""
+"""The least KV cache that serves each cell, as searches over engine starts found it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,20 +30,21 @@ from journal.report.document import (
 SIZES = tuple(axis.name for axis in AXES if axis.whole)
 
 
-def found(asked: Experiment, records: Sequence[Record]) -> tuple[Needed, ...]:
-    """What is known of each cell that `asked` names; none where it asked for no such search.
-    `records` come newest last."""
+def searches_of(asked: Experiment, records: Sequence[Record]) -> tuple[Needed, ...]:
+    """The search for each cell of the experiment `asked`; empty where it asks for no such search.
+    `records` are its runs, newest last."""
     planned = cells(asked) if asked.needed_vram else ()
     return tuple(needed(cell, records) for cell in planned)
 
 
 def answer(asked: Experiment, records: Sequence[Record], name: str) -> Section | None:
-    """A sentence, a row and a point of each search; None for an experiment that was none."""
-    searches = found(asked, records)
+    """A section with a sentence, a row and a point for each search; None where there was no
+    search."""
+    searches = searches_of(asked, records)
     if not searches:
         return None
-    blocks: list[Block] = [Bullets(tuple(sentence(each) for each in searches))]
-    tried = [each for each in searches if each.tries]
+    blocks: list[Block] = [Bullets(tuple(sentence(search) for search in searches))]
+    tried = [search for search in searches if search.tries]
     if tried:
         blocks.append(_table(tried))
     panels = tuple(_panels(tried, name))
@@ -52,9 +53,9 @@ def answer(asked: Experiment, records: Sequence[Record], name: str) -> Section |
 
 
 def sentence(search: Needed) -> Text:
-    """What one search found."""
+    """The finding of one search in a sentence, in bytes on all GPUs together."""
     cell, least, most = search.cell, search.least, search.most
-    given: dict[str, Text] = {
+    shown: dict[str, Text] = {
         "model": cell.model,
         "batch": f"{cell.batch}",
         "prompt": f"{cell.prompt_tokens:,}",
@@ -63,30 +64,30 @@ def sentence(search: Needed) -> Text:
         "reserved": units.data_size(_reserved(search)),
         "used": units.data_size(_used(search)),
     }
-    place = say("needed.place", **{n: given[n] for n in ("model", "batch", "prompt", "output")})
-    said: dict[str, Text] = {
+    place = say("needed.place", **{n: shown[n] for n in ("model", "batch", "prompt", "output")})
+    values: dict[str, Text] = {
         "place": place,
-        **{n: given[n] for n in ("theory", "reserved", "used")},
+        **{n: shown[n] for n in ("theory", "reserved", "used")},
     }
     if search.theory_blocks is None:
         return say("needed.unknown", place=place)
     if least is None:
-        return say("needed.none", **said)
-    said |= {
+        return say("needed.none", **values)
+    values |= {
         "least": units.data_size(_all(search, least.pool_bytes)),
         "blocks": f"{least.blocks:,}",
     }
     if most is None:
-        return say("needed.open", **said)
+        return say("needed.open", **values)
     below: dict[str, Text] = {
         "most": units.data_size(_all(search, most.pool_bytes)),
         "why": _why(most),
     }
-    return say("needed.exact" if search.whole else "needed.between", **said, **below)
+    return say("needed.exact" if search.whole else "needed.between", **values, **below)
 
 
 def as_json(search: Needed) -> dict[str, Any]:
-    """One search as plain JSON values; bytes are those of all cards together."""
+    """One search as plain JSON values; bytes are those of all GPUs together."""
     cell = search.cell
     return {
         "model": cell.model,
@@ -100,7 +101,7 @@ def as_json(search: Needed) -> dict[str, Any]:
         "in_use_peak_bytes": _used(search),
         "least": _try_json(search, search.least),
         "most_that_did_not": _try_json(search, search.most),
-        "tries": [_try_json(search, each) for each in search.tries],
+        "tries": [_try_json(search, tried) for tried in search.tries],
     }
 
 
@@ -116,7 +117,7 @@ def _try_json(search: Needed, tried: Try | None) -> dict[str, Any] | None:
 
 
 def _all(search: Needed, size: int | None) -> int | None:
-    """Bytes on all cards, of those on one."""
+    """Bytes on all GPUs of the engine, from `size` bytes on one; None where either is not known."""
     engine = search.cell.engine
     return None if size is None or engine is None else size * engine.gpu_count
 
@@ -131,7 +132,7 @@ def _reserved(search: Needed) -> int | None:
 
 
 def _used(search: Needed) -> int | None:
-    """The most of the reserved pool that was seen in use."""
+    """The most bytes of the reserved pool that were seen in use."""
     return _of_reserved(search, "kv_cache_peak_bytes")
 
 
@@ -168,8 +169,8 @@ def _row(search: Needed) -> Iterator[Box]:
 
 
 def _panels(searches: Sequence[Needed], name: str) -> Iterator[Panel]:
-    """What is needed and what is in use, against the prompt's length or else the batch; and once
-    more beside what is reserved, which is mostly so much that the others lie at the bottom."""
+    """Bytes needed and in use against the prompt's length, or else the batch; and the same beside
+    the bytes reserved, which are mostly so many that the others lie at the bottom."""
     for among, across in permutations(STEP_AXES):
         curves = tuple(_curves(searches, across, among))
         if not curves:
@@ -185,13 +186,13 @@ def _panels(searches: Sequence[Needed], name: str) -> Iterator[Panel]:
 
 
 def _curves(searches: Sequence[Needed], across: str, among: str) -> Iterator[Curve]:
-    """For each value of `among` what was needed, and faintly what was in use."""
+    """For each value of `among` a curve of the bytes needed, and a faint one of those in use."""
     kinds = {getattr(search.cell, among): None for search in searches}
     for hue, value in enumerate(kinds):
         own = [search for search in searches if getattr(search.cell, among) == value]
         label = say(f"brief.{among}", n=f"{value:,}")
-        least = [(each, _all(each, each.least.pool_bytes)) for each in own if each.least]
-        used = [(each, _used(each)) for each in own]
+        least = [(search, _all(search, search.least.pool_bytes)) for search in own if search.least]
+        used = [(search, _used(search)) for search in own]
         for points, faint, text in ((least, False, label), (used, True, say("level.used"))):
             dots = tuple(
                 Dot(float(getattr(search.cell, across)), size)

@@ -1,4 +1,4 @@
-"""What the user predicted, beside what was measured."""
+"""The user's predictions beside the measurements."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,14 @@ from journal.metrics.table import rows
 from journal.report.document import Block, Box, Column, Paragraph, Section, Table, Text, say
 
 
-def answer(predicted: Mapping[str, float], hypothesis: str, found: Points) -> Section | None:
-    """The predictions scored; None where there is neither a prediction nor a hypothesis."""
+def answer(predicted: Mapping[str, float], hypothesis: str, points: Points) -> Section | None:
+    """A section with the predictions scored; None where there is neither a prediction nor a
+    hypothesis."""
     if not predicted and not hypothesis.strip():
         return None
     blocks: list[Block] = []
     if predicted:
-        lines = tuple(_row(name, value, found) for name, value in predicted.items())
+        lines = tuple(_row(name, value, points) for name, value in predicted.items())
         blocks.append(Table(COLUMNS, lines, (say("predict.caption", near=units.percent(NEAR)),)))
     else:
         blocks.append(Paragraph((say("predict.none"),)))
@@ -31,8 +32,8 @@ COLUMNS = (
 )
 
 
-def _row(key: str, predicted: float, found: Points) -> tuple[Box, ...]:
-    values = measured(key, found)
+def _row(key: str, predicted: float, points: Points) -> tuple[Box, ...]:
+    values = measured(key, points)
     unit = _unit(key)
     ratios = [value / predicted for value in values if predicted]
     return (
@@ -68,9 +69,9 @@ def _range(shown: list[str]) -> str:
 def _verdict(predicted: float, values: list[float]) -> Text:
     if not values:
         return say("verdict.unmeasured")
-    held = sum(is_near(predicted, value) for value in values)
+    near = sum(is_near(predicted, value) for value in values)
     if len(values) == 1:
-        return say("verdict.held" if held else "verdict.missed")
-    if held in (0, len(values)):
-        return say("verdict.all_held" if held else "verdict.all_missed", n=str(len(values)))
-    return say("verdict.partly", held=str(held), n=str(len(values)))
+        return say("verdict.held" if near else "verdict.missed")
+    if near in (0, len(values)):
+        return say("verdict.all_held" if near else "verdict.all_missed", n=str(len(values)))
+    return say("verdict.partly", held=str(near), n=str(len(values)))

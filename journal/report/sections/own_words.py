@@ -13,15 +13,16 @@ from journal.report.regions import NEW, OF_THE_DAY
 SHORT_ID = 8
 
 
-def of_experiment(each: ExperimentRecord, day: Day) -> Iterator[Section]:
-    """What was written on an experiment or its runs, and in the log of a day a place to write."""
-    written = (note for note in day.notes if note.experiment_id == each.id)
-    yield from _section(3, say("notes.lesson"), _places(written, day, NEW + each.id))
+def of_experiment(begun: ExperimentRecord, day: Day) -> Iterator[Section]:
+    """A section with the notes on an experiment or its runs, and in the log of a day a place to
+    write."""
+    written = (note for note in day.notes if note.experiment_id == begun.id)
+    yield from _section(3, say("notes.lesson"), _places(written, day, NEW + begun.id))
 
 
 def of_day(day: Day) -> Iterator[Section]:
-    """What was written on the day itself, and in its own log a place to write."""
-    here = {each.id for each in day.experiments}
+    """A section with the notes on the day itself, and in its own log a place to write."""
+    here = {begun.id for begun in day.experiments}
     written = (note for note in day.notes if note.experiment_id not in here)
     yield from _section(2, say("notes.heading"), _places(written, day, OF_THE_DAY))
 
@@ -32,7 +33,7 @@ def _section(level: Literal[2, 3], heading: Text, blocks: tuple[Block, ...]) -> 
 
 
 def without_blanks(whole: Page) -> Page:
-    """`whole` without the places where nothing is written, for a form that is only read."""
+    """`whole` without the places where nothing is written, for a page that is only read."""
     sections = []
     for section in whole.sections:
         blocks = tuple(b for b in section.blocks if b.kind != "own" or b.text.strip())

@@ -1,5 +1,5 @@
-"""What a quantised build costs in quality, beside what it saves: by the check that an experiment
-asked for."""
+"""The cost of a quantised build in quality, beside its saving in memory, by the quality check of an
+experiment."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,22 +25,22 @@ from journal.report.places import Places
 COLUMNS = ("setup", "weights_bytes", "perplexity", "bits_per_byte", "agreement")
 
 
-def answer(found: Points, places: Places) -> Section | None:
-    """Each server's figures, and those of the others against the unquantised one; None where no
-    server was checked."""
-    checked = {point.setup: quality for point in found if (quality := _quality(point.records))}
+def answer(points: Points, places: Places) -> Section | None:
+    """A section with each server's figures, and those of quantised ones against the unquantised
+    one; None where no server was checked."""
+    checked = {point.setup: quality for point in points if (quality := _quality(point.records))}
     if not checked:
         return None
-    first = next((setup for setup in checked if _is_whole(setup, found)), None)
+    first = next((setup for setup in checked if _is_whole(setup, points)), None)
     blocks: list[Block] = []
     if first is not None:
         for setup in checked:
             if setup is not first:
                 about = say("compare.about", a=places.labels[setup], b=places.labels[first])
-                told = tuple(_sentences(checked[setup], checked[first]))
-                blocks += [Paragraph(told, about)] if told else []
-    blocks.append(_table(checked, first, found, places))
-    absent = dict.fromkeys(each for quality in checked.values() for each in quality.absent)
+                sentences = tuple(_sentences(checked[setup], checked[first]))
+                blocks += [Paragraph(sentences, about)] if sentences else []
+    blocks.append(_table(checked, first, points, places))
+    absent = dict.fromkeys(reason for quality in checked.values() for reason in quality.absent)
     blocks += [Bullets(tuple(absent))] if absent else []
     return Section(3, say("quality.heading"), tuple(blocks))
 
@@ -50,10 +50,10 @@ def _quality(records: Sequence[Record]) -> Quality | None:
     return known[-1] if known else None
 
 
-def _is_whole(setup: Setup, found: Points) -> bool:
-    """Whether a server was neither asked to quantise nor says that it does."""
-    facts = [record.facts for point in found if point.setup == setup for record in point.records]
-    return setup.quantisation is None and not any(each.quantisation for each in facts)
+def _is_whole(setup: Setup, points: Points) -> bool:
+    """Whether a server was not asked to quantise, and does not say that it does."""
+    facts = [record.facts for point in points if point.setup == setup for record in point.records]
+    return setup.quantisation is None and not any(one.quantisation for one in facts)
 
 
 def _sentences(other: Quality, first: Quality) -> Iterator[Text]:
@@ -70,12 +70,12 @@ def _sentences(other: Quality, first: Quality) -> Iterator[Text]:
 
 
 def _table(
-    checked: Mapping[Setup, Quality], first: Setup | None, found: Points, places: Places
+    checked: Mapping[Setup, Quality], first: Setup | None, points: Points, places: Places
 ) -> Table:
     columns = tuple(Column(say(f"column.{name}"), numeric=name != "setup") for name in COLUMNS)
     rows = []
     for setup, quality in checked.items():
-        weights = next((p.value("weights_bytes") for p in found if p.setup == setup), None)
+        weights = next((p.value("weights_bytes") for p in points if p.setup == setup), None)
         reference = checked[first].outputs if first is not None and setup is not first else ()
         rows.append(
             (

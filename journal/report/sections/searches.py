@@ -1,4 +1,4 @@
-"""What a search for capacity found: one sentence, and a table of the loads that it tried."""
+"""The result of a search for capacity: one sentence, and a table of the loads that it tried."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,20 +12,20 @@ from journal.report.sections.cells_table import MOST_IDS, SHORT_ID
 
 
 def answer(asked: Experiment, records: Iterable[Record]) -> Section | None:
-    """What the searches of an experiment found; None where it was none."""
-    found = capacities(asked, records)
-    if not found:
+    """A section with the results of the searches of an experiment; None where there were none."""
+    results = capacities(asked, records)
+    if not results:
         return None
-    blocks: list[Block] = [Paragraph((limits(found[0].slo),))]
-    for each in found:
-        blocks.append(Paragraph(sentences(each)))
-        if each.probes:
-            blocks.append(_table(each))
+    blocks: list[Block] = [Paragraph((limits(results[0].slo),))]
+    for result in results:
+        blocks.append(Paragraph(sentences(result)))
+        if result.probes:
+            blocks.append(_table(result))
     return Section(3, say("capacity.heading"), tuple(blocks))
 
 
 def limits(slo: Slo) -> Text:
-    """What is asked of a load."""
+    """The sentence on the limits that a load has to hold."""
     given = (("ttft", slo.ttft_ms), ("tpot", slo.tpot_ms), ("e2e", slo.e2e_ms))
     named = tuple(
         say(f"capacity.{name}", limit=units.seconds(limit_ms / 1e3))
@@ -35,14 +35,15 @@ def limits(slo: Slo) -> Text:
     return say("capacity.asked", limits=named, share=units.percent(slo.good_fraction))
 
 
-def sentences(found: Capacity) -> tuple[Text, ...]:
-    """The answer of one search, with its interval, and whether it is the whole answer."""
-    early = () if found.whole else (say("capacity.early"),)
-    return (_answer(found), *early)
+def sentences(capacity: Capacity) -> tuple[Text, ...]:
+    """The sentences on one search: its answer with an interval, and whether the search has
+    ended."""
+    early = () if capacity.whole else (say("capacity.early"),)
+    return (_answer(capacity), *early)
 
 
-def _answer(found: Capacity) -> Text:
-    cell, held, beyond = found.cell, found.held, found.beyond
+def _answer(capacity: Capacity) -> Text:
+    cell, held, beyond = capacity.cell, capacity.held, capacity.beyond
     subject = say(
         "capacity.subject",
         model=cell.model,
@@ -50,37 +51,39 @@ def _answer(found: Capacity) -> Text:
         output=f"{cell.output_tokens:,}",
     )
     if held is None and beyond is None:
-        assert found.alone is not None
-        return say("capacity.alone", subject=subject, good=_share(found.alone))
+        assert capacity.alone is not None
+        return say("capacity.alone", subject=subject, good=_share(capacity.alone))
     if held is None:
         assert beyond is not None
         least = f"{beyond.load:,g}"
-        return say(f"capacity.none.{found.of}", subject=subject, beyond=least, reason=_why(beyond))
-    said: dict[str, Text] = {"subject": subject, "held": f"{held.load:,g}", "good": _share(held)}
+        return say(
+            f"capacity.none.{capacity.of}", subject=subject, beyond=least, reason=_why(beyond)
+        )
+    values: dict[str, Text] = {"subject": subject, "held": f"{held.load:,g}", "good": _share(held)}
     if beyond is None:
-        return say(f"capacity.above.{found.of}", **said)
-    said |= {"beyond": f"{beyond.load:,g}", "reason": _why(beyond)}
-    if found.of == "concurrency" and beyond.load - held.load == 1:
-        return say("capacity.exactly.concurrency", **said)
-    return say(f"capacity.between.{found.of}", **said)
+        return say(f"capacity.above.{capacity.of}", **values)
+    values |= {"beyond": f"{beyond.load:,g}", "reason": _why(beyond)}
+    if capacity.of == "concurrency" and beyond.load - held.load == 1:
+        return say("capacity.exactly.concurrency", **values)
+    return say(f"capacity.between.{capacity.of}", **values)
 
 
-def as_json(found: Capacity) -> dict[str, Any]:
-    """What one search found as plain JSON values; `held` and `beyond` are null where there is no
-    such load, `alone` where no rate was searched for."""
-    cell, slo = found.cell, found.slo
+def as_json(capacity: Capacity) -> dict[str, Any]:
+    """One search as plain JSON values; `held` and `beyond` are null where there is no such load,
+    `alone` where no rate was searched for."""
+    cell, slo = capacity.cell, capacity.slo
     return {
-        "of": found.of,
+        "of": capacity.of,
         "model": cell.model,
         "quantisation": cell.quantisation,
         "prompt_tokens": cell.prompt_tokens,
         "output_tokens": cell.output_tokens,
         "slo": {name: getattr(slo, name) for name in Slo.__slots__},
-        "whole": found.whole,
-        "alone": _probe_json(found.alone),
-        "held": _probe_json(found.held),
-        "beyond": _probe_json(found.beyond),
-        "probes": [_probe_json(probe) for probe in found.probes],
+        "whole": capacity.whole,
+        "alone": _probe_json(capacity.alone),
+        "held": _probe_json(capacity.held),
+        "beyond": _probe_json(capacity.beyond),
+        "probes": [_probe_json(probe) for probe in capacity.probes],
     }
 
 
@@ -99,7 +102,7 @@ def _probe_json(probe: Probe | None) -> dict[str, Any] | None:
 
 def _share(probe: Probe) -> Text:
     share, low, high = (
-        units.percent(each) for each in (probe.good.value, probe.good.low, probe.good.high)
+        units.percent(value) for value in (probe.good.value, probe.good.low, probe.good.high)
     )
     return say("capacity.share", share=share, low=low, high=high)
 
@@ -120,11 +123,11 @@ def _why(probe: Probe) -> Text:
     return say(f"capacity.reason.{kind}", **given)
 
 
-def _table(found: Capacity) -> Table:
-    load = say("column.rate" if found.of == "rate" else "column.batch")
+def _table(capacity: Capacity) -> Table:
+    load = say("column.rate" if capacity.of == "rate" else "column.batch")
     titles = (load, say("column.good"), say("column.runs"), say("column.verdict"))
     columns = tuple(Column(title, numeric=title is not titles[-1]) for title in titles)
-    return Table(columns, tuple(_row(probe) for probe in found.probes))
+    return Table(columns, tuple(_row(probe) for probe in capacity.probes))
 
 
 def _row(probe: Probe) -> tuple[Box, ...]:

@@ -1,4 +1,4 @@
-"""What was run: the servers as they were started, and the host."""
+"""The setups of an experiment: its servers as they were started, and its host."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -28,28 +28,28 @@ SHOWN = (
 )
 
 
-def answer(found: Points, places: Places) -> Section:
-    """The servers in a table, what sets them apart, and where they ran."""
-    setups = list(dict.fromkeys(point.setup for point in found))
-    records = {s: [r for p in found if p.setup == s for r in p.records] for s in setups}
+def answer(points: Points, places: Places) -> Section:
+    """A section with a table of the servers, the settings that differ, and the hosts."""
+    setups = list(dict.fromkeys(point.setup for point in points))
+    records = {s: [r for p in points if p.setup == s for r in p.records] for s in setups}
     blocks: list[Block] = [_servers(setups, records, places)]
     blocks += [Paragraph((say("setting.simulated"),))] if any(s.simulated for s in setups) else []
     apart = tuple(_apart(setups))
     if apart:
         blocks += [Paragraph((say("setting.apart"),)), Bullets(apart)]
-    host = tuple(_host(found[0].records[0]))
+    host = tuple(_host(points[0].records[0]))
     blocks += [Paragraph(host)] if host else []
-    where = tuple(_where(record for point in found for record in point.records))
+    where = tuple(_where(record for point in points for record in point.records))
     blocks += [Paragraph((say("host.several", hosts=where),))] if len(where) > 1 else []
     return Section(3, say("setting.heading"), tuple(blocks))
 
 
 def _shown(setup: Setup, name: str) -> Text:
-    """Cards as `4`, in stages as `4 x 2`."""
-    said, stages = setup.get(name), setup.get("pipeline_parallel")
+    """A setting as text; the number of GPUs as `4`, in stages as `4 x 2`."""
+    value, stages = setup.get(name), setup.get("pipeline_parallel")
     if name == "tensor_parallel" and stages not in ("", "1"):
-        return f"{said} x {stages}"
-    return SWITCHES.get(said, said)
+        return f"{value} x {stages}"
+    return SWITCHES.get(value, value)
 
 
 def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places: Places) -> Table:
@@ -74,9 +74,9 @@ FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 
 
 def _facts(records: Sequence[Record]) -> Iterator[Box]:
-    """What the engine said of itself, by the last run that knows it."""
+    """The engine's own figures, by the last run that has them."""
     for name in FACTS:
-        known = [v for record in records if (v := _said(record, name)) is not None]
+        known = [v for record in records if (v := _of_facts(record, name)) is not None]
         if not known:
             yield Box("")
         elif name == "kv_pool_tokens":
@@ -85,7 +85,7 @@ def _facts(records: Sequence[Record]) -> Iterator[Box]:
             yield Box(units.formatted(known[-1], "s" if name == "start_s" else "bytes"))
 
 
-def _said(record: Record, name: str) -> float | None:
+def _of_facts(record: Record, name: str) -> float | None:
     return record.facts.start_s if name == "start_s" else of_engine(record, name)
 
 
@@ -94,8 +94,8 @@ def _filled(box: Box) -> Box:
 
 
 def _apart(setups: Sequence[Setup]) -> Iterator[Text]:
-    """What differs between setups of one model, beyond its quantisation: such runs are kept
-    apart everywhere in the log."""
+    """The settings that differ between setups of one model, beyond its quantisation: such runs are
+    never averaged in the log."""
     for model in dict.fromkeys(setup.model for setup in setups):
         alike = [setup for setup in setups if setup.model == model]
         for name in differing(alike):
@@ -104,7 +104,7 @@ def _apart(setups: Sequence[Setup]) -> Iterator[Text]:
 
 
 def _where(records: Iterable[Record]) -> Iterator[str]:
-    """Every host, and who measured on it."""
+    """Every host, and the user who measured on it."""
     places = dict.fromkeys((r.environment.get("host"), r.environment.get("user")) for r in records)
     named = [f"{host} ({user})" if user else str(host) for host, user in places if host]
     yield from named[:HOSTS_NAMED]
@@ -114,14 +114,14 @@ def _where(records: Iterable[Record]) -> Iterator[str]:
 
 def _host(record: Record) -> Iterator[Text]:
     here = record.environment
-    cards = [str(here[f"gpu_{n}_name"]) for n in range(int(here.get("gpus") or 0))]
+    gpus = [str(here[f"gpu_{n}_name"]) for n in range(int(here.get("gpus") or 0))]
     memory = here.get("memory_limit_bytes") or here.get("memory_bytes")
     parts: list[Text] = [str(here["cpu"])] if here.get("cpu") else []
     if here.get("cpu_threads_usable"):
         parts.append(say("host.threads", n=str(here["cpu_threads_usable"])))
     if isinstance(memory, int):
         parts.append(say("host.memory", size=units.data_size(memory)))
-    parts += [f"{cards.count(name)} × {name}" for name in dict.fromkeys(cards)]
+    parts += [f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus)]
     if here.get("gpu_driver"):
         parts.append(say("host.driver", version=str(here["gpu_driver"])))
     if here.get("os"):

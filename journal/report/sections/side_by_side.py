@@ -35,31 +35,32 @@ UNITS = {"throughput": "tok/s", "characters": "chars/s", "energy": "J", "cost": 
 CHARACTERS = "characters_per_s"
 
 
-def answer(found: Points, places: Places, day: Day) -> Section | None:
-    """The setups at the cells that two or more of them share; None where there is no such cell."""
-    shared = common(found)
+def answer(points: Points, places: Places, day: Day) -> Section | None:
+    """A section on the setups at the cells that two or more of them share; None where there is no
+    such cell."""
+    shared = common(points)
     if not shared:
         return None
     blocks: list[Block] = []
-    told = max(shared, key=lambda group: (group[0].load, group[0].prompt_tokens))
-    first = told[0]
-    for other in told[1:]:
+    described = max(shared, key=lambda group: (group[0].load, group[0].prompt_tokens))
+    first = described[0]
+    for other in described[1:]:
         about = (places.labels[other.setup], places.labels[first.setup])
         blocks.append(
             Paragraph(tuple(_sentences(first, other)), say("compare.about", a=about[0], b=about[1]))
         )
     blocks.append(_table(shared, places))
-    further = links.of_comparison(told, day)
+    further = links.of_comparison(described, day)
     blocks += [further] if further else []
     panels = tuple(_panels(shared, places))
     blocks += [Plot(panels, plot_caption(panels))] if panels else []
     return Section(2, say("compare.heading"), tuple(blocks))
 
 
-def common(found: Points) -> list[Points]:
+def common(points: Points) -> list[Points]:
     """The points of each cell that two or more setups measured well, in the order of setups."""
     groups: dict[tuple[object, ...], list[Point]] = {}
-    for point in found:
+    for point in points:
         if point.good:
             key = (point.shape, point.prompt_tokens, point.output_tokens)
             groups.setdefault((*key, point.requests), []).append(point)
@@ -89,22 +90,26 @@ def _sentences(first: Point, other: Point) -> Iterator[Text]:
 
 def _ratio(key: str, name: str, first: Point, other: Point) -> Iterator[Text]:
     """How a metric of `other` compares with that of `first`, where both have it."""
-    found = compared(other, first, name)
-    if found is None:
+    quotient = compared(other, first, name)
+    if quotient is None:
         return
     unit = UNITS.get(key, "s")
-    same = found.low is not None and found.high is not None and found.low <= 1 <= found.high
+    same = (
+        quotient.low is not None
+        and quotient.high is not None
+        and quotient.low <= 1 <= quotient.high
+    )
     yield say(
         f"compare.{key}_same" if same else f"compare.{key}",
-        interval=_interval(found) if found.low is not None else "",
+        interval=_interval(quotient) if quotient.low is not None else "",
         a=units.formatted(other.value(name), unit),
         b=units.formatted(first.value(name), unit),
-        ratio=units.number(found.value, 3),
+        ratio=units.number(quotient.value, 3),
     )
 
 
 def _text(first: Point, other: Point) -> Iterator[Text]:
-    """The comparison in equal text, where equal tokens are something else."""
+    """The comparison in equal text, where equal numbers of tokens are not equal text."""
     if cut_differently(first, other):
         a, b = (units.number(characters_per_token(point)) for point in (other, first))
         yield say("compare.tokenizers", a=a, b=b)
@@ -121,8 +126,8 @@ def _memory(first: Point, other: Point) -> Iterator[Text]:
         yield say("compare.weights", a=units.data_size(weights[0]), b=units.data_size(weights[1]))
 
 
-def _interval(found: Ratio) -> Text:
-    low, high = units.number(found.low, 3), units.number(found.high, 3)
+def _interval(quotient: Ratio) -> Text:
+    low, high = units.number(quotient.low, 3), units.number(quotient.high, 3)
     return say("compare.interval", low=low, high=high)
 
 
@@ -131,9 +136,9 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
     every = tuple(point for group in shared for point in group)
     shown = quantities(every)
     if any(cut_differently(group[0], other) for group in shared for other in group[1:]):
-        tokens = [each.name for each in shown].index(METRICS["throughput"])
+        tokens = [column.name for column in shown].index(METRICS["throughput"])
         shown.insert(tokens + 1, quantity(named(CHARACTERS), precise=True))
-    scaled = [(each, *each.scale(every)) for each in shown]
+    scaled = [(column, *column.scale(every)) for column in shown]
     load = min((point.shape for point in every), key=lambda shape: shape.order).axis
     columns = (
         Column(say(f"column.{load}")),
@@ -157,22 +162,22 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
 def _compared(column: Quantity, factor: float, point: Point, first: Point) -> Box:
     """A figure with its ratio to that of the first setup, and the ratio's interval."""
     own = figure_box(column.pick(point), factor, precise=False)
-    found = None if point is first else compared(point, first, column.name)
-    if found is None:
+    quotient = None if point is first else compared(point, first, column.name)
+    if quotient is None:
         return own
-    return replace(own, detail=times(found if column.precise else Ratio(found.value)))
+    return replace(own, detail=times(quotient if column.precise else Ratio(quotient.value)))
 
 
-def times(found: Ratio) -> str:
+def times(quotient: Ratio) -> str:
     """A ratio with its interval, in short: ×1.08 (1.02–1.14)."""
-    shown = f"×{units.number(found.value, 3)}"
-    if found.low is None or found.high is None:
+    shown = f"×{units.number(quotient.value, 3)}"
+    if quotient.low is None or quotient.high is None:
         return shown
-    return f"{shown} ({units.number(found.low, 3)}–{units.number(found.high, 3)})"
+    return f"{shown} ({units.number(quotient.low, 3)}–{units.number(quotient.high, 3)})"
 
 
 def _panels(shared: Sequence[Points], places: Places) -> Iterator[Panel]:
-    """Against the batch at the longest shared prompt, else against the prompt length."""
+    """Plots against the batch at the longest shared prompt, else against the prompt length."""
     every = [point for group in shared for point in group]
     for across, fixed in permutations(STEP_AXES):
         values = [value for p in every if (value := getattr(p, fixed)) is not None]

@@ -37,16 +37,17 @@ Change = tuple[Row, Compared]
 
 
 def answer(day: Day) -> Section | None:
-    """What got faster or slower beyond the noise, and what else changed; None where no cell of
-    the day was measured well on a day before."""
+    """A section on cells that got faster or slower beyond the noise, and on all else that changed;
+    None where no cell of the day has a good run on a day before."""
     blocks: list[Block] = []
-    for found in comparisons(day):
-        blocks += _told(found)
+    for comparison in comparisons(day):
+        blocks += _blocks(comparison)
     return Section(2, say("since.heading"), tuple(blocks)) if blocks else None
 
 
 def comparisons(day: Day) -> Iterator[Comparison]:
-    """The day (B) against each earlier day (A) that was the last for some of its cells."""
+    """Comparisons of the day (B) with each earlier day (A) that was the last for some of its
+    cells."""
     last = _last(day.earlier, day.zone)
     for then in sorted(set(last.values()), reverse=True):
         before, now = (
@@ -60,7 +61,7 @@ def comparisons(day: Day) -> Iterator[Comparison]:
 
 
 def _last(earlier: Iterable[Record], zone: tzinfo | None) -> dict[Place, date]:
-    """On which day each place was measured last."""
+    """The last day on which each place was measured."""
     days: dict[Place, date] = {}
     for record in earlier:
         if record.good:
@@ -81,33 +82,35 @@ def _side(day: date, records: tuple[Record, ...]) -> Side:
     return Side(day.isoformat(), "day", records)
 
 
-def _told(found: Comparison) -> Iterator[Block]:
-    count = len(found.rows)
+def _blocks(comparison: Comparison) -> Iterator[Block]:
+    count = len(comparison.rows)
     cells = say("count.cell.one" if count == 1 else "count.cell.many", n=f"{count:,}")
-    yield Paragraph((say("since.count", cells=cells, day=found.a.name), *_verdicts(found)))
+    yield Paragraph(
+        (say("since.count", cells=cells, day=comparison.a.name), *_verdicts(comparison))
+    )
     for key, worse in (("since.worse", True), ("since.better", False)):
-        changes = _beyond_noise(found, worse=worse)
+        changes = _beyond_noise(comparison, worse=worse)
         if changes:
             named = tuple(_change(change) for change in changes[:MOST_NAMED])
             more = len(changes) - MOST_NAMED
             yield Paragraph((), say(key))
             yield Bullets((*named, *((say("more", n=str(more)),) if more > 0 else ())))
-    changed = tuple(_changed(found))
+    changed = tuple(_changed(comparison))
     if changed:
         yield Paragraph((say("since.changed"),))
         yield Bullets(changed)
     else:
         yield Paragraph((say("since.unchanged"),))
-    yield _table(found)
+    yield _table(comparison)
 
 
-def _verdicts(found: Comparison) -> Iterator[Text]:
-    """For each metric: how many cells got better or worse, did not, or cannot be told."""
-    figures = [figure for row in found.rows for figure in row.figures]
+def _verdicts(comparison: Comparison) -> Iterator[Text]:
+    """For each metric: how many cells got better or worse, did not, or cannot be judged."""
+    figures = [figure for row in comparison.rows for figure in row.figures]
     for name in dict.fromkeys(figure.metric for figure in figures):
         counts = Counter(_kind(figure) for figure in figures if figure.metric == name)
-        told = tuple(say(f"since.{kind}", n=f"{n}") for kind, n in sorted(counts.items()))
-        yield say("since.verdict", metric=metric(name), counts=told)
+        parts = tuple(say(f"since.{kind}", n=f"{n}") for kind, n in sorted(counts.items()))
+        yield say("since.verdict", metric=metric(name), counts=parts)
 
 
 def _kind(figure: Compared) -> str:
@@ -122,11 +125,11 @@ def _is_worse(figure: Compared) -> bool:
     return figure.verdict != figure.headline.better
 
 
-def _beyond_noise(found: Comparison, *, worse: bool) -> list[Change]:
-    """The changes that are no chance, the greatest first."""
+def _beyond_noise(comparison: Comparison, *, worse: bool) -> list[Change]:
+    """The changes beyond chance, the greatest first."""
     changes = [
         (row, figure)
-        for row in found.rows
+        for row in comparison.rows
         for figure in row.figures
         if figure.verdict in ("higher", "lower")
         and figure.headline.better != "neither"
@@ -155,7 +158,7 @@ def _change(change: Change) -> Text:
 
 
 def _cell(row: Row) -> Text:
-    """A cell by what sets it apart from the others, and by its conditions of now."""
+    """The name of a cell: its fields, and its conditions of now."""
     fields: dict[str, Value] = {**row.match.cell, **row.match.conditions[1]}
     return tuple(_field(name, value) for name, value in fields.items() if value is not None)
 
@@ -166,22 +169,23 @@ def _field(name: str, value: Value) -> Text:
     return str(value) if name in ("model", "quantisation") else f"{name} {shown(value)}"
 
 
-def _changed(found: Comparison) -> Iterator[Text]:
-    """What is not as it was: the engine (flags, revision) and what is around it (driver)."""
-    pairing = found.pairing
-    every: dict[str, tuple[tuple[Value, ...], tuple[Value, ...]]] = {
+def _changed(comparison: Comparison) -> Iterator[Text]:
+    """The fields of the engine (flags, revision) and of its surroundings (driver) that changed."""
+    pairing = comparison.pairing
+    fields: dict[str, tuple[tuple[Value, ...], tuple[Value, ...]]] = {
         **{name: ((a,), (b,)) for name, (a, b) in pairing.differs.items()},
         **pairing.conditions,
     }
-    for name, (before, after) in every.items():
-        then, now = (tuple(shown(value) for value in each) for each in (before, after))
+    for name, (before, after) in fields.items():
+        then, now = (tuple(shown(value) for value in side) for side in (before, after))
         yield say("since.change", name=name, before=then, after=now)
 
 
-def _table(found: Comparison) -> Table:
-    """The figures of now, and beneath each its ratio to then; the greatest changes first."""
-    chosen = sorted(found.rows, key=lambda row: -max(map(_size, row.figures), default=0.0))
-    names = dict.fromkeys(figure.metric for row in found.rows for figure in row.figures)
+def _table(comparison: Comparison) -> Table:
+    """A table of the figures of now, and beneath each its ratio to then; the greatest changes
+    first."""
+    chosen = sorted(comparison.rows, key=lambda row: -max(map(_size, row.figures), default=0.0))
+    names = dict.fromkeys(figure.metric for row in comparison.rows for figure in row.figures)
     columns = (
         Column(say("column.cell"), numeric=False),
         *(Column(metric(name)) for name in names),
@@ -198,8 +202,8 @@ def _box(figure: Compared | None) -> Box:
     if figure is None:
         return Box(units.ABSENT)
     text = units.formatted(figure.b, figure.headline.unit)
-    found = figure.ratio
-    if found is None:
+    quotient = figure.ratio
+    if quotient is None:
         return Box(text)
-    interval = "" if found.low is None else f" ({times(found.low)}–{times(found.high)})"
-    return Box(text, f"×{times(found.value)}{interval}")
+    interval = "" if quotient.low is None else f" ({times(quotient.low)}–{times(quotient.high)})"
+    return Box(text, f"×{times(quotient.value)}{interval}")

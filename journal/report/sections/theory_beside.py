@@ -1,5 +1,5 @@
-"""Theory beside measurement: what the model's sizes and the card's data sheet predict, and what
-was found."""
+"""Theory beside measurement: predictions from the model's sizes and the GPU's data sheet, and the
+measured figures."""
 
 from collections.abc import Iterator
 
@@ -20,13 +20,14 @@ UNITS = {"weights_bytes": "bytes", "ttft_s.p50": "s", "tpot_s.p50": "s"}
 PER_TOKEN = "bytes/tok"
 
 
-def answer(found: Points, places: Places) -> Section | None:
-    """Each server's predictions and measurements side by side; None where theory says nothing."""
-    setups = list(dict.fromkeys(point.setup for point in found))
+def answer(points: Points, places: Places) -> Section | None:
+    """A section with each server's predictions and measurements side by side; None where theory
+    predicts nothing."""
+    setups = list(dict.fromkeys(point.setup for point in points))
     rows = tuple(
         (Box(places.labels[setup]), *row)
         for setup in setups
-        for row in _rows(tuple(point for point in found if point.setup == setup))
+        for row in _rows(tuple(point for point in points if point.setup == setup))
     )
     if not rows:
         return None
@@ -34,25 +35,26 @@ def answer(found: Points, places: Places) -> Section | None:
     columns = tuple(Column(say(f"column.{title}"), numeric=n > 1) for n, title in enumerate(titles))
     if len(setups) == 1:
         columns, rows = columns[1:], tuple(row[1:] for row in rows)
-    floors = any(point.value(ratio) for point in found for _, _, ratio in COMPARED[3:])
-    blocks: list[Block] = [Paragraph(tuple(_slope(found)))] if any(_slope(found)) else []
+    floors = any(point.value(ratio) for point in points for _, _, ratio in COMPARED[3:])
+    blocks: list[Block] = [Paragraph(tuple(_slope(points)))] if any(_slope(points)) else []
     blocks.append(Table(columns, rows, (say("theory.floors"),) if floors else ()))
     return Section(3, say("theory.heading"), tuple(blocks))
 
 
 def _rows(own: Points) -> Iterator[tuple[Box, ...]]:
-    """Of one server: what each cell gave, from the least to the most."""
+    """The rows of one server: predicted and measured figures, from the least to the most of its
+    cells."""
     for measured, predicted, ratio in COMPARED:
-        having = [point for point in own if point.value(ratio) is not None]
-        if having:
+        known = [point for point in own if point.value(ratio) is not None]
+        if known:
             shown = UNITS.get(measured, PER_TOKEN)
             yield (
                 Box(say(f"theory.{KINDS[measured]}")),
                 *(
-                    Box(_range([point.value(name) for point in having], shown))
+                    Box(_range([point.value(name) for point in known], shown))
                     for name in (predicted, measured)
                 ),
-                Box(_range([point.value(ratio) for point in having], "ratio")),
+                Box(_range([point.value(ratio) for point in known], "ratio")),
             )
 
 
@@ -69,10 +71,10 @@ def _times(ratio: float) -> str:
     return f"{ratio:.3f}" if ratio < 10 else units.number(ratio)
 
 
-def _slope(found: Points) -> Iterator[Text]:
-    """What the cell with the surest slope says of the formula."""
+def _slope(points: Points) -> Iterator[Text]:
+    """The sentence on the slope of the cell whose slope has the narrowest interval."""
     surest: tuple[float, Text] | None = None
-    for point in found:
+    for point in points:
         figure = point.figure("kv_bytes_per_token_slope")
         expected = point.value("kv_bytes_per_token_predicted")
         if figure is None or figure.low is None or figure.high is None or expected is None:

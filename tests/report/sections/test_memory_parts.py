@@ -82,19 +82,19 @@ def test_the_parts_of_a_cpu_engine_with_their_sources(record: Build) -> None:
     assert sum(part.y for part in bars.bars[0].segments) == 5 * GIB
 
 
-def test_of_several_cards_the_parts_are_those_of_one(record: Build) -> None:
-    card = {
+def test_of_several_gpus_the_parts_are_those_of_one(record: Build) -> None:
+    figures = {
         "weights_bytes": 14.0 * GIB,
         "kv_pool_bytes": 60.0 * GIB,
         "vram_peak_bytes": 80.0 * GIB,
     }
     engine = Engine(model="m", tensor_parallel=2, pipeline_parallel=2, executor="ray")
     facts = EngineFacts(log_path="a.log", weights_bytes=7 * GIB // 2, cards=4)
-    found = gathered([record(metrics=card, facts=facts, engine=engine)])
+    found = gathered([record(metrics=figures, facts=facts, engine=engine)])
     section = memory.answer(found, places(found), "1-x")
     assert section is not None
     assert said(section.blocks).startswith(
-        "Each of the engine's 4 cards holds 20 GiB on average, and 75% of that is the KV-cache "
+        "Each of the engine's 4 GPUs holds 20 GiB on average, and 75% of that is the KV-cache "
         "pool (15 GiB)"
     )
     assert table_of(section.blocks)[1] == ["weights", "3.5 GiB", "the engine's log"]
@@ -211,12 +211,12 @@ def test_energy_and_money_of_the_best_and_the_worst_cell(record: Build) -> None:
     assert "a million output tokens cost 20.00 USD at best (batch 8" in told
     assert "and 100.00 USD at worst (batch 1" in told
     assert "2 J of energy at best" in told
-    assert "as the integral of the cards' power" in told  # one of them has no counter
+    assert "as the integral of the GPUs' power" in told  # one of them has no counter
     assert "At best that is 0.5 tok/s for each watt" in told
     counted = gathered(runs[1:])
     section = cost.answer(counted, None, places(counted))
     assert section is not None
-    assert "by the cards' energy counters" in said(section.blocks)
+    assert "by the GPUs' energy counters" in said(section.blocks)
     assert "USD" not in said(section.blocks)
     assert cost.answer(gathered([record()]), None, places(found)) is None
 
@@ -320,9 +320,12 @@ def test_a_search_that_is_not_over_says_so() -> None:
     begun, records = searched()
     asked = begun.experiment
     reserved, tries = records[:4], records[4:]
-    first = [needed.found(asked, reserved)[0], needed.found(asked, [*reserved, tries[0]])[0]]
-    first.append(needed.found(asked, [*reserved, tries[1]])[0])
-    first.append(needed.found(asked, [replace(reserved[0], facts=EngineFacts())])[0])
+    first = [
+        needed.searches_of(asked, reserved)[0],
+        needed.searches_of(asked, [*reserved, tries[0]])[0],
+    ]
+    first.append(needed.searches_of(asked, [*reserved, tries[1]])[0])
+    first.append(needed.searches_of(asked, [replace(reserved[0], facts=EngineFacts())])[0])
     told = [spoken(needed.sentence(each)) for each in first]
     assert "no KV cache that was tried serves it" in told[0]
     assert "no smaller one was tried" in told[1]
@@ -338,5 +341,5 @@ def test_a_search_that_is_not_over_says_so() -> None:
 def test_every_sentence_exists_in_both_languages(lang: str) -> None:
     begun, records = searched()
     for end in range(4, len(records) + 1):
-        for each in needed.found(begun.experiment, records[:end]):
+        for each in needed.searches_of(begun.experiment, records[:end]):
             assert words(lang).say(needed.sentence(each), str)

@@ -128,7 +128,7 @@ def test_without_repeats_nothing_can_be_told(store: Store) -> None:
     measure(store, 1, repeats=1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.5}, repeats=1)
     found = today(store)
-    assert "not to be told from chance in 2, for want of repeats" in found
+    assert "not distinguishable from chance in 2, for want of repeats" in found
     assert "beyond the noise" not in found
 
 
