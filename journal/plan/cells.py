@@ -1,4 +1,4 @@
-"""The grid of an experiment as cells: their order, their identity, and what they will cost."""
+"""The grid of an experiment as cells: their order, their identity and their cost."""
 
 import hashlib
 import json
@@ -17,11 +17,12 @@ from journal.records.sameness import definition
 def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ...]:
     """All cells in the order in which they run: by engine, so that one start serves all of its
     cells; then by repeat, so that slow drift spreads over all cells; then by prompt length,
-    output length and load. With `load.interleave` the engines take turns at every repeat. An
-    experiment that is to find a capacity has one cell for each search: the first of it.
+    output length and load. With `load.interleave` the engines take turns at every repeat. A search
+    for capacity is one cell here, the first that it measures.
 
-    `model` is the name at an endpoint, for an experiment without engines. Raises SpecError when
-    there is neither, or where a search has no SLO.
+    `model` is the name at an endpoint, for an experiment without engines. Raises SpecError where
+    neither names a model, where a search for capacity has no SLO, and for a search for the needed
+    VRAM that cannot work.
     """
     engines: tuple[Engine | None, ...] = experiment.engines or (None,)
     if engines == (None,) and model is None:
@@ -60,7 +61,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
 
 
 def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:
-    """The loads of the grid: open loops where it names rates, else closed ones."""
+    """The load shapes of the grid: open loops where it has rates, else closed loops."""
     grid, burstiness = experiment.grid, experiment.load.burstiness
     if grid.rate:
         return tuple(Open(rate, burstiness) for rate in grid.rate)
@@ -68,11 +69,11 @@ def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:
 
 
 def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine | None, int]]:
-    """Which engine runs which repeat, in order.
+    """Pairs of an engine and a repeat, in the order in which they run.
 
-    Interleaved, every second repeat goes through the engines backwards (A B, B A, A B): whatever
-    drifts steadily (heat, other tenants) then falls on all of them alike, where A A A, B B B would
-    count it as a difference; and where the order turns, one start serves two repeats.
+    Interleaved, every second repeat goes through the engines backwards (A B, B A, A B): a steady
+    drift (heat, other tenants) then falls on all of them alike, where A A A, B B B would count it
+    as a difference; and where the order turns, one start serves two repeats.
     """
     repeats = range(load.repeats)
     if not load.interleave:
@@ -81,7 +82,7 @@ def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine 
 
 
 def by_engine(planned: Iterable[Cell]) -> list[tuple[Engine | None, list[Cell]]]:
-    """Neighbouring cells that share one engine start."""
+    """The planned cells in groups of neighbours that share one engine start, in order."""
     return [(engine, list(group)) for engine, group in groupby(planned, lambda cell: cell.engine)]
 
 
@@ -94,7 +95,7 @@ def without_turns(planned: Iterable[Cell]) -> tuple[Cell, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a plan asks of the server, warm-up included. Tokens are those asked for."""
+    """The work of a plan for the server, warm-up included. Tokens are the requested ones."""
 
     cells: int
     engine_starts: int
@@ -104,7 +105,7 @@ class Cost:
 
 
 def cost(planned: Iterable[Cell]) -> Cost:
-    """The whole plan's requests, tokens and engine starts."""
+    """The cells, engine starts, requests and tokens of the whole plan."""
     planned = list(planned)
     requests = [cell.load.requests + cell.load.warmup for cell in planned]
     return Cost(
@@ -117,12 +118,12 @@ def cost(planned: Iterable[Cell]) -> Cost:
 
 
 def identified(cell: Cell) -> Cell:
-    """The cell with its identity: the first 16 hex digits of the SHA-256 of what defines it."""
+    """The cell with its identity: the first 16 hex digits of the SHA-256 of its definition."""
     return replace(cell, identity=_digest(definition(cell)))
 
 
 def without_repeat(cell: Cell) -> str:
-    """What the repeats of one cell have in common: its identity but for repeat and seed."""
+    """The identity that the repeats of one cell share: that of all but repeat and seed."""
     return _digest(definition(cell, "repeats"))
 
 
@@ -132,23 +133,24 @@ def _digest(parts: dict[str, Any]) -> str:
 
 
 def _check_needed_vram(experiment: Experiment) -> None:
-    """Refuse (SpecError) a search for the needed VRAM that could find nothing."""
-    missing = {
+    """Refuse (SpecError) a search for the needed VRAM of an experiment in which it cannot work."""
+    needs = {
         "an engine that can be started again: name a model, not an endpoint": experiment.engines,
         "batches: leave rate out": not experiment.grid.rate,
         "to be alone: leave find_capacity out": experiment.find_capacity is None,
     }
-    for what, given in missing.items():
-        if not given:
+    for need, met in needs.items():
+        if not met:
             raise SpecError(
                 f"experiment {experiment.name!r} is to find the needed VRAM, and that search "
-                f"needs {what}"
+                f"needs {need}"
             )
 
 
 def _first_load(experiment: Experiment) -> LoadShape:
-    """Where a search for capacity begins: a rate with one request at a time, which tells what the
-    server does at its best; a concurrency with the least batch of the grid."""
+    """The load at which a search for capacity begins: one request at a time for a rate, which
+    shows the best latency of the server; the least batch of the grid for a concurrency. Raises
+    SpecError without an SLO."""
     slo = experiment.slo
     if slo is None or (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms) == (None, None, None):
         raise SpecError(

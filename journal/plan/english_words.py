@@ -1,4 +1,4 @@
-"""Common English words, most of them one token in every tokenizer, for prompts that are text."""
+"""Common English words for prompts that are text; most are one token in every tokenizer."""
 
 TEXT = """
     time year people way day man thing woman life child world school state family student group

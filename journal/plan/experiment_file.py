@@ -1,4 +1,4 @@
-"""Experiment files: strict TOML, parsed once. See docs/experiments.md for every key."""
+"""Experiment files: strict TOML, parsed once. docs/experiments.md describes every key."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
-RATES = tuple(each.name for each in fields(GpuRates))
+RATES = tuple(field.name for field in fields(GpuRates))
 HOST_KEYS = ("usd_per_hour", *RATES)
 
 
@@ -30,9 +30,9 @@ def shipped() -> dict[str, Path]:
 
 
 def load_experiment(path_or_name: str | Path) -> Experiment:
-    """The experiment in a TOML file, or one that ships with this package, by its name.
+    """The experiment in a TOML file, or the one of that name that ships with this package.
 
-    Raises SpecError naming the file, the key and the nearest known key.
+    Raises SpecError, which names the file, the key and the nearest known key.
     """
     path = Path(path_or_name)
     if not path.is_file():
@@ -73,12 +73,13 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
 
 
 def validated(experiment: Experiment) -> Experiment:
-    """The same experiment, held to the limits of a file's values (SpecError)."""
+    """The same experiment, checked against the limits of a file's values (SpecError)."""
     return _validated(asdict(experiment), "the options")
 
 
 def _card_rates(host: Mapping[str, Any], where: str) -> dict[str, Any] | None:
-    """What [host] says of its card; a floor under latency needs both of the first two."""
+    """The rates of the GPU in [host]; None where it has none. A floor under latency needs both of
+    the first two (SpecError)."""
     rates = {key: host[key] for key in RATES if key in host}
     missing = [key for key in RATES[:2] if key not in rates]
     if rates and missing:
@@ -87,10 +88,10 @@ def _card_rates(host: Mapping[str, Any], where: str) -> dict[str, Any] | None:
 
 
 def _engines(table: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """[engine] once for each [[engine.variants]], whose keys go over its own."""
+    """The keys of [engine], once for each [[engine.variants]], whose keys replace them."""
     common = {key: value for key, value in table.items() if key != "variants"}
     variants = table.get("variants", [{}])
-    if not isinstance(variants, list) or not all(isinstance(each, dict) for each in variants):
+    if not isinstance(variants, list) or not all(isinstance(table, dict) for table in variants):
         raise SpecError(f"{where}: variants of the engine are written as [[engine.variants]]")
     engines = [common | variant for variant in variants]
     for engine in engines:
@@ -118,7 +119,7 @@ def _table(raw: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def _keys_of(record: type) -> list[str]:
-    return [each.name for each in fields(record)]
+    return [field.name for field in fields(record)]
 
 
 def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: str, where: str) -> None:
@@ -132,8 +133,8 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: str, wher
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def _validated(values: Mapping[str, Any], where: str) -> Experiment:
@@ -156,7 +157,7 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
 
 
 def _check_predictions(predict: Any, where: str) -> None:
-    """Refuses to wait for a figure that no run will ever have."""
+    """Refuse (SpecError) a prediction of a metric that does not exist."""
     if not predict or not isinstance(predict, dict):
         return
     from journal.metrics.table import predictable  # numpy, and only needed here

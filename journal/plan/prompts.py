@@ -1,9 +1,9 @@
-"""Prompts of exactly the asked length, no two alike, and the request bodies around them.
+"""Prompts of exactly the requested length, no two alike, and the request bodies around them.
 
 A prompt is drawn from two generators: the cell's seed gives its body, so that two runs of a cell
-read the same text, and the run's own id gives its first tokens, so that no run ever finds another
-run's prompt in the server's prefix cache, which looks for equal beginnings. Both are stored with
-the run: its prompts can be drawn again.
+have the same text, and the run's own id gives its first tokens, so that no run hits the prompt of
+another in the server's prefix cache, which matches equal beginnings. Both are stored with the run,
+so that its prompts can be drawn again.
 """
 
 import json
@@ -24,8 +24,8 @@ OPENING = 4  # tokens (or words) of a prompt that differ between runs
 def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]:
     """All requests of one run of `cell`, the warm-up first, ready to be sent.
 
-    In open loop each measured request has its `due_s`. Raises SpecError when prompt and output
-    together pass the longest context the server takes.
+    In open loop each measured request has its `due_s`. Raises SpecError where prompt and output
+    together are longer than the longest context of the server.
     """
     check_context(cell, endpoint.max_model_len)
     warmup, measured = cell.load.warmup, cell.load.requests
@@ -44,8 +44,8 @@ def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]
 
 
 def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> dict[str, object]:
-    """The JSON body of request `index`: greedy, streamed, and held to the asked output length
-    where the server knows how."""
+    """The JSON body of request `index`: greedy, streamed, and of exactly the requested output
+    length where the server can hold it."""
     fields: dict[str, object] = {
         "model": endpoint.model,
         "max_tokens": cell.output_tokens,
@@ -64,7 +64,8 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> dict[str, o
 
 
 def token_ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> list[int]:
-    """`cell.prompt_tokens` token ids from the endpoint's vocabulary range."""
+    """The prompt of request `index` as `cell.prompt_tokens` token ids from the endpoint's
+    vocabulary."""
     low, high = endpoint.vocabulary
     opening = min(OPENING, cell.prompt_tokens)
     own, common = _generators(cell, run_id, index)
@@ -74,8 +75,8 @@ def token_ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> list[i
 
 
 def words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
-    """A text of about `cell.prompt_tokens` tokens by the server's own count, the chat template's
-    tokens included."""
+    """The prompt of request `index` as a text of about `cell.prompt_tokens` tokens by the server's
+    own count, the tokens of the chat template included."""
     per_word = endpoint.tokens_per_word or 1.0
     count = max(1, round((cell.prompt_tokens - endpoint.overhead_tokens) / per_word))
     opening = min(OPENING, count)
@@ -84,8 +85,8 @@ def words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
 
 
 def arrivals(cell: Cell) -> list[float]:
-    """When each measured request of an open-loop cell is due, in s from the first, on an absolute
-    schedule at the cell's rate.
+    """The times at which the measured requests of an open-loop cell are due, in s from the first,
+    on an absolute schedule at the cell's rate.
 
     The gaps are gamma distributed with shape `burstiness` and mean 1 / rate: 1 is a Poisson
     process, 0 stands for a constant gap.
@@ -107,10 +108,11 @@ def _generators(cell: Cell, run_id: str, index: int) -> tuple[random.Random, ran
 
 
 def check_context(cell: Cell, longest: int | None) -> None:
-    """Refuse (SpecError) a cell whose prompt and output pass the server's longest context."""
-    asked = cell.prompt_tokens + cell.output_tokens
-    if longest is not None and asked > longest:
+    """Refuse (SpecError) a cell whose prompt and output together are longer than the server's
+    longest context, `longest` tokens (None: not known)."""
+    tokens = cell.prompt_tokens + cell.output_tokens
+    if longest is not None and tokens > longest:
         raise SpecError(
-            f"{cell.prompt_tokens} prompt + {cell.output_tokens} output tokens = {asked} pass the "
+            f"{cell.prompt_tokens} prompt + {cell.output_tokens} output tokens = {tokens} pass the "
             f"server's context of {longest}: ask for fewer, or serve with a larger max_model_len"
         )

@@ -110,8 +110,8 @@ def test_repeats_have_an_identity_in_common_and_other_cells_have_not() -> None:
 
 @pytest.mark.parametrize("of", ["rate", "concurrency"])
 def test_a_search_for_capacity_begins_with_one_cell_for_each_length(of: str) -> None:
-    asked = replace(TWO_ENGINES, find_capacity=of, slo=Slo(ttft_ms=200.0))
-    planned = cells(asked)
+    search = replace(TWO_ENGINES, find_capacity=of, slo=Slo(ttft_ms=200.0))
+    planned = cells(search)
     assert [(cell.engine, cell.prompt_tokens) for cell in planned] == [
         (engine, length) for engine in TWO_ENGINES.engines for length in (16, 64)
     ]

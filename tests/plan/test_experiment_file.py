@@ -1,4 +1,4 @@
-"""Experiment files are strict, and what is wrong with one is said in one sentence."""
+"""Experiment files: strict keys and values, and errors in one sentence."""
 
 import tomllib
 from dataclasses import fields
@@ -45,7 +45,7 @@ def test_a_variant_goes_over_the_common_engine() -> None:
     assert (second.model, second.dtype, second.quantisation) == ("b", "half", "awq")
 
 
-def test_what_is_not_said_is_the_default() -> None:
+def test_a_missing_key_has_its_default() -> None:
     experiment = read(MODEL)
     assert experiment.load == Load()
     assert experiment.engines[0].prefix_caching is False
@@ -53,7 +53,7 @@ def test_what_is_not_said_is_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[engine\n", "not valid TOML"),
         (MODEL + "[grid]\nbach = [1]\n", "[grid] has no key 'bach'; did you mean 'batch'?"),
@@ -86,10 +86,10 @@ def test_what_is_not_said_is_the_default() -> None:
         (MODEL + "variants = 3\n", "[[engine.variants]]"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, said: str) -> None:
+def test_a_mistake_is_named_in_a_sentence(text: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         read(text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("x.toml")
     assert "\n" not in str(caught.value)
 
@@ -137,11 +137,11 @@ def test_a_damaged_experiment_is_taken_or_refused_in_one_sentence(
         assert str(error).startswith("x.toml")
 
 
-def test_a_search_for_capacity_is_asked_for_in_a_file() -> None:
+def test_a_search_for_capacity_may_stand_in_a_file() -> None:
     text = 'find_capacity = "rate"\n' + MODEL + "[slo]\nttft_ms = 200\ngood_fraction = 0.9\n"
-    asked = read(text)
-    assert asked.find_capacity == "rate"
-    assert asked.slo == Slo(ttft_ms=200.0, good_fraction=0.9)
+    experiment = read(text)
+    assert experiment.find_capacity == "rate"
+    assert experiment.slo == Slo(ttft_ms=200.0, good_fraction=0.9)
     with pytest.raises(SpecError, match="'speed'"):
         read(text.replace('"rate"', '"speed"'))
     with pytest.raises(SpecError, match="good_fraction"):
@@ -150,7 +150,7 @@ def test_a_search_for_capacity_is_asked_for_in_a_file() -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([each.name for each in fields(Load)] + ["other"]),
+        st.sampled_from([field.name for field in fields(Load)] + ["other"]),
         st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=3), st.booleans()),
     )
 )
@@ -173,7 +173,7 @@ def test_any_load_is_taken_whole_or_refused(values: dict[str, object]) -> None:
 def test_the_page_on_experiment_files_names_every_key_and_its_example_parses() -> None:
     page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
     for record in (Engine, Grid, Load, Slo):
-        for each in fields(record):
-            assert f"| `{each.name}` |" in page, each.name
+        for field in fields(record):
+            assert f"| `{field.name}` |" in page, field.name
     example = page.split("```toml\n")[1].split("```")[0]
     assert [engine.quantisation for engine in read(example).engines] == [None, "awq_marlin"]

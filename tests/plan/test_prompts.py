@@ -1,4 +1,4 @@
-"""Prompts have the asked length, no two begin alike, and arrivals keep their rate."""
+"""Prompts: their lengths, no two of one beginning, and arrivals that keep their rate."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ def cell(**grid: tuple[float, ...]) -> Cell:
 
 
 def prompts(of: tuple[Request, ...]) -> list[list[int]]:
-    return [json.loads(each.body)["prompt"] for each in of]
+    return [json.loads(request.body)["prompt"] for request in of]
 
 
 @given(st.integers(1, 600), st.integers(0, 2**32))
@@ -55,7 +55,8 @@ def test_a_run_can_be_drawn_again_and_two_runs_differ_only_in_their_openings() -
 
 
 def test_warm_up_comes_first_and_is_marked() -> None:
-    assert [each.warmup for each in requests(cell(), ENDPOINT, "r")] == [True] * 2 + [False] * 10
+    marks = [request.warmup for request in requests(cell(), ENDPOINT, "r")]
+    assert marks == [True] * 2 + [False] * 10
 
 
 def test_the_output_is_held_and_greedy_where_the_server_can() -> None:
