@@ -1,5 +1,5 @@
-"""Every error this package raises on purpose. Each speaks to a person: what happened, the value,
-what to do.
+"""The errors that this package raises on purpose. Each message is for a person: the event, the
+value, and the remedy.
 
     JournalError                 exit 1
     |-- UsageError               exit 2: the request itself was wrong, nothing was started
@@ -7,7 +7,7 @@ what to do.
     |   `-- NotFound             a run, day or file that is not there
     |-- EndpointError            a server that does not answer as an OpenAI-compatible one
     |-- EngineError              an engine that did not start, or died
-    |   `-- EngineOutOfMemory    ... because the card or the host had too little memory
+    |   `-- EngineOutOfMemory    ... because the GPU or the host had too little memory
     |-- MeasureError             a meter that cannot be read
     |-- Unfit                    a machine that is too disturbed to be measured on (--strict)
     |-- StoreError               the journal's database
@@ -25,30 +25,35 @@ if TYPE_CHECKING:
 
 
 class JournalError(Exception):
-    """The root. `str(error)` is one sentence for a person; `exit_code` is the CLI's."""
+    """The root of this package's errors. `str(error)` is one sentence for a person; `exit_code` is
+    the exit status of the CLI."""
 
     exit_code = 1
 
 
 class UsageError(JournalError):
+    """A wrong request: nothing was started."""
+
     exit_code = 2
 
 
 class SpecError(UsageError):
-    pass
+    """An experiment file or an option that cannot be run."""
 
 
 class NotFound(UsageError):
-    pass
+    """A run, a day or a file that does not exist."""
 
 
 class EndpointError(JournalError):
+    """A server that does not answer as an OpenAI-compatible one."""
+
     exit_code = 2
 
 
 class EngineError(JournalError):
-    """`log_tail` holds the engine's last lines, when it wrote any, and `facts` what it had said
-    of itself by then."""
+    """An engine that did not start, or died. `log_tail` holds the last lines of its log ("" where
+    it wrote none), `facts` the facts that it had logged by then."""
 
     def __init__(
         self, message: str, *, log_tail: str = "", facts: "EngineFacts | None" = None
@@ -59,12 +64,12 @@ class EngineError(JournalError):
 
 
 class EngineOutOfMemory(EngineError):
-    pass
+    """An engine that did not start, or died, for lack of memory on the GPU or the host."""
 
 
 class MeasureError(JournalError):
-    """Something cannot be read. `values`, where known, are those of the doubt that says so in any
-    language."""
+    """A meter that cannot be read. `values` are those of the doubt "absent" with the same message,
+    which can be put into any language; None where there is no such doubt."""
 
     def __init__(self, message: str, values: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -72,25 +77,27 @@ class MeasureError(JournalError):
 
 
 class Unfit(JournalError):
-    pass
+    """A machine that is too disturbed to be measured on (`--strict`)."""
 
 
 class StoreError(JournalError):
-    pass
+    """A failure of the journal's database."""
 
 
 class StoreTooNew(StoreError):
-    pass
+    """A database that a newer version of this package wrote."""
 
 
 class StoreBusy(StoreError):
-    pass
+    """A database that cannot be written now: it is locked, full or out of reach."""
 
 
 class TrackingError(JournalError):
-    pass
+    """A failure of MLflow."""
 
 
 class MissingExtra(UsageError):
+    """An optional part, `extra`, that `what` needs and that is not installed."""
+
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional part: pip install 'serving-journal[{extra}]'")

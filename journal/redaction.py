@@ -1,4 +1,4 @@
-"""Secrets: how they are known, and how a text is shown without them."""
+"""Secrets: how they are recognised, and how a text is shown without them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,24 +6,25 @@ from collections.abc import Iterable, Mapping
 Secret = re.Pattern[str] | None
 
 HIDDEN = "***"
-SHORTEST = 8  # a shorter value may well be a common word, and hiding it would spoil the text
+SHORTEST = 8  # characters: a shorter value may be a common word, and hiding it would spoil the text
 NAME = re.compile(
     r"((^|[_-])((API)?KEY|TOKEN|SECRET|PASSPHRASE|CREDENTIALS?)|PASSW(OR)?D)$", re.IGNORECASE
 )
 
 
 def pattern(values: Iterable[str]) -> Secret:
-    """What finds any of `values` that stands by itself; None where there is none."""
-    found = sorted(set(filter(None, values)), key=len, reverse=True)
-    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, found))})(?!\w)") if found else None
+    """A pattern of all of `values`, each as a word of its own; None where `values` are empty."""
+    words = sorted(set(filter(None, values)), key=len, reverse=True)
+    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, words))})(?!\w)") if words else None
 
 
 def among(variables: Mapping[str, str]) -> Secret:
-    """What finds the values of variables whose names say that they are keys or tokens."""
-    named = (value for name, value in variables.items() if NAME.search(name))
-    return pattern(value for value in named if len(value) >= SHORTEST)
+    """A pattern of the values of those `variables` (name: value) that are keys or tokens by their
+    names; values of fewer than SHORTEST characters are left out."""
+    secrets = (value for name, value in variables.items() if NAME.search(name))
+    return pattern(value for value in secrets if len(value) >= SHORTEST)
 
 
 def hidden(text: str, secret: Secret) -> str:
-    """`text` with what `secret` finds starred out."""
+    """`text` with *** in the place of every match of `secret`."""
     return secret.sub(HIDDEN, text) if secret else text

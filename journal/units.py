@@ -1,4 +1,4 @@
-"""The only formatters: numbers for people. Everywhere else values are SI and bytes.
+"""The only formatters: numbers for people. All other code keeps values in SI units and bytes.
 
 Absent (None) is shown as an en dash, never as 0.
 """
@@ -10,7 +10,7 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`value` with `digits` significant digits, without an exponent below a quadrillion."""
+    """`value` with `digits` significant digits; without an exponent where it is 1 or more."""
     if value is None:
         return ABSENT
     if value == 0:
@@ -23,7 +23,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration in s given as us, ms, s or min, with three significant digits."""
+    """A duration in s, shown in us, ms, s or min with three significant digits."""
     if value is None:
         return ABSENT
     size = abs(value)
@@ -37,7 +37,7 @@ def seconds(value: float | None) -> str:
 
 
 def data_size(value: float | None) -> str:
-    """A number of bytes in binary units (KiB, MiB, GiB), with three significant digits."""
+    """A number of bytes, shown in binary units (KiB, MiB, GiB) with three significant digits."""
     if value is None:
         return ABSENT
     size, unit = float(value), _BINARY[0]
@@ -49,18 +49,18 @@ def data_size(value: float | None) -> str:
 
 
 def rate(value: float | None, unit: str = "tok/s") -> str:
-    """A rate, such as 25.1 tok/s."""
+    """A rate with its unit, such as "25.1 tok/s"."""
     return ABSENT if value is None else f"{number(value)} {unit}"
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction (0 to 1) as a percentage."""
+    """A fraction (0 to 1), shown as a percentage."""
     return ABSENT if fraction is None else f"{number(fraction * 100)}%"
 
 
 def scale(values: Iterable[float], unit: str) -> tuple[float, str]:
-    """The factor that brings `values` (of `unit`: s, bytes, fraction or another) to the one unit
-    in which they are best read side by side, and the name of that unit."""
+    """A factor and a unit for `values` of `unit` (s, bytes, fraction or another): the values times
+    the factor are in that one unit, which suits the largest of them."""
     most = max((abs(value) for value in values), default=0.0)
     if unit == "s":
         return (1.0, "s") if most >= 10 else (1e3, "ms") if most >= 1e-3 else (1e6, "us")
@@ -71,7 +71,8 @@ def scale(values: Iterable[float], unit: str) -> tuple[float, str]:
 
 
 def formatted(value: float | None, unit: str) -> str:
-    """`value` shown by the rule of its unit: s, bytes, fraction, or any other unit's own name."""
+    """`value` by the rule of its `unit`: s, bytes, fraction, "" or "1" for a plain number; any
+    other unit is appended."""
     shown = {"s": seconds, "bytes": data_size, "fraction": percent}.get(unit)
     if shown is not None:
         return shown(value)

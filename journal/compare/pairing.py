@@ -14,7 +14,7 @@ from journal.compare.setups import flags_of
 from journal.errors import UsageError
 from journal.records.load_shape import NAMED_AXES
 from journal.records.run import Record
-from journal.records.sameness import asked, counting, surroundings
+from journal.records.sameness import counting, counting_fields, surroundings
 
 Value: TypeAlias = str | int | float | None
 Fields: TypeAlias = Mapping[str, Value]
@@ -49,7 +49,7 @@ def cell_of(record: Record) -> dict[str, Value]:
     """All that defines a run but its repeat and seed, by name."""
     cell, limits = record.cell, counting("slo", "pairing")
     return {
-        **asked(cell, "pairing"),
+        **counting_fields(cell, "pairing"),
         **({name: getattr(cell.slo, name) for name in limits} if cell.slo else {}),
         **{name: _plain(value) for name, value in flags_of(cell.engine).items()},
     }

@@ -10,7 +10,7 @@ from journal.metrics.statistics import t_interval
 from journal.records.figure import Figure
 from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, LoadShape
 from journal.records.run import Record
-from journal.records.sameness import asked
+from journal.records.sameness import counting_fields
 
 FLAT = 0.05  # a change within this share is called none
 TAILS = ("p99", "p95", "p90")
@@ -100,7 +100,7 @@ def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
     for record, setup in measured:
         cell = record.cell
         order.setdefault(setup, len(order))
-        key = tuple(asked(cell, "point").values())
+        key = tuple(counting_fields(cell, "point").values())
         groups.setdefault((setup, key), []).append(record)
     found = [_point(setup, group) for (setup, _), group in groups.items()]
     return tuple(sorted(found, key=lambda point: (order[point.setup], *_rank(point))))

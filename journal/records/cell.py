@@ -1,4 +1,4 @@
-"""One point of the grid of an experiment, tried once."""
+"""Cells: points of the grid of an experiment, each tried once."""
 
 from dataclasses import dataclass, replace
 
@@ -9,9 +9,9 @@ from journal.records.load_shape import LoadShape, load_shape
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One point of the grid, tried once. `batch` (requests in flight) and `rate` (offered
-    requests/s) are the columns of its load shape as files and databases have them: one of them is
-    None. Ask `shape` rather than those. `identity` is a hash of all that defines the cell, the
-    repeat included; equal identities are the same measurement."""
+    requests/s) are its load shape as files and databases store it, and one of them is None; code
+    reads `shape` instead. `identity` is a hash of all that defines the cell, the repeat included:
+    equal identities are the same measurement."""
 
     experiment: str
     model: str
@@ -29,11 +29,11 @@ class Cell:
 
     @property
     def shape(self) -> LoadShape:
-        """How its requests arrive: a closed loop or an open one."""
+        """The load shape: a closed loop with its batch, or an open loop with its rate."""
         return load_shape(self.batch, self.rate, self.load.burstiness)
 
     def under(self, shape: LoadShape) -> "Cell":
-        """The same cell under another load; its identity is still that of the old one."""
+        """The same cell under another load; the identity stays that of the old cell."""
         load = self.load
         if shape.burstiness is not None:
             load = replace(load, burstiness=shape.burstiness)

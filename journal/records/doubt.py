@@ -1,4 +1,4 @@
-"""A reason not to take a run at face value."""
+"""Doubts: reasons not to take a run at face value, each as a name and values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Values: TypeAlias = Mapping[str, Value]
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A reason not to take a run at face value. `name` is the rule's, and `values` are the numbers
-    and names in its words, which journal/doubts/words.py renders; "variant" among them chooses one
-    of several templates, and "sentence" is text of its own that stands as it is. Severity note:
-    worth knowing; flag: the run is flagged; invalid: not to be believed."""
+    """A reason not to take a run at face value. `name` is that of its rule, and `values` are the
+    numbers and names that journal/doubts/words.py puts into its words; the value "variant" chooses
+    one of several templates, and the value "sentence" is shown as it stands. Severity "note" is
+    worth knowing, "flag" makes the run flagged, and "invalid" leaves it out of every figure."""
 
     name: str
     values: Values

@@ -1,4 +1,4 @@
-"""What is known of an engine, and the server that answers for it."""
+"""The facts of an engine, and the endpoint of the server that it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from annotated_types import Gt
 
 from journal.records.doubt import Values
 
-VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"  # the variable that says which a process sees
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"  # the variable that limits the GPUs of a process
 GpuName = int | str  # the NVML index of a whole GPU, the UUID of an instance of MIG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """How well a served model knew a short text: its perplexity over `tokens` of it, the same in
-    bits per byte of text, and the greedy `outputs` for fixed prompts. `absent` says in a sentence
-    each what could not be had."""
+    """The quality of a served model by a short check: its perplexity over `tokens` of a fixed text,
+    the same in bits per byte of text, and the greedy `outputs` for fixed prompts. `absent` has a
+    sentence for each part that could not be measured."""
 
     tokens: int | None = None
     perplexity: float | None = None
@@ -27,8 +27,9 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuRates:
-    """What the data sheet of a card says that is not known here: GB/s of its memory, and TFLOP/s
-    without sparsity. `fp8_tflops` None: it computes in 16 bits whatever the weights."""
+    """The rates of a GPU by its data sheet, as an experiment file gives them: GB/s of its memory,
+    and TFLOP/s without sparsity. `fp8_tflops` is None where it computes in 16 bits whatever the
+    weights."""
 
     bandwidth_gb_per_s: Annotated[float, Gt(0)]
     fp16_tflops: Annotated[float, Gt(0)]
@@ -37,9 +38,9 @@ class GpuRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """Another engine of the same experiment that was on this host while a run lasted. `gpus` are
-    the names of its GPUs; `busy_s` says from when to when it loaded its model or was under
-    load, in s since the origin of the run."""
+    """Another engine of the same experiment that was on this host during a run. `gpus` are the
+    names of its GPUs; `busy_s` are the spans (start, end) in which it loaded its model or was
+    under load, in s since the origin of the run."""
 
     model: str
     gpus: tuple[GpuName, ...] = ()
@@ -48,19 +49,19 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
-    """What is known of an engine: what it said of itself (its log at start-up, its /version, its
-    /metrics), what its model's files say, and the host it runs on.
+    """The facts of an engine, from its log at start-up, its /version, its /metrics, the files of
+    its model and its host. None: not known.
 
-    `weights_bytes`, `graph_bytes`, `activation_bytes` (their peak) and `context_bytes` (what the
-    driver and its libraries hold) are those of one card, as the log gives them;
-    `graph_estimate_bytes` is the part of `activation_bytes` that only estimates the graphs.
-    `config` is what
-    theory needs of the model's config.json, `checkpoint_bytes` the size of its tensors as they
-    are served, `card` the name of the cards by NVML, `cards` how many of them are on this host,
-    `card_rates` what they can do where an experiment says so, `usd_per_hour` what the host costs.
-    `vram_baseline_bytes` is what its GPUs held together before it started.
-    `quality` is there where an experiment asked for it, `last_words`, the line of the log that
-    tells why, where the engine failed. `neighbours` are other engines beside it, in one run.
+    `weights_bytes`, `graph_bytes`, `activation_bytes` (at their peak) and `context_bytes` (of the
+    driver and its libraries) are those of one GPU, as the log gives them; `graph_estimate_bytes`
+    is the part of `activation_bytes` that only estimates the graphs. `config` is the part of the
+    model's config.json that theory reads, `checkpoint_bytes` the size of its tensors as they are
+    served. `card` is the name of its GPUs by NVML, `cards` the number of them on this host, and
+    `card_rates` their rates where the experiment gives them: the old names, since they are stored.
+    `usd_per_hour` is the price of the host, `vram_baseline_bytes` the memory in use on all its
+    GPUs before it started. `quality` is the result of the check, where an experiment has one;
+    `last_words` is the line of the log with the cause, where the engine failed. `neighbours` are
+    other engines on the host during the run.
     """
 
     version: str | None = None
@@ -93,11 +94,11 @@ class EngineFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricNames:
-    """The names under which a kind of server tells its state at /metrics.
+    """The names of a kind of server's samples at /metrics.
 
-    `prefix` begins each of them. `readings` maps a field of ServerReading to the names of its
-    samples, the newest first: where a server shows an old and a new name side by side, only the
-    newest counts. `pool` is the sample whose labels describe the KV pool, `ttft` and `itl` are
+    All of them begin with `prefix`. `readings` maps a field of ServerReading to the names of its
+    samples, the newest first: where a server has an old and a new name side by side, only the
+    newest counts. `pool` is the sample whose labels describe the KV pool; `ttft` and `itl` are
     histograms in s.
     """
 
@@ -109,18 +110,18 @@ class MetricNames:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """The names of all samples that a ServerReading is made of."""
+        """The names of all samples of a ServerReading."""
         return tuple(name for names in self.readings.values() for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A server that answers. `base_url` ends with /v1. `vocabulary` is the half-open range of
-    token ids that prompts may be drawn from. `extensions` is whether the engine's own request
-    fields (of exact lengths and running token counts) are taken. `metric_names` are those of its
-    /metrics, None: vLLM's. `pid` is the root of the server's process tree
-    when that runs on this host, `gpus` the names of its GPUs. `absent` says what this
-    server does not offer, by the values of a doubt "absent" each."""
+    """A server that answers requests. `base_url` ends with /v1. `vocabulary` is the half-open range
+    of token ids from which prompts are drawn. `extensions` is whether the server takes the
+    engine's own request fields (for exact lengths and running token counts). `metric_names` are
+    the names of its /metrics; None: those of vLLM. `pid` is the root of the server's process tree
+    where it runs on this host, `gpus` are the names of its GPUs. `absent` lists the features that
+    the server lacks, each as the values of a doubt "absent"."""
 
     base_url: str
     model: str

@@ -1,4 +1,4 @@
-"""What is asked and how it is tried: engines, the grid of cells, the load and its limits."""
+"""Experiments: a question, engines, the grid of cells, the load and its limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_fil
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """How one vLLM server is started. Cells whose engines are equal share one start. `executor` is
-    what runs its parts: on several hosts that is ray."""
+    """The start of one vLLM server; docs/experiments.md describes every field. Cells whose engines
+    are equal share one start. `executor` runs its parts, "ray" on several hosts."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -49,7 +49,8 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The axes of an experiment; its cells are their product. `rate` empty means closed loop."""
+    """The axes of an experiment; its cells are their product. An empty `rate` (requests/s) means
+    closed loop, with each `batch` of requests in flight."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -61,9 +62,10 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How each cell is driven. `burstiness` is the gamma shape of open-loop arrivals: 1 is
-    Poisson, above 1 is smoother, 0 is a constant interval. `processes` None lets the load room
-    choose. `interleave` takes the engines in turn at every repeat."""
+    """The load on each cell. `burstiness` is the gamma shape of open-loop arrivals: 1 is Poisson,
+    above 1 is smoother, 0 is a constant interval. `processes` None leaves the number of client
+    processes to the load room. `max_error_rate` (0 to 1) ends a cell that fails more often.
+    `interleave` takes the engines in turn at every repeat."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -80,7 +82,8 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """A request is good when it holds every limit given, a load when `good_fraction` of it is."""
+    """Limits of latency. A request is good when it holds every limit given, and a load holds the
+    SLO when `good_fraction` (0 to 1) of its requests are good."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -92,9 +95,11 @@ class Slo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What is asked and how it is tried. `engines` is empty when an endpoint is already there.
-    `find_capacity` puts a search for the highest load that holds the SLO in place of the grid's,
-    `needed_vram` adds one for each cell's least KV pool, `quality_check` a test of the model."""
+    """An experiment as it is frozen before it runs. `engines` is empty where it measures an
+    endpoint. `find_capacity` puts a search for the highest load that holds the SLO in the place of
+    the grid's loads, `needed_vram` adds a search for each cell's least KV pool, `quality_check` a
+    check of the model's quality. `predict` maps metrics to predicted values, `source` is the text
+    of the file. `card_rates` are the rates of its GPUs, under the old name since it is stored."""
 
     name: Name
     question: str = ""

@@ -1,4 +1,4 @@
-"""A metric's value and its interval."""
+"""Figures: the value of a metric and its interval."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A metric's value and, where one can be given, its 95% interval. `count` is the number of
-    samples behind it. `value` None means that there is no such number; a doubt says why."""
+    """The value of a metric in SI units and, where it has one, its 95% interval (`low`, `high`).
+    `count` is the number of samples behind it. `value` is None where there is no such number; a
+    doubt says why."""
 
     value: float | None
     low: float | None = None

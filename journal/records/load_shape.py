@@ -1,8 +1,8 @@
-"""How load arrives at a server, and the axes of a grid.
+"""Load shapes, which say how requests arrive at a server, and the axes of a grid.
 
-A load shape is closed (so many requests in flight) or open (so many requests/s, however many are
-in flight). All that depends on which of them it is asks the shape; nothing else compares a batch
-or a rate with None.
+A load shape is closed (a constant number of requests in flight) or open (a constant rate of
+requests, however many are in flight). Code that depends on the kind asks the shape and never
+compares a batch or a rate with None.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import ClassVar, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """`batch` requests in flight: the next one goes as soon as one is over."""
+    """A closed loop of `batch` requests in flight: the next one is sent as soon as one ends."""
 
     batch: int
     rate: ClassVar[None] = None
@@ -21,7 +21,7 @@ class Closed:
 
     @property
     def value(self) -> float:
-        """The requests in flight."""
+        """The number of requests in flight."""
         return float(self.batch)
 
     @property
@@ -47,8 +47,8 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """`rate` requests/s on an absolute schedule. The gaps between them are gamma distributed with
-    shape `burstiness`: 1 is Poisson, above 1 is smoother, 0 is a constant interval."""
+    """An open loop of `rate` requests/s on an absolute schedule. The gaps are gamma distributed
+    with shape `burstiness`: 1 is Poisson, above 1 is smoother, 0 is a constant interval."""
 
     rate: float
     burstiness: float = 1.0
@@ -86,7 +86,8 @@ LoadShape: TypeAlias = Closed | Open
 
 
 def load_shape(batch: int | None, rate: float | None, burstiness: float = 1.0) -> LoadShape:
-    """The shape that the columns of a cell stand for. Raises ValueError where both are None."""
+    """The load shape of a cell by its stored fields. Raises ValueError where both `batch` and
+    `rate` are None."""
     if rate is not None:
         return Open(rate, burstiness)
     if batch is not None:
@@ -96,9 +97,10 @@ def load_shape(batch: int | None, rate: float | None, burstiness: float = 1.0) -
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A field of a cell that a grid varies. `of_load`: it belongs to a load shape, and is None in
-    cells of the others. `always_named`: a cell is named by it even where all cells share it.
-    `whole`: its values are whole numbers, so that curves can have them as steps."""
+    """A field of a cell that a grid varies. `of_load`: the field belongs to one load shape, and is
+    None in cells of the other. `always_named`: it is part of a cell's name even where all cells
+    share its value. `whole`: its values are whole numbers, so that curves can have them as
+    steps."""
 
     name: str
     of_load: bool = False
@@ -116,6 +118,6 @@ AXIS_NAMES = tuple(axis.name for axis in AXES)
 LOAD_AXES = tuple(axis.name for axis in AXES if axis.of_load)
 LENGTH_AXES = tuple(axis.name for axis in AXES if not axis.of_load)
 NAMED_AXES = tuple(axis.name for axis in AXES if axis.always_named)
-# What figures are drawn over in whole steps: MLflow takes no other, and pages vary one of these
-# while the other stands still. An output length is seldom varied, and changes what is measured.
+# The axes of curves: MLflow takes whole steps only, and pages vary one of these axes while the
+# other stands still. Output lengths are seldom varied, and change the work that is measured.
 STEP_AXES = tuple(axis.name for axis in AXES if axis.whole and axis.always_named)

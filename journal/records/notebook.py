@@ -1,4 +1,4 @@
-"""The records of what people do by hand: notes, checkups of hosts, questions asked of servers."""
+"""Records of work by hand: notes, checkups of hosts, questions to servers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that serving needs: what was `found`, and what to do (empty: nothing). State
-    note: it works, with less than it could; missing: serving cannot work without it."""
+    """One requirement of serving: the state that was `found`, and `advice` on what to do ("":
+    nothing). State "note" means that serving works, with less than it could; "missing" that it
+    cannot work."""
 
     name: str
     state: Literal["ok", "note", "missing"]
@@ -19,7 +20,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """Every check of one host, made at one time."""
+    """All checks of one host, made at one time."""
 
     id: str
     host: str
@@ -28,20 +29,20 @@ class Checkup:
 
     @property
     def ok(self) -> bool:
-        """Whether serving can work there."""
+        """Whether serving can work on the host."""
         return all(check.state != "missing" for check in self.checks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """One question that a person asked a server, and its answer.
+    """One question of a person to a server, and its answer.
 
-    `messages` (each with `role` and `content`) are what was sent; a completion's prompt stands as
-    the user's only message. `settings` are the request's other fields. `ttft_s` and `duration_s`
-    count from when it was sent to the first piece with content and to the end, `ttfo_s` to the
-    first piece of the answer itself. `thoughts` are kept apart from the answer, and
-    `reasoning_tokens` are theirs by the server's usage. `error` says why it failed; what came
-    before that is kept. `note` says what is odd about an answer that did not fail.
+    `messages` (each with `role` and `content`) were sent; the prompt of a completion stands as the
+    user's only message. `settings` are the other fields of the request. `ttft_s` and `duration_s`
+    are the times from sending to the first chunk with content and to the end, `ttfo_s` that to
+    the first chunk of the answer itself. `thoughts` are kept apart from the answer, and
+    `reasoning_tokens` is their number by the server's usage. `error` is the cause of a failure;
+    text that came before it is kept. `note` describes an oddity of an answer that did not fail.
     """
 
     id: str
@@ -66,8 +67,8 @@ class Interaction:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Output tokens per second after the first: (tokens - 1) / (duration - TTFT). Thoughts
-        that were counted and not streamed are not among the tokens."""
+        """Output tokens per second after the first: (tokens - 1) / (duration - TTFT); None where
+        these are not known. Thoughts that the server counted and did not stream are left out."""
         tokens, first_s, end_s = self.output_tokens, self.ttft_s, self.duration_s
         if tokens is not None and self.reasoning_tokens is not None and not self.thoughts:
             tokens -= self.reasoning_tokens
@@ -78,8 +79,8 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """The user's own words on a day, and there on an experiment or a run where they say so. `text`
-    is exactly what was written; bytes that are no UTF-8 stand in it as lone surrogates."""
+    """A note of the user on a day, or on one experiment or run of it. `text` is exactly as it was
+    written; bytes that are not UTF-8 stand in it as lone surrogates."""
 
     id: str
     day: date

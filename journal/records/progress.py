@@ -1,4 +1,4 @@
-"""Progress, for whoever listens."""
+"""Progress events and the listener that receives them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is happening now, for whoever shows progress. `done` of `total` in the unit of the
-    stage (requests, bytes, s, phases); `total` None where the end is not known. `where` names the
-    engine in a few words where several are measured at a time."""
+    """A progress event. `done` of `total` is in the unit of the stage (requests, bytes, s, phases);
+    `total` is None where the end is not known. `where` names the engine in a few words where
+    several are measured at a time."""
 
     stage: Literal["prepare", "engine", "cell", "record", "log"]
     message: str
@@ -22,4 +22,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """The listener of those who do not listen."""
+    """The listener that does nothing with an event."""

@@ -1,4 +1,4 @@
-"""One request, what it met as the client saw it, and the client's own part in that."""
+"""Requests, their traces as the client saw them, and the client's own health."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,8 +8,8 @@ Outcome = Literal["ok", "short", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, ready to be sent. `due_s` is when it is meant to go, from the start of the
-    measured load (None in closed loop: as soon as a place is free)."""
+    """One request, ready to be sent. `due_s` is its scheduled time in s from the start of the
+    measured load; None in closed loop, where it is sent as soon as a place is free."""
 
     index: int
     body: bytes
@@ -21,18 +21,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What one request met, as seen by the client. Frozen and stored: every metric can be
+    """The trace of one request, as the client saw it. It is frozen and stored: every metric can be
     computed again from it.
-    `scheduled_s` is when it was meant to go (equal to `start_s` in closed loop), `start_s` when
-    it was sent, `end_s` when the answer was complete. `chunk_s` holds the time of every chunk
-    with content (a role-only delta is none), and `chunk_tokens`, where the server tells, the
-    tokens in each. `prompt_tokens` and `output_tokens` are the server's usage; `*_asked` ours.
+
+    `scheduled_s` is the time at which it was due (equal to `start_s` in closed loop), `start_s`
+    that at which it was sent, `end_s` that at which the answer was complete; all in s on one
+    monotonic clock. `chunk_s` holds the time of every chunk with content (a role-only delta does
+    not count), and `chunk_tokens` the tokens in each, where the server gives them.
+    `prompt_tokens` and `output_tokens` are the server's usage, `*_asked` the requested lengths.
     `server_queue_s`, `server_prefill_s`, `server_decode_s` are vLLM's per-request metrics.
+
     `ttfo_s` is the time from `scheduled_s` to the first chunk of the answer itself, thoughts left
     out. `reasoning_tokens` are thoughts by the server's usage, `reasoning_chunks` the chunks with
     thoughts in words, `tool_call_deltas` the parts of tool calls. `done`: the stream ended with
     [DONE]; `timed_out`: it did not end in time; `reconnected`: it was sent again on a fresh
-    connection, since the kept one was closed before a byte came. All None in old journals."""
+    connection, since the kept one was closed before a byte came. These are None in old journals.
+    """
 
     index: int
     warmup: bool
@@ -65,7 +69,8 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientHealth:
-    """The client's own part in a run: how late it was, and how busy."""
+    """The health of the client in a run: the delays of its event loop and of its sending, and the
+    part of a core (0 to 1) that its busiest process used. None: not measured."""
 
     loop_delay_p99_s: float | None = None
     loop_delay_max_s: float | None = None

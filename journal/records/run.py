@@ -1,4 +1,4 @@
-"""One run of an experiment, and one run of a cell, as they are stored."""
+"""Runs as they are stored: one of an experiment, and one of each of its cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from journal.records.experiment import Experiment
 from journal.records.figure import Metrics
 
 Status = Literal["valid", "flagged", "invalid", "failed", "interrupted"]
-GOOD: tuple[Status, ...] = ("valid", "flagged")  # whose figures are shown, compared and drawn
+GOOD: tuple[Status, ...] = ("valid", "flagged")  # the figures of these are shown and compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class ExperimentRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One run: one cell, measured once. Its raw samples stand beside it in the store."""
+    """One run: a cell, measured once. The store keeps its raw samples beside it."""
 
     id: str
     experiment_id: str
@@ -48,7 +48,7 @@ class Record:
     mlflow_run_id: str | None = None
 
     def value(self, name: str) -> float | None:
-        """The value of the metric called `name`; None where it has none, or is no number."""
+        """The value of the metric called `name`; None where it is absent or not finite."""
         figure = self.metrics.get(name)
         if figure is None or figure.value is None or not isfinite(figure.value):
             return None
@@ -56,5 +56,5 @@ class Record:
 
     @property
     def good(self) -> bool:
-        """Whether its figures count: the run is valid, or flagged with a doubt."""
+        """Whether its figures count: the run is valid or flagged."""
         return self.status in GOOD

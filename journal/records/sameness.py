@@ -1,9 +1,9 @@
-"""What makes two runs the same: one table of the fields of an experiment, of its cells and of
-their surroundings, with what each counts for and why.
+"""Sameness of runs: one table of the fields of an experiment, of its cells and of their
+surroundings, with the questions for which each counts, and the reason.
 
-It lies among the records since rooms on every level ask it: plan for identities, doubts for what
-changed around a run, store for the last time that something was measured, compare for setups,
-pairs and points. None of them keeps a list of its own.
+The table lies among the records since rooms on every level ask it: plan for identities, doubts
+for changes around a run, store for earlier measurements, compare for setups, pairs and points.
+No room keeps a list of its own.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from journal.records.run import Record
 # pairing:  is it the same cell on the two sides of a comparison?
 # place:    was it measured before, however the engine was started then?
 # point:    do its figures go into one mean, with others of its setup?
-# resume:   is it the same experiment, asked for again?
+# resume:   is it the same experiment, run again?
 Question: TypeAlias = Literal["identity", "repeats", "setup", "pairing", "place", "point", "resume"]
 Part: TypeAlias = Literal["experiment", "cell", "engine", "load", "slo"]
 Environment: TypeAlias = Mapping[str, str | int | float | None]
@@ -36,9 +36,9 @@ _ALWAYS = object()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a record, and the questions for which a difference in it counts.
-    `left_out_at` is the value at which it is no part of an identity: a field that came to be
-    later leaves the identities that cells had before as they were."""
+    """A field of a record, and the questions for which a difference in it counts. At the value
+    `left_out_at` the field is left out of an identity, so that a field that was added later leaves
+    the identities of older cells as they were."""
 
     part: Part
     name: str
@@ -63,15 +63,15 @@ FIELDS = (
     Field("experiment", "source", (), "the text of the file, comments included"),
     Field("experiment", "find_capacity", ("resume",), "its cells are where a search begins"),
     Field("experiment", "needed_vram", ("resume",), "its cells are what a search is about"),
-    Field("experiment", "quality_check", (), "is asked of the engine beside the cells"),
+    Field("experiment", "quality_check", (), "a check of the engine beside the cells"),
     Field("cell", "experiment", (), "a name that people give"),
     Field("cell", "model", _SAME_MODEL, "another model is another server"),
     Field("cell", "quantisation", _SAME_MODEL, "other weights, other speed"),
     Field("cell", "engine", _BY_PARTS, "by its own fields, below"),
     Field("cell", "batch", _SAME_LOAD, "the load shape"),
     Field("cell", "rate", _SAME_LOAD, "the load shape"),
-    Field("cell", "prompt_tokens", _SAME_LOAD, "what is asked of the server"),
-    Field("cell", "output_tokens", _SAME_LOAD, "what is asked of the server"),
+    Field("cell", "prompt_tokens", _SAME_LOAD, "the work of the server"),
+    Field("cell", "output_tokens", _SAME_LOAD, "the work of the server"),
     Field("cell", "load", _BY_PARTS, "by its own fields, below"),
     Field("cell", "slo", _BY_PARTS, "by its own fields, below"),
     Field("cell", "repeat", ("identity",), "tells the tries of one cell apart"),
@@ -111,9 +111,9 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Surrounding:
-    """What is known of where a run was made, by its name in the environment (`*` stands for any
-    text). Where it `counts`, a difference in it is another setup, a condition that a comparison
-    names, and a doubt in mid-experiment; else it is none of these."""
+    """A fact of the place of a run, by its name in the environment (`*` stands for any text). Where
+    it `counts`, a difference in it makes another setup, a condition that a comparison names, and a
+    doubt in mid-experiment; else it makes none of these."""
 
     name: str
     counts: bool
@@ -121,9 +121,9 @@ class Surrounding:
 
 
 SURROUNDINGS = (
-    Surrounding("engine_version", True, "another version of the server, as it told itself"),
+    Surrounding("engine_version", True, "another version of the server, by its own answer"),
     Surrounding("host", True, "another machine"),
-    Surrounding("user", False, "who measures changes no figure"),
+    Surrounding("user", False, "a user's name changes no figure"),
     Surrounding("os", True, "its libraries and scheduler"),
     Surrounding("kernel", True, "its scheduler and network"),
     Surrounding("machine", True, "another kind of processor"),
@@ -162,23 +162,24 @@ def counting(part: Part, question: Question) -> tuple[str, ...]:
     return tuple(row.name for row in FIELDS if row.part == part and question in row.counts_for)
 
 
-def asked(cell: Cell, question: Question) -> dict[str, str | int | float | None]:
-    """What counts for `question` of a cell and of its load, by name; a closed loop has no
-    burstiness."""
-    found = {name: getattr(cell, name) for name in counting("cell", question)}
-    found |= {name: getattr(cell.load, name) for name in counting("load", question)}
-    if "burstiness" in found:
-        found["burstiness"] = cell.shape.burstiness
-    return found
+def counting_fields(cell: Cell, question: Question) -> dict[str, str | int | float | None]:
+    """The fields of a cell and of its load that count for `question`, with their values; the
+    burstiness of a closed loop is None."""
+    values = {name: getattr(cell, name) for name in counting("cell", question)}
+    values |= {name: getattr(cell.load, name) for name in counting("load", question)}
+    if "burstiness" in values:
+        values["burstiness"] = cell.shape.burstiness
+    return values
 
 
 def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity") -> dict[str, Any]:
-    """All that counts for `question` in a cell, as plain values by part and name."""
+    """All fields of a cell and of its parts that count for `question`, as plain values by part and
+    name."""
     parts = asdict(cell)
     kept = {name: parts[name] for name in counting("cell", question)}
     for row in FIELDS:
         own = kept.get(row.part)
-        if own is None:  # a field of the cell itself, or of a part that it has not
+        if own is None:  # a field of the cell itself, or of a part that the cell lacks
             continue
         if question not in row.counts_for or own[row.name] == row.left_out_at:
             del own[row.name]
@@ -186,7 +187,7 @@ def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity"
 
 
 def surrounding(name: str) -> Surrounding | None:
-    """The row of the table for `name` of an environment; None where it has none."""
+    """The row of SURROUNDINGS for `name` of an environment; None where it has none."""
     return next((row for row in SURROUNDINGS if fnmatchcase(name, row.name)), None)
 
 
@@ -197,12 +198,12 @@ def _counts(name: str) -> bool:
 
 
 def counted(environment: Environment) -> dict[str, str | int | float | None]:
-    """What counts of an environment. What is not known is left out. A name that has no row, such
+    """The part of an environment that counts, without values of None. A name that has no row, such
     as one of another version of this journal, counts."""
     known = ((name, value) for name, value in environment.items() if value is not None)
     return {name: value for name, value in known if _counts(name)}
 
 
 def surroundings(record: Record) -> dict[str, str | int | float | None]:
-    """What counts of where a run was made, and of the version that its server gave."""
+    """The part of a run's environment that counts, and the version of its server."""
     return counted({"engine_version": record.facts.version, **record.environment})

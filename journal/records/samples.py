@@ -1,4 +1,4 @@
-"""Readings taken beside a load, and everything raw about one run."""
+"""Readings taken beside a load, and the raw samples of one run."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,8 @@ from journal.records.request import ClientHealth, Trace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuReading:
-    """One look at one card through NVML. `process_bytes` is the server's process tree's share."""
+    """One reading of one GPU through NVML. `process_bytes` is the memory of the server's process
+    tree on it, `throttle_reasons` NVML's bits of clocks event reasons. None: not known."""
 
     at_s: float
     device: int
@@ -29,7 +30,8 @@ class GpuReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerReading:
-    """One scrape of the server's /metrics. Names ending in `_total` are counters."""
+    """One scrape of the server's /metrics. Fields that end in `_total` are counters, the others
+    gauges."""
 
     at_s: float
     running: float | None = None
@@ -44,7 +46,8 @@ class ServerReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessReading:
-    """The server's process tree on this host: resident memory (summed) and CPU time used."""
+    """One reading of the server's process tree on this host: resident memory and CPU time, both
+    summed over its `processes`."""
 
     at_s: float
     rss_bytes: int
@@ -54,10 +57,11 @@ class ProcessReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReading:
-    """This host, where the client runs. `busy_s` is the time that all programs together have used
-    on the `cpus` that this one may use, `ours_s` the part of this program and of the server that
-    it measures (None where that cannot be seen), `stolen_s` what a hypervisor took; `asleep_s` is
-    the time that the host was suspended. All count since some moment before the run."""
+    """One reading of this host, where the client runs. `busy_s` is the time that all programs
+    together have used on the `cpus` that this one may use, `ours_s` the part of this program and
+    of the server that it measures, `stolen_s` the time that a hypervisor took; `asleep_s` is the
+    time that the host was suspended. All count since some moment before the run. None: not
+    known."""
 
     at_s: float
     cpus: int
@@ -70,8 +74,8 @@ class HostReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """All that was read beside the load. `absent` says what could not be, by the
-    values of a doubt "absent" each."""
+    """All readings beside a load. `absent` lists those that could not be taken, each as the values
+    of a doubt "absent"."""
 
     gpu: tuple[GpuReading, ...] = ()
     server: tuple[ServerReading, ...] = ()
@@ -82,7 +86,7 @@ class Readings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """Everything raw about one run of one cell. Its warm-up traces are kept, and marked."""
+    """The raw samples of one run of one cell, warm-up traces included and marked."""
 
     cell: Cell
     facts: EngineFacts

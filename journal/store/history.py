@@ -8,7 +8,7 @@ from sqlalchemy import func, select, union_all
 
 from journal.records.cell import Cell
 from journal.records.run import GOOD, Record
-from journal.records.sameness import asked, counting
+from journal.records.sameness import counting, counting_fields
 from journal.store.codec import table
 from journal.store.run_rows import read_runs
 from journal.store.store import Store
@@ -55,7 +55,7 @@ def measured_between(
 def place(cell: Cell) -> Place:
     """A cell but for its repeat and for how its engine is started: what stays the same when a
     flag, a revision or the engine's version changes."""
-    return tuple(asked(cell, "place").values())
+    return tuple(counting_fields(cell, "place").values())
 
 
 def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict[Place, datetime]:

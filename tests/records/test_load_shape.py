@@ -1,4 +1,4 @@
-"""Load shapes: what each says of itself, and that nothing else asks a batch or a rate for None."""
+"""Load shapes: their labels and order, and nowhere else a batch or a rate compared with None."""
 
 import re
 from dataclasses import fields, replace
@@ -35,16 +35,18 @@ CLOSED = a_cell(
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"),
+    ("shape", "written"),
     [
         (Closed(8), ("batch 8", "b8", "8", "batch", 8.0, False)),
         (Open(2.5), ("2.5 requests/s", "2.5 per s", "2.5/s", "rate", 2.5, True)),
         (Open(30.0, 0.0), ("30 requests/s", "30 per s", "30/s", "rate", 30.0, True)),
     ],
 )
-def test_a_shape_says_how_it_is_written(shape: LoadShape, said: tuple[object, ...]) -> None:
+def test_a_shape_is_written_in_full_in_short_and_as_an_amount(
+    shape: LoadShape, written: tuple[object, ...]
+) -> None:
     own = (shape.label, shape.short, shape.amount, shape.axis, shape.value, shape.is_open)
-    assert own == said
+    assert own == written
 
 
 def test_shapes_are_in_the_order_of_their_load_closed_before_open() -> None:
@@ -68,7 +70,7 @@ def test_a_cell_goes_under_another_load_and_back() -> None:
     assert identified(again) == identified(CLOSED)
 
 
-def test_a_load_without_batch_and_rate_is_none() -> None:
+def test_a_load_needs_a_batch_or_a_rate() -> None:
     with pytest.raises(ValueError, match="neither"):
         load_shape(None, None)
 

@@ -81,7 +81,7 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("slo", "good_fraction"): 0.9,
 }
 SETUP = Setup("m", None, ())
-# What each room takes for the same, of one run.
+# The part of one run that each room compares.
 ROOMS: Mapping[Question, Callable[[Record], object]] = {
     "identity": lambda record: identified(record.cell).identity,
     "repeats": lambda record: without_repeat(record.cell),
@@ -100,12 +100,12 @@ def test_every_field_of_every_record_has_one_row() -> None:
     known = [(part, field.name) for part, kind in PARTS.items() for field in fields(kind)]
     assert sorted(rows) == sorted(known)
     assert all(row.reason for row in (*FIELDS, *SURROUNDINGS))
-    of_cells = {each for each in rows if each[0] != "experiment"}
+    of_cells = {row for row in rows if row[0] != "experiment"}
     assert {*OTHERS, *NESTED} == of_cells
 
 
 @pytest.mark.parametrize("row", [row for row in FIELDS if key(row) in OTHERS], ids=str)
-def test_every_room_takes_a_field_for_what_its_row_says(row: Field) -> None:
+def test_every_room_counts_a_field_as_its_row_says(row: Field) -> None:
     cell = CELL
     if row.name in ("rate", "burstiness"):
         cell = replace(cell, batch=None, rate=1.0)
@@ -116,7 +116,7 @@ def test_every_room_takes_a_field_for_what_its_row_says(row: Field) -> None:
         own = getattr(cell, row.part)
         assert getattr(own, row.name) != value
         other = replace(cell, **{row.part: replace(own, **{row.name: value})})
-    one, two = (replace(a_record(), cell=each) for each in (cell, other))
+    one, two = (replace(a_record(), cell=one_of) for one_of in (cell, other))
     apart = {question for question, room in ROOMS.items() if room(one) != room(two)}
     if len(points([(one, SETUP), (two, SETUP)])) > 1:
         apart.add("point")
@@ -140,7 +140,7 @@ def test_a_field_that_came_later_leaves_earlier_identities_as_they_were() -> Non
 
 
 ENGINE_LATER = ("pipeline_parallel", "executor")
-ASKED = Experiment(
+EXPERIMENT = Experiment(
     name="x",
     engines=(Engine(model="m"),),
     grid=Grid(batch=(1, 2)),
@@ -169,10 +169,10 @@ ASKED_OTHERWISE: Mapping[str, Any] = {
 def test_an_experiment_is_resumed_by_what_its_rows_say(store: Store) -> None:
     rows = {row.name: row for row in FIELDS if row.part == "experiment"}
     assert rows.keys() == ASKED_OTHERWISE.keys()
-    begun = store.begin_experiment(ASKED, a_record().started_at, {})
-    assert earlier(store, ASKED, None) == begun
+    begun = store.begin_experiment(EXPERIMENT, a_record().started_at, {})
+    assert earlier(store, EXPERIMENT, None) == begun
     for name, value in ASKED_OTHERWISE.items():
-        before = earlier(store, replace(ASKED, **{name: value}), None)
+        before = earlier(store, replace(EXPERIMENT, **{name: value}), None)
         another = "resume" in rows[name].counts_for or rows[name].reason == BY_CELLS
         assert before == (None if another else begun), name
 
@@ -207,7 +207,7 @@ def known(scripted: Callable[..., Any]) -> dict[str, Any]:
 def test_every_name_in_an_environment_has_a_row(known: dict[str, Any]) -> None:
     assert not [name for name in known if surrounding(name) is None]
     used = {surrounding(name) for name in (*known, "engine_version")}
-    assert used == set(SURROUNDINGS), "each row is of use"
+    assert used == set(SURROUNDINGS), "every row is used"
 
 
 def test_a_change_around_a_run_counts_everywhere_or_nowhere(known: dict[str, Any]) -> None:
@@ -239,8 +239,8 @@ def test_another_version_of_the_server_counts_everywhere() -> None:
     one, two = (a_record(facts=EngineFacts(version=version)) for version in ("0.31", "0.32"))
     assert setups_of([one]) != setups_of([two])
     assert conditions_of(one) != conditions_of(two)
-    said = changes(surroundings(two), surroundings(one))
-    assert said == ({"name": "engine_version", "before": "0.31", "now": "0.32"},)
+    differences = changes(surroundings(two), surroundings(one))
+    assert differences == ({"name": "engine_version", "before": "0.31", "now": "0.32"},)
 
 
 def test_a_name_that_only_another_version_of_this_journal_knows_counts() -> None:
