@@ -2,7 +2,7 @@
 
     import journal
 
-    result = journal.run(journal.load_experiment("quickstart"))
+    result = journal.run("quickstart")
     for record in result.records:
         print(record.cell.batch, record.metrics["ttft_s.p50"].value)
 
@@ -13,9 +13,10 @@ import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 if TYPE_CHECKING:
-    from journal.chat.ask import Question, answer
+    from journal.chat.ask import Question, ask
     from journal.compare.capacity import Capacity
     from journal.compare.comparison import Comparison, compare
     from journal.compare.least_pool import Needed
@@ -31,26 +32,26 @@ if TYPE_CHECKING:
     )
     from journal.exchange.export import export
     from journal.exchange.import_results import Imported, import_results
-    from journal.host.doctor import examine, verdict
-    from journal.host.fit import Advice, advise
-    from journal.monitor.watch import Watch
-    from journal.plan.cells import cells, cost
+    from journal.host.doctor import checkup_verdict, doctor
+    from journal.host.fit import Fit, fit
+    from journal.monitor.watch import Look, watch
     from journal.plan.experiment_file import load_experiment
+    from journal.plan.plan import Cost, Plan, plan
     from journal.records.cell import Cell
     from journal.records.engine import Endpoint
     from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
     from journal.records.figure import Figure
-    from journal.records.notebook import Note
+    from journal.records.notebook import Checkup, Interaction, Note
     from journal.records.progress import Event
     from journal.records.run import Record
     from journal.records.samples import Samples
     from journal.report.checklist import Step, checklist
-    from journal.report.log import write_experiment_log, write_log, write_week_log
-    from journal.report.run_json import as_json
+    from journal.report.log import LogFiles, log
+    from journal.report.run_json import run_json
     from journal.run.stages import Result, run
     from journal.run.summary import recompute
     from journal.serve.endpoint import attach, observe
-    from journal.serve.standing import serving
+    from journal.serve.standing import serve
     from journal.store.compact import Compacted, compact
     from journal.store.merge import Merged, merge
     from journal.store.notes import note
@@ -58,49 +59,67 @@ if TYPE_CHECKING:
     from journal.theory.split import Split, split
 
 _HOME_OF = {
-    "journal.chat.ask": "Question answer",
-    "journal.host.doctor": "examine verdict",
-    "journal.host.fit": "Advice advise",
-    "journal.serve.standing": "serving",
-    "journal.monitor.watch": "Watch",
+    "journal.chat.ask": "Question ask",
+    "journal.compare.capacity": "Capacity",
+    "journal.compare.comparison": "Comparison compare",
+    "journal.compare.least_pool": "Needed",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
     ),
-    "journal.theory.split": "Split split",
-    "journal.plan.cells": "cells cost",
-    "journal.plan.experiment_file": "load_experiment",
-    "journal.store.compact": "Compacted compact",
-    "journal.exchange.import_results": "Imported import_results",
     "journal.exchange.export": "export",
-    "journal.store.merge": "Merged merge",
-    "journal.store.notes": "note",
-    "journal.store.store": "open_store",
+    "journal.exchange.import_results": "Imported import_results",
+    "journal.host.doctor": "checkup_verdict doctor",
+    "journal.host.fit": "Fit fit",
+    "journal.monitor.watch": "Look watch",
+    "journal.plan.experiment_file": "load_experiment",
+    "journal.plan.plan": "Cost Plan plan",
     "journal.records.cell": "Cell",
     "journal.records.engine": "Endpoint",
     "journal.records.experiment": "Engine Experiment Grid Load Slo",
     "journal.records.figure": "Figure",
-    "journal.records.notebook": "Note",
+    "journal.records.notebook": "Checkup Interaction Note",
     "journal.records.progress": "Event",
     "journal.records.run": "Record",
     "journal.records.samples": "Samples",
     "journal.report.checklist": "Step checklist",
-    "journal.compare.comparison": "Comparison compare",
-    "journal.report.log": "write_experiment_log write_log write_week_log",
-    "journal.report.run_json": "as_json",
+    "journal.report.log": "LogFiles log",
+    "journal.report.run_json": "run_json",
     "journal.run.stages": "Result run",
-    "journal.serve.endpoint": "attach observe",
-    "journal.compare.capacity": "Capacity",
-    "journal.compare.least_pool": "Needed",
     "journal.run.summary": "recompute",
+    "journal.serve.endpoint": "attach observe",
+    "journal.serve.standing": "serve",
+    "journal.store.compact": "Compacted compact",
+    "journal.store.merge": "Merged merge",
+    "journal.store.notes": "note",
+    "journal.store.store": "open_store",
+    "journal.theory.split": "Split split",
 }
 _MODULE_OF = {name: module for module, names in _HOME_OF.items() for name in names.split()}
 
+# Names of before, kept for one version: each with its home, and the name to use instead.
+_FORMER = {
+    "Advice": ("journal.host.fit", "Fit", "Fit"),
+    "Watch": ("journal.monitor.watch", "Watch", "watch"),
+    "advise": ("journal.host.fit", "fit", "fit"),
+    "answer": ("journal.chat.ask", "ask", "ask"),
+    "as_json": ("journal.report.run_json", "run_json", "run_json"),
+    "cells": ("journal.plan.cells", "cells", "plan"),
+    "cost": ("journal.plan.plan", "cost", "plan"),
+    "examine": ("journal.host.doctor", "examine", "doctor"),
+    "serving": ("journal.serve.standing", "serve", "serve"),
+    "verdict": ("journal.host.doctor", "checkup_verdict", "checkup_verdict"),
+    "write_experiment_log": ("journal.report.log", "write_experiment_log", "log"),
+    "write_log": ("journal.report.log", "write_log", "log"),
+    "write_week_log": ("journal.report.log", "write_week_log", "log"),
+}
+
 __all__ = [  # noqa: PLE0604, RUF100
-    "Advice",
     "Capacity",
     "Cell",
+    "Checkup",
     "Compacted",
     "Comparison",
+    "Cost",
     "Endpoint",
     "EndpointError",
     "Engine",
@@ -108,14 +127,19 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Event",
     "Experiment",
     "Figure",
+    "Fit",
     "Grid",
     "Imported",
+    "Interaction",
     "JournalError",
     "Load",
+    "LogFiles",
+    "Look",
     "Merged",
     "Needed",
     "NotFound",
     "Note",
+    "Plan",
     "Question",
     "Record",
     "Result",
@@ -127,36 +151,37 @@ __all__ = [  # noqa: PLE0604, RUF100
     "StoreError",
     "Unfit",
     "UsageError",
-    "Watch",
-    "advise",
-    "answer",
-    "as_json",
+    "ask",
     "attach",
-    "cells",
     "checklist",
+    "checkup_verdict",
     "compact",
     "compare",
-    "cost",
-    "examine",
+    "doctor",
     "export",
+    "fit",
     "import_results",
     "load_experiment",
+    "log",
     "merge",
     "note",
     "observe",
     "open_store",
+    "plan",
     "recompute",
     "run",
-    "serving",
+    "run_json",
+    "serve",
     "split",
-    "verdict",
-    "write_experiment_log",
-    "write_log",
-    "write_week_log",
+    "watch",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FORMER:
+        module, attribute, instead = _FORMER[name]
+        warn(f"journal.{name} is journal.{instead} now", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(module), attribute)
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'journal' has no attribute {name!r}")
     return getattr(import_module(_MODULE_OF[name]), name)
@@ -167,8 +192,9 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """A package whose names are its functions: `journal.run` is one, although a room is called so
-    too. The import system would put the room in its place once a module of it is loaded."""
+    """A package whose names are its functions: `journal.run`, `serve`, `plan` and `compare` are
+    functions, although rooms have these names too. The import system would put a room in the place
+    of its function once a module of it is loaded."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _MODULE_OF and isinstance(value, ModuleType)):

@@ -46,7 +46,7 @@ def names(record: Record) -> set[str]:
 
 def looks_good(record: Record) -> bool:
     """Whether someone who reads JSON, MLflow or a table would take its figures for good ones."""
-    shown = journal.as_json(record)
+    shown = journal.run_json(record)
     latencies = [shown[name]["p50"] for name in ("ttft_s", "tpot_s", "e2e_s")]
     told = run_entry(record, "parent").status
     return (shown["status"] in ("valid", "flagged") or told == "FINISHED") and any(latencies)

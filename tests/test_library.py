@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 import journal
 from journal.records.progress import Event
 
@@ -14,6 +16,63 @@ def test_every_public_name_is_there_and_nothing_else_is() -> None:
     assert all(getattr(journal, name) is not None for name in journal.__all__)
     assert set(journal.__all__) <= set(dir(journal))
     assert not hasattr(journal, "no_such_name")
+
+
+ROOMS = ("run", "serve", "plan", "compare")
+VERBS = "doctor fit ask serve watch plan run compare log note checklist recompute merge export"
+
+
+def test_the_verbs_of_the_command_line_are_functions_also_where_a_room_has_their_name() -> None:
+    code = f"""
+import importlib, pkgutil, types, journal
+for room in {ROOMS}:
+    for module in pkgutil.iter_modules(importlib.import_module("journal." + room).__path__):
+        importlib.import_module(f"journal.{{room}}.{{module.name}}")
+import journal.serve.standing
+from journal.plan import cells
+assert isinstance(cells, types.ModuleType)
+verbs = "{VERBS}".split()
+print([name for name in verbs if isinstance(getattr(journal, name), types.FunctionType)])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == str(VERBS.split()), result.stderr
+
+
+FORMER = {
+    "Advice": "Fit",
+    "Watch": "watch",
+    "advise": "fit",
+    "answer": "ask",
+    "as_json": "run_json",
+    "cells": "plan",
+    "cost": "plan",
+    "examine": "doctor",
+    "serving": "serve",
+    "verdict": "checkup_verdict",
+    "write_experiment_log": "log",
+    "write_log": "log",
+    "write_week_log": "log",
+}
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_a_former_name_works_and_warns_with_the_present_one(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"journal.{name} is journal.{FORMER[name]} now"):
+        former = getattr(journal, name)
+    assert callable(former)
+    assert FORMER[name] in journal.__all__
+    assert name not in journal.__all__
+
+
+def test_former_names_do_what_they_did() -> None:
+    with pytest.warns(DeprecationWarning):
+        cells, cost = journal.cells, journal.cost
+    with pytest.warns(DeprecationWarning):
+        advice = journal.advise("Mistral-7B-Instruct-v0.2", gpu="L4")
+    experiment = journal.load_experiment("quickstart")
+    assert cells(experiment) == journal.plan(experiment).cells
+    assert cost(cells(experiment)) == journal.plan(experiment).cost
+    assert advice == journal.fit("Mistral-7B-Instruct-v0.2", gpu="L4")
 
 
 def test_import_costs_next_to_nothing() -> None:
@@ -62,3 +121,12 @@ def test_an_endpoint_is_measured_whatever_engine_an_experiment_names(
     result = journal.run(replace(named, grid=grid), tmp_path, endpoint=server)
     assert [record.cell.model for record in result.records] == ["simulated-model"]
     assert result.experiment.experiment.engines == ()
+
+
+def test_an_experiment_is_run_by_its_file(fake_server: Callable[..., str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[engine]\nmodel = "m"\n[grid]\nprompt_tokens = [4]\noutput_tokens = [2]\n')
+    server = journal.attach(fake_server(ttft_s=0.0, itl_s=0.0))
+    for named in (file, str(file)):
+        result = journal.run(named, tmp_path / "lab", endpoint=server)
+        assert (result.experiment.experiment.name, result.ok) == ("mine", True)

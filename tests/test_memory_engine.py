@@ -63,6 +63,6 @@ def test_the_parts_of_its_memory_sum_to_what_was_seen(runs: Sequence[Record]) ->
     assert sizes["weights"] == 2 * 134_515_008
     assert sizes["kv_pool"] == 2 * 2**30
     assert 0 < sizes["rest"] < found.total.bytes / 2 + 2**30
-    (last,) = (journal.as_json(record) for record in runs[-1:])
+    (last,) = (journal.run_json(record) for record in runs[-1:])
     parts = last["memory_split"]["parts"]
     assert sum(part["bytes"] for part in parts) == last["memory_split"]["total_bytes"]

@@ -25,7 +25,7 @@ from journal.report.log import as_markdown
 from journal.report.phrases import words
 from journal.report.questions import page
 from journal.report.reference import metrics_page
-from journal.report.run_json import as_json
+from journal.report.run_json import run_json
 from journal.store.store import Store, open_store
 from journal.tracking.entries import run_entry
 from journal.tracking.mlflow_curves import curves, headlines
@@ -77,7 +77,7 @@ def test_show_and_its_json_have_it(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [NAME, "20", "tries"] in lines
     assert [NAME, "20.5", "tries"] in [line[:3] for line in lines]  # over the repeats
-    assert json.loads(json.dumps(as_json(measured[0])))["metrics"][NAME] == 20
+    assert json.loads(json.dumps(run_json(measured[0])))["metrics"][NAME] == 20
 
 
 def test_mlflow_has_it(measured: list[Record]) -> None:

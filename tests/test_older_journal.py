@@ -78,6 +78,6 @@ def test_a_resumed_experiment_finds_its_cells(home: Path) -> None:
             if begun.experiment.find_capacity:  # its plan is where the search begins
                 continue
             model = store.runs(experiment_id=begun.id)[0].cell.model
-            planned = {cell.identity for cell in journal.cells(begun.experiment, model=model)}
+            planned = {cell.identity for cell in journal.plan(begun.experiment, model).cells}
             measured = {run.cell.identity for run in store.runs(experiment_id=begun.id)}
             assert planned == measured, begun.experiment.name

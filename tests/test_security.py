@@ -20,7 +20,7 @@ import pytest
 import typer
 
 import journal
-from journal.chat.ask import Question, answer, whole_answer
+from journal.chat.ask import Question, ask, whole_answer
 from journal.chat.several import Asked
 from journal.cli.app import app
 from journal.errors import EndpointError
@@ -29,7 +29,7 @@ from journal.records.experiment import Engine
 from journal.records.notebook import Interaction
 from journal.redaction import among, hidden
 from journal.serve.engines.vllm.command import command
-from journal.serve.probe import ask
+from journal.serve.probe import fetch
 
 Server = Callable[..., str]
 ROOT = Path(__file__).parent.parent
@@ -210,7 +210,7 @@ def asked_by_hand(url: str) -> list[Interaction]:
     question = Question(base_url=url, model="m", messages=(said,), api_key=KEY)
     page = Asked(question)
     asyncio.run(page.read())
-    return [list(answer(question))[-1], whole_answer(question)[0], page.so_far]
+    return [list(ask(question))[-1], whole_answer(question)[0], page.so_far]
 
 
 def test_a_key_that_a_server_quotes_is_in_no_answer_that_is_kept() -> None:
@@ -253,7 +253,7 @@ def test_a_redirect_does_not_carry_the_key_to_another_host(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with redirecting() as (url, met):
         with pytest.raises(EndpointError, match="redirects to"):
-            ask(url + "/models", api_key=KEY)
+            fetch(url + "/models", api_key=KEY)
         endpoint = Endpoint(base_url=url, model="m", api_key=KEY, has_metrics=True)
         grid = journal.Grid(batch=(1,), prompt_tokens=(4,), output_tokens=(2,))
         asked = journal.Experiment(

@@ -63,7 +63,7 @@ def curl(question: Question, key_variable: str | None = None) -> str:
     return " ".join(words)
 
 
-def answer(question: Question) -> Iterator[Interaction]:
+def ask(question: Question) -> Iterator[Interaction]:
     """Asks, and yields the interaction as it grows, from the moment the question is sent; the last
     one yielded is complete. A caller that stops before has what came so far. Never raises for a
     failure of the server's: `error` tells."""

@@ -66,7 +66,7 @@ def serve(
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
     from journal.records.experiment import Engine
-    from journal.serve.standing import keep_up, serving
+    from journal.serve.standing import keep_up, serve
 
     engine = Engine(
         model=model,
@@ -83,9 +83,7 @@ def serve(
         try:
             with ExitStack() as stack:
                 with showing(quiet=json) as listener:
-                    kept = serving(
-                        engine, home, host=host, port=port, api_key=key, listener=listener
-                    )
+                    kept = serve(engine, home, host=host, port=port, api_key=key, listener=listener)
                     endpoint = stack.enter_context(kept)
                 up = True
                 _announce(endpoint, host, json)
@@ -237,10 +235,10 @@ def _streamed(question: "Question", *, quiet: bool) -> "Interaction":
     """Ask, and print the answer as it comes; thoughts go to standard error."""
     from dataclasses import replace
 
-    from journal.chat.ask import STOPPED, answer
+    from journal.chat.ask import STOPPED, ask
     from journal.cli.render import readable
 
-    growing = answer(question)
+    growing = ask(question)
     asked, printed, thought = next(growing), 0, 0
     try:
         for asked in growing:

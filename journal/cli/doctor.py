@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import journal
 from journal.cli.measure import Python
 from journal.cli.options import Home, Json
 
@@ -34,25 +35,19 @@ def doctor(
 
     from journal.cli.progress import showing
     from journal.cli.render import print_json
-    from journal.host.doctor import examine, verdict
-    from journal.store.checkups import add_checkup
-    from journal.store.store import open_store
 
     with showing(quiet=json) as listener:
-        checkup = examine(home, python=python, port=port, listener=listener)
-    with open_store(home) as store:
-        add_checkup(store, checkup)
+        checkup = journal.doctor(home, python=python, port=port, listener=listener)
+    verdict = journal.checkup_verdict(checkup)
     if json:
         made_at = checkup.made_at.isoformat()
-        print_json(
-            {"ok": checkup.ok, "verdict": verdict(checkup), **asdict(checkup), "made_at": made_at}
-        )
+        print_json({"ok": checkup.ok, "verdict": verdict, **asdict(checkup), "made_at": made_at})
     else:
-        _print(checkup, verdict(checkup))
+        _print(checkup, verdict)
     raise typer.Exit(0 if checkup.ok else 1)
 
 
-def _print(checkup: "Checkup", said: str) -> None:
+def _print(checkup: "Checkup", verdict: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -71,4 +66,4 @@ def _print(checkup: "Checkup", said: str) -> None:
         table.add_row(check.name, Text(*MARK[check.state]), found)
     console = Console()
     console.print(table)
-    console.print(Text(plain(said), style="bold" if checkup.ok else "bold red"))
+    console.print(Text(plain(verdict), style="bold" if checkup.ok else "bold red"))

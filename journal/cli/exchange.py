@@ -24,7 +24,7 @@ def import_(
     """
     from journal.cli.render import counted, print_json, print_records
     from journal.exchange.import_results import import_results
-    from journal.report.run_json import as_json
+    from journal.report.run_json import run_json
     from journal.store.store import open_store
     from journal.tracking.tracker import sync
 
@@ -33,7 +33,7 @@ def import_(
         told = sync(store, home) if found.new else None
         records = [store.run(record.id) for record in found.records]
     if json:
-        print_json([as_json(record) for record in records])
+        print_json([run_json(record) for record in records])
         return
     print_records(records)
     there = len(records) - len(found.new)

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import journal
 from journal.cli.options import Json, size
 
 if TYPE_CHECKING:
-    from journal.host.fit import Advice
+    from journal.host.fit import Fit
 
 
 def fit(
@@ -48,10 +49,9 @@ def fit(
     - `journal fit ./my-model`
     """
     from journal.cli.render import print_json
-    from journal.host.fit import advise
 
     vram_bytes = None if vram is None else size(vram, "--vram")
-    advice = advise(
+    advice = journal.fit(
         model,
         gpu=gpu,
         vram_bytes=vram_bytes,
@@ -66,7 +66,7 @@ def fit(
         _print(advice)
 
 
-def _print(advice: "Advice") -> None:
+def _print(advice: "Fit") -> None:
     from journal import units
     from journal.cli.render import plain, print_table
     from journal.host.fit import verdict
@@ -105,7 +105,7 @@ def _print(advice: "Advice") -> None:
     print(_reckoned(advice))
 
 
-def _reckoned(advice: "Advice") -> str:
+def _reckoned(advice: "Fit") -> str:
     from journal import units
     from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
     from journal.theory.headroom import OVERHEAD_BYTES
@@ -118,7 +118,7 @@ def _reckoned(advice: "Advice") -> str:
     )
 
 
-def _as_json(advice: "Advice") -> dict[str, Any]:
+def _as_json(advice: "Fit") -> dict[str, Any]:
     return {
         "model": advice.model,
         "answer": advice.answer,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import journal
 from journal.cli.options import Home, Json
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ def runs(
     - `journal runs --json | jq '.[].ttft_s.p50'`
     """
     from journal.cli.render import print_json, print_records
-    from journal.report.run_json import as_json
+    from journal.report.run_json import run_json
     from journal.store.store import open_store
 
     with open_store(home) as store:
         records = store.runs(limit=limit)
     if json:
-        print_json([as_json(record) for record in records])
+        print_json([run_json(record) for record in records])
     elif records:
         print_records(records)
     else:
@@ -54,7 +55,7 @@ def show(
     from journal.cli.render import print_capacities, print_json, print_record, print_repeats
     from journal.compare import repeats
     from journal.compare.capacity import capacities
-    from journal.report.run_json import as_json
+    from journal.report.run_json import run_json
     from journal.report.sections import searches as capacity
     from journal.store.store import open_store
 
@@ -66,7 +67,7 @@ def show(
     if json:
         together = {"repeats": repeats.as_json(tries)} if len(tries) > 1 else {}
         searched = {"capacity": [capacity.as_json(each) for each in found]} if found else {}
-        print_json(as_json(record) | together | searched)
+        print_json(run_json(record) | together | searched)
         return
     print_record(record)
     if len(tries) > 1:
@@ -98,22 +99,8 @@ def log(
     - `journal log --experiment mistral-vs-llama3`
     """
     from journal.cli.render import print_json, warn_of_edits
-    from journal.errors import UsageError
-    from journal.report.log import write_experiment_log, write_log, write_week_log
-    from journal.store.store import open_store
-    from journal.tracking.addresses import address
-    from journal.tracking.tracker import tracking_uri
 
-    if experiment is not None and (week or day is not None):
-        raise UsageError("--experiment has its own days: leave out the date and --week")
-    wanted, tracking = _date(day), address(tracking_uri(home))
-    with open_store(home) as store:
-        if experiment is not None:
-            files = write_experiment_log(store, home, experiment, lang=lang, tracking=tracking)
-        elif week:
-            files = write_week_log(store, home, wanted, lang=lang, tracking=tracking)
-        else:
-            files = write_log(store, home, wanted, lang=lang, tracking=tracking)
+    files = journal.log(home, _date(day), week=week, experiment=experiment, lang=lang)
     if json:
         edited = str(files.edited) if files.edited else None
         print_json({"markdown": str(files.markdown), "html": str(files.html), "edited": edited})

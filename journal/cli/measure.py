@@ -216,7 +216,7 @@ def run(
 
 def _tell(result: "Result", json: bool) -> None:
     from journal.cli.render import print_json, print_result
-    from journal.report.run_json import as_json
+    from journal.report.run_json import run_json
     from journal.report.sections import needed
     from journal.report.sections import searches as capacity
 
@@ -228,7 +228,7 @@ def _tell(result: "Result", json: bool) -> None:
         found["capacity"] = [capacity.as_json(each) for each in result.capacities]
     if asked.needed_vram:
         found["needed_vram"] = [needed.as_json(each) for each in result.needed]
-    runs = [as_json(record) for record in result.records]
+    runs = [run_json(record) for record in result.records]
     print_json({**found, "runs": runs} if found else runs)
 
 
@@ -253,15 +253,15 @@ def plan(
     - `journal plan experiments/mistral-vs-llama3.toml`
     """
     from journal.cli.render import print_json, print_plan
-    from journal.plan.cells import cells, cost
+    from journal.plan.plan import plan as plan_experiment
 
     asked = _asked(experiment, None, {}, {}, {"model": model})
-    planned = cells(asked, model=model)
+    planned = plan_experiment(asked, model)
     if json:
         from dataclasses import asdict
 
-        parts = [asdict(cell) for cell in planned]
-        print_json({"cost": asdict(cost(planned)), "cells": parts})
+        parts = [asdict(cell) for cell in planned.cells]
+        print_json({"cost": asdict(planned.cost), "cells": parts})
         return
     print_plan(planned)
     if asked.find_capacity is not None:
@@ -274,7 +274,7 @@ def plan(
     if asked.needed_vram:
         from journal.run.pool_search import most_starts
 
-        starts = most_starts(asked, planned)
+        starts = most_starts(asked, planned.cells)
         print(
             f"the search for the least memory takes {starts} engine starts at most, these included"
         )

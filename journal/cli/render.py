@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
 from journal.doubts.words import sentence
-from journal.records.cell import Cell
 from journal.records.figure import Figure
 from journal.records.run import Record
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from journal.compare.capacity import Capacity
     from journal.compare.least_pool import Needed
+    from journal.plan.plan import Plan
     from journal.report.log import LogFiles
     from journal.run.stages import Result
 
@@ -233,11 +233,9 @@ def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType
     return rows
 
 
-def print_plan(planned: Sequence[Cell]) -> None:
+def print_plan(plan: "Plan") -> None:
     """The cells in the order in which they would run, and their cost."""
     from rich.text import Text
-
-    from journal.plan.cells import cost
 
     columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
     rows: list[list[RenderableType]] = [
@@ -251,11 +249,11 @@ def print_plan(planned: Sequence[Cell]) -> None:
             str(cell.repeat + 1),
             str(cell.load.requests),
         ]
-        for cell in planned
+        for cell in plan.cells
     ]
     spare = ("quantisation", "cell", "repeat")
     print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
-    total = cost(planned)
+    total = plan.cost
     print(
         f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}, "
         f"{counted(total.requests, 'request')} "

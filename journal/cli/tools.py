@@ -80,12 +80,12 @@ def recompute(
     - `journal recompute last`
     """
     from journal.cli.render import counted, print_json
-    from journal.report.run_json import as_json
+    from journal.report.run_json import run_json
     from journal.run.summary import recompute as recompute_runs
 
     changed = recompute_runs(home, run_id)
     if json:
-        print_json([as_json(record) for record in changed])
+        print_json([run_json(record) for record in changed])
     else:
         ids = ", ".join(record.id[:8] for record in changed)
         print(f"{counted(len(changed), 'run')} changed{': ' + ids if ids else ''}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import journal
 from journal.cli.options import Home, Json, Server, api_key
 
 if TYPE_CHECKING:
@@ -36,17 +37,12 @@ def watch(
     - `journal watch --endpoint http://127.0.0.1:8000/v1 --interval 2`
     - `journal watch --once --json`
     """
-    from journal.monitor.watch import Watch
-    from journal.serve.endpoint import observe
-    from journal.serve.standing import address
-
-    found = observe(address(home, endpoint, api_key()), api_key())
-    with Watch(found) as watched:
+    with journal.watch(endpoint, home, api_key=api_key()) as watched:
         if once:
             watched.look()
             time.sleep(interval)
             look = watched.look()
-            _print_json(look) if json else _print(found, look, interval)
+            _print_json(look) if json else _print(watched.endpoint, look, interval)
             raise typer.Exit(0 if look.answers else 1)
         try:
             _go_on(watched, interval, json)

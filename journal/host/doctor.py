@@ -14,15 +14,33 @@ from journal.records.notebook import Check, Checkup
 from journal.records.progress import Event, Listener, ignore
 from journal.serve.interpreter import installed
 from journal.serve.models import EMBEDDED
+from journal.store.checkups import add_checkup
+from journal.store.store import open_store
 
 PORT = 8000
+
+
+def doctor(
+    home: str | Path = "lab",
+    *,
+    python: str | None = None,
+    port: int = PORT,
+    listener: Listener = ignore,
+) -> Checkup:
+    """Check whether serving can work on this host, for an engine run by `python` (None: our own
+    interpreter) on `port`, and keep the checkup in the journal of `home`, where it stands in the
+    environment of later runs. Takes as long as importing vLLM. Raises StoreError when it cannot be
+    kept; what cannot be found out is a check that says so."""
+    checkup = examine(Path(home), python=python, port=port, listener=listener)
+    with open_store(Path(home)) as store:
+        add_checkup(store, checkup)
+    return checkup
 
 
 def examine(
     home: Path, *, python: str | None = None, port: int = PORT, listener: Listener = ignore
 ) -> Checkup:
-    """Every check of this host, for an engine run by `python` (None: our own interpreter). Takes
-    as long as importing vLLM. Never raises: what cannot be found out is a check that says so."""
+    """Every check of this host, as `doctor` makes it, and nothing kept. Never raises."""
     return Checkup(
         id=secrets.token_hex(8),
         host=platform.node(),
@@ -61,7 +79,7 @@ def _checks(home: Path, python: str | None, port: int, listener: Listener) -> It
     yield checks_host.check_token(os.environ)
 
 
-def verdict(checkup: Checkup) -> str:
+def checkup_verdict(checkup: Checkup) -> str:
     """What can be done on the host, in a sentence or two."""
     missing = [check.name for check in checkup.checks if check.state == "missing"]
     states = {check.name: check for check in checkup.checks}

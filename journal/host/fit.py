@@ -8,7 +8,7 @@ from journal.errors import SpecError, UsageError
 from journal.serve import gpu_memory, models
 from journal.theory.architecture import Architecture, architecture
 from journal.theory.gpu_table import GPU_KINDS, GpuKind, find_gpu
-from journal.theory.headroom import Choice, Fit, fit, words
+from journal.theory.headroom import Choice, Headroom, headroom, words
 from journal.theory.memory import kv_bytes_per_token
 from journal.theory.model_table import find_model
 from journal.theory.parallelism import check_sharing, pieces
@@ -25,15 +25,15 @@ class Place:
 
     name: str
     here: bool
-    fit: Fit
+    fit: Headroom
     unified: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
-    """What a question about a model came to. `answer` is it in a sentence; `builds` are the known
-    builds of the model by precision; `known_from` says where its sizes come from.
-    `kv_bytes_per_token` is what one token takes on one GPU."""
+class Fit:
+    """The GPUs (`places`) on which a model fits, or not, for `batch` sequences of `context` tokens.
+    `answer` says it in a sentence; `builds` are the known builds of the model by precision;
+    `known_from` says where its sizes come from. One token takes `kv_bytes_per_token` on one GPU."""
 
     model: str
     known_from: str
@@ -47,7 +47,7 @@ class Advice:
     answer: str
 
 
-def advise(
+def fit(
     name: str,
     *,
     gpu: str | None = None,
@@ -56,20 +56,20 @@ def advise(
     batch: int = 1,
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
-) -> Advice:
-    """What of the model `name` (a directory, a name in the hub's cache, or a well-known one) fits
+) -> Fit:
+    """Whether the model `name` (a directory, a name in the hub's cache, or a well-known one) fits
     on a GPU of that kind or size, or on several that share it, for `batch` sequences of `context`
-    tokens; without either on the GPU of this host, or where it has none on every GPU known here.
-    Nothing is fetched.
+    tokens. Without kind and size it is the GPU of this host, or every GPU known here where this
+    host has none. Nothing is fetched.
 
     Raises SpecError for a model or GPU that is not known, with the nearest names, and for a model
     that cannot be shared out so; UsageError for a context that the model does not have.
     """
     if gpu is not None and vram_bytes is not None:
         raise UsageError("a GPU is named by its kind (--gpu) or by its memory (--vram), not both")
-    model, builds, known_from = _model(name)
-    check_sharing(name, model, tensor_parallel, pipeline_parallel)
-    longest = model.context
+    sizes, builds, known_from = _model(name)
+    check_sharing(name, sizes, tensor_parallel, pipeline_parallel)
+    longest = sizes.context
     if context is None:
         context = USUAL_CONTEXT if longest is None else min(USUAL_CONTEXT, longest)
     elif longest is not None and context > longest:
@@ -79,8 +79,8 @@ def advise(
             name=candidate.name,
             here=candidate.here,
             unified=candidate.unified,
-            fit=fit(
-                model,
+            fit=headroom(
+                sizes,
                 candidate.kind,
                 context=context,
                 batch=batch,
@@ -90,7 +90,7 @@ def advise(
         )
         for candidate in _candidates(gpu, vram_bytes)
     )
-    return Advice(
+    return Fit(
         model=name,
         known_from=known_from,
         context=context,
@@ -99,7 +99,7 @@ def advise(
         pipeline_parallel=pipeline_parallel,
         kv_bytes_per_token=max(
             kv_bytes_per_token(piece.cache)
-            for piece in pieces(model, tensor_parallel, pipeline_parallel)
+            for piece in pieces(sizes, tensor_parallel, pipeline_parallel)
         ),
         builds=builds,
         places=places,

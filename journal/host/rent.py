@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from journal.errors import JournalError, MissingExtra, SpecError, UsageError
-from journal.host.fit import advise
+from journal.host.fit import fit
 from journal.plan.experiment_file import load_experiment, shipped
 from journal.records.experiment import Engine, Experiment
 from journal.serve.models import EMBEDDED
@@ -149,7 +149,7 @@ def _choice(experiment: Experiment, engine: Engine, card: str) -> Choice | None:
     grid = experiment.grid
     context = max(grid.prompt_tokens) + max(grid.output_tokens)
     try:
-        advice = advise(
+        advice = fit(
             engine.model,
             gpu=card,
             context=context,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from journal.records.engine import Endpoint, EngineFacts
 from journal.records.samples import GpuReading, ProcessReading, ServerReading
 from journal.serve.endpoint import is_loopback, observe
 from journal.serve.engines.vllm.request_fields import METRICS_PATH
+from journal.serve.standing import address
 
 WINDOW_S = 30.0  # latencies are those of the requests of so long: in 1 s there may be none
 
@@ -71,7 +73,7 @@ class _Page:
 
 
 class Watch:
-    """Looks at `endpoint` (from serve.endpoint.observe) for as long as the block lasts."""
+    """Looks at `endpoint` for as long as the block lasts; `watch` makes it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -227,6 +229,21 @@ class Watch:
                 (r.temperature_c for r in readings if r.temperature_c is not None), default=None
             ),
         }
+
+
+def watch(
+    endpoint: Endpoint | str | None = None,
+    home: str | Path = "lab",
+    *,
+    api_key: str | None = None,
+) -> Watch:
+    """Looks at a server, as a block: `with watch(url) as watched: watched.look()`. `endpoint` is a
+    base URL (its key is `api_key`) or comes from `attach` or `observe`; None finds the server that
+    `serve` keeps up from `home`, else the one at port 8000. Raises EndpointError where none
+    answers."""
+    if isinstance(endpoint, Endpoint):
+        return Watch(endpoint)
+    return Watch(observe(address(Path(home), endpoint, api_key), api_key))
 
 
 def _since(now: Histogram | None, first: Histogram | None) -> Histogram | None:

@@ -1,9 +1,9 @@
-"""The grid of an experiment as cells: their order, their identity and their cost."""
+"""The grid of an experiment as cells: their order and their identity."""
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, product
 from typing import Any
 
@@ -91,30 +91,6 @@ def without_turns(planned: Iterable[Cell]) -> tuple[Cell, ...]:
     planned = tuple(planned)
     engines = [engine for engine, _ in by_engine(planned)]
     return tuple(sorted(planned, key=lambda cell: engines.index(cell.engine)))
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """The work of a plan for the server, warm-up included. Tokens are the requested ones."""
-
-    cells: int
-    engine_starts: int
-    requests: int
-    prompt_tokens: int
-    output_tokens: int
-
-
-def cost(planned: Iterable[Cell]) -> Cost:
-    """The cells, engine starts, requests and tokens of the whole plan."""
-    planned = list(planned)
-    requests = [cell.load.requests + cell.load.warmup for cell in planned]
-    return Cost(
-        cells=len(planned),
-        engine_starts=sum(engine is not None for engine, _ in by_engine(planned)),
-        requests=sum(requests),
-        prompt_tokens=sum(n * c.prompt_tokens for n, c in zip(requests, planned, strict=True)),
-        output_tokens=sum(n * c.output_tokens for n, c in zip(requests, planned, strict=True)),
-    )
 
 
 def identified(cell: Cell) -> Cell:

@@ -29,11 +29,14 @@ def shipped() -> dict[str, Path]:
     return {}
 
 
-def load_experiment(path_or_name: str | Path) -> Experiment:
-    """The experiment in a TOML file, or the one of that name that ships with this package.
+def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
+    """The experiment in a TOML file, or the one of that name that ships with this package. An
+    Experiment is returned as it is.
 
     Raises SpecError, which names the file, the key and the nearest known key.
     """
+    if isinstance(path_or_name, Experiment):
+        return path_or_name
     path = Path(path_or_name)
     if not path.is_file():
         known = shipped()

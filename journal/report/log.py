@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from journal.errors import JournalError
+from journal.errors import JournalError, UsageError
 from journal.report.day import Day, collect, last_day
 from journal.report.document import Bars, Own, Page, Panel
 from journal.report.extent import collect_experiment, collect_week
@@ -21,6 +21,9 @@ from journal.report.regions import NEW, UNSEALED, place, sealed
 from journal.report.sections.own_words import without_blanks
 from journal.report.text import fenced, markdown, visible
 from journal.store.migrate import locked
+from journal.store.store import open_store
+from journal.tracking.addresses import address
+from journal.tracking.tracker import tracking_uri
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,6 +42,31 @@ class LogFiles:
     html: Path
     figures: tuple[Path, ...]
     edited: Path | None = None
+
+
+def log(
+    home: str | Path = "lab",
+    day: date | None = None,
+    *,
+    week: bool = False,
+    experiment: str | None = None,
+    lang: str = "en",
+    zone: tzinfo | None = None,
+) -> LogFiles:
+    """Write the log of `day` (None: the last on which anything began), of its whole week, or of
+    `experiment` (a name or an id) with all its runs, under `home`/log. Days are those of `zone`
+    (None: this machine's); `lang` is en or zh. What the user wrote into a log is kept. Raises
+    NotFound when nothing began then, and UsageError for another language, or for an experiment
+    together with a day."""
+    if experiment is not None and (week or day is not None):
+        raise UsageError("--experiment has its own days: leave out the date and --week")
+    home, tracking = Path(home), address(tracking_uri(Path(home)))
+    with open_store(home) as store:
+        if experiment is not None:
+            return write_experiment_log(store, home, experiment, zone, lang, tracking)
+        if week:
+            return write_week_log(store, home, day, zone, lang, tracking)
+        return write_log(store, home, day, zone, lang, tracking)
 
 
 def write_log(

@@ -14,7 +14,7 @@ OF_ENGINE = ("weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 LATENCIES = ("ttft_s", "itl_s", "tpot_s", "e2e_s")
 
 
-def as_json(record: Record) -> dict[str, Any]:
+def run_json(record: Record) -> dict[str, Any]:
     """`record` as plain JSON values, in SI units and bytes. A key is never missing: a figure that
     was not measured is null. `metrics` repeats every metric of the run under its own name, and
     `intervals` gives the 95% interval [low, high] of those that have one."""

@@ -17,6 +17,7 @@ from journal.compare.least_pool import Needed, needed
 from journal.errors import SpecError, StoreBusy
 from journal.measure.environment import environment
 from journal.plan.cells import by_engine, cells, without_turns
+from journal.plan.experiment_file import load_experiment
 from journal.plan.prompts import check_context
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
@@ -89,7 +90,7 @@ class Result:
 
 
 def run(
-    experiment: Experiment,
+    experiment: Experiment | str | Path,
     home: str | Path = "lab",
     *,
     endpoint: Endpoint | None = None,
@@ -101,7 +102,8 @@ def run(
     parallel_gpus: int | None = None,
     on: Literal["ray"] | None = None,
 ) -> Result:
-    """Measure every cell of `experiment`, record each the moment it ends, and write today's log.
+    """Measure every cell of `experiment` (a record, a TOML file, or the name of one that ships),
+    record each the moment it ends, and write today's log.
 
     With `endpoint` (from `attach`) that server is measured, whatever engines the experiment names;
     otherwise `serve` starts an engine of this `kind` once for each of them. A cell that fails is
@@ -120,6 +122,7 @@ def run(
     recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
     the engine at once and writes no log.
     """
+    experiment = load_experiment(experiment)
     if endpoint is not None:
         experiment = replace(experiment, engines=())
     planned = cells(experiment, model=endpoint.model if endpoint else None)

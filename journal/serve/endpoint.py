@@ -18,7 +18,7 @@ from journal.serve.engines.vllm.request_fields import (
     VERSION_PATH,
     of_exact_length,
 )
-from journal.serve.probe import Answer, ask, printable, split
+from journal.serve.probe import Answer, fetch, printable, split
 
 HOST = "127.0.0.1"  # where an engine of ours listens unless asked otherwise
 SHORT, LONG = 16, 80  # words of the two probes that tell how many tokens a word takes
@@ -90,7 +90,7 @@ def check_answers(endpoint: Endpoint, *, timeout_s: float) -> None:
     path, body = _one_token(endpoint)
     url, key = endpoint.base_url, endpoint.api_key
     try:
-        answer = ask(url + path, body=body, api_key=key, timeout_s=min(PROBE_S, timeout_s))
+        answer = fetch(url + path, body=body, api_key=key, timeout_s=min(PROBE_S, timeout_s))
     except EndpointError as error:
         raise EndpointError(f"not measured, since the server is gone: {error}") from None
     if answer.status >= 500 or answer.status in (401, 403, 429):
@@ -113,17 +113,17 @@ class _Server:
     api_key: str | None
 
     def get(self, path: str) -> Answer:
-        return ask(self.base_url + path, api_key=self.api_key)
+        return fetch(self.base_url + path, api_key=self.api_key)
 
     def extra(self, path: str) -> Answer:
         """What is at `path` beside /v1; status 0 where that is nothing to talk to."""
         try:
-            return ask(self.base_url.removesuffix("/v1") + path, api_key=self.api_key)
+            return fetch(self.base_url.removesuffix("/v1") + path, api_key=self.api_key)
         except EndpointError:
             return Answer(0, b"")
 
     def post(self, path: str, body: Mapping[str, object]) -> Answer:
-        return ask(self.base_url + path, body=body, api_key=self.api_key)
+        return fetch(self.base_url + path, body=body, api_key=self.api_key)
 
 
 def _models(server: _Server) -> dict[str, int | None]:

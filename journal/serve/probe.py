@@ -45,7 +45,7 @@ def printable(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
 
-def ask(
+def fetch(
     url: str,
     *,
     body: Mapping[str, object] | None = None,

@@ -14,7 +14,7 @@ from typing import Any
 from journal.errors import EndpointError
 from journal.records.engine import Endpoint, Quality
 from journal.serve.engines.vllm.request_fields import PROMPT_LOGPROBS
-from journal.serve.probe import ask
+from journal.serve.probe import fetch
 
 PASSAGE = Path(__file__).with_name("passage.txt")
 PROMPTS = 8
@@ -98,7 +98,7 @@ def _outputs(endpoint: Endpoint) -> Iterator[str]:
 
 def _choice(endpoint: Endpoint, asked: Mapping[str, object]) -> Mapping[str, Any]:
     body = {"model": endpoint.model, "temperature": 0.0, **asked}
-    answer = ask(f"{endpoint.base_url}/completions", body=body, api_key=endpoint.api_key)
+    answer = fetch(f"{endpoint.base_url}/completions", body=body, api_key=endpoint.api_key)
     if answer.status != 200:
         raise EndpointError(f"the server refuses ({answer.status}): {answer.message()}")
     choices = answer.json().get("choices")

@@ -43,18 +43,21 @@ class Served:
 
 
 @contextmanager
-def serving(
-    engine: Engine,
-    home: Path,
+def serve(
+    engine: Engine | str,
+    home: str | Path = "lab",
     *,
     host: str = HOST,
     port: int | None = None,
     api_key: str | None = None,
     listener: Listener = ignore,
 ) -> Iterator[Endpoint]:
-    """`engine` under the name of its own model, as long as the block lasts; meanwhile `served`
-    tells of it. Its log is in `home`/engines. Raises what serve.engine.start raises."""
-    now = datetime.now(UTC)
+    """A server for `engine` (or for the model of that name), as long as the block lasts; `served`
+    names it meanwhile. It serves the model under the model's own name, and logs to `home`/engines.
+    `port` None takes a free one. Raises SpecError or EngineError as serve/start.py does."""
+    if isinstance(engine, str):
+        engine = Engine(model=engine)
+    home, now = Path(home), datetime.now(UTC)
     log_path = home.absolute() / "engines" / f"serve-{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     with engines.start(
         engine, log_path, listener, host=host, port=port, name=engine.model, api_key=api_key

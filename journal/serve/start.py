@@ -26,7 +26,7 @@ from journal.serve.engines.log_lines import tail
 from journal.serve.engines.vllm.flags import flag_name
 from journal.serve.engines.vllm.packages import numbers
 from journal.serve.engines.vllm.vllm import VLLM
-from journal.serve.probe import ask
+from journal.serve.probe import fetch
 from journal.units import data_size, seconds
 
 POLL_S = 0.25
@@ -299,7 +299,7 @@ class _Starting:
 
     def _answers(self) -> bool:
         try:
-            return ask(f"{self.door.url}/health", timeout_s=HEALTH_S).status == 200
+            return fetch(f"{self.door.url}/health", timeout_s=HEALTH_S).status == 200
         except EndpointError:
             return False
 
@@ -308,7 +308,7 @@ class _Starting:
         are up. Ours is known by being the only one that listens, and by its name."""
         ours, found = {one.pid for one in self.tree.processes()}, self.door.listeners()
         models_url, key = f"{self.door.url}/v1/models", self.door.api_key
-        served = ask(models_url, api_key=key, timeout_s=HEALTH_S).json().get("data", [])
+        served = fetch(models_url, api_key=key, timeout_s=HEALTH_S).json().get("data", [])
         names = [entry.get("id") for entry in served]
         if found - ours or not found & ours or self.door.name not in names:
             pids = ", ".join(str(pid or "of another user") for pid in found - ours) or "unknown"

@@ -51,7 +51,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class Headroom:
     """The `choices`, the least packed first, for `batch` sequences of `context` tokens on
     `gpu_count` GPUs of `vram_bytes` each. `advice` is a sentence: the choice to take, or the
     change to make where nothing fits."""
@@ -69,7 +69,7 @@ class Fit:
         return next((choice for choice in self.choices if choice.fits), None)
 
 
-def fit(
+def headroom(
     model: Architecture,
     on: GpuKind | int,
     *,
@@ -78,7 +78,7 @@ def fit(
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
     share: float = GPU_MEMORY_UTILIZATION,
-) -> Fit:
+) -> Headroom:
     """The precisions in which `model` fits on a GPU of the kind `on` (or of so many bytes) with
     `batch` sequences of `context` tokens, where the engine may use `share` of the memory (0 to
     1). Several GPUs, tensor_parallel x pipeline_parallel, are judged by the fullest. A model that
@@ -105,7 +105,7 @@ def fit(
             )
         )
     gpu_count = tensor_parallel * pipeline_parallel
-    return Fit(
+    return Headroom(
         vram_bytes=vram_bytes,
         gpu_count=gpu_count,
         context=context,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from journal.chat.ask import Question, answer, curl, whole_answer
+from journal.chat.ask import Question, ask, curl, whole_answer
 from journal.records.notebook import Interaction
 
 FakeServer = Callable[..., str]
@@ -22,7 +22,7 @@ def question(url: str, **fields: Any) -> Question:
 
 
 def asked(of: Question) -> Interaction:
-    *_, last = answer(of)
+    *_, last = ask(of)
     return last
 
 
@@ -32,7 +32,7 @@ def test_an_answer_is_streamed_and_timed(
     fake_server: FakeServer, api: str, prompt_tokens: int
 ) -> None:
     url = fake_server(ttft_s=0.2, itl_s=0.03)
-    growing = list(answer(question(url, api=api)))
+    growing = list(ask(question(url, api=api)))
     now = growing[-1]
     assert now.answer == "the engine says née word 模型 by word"
     assert (now.prompt_tokens, now.output_tokens) == (prompt_tokens, 8)
@@ -86,8 +86,8 @@ def test_a_failure_is_told_and_what_came_is_kept(
 
 
 def test_a_server_that_is_not_there(fake_server: FakeServer) -> None:
-    for ask in (asked, lambda of: whole_answer(of)[0]):
-        now = ask(question("http://127.0.0.1:9/v1"))
+    for put in (asked, lambda of: whole_answer(of)[0]):
+        now = put(question("http://127.0.0.1:9/v1"))
         assert now.error is not None and "connection failed" in now.error
         assert now.duration_s is not None
 

@@ -20,7 +20,7 @@ from journal.errors import UsageError
 from journal.exchange import import_results as exchange
 from journal.exchange.import_results import import_results
 from journal.records.run import Record
-from journal.report.run_json import as_json
+from journal.report.run_json import run_json
 from journal.store.store import open_store
 
 DATA = Path(__file__).parent / "data"
@@ -48,7 +48,7 @@ def only(path: Path, home: Path) -> Record:
 def test_a_file_becomes_a_run_marked_with_its_tool(tool: str, name: str, tmp_path: Path) -> None:
     record = only(DATA / name, tmp_path)
     open_loop = "open" in name or "rate" in name
-    assert record.environment["tool"] == tool == as_json(record)["tool"]
+    assert record.environment["tool"] == tool == run_json(record)["tool"]
     assert record.cell.model == "simulated-model"
     assert (record.cell.batch, record.cell.rate) == ((None, 20.0) if open_loop else (4, None))
     assert record.cell.prompt_tokens in (7, 8)
@@ -263,7 +263,7 @@ def test_a_damaged_file_is_read_or_refused_in_a_sentence(
     try:
         for record in import_results(path, fuzzed).records:
             assert record.status in ("valid", "flagged", "invalid", "failed")
-            assert json.dumps(as_json(record), allow_nan=False)
+            assert json.dumps(run_json(record), allow_nan=False)
     except UsageError as error:
         assert 20 < len(str(error)) < 900
 

@@ -21,9 +21,11 @@ from journal.host.checks_engine import (
     check_embedded,
     check_vllm,
 )
-from journal.host.doctor import examine, verdict
+from journal.host.doctor import checkup_verdict, doctor, examine
 from journal.measure.gpu import Gpu
 from journal.records.notebook import Check, Checkup
+from journal.store.checkups import last_checkup
+from journal.store.store import open_store
 
 Scripted = Callable[..., Any]
 GIB = 2**30
@@ -362,6 +364,13 @@ def test_a_host_is_examined_whole(
         assert name in names
     assert "hf_s3cret" not in str(checkup)
     assert any("importing vLLM" in message for message in told)
+    assert not (tmp_path / "journal.db").exists()
+
+
+def test_a_checkup_is_kept_in_the_journal(tmp_path: Path, interpreter: Callable[..., str]) -> None:
+    checkup = doctor(str(tmp_path), python=interpreter("exit 1"))
+    with open_store(tmp_path) as store:
+        assert last_checkup(store, checkup.host) == checkup
 
 
 GPU, CUDA = Check("gpu", "ok", ""), Check("cuda", "ok", "")
@@ -381,4 +390,4 @@ def test_the_verdict(checks: list[Check], ok: bool, said: str) -> None:
 
     checkup = Checkup(id="a", host="h", made_at=datetime.now(UTC), checks=tuple(checks))
     assert checkup.ok == ok
-    assert said in verdict(checkup)
+    assert said in checkup_verdict(checkup)

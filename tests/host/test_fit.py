@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journal.errors import SpecError, UsageError
-from journal.host.fit import advise, verdict
+from journal.host.fit import fit, verdict
 from journal.theory.model_table import find_model
 
 MISTRAL = "mistralai/Mistral-7B-Instruct-v0.2"
@@ -19,7 +19,7 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_card_is_answered_in_a_sentence() -> None:
-    advice = advise(MISTRAL, gpu="4090", context=16384, batch=8)
+    advice = fit(MISTRAL, gpu="4090", context=16384, batch=8)
     assert advice.answer == (
         "Mistral-7B-Instruct-v0.2 on RTX 4090 (24 GiB): Take the AWQ build (4 bits): 8 x 16,384 "
         "tokens fit. The 16-bit checkpoint needs 34.2 GiB for them. That is "
@@ -33,15 +33,15 @@ def test_one_card_is_answered_in_a_sentence() -> None:
         "yes, 8 at once",
     ]
     assert "8 GPUs" not in advice.answer
-    two = advise(MISTRAL, vram_bytes=24 * GIB, context=16384, batch=8, tensor_parallel=2)
+    two = fit(MISTRAL, vram_bytes=24 * GIB, context=16384, batch=8, tensor_parallel=2)
     assert "on 2 GPUs of 24 GiB: Take the 16-bit checkpoint" in two.answer
     assert two.kv_bytes_per_token == 65_536
     with pytest.raises(SpecError, match="tensor_parallel 3 cannot share out the 32 attention"):
-        advise(MISTRAL, gpu="4090", tensor_parallel=3)
+        fit(MISTRAL, gpu="4090", tensor_parallel=3)
 
 
 def test_every_card_where_none_is_meant_and_none_is_here() -> None:
-    advice = advise(MISTRAL)
+    advice = fit(MISTRAL)
     if advice.places[0].here:
         pytest.skip("this host has a GPU of its own")
     assert (advice.context, advice.batch) == (8192, 1)
@@ -52,14 +52,14 @@ def test_every_card_where_none_is_meant_and_none_is_here() -> None:
         "the T4 (15 GiB) on."
     ).replace("16-bit checkpoint from the L4 (22.5 GiB) on; FP8", "16-bit checkpoint and FP8")
     assert "no kernels" in verdict(advice.places[0].fit.choices[1])  # FP8 on a T4
-    giant = advise("Llama-3.1-70B-Instruct", context=131072, batch=64)
+    giant = fit("Llama-3.1-70B-Instruct", context=131072, batch=64)
     assert "fit on no GPU known here" in giant.answer
 
 
 def test_a_build_is_reckoned_as_it_is_packed() -> None:
-    advice = advise("TheBloke/Mistral-7B-Instruct-v0.2-AWQ", gpu="T4")
+    advice = fit("TheBloke/Mistral-7B-Instruct-v0.2-AWQ", gpu="T4")
     assert [choice.precision for choice in advice.places[0].fit.choices] == ["awq"]
-    base = advise("Mistral-7B-v0.1", gpu="H200")
+    base = fit("Mistral-7B-v0.1", gpu="H200")
     assert base.builds["fp16"] == "mistralai/Mistral-7B-v0.1"
 
 
@@ -82,7 +82,7 @@ def test_any_config_json_will_do(
 ) -> None:
     config = {**find_model(MISTRAL).config, "quantization_config": packing}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    advice = advise(str(tmp_path), gpu="L40S")
+    advice = fit(str(tmp_path), gpu="L40S")
     assert advice.known_from == "its config.json"
     assert [choice.precision for choice in advice.places[0].fit.choices] == precisions
     assert advice.answer.startswith(f"{tmp_path.name} on L40S (45 GiB): Take the ")
@@ -98,20 +98,20 @@ def test_a_model_in_the_cache_is_read_there(
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
     (snapshot / "config.json").write_text(json.dumps(find_model("Llama-3.1-8B-Instruct").config))
-    advice = advise("owner/new-8B", gpu="L40S")
+    advice = fit("owner/new-8B", gpu="L40S")
     assert (advice.known_from, advice.kv_bytes_per_token) == ("its config.json", 131_072)
 
 
 def test_what_is_wrong_is_one_sentence() -> None:
     with pytest.raises(SpecError, match=r"Did you mean .*mistralai/Mistral-7B-v0\.[13]"):
-        advise("mistral-7b-v0.9")
+        fit("mistral-7b-v0.9")
     with pytest.raises(SpecError, match=r"mean meta-llama/Meta-Llama-3-8B-Instruct or meta-llama/"):
-        advise("meta-llama/Llama-3-8B")
+        fit("meta-llama/Llama-3-8B")
     with pytest.raises(SpecError, match=r"'xyzzy' is known here\. Any folder"):
-        advise("xyzzy")
+        fit("xyzzy")
     with pytest.raises(SpecError, match="no GPU '9999'"):
-        advise(MISTRAL, gpu="9999")
+        fit(MISTRAL, gpu="9999")
     with pytest.raises(UsageError, match="context of 32,768 tokens, not of 99,999"):
-        advise(MISTRAL, gpu="T4", context=99_999)
+        fit(MISTRAL, gpu="T4", context=99_999)
     with pytest.raises(UsageError, match="not both"):
-        advise(MISTRAL, gpu="T4", vram_bytes=GIB)
+        fit(MISTRAL, gpu="T4", vram_bytes=GIB)

@@ -27,7 +27,7 @@ from scripted_streams import (
     word,
 )
 
-from journal.chat.ask import Question, answer
+from journal.chat.ask import Question, ask
 from journal.load.drive import drive
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Closed
@@ -59,10 +59,10 @@ def traces(url: str, requests: int = 2, timeout_s: float = 10.0) -> list[Trace]:
     return list(measured)
 
 
-def ask(answer_: list[Timed], **how: Any) -> Interaction:
+def asked_by_hand(answer_: list[Timed], **how: Any) -> Interaction:
     with serving(answer_, **how) as url:
         messages = ({"role": "user", "content": "why"},)
-        *_, last = answer(Question(base_url=url, model="m", messages=messages))
+        *_, last = ask(Question(base_url=url, model="m", messages=messages))
         return last
 
 
@@ -257,7 +257,7 @@ def test_a_whole_stream_counts_in_whichever_form_it_comes(pieces: list[Timed]) -
         assert first_s >= FIRST_S
         assert trace.ttfo_s == pytest.approx(first_s, abs=EXACT_S)
         assert trace.chunk_s[-1] - trace.start_s >= FIRST_S + (TOKENS - 1) * STEP_S
-    interaction = ask(framed(pieces))
+    interaction = asked_by_hand(framed(pieces))
     assert (interaction.answer, interaction.thoughts, interaction.note) == (TEXT, "", None)
     agree(measured[0], interaction)
 
@@ -293,7 +293,7 @@ def test_thoughts_are_tokens_and_no_answer(thought: Any) -> None:
         assert (trace.reasoning_chunks, trace.reasoning_tokens) == (HALF, HALF)
         assert trace.chunk_s[0] - trace.start_s >= FIRST_S
         assert trace.ttfo_s == pytest.approx(trace.chunk_s[HALF] - trace.start_s, abs=EXACT_S)
-    interaction = ask(pieces)
+    interaction = asked_by_hand(pieces)
     assert interaction.thoughts == "".join(map(word, range(HALF)))
     assert interaction.answer == "".join(map(word, range(HALF, TOKENS)))
     assert interaction.tokens_per_s is not None
@@ -308,7 +308,7 @@ def test_thoughts_that_are_counted_and_not_streamed_are_in_no_time_per_token() -
     (trace, _) = run(pieces)
     assert (trace.output_tokens, trace.reasoning_tokens) == (TOKENS + 48, 48)
     assert trace.reasoning_chunks == 0
-    assert ask(pieces).tokens_per_s == pytest.approx(100, rel=0.5)  # 420 with those
+    assert asked_by_hand(pieces).tokens_per_s == pytest.approx(100, rel=0.5)  # 420 with those
 
 
 def test_a_stream_without_usage_counts_and_its_tokens_are_not_guessed() -> None:
@@ -318,7 +318,7 @@ def test_a_stream_without_usage_counts_and_its_tokens_are_not_guessed() -> None:
         assert (trace.outcome, trace.done) == ("ok", True)
         assert (trace.output_tokens, trace.chunk_tokens) == (None, None)
         assert len(trace.chunk_s) == TOKENS
-    agree(measured[0], ask(pieces))
+    agree(measured[0], asked_by_hand(pieces))
 
 
 def test_tokens_are_known_by_their_ids_without_usage() -> None:
@@ -341,7 +341,7 @@ def test_a_stream_without_done_counts_where_it_is_whole(frame: Any) -> None:
     measured = run(pieces, closes=frame is until_close)
     for trace in measured:
         assert (trace.outcome, trace.done, trace.output_tokens) == ("ok", False, TOKENS)
-    agree(measured[0], ask(pieces, closes=frame is until_close))
+    agree(measured[0], asked_by_hand(pieces, closes=frame is until_close))
 
 
 def test_a_stream_that_only_its_connection_ends_needs_usage_or_done() -> None:
@@ -386,7 +386,7 @@ FAILED: dict[str, tuple[list[Timed], str]] = {
 def test_what_is_not_whole_is_an_error(pieces: list[Timed], reason: str) -> None:
     (trace, _) = run(framed(pieces))
     assert trace.outcome == "error" and reason in (trace.error or "")
-    interaction = ask(framed(pieces))
+    interaction = asked_by_hand(framed(pieces))
     assert interaction.error is not None
     if reason == "it broke":
         assert reason in interaction.error
@@ -408,7 +408,7 @@ def test_a_server_that_ignores_stream_gives_one_chunk_and_ask_says_so() -> None:
     (trace, _) = run(answer_)
     assert (trace.outcome, len(trace.chunk_s), trace.done) == ("ok", 1, None)
     assert trace.output_tokens == TOKENS
-    interaction = ask(answer_)
+    interaction = asked_by_hand(answer_)
     assert (interaction.answer, interaction.error, interaction.ttft_s) == (TEXT, None, None)
     assert interaction.note is not None and "ignored `stream`" in interaction.note
     agree(trace, interaction)
@@ -428,7 +428,7 @@ def test_an_answer_without_text_says_so(delta: dict[str, Any], note: str) -> Non
     assert trace.outcome == "ok" and len(trace.chunk_s) == TOKENS
     assert trace.tool_call_deltas == (TOKENS if "tool_calls" in delta else 0)
     assert (trace.ttfo_s is None) == ("reasoning_content" in delta)
-    interaction = ask(pieces)
+    interaction = asked_by_hand(pieces)
     assert interaction.error is None and interaction.note is not None and note in interaction.note
     agree(trace, interaction)
 

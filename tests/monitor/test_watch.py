@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import openai
 import psutil
 import pytest
 
-from journal.monitor.watch import Watch
+from journal.errors import EndpointError
+from journal.monitor.watch import Watch, watch
+from journal.serve import standing
 from journal.serve.endpoint import observe
 from journal.simulator.http import Script, running
 
@@ -55,7 +58,7 @@ def streams(url: str, count: int, tokens: int) -> Iterator[None]:
 @pytest.mark.timing
 def test_a_look_sees_the_load_the_cache_and_the_rates(fake_server: FakeServer) -> None:
     url = fake_server(model="m", ttft_s=0.05, itl_s=0.02, max_running=3, kv_blocks=100)
-    with Watch(observe(url)) as watched:
+    with watch(url) as watched:
         idle = watched.look()
         assert (idle.running, idle.waiting, idle.kv_cache_fraction) == (0, 0, 0)
         assert idle.output_tokens_per_s is idle.ttft_mean_s is None
@@ -88,7 +91,7 @@ def test_a_look_sees_the_load_the_cache_and_the_rates(fake_server: FakeServer) -
 @pytest.mark.timing
 def test_prefix_hits_of_late(fake_server: FakeServer) -> None:
     url = fake_server(model="m", ttft_s=0.0, prefix_caching=True)
-    with Watch(observe(url)) as watched:
+    with watch(url) as watched:
         watched.look()
         for _ in range(2):
             with openai.OpenAI(base_url=url, api_key="none") as client:
@@ -155,3 +158,17 @@ def test_on_memory_shared_with_the_host_the_processes_hold_what_is_in_use(
     look, _ = scripted(CARDS, unified, url=fake_server(metrics=False))
     assert look["vram_used_bytes"] == 73014444032 + 536870912 + 1048576
     assert look["vram_total_bytes"] == psutil.virtual_memory().total
+
+
+def test_a_server_is_watched_by_its_address_its_endpoint_or_as_it_is_found(
+    fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fake_server(model="m")
+    monkeypatch.setattr(standing, "DEFAULT_URL", url)
+    for watched in (watch(url), watch(observe(url)), watch(home=tmp_path)):
+        with watched:
+            assert watched.endpoint.base_url == url
+            assert watched.look().answers
+    monkeypatch.setattr(standing, "DEFAULT_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(EndpointError, match="journal serve MODEL"):
+        watch(home=tmp_path)

@@ -1,11 +1,11 @@
-"""Cells: their order, identity and cost."""
+"""Cells: their order and identity."""
 
 from dataclasses import replace
 
 import pytest
 
 from journal.errors import SpecError
-from journal.plan.cells import by_engine, cells, cost, without_repeat, without_turns
+from journal.plan.cells import by_engine, cells, without_repeat, without_turns
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 
 TWO_ENGINES = Experiment(
@@ -46,13 +46,6 @@ def test_engines_that_are_compared_take_turns() -> None:
     assert [cell.identity for cell in apart] == [cell.identity for cell in plain]
     one_server = replace(compared, engines=())
     assert [c.repeat for c in cells(one_server, model="m")] == [n // 4 for n in range(16)]
-
-
-def test_the_cost_counts_warm_up_too() -> None:
-    total = cost(cells(TWO_ENGINES))
-    assert (total.cells, total.engine_starts, total.requests) == (24, 2, 24 * 12)
-    assert total.prompt_tokens == 12 * 12 * (16 + 64)
-    assert total.output_tokens == 24 * 12 * 32
 
 
 def test_identities_are_unique_and_do_not_depend_on_what_is_not_measured() -> None:

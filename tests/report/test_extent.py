@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from journal.errors import NotFound
+from journal.errors import NotFound, UsageError
 from journal.records.experiment import Engine, Experiment
 from journal.records.notebook import Note
 from journal.records.run import Record
 from journal.report.extent import collect_experiment, collect_week
-from journal.report.log import write_experiment_log, write_week_log
+from journal.report.log import LogFiles, log, write_experiment_log, write_log, write_week_log
 from journal.store.notes import add_note
 from journal.store.store import Store, open_store
 
@@ -125,3 +126,30 @@ def test_a_name_without_latin_letters_is_told_by_its_id(store: Store, tmp_path: 
     begun = store.begin_experiment(Experiment(name="显存"), FRIDAY, {})
     files = write_experiment_log(store, tmp_path, "显存", UTC)
     assert files.markdown.name == f"experiment-{begun.id[:8]}.md"
+
+
+def test_a_day_a_week_or_an_experiment_is_asked_of_one_function(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    day, where = WEDNESDAY.date(), "http://mlflow:5000/"
+    asked: list[tuple[dict[str, Any], Callable[[], LogFiles]]] = [
+        ({"day": day}, lambda: write_log(store, tmp_path, day, UTC, tracking=where)),
+        ({}, lambda: write_log(store, tmp_path, None, UTC, tracking=where)),
+        (
+            {"day": day, "week": True, "lang": "zh"},
+            lambda: write_week_log(store, tmp_path, day, UTC, "zh", where),
+        ),
+        (
+            {"experiment": "first"},
+            lambda: write_experiment_log(store, tmp_path, "first", UTC, tracking=where),
+        ),
+    ]
+    for words, write in asked:
+        files = log(str(tmp_path), zone=UTC, **words)
+        texts = files.markdown.read_bytes(), files.html.read_bytes()
+        assert files == write()
+        assert texts == (files.markdown.read_bytes(), files.html.read_bytes())
+    for words in ({"week": True}, {"day": day}):
+        with pytest.raises(UsageError, match="leave out the date"):
+            log(tmp_path, experiment="first", **words)

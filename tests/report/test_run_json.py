@@ -7,7 +7,7 @@ from journal.doubts.words import sentence
 from journal.records.doubt import Doubt
 from journal.records.figure import Figure
 from journal.records.run import Record
-from journal.report.run_json import as_json
+from journal.report.run_json import run_json
 
 FIXED = [
     *("id", "experiment", "model", "quantisation", "concurrency", "prompt_tokens"),
@@ -31,11 +31,11 @@ def record(**changes: object) -> Record:
 
 
 def test_the_fixed_keys_come_first_and_in_order() -> None:
-    assert list(as_json(record()))[: len(FIXED)] == FIXED
+    assert list(run_json(record()))[: len(FIXED)] == FIXED
 
 
 def test_what_was_not_measured_is_null_and_never_missing() -> None:
-    row = as_json(record())
+    row = run_json(record())
     nothing = {"mean": None, "p50": None, "p90": None, "p95": None, "p99": None}
     assert [row[name] for name in ("ttft_s", "itl_s", "tpot_s", "e2e_s")] == [nothing] * 4
     absent = ("requests", "errors", "output_tokens_per_s", "vram_peak_bytes", "mlflow_run_id")
@@ -52,7 +52,7 @@ def test_measured_values_stand_under_their_names() -> None:
         "output_tokens_per_s": Figure(float("nan")),
     }
     doubt = Doubt("given_up", {"sent": 3, "asked": 24}, "invalid")
-    row = as_json(record(metrics=metrics, doubts=(doubt,)))
+    row = run_json(record(metrics=metrics, doubts=(doubt,)))
     assert row["ttft_s"]["p50"] == 0.25
     assert (row["requests"], row["errors"], row["vram_peak_bytes"]) == (24, 0, 2**34)
     assert isinstance(row["requests"], int)
@@ -73,4 +73,4 @@ def test_measured_values_stand_under_their_names() -> None:
 
 def test_started_at_is_utc_wherever_it_was_written() -> None:
     there = datetime(2026, 11, 20, 17, 30, tzinfo=timezone(timedelta(hours=8)))
-    assert as_json(record(started_at=there))["started_at"] == "2026-11-20T09:30:00+00:00"
+    assert run_json(record(started_at=there))["started_at"] == "2026-11-20T09:30:00+00:00"

@@ -11,7 +11,7 @@ from journal.records.experiment import Engine
 from journal.records.progress import Event
 from journal.serve import models
 from journal.serve import start as engines
-from journal.serve.probe import ask
+from journal.serve.probe import fetch
 
 StandIn = Callable[..., Engine]
 
@@ -19,7 +19,7 @@ StandIn = Callable[..., Engine]
 def test_it_bears_the_name_that_is_asked_for(stand_in: StandIn, tmp_path: Path) -> None:
     with engines.start(stand_in(), tmp_path / "log", name="org/a-model") as endpoint:
         assert endpoint.model == "org/a-model"
-        assert ask(f"{endpoint.base_url}/models").json()["data"][0]["id"] == "org/a-model"
+        assert fetch(f"{endpoint.base_url}/models").json()["data"][0]["id"] == "org/a-model"
 
 
 def test_it_listens_for_the_network(stand_in: StandIn, tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_stranger_of_the_same_name_is_not_ours(
 def test_it_takes_only_requests_with_the_key(stand_in: StandIn, tmp_path: Path) -> None:
     with engines.start(stand_in(), tmp_path / "log", api_key="s3cret") as endpoint:
         assert endpoint.api_key == "s3cret"
-        assert ask(f"{endpoint.base_url}/models").status == 401
-        assert ask(f"{endpoint.base_url}/models", api_key="s3cret").status == 200
+        assert fetch(f"{endpoint.base_url}/models").status == 401
+        assert fetch(f"{endpoint.base_url}/models", api_key="s3cret").status == 200
         assert not any("s3cret" in word for word in endpoint.facts.argv)
     assert "s3cret" not in (tmp_path / "log").read_text()
 

@@ -20,7 +20,7 @@ from journal.records.experiment import Engine
 from journal.serve import models
 from journal.serve import start as engines
 from journal.serve.endpoint import attach, listeners
-from journal.serve.probe import ask
+from journal.serve.probe import fetch
 
 Gone = Callable[..., bool]
 pytestmark = pytest.mark.engine
@@ -106,7 +106,7 @@ def test_it_can_be_attached_to_like_any_server(engine_endpoint: Endpoint) -> Non
 
 
 def post(endpoint: Endpoint, path: str, **body: Any) -> dict[str, Any]:
-    answer = ask(endpoint.base_url + path, body={"model": endpoint.model, **body})
+    answer = fetch(endpoint.base_url + path, body={"model": endpoint.model, **body})
     assert answer.status == 200, answer.message()
     return answer.json()
 

@@ -11,7 +11,7 @@ import pytest
 from journal.errors import SpecError
 from journal.measure.visible_gpus import Visible
 from journal.records.experiment import Engine
-from journal.serve import sharing
+from journal.serve import gpu_memory, sharing
 from journal.serve import start as engines
 from journal.theory.model_table import find_model
 
@@ -86,7 +86,7 @@ def test_a_cluster_has_enough_cards_or_its_number_is_told(stand_in: StandIn, mis
 def test_without_a_cluster_the_cards_of_this_host_count(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("journal.serve.gpu_memory.seen", lambda _env: Visible(gpus=(0, 1)))
+    monkeypatch.setattr(gpu_memory, "seen", lambda _env: Visible(gpus=(0, 1)))
     asked = {"tensor_parallel": 2, "executor": "ray"}
     engines.check(stand_in({"versions": WITH_RAY}, **asked))
     assert refusal(stand_in({"versions": WITH_RAY}, **asked | {"pipeline_parallel": 2})) == (

@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
 from journal.errors import EndpointError, EngineError, SpecError
+from journal.records.engine import Endpoint
 from journal.records.experiment import Engine
-from journal.serve.standing import address, keep_up, served, serving
+from journal.serve import standing
+from journal.serve.standing import address, keep_up, serve, served
 
 StandIn = Callable[..., Engine]
 
@@ -20,7 +23,7 @@ def test_it_is_known_while_it_is_up_and_no_longer(stand_in: StandIn, tmp_path: P
     home = tmp_path / "lab"
     engine = stand_in()
     assert served(home) == []
-    with serving(engine, home) as endpoint:
+    with serve(engine, home) as endpoint:
         (found,) = served(home)
         assert (found.base_url, found.model) == (endpoint.base_url, engine.model)
         assert found.pid == os.getpid()
@@ -30,6 +33,21 @@ def test_it_is_known_while_it_is_up_and_no_longer(stand_in: StandIn, tmp_path: P
         assert address(home) == endpoint.base_url
         assert address(home, "http://elsewhere:1") == "http://elsewhere:1/v1"
     assert served(home) == []
+
+
+def test_a_model_is_served_by_its_name_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[Engine] = []
+
+    def start(engine: Engine, *_: object, **__: object) -> AbstractContextManager[Endpoint]:
+        started.append(engine)
+        return nullcontext(Endpoint(base_url="http://127.0.0.1:9/v1", model=engine.model))
+
+    monkeypatch.setattr(standing.engines, "start", start)
+    with serve("owner/model", str(tmp_path)) as endpoint:
+        assert [one.model for one in served(tmp_path)] == [endpoint.model]
+    assert started == [Engine(model="owner/model")]
 
 
 def test_what_a_killed_command_left_is_not_believed(tmp_path: Path) -> None:
@@ -62,19 +80,19 @@ def test_the_newest_is_the_one_that_is_meant(tmp_path: Path) -> None:
 def test_no_server_at_all_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_server: Callable[..., str]
 ) -> None:
-    monkeypatch.setattr("journal.serve.standing.DEFAULT_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr(standing, "DEFAULT_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(EndpointError, match="journal serve MODEL"):
         address(tmp_path)
     with pytest.raises(SpecError, match="not the address"):
         address(tmp_path, "elsewhere")
     url = fake_server()
-    monkeypatch.setattr("journal.serve.standing.DEFAULT_URL", url)
+    monkeypatch.setattr(standing, "DEFAULT_URL", url)
     assert address(tmp_path) == url
 
 
 def test_its_death_is_told_with_the_cause(stand_in: StandIn, tmp_path: Path) -> None:
     def kept_up() -> None:
-        with serving(stand_in(), tmp_path / "lab") as endpoint:
+        with serve(stand_in(), tmp_path / "lab") as endpoint:
             psutil.Process(endpoint.pid).kill()
             keep_up(endpoint)
 

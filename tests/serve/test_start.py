@@ -21,7 +21,7 @@ from journal.records.experiment import Engine
 from journal.records.progress import Event
 from journal.serve import process_tree as process
 from journal.serve import start as engines
-from journal.serve.probe import ask
+from journal.serve.probe import fetch
 
 StandIn = Callable[..., Engine]
 Gone = Callable[..., bool]
@@ -40,7 +40,7 @@ def test_it_serves_tells_its_facts_and_leaves_nothing(
     events: list[Event] = []
     engine = stand_in({"family": str(family)})
     with engines.start(engine, log_path, events.append) as endpoint:
-        assert ask(f"{endpoint.base_url}/models").json()["data"][0]["id"] == endpoint.model
+        assert fetch(f"{endpoint.base_url}/models").json()["data"][0]["id"] == endpoint.model
         assert endpoint.base_url.startswith("http://127.0.0.1:")
         assert endpoint.prompt_form == "token_ids"
         assert endpoint.max_model_len == 4096

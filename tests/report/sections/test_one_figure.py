@@ -15,7 +15,7 @@ from journal.records.samples import GpuReading
 from journal.report.document import Block, Section, Text
 from journal.report.phrases import words
 from journal.report.places import places
-from journal.report.run_json import as_json
+from journal.report.run_json import run_json
 from journal.report.sections import cells_table, cost, lengths, lessons, memory_parts, setting
 from journal.theory.split import split
 
@@ -86,7 +86,7 @@ def test_an_attached_server_on_two_gpus_has_one_pool(attached: list[Record]) -> 
     """20 GiB on both together, in every sentence, table and key that does not say "each"."""
     found = gathered(attached)
     named = places(found)
-    assert attached[0].value("kv_pool_bytes") == as_json(attached[0])["kv_pool_bytes"] == 20 * GIB
+    assert attached[0].value("kv_pool_bytes") == run_json(attached[0])["kv_pool_bytes"] == 20 * GIB
     for section in (
         lengths.answer(found, named, "x"),
         lessons.answer(found, named),

@@ -46,7 +46,7 @@ def test_who_ran_it_sets_no_server_apart(record: Build) -> None:
 
 @pytest.mark.parametrize("user", ["ada", None])
 def test_a_run_as_json_says_who_and_where(record: Build, user: str | None) -> None:
-    from journal.report.run_json import as_json
+    from journal.report.run_json import run_json
 
-    told = as_json(record(environment={"host": "gpu-1", "user": user}))
+    told = run_json(record(environment={"host": "gpu-1", "user": user}))
     assert (told["host"], told["user"]) == ("gpu-1", user)

@@ -17,7 +17,8 @@ from journal.run.parallel.messages import Arrived, Ended, Made, Message, Task
 from journal.serve.start import start
 
 ENGINES = Engine(model="first"), Engine(model="second"), Engine(model="third")
-CELLS = journal.cells(Experiment(name="e", engines=ENGINES, grid=journal.Grid(batch=(1, 2))))
+GRID = journal.Grid(batch=(1, 2))
+CELLS = journal.plan(Experiment(name="e", engines=ENGINES, grid=GRID)).cells
 BEGUN = ExperimentRecord(id="e1", experiment=Experiment(name="e"), started_at=datetime.now(UTC))
 TASKS = [Task(CELLS[n : n + 2], BEGUN, {}, Path("log"), start) for n in (0, 2, 4)]
 

@@ -87,7 +87,7 @@ def test_engines_side_by_side_are_measured_apart_and_say_so(
     load = journal.Load(requests=8, warmup=1, repeats=2, interleave=True)
     experiment = sweep(*two(stand_in, tmp_path), batch=(2,), load=load)
     result = journal.run(experiment, tmp_path / "lab", parallel_gpus=2, listener=events.append)
-    planned = journal.cells(replace(experiment, load=replace(load, interleave=False)))
+    planned = journal.plan(replace(experiment, load=replace(load, interleave=False))).cells
     assert [r.cell.identity for r in result.records] == [cell.identity for cell in planned]
     assert result.ok and len(planned) == 4
     assert {record.id for record in result.records} == {r.id for r in stored(tmp_path / "lab")}

@@ -12,7 +12,7 @@ from journal.measure.server import Connection, names_of, server_reading
 from journal.records.progress import Event
 from journal.serve import start as engines
 from journal.serve.engines.vllm.vllm import VLLM
-from journal.serve.probe import ask
+from journal.serve.probe import fetch
 
 
 def test_a_second_kind_of_engine_is_started_and_read_by_its_own_record(
@@ -30,7 +30,7 @@ def test_a_second_kind_of_engine_is_started_and_read_by_its_own_record(
             reading = server_reading(connection.look(), 0.0, names_of(endpoint))
         assert reading.running == 0
         assert reading.output_tokens_total is not None and reading.output_tokens_total > 0
-        assert ask(f"{endpoint.base_url}/models").status == 401, "the key reached it"
+        assert fetch(f"{endpoint.base_url}/models").status == 401, "the key reached it"
         engines.check_alive(endpoint, SIMULATOR)
     facts = endpoint.facts
     assert (facts.kv_pool_tokens, facts.kv_pool_bytes) == (BLOCK_TOKENS * BLOCKS, 2**30)

@@ -1,0 +1,52 @@
+"""The plan of an experiment: its cells and their cost, before anything runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from journal.plan.cells import by_engine, cells
+from journal.plan.experiment_file import load_experiment
+from journal.records.cell import Cell
+from journal.records.experiment import Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The work of a plan for the server, warm-up included. Tokens are the requested ones."""
+
+    cells: int
+    engine_starts: int
+    requests: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+def cost(planned: Iterable[Cell]) -> Cost:
+    """The cells, engine starts, requests and tokens of the whole plan."""
+    planned = list(planned)
+    requests = [cell.load.requests + cell.load.warmup for cell in planned]
+    return Cost(
+        cells=len(planned),
+        engine_starts=sum(engine is not None for engine, _ in by_engine(planned)),
+        requests=sum(requests),
+        prompt_tokens=sum(n * c.prompt_tokens for n, c in zip(requests, planned, strict=True)),
+        output_tokens=sum(n * c.output_tokens for n, c in zip(requests, planned, strict=True)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An experiment, its cells in the order in which they run, and their cost."""
+
+    experiment: Experiment
+    cells: tuple[Cell, ...]
+    cost: Cost
+
+
+def plan(experiment: Experiment | str | Path, model: str | None = None) -> Plan:
+    """The plan of `experiment`: a record, a TOML file, or the name of one that ships. `model` is
+    the name at an endpoint, for an experiment without engines. Raises SpecError where there is no
+    such experiment, where it has no model, or where a search has no SLO."""
+    asked = load_experiment(experiment)
+    planned = cells(asked, model=model)
+    return Plan(asked, planned, cost(planned))
