@@ -138,7 +138,8 @@ HEALTHY = ClientHealth(
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A run on a schedule: every request takes `ttft_s` and then `itl_s` per token, each chunk
-    holds `per_chunk` tokens, and every time is multiplied by a random number near 1."""
+    holds `per_chunk` tokens (with its count where `counted`), and every time is multiplied by a
+    random number near 1."""
 
     batch: int | None = 8
     rate: float | None = None
@@ -149,7 +150,7 @@ class Run:
     ttft_s: float = 0.05
     itl_s: float = 0.01
     per_chunk: int = 1
-    told: bool = True
+    counted: bool = True
     noise: float = 0.0
     seed: int = 0
     period_s: float = 0.1
@@ -172,7 +173,7 @@ class Run:
             prompt_tokens_asked=self.prompt_tokens,
             output_tokens_asked=self.output_tokens,
             chunk_s=chunk_s,
-            chunk_tokens=tuple(counts) if self.told else None,
+            chunk_tokens=tuple(counts) if self.counted else None,
             prompt_tokens=self.prompt_tokens,
             output_tokens=self.output_tokens,
             cached_tokens=0,

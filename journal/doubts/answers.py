@@ -1,4 +1,4 @@
-"""Doubts about what the server answered: failures, lengths, and how the answers were cut up."""
+"""Doubts about the answers of the server: failures, lengths, and tokens and times of chunks."""
 
 from collections import Counter
 from itertools import takewhile
@@ -15,22 +15,24 @@ TOKENS_PER_CHUNK = 1.5
 SHARED_CHUNKS_NOTE = 0.01
 SHARED_CHUNKS_FLAG = 0.5
 ZERO_GAPS = 0.1
-LOST = 3  # requests at the end that found no server
-EXCERPT = 160  # characters of a server's own words
+LOST = 3  # requests at the end without an HTTP answer
+EXCERPT = 160  # characters of a server's own error message
 
 
 def _commonest_error(traces: list[Trace]) -> str | None:
-    words = Counter(trace.error or None for trace in traces).most_common(1)[0][0]
-    plain = None if words is None else " ".join(words.split())
-    return plain if plain is None or len(plain) <= EXCERPT else plain[:EXCERPT] + "..."
+    """The most frequent error of `traces` (one or more), on one line of at most EXCERPT characters;
+    None where the most frequent gave no reason."""
+    error = Counter(trace.error or None for trace in traces).most_common(1)[0][0]
+    line = None if error is None else " ".join(error.split())
+    return line if line is None or len(line) <= EXCERPT else line[:EXCERPT] + "..."
 
 
 def _nothing_succeeded(case: Case) -> Finding | None:
     if case.view.done:
         return None
     if not case.view.measured:
-        if broken := [trace for trace in case.view.samples.traces if trace.error]:
-            return "invalid", {"variant": "warm_up", "error": _commonest_error(broken)}
+        if failed := [trace for trace in case.view.samples.traces if trace.error]:
+            return "invalid", {"variant": "warm_up", "error": _commonest_error(failed)}
         return "invalid", {"variant": "nothing_asked"}
     error = _commonest_error(list(case.view.measured))
     return "invalid", {"requests": case.count, "error": error}
@@ -48,19 +50,19 @@ def _errors(case: Case) -> Finding | None:
 
 
 def _given_up(case: Case) -> Finding | None:
-    asked = case.view.cell.load.requests
-    if not case.view.done or case.count >= asked:
+    requests = case.view.cell.load.requests
+    if not case.view.done or case.count >= requests:
         return None
-    return "invalid", {"sent": case.count, "asked": asked}
+    return "invalid", {"sent": case.count, "asked": requests}
 
 
 def _server_lost(case: Case) -> Finding | None:
     last_first = sorted(case.view.measured, key=lambda t: (t.start_s, t.index), reverse=True)
-    unheard = (
+    unanswered = (
         trace.outcome == "error" and trace.status is None and not trace.timed_out
         for trace in last_first
     )
-    lost = sum(takewhile(bool, unheard))
+    lost = sum(takewhile(bool, unanswered))
     if not case.view.done or lost < LOST:
         return None
     return "invalid", {"lost": lost, "requests": case.count}
@@ -100,11 +102,11 @@ def _long_outputs(case: Case) -> Finding | None:
 
 def _prompt_tokens(case: Case) -> Finding | None:
     pairs = [(t.prompt_tokens, t.prompt_tokens_asked) for t in case.view.done]
-    other = [(got, asked) for got, asked in pairs if got is not None and got != asked]
+    other = [(count, goal) for count, goal in pairs if count is not None and count != goal]
     if not other:
         return None
-    far = any(abs(got - asked) > PROMPT_TOLERANCE * asked for got, asked in other)
-    counts = sorted({got for got, _ in other})
+    far = any(abs(count - goal) > PROMPT_TOLERANCE * goal for count, goal in other)
+    counts = sorted({count for count, _ in other})
     return "flag" if far else "note", {
         "variant": "alike" if len(counts) == 1 else "several",
         "least_tokens": counts[0],
@@ -194,19 +196,19 @@ RULES = (
     Rule(
         "errors",
         "one failure; invalid above load.max_error_rate",
-        "A failed request frees its place early, and the others run in a thinner batch.",
+        "A failed request frees its place early, and the others run in a smaller batch.",
         _errors,
     ),
     Rule(
         "given_up",
         "one request that was not sent",
-        "The load was ended before its time, so that what is left is no fair sample.",
+        "The load ended before its time, so that the requests that were sent are no fair sample.",
         _given_up,
     ),
     Rule(
         "server_lost",
         f"the last {LOST} requests without an HTTP answer",
-        "A server that breaks down was not well before; one request may find none by chance.",
+        "A server that breaks down was in trouble before; one request may miss it by chance.",
         _server_lost,
     ),
     Rule(
@@ -218,7 +220,7 @@ RULES = (
     Rule(
         "long_outputs",
         "one answer longer than asked",
-        "The work done is not the work asked for.",
+        "The server did more work than the load asks for.",
         _long_outputs,
     ),
     Rule(
@@ -230,13 +232,13 @@ RULES = (
     Rule(
         "usage_missing",
         "one answer without usage",
-        "Tokens counted by chunks would be wrong wherever a chunk holds more or less than one.",
+        "Tokens counted by chunks would be wrong where a chunk holds more or less than one.",
         _usage_missing,
     ),
     Rule(
         "done_missing",
         "one counted answer without [DONE]",
-        "The API's own sign of the end is missing, and the frame of the HTTP body stands for it.",
+        "The API's own sign of the end is missing, and the end of the HTTP body stands for it.",
         _done_missing,
     ),
     Rule(
@@ -254,7 +256,7 @@ RULES = (
     Rule(
         "not_streamed",
         "one answer of several tokens in a single chunk or read",
-        "The first token cannot be told from the last.",
+        "The first token has the same time as the last.",
         _not_streamed,
     ),
     Rule(

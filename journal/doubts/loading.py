@@ -1,4 +1,4 @@
-"""Doubts about how the load was made: the client, the batch, the schedule, and enough samples."""
+"""Doubts about the load: the client, the batch, the schedule, and the number of samples."""
 
 import math
 from typing import NamedTuple
@@ -25,7 +25,7 @@ DRIFT_CHANGE = 0.1
 TOGETHER = 0.25
 STEADY_SHARE = 0.5
 BURST_SHARE = 0.5
-BURSTS = 4  # times the requests in flight at once, to ask for
+BURSTS = 4  # an open loop needs this many times the requests that are in flight at once
 MIN_READINGS = 5
 
 
@@ -86,20 +86,20 @@ def _rate_not_achieved(case: Case) -> Finding | None:
 
 
 class Growth(NamedTuple):
-    """Requests that came in a second, and how many of them piled up."""
+    """Requests that arrived in a second, and the part of them that piled up in flight."""
 
     came_per_s: float
     piled_per_s: float
 
 
 def _growth(case: Case) -> Growth | None:
-    """How the requests in flight grew over the last two thirds of the steady state of an open
-    loop, where they grew more than chance explains.
+    """The growth of the requests in flight over the last two thirds of the steady state of an open
+    loop; None where it is no more than chance explains.
 
-    Below its capacity a server answers as many as come, and their number in flight has a level;
-    above it they pile up, whether they wait their turn or slow each other down. Arrivals that
-    bunch by chance make piles that go away again: a wander of the square root of the number of
-    arrivals times the relative deviation of their gaps.
+    Below its capacity a server answers as many requests as arrive, and their number in flight has
+    a level; above it they pile up, whether they wait their turn or slow each other down. Arrivals
+    that bunch by chance make piles that go away again: their number in flight wanders by the
+    square root of the number of arrivals times the relative deviation of their gaps.
     """
     view = case.view
     if not view.cell.shape.is_open or view.steady is None:
@@ -111,16 +111,16 @@ def _growth(case: Case) -> Growth | None:
     flight = in_flight(view.all_start_s, view.all_end_s)
     at_s = np.linspace(begin_s, end_s, BEHIND_LOOKS)
     flying = flight.value[np.searchsorted(flight.at_s, at_s, side="right") - 1]
-    found = trend(at_s, flying)
+    growth = trend(at_s, flying)
     came_per_s = len(sent_s) / (end_s - begin_s)
-    if found is None or found.probability >= BEHIND_CHANCE:
+    if growth is None or growth.probability >= BEHIND_CHANCE:
         return None
-    if found.slope <= (1 - RATE_SHARE) * came_per_s:
+    if growth.slope <= (1 - RATE_SHARE) * came_per_s:
         return None
     gaps_s = np.diff(sent_s)
     wander = float(gaps_s.std() / gaps_s.mean()) * math.sqrt(len(gaps_s))
     least = max(BEHIND_DEVIATIONS * wander, BEHIND_DEVIATIONS)
-    return Growth(came_per_s, found.slope) if found.slope * (end_s - begin_s) > least else None
+    return Growth(came_per_s, growth.slope) if growth.slope * (end_s - begin_s) > least else None
 
 
 def _falls_behind(case: Case) -> Finding | None:
@@ -135,12 +135,12 @@ def _falls_behind(case: Case) -> Finding | None:
 
 
 def _settled(case: Case, values: Array) -> Array:
-    """The values to look for drift in, in order of start: in closed loop those of requests that
-    ran wholly in the steady state, without the first of each stream, since all of those begin at
-    once and then spread out.
+    """The values in which drift is looked for, in order of start. In closed loop they are those of
+    requests that ran wholly in the steady state, without the first of each stream, since those
+    all begin at once and then spread out.
 
-    Of requests that begin together there is one value, their median: where all are equally long,
-    the streams of a closed loop go in waves, and a wave is no more evidence than one request.
+    Requests that begin together give one value, their median: where all are equally long, the
+    streams of a closed loop go in waves, and a wave is no more evidence than one request.
     """
     view, shape = case.view, case.view.cell.shape
     kept = ~np.isnan(values)
@@ -162,7 +162,7 @@ def _settled(case: Case, values: Array) -> Array:
 
 def _drift(case: Case) -> Finding | None:
     view = case.view
-    if _growth(case) is not None:  # which is a doubt of its own
+    if _growth(case) is not None:  # falls_behind says so
         return None
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
     if view.cell.shape.is_open:
@@ -198,17 +198,17 @@ def _percentiles_refused(case: Case) -> Finding | None:
     for family in ("ttft_s", "tpot_s", "e2e_s", "itl_s", "icl_s"):
         figure = case.metrics.get(f"{family}.mean")
         count = None if figure is None else figure.count
-        lacking = tuple(p for p, at in PERCENTILES.items() if count and count < needed_samples(at))
-        if count and lacking:
-            missing.setdefault((lacking, count), []).append(family)
+        names = tuple(p for p, at in PERCENTILES.items() if count and count < needed_samples(at))
+        if count and names:
+            missing.setdefault((names, count), []).append(family)
     if not missing:
         return None
-    short = [name for name in PERCENTILES if any(name in lacking for lacking, _ in missing)]
+    short = [name for name in PERCENTILES if any(name in names for names, _ in missing)]
     needed = {name: needed_samples(PERCENTILES[name]) for name in short}
     enough: list[Value] = [{"percentile": name, "samples": needed[name]} for name in short]
     refused: list[Value] = [
-        {"percentiles": list(lacking), "families": families, "samples": count}
-        for (lacking, count), families in missing.items()
+        {"percentiles": list(names), "families": families, "samples": count}
+        for (names, count), families in missing.items()
     ]
     return "note", {
         "refused": refused,
@@ -218,7 +218,7 @@ def _percentiles_refused(case: Case) -> Finding | None:
 
 
 def _burst(case: Case) -> Finding | None:
-    """An open loop that was over before its server had answered anything to speak of."""
+    """The doubt about an open loop that sent most of its requests before the first answer."""
     view, e2e_s = case.view, case.value("e2e_s.mean")
     shape = view.cell.shape
     if not isinstance(shape, Open) or case.count < 2 or e2e_s is None:
@@ -271,9 +271,9 @@ RULES = (
         f"more than {percent(CLIENT_CPU)} of a core; or an event loop or requests later at p99 "
         f"than {seconds(CLIENT_DELAY_FLOOR_S)} and {percent(CLIENT_DELAY_SHARE)} of the median "
         "TTFT",
-        "What waits for a single server waits load / (1 - load) times its service time: four "
-        "times at 80%. A delay below a tenth of TTFT is lost in TTFT's own spread, and one below "
-        "10 ms is now and then any shared machine's scheduler's doing.",
+        "A queue for a single server waits load / (1 - load) times its service time: four times "
+        "at 80%. A delay below a tenth of TTFT is lost in TTFT's own spread, and one below 10 ms "
+        "may come from the scheduler of any shared machine.",
         _client_saturated,
     ),
     Rule(
@@ -294,8 +294,8 @@ RULES = (
         f"by more than {percent(1 - RATE_SHARE)} of those that come, by Theil's slope with Mann's "
         f"test below {percent(BEHIND_CHANCE)}, and by {BEHIND_DEVIATIONS} times what chance in the "
         "arrivals explains",
-        "A server that holds its load answers as many as come; one that is offered more has a "
-        "queue that grows for as long as one looks.",
+        "A server that holds its load answers as many requests as arrive; one that is offered more "
+        "has a queue that grows for as long as the load lasts.",
         _falls_behind,
     ),
     Rule(
@@ -318,14 +318,14 @@ RULES = (
         "percentiles_refused",
         "fewer samples than "
         + listed([f"{needed_samples(at)} for {name}" for name, at in PERCENTILES.items()]),
-        "With 99% confidence two samples lie beyond a percentile that is given, as MLPerf's load "
-        "generator reckons; below that a p99 is little more than the maximum.",
+        "With 99% confidence two samples lie beyond a percentile that is given, the rule of "
+        "MLPerf's load generator; with fewer samples a p99 is little more than the maximum.",
         _percentiles_refused,
     ),
     Rule(
         "short_steady_state",
         f"steady for less than {percent(STEADY_SHARE)} of the run; a flag where, in open loop, "
-        f"more than {percent(BURST_SHARE)} of the requests went before the first was over",
+        f"more than {percent(BURST_SHARE)} of the requests were sent before the first answer",
         "More ramp-up and drain than load.",
         _short_steady,
     ),
@@ -338,7 +338,7 @@ RULES = (
     Rule(
         "few_readings",
         f"fewer than {MIN_READINGS} readings of a kind inside the measured span",
-        "A mean of so few says little, and a peak between them goes unseen.",
+        "A mean of so few readings is rough, and a peak between two readings is missed.",
         _few_readings,
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""What a rule is that casts doubt on a run, and what it looks at."""
+"""A rule that casts doubt on a run, and the case that it looks at."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,32 +10,35 @@ from journal.metrics.view import View
 from journal.records.doubt import Severity, Value, Values
 from journal.records.figure import Metrics
 
-Finding = tuple[Severity, Values]  # how grave it is, and the values of its words
+Finding = tuple[Severity, Values]  # the severity of a doubt, and the values of its words
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run: its samples as arrays, and its metrics. `changes` says in which ways its
-    environment is not that of the first run of its experiment."""
+    """One run: its samples as arrays, and its metrics. `changes` lists the differences of its
+    environment from that of the first run of its experiment, as `surroundings.changes` gives
+    them."""
 
     view: View
     metrics: Metrics
     changes: tuple[Values, ...] = ()
 
     def value(self, name: str) -> float | None:
+        """The value of the metric called `name`; None where it has none."""
         figure = self.metrics.get(name)
         return None if figure is None else figure.value
 
     @property
     def count(self) -> int:
-        """How many requests were measured."""
+        """The number of measured requests, failed ones included."""
         return len(self.view.measured)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One reason to doubt a run: `check` finds it, or None. `threshold` and `reason` say when it
-    speaks and why there; its words, which end with what to do, are in words.py."""
+    """One reason to doubt a run. `check` returns the doubt's severity and values, or None.
+    `threshold` is the limit from which it doubts, and `reason` the argument for that limit. Its
+    words, which end with the remedy, are in words.en.toml and words.zh.toml."""
 
     name: str
     threshold: str
@@ -44,8 +47,8 @@ class Rule:
 
 
 def plain(values: Values) -> dict[str, Value]:
-    """`values` as JSON has them: lists for tuples, no number of NumPy's, and None for a number that
-    is not finite."""
+    """`values` as plain JSON: lists for tuples, Python's numbers for NumPy's, and None for a number
+    that is not finite."""
     return {name: _plain(value) for name, value in values.items()}
 
 
@@ -61,5 +64,5 @@ def _plain(value: Value) -> Value:
 
 
 def listed(words: list[str]) -> str:
-    """Such as "p90, p95 and p99"."""
+    """`words` as a list in a sentence, such as "p90, p95 and p99"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

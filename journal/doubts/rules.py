@@ -1,4 +1,4 @@
-"""The reasons not to take a run at face value, each with a named threshold and what to do."""
+"""All rules of doubt, the doubts that they find in a run, and the status of the run."""
 
 from journal.doubts import answers, loading, serving, surroundings
 from journal.doubts.rule import Case, Rule, plain
@@ -21,27 +21,28 @@ _LEADS = "client_saturated"  # a client that measures itself makes all else doub
 def doubts(
     run: Samples | View, metrics: Metrics, changes: tuple[Values, ...] = ()
 ) -> tuple[Doubt, ...]:
-    """What speaks against this run: the client's saturation first, then what makes it invalid,
-    what flags it, and what is worth knowing, among that what could not be read. `changes` says in
-    which ways its environment is not that of the first run of its experiment."""
+    """The doubts about a run, in order: a saturated client, then doubts that make the run invalid,
+    doubts that flag it, and notes, among them those on absent readings. `changes` lists the
+    differences of its environment from that of the first run of its experiment."""
     case = Case(View.of(run), metrics, changes)
-    found = []
+    reasons = []
     for rule in RULES:
         finding = rule.check(case)
         if finding is not None:
             severity, values = finding
-            found.append(Doubt(rule.name, plain(values), severity))
-    found += [unread(values) for values in case.view.samples.readings.absent]
-    return tuple(sorted(found, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
+            reasons.append(Doubt(rule.name, plain(values), severity))
+    reasons += [unread(values) for values in case.view.samples.readings.absent]
+    return tuple(sorted(reasons, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
 
 
 def unread(values: Values) -> Doubt:
-    """The note that something could not be read."""
+    """The note that a reading is absent, by its `values`."""
     return Doubt("absent", plain(values), "note")
 
 
 def status(run: Samples | View, doubts: tuple[Doubt, ...]) -> Status:
-    """`failed` if nothing succeeded, `invalid` or `flagged` by the worst doubt, else `valid`."""
+    """The status of a run: failed where no request succeeded, invalid or flagged by the worst of
+    its `doubts`, else valid."""
     if not View.of(run).done:
         return "failed"
     severities = {doubt.severity for doubt in doubts}

@@ -16,8 +16,8 @@ SERVER_READINGS = 10
 FOREIGN_TOKENS = 0.1
 THROTTLED_FLAG = 0.05
 
-# NVML's clocks event reasons that slow a card down. Not among them: idle (0x1), clocks set by an
-# application (0x2), sync boost (0x10) and display clocks (0x100).
+# The bits of NVML's clocks event reasons that slow a GPU down. Not among them: idle (0x1), clocks
+# set by an application (0x2), sync boost (0x10) and display clocks (0x100).
 THROTTLE_REASONS = {
     0x4: "power_limit",
     0x8: "hardware_slowdown",
@@ -27,8 +27,8 @@ THROTTLE_REASONS = {
 }
 
 
-def _cards(case: Case) -> list[GpuReading]:
-    """The readings of cards inside the measured span."""
+def _gpu_readings(case: Case) -> list[GpuReading]:
+    """The readings of GPUs inside the measured span."""
     span = case.view.span
     if span is None:
         return []
@@ -58,7 +58,8 @@ def _server_batch(case: Case) -> Finding | None:
 
 
 def _foreign_traffic(case: Case) -> Finding | None:
-    """The server's own count of tokens against ours, over the same readings."""
+    """The doubt that the server's own count of tokens is larger than ours, over the same
+    readings."""
     view = case.view
     if view.span is None or len(view.done) < case.count:
         return None
@@ -73,7 +74,8 @@ def _foreign_traffic(case: Case) -> Finding | None:
 
 
 def _tokens_written(case: Case, span: Span) -> float | None:
-    """Tokens that came to this client in the span, warm-up included."""
+    """The tokens that this client received in the span, warm-up included; None where a request has
+    no count or no chunk."""
     total = 0.0
     for trace in case.view.samples.traces:
         if trace.output_tokens is None or not trace.chunk_s:
@@ -84,7 +86,7 @@ def _tokens_written(case: Case, span: Span) -> float | None:
 
 
 def _throttled(case: Case) -> Finding | None:
-    readings = [r.throttle_reasons for r in _cards(case) if r.throttle_reasons is not None]
+    readings = [r.throttle_reasons for r in _gpu_readings(case) if r.throttle_reasons is not None]
     slowed = [reasons for reasons in readings if reasons & sum(THROTTLE_REASONS)]
     if not slowed:
         return None
@@ -95,12 +97,12 @@ def _throttled(case: Case) -> Finding | None:
     return severity, {"causes": causes, "slowed_fraction": share}
 
 
-def _shared_card(case: Case) -> Finding | None:
-    others = max((r.other_processes for r in _cards(case) if r.other_processes), default=0)
+def _shared_gpu(case: Case) -> Finding | None:
+    others = max((r.other_processes for r in _gpu_readings(case) if r.other_processes), default=0)
     return ("flag", {"others": others}) if others else None
 
 
-def _no_card(case: Case) -> Finding | None:
+def _no_gpu(case: Case) -> Finding | None:
     readings = case.view.samples.readings
     return None if readings.gpu or readings.absent else ("note", {})
 
@@ -122,7 +124,7 @@ RULES = (
     Rule(
         "preemptions",
         "one preemption",
-        "A preempted request is computed again, which its client sees as a stall.",
+        "The server computes a preempted request again, and its client sees a stall.",
         _preemptions,
     ),
     Rule(
@@ -141,25 +143,25 @@ RULES = (
     Rule(
         "throttled",
         f"one reading; a flag from {percent(THROTTLED_FLAG)} of them",
-        "A card that lowers its clocks measures its cooling or its power limit.",
+        "The figures of a GPU that lowers its clocks are those of its cooling or its power limit.",
         _throttled,
     ),
     Rule(
-        "shared_card",
-        "one other process on the card",
-        "Its memory and time cannot be told from the server's.",
-        _shared_card,
+        "shared_card",  # the old name of a GPU, since names of rules are stored
+        "one other process on the GPU",
+        "Its memory and time cannot be separated from the server's.",
+        _shared_gpu,
     ),
     Rule(
-        "no_card",
-        "no reading of a card, and no word why",
-        "What was not measured is absent, and it should be known why.",
-        _no_card,
+        "no_card",  # the old name of a GPU, since names of rules are stored
+        "no reading of a GPU, and no reason given",
+        "A figure that was not measured is absent, and the reason should be known.",
+        _no_gpu,
     ),
     Rule(
         "energy_by_power",
         "energy without an energy counter",
-        "Power is sampled, and what happens between two readings is not seen.",
+        "Power is sampled, and changes between two readings are missed.",
         _energy_by_power,
     ),
 )

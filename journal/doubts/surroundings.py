@@ -1,4 +1,4 @@
-"""Doubts about what surrounded the load: the host, the card's state, and what changed meanwhile."""
+"""Doubts about the surroundings of the load: the host, the state of its GPUs, and their changes."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -28,8 +28,8 @@ OTHERS_BYTES = 512 * 2**20
 
 
 def changes(now: Environment, before: Environment) -> tuple[Values, ...]:
-    """Each name that differs between two environments, of those that count, with its value before
-    and now."""
+    """The differences between two environments in the names that count, each with its `name` and
+    its values `before` and `now`, in order of name."""
     here, there = counted(now), counted(before)
     return tuple(
         {"name": name, "before": there.get(name), "now": here.get(name)}
@@ -39,7 +39,8 @@ def changes(now: Environment, before: Environment) -> tuple[Values, ...]:
 
 
 def _over_the_run(case: Case, name: str) -> tuple[float, list[HostReading]] | None:
-    """How much a counter of the host rose from the first reading to the last, and those two."""
+    """The rise of a counter of the host from the first reading that has it to the last, and those
+    two readings; None with fewer than two."""
     known = [r for r in case.view.samples.readings.host if getattr(r, name) is not None]
     if len(known) < 2:
         return None
@@ -66,10 +67,10 @@ def _neighbours(case: Case) -> Finding | None:
     neighbours, span = case.view.samples.facts.neighbours, case.view.span
     if not neighbours or span is None or not span.length_s:
         return None
-    busy = [(one, spans) for one in neighbours if (spans := _within(one.busy_s, span))]
+    busy = [(engine, spans) for engine in neighbours if (spans := _within(engine.busy_s, span))]
     if not busy:
         return None
-    share = _covered_s([one for _, spans in busy for one in spans]) / span.length_s
+    share = _covered_s([part for _, spans in busy for part in spans]) / span.length_s
     return "flag" if share >= NEIGHBOURS_BUSY else "note", {
         "variant": "one" if len(busy) == 1 else "several",
         "busy": len(busy),
@@ -79,13 +80,13 @@ def _neighbours(case: Case) -> Finding | None:
 
 
 def _within(spans: Sequence[tuple[float, float]], span: Span) -> list[tuple[float, float]]:
-    """The parts of `spans` that lie in `span`."""
+    """The parts of `spans` (start, end in s) that lie in `span`."""
     cut = [(max(a, span.start_s), min(b, span.end_s)) for a, b in spans]
     return [(a, b) for a, b in cut if a < b]
 
 
 def _covered_s(spans: list[tuple[float, float]]) -> float:
-    """The time that lies in one of `spans` or more."""
+    """The time in s that lies in one of `spans` or more."""
     covered_s, reached_s = 0.0, -inf
     for start_s, end_s in sorted(spans):
         covered_s += max(0.0, end_s - max(start_s, reached_s))
@@ -123,7 +124,8 @@ def _asleep(case: Case) -> Finding | None:
 
 
 def _at_work(case: Case, device: int) -> Array:
-    """The SM clock of a card in the readings in which it worked, in Hz."""
+    """The SM clock in Hz of the GPU `device`, in the readings of the measured span at which it was
+    at work."""
     span = case.view.span
     return np.array(
         [
@@ -187,14 +189,14 @@ RULES = (
         "busy_host",
         f"other programs used {percent(BUSY_NOTE)} of the processors; a flag from "
         f"{percent(BUSY_FLAG)} where the server is on this host",
-        "A server on a CPU has that much less of it; one on a GPU still schedules on the CPU.",
+        "A server on the CPU has that much less of it; one on a GPU still schedules on the CPU.",
         _busy_host,
     ),
     Rule(
         "neighbours",
-        "another engine of the experiment that loads or is loaded beside it; a flag from "
-        f"{percent(NEIGHBOURS_BUSY)} of the time",
-        "Cards of one host share power, PCIe lanes and the processors that feed them.",
+        "another engine of the experiment that loads its model or is under load beside it; a flag "
+        f"from {percent(NEIGHBOURS_BUSY)} of the time",
+        "GPUs of one host share power, PCIe lanes and the processors that feed them.",
         _neighbours,
     ),
     Rule(
@@ -224,26 +226,26 @@ RULES = (
     ),
     Rule(
         "others_memory",
-        f"{data_size(OTHERS_BYTES)} more or less used on a card beside the server's share",
-        "vLLM's own share is reserved at its start; what moves is another program.",
+        f"{data_size(OTHERS_BYTES)} more or less used on a GPU beside the server's share",
+        "vLLM reserves its own share when it starts; a change is that of another program.",
         _others_memory,
     ),
     Rule(
         "server_restarted",
-        "one counter of the server's that falls",
+        "one counter of the server that falls",
         "Counters only rise while a server lives.",
         _server_restarted,
     ),
     Rule(
         "environment_changed",
-        "one version, driver, card or host other than at the experiment's first cell",
+        "one version, driver, GPU or host other than at the experiment's first cell",
         "A difference between two cells would be that of their environments.",
         _environment_changed,
     ),
     Rule(
         "remote_code",
         "trust_remote_code",
-        "Code that a model brings can change what is measured, and what else the host does.",
+        "Code that comes with a model can change the figures, and do anything on the host.",
         _remote_code,
     ),
 )

@@ -1,13 +1,13 @@
 """The words of a doubt, in English and Chinese: a template for its name, filled in with its values
-whenever it is shown.
+when it is shown.
 
 A doubt is stored as name and values, so that its words can change without a migration. The words
-stand in the room of the rules that raise the doubts, because that is the lowest room that knows
-their names, and everything that shows them (tracking, exchange, report, the CLI) stands above it.
+stand in the room of the rules, because that is the lowest room that knows their names; the rooms
+that show them (tracking, exchange, report, the CLI) stand above it.
 
 A template (words.en.toml, words.zh.toml) holds fields: {name}, or {name:unit} with a unit as in
-`units.formatted`. Under the field's own name its table may hold templates of the parts that the
-field is made of: a string chooses one of them, a mapping the one that its "variant" names.
+`units.formatted`. Under the field's own name its table may hold templates of the field's parts:
+a string chooses one of them, a mapping the one that its "variant" names.
 """
 
 import json
@@ -23,7 +23,7 @@ from journal.errors import UsageError
 from journal.records.doubt import Doubt, Value, Values
 
 LANGUAGES = ("en", "zh")
-PLAIN = "sentence"  # the value that is text of its own
+PLAIN = "sentence"  # the name of a value that is shown as it stands
 VARIANT, ONLY = "variant", "text"
 
 Templates = Mapping[str, Any]
@@ -31,8 +31,8 @@ Templates = Mapping[str, Any]
 
 @lru_cache
 def templates(lang: str) -> Templates:
-    """The templates of `lang` (one of LANGUAGES) by the names of the doubts; "list" and "none" say
-    how lists are joined and what stands for a value that is None."""
+    """The templates of `lang` (one of LANGUAGES; else UsageError) by the names of the doubts.
+    "list" has the words that join a list, "none" those for a value that is None."""
     if lang not in LANGUAGES:
         raise UsageError(f"doubts have no words in {lang!r}: give one of {', '.join(LANGUAGES)}")
     path = Path(__file__).with_name(f"words.{lang}.toml")
@@ -40,8 +40,8 @@ def templates(lang: str) -> Templates:
 
 
 def sentence(doubt: Doubt, lang: str = "en") -> str:
-    """`doubt` in the words of `lang`. One without a template here, such as one that another
-    version stored, is shown as its name and values."""
+    """`doubt` in the words of `lang`. A doubt without a template, such as one that another version
+    stored, is shown as its name and values."""
     language = templates(lang)
     table = language.get(doubt.name, {})
     if PLAIN in doubt.values:
@@ -55,12 +55,13 @@ def sentence(doubt: Doubt, lang: str = "en") -> str:
 
 
 def absence(values: Values, lang: str = "en") -> str:
-    """What could not be read (an item of `Readings.absent`) in the words of `lang`."""
+    """An absent reading (an item of `Readings.absent`) in the words of `lang`."""
     return sentence(Doubt("absent", values), lang)
 
 
 def part(name: str, field: str, word: str, lang: str = "en") -> str:
-    """One word of a doubt's field, such as the cause "power_limit" of "throttled"."""
+    """The words for one value of a doubt's field, such as the cause "power_limit" of
+    "throttled"."""
     text: str = templates(lang)[name][field][word]
     return text
 
@@ -73,7 +74,8 @@ def _chosen(table: Templates, values: Values) -> str:
 
 
 def _filled(template: str, values: Values, table: Templates, language: Templates) -> str:
-    """`template` with `values` in the place of its fields; `table` has those of its parts."""
+    """`template` with `values` in the place of its fields; `table` has the templates of its
+    parts."""
     shown = []
     for literal, name, unit, _ in Formatter().parse(template):
         shown.append(literal)
@@ -83,8 +85,8 @@ def _filled(template: str, values: Values, table: Templates, language: Templates
         if value is None:
             shown.append(language["none"].get(name, units.ABSENT))
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            each = [_part(item, values, parts, table, language) for item in value]
-            shown.append(_joined(each, {**language["list"], **parts.get("list", {})}))
+            items = [_part(item, values, parts, table, language) for item in value]
+            shown.append(_joined(items, {**language["list"], **parts.get("list", {})}))
         elif unit:
             shown.append(_measured(value, unit))
         else:
@@ -95,11 +97,11 @@ def _filled(template: str, values: Values, table: Templates, language: Templates
 def _part(
     item: Value, values: Values, parts: Templates, table: Templates, language: Templates
 ) -> str:
-    """One item of a field: by its template among `parts`, or as it is."""
+    """One item of a field by its template among `parts`; without a template as it stands."""
     if isinstance(item, Mapping):
         if PLAIN in item:
             return str(item[PLAIN])
-        known = parts or table  # a part without templates of its own is told by the whole's
+        known = parts or table  # a part without templates of its own takes those of the whole
         return _filled(_chosen(known, item), item, known, language)
     if isinstance(item, str) and item in parts:
         return _filled(parts[item], values, table, language)
@@ -107,7 +109,7 @@ def _part(
 
 
 def _joined(words: Sequence[str], between: Mapping[str, str]) -> str:
-    """Such as "p90, p95 and p99"."""
+    """`words` as a list in a sentence, such as "p90, p95 and p99"."""
     return between["last"].join(filter(None, [between["between"].join(words[:-1]), *words[-1:]]))
 
 

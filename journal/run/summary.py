@@ -7,7 +7,6 @@ from pathlib import Path
 
 from journal.doubts.rules import doubts, status
 from journal.doubts.surroundings import changes
-from journal.doubts.words import sentence
 from journal.metrics.table import metrics
 from journal.metrics.view import View
 from journal.records.doubt import Doubt
@@ -53,12 +52,18 @@ def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Reco
             again = summarised(record, samples, earlier[record.experiment_id])
             if again != record:
                 store.replace_summary(again.id, again.metrics, again.doubts, again.status)
-            if _shown(again) != _shown(record):
+            if replace(again, doubts=()) != replace(record, doubts=()) or not _alike(
+                again.doubts, record.doubts
+            ):
                 changed.append(again)
     return tuple(changed)
 
 
-def _shown(record: Record) -> Record:
-    """The record with its doubts in words, since a journal may hold some that were stored so."""
-    in_words = (Doubt(d.name, {"sentence": sentence(d)}, d.severity) for d in record.doubts)
-    return replace(record, doubts=tuple(in_words))
+def _alike(doubts: Sequence[Doubt], stored: Sequence[Doubt]) -> bool:
+    """Whether `doubts` are those that were `stored`. Older versions stored doubts in words, which
+    may have changed since: such a doubt is alike where its rule and its severity are the same."""
+    return len(doubts) == len(stored) and all(
+        new == old
+        or ("sentence" in old.values and (new.name, new.severity) == (old.name, old.severity))
+        for new, old in zip(doubts, stored, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""Every trap is caught by its own rule, and clean runs are flagged by none."""
+"""The rules of doubt: every trap is caught by its own rule, and clean runs are flagged by none."""
 
 import json
 import math
@@ -23,8 +23,8 @@ from journal.records.samples import Readings, Samples
 Edit = Callable[[Trace], Trace]
 
 
-def found(samples: Samples) -> dict[str, Doubt]:
-    """The doubts by their names, each as the database gives it back and with words of its own."""
+def doubts_of(samples: Samples) -> dict[str, Doubt]:
+    """The doubts by their names, each of which is plain JSON and has words in both languages."""
     every = {doubt.name: doubt for doubt in doubts(samples, metrics(samples))}
     for doubt in every.values():
         assert json.loads(json.dumps(doubt.values, allow_nan=False)) == doubt.values
@@ -33,7 +33,7 @@ def found(samples: Samples) -> dict[str, Doubt]:
 
 
 def flags(samples: Samples) -> set[str]:
-    return {name for name, doubt in found(samples).items() if doubt.severity != "note"}
+    return {name for name, doubt in doubts_of(samples).items() if doubt.severity != "note"}
 
 
 CLEAN: list[dict[str, Any]] = [
@@ -46,7 +46,7 @@ CLEAN: list[dict[str, Any]] = [
     {"batch": 64, "requests": 700, "output_tokens": 16, "noise": 0.3, "seed": 5, "gpu": True},
     {"batch": 4, "requests": 30, "ttft_s": 2.0, "itl_s": 0.1, "gpu": True, "noise": 0.05},
     {"batch": 4, "requests": 40, "ttft_s": 0.002, "itl_s": 0.001, "noise": 0.1},
-    {"batch": 8, "requests": 24, "told": False},
+    {"batch": 8, "requests": 24, "counted": False},
     {"rate": 10.0, "requests": 60, "noise": 0.2, "seed": 6},
     {"rate": 50.0, "requests": 300, "noise": 0.1, "seed": 7, "gpu": True},
     {"warmup": 0, "requests": 24},
@@ -60,13 +60,13 @@ def test_a_clean_run_has_no_flag(run, clean: dict[str, Any]) -> None:
     assert status(samples, doubts(samples, metrics(samples))) == "valid"
 
 
-def test_a_long_clean_run_on_a_card_has_nothing_to_say(run) -> None:
-    assert found(run(requests=700, noise=0.1, gpu=True).samples()) == {}
+def test_a_long_clean_run_on_a_gpu_has_no_doubt(run) -> None:
+    assert doubts_of(run(requests=700, noise=0.1, gpu=True).samples()) == {}
 
 
 def test_noise_alone_is_hardly_ever_called_drift(run) -> None:
     called = sum(
-        "drift" in found(run(requests=120, noise=0.4, output_tokens=4, seed=seed).samples())
+        "drift" in doubts_of(run(requests=120, noise=0.4, output_tokens=4, seed=seed).samples())
         for seed in range(100)
     )
     assert called <= 2
@@ -103,7 +103,7 @@ def host(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
 
 
 def hotter(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
-    """Readings of the card whose values are functions of time."""
+    """Readings of the GPU whose values are functions of time."""
 
     def change(samples: Samples) -> Samples:
         readings = tuple(
@@ -115,7 +115,7 @@ def hotter(**changes: Callable[[float], float]) -> Callable[[Samples], Samples]:
     return change
 
 
-def card(**changes: Any) -> Callable[[Samples], Samples]:
+def gpu(**changes: Any) -> Callable[[Samples], Samples]:
     def change(samples: Samples) -> Samples:
         readings = tuple(replace(reading, **changes) for reading in samples.readings.gpu)
         return replace(samples, readings=replace(samples.readings, gpu=readings))
@@ -163,9 +163,9 @@ def pairs(trace: Trace) -> Trace:
 
 
 def beside(*spans: tuple[float, float]) -> Callable[[Samples], Samples]:
-    """One engine on a card of its own for each span of time in which it is busy."""
+    """One engine on a GPU of its own for each span of time in which it is busy."""
     neighbours = tuple(
-        Neighbour(model="tiny", gpus=(card,), busy_s=(span,)) for card, span in enumerate(spans)
+        Neighbour(model="tiny", gpus=(number,), busy_s=(span,)) for number, span in enumerate(spans)
     )
 
     def trap(samples: Samples) -> Samples:
@@ -190,7 +190,7 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
     ("usage_missing", {}, some_of(lambda t: replace(t, prompt_tokens=None))),
     ("not_streamed", {}, some_of(one_chunk)),
     ("several_tokens_per_chunk", {"per_chunk": 4}, lambda samples: samples),
-    ("tokens_per_chunk_unknown", {"per_chunk": 2, "told": False}, lambda samples: samples),
+    ("tokens_per_chunk_unknown", {"per_chunk": 2, "counted": False}, lambda samples: samples),
     ("chunks_together", {}, traces(pairs)),
     ("batch_not_reached", {"batch": 8, "requests": 5}, lambda samples: samples),
     (
@@ -214,8 +214,8 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
     ("preemptions", {}, server(preemptions_total=lambda at_s: float(at_s > 1))),
     ("server_batch", {"requests": 80}, server(running=lambda at_s: 4.0)),
     ("foreign_traffic", {"requests": 80}, server(output_tokens_total=lambda at_s: 2000 * at_s)),
-    ("throttled", {"gpu": True}, card(throttle_reasons=0x24)),
-    ("shared_card", {"gpu": True}, card(other_processes=1)),
+    ("throttled", {"gpu": True}, gpu(throttle_reasons=0x24)),
+    ("shared_card", {"gpu": True}, gpu(other_processes=1)),
     ("busy_host", {"requests": 80}, host(busy_s=lambda at_s: 6.0 * at_s)),
     ("neighbours", {"requests": 80}, beside((0.0, 9.0), (0.2, 10.0))),
     ("stolen_time", {"requests": 80}, host(stolen_s=lambda at_s: 0.8 * at_s)),
@@ -225,7 +225,7 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
     ("others_memory", {"gpu": True, "requests": 80}, hotter(
         used_bytes=lambda at_s: 2**30 * (20 + (at_s > 2)))),
 ]  # fmt: skip
-# What makes a run invalid is caught in tests of its own below.
+# Traps that make a run invalid; their tests stand below.
 INVALID: list[tuple[str, Callable[[Samples], Samples]]] = [
     ("asleep", host(asleep_s=lambda at_s: 3600.0 + 90.0 * (at_s > 1))),
     ("server_restarted", server(output_tokens_total=lambda at_s: 100.0 * (at_s % 1))),
@@ -268,8 +268,8 @@ NOTES: list[tuple[str, Callable[[Samples], Samples]]] = [
 @pytest.mark.parametrize(("name", "trap"), NOTES, ids=[name for name, _ in NOTES])
 def test_an_oddity_of_a_stream_is_a_note_that_says_what_to_do(run, name, trap) -> None:
     samples = run().samples()
-    assert name not in found(samples)
-    doubt = found(trap(samples))[name]
+    assert name not in doubts_of(samples)
+    doubt = doubts_of(trap(samples))[name]
     assert doubt.severity == "note" and sentence(doubt).endswith(".")
     assert any(f"{mark} " in sentence(doubt) for mark in ":;")
 
@@ -292,8 +292,8 @@ def test_a_server_that_hangs_is_not_lost(run) -> None:
         failed = {"outcome": "error", "status": None, "error": "no end", **how}
         return replace(trace, **failed) if trace.index in ends else trace
 
-    assert "server_lost" in found(traces(hung)(samples))
-    assert "server_lost" not in found(traces(lambda t: hung(t, timed_out=True))(samples))
+    assert "server_lost" in doubts_of(traces(hung)(samples))
+    assert "server_lost" not in doubts_of(traces(lambda t: hung(t, timed_out=True))(samples))
 
 
 def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:
@@ -301,18 +301,20 @@ def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:
     measured = [trace for trace in samples.traces if not trace.warmup]
     starts, ends = min(t.start_s for t in measured), max(t.end_s for t in measured)
     third = (ends - starts) / 3
-    both = found(beside((starts, starts + third), (starts, starts + third))(samples))["neighbours"]
+    both = doubts_of(beside((starts, starts + third), (starts, starts + third))(samples))[
+        "neighbours"
+    ]
     assert "2 other engines were" in sentence(both) and "3" in sentence(both).split("%")[0]
-    assert "tiny on card 0 and tiny on card 1" in sentence(both)
-    shortly = found(beside((starts, starts + third / 10))(samples))["neighbours"]
+    assert "tiny on GPU 0 and tiny on GPU 1" in sentence(both)
+    shortly = doubts_of(beside((starts, starts + third / 10))(samples))["neighbours"]
     assert (both.severity, shortly.severity) == ("flag", "note")
-    assert "neighbours" not in found(beside((ends + 1, ends + 9))(samples))
-    assert "neighbours" not in found(samples)
+    assert "neighbours" not in doubts_of(beside((ends + 1, ends + 9))(samples))
+    assert "neighbours" not in doubts_of(samples)
 
 
 @pytest.mark.parametrize(("name", "run_of", "trap"), TRAPS, ids=[name for name, _, _ in TRAPS])
 def test_a_sentence_ends_with_what_to_do(run, name, run_of, trap) -> None:
-    text = sentence(found(trap(run(**run_of).samples()))[name])
+    text = sentence(doubts_of(trap(run(**run_of).samples()))[name])
     assert text.endswith(".")
     assert text[0].isupper() or text[0].isdigit()
     assert any(f"{mark} " in text for mark in ":;")
@@ -320,30 +322,30 @@ def test_a_sentence_ends_with_what_to_do(run, name, run_of, trap) -> None:
 
 
 @pytest.mark.parametrize(("name", "trap"), INVALID, ids=[name for name, _ in INVALID])
-def test_what_cannot_be_believed_is_invalid(run, name, trap) -> None:
+def test_a_run_with_impossible_readings_is_invalid(run, name, trap) -> None:
     samples = trap(run(requests=80).samples())
-    assert found(samples)[name].severity == "invalid"
+    assert doubts_of(samples)[name].severity == "invalid"
     assert status(samples, doubts(samples, metrics(samples))) == "invalid"
 
 
 def test_a_busy_host_is_a_note_where_the_server_is_elsewhere(run) -> None:
     samples = host(busy_s=lambda at_s: 6.0 * at_s)(run(requests=80).samples())
     away = replace(samples, readings=replace(samples.readings, process=()))
-    assert found(away)["busy_host"].severity == "note"
+    assert doubts_of(away)["busy_host"].severity == "note"
     hidden = host(busy_s=lambda at_s: 6.0 * at_s, ours_s=lambda at_s: None)(samples)
-    assert "busy_host" not in found(hidden)
+    assert "busy_host" not in doubts_of(hidden)
 
 
 def test_an_environment_that_changed_is_named(run) -> None:
     now = {"version_vllm": "0.32.0", "gpu_driver": "580.65", "host": "a", "git_commit": "1"}
     before = {**now, "version_vllm": "0.31.0", "gpus": 1, "git_commit": "2", "doctor_at": "x"}
-    said = changes(now, before)
-    assert said == (
+    differences = changes(now, before)
+    assert differences == (
         {"name": "gpus", "before": 1, "now": None},
         {"name": "version_vllm", "before": "0.31.0", "now": "0.32.0"},
     )
     samples = run().samples()
-    (doubt,) = [d for d in doubts(samples, metrics(samples), said) if d.severity == "flag"]
+    (doubt,) = [d for d in doubts(samples, metrics(samples), differences) if d.severity == "flag"]
     assert doubt.name == "environment_changed"
     assert "gpus from 1 to absent and version_vllm from 0.31.0 to 0.32.0" in sentence(doubt)
     assert changes(now, dict(now)) == ()
@@ -352,9 +354,9 @@ def test_an_environment_that_changed_is_named(run) -> None:
 def test_code_that_came_with_a_model_is_noted(run) -> None:
     samples = run().samples()
     cell = replace(samples.cell, engine=Engine(model="m", trust_remote_code=True))
-    assert found(replace(samples, cell=cell))["remote_code"].severity == "note"
+    assert doubts_of(replace(samples, cell=cell))["remote_code"].severity == "note"
     quiet = replace(samples.cell, engine=Engine(model="m"))
-    assert "remote_code" not in found(replace(samples, cell=quiet))
+    assert "remote_code" not in doubts_of(replace(samples, cell=quiet))
 
 
 def test_at_least_28_traps_are_set() -> None:
@@ -371,18 +373,18 @@ def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
     samples = traces(late)(run(rate=10.0, requests=60).samples())
     samples = replace(samples, readings=Readings())
     assert flags(samples) == {"rate_not_achieved", "drift"}
-    assert "90% of the rate that was scheduled" in sentence(found(samples)["rate_not_achieved"])
+    assert "90% of the rate that was scheduled" in sentence(doubts_of(samples)["rate_not_achieved"])
 
 
-def test_a_server_that_falls_behind_is_told_by_how_much(run) -> None:
+def test_a_server_that_falls_behind_has_its_share_of_answers(run) -> None:
     samples = traces(queued)(run(rate=10.0, requests=200).samples())
-    text = sentence(found(samples)["falls_behind"])
+    text = sentence(doubts_of(samples)["falls_behind"])
     share = float(text.partition("about ")[2].partition("%")[0])
     assert share == pytest.approx(100 / 1.5, rel=0.2)
 
 
 def in_turn(arrive_s: list[float]) -> list[float]:
-    """When each is done where one after the other is served, in 50 ms."""
+    """The times at which requests are done that are served one after the other, 50 ms each."""
     free_s, done_s = 0.0, []
     for at_s in arrive_s:
         free_s = max(free_s, at_s) + 0.05
@@ -422,7 +424,7 @@ def test_only_a_server_that_is_offered_too_much_falls_behind(
             for trace, at_s, done_s in zip(samples.traces, arrive_s, server(arrive_s), strict=True)
         )
         lone = replace(samples, traces=served, readings=Readings())
-        behind += "falls_behind" in found(lone)
+        behind += "falls_behind" in doubts_of(lone)
     assert least <= behind <= most
 
 
@@ -437,32 +439,32 @@ def test_streams_that_go_in_waves_are_no_evidence_of_drift(run) -> None:
         return replace(trace, scheduled_s=at_s, start_s=at_s, chunk_s=chunk_s, end_s=chunk_s[-1])
 
     samples = traces(slower)(run(batch=16, requests=64).samples())
-    assert "drift" not in found(replace(samples, readings=Readings()))
+    assert "drift" not in doubts_of(replace(samples, readings=Readings()))
 
 
 def test_too_many_errors_make_a_run_invalid(run) -> None:
     samples = some_of(fail, 3)(run(requests=24).samples())
     strict = replace(samples, cell=replace(samples.cell, load=Load(max_error_rate=0.2)))
-    assert found(samples)["errors"].severity == "flag"
-    assert "8 of 24 requests failed" in sentence(found(samples)["errors"])
-    assert "HTTP 500: out of memory" in sentence(found(samples)["errors"])
-    assert found(strict)["errors"].severity == "invalid"
+    assert doubts_of(samples)["errors"].severity == "flag"
+    assert "8 of 24 requests failed" in sentence(doubts_of(samples)["errors"])
+    assert "HTTP 500: out of memory" in sentence(doubts_of(samples)["errors"])
+    assert doubts_of(strict)["errors"].severity == "invalid"
     assert status(strict, doubts(strict, metrics(strict))) == "invalid"
 
 
 def test_nothing_succeeded(run) -> None:
     samples = traces(fail)(run().samples())
-    assert found(samples)["nothing_succeeded"].severity == "invalid"
-    assert "HTTP 500: out of memory" in sentence(found(samples)["nothing_succeeded"])
+    assert doubts_of(samples)["nothing_succeeded"].severity == "invalid"
+    assert "HTTP 500: out of memory" in sentence(doubts_of(samples)["nothing_succeeded"])
     assert status(samples, doubts(samples, metrics(samples))) == "failed"
-    assert "errors" not in found(samples)
+    assert "errors" not in doubts_of(samples)
 
 
 def test_a_load_that_was_given_up_is_invalid(run) -> None:
     samples = run(requests=24, warmup=2).samples()
     cut = replace(samples, traces=samples.traces[:12])
-    assert found(cut)["given_up"].severity == "invalid"
-    assert "Only 10 of 24 requests were sent" in sentence(found(cut)["given_up"])
+    assert doubts_of(cut)["given_up"].severity == "invalid"
+    assert "Only 10 of 24 requests were sent" in sentence(doubts_of(cut)["given_up"])
     assert status(cut, doubts(cut, metrics(cut))) == "invalid"
 
 
@@ -471,7 +473,9 @@ def test_a_server_that_is_gone_at_the_end_makes_the_run_invalid(run) -> None:
         return replace(fail(trace), status=None, chunk_s=()) if trace.index >= 22 else trace
 
     samples = traces(gone)(run(requests=24).samples())
-    assert "The last 4 of 24 requests found no server" in sentence(found(samples)["server_lost"])
+    assert "The last 4 of 24 requests found no server" in sentence(
+        doubts_of(samples)["server_lost"]
+    )
     assert status(samples, doubts(samples, metrics(samples))) == "invalid"
     refused = traces(lambda t: fail(t) if t.index >= 22 else t)(run(requests=24).samples())
     assert flags(refused) == {"errors"}
@@ -480,13 +484,13 @@ def test_a_server_that_is_gone_at_the_end_makes_the_run_invalid(run) -> None:
 def test_a_warm_up_that_failed_is_the_reason(run) -> None:
     samples = run(warmup=2).samples()
     warm = tuple(replace(fail(trace), chunk_s=()) for trace in samples.traces[:2])
-    text = sentence(found(replace(samples, traces=warm))["nothing_succeeded"])
+    text = sentence(doubts_of(replace(samples, traces=warm))["nothing_succeeded"])
     assert text.startswith("Nothing was measured, because the warm-up failed (HTTP 500: out")
 
 
 def test_no_request_at_all(run) -> None:
     samples = replace(run().samples(), traces=())
-    assert "No request was measured" in sentence(found(samples)["nothing_succeeded"])
+    assert "No request was measured" in sentence(doubts_of(samples)["nothing_succeeded"])
     assert status(samples, ()) == "failed"
 
 
@@ -505,42 +509,42 @@ def test_the_client_leads_then_the_worst(run) -> None:
     assert names[-1] == "absent"
 
 
-def test_a_late_client_is_told_whether_it_or_its_machine_is_busy(run) -> None:
+def test_a_late_client_is_busy_itself_or_has_a_busy_machine(run) -> None:
     samples = run().samples()
     busy = client(cpu_fraction=0.97, loop_delay_p99_s=0.5)(samples)
-    assert "it used 97% of a core (limit 80%)" in sentence(found(busy)["client_saturated"])
-    assert "raise load.processes (now 1)" in sentence(found(busy)["client_saturated"])
+    assert "it used 97% of a core (limit 80%)" in sentence(doubts_of(busy)["client_saturated"])
+    assert "raise load.processes (now 1)" in sentence(doubts_of(busy)["client_saturated"])
     robbed = client(cpu_fraction=0.02, loop_delay_p99_s=0.5)(samples)
-    assert "500 ms late at p99 (limit 10 ms)" in sentence(found(robbed)["client_saturated"])
-    assert "keep other work off its cores" in sentence(found(robbed)["client_saturated"])
+    assert "500 ms late at p99 (limit 10 ms)" in sentence(doubts_of(robbed)["client_saturated"])
+    assert "keep other work off its cores" in sentence(doubts_of(robbed)["client_saturated"])
     slow = client(loop_delay_p99_s=0.05)(run(ttft_s=1.0).samples())
-    assert "client_saturated" not in found(slow)
+    assert "client_saturated" not in doubts_of(slow)
 
 
 def test_refused_percentiles_are_one_note_that_says_how_many_to_ask_for(run) -> None:
     samples = run(requests=100, output_tokens=5).samples()
-    doubt = found(samples)["percentiles_refused"]
+    doubt = doubts_of(samples)["percentiles_refused"]
     assert doubt.severity == "note"
     assert "p95 and p99 of ttft_s, tpot_s and e2e_s from 100 samples" in sentence(doubt)
     assert "p99 of itl_s and icl_s from 400 samples" in sentence(doubt)
     assert "load.requests = 662" in sentence(doubt)
-    asked = run(requests=662, output_tokens=5, batch=50).samples()
-    assert "percentiles_refused" not in found(asked)
+    enough = run(requests=662, output_tokens=5, batch=50).samples()
+    assert "percentiles_refused" not in doubts_of(enough)
 
 
-def test_one_reason_for_each_thing_that_was_not_read(run) -> None:
+def test_one_reason_for_each_absent_reading(run) -> None:
     samples = run().samples()
-    assert found(samples)["no_card"].severity == "note"
-    told = replace(
+    assert doubts_of(samples)["no_card"].severity == "note"
+    explained = replace(
         samples,
         readings=Readings(absent=({"sentence": "No driver: no VRAM."}, {"variant": "no_metrics"})),
     )
-    notes = [doubt for doubt in doubts(told, metrics(told)) if doubt.name == "absent"]
+    notes = [doubt for doubt in doubts(explained, metrics(explained)) if doubt.name == "absent"]
     assert [sentence(note) for note in notes] == [
         "No driver: no VRAM.",
         "The server has no /metrics: its queue and KV cache are not known.",
     ]
-    assert "no_card" not in found(told)
+    assert "no_card" not in doubts_of(explained)
 
 
 @pytest.mark.parametrize(
@@ -551,14 +555,14 @@ def test_one_reason_for_each_thing_that_was_not_read(run) -> None:
         ("no_warmup", {"warmup": 0}, lambda s: s),
         ("few_readings", {"period_s": 0.5}, lambda s: s),
         ("client_unmeasured", {}, lambda s: replace(s, client=ClientHealth())),
-        ("energy_by_power", {"gpu": True}, card(energy_j=None)),
+        ("energy_by_power", {"gpu": True}, gpu(energy_j=None)),
         ("throttled", {"gpu": True, "requests": 80, "period_s": 0.02}, None),
         ("prompt_tokens", {"prompt_tokens": 64}, traces(lambda t: replace(t, prompt_tokens=65))),
         ("several_tokens_per_chunk", {}, traces(lambda t: replace(
             t, chunk_tokens=(1, 3, *(1,) * 28), chunk_s=(t.chunk_s[0], *t.chunk_s[3:])))),
     ],
 )  # fmt: skip
-def test_what_is_worth_knowing_is_a_note(run, name, run_of, change) -> None:
+def test_an_oddity_of_a_run_is_a_note(run, name, run_of, change) -> None:
     samples = run(**run_of).samples()
     if change is None:  # slowed down once, by heat
         readings = samples.readings.gpu
@@ -568,14 +572,14 @@ def test_what_is_worth_knowing_is_a_note(run, name, run_of, change) -> None:
         samples = replace(samples, readings=replace(samples.readings, gpu=gpu))
     else:
         samples = change(samples)
-    assert found(samples)[name].severity == "note"
+    assert doubts_of(samples)[name].severity == "note"
     assert flags(samples) == set()
 
 
 def test_a_server_own_words_are_cut_and_put_on_one_line(run) -> None:
     words = "no\nroom " * 100
     samples = some_of(lambda t: replace(t, outcome="error", error=words))(run().samples())
-    text = sentence(found(samples)["errors"])
+    text = sentence(doubts_of(samples)["errors"])
     assert "\n" not in text
     assert len(text) < 400
 

@@ -1,4 +1,4 @@
-"""A doubt of each template, in the English that it always had, and in Chinese that has no English
+"""The words of doubts: an example of each template in English, and in Chinese without English
 prose."""
 
 import json
@@ -15,15 +15,15 @@ from journal.doubts.words import LANGUAGES, part, sentence, templates
 from journal.errors import UsageError
 from journal.records.doubt import Doubt
 
-# One line for each template: a doubt, and the sentence that it had while sentences were stored.
+# One line for each template: a doubt, and its sentence.
 EXAMPLES = [
     json.loads(line)
     for line in Path(__file__).with_name("examples.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 DOUBTS = [Doubt(one["name"], one["values"], one["severity"]) for one in EXAMPLES]
 NAMES = [doubt.name for doubt in DOUBTS]
-SAID = list(zip(DOUBTS, (one["sentence"] for one in EXAMPLES), strict=True))
-# What stands in Chinese as it does in English: names, units, and what was quoted or typed.
+SENTENCES = list(zip(DOUBTS, (one["sentence"] for one in EXAMPLES), strict=True))
+# Words that are the same in Chinese and in English: names, units, and words quoted or typed.
 ALIKE = set(
     "TTFT TPOT HTTP DONE KV PCIe GPU token id ms min s MHz MiB GiB NVIDIA NVML MIG SM UUID WSL Xid "
     "GuideLLM metrics version vllm modprobe nvidia dev dmesg cgroup nvidia-smi usage p90 p95 p99 "
@@ -32,7 +32,7 @@ ALIKE = set(
 
 
 def leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every template of a language by its dotted key, without what joins lists and old gists."""
+    """Every template of a language by its dotted key, without the words that join lists."""
     for key, value in table.items():
         if isinstance(value, str):
             yield key, value
@@ -49,16 +49,16 @@ def fields(template: str) -> set[tuple[str, str]]:
 
 
 def english_prose(text: str) -> list[str]:
-    """The English words of a text, but for addresses, flags, names that are no words, and ALIKE."""
+    """The English words of a text without addresses, flags, identifiers and the words of ALIKE."""
     without = re.sub(
         r"https?://\S+?/\w+|--gpus all|--[a-z-]+|[\w-]*[_.=][\w.=-]*", " ", text, flags=re.ASCII
     )
     return [word for word in re.findall(r"[A-Za-z][A-Za-z0-9-]*", without) if word not in ALIKE]
 
 
-@pytest.mark.parametrize(("doubt", "said"), SAID, ids=NAMES)
-def test_the_english_of_a_doubt_is_what_it_was(doubt: Doubt, said: str) -> None:
-    assert sentence(doubt) == said
+@pytest.mark.parametrize(("doubt", "words"), SENTENCES, ids=NAMES)
+def test_the_english_of_a_doubt_is_that_of_its_example(doubt: Doubt, words: str) -> None:
+    assert sentence(doubt) == words
 
 
 def test_every_rule_has_an_example() -> None:

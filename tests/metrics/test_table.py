@@ -99,9 +99,9 @@ def test_uneven_chunks_are_weighted_by_their_tokens(run, edited: Edited) -> None
 
 
 def test_itl_needs_known_tokens_per_chunk(run) -> None:
-    counted = metrics(run(told=False, per_chunk=1).samples())
+    counted = metrics(run(counted=False, per_chunk=1).samples())
     assert counted["itl_s.p50"].value == pytest.approx(0.01)  # as many tokens as chunks
-    unknown = metrics(run(told=False, per_chunk=2).samples())
+    unknown = metrics(run(counted=False, per_chunk=2).samples())
     assert unknown["itl_s.p50"] == unknown["itl_s.mean"] == Figure(None, count=0)
     assert unknown["icl_s.p50"].value == pytest.approx(0.02)
 

@@ -79,5 +79,5 @@ def test_a_single_token_has_no_tpot_to_break_a_limit(run: Run) -> None:
 
 def test_tokens_of_unknown_chunks_count_as_spread_evenly(run: Run) -> None:
     counted = values(run(per_chunk=4).samples())["steady_output_tokens_per_s"]
-    untold = values(run(per_chunk=4, told=False).samples())["steady_output_tokens_per_s"]
+    untold = values(run(per_chunk=4, counted=False).samples())["steady_output_tokens_per_s"]
     assert untold == pytest.approx(counted)
