@@ -251,6 +251,20 @@ def test_the_default_number_of_processes_follows_the_load() -> None:
     assert processes_for(requests(1), Closed(100_000)) == max(1, cores // 2)
 
 
+@pytest.mark.parametrize(("cores", "most"), [(1, 1), (2, 1), (8, 4), (9, 4)])
+def test_processes_leave_half_of_the_cores_to_the_server(
+    monkeypatch: pytest.MonkeyPatch, cores: int, most: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert processes_for(requests(1), Closed(100_000)) == most
+    assert processes_for(requests(1), Closed(1)) == 1
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert processes_for(requests(1), Closed(100_000)) == most
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert processes_for(requests(1), Closed(100_000)) == 1
+
+
 def mine() -> list[psutil.Process]:
     """The load workers that this process started and that live."""
     return [
