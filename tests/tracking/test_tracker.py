@@ -83,7 +83,9 @@ def test_an_experiment_is_a_parent_and_its_runs_are_children(
     assert child.data.tags["gpu"] == "H100"
     assert child.data.tags["status"] == "flagged"
     assert child.data.tags["doubts"] == "2"
-    assert child.data.tags["mlflow.note.content"].startswith("- Only 2 requests: ask for more.")
+    unworded, worded = child.data.tags["mlflow.note.content"].splitlines()[:2]
+    assert unworded.startswith('- few-samples: {"requests": 2,')
+    assert worded == "- It was on: switch it off."
     assert "Why?" in parent.data.tags["mlflow.note.content"]
     assert child.data.params == {
         "model": "tiny",
