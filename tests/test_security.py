@@ -21,7 +21,7 @@ import typer
 
 import journal
 from journal.chat.ask import Question, ask, whole_answer
-from journal.chat.several import Asked
+from journal.chat.several import Pending
 from journal.cli.app import app
 from journal.errors import EndpointError
 from journal.records.engine import Endpoint
@@ -208,7 +208,7 @@ def asked_by_hand(url: str) -> list[Interaction]:
     """A question as `journal ask` asks it, streamed and whole, and as the chat page does."""
     said = {"role": "user", "content": "two words"}
     question = Question(base_url=url, model="m", messages=(said,), api_key=KEY)
-    page = Asked(question)
+    page = Pending(question)
     asyncio.run(page.read())
     return [list(ask(question))[-1], whole_answer(question)[0], page.so_far]
 

@@ -1,4 +1,4 @@
-"""One question to a server by hand, through the openai SDK, its answer streamed and timed."""
+"""Questions to a server by hand, through the openai SDK, with answers streamed and timed."""
 
 import json
 import secrets
@@ -27,8 +27,8 @@ Api = Literal["completions", "chat"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of whom. `messages` are of the form {"role": ..., "content": ...}; for
-    completions the only one is the prompt. `settings` go into the request as they are."""
+    """A question to the server at `base_url`. `messages` are of the form {"role": ..., "content":
+    ...}; for completions the only one is the prompt. `settings` go into the request as they are."""
 
     base_url: str
     model: str
@@ -40,21 +40,22 @@ class Question:
 
     @property
     def path(self) -> str:
+        """The path of the request below the base URL."""
         return "/chat/completions" if self.api == "chat" else "/completions"
 
     @property
     def body(self) -> dict[str, Any]:
         """The request as JSON: model, prompt or messages, settings."""
         if self.api == "chat":
-            asked: dict[str, Any] = {"messages": [dict(each) for each in self.messages]}
+            content: dict[str, Any] = {"messages": [dict(message) for message in self.messages]}
         else:
-            asked = {"prompt": self.messages[-1]["content"]}
-        return {"model": self.model, **asked, **self.settings}
+            content = {"prompt": self.messages[-1]["content"]}
+        return {"model": self.model, **content, **self.settings}
 
 
 def curl(question: Question, key_variable: str | None = None) -> str:
-    """The shell command that asks the same and streams the answer. A key is named by its variable
-    and not shown."""
+    """The shell command that asks the same question and streams the answer. A key is named by its
+    variable and not shown."""
     body = json.dumps({**question.body, "stream": True}, ensure_ascii=False)
     words = ["curl", "-sN", shlex.quote(question.base_url + question.path)]
     if key_variable is not None:
@@ -64,15 +65,15 @@ def curl(question: Question, key_variable: str | None = None) -> str:
 
 
 def ask(question: Question) -> Iterator[Interaction]:
-    """Asks, and yields the interaction as it grows, from the moment the question is sent; the last
-    one yielded is complete. A caller that stops before has what came so far. Never raises for a
-    failure of the server's: `error` tells."""
+    """Ask, and yield the interaction as it grows, from the moment the question is sent; the last
+    one is complete. A caller that stops before has the answer so far. A failure of the server is
+    never raised: it stands in `error`."""
     hearing, began_s = Hearing(begun(question)), time.monotonic()
     yield hearing.so_far
     try:
         with _client(question) as client:
             create = _kind(client, question).with_streaming_response.create
-            began_s = time.monotonic()  # what was imported until here is not the server's time
+            began_s = time.monotonic()  # the time of imports is not the server's
             with create(**question.body, **STREAMED) as response:
                 for data in response.iter_bytes():
                     if hearing.hear(data, time.monotonic() - began_s):
@@ -87,8 +88,8 @@ def ask(question: Question) -> Iterator[Interaction]:
 
 
 def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
-    """Asks without streaming: the interaction, which then has no TTFT, and the answer's JSON
-    (empty when there was none; `error` tells)."""
+    """Ask without streaming: the interaction, which then has no TTFT, and the answer's JSON (empty
+    when there was none: then `error` says why)."""
     hearing, began_s = Hearing(begun(question)), time.monotonic()
     try:
         with _client(question) as client:
@@ -104,11 +105,11 @@ def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
     return without_key(hearing.so_far, question), whole
 
 
-def without_key(asked: Interaction, question: Question) -> Interaction:
-    """`asked` without the key, which some servers quote in their errors."""
-    if asked.error is None or not question.api_key:
-        return asked
-    return replace(asked, error=hidden(asked.error, pattern([question.api_key])))
+def without_key(interaction: Interaction, question: Question) -> Interaction:
+    """`interaction` without the key, which some servers quote in their errors."""
+    if interaction.error is None or not question.api_key:
+        return interaction
+    return replace(interaction, error=hidden(interaction.error, pattern([question.api_key])))
 
 
 def begun(question: Question) -> Interaction:
@@ -131,15 +132,15 @@ def _client(question: Question) -> "OpenAI":
     return openai.OpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
-        max_retries=0,  # a retry in silence would be told as a slow answer
+        max_retries=0,  # a silent retry would look like a slow answer
         timeout=TIMEOUT_S,
         http_client=openai.DefaultHttpx2Client(**connection(question)),
     )
 
 
 def connection(question: Question) -> dict[str, bool]:
-    """How the SDK is to connect: with no proxy on the way to this host, and following no redirect,
-    so that neither a question nor a key goes to another host than the one it was meant for."""
+    """The SDK's settings for connections: no proxy on the way to this host, and no redirects, so
+    that neither a question nor a key goes to another host than the one it was meant for."""
     here = is_loopback(urlsplit(question.base_url).hostname or "")
     return {"trust_env": not here, "follow_redirects": False}
 
@@ -162,13 +163,13 @@ def _reason(error: Exception) -> str:
             where = printable(error.response.headers["location"])
             return f"the server redirects to {where}: give that address instead"
         body = error.body if isinstance(error.body, dict) else {}
-        said = printable(str(body.get("message") or error.message))
+        message = printable(str(body.get("message") or error.message))
         hint = ""
         if error.status_code in (401, 403):
             hint = ": set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
-        elif "chat template" in said:
+        elif "chat template" in message:
             hint = ": ask with --completions"
-        return f"the server answers {error.status_code} ({said}){hint}"
+        return f"the server answers {error.status_code} ({message}){hint}"
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
         return f"the server did not answer within {TIMEOUT_S:g} s: see its log"
     if isinstance(error, openai.APIConnectionError | httpx2.TransportError):

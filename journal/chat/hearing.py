@@ -1,4 +1,4 @@
-"""One answer to a question by hand, as its bytes come in, read as `run` reads streams."""
+"""The answer to a question by hand while its bytes come in, read as `run` reads streams."""
 
 from dataclasses import replace
 
@@ -16,8 +16,8 @@ _TOOL_REASONS = ("tool_calls", "tool_use", "function_call")
 
 
 class Hearing:
-    """An answer as it grows. `so_far` is the interaction with as much of it as has come; times
-    are in s since the question was sent."""
+    """An answer as it grows. `so_far` is the interaction with the part of the answer that has come;
+    times are in s since the question was sent."""
 
     def __init__(self, begun: Interaction) -> None:
         self.so_far = begun
@@ -31,7 +31,7 @@ class Hearing:
         return self._stream.done
 
     def hear(self, data: bytes, at_s: float) -> bool:
-        """Take in what was read at `at_s`; whether it held an event."""
+        """Take in bytes that were read at `at_s`. Returns whether they held an event."""
         before = self._stream.count
         for name, event in self._feed.feed(data):
             self._take(name, event, at_s)
@@ -40,7 +40,8 @@ class Hearing:
         return self._stream.count > before
 
     def end(self, at_s: float) -> None:
-        """Take in the end of the body, which came whole at `at_s`, and judge the sum."""
+        """Take in the end of the body at `at_s`, and set the error and the note of the whole
+        answer."""
         if self._stream.count == 0 and self._body.lstrip().startswith(b"{"):
             self.whole(self._body, at_s)
             if self.so_far.error is None:
@@ -51,7 +52,7 @@ class Hearing:
         self._judge()
 
     def whole(self, body: bytes, at_s: float) -> None:
-        """Take in an answer that is one JSON object."""
+        """Take in an answer that is one JSON object, which has no TTFT."""
         self._take(b"", body, at_s)
         self._change(ttft_s=None, ttfo_s=None)
         self._judge()
@@ -86,11 +87,11 @@ class Hearing:
     def _error(self) -> str | None:
         stream, reason = self._stream, self._stream.finish_reason
         if stream.error is not None:
-            said = printable(stream.error.removeprefix(ERROR_OBJECT))
-            return f"the answer could not be read ({said})"
+            words = printable(stream.error.removeprefix(ERROR_OBJECT))
+            return f"the answer could not be read ({words})"
         if stream.count == 0:
-            said = printable(excerpt(self._body)) or "its body is empty"
-            return f"the answer could not be read (no events in it: {said})"
+            words = printable(excerpt(self._body)) or "its body is empty"
+            return f"the answer could not be read (no events in it: {words})"
         if reason is None:
             return "the answer was cut off: see the server's log"
         if reason in ("stop", "length", *_TOOL_REASONS):

@@ -1,8 +1,8 @@
-"""What the chat page shows of a conversation, as HTML that holds nothing but what is meant.
+"""Conversations of the chat page as HTML, in which a model's words cannot act.
 
-What a model says is untrusted. Its Markdown is rendered, its HTML is shown as text, and pictures
-(which would be fetched from wherever it likes) are links. Each piece is one line of HTML, for
-Gradio reads its messages as Markdown, and Markdown leaves such a line alone.
+A model's words are untrusted. Their Markdown is rendered, their HTML is shown as text, and pictures
+(which would be fetched from anywhere) are links. Each piece is one line of HTML: Gradio reads its
+messages as Markdown, and Markdown leaves such a line alone.
 """
 
 from functools import cache
@@ -30,22 +30,22 @@ CSS = """
 
 
 def question_html(text: str) -> str:
-    """A question as it was typed."""
+    """A question as it was typed, as one line of HTML."""
     return _line("asked", escape(text))
 
 
 def answer_html(answer: Interaction, *, ended: bool, unkept: str | None = None) -> str:
-    """An answer under its thoughts, with its model, TTFT, rate and tokens below. `unkept` says why
-    the journal could not keep it."""
-    said = _line("answer", _markdown().render(answer.answer))
+    """An answer under its thoughts, with its model, TTFT, rate and tokens below, as one line of
+    HTML. `unkept` says why the journal could not keep it."""
+    html = _line("answer", _markdown().render(answer.answer))
     if not answer.answer and not ended:
-        said = _line("waiting", "…")
+        html = _line("waiting", "…")
     if answer.thoughts:
-        said = _line("thoughts", escape(answer.thoughts)) + said
+        html = _line("thoughts", escape(answer.thoughts)) + html
     failed = "".join(
         _line("failed", escape(why)) for why in (answer.error, answer.note, unkept) if why
     )
-    return said + failed + _line("facts", escape(facts(answer, ended=ended)))
+    return html + failed + _line("facts", escape(facts(answer, ended=ended)))
 
 
 def facts(answer: Interaction, *, ended: bool) -> str:

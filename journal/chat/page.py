@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from journal.chat.ask import Question
 from journal.chat.markup import CSS, answer_html, question_html
-from journal.chat.several import Asked, Server, together
+from journal.chat.several import Pending, Server, together
 from journal.errors import EndpointError, MissingExtra, SpecError, StoreError, UsageError
 from journal.records.notebook import Interaction
 from journal.serve.endpoint import is_loopback
@@ -41,11 +41,11 @@ def serve(
     password: str | None = None,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve the page on `host`:`port` until KeyboardInterrupt; `announce` is told its address.
+    """Serve the page on `host`:`port` until KeyboardInterrupt; `announce` receives its address.
 
     With two servers it opens side by side. `password`, for the user `journal`, is required where
     others than this machine can reach `host` (SpecError). Raises EndpointError for a server that
-    does not answer, MissingExtra without Gradio, UsageError for a port that cannot be had.
+    does not answer, MissingExtra without Gradio, UsageError for a port that is not free.
     """
     if find_spec("gradio") is None:
         raise MissingExtra("the chat page", "chat")
@@ -113,7 +113,7 @@ def _bracketed(host: str) -> str:
 
 
 class _Guard:
-    """Adds the page's policy to every answer."""
+    """The middleware that adds the page's policy to every response."""
 
     def __init__(self, app: "ASGIApp") -> None:
         self.app = app
@@ -130,7 +130,7 @@ class _Guard:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question, and what the left and the right side answered (None: was not asked)."""
+    """One question, with the answers of the left and the right side (None: it was not asked)."""
 
     question: str
     answers: tuple[Interaction | None, Interaction | None]
@@ -139,15 +139,20 @@ class Turn:
 
     @classmethod
     def of(
-        cls, text: str, asked: Sequence[Asked], *, unkept: str | None = None, ended: bool = True
+        cls,
+        text: str,
+        questions: Sequence[Pending],
+        *,
+        unkept: str | None = None,
+        ended: bool = True,
     ) -> "Turn":
-        left, right = [*(one.so_far for one in asked), None][:2]
+        left, right = [*(one.so_far for one in questions), None][:2]
         return cls(text, (left, right), unkept, ended)
 
 
 class Desk:
-    """What the page does when something on it is pressed. A `choice` names a server by its place
-    and a model: "0 simulated-model"."""
+    """The page and the handlers of its buttons. A `choice` names a server by its place and a model,
+    such as "0 simulated-model"."""
 
     def __init__(self, servers: Sequence[Server], store: Store) -> None:
         self.servers = servers
@@ -157,7 +162,7 @@ class Desk:
     # ---- the page ------------------------------------------------------------------------------
 
     def page(self) -> "gr.Blocks":
-        """The page's parts, and what happens to them."""
+        """The parts of the page, connected with their handlers."""
         import gradio as gr
 
         page: gr.Blocks
@@ -180,13 +185,13 @@ class Desk:
                 send = gr.Button("Send", variant="primary", elem_id="send", min_width=90)
                 stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90)
             turns, session = gr.State([]), gr.State(new_id)
-            shown = [box, left, right, turns, send, stop, clear]
-            asked = [box, turns, beside, left_choice, right_choice, system, heat, length, session]
+            outputs = [box, left, right, turns, send, stop, clear]
+            inputs = [box, turns, beside, left_choice, right_choice, system, heat, length, session]
             gr.on(
                 [box.submit, send.click],
                 self.answered,
-                asked,
-                shown,
+                inputs,
+                outputs,
                 show_progress="hidden",
                 concurrency_limit=32,
             )
@@ -214,7 +219,7 @@ class Desk:
         return chat, choice, column
 
     async def choices(self, beside: bool) -> tuple[Any, Any, Any]:
-        """What the two choosers offer: everything that the servers serve now."""
+        """The models that the servers serve now, for the two choosers."""
         import gradio as gr
 
         offered: list[list[tuple[str, str]]] = []
@@ -234,7 +239,7 @@ class Desk:
         drop = gr.Dropdown
         return drop(every, value=first), drop(every, value=second), gr.Column(visible=beside)
 
-    # ---- what happens ---------------------------------------------------------------------------
+    # ---- the handlers ----------------------------------------------------------------------------
 
     async def answered(
         self,
@@ -248,28 +253,28 @@ class Desk:
         length: int,
         session: str,
     ) -> AsyncIterator[tuple[Any, ...]]:
-        """Asks one side or both, shows the answers while they come, and keeps them."""
+        """Ask one side or both, show the answers while they come, and keep them."""
         chosen = [left, right] if beside else [left]
         if not text.strip() or None in chosen or session in self._stops:
             return
         settings = {"temperature": float(heat), "max_tokens": int(length)}
-        asked = [
-            Asked(self._question(str(choice), _messages(turns, side, system, text), settings))
+        questions = [
+            Pending(self._question(str(choice), _messages(turns, side, system, text), settings))
             for side, choice in enumerate(chosen)
         ]
         stop = self._stops[session] = asyncio.Event()
         try:
-            yield self._shown(turns, Turn.of(text, asked, ended=False), box="")
-            async with aclosing(together(asked, stop)) as steps:
+            yield self._shown(turns, Turn.of(text, questions, ended=False), box="")
+            async with aclosing(together(questions, stop)) as steps:
                 async for _ in steps:
-                    yield self._shown(turns, Turn.of(text, asked, ended=False))
+                    yield self._shown(turns, Turn.of(text, questions, ended=False))
         finally:
             del self._stops[session]
-            unkept = await asyncio.to_thread(self._keep, [one.so_far for one in asked])
-        yield self._shown(turns, Turn.of(text, asked, unkept=unkept), ended=True)
+            unkept = await asyncio.to_thread(self._keep, [one.so_far for one in questions])
+        yield self._shown(turns, Turn.of(text, questions, unkept=unkept), ended=True)
 
     def stopped(self, session: str) -> None:
-        """Ends what this session is being answered."""
+        """End the answers that this session is being given."""
         with suppress(KeyError):
             self._stops[session].set()
 
@@ -291,7 +296,7 @@ class Desk:
         )
 
     def _keep(self, answers: Sequence[Interaction]) -> str | None:
-        """Records the answers; the reason where that cannot be."""
+        """Record the answers. Returns the reason where they cannot be recorded."""
         try:
             for answer in answers:
                 add_interaction(self.store, answer)
@@ -319,8 +324,8 @@ class Desk:
 
 
 def _folded_on_phones() -> Callable[..., Any]:
-    """The settings stand beside the conversation; on a phone, where they would cover it, they wait
-    to be opened."""
+    """The handler that opens the settings beside the conversation, but not on a phone, where they
+    would cover it."""
     import gradio as gr
 
     def settings(request: gr.Request) -> gr.Sidebar:  # Gradio reads this type when it runs
@@ -332,7 +337,7 @@ def _folded_on_phones() -> Callable[..., Any]:
 def _messages(
     turns: Sequence[Turn], side: int, system: str, text: str
 ) -> tuple[dict[str, str], ...]:
-    """What is sent to one side: the system prompt, what was said before there, and `text`."""
+    """The messages for one side: the system prompt, its conversation so far, and `text`."""
     messages = [{"role": "system", "content": system}] if system.strip() else []
     for turn in turns:
         before = turn.answers[side]
@@ -343,12 +348,12 @@ def _messages(
 
 
 def _bubbles(turns: Sequence[Turn], side: int) -> list[dict[str, str]]:
-    """What the chat of one side shows."""
+    """The messages that the chat of one side shows."""
     bubbles = []
     for turn in turns:
         answer = turn.answers[side]
         if answer is not None:
-            said = answer_html(answer, ended=turn.ended, unkept=turn.unkept)
+            html = answer_html(answer, ended=turn.ended, unkept=turn.unkept)
             bubbles.append({"role": "user", "content": question_html(turn.question)})
-            bubbles.append({"role": "assistant", "content": said})
+            bubbles.append({"role": "assistant", "content": html})
     return bubbles

@@ -1,4 +1,4 @@
-"""Questions to several servers at once, without waiting in turn: for the chat page."""
+"""Questions to several servers at the same time, for the chat page."""
 
 import asyncio
 import threading
@@ -37,7 +37,7 @@ class Server:
     api_key: str | None = field(default=None, repr=False)
 
     def models(self) -> list[str]:
-        """The names of what it serves. Raises EndpointError."""
+        """The names of the models that it serves. Raises EndpointError where it does not say."""
         names = list(models_of(self.base_url, self.api_key))
         if not names:
             raise EndpointError(
@@ -47,8 +47,8 @@ class Server:
         return names
 
 
-class Asked:
-    """One question on its way."""
+class Pending:
+    """One question on its way, with the part of its answer that has come."""
 
     def __init__(self, question: Question) -> None:
         self.question = question
@@ -61,12 +61,11 @@ class Asked:
 
     @property
     def so_far(self) -> Interaction:
-        """The question with as much of its answer as has come."""
+        """The interaction with the part of the answer that has come."""
         return replace(without_key(self._hearing.so_far, self.question), **self._ended)
 
     async def read(self) -> None:
-        """Reads the answer to its end, or until it is to stop. What went wrong stands in
-        `so_far.error`."""
+        """Read the answer to its end, or until `stop`. A failure stands in `so_far.error`."""
         self._began_s = time.monotonic()
         async with self._client:
             reading = asyncio.create_task(self._read())
@@ -82,7 +81,7 @@ class Asked:
             await asyncio.gather(reading, stopping, return_exceptions=True)
 
     def stop(self) -> None:
-        """Ends the reading soon; from any thread."""
+        """End the reading soon; may be called from any thread."""
         _loop().call_soon_threadsafe(self._stop.set)
 
     async def _read(self) -> None:
@@ -98,10 +97,10 @@ class Asked:
         return time.monotonic() - self._began_s
 
 
-async def together(asked: Sequence[Asked], stop: asyncio.Event) -> AsyncGenerator[None, None]:
-    """Reads all answers at the same time; yields every `SHOW_EVERY_S` so that they can be shown.
-    Ends when all have ended, when `stop` is set, and when the caller stops to listen."""
-    readings = [asyncio.run_coroutine_threadsafe(one.read(), _loop()) for one in asked]
+async def together(questions: Sequence[Pending], stop: asyncio.Event) -> AsyncGenerator[None, None]:
+    """Read all answers at the same time; yield every SHOW_EVERY_S seconds so that they can be
+    shown. Ends when all have ended, when `stop` is set, and when the caller stops listening."""
+    readings = [asyncio.run_coroutine_threadsafe(one.read(), _loop()) for one in questions]
     ended = asyncio.gather(*map(asyncio.wrap_future, readings))
     stopping = asyncio.create_task(stop.wait())
     waiting: list[asyncio.Future[Any]] = [ended, stopping]
@@ -111,7 +110,7 @@ async def together(asked: Sequence[Asked], stop: asyncio.Event) -> AsyncGenerato
             yield
     finally:
         stopping.cancel()
-        for one in asked:
+        for one in questions:
             one.stop()
         await ended
 
@@ -130,7 +129,7 @@ def _client(question: Question) -> "AsyncOpenAI":
     return openai.AsyncOpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
-        max_retries=0,  # a retry in silence would be told as a slow answer
+        max_retries=0,  # a silent retry would look like a slow answer
         timeout=TIMEOUT_S,
         http_client=openai.DefaultAsyncHttpx2Client(**connection(question)),
     )

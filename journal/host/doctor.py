@@ -1,4 +1,4 @@
-"""Whether serving can work on this host, what was found, and what to do."""
+"""The doctor: checks of whether serving can work on this host, and advice on what to do."""
 
 import os
 import platform
@@ -40,7 +40,8 @@ def doctor(
 def examine(
     home: Path, *, python: str | None = None, port: int = PORT, listener: Listener = ignore
 ) -> Checkup:
-    """Every check of this host, as `doctor` makes it, and nothing kept. Never raises."""
+    """All checks of this host, as `doctor` makes them, without keeping them. Never raises: a check
+    that cannot be made says so."""
     return Checkup(
         id=secrets.token_hex(8),
         host=platform.node(),
@@ -50,8 +51,8 @@ def examine(
 
 
 def _checks(home: Path, python: str | None, port: int, listener: Listener) -> Iterator[Check]:
-    def say(what: str, done: int) -> None:
-        listener(Event("prepare", f"examining this host: {what}", done, 4))
+    def say(part: str, done: int) -> None:
+        listener(Event("prepare", f"examining this host: {part}", done, 4))
 
     say("GPUs", 0)
     gpus = checks_engine.host_gpus()
@@ -80,7 +81,7 @@ def _checks(home: Path, python: str | None, port: int, listener: Listener) -> It
 
 
 def checkup_verdict(checkup: Checkup) -> str:
-    """What can be done on the host, in a sentence or two."""
+    """Whether and how serving works on the host, in a sentence or two."""
     missing = [check.name for check in checkup.checks if check.state == "missing"]
     states = {check.name: check for check in checkup.checks}
     if missing:

@@ -1,4 +1,4 @@
-"""Does a model fit on a GPU? Asked before anything is rented or downloaded."""
+"""Fit of a model on a GPU, before anything is rented or downloaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ USUAL_CONTEXT = 8192  # of one conversation, where nobody says
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A GPU, or a memory of that size, and what fits there. `here`: it is in this host;
+    """A GPU, or a memory of that size, and the fit of the model there. `here`: it is in this host;
     `unified`: it shares the host's memory."""
 
     name: str
@@ -116,19 +116,19 @@ def _model(name: str) -> tuple[Architecture, Mapping[str, str], str]:
         if config is None:
             raise
         return architecture(config), {}, "its config.json"
-    asked = name.lower().rpartition("/")[2]
-    own = next((each for each in known.names if each.lower().endswith(asked)), known.names[0])
+    end = name.lower().rpartition("/")[2]
+    own = next((other for other in known.names if other.lower().endswith(end)), known.names[0])
     builds = {"fp16": own, **known.variants}
     if config is not None:
         return architecture(config), builds, "its config.json"
-    packed = next((p for p, build in known.variants.items() if build.lower().endswith(asked)), None)
+    packed = next((p for p, build in known.variants.items() if build.lower().endswith(end)), None)
     model = replace(known.architecture, quantisation=packed) if packed else known.architecture
     return model, builds, "the table of well-known models"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A GPU that is meant: of this kind, or of so many bytes."""
+    """A GPU in question: of a kind, or of so many bytes."""
 
     name: str
     kind: GpuKind | int
@@ -137,25 +137,25 @@ class _Candidate:
 
 
 def _candidates(gpu: str | None, vram_bytes: int | None) -> list[_Candidate]:
-    """Each GPU that is meant. Raises UsageError where this host has some and none of them gives
-    its memory."""
+    """The GPUs in question. Raises UsageError where this host has some and no one of them gives its
+    memory."""
     if vram_bytes is not None:
         return [_Candidate(name=NAMELESS, kind=vram_bytes)]
     if gpu is not None:
-        card = find_gpu(gpu)
-        return [_Candidate(name=card.name, kind=card)]
+        kind = find_gpu(gpu)
+        return [_Candidate(name=kind.name, kind=kind)]
     here = gpu_memory.here()
     known = {
-        (name, size): _Candidate(name=name, kind=size, here=True, unified=each.unified)
-        for each in here
-        if (name := each.name or NAMELESS) and (size := each.memory_bytes) is not None
+        (name, size): _Candidate(name=name, kind=size, here=True, unified=seen.unified)
+        for seen in here
+        if (name := seen.name or NAMELESS) and (size := seen.memory_bytes) is not None
     }
     if here and not known:
         raise UsageError(
             f"the memory of {here[0].name or 'the GPU'} cannot be read here (journal doctor says "
-            "why): say how much there is with --vram, or name its kind with --gpu"
+            "why): give its size with --vram, or name its kind with --gpu"
         )
-    return list(known.values()) or [_Candidate(name=card.name, kind=card) for card in GPU_KINDS]
+    return list(known.values()) or [_Candidate(name=kind.name, kind=kind) for kind in GPU_KINDS]
 
 
 def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> str:
@@ -163,21 +163,19 @@ def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> 
     if len(places) > 1:
         return _from_which_on(short, places)
     place = places[0]
-    told = f"{short} on {_said(place)}: {place.fit.advice}"
+    sentence = f"{short} on {_described(place)}: {place.fit.advice}"
     best = place.fit.best
     if best is None or not builds:
-        return told
+        return sentence
     build = builds.get(best.precision)
     if build is not None:
-        return told if build.lower().endswith(name.lower()) else f"{told} That is {build}."
-    other = next(
-        (each for each in place.fit.choices if each.fits and each.precision in builds), None
-    )
+        return sentence if build.lower().endswith(name.lower()) else f"{sentence} That is {build}."
+    other = next((one for one in place.fit.choices if one.fits and one.precision in builds), None)
     instead = "" if other is None else f", but {builds[other.precision]} fits as well"
-    return f"{told} No {words(best.precision)} of it is known here{instead}."
+    return f"{sentence} No {words(best.precision)} of it is known here{instead}."
 
 
-def _said(place: Place) -> str:
+def _described(place: Place) -> str:
     size, gpus = data_size(place.fit.vram_bytes), place.fit.gpu_count
     if place.unified:
         size = f"{size}, shared with the host"
@@ -187,19 +185,19 @@ def _said(place: Place) -> str:
 
 
 def _from_which_on(short: str, places: tuple[Place, ...]) -> str:
-    """The smallest GPU for each precision; `places` are ordered by their memory."""
+    """The smallest GPU for each precision in a sentence; `places` are ordered by their memory."""
     smallest: dict[str, list[str]] = {}
     for number, choice in enumerate(places[0].fit.choices):
         first = next((place for place in places if place.fit.choices[number].fits), None)
         if first is not None:
-            smallest.setdefault(_said(first), []).append(words(choice.precision))
-    asked = f"{places[0].fit.batch} x {places[0].fit.context:,} tokens"
+            smallest.setdefault(_described(first), []).append(words(choice.precision))
+    load = f"{places[0].fit.batch} x {places[0].fit.context:,} tokens"
     if not smallest:
-        what = "share it among more with --tensor-parallel"
-        return f"{short}: {asked} fit on no GPU known here; {what}."
+        advice = "share it among more with --tensor-parallel"
+        return f"{short}: {load} fit on no GPU known here; {advice}."
     the = "" if places[0].fit.gpu_count > 1 else "the "
-    told = (f"{_listed(builds)} from {the}{gpu} on" for gpu, builds in smallest.items())
-    return f"{short}, for {asked}: {'; '.join(told)}."
+    parts = (f"{_listed(builds)} from {the}{gpu} on" for gpu, builds in smallest.items())
+    return f"{short}, for {load}: {'; '.join(parts)}."
 
 
 def _listed(builds: list[str]) -> str:
@@ -208,7 +206,7 @@ def _listed(builds: list[str]) -> str:
 
 
 def verdict(choice: Choice) -> str:
-    """Whether it fits, in a few words."""
+    """Whether a build fits, in a few words."""
     if not choice.runs:
         return "no kernels on this GPU"
     if choice.fits:

@@ -22,7 +22,7 @@ from journal.theory.headroom import Choice
 from journal.units import data_size
 
 CLOUDS = ("vast", "runpod", "lambda", "paperspace")
-# Our names of cards, and SkyPilot's.
+# Our names of GPUs, and SkyPilot's.
 SKYPILOT = {
     "T4": "T4",
     "L4": "L4",
@@ -46,8 +46,9 @@ NOTHING_THERE = 23  # of rsync
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rental:
-    """What to rent for an experiment. `name` is the machine's and the task's; `task` the text of
-    the task file; `hints` say what fits, and what could not be told."""
+    """A machine to rent for an experiment: `count` GPUs of the kind `gpu`, for `hours` at most.
+    `name` is the machine's and the task's; `task` the text of the task file; `hints` say which GPUs
+    fit, and which models are not known."""
 
     name: str
     gpu: str
@@ -65,28 +66,28 @@ def rental(
     cloud: str | None = None,
     hours: float = 4.0,
 ) -> Rental:
-    """The machine and the task file for an experiment. `gpu` is SkyPilot's name of a card, with
-    `:N` for N of them; without it the smallest card known here on which the largest cell fits.
+    """The machine and the task file for an experiment. `gpu` is SkyPilot's name of a GPU, with
+    `:N` for N of them; without it the smallest GPU known here on which the largest cell fits.
     The experiment runs for `hours` at most.
 
-    Raises SpecError for what no rented machine could run, or where `gpu` is needed.
+    Raises SpecError for an experiment that no rented machine could run, or where `gpu` is needed.
     """
     experiment, path = load_experiment(path_or_name), Path(path_or_name)
     path = path if path.is_file() else shipped()[path_or_name]
     _check(experiment, cloud, hours)
-    cards = max(engine.gpu_count for engine in experiment.engines)
+    gpus = max(engine.gpu_count for engine in experiment.engines)
     fitting = [name for name in SKYPILOT if all(_fits(experiment, name))]
     known = all(_choice(experiment, engine, "T4") for engine in experiment.engines)
     if gpu is None and not fitting:
         raise SpecError(
-            f"no card known here is sure to hold {experiment.name}: name one with --gpu, such as "
+            f"no GPU known here is sure to hold {experiment.name}: name one with --gpu, such as "
             "A100-80GB"
         )
     chosen, _, number = (gpu or SKYPILOT[fitting[0]]).partition(":")
-    chosen, count = _skypilot(chosen), _count(number, cards)
-    if count < cards:
+    chosen, count = _skypilot(chosen), _count(number, gpus)
+    if count < gpus:
         raise SpecError(
-            f"--gpu {gpu} is {count} cards, and {experiment.name} spreads a model over {cards}"
+            f"--gpu {gpu} is {count} GPUs, and {experiment.name} spreads a model over {gpus}"
         )
     name = "journal-" + (_slug(path.stem) or "experiment")
     return Rental(
@@ -115,16 +116,16 @@ def _check(experiment: Experiment, cloud: str | None, hours: float) -> None:
             )
 
 
-def _count(number: str, cards: int) -> int:
+def _count(number: str, gpus: int) -> int:
     if not number:
-        return cards
+        return gpus
     if not number.isascii() or not number.isdecimal() or int(number) == 0:
-        raise SpecError(f"--gpu ends in {number!r}: write a card and how many, such as A100-80GB:2")
+        raise SpecError(f"--gpu ends in {number!r}: write a GPU and how many, such as A100-80GB:2")
     return int(number)
 
 
 def _skypilot(gpu: str) -> str:
-    """SkyPilot's name of a card that is named in its way or in ours."""
+    """SkyPilot's name of a GPU that is named in its way or in ours."""
     for name in SKYPILOT.values():
         if name.lower() == gpu.lower():
             return name
@@ -143,15 +144,15 @@ def _slug(text: str) -> str:
 # ---- what fits ---------------------------------------------------------------------------------
 
 
-def _choice(experiment: Experiment, engine: Engine, card: str) -> Choice | None:
-    """How the largest cell of `engine` fits on as many of that card as it asks for; None where
-    that cannot be told."""
+def _choice(experiment: Experiment, engine: Engine, kind: str) -> Choice | None:
+    """The fit of the largest cell of `engine` on as many GPUs of that kind as it asks for; None
+    where that is not known."""
     grid = experiment.grid
     context = max(grid.prompt_tokens) + max(grid.output_tokens)
     try:
         advice = fit(
             engine.model,
-            gpu=card,
+            gpu=kind,
             context=context,
             batch=max(grid.batch),
             tensor_parallel=engine.tensor_parallel,
@@ -165,37 +166,39 @@ def _choice(experiment: Experiment, engine: Engine, card: str) -> Choice | None:
     return next((one for one in choices if packed.startswith(one.precision)), choices[0])
 
 
-def _fits(experiment: Experiment, card: str) -> Iterator[bool]:
+def _fits(experiment: Experiment, kind: str) -> Iterator[bool]:
     for engine in experiment.engines:
-        choice = _choice(experiment, engine, card)
+        choice = _choice(experiment, engine, kind)
         yield choice is not None and choice.fits
 
 
 def _hints(experiment: Experiment, gpu: str, fitting: Sequence[str], known: bool) -> Iterator[str]:
     grid = experiment.grid
     largest = f"{max(grid.batch)} x {max(grid.prompt_tokens) + max(grid.output_tokens):,} tokens"
-    card = next((name for name, theirs in SKYPILOT.items() if theirs == gpu), None)
+    kind = next((name for name, theirs in SKYPILOT.items() if theirs == gpu), None)
     for engine in experiment.engines:
-        choice = None if card is None else _choice(experiment, engine, card)
+        choice = None if kind is None else _choice(experiment, engine, kind)
         if choice is not None and not choice.fits:
             wanted = data_size(choice.needed_bytes)
             yield (
                 f"{engine.model} does not hold its largest cell ({largest}) on {gpu}: that wants "
-                f"{wanted} per card, so requests would wait"
+                f"{wanted} per GPU, so requests would wait"
             )
     if not known:
-        yield "The sizes of a model are not known here, so whether it fits is not told: journal fit"
-    elif card is None:
-        yield f"{gpu} is not in the table of cards, so whether the models fit is not told"
+        yield "The sizes of a model are not known here, nor whether it fits: see journal fit"
+    elif kind is None:
+        yield f"{gpu} is not in the table of GPUs, so whether the models fit is not known"
     if fitting:
         names = ", ".join(SKYPILOT[name] for name in fitting)
         yield f"The largest cell ({largest}) fits on: {names}"
 
 
 def _disk_gb(experiment: Experiment) -> int:
-    whole = [replace(each, tensor_parallel=1, pipeline_parallel=1) for each in experiment.engines]
-    found = [_choice(experiment, engine, GPU_KINDS[0].name) for engine in whole]
-    weights = sum(choice.weight_bytes for choice in found if choice is not None)
+    whole = [
+        replace(engine, tensor_parallel=1, pipeline_parallel=1) for engine in experiment.engines
+    ]
+    choices = [_choice(experiment, engine, GPU_KINDS[0].name) for engine in whole]
+    weights = sum(choice.weight_bytes for choice in choices if choice is not None)
     return DISK_GB + max(50, round(1.5 * weights / GB))
 
 
@@ -247,15 +250,16 @@ def _released() -> str:
 
 
 def _checkout() -> Path | None:
-    """The directory of this package's source, where it was installed from one to be edited."""
-    told = json.loads(distribution("serving-journal").read_text("direct_url.json") or "{}")
-    if not told.get("dir_info", {}).get("editable"):
+    """The directory of this package's source; None where it was not installed as editable."""
+    origin = json.loads(distribution("serving-journal").read_text("direct_url.json") or "{}")
+    if not origin.get("dir_info", {}).get("editable"):
         return None
-    return Path(unquote(urlsplit(told["url"]).path))
+    return Path(unquote(urlsplit(origin["url"]).path))
 
 
 def write_task(rented: Rental, path: Path) -> None:
-    """Writes the task file. Raises UsageError where something else than one of ours is there."""
+    """Write the task file. Raises UsageError where a file is there that journal rent did not
+    write."""
     if path.exists() and not path.read_bytes().startswith(HEADER.encode()):
         raise UsageError(f"{path} is there already and no task of ours: name another with --out")
     try:
@@ -269,8 +273,8 @@ def write_task(rented: Rental, path: Path) -> None:
 
 
 def launch(rented: Rental, task: Path, folder: Path, *, say: Callable[[str], None]) -> bool:
-    """Hands the task to SkyPilot, copies the journal that came of it into `folder`, and ends the
-    machine. Whether the experiment ended well; `say` is told each step.
+    """Hand the task to SkyPilot, copy the journal of the run into `folder`, and end the machine.
+    Returns whether the experiment ended well; `say` receives a line for each step.
 
     Raises MissingExtra without SkyPilot, and JournalError where the journal could not be fetched
     from a machine that did its work (it is then left to end itself), or where it is not sure that

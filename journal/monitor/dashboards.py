@@ -22,9 +22,9 @@ SCHEMA = 39  # of dashboards, as Grafana 11 writes them; later versions read it
 def write(
     directory: Path, base_url: str, *, exporter: str = "127.0.0.1:9410", interval_s: float = 5.0
 ) -> list[Path]:
-    """Writes everything into `directory`, over what an earlier call wrote, and returns the files.
+    """Write all files into `directory`, over those of an earlier call, and return their paths.
     Prometheus will scrape the server at `base_url` and the exporter at the address `exporter`
-    (host:port) every `interval_s`. Raises UsageError where that cannot be written."""
+    (host:port) every `interval_s`. Raises UsageError where `directory` cannot be written."""
     url = urlsplit(normalised(base_url))
     fill = {
         "interval": f"{interval_s:g}s" if interval_s % 1 == 0 else f"{interval_s * 1000:.0f}ms",
@@ -56,7 +56,7 @@ def write(
 
 
 def dashboard(board: Board) -> dict[str, Any]:
-    """`board` as Grafana's JSON."""
+    """The dashboard of `board` as Grafana's JSON."""
     return {
         "uid": board.uid,
         "title": board.title,
@@ -89,19 +89,19 @@ def _models() -> dict[str, Any]:
 
 
 def _panels(board: Board) -> list[dict[str, Any]]:
-    """The panels from left to right, in rows of COLUMNS."""
-    made, x, y = [], 0, 0
+    """The panels as Grafana's JSON, from left to right in rows of COLUMNS."""
+    panels, x, y = [], 0, 0
     for number, panel in enumerate(board.panels, start=1):
         if x + panel.width > COLUMNS:
             x, y = 0, y + HEIGHT
-        made.append(_panel(panel, number, x, y))
+        panels.append(_panel(panel, number, x, y))
         x += panel.width
-    return made
+    return panels
 
 
 def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
     table, heatmap = panel.kind == "table", panel.kind == "heatmap"
-    made: dict[str, Any] = {
+    json_: dict[str, Any] = {
         "id": number,
         "type": panel.kind,
         "title": panel.title,
@@ -126,8 +126,8 @@ def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
     if table:
         hidden = ("Time", "__name__", "instance", "job")
         organise = {"excludeByName": dict.fromkeys(hidden, True)}
-        made["transformations"] = [{"id": "organize", "options": organise}]
-    return made
+        json_["transformations"] = [{"id": "organize", "options": organise}]
+    return json_
 
 
 def _shown(board: Board) -> str:

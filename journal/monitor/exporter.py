@@ -1,4 +1,5 @@
-"""Readings of this host's cards and servers, and the figures of the last runs, for Prometheus."""
+"""The exporter for Prometheus: readings of this host's GPUs and servers, and figures of the last
+runs."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
 PORT = 9410
 RUNS = 200  # the newest so many; of runs of the same cell only the last is shown
 CELL = ("experiment", "model", "quantisation", *AXIS_NAMES)
-# Name -> what it is, field of a reading. Names of counters end in _total.
-CARD = {
-    "journal_gpu_memory_used_bytes": ("Memory in use on the card.", "used_bytes"),
-    "journal_gpu_memory_total_bytes": ("The card's memory.", "total_bytes"),
-    "journal_gpu_utilisation_ratio": ("How busy the card is, 0 to 1.", "utilisation_fraction"),
-    "journal_gpu_power_watts": ("What the card draws.", "power_w"),
-    "journal_gpu_energy_joules_total": ("What the card has drawn, by its counter.", "energy_j"),
-    "journal_gpu_temperature_celsius": ("How hot the card is.", "temperature_c"),
-    "journal_gpu_sm_clock_hertz": ("The clock of the card's processors.", "sm_clock_hz"),
+# Name -> help, field of a reading. Names of counters end in _total.
+GPU_GAUGES = {
+    "journal_gpu_memory_used_bytes": ("Memory in use on the GPU.", "used_bytes"),
+    "journal_gpu_memory_total_bytes": ("The GPU's memory.", "total_bytes"),
+    "journal_gpu_utilisation_ratio": ("How busy the GPU is, 0 to 1.", "utilisation_fraction"),
+    "journal_gpu_power_watts": ("Power that the GPU draws.", "power_w"),
+    "journal_gpu_energy_joules_total": (
+        "Energy that the GPU has used, by its counter.",
+        "energy_j",
+    ),
+    "journal_gpu_temperature_celsius": ("The temperature of the GPU.", "temperature_c"),
+    "journal_gpu_sm_clock_hertz": ("The clock of the GPU's processors.", "sm_clock_hz"),
 }
 
 
@@ -43,11 +47,11 @@ def serve(
     endpoints: Sequence[str] = (),
     on_ready: Callable[[str], None],
 ) -> None:
-    """Answer Prometheus at http://`host`:`port`/metrics until KeyboardInterrupt; `on_ready` is told
-    that address. `endpoints` are base URLs of servers on this host whose memory is told beside
-    those that `journal serve` keeps up.
+    """Answer Prometheus at http://`host`:`port`/metrics until KeyboardInterrupt; `on_ready`
+    receives that address. `endpoints` are base URLs of further servers on this host whose memory is
+    exported, beside those that `journal serve` keeps up.
 
-    Raises MissingExtra without prometheus_client, UsageError for a port that cannot be had.
+    Raises MissingExtra without prometheus_client, UsageError for a port that is not free.
     """
     if find_spec("prometheus_client") is None:
         raise MissingExtra("the exporter", "dashboards")
@@ -70,8 +74,8 @@ def serve(
 
 
 class Exporter:
-    """What is told at each scrape, read at that moment. What cannot be read is left out, and
-    `journal_gpus` is 0 where there is no card."""
+    """The collector of all families, which reads them at each scrape. A figure that cannot be read
+    is left out, and `journal_gpus` is 0 where there is no GPU."""
 
     def __init__(self, store: Store, home: Path, endpoints: Sequence[str] = ()) -> None:
         self._store, self._home, self._endpoints = store, home, tuple(endpoints)
@@ -79,20 +83,20 @@ class Exporter:
         self._alone = threading.Lock()  # two scrapes at once would share these trees
 
     def collect(self) -> "Iterator[Metric]":
-        """Called by prometheus_client for each scrape."""
+        """The families of metrics; prometheus_client calls this at each scrape."""
         with self._alone:
-            yield from self._cards()
+            yield from self._gpus()
             yield from self._servers()
             yield from self._runs()
 
-    def _cards(self) -> "Iterator[Metric]":
+    def _gpus(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         families: dict[str, Any] = {}
-        for name, (what, _) in CARD.items():
+        for name, (help_, _) in GPU_GAUGES.items():
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            families[name] = kind(name.removesuffix("_total"), what, labels=("gpu", "name"))
-        count = GaugeMetricFamily("journal_gpus", "Cards that can be read here.")
+            families[name] = kind(name.removesuffix("_total"), help_, labels=("gpu", "name"))
+        count = GaugeMetricFamily("journal_gpus", "GPUs that can be read here.")
         try:
             with Gpus() as opened:
                 names = {gpu.index: gpu.name or "" for gpu in opened.gpus}
@@ -100,7 +104,7 @@ class Exporter:
         except MeasureError:
             readings, names = [], {}
         for reading in readings:
-            for name, (_, field) in CARD.items():
+            for name, (_, field) in GPU_GAUGES.items():
                 value = getattr(reading, field)
                 if value is not None:
                     labels = [str(reading.device), names[reading.device]]
@@ -125,7 +129,7 @@ class Exporter:
                 model, tree = self._tree(url)
                 reading = tree.look(0.0)
             except (EndpointError, MeasureError):
-                self._trees.pop(url, None)  # gone, or not of this host: found anew next time
+                self._trees.pop(url, None)  # gone, or not of this host: looked up again next time
                 continue
             memory.add_metric([url, model], reading.rss_bytes)
             if reading.cpu_s is not None:
@@ -135,10 +139,10 @@ class Exporter:
 
     def _tree(self, url: str) -> tuple[str, ProcessTree]:
         if url not in self._trees:
-            found = observe(url)
-            if found.pid is None:
-                raise MeasureError(f"The process behind {url} is not known here.")
-            self._trees[url] = found.model, ProcessTree(found.pid)
+            endpoint = observe(url)
+            if endpoint.pid is None:
+                raise MeasureError(f"the process behind {url} is not known here")
+            self._trees[url] = endpoint.model, ProcessTree(endpoint.pid)
         return self._trees[url]
 
     def _runs(self) -> "Iterator[Metric]":

@@ -1,4 +1,4 @@
-"""What the dashboards show: every panel, its queries in PromQL, and what to look for in it."""
+"""Dashboards: every panel, its queries in PromQL, and the sentence that explains it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,8 @@ Query = tuple[str, str]  # PromQL, and the legend
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`unit` is one of Grafana's: s, bytes, percentunit, short, watt, celsius."""
+    """One panel of a dashboard. `unit` is one of Grafana's: s, bytes, percentunit, short, watt,
+    celsius, joule. `about` says what to look for."""
 
     title: str
     unit: str
@@ -31,7 +32,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """`by_model`: its queries are of the models chosen at its top."""
+    """One dashboard. `by_model`: its queries are of the models chosen at its top."""
 
     uid: str
     title: str
@@ -156,21 +157,21 @@ SERVING = Board(
 )
 
 
-def _card(name: str) -> tuple[Query, ...]:
-    return ((name, "card {{gpu}}"),)
+def _by_gpu(name: str) -> tuple[Query, ...]:
+    return ((name, "GPU {{gpu}}"),)
 
 
 HOST = Board(
     "journal-host",
-    "Host: cards and memory",
+    "Host: GPUs and memory",
     (
-        Panel("Cards", "short", (("journal_gpus", "cards"),), "Cards that NVML reads.", "stat", 4),
+        Panel("GPUs", "short", (("journal_gpus", "GPUs"),), "GPUs that NVML reads.", "stat", 4),
         Panel(
             "VRAM",
             "bytes",
             (
-                ("journal_gpu_memory_used_bytes", "used, card {{gpu}}"),
-                ("journal_gpu_memory_total_bytes", "total, card {{gpu}}"),
+                ("journal_gpu_memory_used_bytes", "used, GPU {{gpu}}"),
+                ("journal_gpu_memory_total_bytes", "total, GPU {{gpu}}"),
             ),
             "Flat while it serves: vLLM reserves its KV cache at the start.",
             width=20,
@@ -178,15 +179,15 @@ HOST = Board(
         Panel(
             "Utilisation",
             "percentunit",
-            _card("journal_gpu_utilisation_ratio"),
-            "The share of time in which anything ran, not how much of the card.",
+            _by_gpu("journal_gpu_utilisation_ratio"),
+            "The share of time in which anything ran, not how much of the GPU.",
         ),
-        Panel("Power", "watt", _card("journal_gpu_power_watts"), "Watts now."),
+        Panel("Power", "watt", _by_gpu("journal_gpu_power_watts"), "Watts now."),
         Panel(
             "Temperature",
             "celsius",
-            _card("journal_gpu_temperature_celsius"),
-            "Above about 85 °C cards slow down.",
+            _by_gpu("journal_gpu_temperature_celsius"),
+            "Above about 85 °C GPUs slow down.",
         ),
         Panel(
             "Energy per output token",
@@ -198,7 +199,7 @@ HOST = Board(
                     "J per token",
                 ),
             ),
-            "Of all cards here, whatever else runs on them.",
+            "Of all GPUs here, whatever else runs on them.",
         ),
         Panel(
             "Resident memory of servers",
@@ -232,7 +233,7 @@ RUNS = Board(
             ("E2E p50", "s", "e2e_seconds", "Whole latency at the client."),
             ("Output tokens/s", "short", "output_tokens_per_second", "Of all requests together."),
             ("KV cache, peak", "percentunit", "kv_cache_peak_ratio", "Of the pool."),
-            ("VRAM, peak", "bytes", "vram_peak_bytes", "Of all the server's cards."),
+            ("VRAM, peak", "bytes", "vram_peak_bytes", "Of all the server's GPUs."),
             ("Memory, peak", "bytes", "memory_peak_bytes", "Resident, of the server's processes."),
             ("Errors", "percentunit", "error_ratio", "A run with errors is not to be compared."),
         )

@@ -1,4 +1,5 @@
-"""What a server does now: readings of its GPUs, its process and its /metrics, a moment apart."""
+"""Readings of a server while it serves: of its GPUs, its process and its /metrics, a moment
+apart."""
 
 import time
 from collections import deque
@@ -21,16 +22,17 @@ from journal.serve.endpoint import is_loopback, observe
 from journal.serve.engines.vllm.request_fields import METRICS_PATH
 from journal.serve.standing import address
 
-WINDOW_S = 30.0  # latencies are those of the requests of so long: in 1 s there may be none
+WINDOW_S = 30.0  # of requests that latencies are taken from: in 1 s there may be none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look. GPUs are taken together: sums of memory and power, the mean of utilisation with
-    the least and the most busy GPU, the hottest. Rates are since the look before; latencies, the
-    share of prompt tokens found in the prefix cache, and preemptions are of the last `WINDOW_S`.
-    Means are exact; quantiles are drawn from the server's buckets, and no finer than those.
-    `absent` says what cannot be seen."""
+    """One look at a server. GPUs are taken together: sums of memory and power, the mean of
+    utilisation with the least and the most busy GPU, the hottest. Rates are since the look before;
+    latencies, the share of prompt tokens found in the prefix cache, and preemptions are of the last
+    `WINDOW_S`. Means are exact; quantiles are drawn from the server's buckets, and no finer than
+    those. A figure that cannot be read is None, and `absent` has the reasons. `cards` is the number
+    of GPUs, by the name that `journal watch --json` gives it."""
 
     at: datetime
     at_s: float
@@ -65,7 +67,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What one /metrics told."""
+    """The readings of one /metrics."""
 
     server: ServerReading
     ttft: Histogram | None
@@ -73,7 +75,7 @@ class _Page:
 
 
 class Watch:
-    """Looks at `endpoint` for as long as the block lasts; `watch` makes it."""
+    """A context manager, made by `watch`, that looks at `endpoint` while its block lasts."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -88,7 +90,7 @@ class Watch:
         self._open.close()
 
     def _begin(self) -> None:
-        """Finds the server's metrics, its process and its GPUs."""
+        """Find the server's metrics, its process and its GPUs."""
         self._absent: list[str] = []
         self._gone = False
         self._facts: EngineFacts | None = None
@@ -100,15 +102,15 @@ class Watch:
         self._gpus = self._find_gpus()
 
     def _begin_again(self) -> None:
-        """A server that answers again may be another process by now."""
+        """Find them again: a server that answers again may be another process by now."""
         with suppress(EndpointError):
             self.endpoint = observe(self.endpoint.base_url, self.endpoint.api_key)
             self._open.close()
             self._begin()
 
     def look(self) -> Look:
-        """What there is to see now. A server that does not answer has `answers` False; it is
-        looked for again the next time."""
+        """One look, now. For a server that does not answer, `answers` is False; the next call tries
+        to find it again."""
         if self._gone:
             self._begin_again()
         at_s = time.monotonic()
@@ -142,7 +144,7 @@ class Watch:
             self._pages.popleft()
         now, first = page.server, self._pages[0]
         ttft, itl = _since(page.ttft, first.ttft), _since(page.itl, first.itl)
-        asked, hits = (
+        queries, hits = (
             _grown(now, first.server, name)
             for name in ("prefix_queries_total", "prefix_hits_total")
         )
@@ -163,7 +165,7 @@ class Watch:
             "ttft_p95_s": ttft.quantile(0.95) if ttft else None,
             "itl_mean_s": itl.mean if itl else None,
             "itl_p95_s": itl.quantile(0.95) if itl else None,
-            "prefix_hit_fraction": hits / asked if asked and hits is not None else None,
+            "prefix_hit_fraction": hits / queries if queries and hits is not None else None,
             "preemptions": _grown(now, first.server, "preemptions_total"),
         }
 
@@ -192,7 +194,8 @@ class Watch:
         return {"rss_bytes": now.rss_bytes, "cpu_cores": cores}
 
     def _find_gpus(self) -> Gpus | None:
-        """The server's GPUs; all of this host's where the driver does not say which these are."""
+        """The server's GPUs; all of this host's where the driver does not say which are the
+        server's."""
         if not is_loopback(urlsplit(self.endpoint.base_url).hostname or ""):
             self._absent.append("The server is on another host: watch there to see its memory.")
             return None
@@ -251,7 +254,8 @@ def _since(now: Histogram | None, first: Histogram | None) -> Histogram | None:
 
 
 def _grown(now: ServerReading, then: ServerReading, name: str) -> float | None:
-    """How much a counter grew; None where it is not told, or was set back meanwhile."""
+    """The growth of a counter; None where the server does not give it, or it was set back
+    meanwhile."""
     new, old = getattr(now, name), getattr(then, name)
     return None if new is None or old is None or new < old else new - old
 
@@ -264,7 +268,7 @@ def _rate(now: ServerReading, before: ServerReading | None, name: str) -> float 
 
 
 def _sum(readings: Sequence[GpuReading], name: str) -> float | None:
-    """The sum over GPUs; None where one of them does not tell."""
+    """The sum over GPUs; None where one of them does not give the figure."""
     return _known([getattr(reading, name) for reading in readings])
 
 

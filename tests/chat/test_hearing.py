@@ -29,7 +29,7 @@ from scripted_streams import (
 from journal.chat.ask import Question, begun
 from journal.chat.hearing import EMPTY, NOT_STREAMED, Hearing
 from journal.chat.markup import answer_html
-from journal.chat.several import Asked
+from journal.chat.several import Pending
 from journal.load.answer import Exchange, read
 from journal.load.wire import Recording
 from journal.records.notebook import Interaction
@@ -114,7 +114,7 @@ def test_the_page_times_thoughts_as_tokens_and_keeps_them_apart() -> None:
         return chunk({"reasoning_content" if k < half else "content": word(k)})
 
     with serving(framed([*tokens(token), *ending(FINISH, LAST)])) as url:
-        one = Asked(replace(question(), base_url=url, source="chat"))
+        one = Pending(replace(question(), base_url=url, source="chat"))
         asyncio.run(one.read())
     now = one.so_far
     assert (now.error, now.source, now.output_tokens) == (None, "chat", TOKENS)

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from journal.chat import page as chat
 from journal.chat.ask import STOPPED, Question
 from journal.chat.markup import answer_html, facts, question_html
-from journal.chat.several import Asked, Server, together
+from journal.chat.several import Pending, Server, together
 from journal.errors import EndpointError, MissingExtra, SpecError
 from journal.records.engine import Endpoint
 from journal.records.notebook import Interaction
@@ -113,7 +113,7 @@ def timed(
 ) -> tuple[list[Interaction], float]:
     """The answers of all servers, and the seconds that they took together."""
     asked = [
-        Asked(
+        Pending(
             Question(
                 base_url=url,
                 model="simulated-model",

@@ -39,7 +39,7 @@ found = checks_engine.host_gpus(Path(options["pci"]))
 checks = checks_engine.check_gpu(found), checks_engine.check_vram(found)
 print(json.dumps([check and asdict(check) for check in checks]))
 """
-SMALL_CARDS = """
+SMALL_GPUS = """
 cards 2
 0 - nvmlSystemGetDriverVersion 0 535.129.03
 0 - nvmlSystemGetCudaDriverVersion_v2 0 12020
@@ -52,7 +52,7 @@ cards 2
 
 @pytest.fixture
 def bus(tmp_path: Path) -> Path:
-    """A PCI bus with one card of NVIDIA's, its audio part, and another maker's card."""
+    """A PCI bus with one GPU of NVIDIA, its audio part, and another maker's GPU."""
     devices = (("0x10de", "0x030200"), ("0x10de", "0x040300"), ("0x8086", "0x030000"))
     for number, (vendor, kind) in enumerate(devices):
         device = tmp_path / "pci" / str(number)
@@ -62,16 +62,16 @@ def bus(tmp_path: Path) -> Path:
     return tmp_path / "pci"
 
 
-# ---- cards -------------------------------------------------------------------------------------
+# ---- GPUs --------------------------------------------------------------------------------------
 
 
-def cards(scripted: Scripted, trace: str = "", *, pci: object = "/none", **how: Any) -> Any:
+def gpu_checks(scripted: Scripted, trace: str = "", *, pci: object = "/none", **how: Any) -> Any:
     gpu, vram = scripted(CARDS, trace, pci=str(pci), **how)
     return Check(**gpu), None if vram is None else Check(**vram)
 
 
 def test_a_card_that_others_hold_memory_on(scripted: Scripted) -> None:
-    gpu, vram = cards(scripted)
+    gpu, vram = gpu_checks(scripted)
     assert gpu.state == "ok"
     assert gpu.found == "1 × Scripted Card 80GB, driver 575.57.08, serves CUDA 12.9"
     assert vram == Check(
@@ -83,7 +83,7 @@ def test_a_card_that_others_hold_memory_on(scripted: Scripted) -> None:
 
 
 def test_small_idle_cards(scripted: Scripted) -> None:
-    gpu, vram = cards(scripted, SMALL_CARDS, alone=True)
+    gpu, vram = gpu_checks(scripted, SMALL_GPUS, alone=True)
     assert gpu.found.startswith("2 × Small Card 16GB, driver 535.129.03, serves CUDA 12.2")
     assert vram is not None
     assert vram.found.splitlines() == [f"{n}: 352 MiB of 16 GiB used" for n in (0, 1)]
@@ -92,7 +92,7 @@ def test_small_idle_cards(scripted: Scripted) -> None:
 
 def test_a_large_idle_card_needs_nothing(scripted: Scripted) -> None:
     idle = "0 0 nvmlDeviceGetMemoryInfo_v2 0 85899345920 536870912 84825604096 536870912"
-    _, vram = cards(scripted, idle + idle.replace("0 0", "\n1 0", 1))
+    _, vram = gpu_checks(scripted, idle + idle.replace("0 0", "\n1 0", 1))
     assert vram is not None
     assert (vram.state, vram.advice) == ("ok", "")
 
@@ -111,14 +111,14 @@ def test_a_large_idle_card_needs_nothing(scripted: Scripted) -> None:
 def test_no_card_is_one_thing_and_a_broken_driver_another(
     scripted: Scripted, trace: str, env: dict[str, str], state: str, said: str
 ) -> None:
-    gpu, vram = cards(scripted, trace, env=env)
+    gpu, vram = gpu_checks(scripted, trace, env=env)
     assert (gpu.state, vram) == (state, None)
     assert said in gpu.found
     assert gpu.advice
 
 
 def test_a_card_without_a_driver_is_seen_on_the_bus(scripted: Scripted, bus: Path) -> None:
-    gpu, _ = cards(scripted, "init 12", pci=bus)
+    gpu, _ = gpu_checks(scripted, "init 12", pci=bus)
     assert (gpu.state, gpu.found) == ("missing", "1 NVIDIA on the PCI bus, and no driver for it")
     assert "ubuntu-drivers" in gpu.advice
 

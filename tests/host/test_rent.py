@@ -1,4 +1,4 @@
-"""Renting: which card, the task file as SkyPilot itself reads it, and the way there and back."""
+"""Renting: which GPU, the task file as SkyPilot itself reads it, and the way there and back."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from journal.theory.gpu_table import GPU_KINDS
 TOML = """
 [engine]
 model = "{model}"
-tensor_parallel = {cards}
+tensor_parallel = {gpus}
 
 [grid]
 batch = [1, {batch}]
@@ -28,14 +28,14 @@ output_tokens = [128]
 def experiment(
     folder: Path, model: str = "mistralai/Mistral-7B-Instruct-v0.2", batch: int = 8, **more: int
 ) -> str:
-    values = {"cards": 1, "prompt": 512} | more
+    values = {"gpus": 1, "prompt": 512} | more
     path = folder / "My test: 1.toml"
     path.write_text(TOML.format(model=model, batch=batch, **values))
     return str(path)
 
 
 def test_every_card_that_we_know_can_be_rented() -> None:
-    assert list(SKYPILOT) == [card.name for card in GPU_KINDS]
+    assert list(SKYPILOT) == [kind.name for kind in GPU_KINDS]
 
 
 def test_the_smallest_card_that_holds_the_largest_cell(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_smallest_card_that_holds_the_largest_cell(tmp_path: Path) -> None:
     assert larger.hints == (
         "The largest cell (32 x 4,224 tokens) fits on: A100, L40S, A100-80GB, H100, H100-SXM, H200",
     )
-    assert rental(experiment(tmp_path, cards=2)).count == 2
+    assert rental(experiment(tmp_path, gpus=2)).count == 2
 
 
 def test_a_card_that_is_too_small_is_rented_with_a_warning(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_card_that_is_too_small_is_rented_with_a_warning(tmp_path: Path) -> No
 
 
 def test_what_cannot_be_rented(tmp_path: Path) -> None:
-    path = experiment(tmp_path, cards=2)
+    path = experiment(tmp_path, gpus=2)
     for arguments, said in (
         ({"gpu": "A100-80GB:1"}, "over 2"),
         ({"gpu": "A100-80GB:none"}, "'none'"),
@@ -104,7 +104,7 @@ for path in sys.argv[1:]:
     (machine,) = task.resources
     print(json.dumps({
         "name": task.name, "cloud": machine.cloud and str(machine.cloud).lower(),
-        "cards": machine.accelerators, "disk": machine.disk_size,
+        "gpus": machine.accelerators, "disk": machine.disk_size,
         "down": machine.autostop_config.down, "idle": machine.autostop_config.idle_minutes,
         "mounts": task.file_mounts, "run": task.run, "setup": task.setup,
     }))
@@ -143,8 +143,8 @@ def test_skypilot_takes_the_task(skypilot: Path, tmp_path: Path) -> None:
     *tasks, bad = [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"]
     assert "idle_hours" in bad["refused"]
     assert [task["cloud"] for task in tasks] == [*CLOUDS, None]
-    assert tasks[0]["cards"] == {"A100-80GB": 1}
-    assert tasks[-1]["cards"] == {"H100-SXM": 2}
+    assert tasks[0]["gpus"] == {"A100-80GB": 1}
+    assert tasks[-1]["gpus"] == {"H100-SXM": 2}
     for task in tasks:
         assert task["name"] == "journal-my-test-1"
         assert (task["down"], task["idle"]) == (True, 20)

@@ -224,7 +224,7 @@ def process(command: list[str], log: Path, **env: str) -> Iterator["subprocess.P
 
 @contextlib.contextmanager
 def exporting(home: Path, endpoint: str, nvml: Path, tmp_path: Path) -> Iterator[str]:
-    """The exporter beside a scripted card, as its address."""
+    """The exporter beside a scripted GPU, as its address."""
     trace = tmp_path / "trace"
     trace.write_text((DATA / "nvml" / "healthy.trace").read_text())
     command = [sys.executable, "-m", "journal", "exporter", "--port", "0", "--home", str(home)]
@@ -374,11 +374,11 @@ def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
         for family in text_string_to_metric_families(pages[1])
         for sample in family.samples
     }
-    card = (("gpu", "0"), ("name", "Scripted Card 80GB"))
+    gpu = (("gpu", "0"), ("name", "Scripted Card 80GB"))
     assert found["journal_gpus",] == 1
-    assert found["journal_gpu_memory_total_bytes", *card] == 80 * 2**30
-    assert found["journal_gpu_power_watts", *card] == 351.25
-    assert found["journal_gpu_utilisation_ratio", *card] == 0.93
+    assert found["journal_gpu_memory_total_bytes", *gpu] == 80 * 2**30
+    assert found["journal_gpu_power_watts", *gpu] == 351.25
+    assert found["journal_gpu_utilisation_ratio", *gpu] == 0.93
     (vram,) = [value for key, value in found.items() if key[0] == "journal_run_vram_peak_bytes"]
     assert vram == 2.0  # of the second repeat, which came last
     (run,) = [dict(key[1:]) for key in found if key[0] == "journal_run_ttft_seconds"]
@@ -389,7 +389,7 @@ def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
 
 
 @needs_exporter
-def test_a_host_without_a_card_and_a_server_that_is_gone_are_left_out(tmp_path: Path) -> None:
+def test_a_host_without_a_gpu_and_a_server_that_is_gone_are_left_out(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         families = {
             family.name: family.samples
