@@ -1,11 +1,12 @@
-"""How far two builds of a model say the same to the same prompts."""
+"""Agreement of two builds of a model on the same prompts."""
 
 from collections.abc import Sequence
 
 
 def agreement(outputs: Sequence[str], others: Sequence[str]) -> float | None:
-    """The share of the words, 0 to 1, that two models say alike before they first differ, on
-    average over the prompts; None where there is nothing to compare."""
+    """The share (0 to 1) of an answer's words before two models first differ, on average over the
+    prompts; None where there are no prompts. `outputs` and `others` are the answers of the two
+    models, in the order of the prompts."""
     shares = []
     for one, other in zip(outputs, others, strict=False):
         a, b = one.split(), other.split()

@@ -23,8 +23,8 @@ SPOILT = CLIENTS_FAULT | DISTURBED
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One load with all its runs. `load` is in requests/s or in requests in flight. `good` is the
-    part of the requests sent in the steady state that held every limit, over the runs that it is
-    judged by, with Wilson's interval."""
+    fraction of the requests sent in the steady state that held every limit, over the runs by which
+    the load is judged, with Wilson's interval."""
 
     load: float
     records: tuple[Record, ...]
@@ -33,25 +33,25 @@ class Probe:
 
     @property
     def overloaded(self) -> bool:
-        """Whether the server fell behind: a longer run would break any SLO."""
+        """Whether the server fell behind in a run: a longer run would break any SLO."""
         return any(OVERLOADED in _flags(record) for record in self.records)
 
     @property
     def clients_fault(self) -> bool:
-        """Whether in every run the client kept the load from being what it was to be."""
+        """Whether the client failed to apply the load in every run."""
         return all(_flags(record) & CLIENTS_FAULT for record in self.records)
 
     @property
     def disturbed(self) -> bool:
-        """Whether in every run somebody else had a part in how the server did."""
+        """Whether other programs or clients disturbed every run."""
         return all(_flags(record) & DISTURBED for record in self.records)
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What one search found for the model and lengths of `cell`. `probes` are in order of load.
-    `alone` is a rate search's look at one request at a time. `whole` is whether the search came
-    to its end."""
+    """The result of one search for the model and lengths of `cell`. `probes` are in order of load.
+    `alone` is the probe of a search for a rate with one request at a time. `whole` is whether the
+    search came to its end."""
 
     of: Of
     slo: Slo
@@ -67,25 +67,25 @@ class Capacity:
 
     @property
     def beyond(self) -> Probe | None:
-        """The lowest load above it that was not: it broke the SLO, or no repeats could tell."""
+        """The lowest load above `held` that broke the SLO, or that no repeats could decide."""
         least = 0.0 if self.held is None else self.held.load
         above = (p for p in self.probes if p.load > least and p.verdict != "held")
         return min(above, key=_load, default=None)
 
 
 def judged(load: float, records: Sequence[Record], slo: Slo) -> Probe:
-    """What the runs of one load say of it.
+    """The verdict on one load from its runs.
 
-    It held the SLO when Wilson's 95% interval of the part of good requests lies at or above
-    `slo.good_fraction`, and missed it when the interval lies below, or when the server fell
-    behind. Runs that were spoilt, by the client or by others on the host, are left out where
-    there are others, and never show that a load was missed; a load that was not really applied is
-    not shown to be held either.
+    It held the SLO where Wilson's 95% interval of the fraction of good requests lies at or above
+    `slo.good_fraction`, and missed it where the interval lies below, or where the server fell
+    behind. Runs that the client or others on the host spoilt are left out where there are sound
+    runs, and never show that a load was missed; a load that was not applied in full is not shown
+    to be held either.
     """
-    fit = [each for each in records if not _flags(each) & SPOILT] or list(records)
-    counts = [_good(record) for record in fit]
+    sound = [record for record in records if not _flags(record) & SPOILT] or list(records)
+    counts = [_good(record) for record in sound]
     good = proportion(sum(part for part, _ in counts), sum(whole for _, whole in counts))
-    flags = set[str]().union(*map(_flags, fit))
+    flags = set[str]().union(*map(_flags, sound))
     verdict: Verdict = "undecided"
     if OVERLOADED in flags or (good.high is not None and good.high < slo.good_fraction):
         verdict = "undecided" if flags & SPOILT else "missed"
@@ -95,8 +95,8 @@ def judged(load: float, records: Sequence[Record], slo: Slo) -> Probe:
 
 
 def capacities(experiment: Experiment, records: Iterable[Record]) -> tuple[Capacity, ...]:
-    """What the searches of `experiment` found, one for each model and pair of lengths, from the
-    last run of each of its cells; nothing where it was no search, or nothing was measured."""
+    """The results of the searches of `experiment`, one for each model and pair of lengths, from the
+    last run of each of its cells; empty where it was no search, or nothing was measured."""
     of, slo = experiment.find_capacity, experiment.slo
     if of is None or slo is None:
         return ()
@@ -108,12 +108,12 @@ def capacities(experiment: Experiment, records: Iterable[Record]) -> tuple[Capac
             groups.append([record])
         else:
             group.append(record)
-    found = (_capacity(of, slo, group) for group in groups)
-    return tuple(each for each in found if each.probes or each.alone)
+    results = (_capacity(of, slo, group) for group in groups)
+    return tuple(result for result in results if result.probes or result.alone)
 
 
 def _capacity(of: Of, slo: Slo, tried: list[Record]) -> Capacity:
-    records = [each for each in tried if each.metrics and each.status != "interrupted"]
+    records = [record for record in tried if record.metrics and record.status != "interrupted"]
     loads: dict[float, list[Record]] = {}
     alone = [record for record in records if of == "rate" and not record.cell.shape.is_open]
     for record in records:
@@ -131,12 +131,13 @@ def _capacity(of: Of, slo: Slo, tried: list[Record]) -> Capacity:
 
 
 def _subject(cell: Cell) -> tuple[object, ...]:
-    """What one search is about."""
+    """The subject of one search: an engine, a model, and the lengths of its requests."""
     return cell.engine, cell.model, cell.quantisation, cell.prompt_tokens, cell.output_tokens
 
 
 def _good(record: Record) -> tuple[int, int]:
-    """The good requests and all of them: those of the steady state where there was one."""
+    """The numbers of good requests and of all requests, those of the steady state where there was
+    one."""
     for name in ("steady_good_fraction", "good_fraction"):
         figure = record.metrics.get(name)
         if figure is not None and figure.value is not None and figure.count:

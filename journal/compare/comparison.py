@@ -1,5 +1,4 @@
-"""Two sides compared: ratios of their headline figures, cell by cell, with what can be said of
-them and what cannot."""
+"""Comparisons of two sides: ratios of their headline figures, cell by cell, each with a verdict."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +21,9 @@ NOTICEABLE = 0.01  # a smaller difference is called none: a server started anew 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One metric at one row; `headline` is its row of the table of metrics. `a` and `b` are the
-    sides' means (geometric over cells and repeats);
-    `ratio` is b / a, None where a value is 0. `repeats` are the runs behind each side, of the
-    cell that has fewest."""
+    """One metric in one row of a comparison; `headline` is the metric's row of the table. `a` and
+    `b` are the means of the sides (geometric over cells and repeats); `ratio` is b / a, None where
+    a value is 0. `repeats` is the number of runs of each side in the cell that has fewest."""
 
     metric: str
     headline: Metric
@@ -37,7 +35,7 @@ class Compared:
 
     @property
     def reason(self) -> str:
-        """Why no more can be said; empty where a verdict is given."""
+        """The reason for the verdict "cannot say"; "" for any other verdict."""
         if self.verdict != "cannot say":
             return ""
         if self.ratio is None:
@@ -48,14 +46,18 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
+    """One row of a comparison: the cells that it stands for, and their figures."""
+
     match: Match
     figures: tuple[Compared, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """`overall` is over all rows, empty where there is one row only, or where a side has runs
-    under several conditions. `left_out` are the runs that failed or cannot be believed."""
+    """Two sides compared. `by` are the fields of a cell that a row stands for; empty: every cell is
+    a row. `overall` has the figures over all rows; it is empty where there is one row only, or
+    where a side has runs under several conditions. `left_out` are the runs of each side that
+    failed, were interrupted or are invalid."""
 
     a: Side
     b: Side
@@ -80,7 +82,7 @@ class Comparison:
             "cells": [
                 {
                     "cell": dict(row.match.cell),
-                    "environment": _two([dict(each) for each in row.match.conditions]),
+                    "environment": _two([dict(fields) for fields in row.match.conditions]),
                     "runs": _two(_ids(row.match.pairs)),
                     "figures": [_figure_json(figure) for figure in row.figures],
                 }
@@ -94,12 +96,12 @@ class Comparison:
 
 
 def compare(a: str, b: str, home: str | Path = "lab", *, by: Sequence[str] = ()) -> Comparison:
-    """How side `b` of the journal in `home` compares with side `a`: each a run's id (or several,
-    with commas), an experiment's name or id, a model, or a day (YYYY-MM-DD).
+    """The comparison of side `b` with side `a` of the journal in `home`. A side is a run's id (or
+    several, with commas), an experiment's name or id, a model, or a day (YYYY-MM-DD).
 
-    `by` names the fields of a cell that a row of the result stands for; by default each cell has
-    a row of its own, else a row is the geometric mean over its cells. Raises NotFound for a side
-    that is nothing in the journal, UsageError where nothing can be paired.
+    `by` names the fields of a cell that a row of the result stands for, with the geometric mean
+    over its cells; by default each cell is a row. Raises NotFound for a side that is not in the
+    journal, UsageError where no cells can be paired.
     """
     from journal.store.store import open_store
 
@@ -110,9 +112,9 @@ def compare(a: str, b: str, home: str | Path = "lab", *, by: Sequence[str] = ())
 def compared(
     a: Side, b: Side, by: tuple[str, ...] = (), noticeable: float = NOTICEABLE
 ) -> Comparison:
-    """The comparison of two sides; a difference smaller than `noticeable` is called none. Raises
-    UsageError where a side has no run to be believed, where both are the same runs, or where they
-    share no cell."""
+    """The comparison of two sides; a relative difference smaller than `noticeable` counts as none.
+    Raises UsageError where a side has no good run, where the sides share runs, or where they have
+    no cell in common."""
     good, left_out = zip(*(_sorted_out(side) for side in (a, b)), strict=True)
     if {record.id for record in good[0]} & {record.id for record in good[1]}:
         raise UsageError(f"{a.name} and {b.name} share runs: name two sides without common runs")
@@ -121,9 +123,9 @@ def compared(
     rows = [
         Row(match=match, figures=tuple(_figures(match.pairs, chosen))) for match in pairing.matches
     ]
-    every = [cell for match in pairing.matches for cell in match.pairs]
+    pairs = [cell for match in pairing.matches for cell in match.pairs]
     alike = len({str(match.conditions) for match in pairing.matches}) == 1
-    overall = list(_figures(every, chosen)) if len(rows) > 1 and alike else []
+    overall = list(_figures(pairs, chosen)) if len(rows) > 1 and alike else []
     judged = iter(judge([figure for row in rows for figure in row.figures], noticeable))
     return Comparison(
         a=a,
@@ -148,17 +150,17 @@ def judge(figures: Sequence[Compared], noticeable: float) -> Iterator[Compared]:
             yield replace(figure, verdict=_verdict(figure.ratio, next(believed), noticeable))
 
 
-def _verdict(found: Ratio, believed: bool, noticeable: float) -> Verdict:
-    assert found.low is not None and found.high is not None
-    if found.low <= 1 <= found.high or abs(found.value - 1) < noticeable:
+def _verdict(ratio: Ratio, believed: bool, noticeable: float) -> Verdict:
+    assert ratio.low is not None and ratio.high is not None
+    if ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) < noticeable:
         return "no difference seen"
     if not believed:
         return "maybe chance"
-    return "higher" if found.value > 1 else "lower"
+    return "higher" if ratio.value > 1 else "lower"
 
 
 def _sorted_out(side: Side) -> tuple[Records, Records]:
-    """The runs of a side that count, and those that do not."""
+    """The good runs of a side, and the others."""
     good = tuple(record for record in side.records if record.good)
     if not good:
         tried = f"none of its {len(side.records)} runs is valid" if side.records else "has no run"
@@ -167,8 +169,9 @@ def _sorted_out(side: Side) -> tuple[Records, Records]:
 
 
 def _chosen(sides: Iterable[Records], *, other_text: bool) -> list[Metric]:
-    """The headlines that both sides have, or the metric that stands in for one."""
-    having = [
+    """The headline metrics that both sides have, each with the metric that stands in for it where
+    a side lacks it. `other_text`: metrics of text are among them."""
+    known = [
         {name for record in side for name in record.metrics if record.value(name) is not None}
         for side in sides
     ]
@@ -177,7 +180,7 @@ def _chosen(sides: Iterable[Records], *, other_text: bool) -> list[Metric]:
         for headline in metric_rows(lambda shown: shown.headline)
         if other_text or not headline.shown.of_text
         for name in [
-            name for name in standing_in(headline.name) if all(name in names for names in having)
+            name for name in standing_in(headline.name) if all(name in names for names in known)
         ][:1]
     ]
 
@@ -225,17 +228,17 @@ def _ids(pairs: Iterable[Pair]) -> tuple[list[str], list[str]]:
 
 
 def _figure_json(figure: Compared) -> dict[str, Any]:
-    found = figure.ratio
+    ratio = figure.ratio
     return {
         "metric": figure.metric,
         "unit": figure.headline.unit,
         "better": figure.headline.better,
         "a": figure.a,
         "b": figure.b,
-        "ratio": found.value if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
-        "p": found.probability if found else None,
+        "ratio": ratio.value if ratio else None,
+        "low": ratio.low if ratio else None,
+        "high": ratio.high if ratio else None,
+        "p": ratio.probability if ratio else None,
         "repeats": _two(figure.repeats),
         "verdict": figure.verdict,
         "reason": figure.reason,

@@ -1,4 +1,4 @@
-"""Where more load stops to gain throughput: the steps of a line, its knee, and what bounds it."""
+"""The knee of a line of batches, past which more load gains little throughput, and its bound."""
 
 import math
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ from journal.theory.predictions import served
 from journal.theory.roofline import Bound
 
 THROUGHPUT = "output_tokens_per_s"
-KEPT_UP = 0.97  # of the requests that were sent in a second
-# Below this gain in throughput for a doubling of the batch, the batch is past its knee: the
-# other 80% of each added request are paid for in latency.
+KEPT_UP = 0.97  # of the requests sent in a second
+# Below this gain in throughput for a doubling of the batch, the batch is past its knee: 80% of the
+# added load only adds latency.
 KNEE_GAIN = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From one batch to the next: the factor in throughput for each doubling of the batch."""
+    """A step from one batch to the next. `gain` is the factor in throughput for each doubling of
+    the batch."""
 
     before: Point
     after: Point
@@ -28,10 +29,10 @@ class Step:
 
 def steps(line: Points) -> list[Step]:
     """The steps between the points of `line` (ordered by batch) that have a throughput."""
-    having = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
+    rates = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
     return [
         Step(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
-        for (low, less), (high, more) in pairwise(having)
+        for (low, less), (high, more) in pairwise(rates)
     ]
 
 
@@ -41,8 +42,8 @@ def knee(line: Points) -> Step | None:
 
 
 def decode_bound(point: Point) -> Bound | None:
-    """Which side of the roofline bounds a step at the batch of `point`; None in open loop, and
-    where the model or the GPU is not known."""
+    """The side of the roofline that bounds a decode step at the batch of `point`; None in open
+    loop, and where the model or the GPU is not known."""
     cell, facts = point.good[-1].cell, point.good[-1].facts
     attached = 1 if facts.cards is None else facts.cards
     model = served(facts, cell.engine, cell.engine.gpu_count if cell.engine else attached)
@@ -52,12 +53,12 @@ def decode_bound(point: Point) -> Bound | None:
 
 
 def fell_behind(point: Point) -> bool:
-    """Whether a run of `point` was offered more than its server answers."""
+    """Whether the server fell behind in a run of `point`: it was offered more than it answers."""
     return any(doubt.name == OVERLOADED for record in point.good for doubt in record.doubts)
 
 
 def kept_up(point: Point) -> bool:
-    """Whether the server of `point` answered as many requests in a second as were sent to it."""
+    """Whether the server of `point` answered at least KEPT_UP of the requests sent in a second."""
     done, achieved = point.value("requests_per_s"), point.value("achieved_rate_per_s")
     sent = point.load if achieved is None else achieved
     return done is not None and done >= KEPT_UP * sent

@@ -1,8 +1,8 @@
 """The smallest KV-cache pool that still serves a cell, read from the runs of a search for it.
 
-A pool serves a cell when all its requests run at once and none is preempted. One that is too
-small either lets a request lose its cache when it grows, or makes some wait from the start; one
-in which not even the longest request fits is refused by the engine when it starts.
+A pool serves a cell where the whole batch runs at once and no request is preempted. In a smaller
+pool a growing request loses its cache, or some requests wait from the start; an engine refuses to
+start with a pool in which not even its longest request fits.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from journal.records.run import Record
 from journal.serve.engines.vllm.defaults import BLOCKS_KEPT_BACK
 from journal.theory.predictions import served
 
-MOST_TRIES = 6  # pools for one cell; the first two tell where theory holds
+MOST_TRIES = 6  # pools for one cell; two are enough where theory holds
 SMALLEST = BLOCKS_KEPT_BACK + 1
-TELLING = ("preemptions", "server_running_peak", "errors")
+JUDGED_BY = ("preemptions", "server_running_peak", "errors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What is known of one cell. `reserved` is its run in the pool that the engine was asked to
-    reserve, `tries` those in smaller ones, by size. Bytes are those of one card; `block_bytes`
-    and `theory_blocks` (every request at its full length, and the block kept back) are None
-    until the run in the reserved pool has told them."""
+    """The state of the search for one cell. `reserved` is its run in the pool of the engine's own
+    setup, `tries` are those in pools of the search, by size. Bytes are those of one GPU.
+    `block_bytes` and `theory_blocks` (every request at its full length, and the block kept back)
+    come from the run in the reserved pool and are None before it."""
 
     cell: Cell
     reserved: Record | None
@@ -46,12 +46,12 @@ class Needed:
 
     @property
     def least(self) -> Try | None:
-        """The smallest pool that served."""
-        return next((each for each in self.tries if each.serves), None)
+        """The smallest pool that served the cell."""
+        return next((tried for tried in self.tries if tried.serves), None)
 
     @property
     def most(self) -> Try | None:
-        """The largest pool below it that did not serve."""
+        """The largest pool below `least` that did not serve the cell."""
         least = self.least
         below = [t for t in self.tries if not t.serves and (not least or t.blocks < least.blocks)]
         return below[-1] if below else None
@@ -66,13 +66,15 @@ class Needed:
 
     @property
     def theory_bytes(self) -> int | None:
+        """Bytes of `theory_blocks`, on one GPU."""
         if self.theory_blocks is None or self.block_bytes is None:
             return None
         return self.theory_blocks * self.block_bytes
 
     def next_blocks(self) -> int | None:
-        """The pool to try next: theory's, then further and further from it until one serves and
-        one does not, then halfway between; None where it is found or not worth another start."""
+        """The number of blocks of the next pool to try: that of theory, then further and further
+        from it until one pool serves and one does not, then halfway between. None where the search
+        is at its end."""
         if self.theory_blocks is None or self.whole or len(self.tries) >= MOST_TRIES:
             return None
         if not self.tries:
@@ -86,9 +88,9 @@ class Needed:
 
 
 def needed(cell: Cell, records: Sequence[Record]) -> Needed:
-    """What `records` (newest last) tell of a planned `cell`."""
-    asked = _unnamed(cell)
-    reserved = next((r for r in reversed(records) if _unnamed(r.cell) == asked), None)
+    """The state of the search for a planned `cell` after `records` (newest last)."""
+    planned = _unnamed(cell)
+    reserved = next((r for r in reversed(records) if _unnamed(r.cell) == planned), None)
     block = None if reserved is None else _block_bytes(reserved)
     tries = {}
     for record in records:
@@ -105,8 +107,8 @@ def needed(cell: Cell, records: Sequence[Record]) -> Needed:
 
 
 def at_pool(cell: Cell, pool_bytes: int) -> Cell:
-    """`cell` on an engine whose pool is pinned and whose context is no longer than it needs: an
-    engine refuses a pool in which a request of its full context does not fit."""
+    """`cell` on an engine whose pool is `pool_bytes` and whose context is no longer than the cell
+    needs: an engine refuses a pool in which a request of its full context does not fit."""
     assert cell.engine is not None
     context = cell.prompt_tokens + cell.output_tokens
     engine = replace(cell.engine, kv_cache_memory_bytes=pool_bytes, max_model_len=context)
@@ -114,29 +116,31 @@ def at_pool(cell: Cell, pool_bytes: int) -> Cell:
 
 
 def serves(record: Record) -> bool:
-    """Whether all requests of the batch ran at once, and none was preempted."""
+    """Whether the whole batch ran at once, and no request was preempted or failed."""
     shape = record.cell.shape
-    preempted, running, errors = map(record.value, TELLING)
+    preempted, running, errors = map(record.value, JUDGED_BY)
     if not isinstance(shape, Closed):
         return False
     return preempted == 0 and errors == 0 and running is not None and running >= shape.batch
 
 
 def _block_bytes(record: Record) -> int | None:
-    """Bytes of a block on one card: by the formula, else by the engine's own count."""
+    """Bytes of a block on one GPU: by the formula, else by the engine's own count."""
     size = record.facts.block_size
     measured = record.value("kv_bytes_per_token")
     if size is None or measured is None:
         return None
     engine = record.cell.engine
-    cards = 1 if engine is None else engine.gpu_count
-    model = served(record.facts, engine, cards)
+    gpu_count = 1 if engine is None else engine.gpu_count
+    model = served(record.facts, engine, gpu_count)
     if model is None:
-        return ceil(measured / cards * size)
+        return ceil(measured / gpu_count * size)
     return model.kv_bytes_per_token_of_a_gpu * size
 
 
 def _theory(record: Record) -> int | None:
+    """Blocks of the whole batch at its full length, and the block kept back; None where the size
+    of a block is not known."""
     size, cell, shape = record.facts.block_size, record.cell, record.cell.shape
     if size is None or not isinstance(shape, Closed):
         return None
@@ -144,16 +148,17 @@ def _theory(record: Record) -> int | None:
     return shape.batch * ceil(lengths / size) + BLOCKS_KEPT_BACK
 
 
-def _pinned(tried: Cell, asked: Cell) -> int | None:
-    """The pool of a cell that a search tried for `asked`; None where it is another's."""
+def _pinned(tried: Cell, planned: Cell) -> int | None:
+    """The pool in bytes of a cell that a search tried for `planned`; None where it tried it for
+    another."""
     pool = None if tried.engine is None else tried.engine.kv_cache_memory_bytes
-    if pool is None or asked.engine is None:
+    if pool is None or planned.engine is None:
         return None
-    expected = at_pool(asked, pool)
+    expected = at_pool(planned, pool)
     return pool if _unnamed(tried) == _unnamed(expected) else None
 
 
 def _unnamed(cell: Cell) -> tuple[Cell, Engine | None]:
-    """What makes a cell the same: all but its identity, in which secrets have a part that are not
-    stored."""
+    """The fields by which cells are equal here: all but the identity, which depends on secrets
+    that are not stored."""
     return replace(cell, identity="", engine=None), cell.engine

@@ -1,8 +1,9 @@
-"""Which runs of two sides belong together: those of the same cell.
+"""Pairs of runs of the same cell on two sides of a comparison.
 
-A cell is all that defines a run but its repeat. What each side has only one value of, and the two
-sides differ in, is what is being compared (two models, two flags); all else must be equal. Runs
-made under different conditions (host, driver, versions) are never put together within a side.
+A cell is all that defines a run but its repeat. A field that has one value on each side, and
+another on the other side, is the subject of the comparison (two models, two flags); all other
+fields must be equal. Runs under different conditions (host, driver, versions) are never put
+together within a side.
 """
 
 import difflib
@@ -25,8 +26,9 @@ Key: TypeAlias = tuple[Value, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """What one row of a comparison is about: the cells whose named fields are `cell`. Where a
-    side has runs under several conditions, `conditions` tells which of them these are."""
+    """The cells of one row of a comparison, whose named fields are `cell`, with the runs of both
+    sides in `pairs`. Where a side has runs under several conditions, `conditions` names those of
+    these runs, for each side."""
 
     cell: Fields
     conditions: tuple[Fields, Fields]
@@ -35,9 +37,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """`differs` is what is being compared, by the names of a cell's fields; `conditions` what
-    differs around it, between the sides or within one, with all values of each side. `alone` are
-    the cells that only one side has."""
+    """The runs of two sides, paired. `differs` maps the fields of a cell that are compared to their
+    values on the two sides; `conditions` maps the surroundings that differ, between the sides or
+    within one, to all values of each side. `alone` are the cells that only one side has."""
 
     differs: Mapping[str, tuple[Value, Value]]
     conditions: Mapping[str, tuple[tuple[Value, ...], tuple[Value, ...]]]
@@ -46,7 +48,7 @@ class Pairing:
 
 
 def cell_of(record: Record) -> dict[str, Value]:
-    """All that defines a run but its repeat and seed, by name."""
+    """All fields that define a run but its repeat and seed, by name."""
     cell, limits = record.cell, counting("slo", "pairing")
     return {
         **counting_fields(cell, "pairing"),
@@ -56,14 +58,14 @@ def cell_of(record: Record) -> dict[str, Value]:
 
 
 def conditions_of(record: Record) -> dict[str, Value]:
-    """The environment in which a run was made, as far as it may change its figures."""
+    """The environment of a run, as far as it may change its figures."""
     return surroundings(record)
 
 
 def pair(a: Records, b: Records, by: tuple[str, ...] = ()) -> Pairing:
-    """The cells of `a` that are cells of `b` too. A match stands for the cells that are equal in
-    the fields `by`, by default for each cell alone. Raises UsageError for a field that there is
-    not, and where nothing matches."""
+    """The pairs of runs of the cells that `a` and `b` share. A match stands for the cells that are
+    equal in the fields `by`, by default for one cell. Raises UsageError for an unknown field, and
+    where no cell is shared."""
     sides = (a, b)
     cells = {record.id: cell_of(record) for side in sides for record in side}
     names = tuple(dict.fromkeys(name for cell in cells.values() for name in cell))
@@ -98,7 +100,7 @@ def _plain(value: object) -> Value:
 def _values(
     sides: Sequence[Records], of: Mapping[str, Value]
 ) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """The different values on each side, of what `of` tells for each run."""
+    """The different values on each side; `of` maps the id of a run to its value."""
     ours, theirs = (tuple(dict.fromkeys(of[record.id] for record in side)) for side in sides)
     return ours, theirs
 
@@ -114,22 +116,22 @@ def _check(by: tuple[str, ...], names: Sequence[str]) -> None:
 def _conditions(
     sides: Sequence[Records],
 ) -> dict[str, tuple[tuple[Value, ...], tuple[Value, ...]]]:
-    """The conditions that are not one and the same for all runs. Of runs that another tool
-    measured most are not known: that is no difference to name."""
-    found = {record.id: conditions_of(record) for side in sides for record in side}
-    names = dict.fromkeys(name for each in found.values() for name in each)
-    every = {n: _values(sides, {id_: each.get(n) for id_, each in found.items()}) for n in names}
-    unknown = ((None,),) if "tool" in every else ()
+    """The conditions that are not the same for all runs, with the values of each side. Most are
+    not known of runs that another tool measured: such a lack is not named as a difference."""
+    by_run = {record.id: conditions_of(record) for side in sides for record in side}
+    names = dict.fromkeys(name for fields in by_run.values() for name in fields)
+    values = {n: _values(sides, {id_: f.get(n) for id_, f in by_run.items()}) for n in names}
+    unknown = ((None,),) if "tool" in values else ()
     return {
-        name: each
-        for name, each in every.items()
-        if len({*each[0], *each[1]}) > 1 and (name == "tool" or not {*each} & {*unknown})
+        name: both
+        for name, both in values.items()
+        if len({*both[0], *both[1]}) > 1 and (name == "tool" or not {*both} & {*unknown})
     }
 
 
 def _groups(a: Records, b: Records) -> Iterator[tuple[Pair, tuple[Fields, Fields]]]:
-    """Runs of `a` and `b` to be paired: under equal conditions where both sides have those, else
-    all others with all others."""
+    """Runs of `a` and `b` to be paired, with the conditions that set them apart: runs under equal
+    conditions where both sides have those, and all others with all others."""
     ours, theirs = _by_conditions(a), _by_conditions(b)
     both = [key for key in ours if key in theirs]
     chosen = [(key, key) for key in both]
@@ -150,10 +152,10 @@ def _by_conditions(records: Records) -> dict[Conditions, list[Record]]:
 
 
 def _apart(one: Conditions, among: Mapping[Conditions, object]) -> Fields:
-    """What sets `one` apart from the others among which it is."""
-    own, others = dict(one), [dict(each) for each in among]
-    every = dict.fromkeys(name for each in (own, *others) for name in each)
-    return {n: own.get(n) for n in every if any(each.get(n) != own.get(n) for each in others)}
+    """The fields of `one` that set it apart from the other conditions `among` which it is."""
+    own, others = dict(one), [dict(other) for other in among]
+    names = dict.fromkeys(name for fields in (own, *others) for name in fields)
+    return {n: own.get(n) for n in names if any(other.get(n) != own.get(n) for other in others)}
 
 
 def _matches(
@@ -169,9 +171,9 @@ def _matches(
         if key in theirs:
             fields = dict(zip(names, key, strict=True))
             rows.setdefault(tuple(fields[n] for n in by) if by else key, []).append(key)
-    for row, found in rows.items():
+    for row, shared in rows.items():
         cell = dict(zip(by or names, row, strict=True))
-        pairs = tuple((tuple(ours[key]), tuple(theirs[key])) for key in found)
+        pairs = tuple((tuple(ours[key]), tuple(theirs[key])) for key in shared)
         yield Match(cell=cell, conditions=conditions, pairs=pairs)
 
 
@@ -216,11 +218,11 @@ def _nothing_in_common(
     values: Mapping[str, tuple[tuple[Value, ...], tuple[Value, ...]]],
 ) -> str:
     apart = {n: (a, b) for n, (a, b) in values.items() if not {*a} & {*b}}
-    told = "; ".join(
+    differences = "; ".join(
         f"{name} is {' or '.join(map(str, a))} in A and {' or '.join(map(str, b))} in B"
         for name, (a, b) in apart.items()
     )
-    why = f" ({told})" if told else ""
+    why = f" ({differences})" if differences else ""
     return (
         f"A and B have no cell in common{why}: compare sides that share batch and lengths, or "
         "name the runs by their ids"

@@ -1,4 +1,4 @@
-"""The tries of one cell in one experiment, and what they say together."""
+"""The repeats of one cell in one experiment, and the means of their figures."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,30 +10,30 @@ from journal.records.run import Record
 
 
 def repeats(record: Record, among: Iterable[Record]) -> tuple[Record, ...]:
-    """The valid and flagged tries `among` the runs of the experiment of the cell of `record`: of
-    each repeat the last."""
+    """The good runs `among` all runs that repeat the cell of `record` in its experiment; the last
+    run of each repeat."""
     common = without_repeat(record.cell)
     tries = {
-        each.cell.repeat: each
-        for each in among
-        if each.experiment_id == record.experiment_id
-        and each.good
-        and without_repeat(each.cell) == common
+        run.cell.repeat: run
+        for run in among
+        if run.experiment_id == record.experiment_id
+        and run.good
+        and without_repeat(run.cell) == common
     }
     return tuple(tries.values())
 
 
 def together(tries: Sequence[Record]) -> dict[str, Figure]:
-    """The mean of each metric that all tries have, with its 95% t interval: what another try may
-    be expected to give. `count` is the number of tries."""
+    """The mean of each metric that all `tries` have, with its 95% t interval: the value that
+    another try is expected to give. `count` is the number of tries."""
     names = tries[0].metrics if tries else {}
-    found: dict[str, Figure] = {}
+    means: dict[str, Figure] = {}
     for name in names:
         figures = [record.metrics.get(name) for record in tries]
-        values = [each.value for each in figures if each is not None and each.value is not None]
+        values = [f.value for f in figures if f is not None and f.value is not None]
         if len(values) == len(tries):
-            found[name] = over_repeats(values)
-    return found
+            means[name] = over_repeats(values)
+    return means
 
 
 def as_json(tries: Sequence[Record]) -> dict[str, Any]:

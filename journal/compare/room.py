@@ -1,4 +1,4 @@
-"""The KV pool of a point's server: how many requests it holds, and where a batch stops fitting."""
+"""The KV pool of a point's server: the requests that it holds, and the longest batch that fits."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,9 @@ from journal.records.load_shape import Closed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """A pool of `tokens`, and in it requests of `length` tokens, output included. `pool_bytes`
-    and `token_bytes` are on all GPUs together; None where the server does not give them."""
+    """The room in a KV pool of `tokens` for requests of `length` tokens, output included.
+    `pool_bytes` and `token_bytes` (of one token) are those of all GPUs together; None where the
+    server does not give them."""
 
     tokens: float
     length: int
@@ -19,16 +20,17 @@ class Room:
 
     @property
     def requests(self) -> int:
-        """Whole requests that it holds at once."""
+        """The number of whole requests that the pool holds at once."""
         return int(self.tokens // self.length)
 
     @property
     def request_bytes(self) -> float | None:
-        """Bytes that one request takes at its full length."""
+        """Bytes of one request at its full length."""
         return None if self.token_bytes is None else self.token_bytes * self.length
 
     def tokens_in(self, size_bytes: float) -> float | None:
-        """Tokens whose KV cache takes as much as `size_bytes`."""
+        """The number of tokens whose KV cache takes `size_bytes`; None where a token's is not
+        known."""
         return size_bytes / self.token_bytes if self.token_bytes else None
 
 
@@ -46,8 +48,8 @@ def room(point: Point) -> Room | None:
 
 
 def longest_in_batch(point: Point, room: Room) -> int | None:
-    """Tokens of the longest request of which a whole batch fits at once, in whole blocks; None in
-    open loop, which has no batch."""
+    """The length in tokens of the longest requests of which a whole batch fits at once, in whole
+    blocks; None in open loop, which has no batch."""
     if not isinstance(point.shape, Closed):
         return None
     block = next((r.facts.block_size for r in point.good if r.facts.block_size), None) or 1
@@ -55,8 +57,8 @@ def longest_in_batch(point: Point, room: Room) -> int | None:
 
 
 def meter(point: Point) -> tuple[str, float] | None:
-    """The meter that read the memory of `point`, and its peak in bytes: that of the GPUs where
-    there are any, else the resident memory of the server's processes."""
+    """The metric of the memory of `point` and its peak in bytes: the memory of the GPUs where they
+    were read, else the resident memory of the server's processes."""
     for name in standing_in("vram_peak_bytes"):
         value = point.value(name)
         if value is not None:

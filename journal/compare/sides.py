@@ -1,4 +1,4 @@
-"""What the two sides of a comparison are called: runs, an experiment, a model, or a day."""
+"""Sides of a comparison by their names: runs, an experiment, a model, or a day."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ DAYS_AGO = {"today": 0, "yesterday": 1}
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """`name` for people: a run's short id, an experiment's name, a model, or a date."""
+    """One side of a comparison and its runs. `name` is for people: a run's short id, an
+    experiment's name, a model, or a date."""
 
     name: str
     kind: Kind
@@ -26,30 +27,30 @@ class Side:
 
 
 def find(store: "Store", text: str, zone: tzinfo | None = None) -> Side:
-    """The runs that `text` means: a day (YYYY-MM-DD, today, yesterday), a model's name or the last
+    """The side that `text` means: a day (YYYY-MM-DD, today, yesterday), a model's name or the last
     part of it, the name or id of an experiment, or a run's id (several with commas; `last`).
 
-    `run:`, `experiment:`, `model:` or `day:` before it says which is meant. `zone` is that of the
-    days (None: this machine's). Raises NotFound for what is none of these, UsageError for what
-    could be several.
+    A prefix `run:`, `experiment:`, `model:` or `day:` gives the kind. `zone` is that of the days
+    (None: this machine's). Raises NotFound where `text` means no side, UsageError where it means
+    several.
     """
     kind, _, rest = text.partition(":")
     if kind in get_args(Kind) and rest:
-        found = [side for side in _readings(store, rest, zone) if side.kind == kind]
-        what = rest
+        sides = [side for side in _meanings(store, rest, zone) if side.kind == kind]
+        name = rest
     else:
-        found, what = _readings(store, text, zone), text
+        sides, name = _meanings(store, text, zone), text
         kind = "run, experiment, model or day"
-    if not found:
-        raise NotFound(f"there is no {kind} {what!r} in this journal: `journal runs` lists them")
-    if len(found) > 1:
-        kinds = " and ".join(side.kind for side in found)
-        raise UsageError(f"{what!r} is the name of {kinds}: write {found[0].kind}:{what}")
-    return found[0]
+    if not sides:
+        raise NotFound(f"there is no {kind} {name!r} in this journal: `journal runs` lists them")
+    if len(sides) > 1:
+        kinds = " and ".join(side.kind for side in sides)
+        raise UsageError(f"{name!r} is the name of {kinds}: write {sides[0].kind}:{name}")
+    return sides[0]
 
 
-def _readings(store: "Store", text: str, zone: tzinfo | None) -> list[Side]:
-    """Every side that `text` may mean. Ids are only tried where it is no name."""
+def _meanings(store: "Store", text: str, zone: tzinfo | None) -> list[Side]:
+    """Every side that `text` may mean. It is taken for an id only where it is no name."""
     day = _day(store, text, zone)
     if day is not None:
         return [day]
@@ -75,13 +76,13 @@ def _day(store: "Store", text: str, zone: tzinfo | None) -> Side | None:
 
 def _model(records: list[Record], text: str) -> Side | None:
     models = dict.fromkeys(record.cell.model for record in records)
-    found = [model for model in models if model == text] or [
+    matches = [model for model in models if model == text] or [
         model for model in models if model.rstrip("/").rpartition("/")[2].lower() == text.lower()
     ]
-    if len(found) > 1:
-        raise UsageError(f"{text!r} is the last part of several models: {', '.join(found)}")
-    own = tuple(record for record in records if record.cell.model in found)
-    return Side(found[0], "model", own) if own else None
+    if len(matches) > 1:
+        raise UsageError(f"{text!r} is the last part of several models: {', '.join(matches)}")
+    own = tuple(record for record in records if record.cell.model in matches)
+    return Side(matches[0], "model", own) if own else None
 
 
 def _experiment(records: list[Record], text: str) -> Side | None:
@@ -91,14 +92,14 @@ def _experiment(records: list[Record], text: str) -> Side | None:
 
 def _runs(store: "Store", text: str) -> Side | None:
     try:
-        found = {record.id: record for record in map(store.run, text.split(","))}
+        records = {record.id: record for record in map(store.run, text.split(","))}
     except NotFound:
         return None
-    return Side(", ".join(each[:8] for each in found), "run", tuple(found.values()))
+    return Side(", ".join(id_[:8] for id_ in records), "run", tuple(records.values()))
 
 
 def _by_id(store: "Store", text: str) -> Side | None:
-    if text == "last":  # which means the last run
+    if text == "last":  # the last run, not the last experiment
         return None
     try:
         begun = store.experiment(text)

@@ -1,4 +1,4 @@
-"""Comparisons: known answers on made-up runs, and what is paired, named, left out or refused."""
+"""Comparisons: known answers on made-up runs; pairs, names, runs left out, refusals."""
 
 import math
 from collections.abc import Callable
@@ -41,13 +41,13 @@ def side(name: str, *records: Record) -> Side:
     return Side(name, "experiment", records)
 
 
-def only(found: Comparison) -> Compared:
-    ((figure,),) = (row.figures for row in found.rows)
+def only(comparison: Comparison) -> Compared:
+    ((figure,),) = (row.figures for row in comparison.rows)
     return figure
 
 
-def text(found: Comparison, lang: str = "en") -> str:
-    return as_markdown(page(found), words(lang), "")
+def text(comparison: Comparison, lang: str = "en") -> str:
+    return as_markdown(page(comparison), words(lang), "")
 
 
 def test_a_clear_difference_is_called_one(repeats: Callable[..., list[Record]]) -> None:
@@ -59,17 +59,21 @@ def test_a_clear_difference_is_called_one(repeats: Callable[..., list[Record]]) 
     assert figure.ratio.low > 1.15 and figure.ratio.value == pytest.approx(1.2, rel=1e-3)
     assert "B is slower, 1.20 times A (95% interval" in text(compared(a, b))
     assert "B is faster, 0.833 times A (95% interval" in text(compared(b, a))
-    found = text(compared(a, b))
-    assert found.index("1.20 times") < found.index("95% interval") < found.index("p ≤0.001")
+    comparison = text(compared(a, b))
+    assert (
+        comparison.index("1.20 times")
+        < comparison.index("95% interval")
+        < comparison.index("p ≤0.001")
+    )
 
 
-def test_no_difference_is_said_to_be_none(repeats: Callable[..., list[Record]]) -> None:
+def test_no_difference_is_called_none(repeats: Callable[..., list[Record]]) -> None:
     a = side("a", *repeats([0.100, 0.110, 0.105]))
     b = side("b", *repeats([0.104, 0.111, 0.099], start=10))
-    found = compared(a, b)
-    assert only(found).verdict == "no difference seen"
-    assert "no difference seen" in text(found)
-    assert "看不出差别" in text(found, "zh")
+    comparison = compared(a, b)
+    assert only(comparison).verdict == "no difference seen"
+    assert "no difference seen" in text(comparison)
+    assert "看不出差别" in text(comparison, "zh")
     tiny = side("c", *repeats([0.10001, 0.10002, 0.10003], start=20))
     exact = side("d", *repeats([0.10031, 0.10032, 0.10033], start=30))
     assert only(compared(tiny, exact)).verdict == "no difference seen", "certain, but of 0.3%"
@@ -87,10 +91,10 @@ def test_one_repeat_each_cannot_say(repeats: Callable[..., list[Record]]) -> Non
 
 
 def test_a_zero_has_no_ratio(repeats: Callable[..., list[Record]]) -> None:
-    found = compared(side("a", *repeats([0.0, 0.1])), side("b", *repeats([0.1, 0.1], start=5)))
-    assert (only(found).ratio, only(found).reason) == (None, "a value of 0 has no ratio")
-    assert found.as_json()["cells"][0]["figures"][0]["ratio"] is None
-    assert "has no ratio" in text(found)
+    comparison = compared(side("a", *repeats([0.0, 0.1])), side("b", *repeats([0.1, 0.1], start=5)))
+    assert (only(comparison).ratio, only(comparison).reason) == (None, "a value of 0 has no ratio")
+    assert comparison.as_json()["cells"][0]["figures"][0]["ratio"] is None
+    assert "has no ratio" in text(comparison)
 
 
 def test_runs_that_failed_or_cannot_be_believed_are_never_used(
@@ -100,16 +104,16 @@ def test_runs_that_failed_or_cannot_be_believed_are_never_used(
     b = repeats([0.1, 0.1, 0.1], start=10)
     for n, status in enumerate(("failed", "invalid", "interrupted")):
         b += repeats([9.0], start=20 + n, status=status)
-    found = compared(side("a", *a), side("b", *b))
-    figure = only(found)
+    comparison = compared(side("a", *a), side("b", *b))
+    figure = only(comparison)
     assert figure.ratio is not None and figure.ratio.value == 1
     assert figure.repeats == (3, 3)
-    assert [each["status"] for each in found.as_json()["left_out"]["b"]] == [
+    assert [run["status"] for run in comparison.as_json()["left_out"]["b"]] == [
         "failed",
         "invalid",
         "interrupted",
     ]
-    assert "Of b 3 runs failed or cannot be believed" in text(found)
+    assert "Of b 3 runs failed or cannot be believed" in text(comparison)
     with pytest.raises(UsageError, match="none of its 3 runs is valid"):
         compared(side("a", *a), side("bad", *b[3:]))
     with pytest.raises(UsageError, match="has no run"):
@@ -123,30 +127,30 @@ def test_cells_are_paired_by_all_that_defines_them(record: Build) -> None:
     b = [record(batch=b, prompt_tokens=p, number=900 + b + p) for b in (8, 32) for p in (16, 64)]
     a = [replace(r, metrics={TTFT: journal.Figure(r.cell.batch * 1.0)}) for r in a]
     b = [replace(r, metrics={TTFT: journal.Figure(r.cell.batch * 3.0)}) for r in b]
-    found = compared(side("a", *a), side("b", *b))
-    assert [dict(row.match.cell) for row in found.rows] == [
+    comparison = compared(side("a", *a), side("b", *b))
+    assert [dict(row.match.cell) for row in comparison.rows] == [
         {"batch": 8, "prompt_tokens": 16},
         {"batch": 8, "prompt_tokens": 64},
     ]
-    ratios = [row.figures[0].ratio for row in found.rows]
-    assert [each.value for each in ratios if each] == [pytest.approx(3)] * 2
-    only_in = found.as_json()["only_in"]
+    ratios = [row.figures[0].ratio for row in comparison.rows]
+    assert [ratio.value for ratio in ratios if ratio] == [pytest.approx(3)] * 2
+    only_in = comparison.as_json()["only_in"]
     assert [cell["batch"] for cell in only_in["a"]] == [1, 1]
     assert [cell["batch"] for cell in only_in["b"]] == [32, 32]
-    assert "Only a has these cells" in text(found)
+    assert "Only a has these cells" in text(comparison)
 
 
 def test_what_is_being_compared_is_named(repeats: Callable[..., list[Record]]) -> None:
     awq = {"model": "org/m-awq", "quantisation": "awq"}
-    found = compared(
+    comparison = compared(
         side("m", *repeats([0.1, 0.1], engine=Engine(model="m", dtype="float16"))),
         side("awq", *repeats([0.2, 0.2], start=9, engine=Engine(**awq, dtype="float16"), **awq)),  # type: ignore[arg-type]
     )
-    assert dict(found.pairing.differs) == {
+    assert dict(comparison.pairing.differs) == {
         "model": ("m", "org/m-awq"),
         "quantisation": (None, "awq"),
     }
-    assert "model is m in A and org/m-awq in B" in text(found)
+    assert "model is m in A and org/m-awq in B" in text(comparison)
 
 
 def test_runs_of_different_environments_are_named_and_kept_apart(
@@ -155,21 +159,21 @@ def test_runs_of_different_environments_are_named_and_kept_apart(
     old, new = {"gpu_driver": "550.1"}, {"gpu_driver": "580.2"}
     a = repeats([0.1, 0.1], environment=old)
     b = repeats([0.2, 0.2], start=10, environment=new)
-    found = compared(side("a", *a), side("b", *b))
-    assert dict(found.pairing.conditions) == {"gpu_driver": (("550.1",), ("580.2",))}
-    assert "gpu\\_driver is 550.1 in A and 580.2 in B" in text(found)
+    comparison = compared(side("a", *a), side("b", *b))
+    assert dict(comparison.pairing.conditions) == {"gpu_driver": (("550.1",), ("580.2",))}
+    assert "gpu\\_driver is 550.1 in A and 580.2 in B" in text(comparison)
 
     mixed = [*a, *repeats([0.4, 0.4], start=20, environment=new)]
-    found = compared(side("mixed", *mixed), side("b", *b))
-    ratios = [row.figures[0].ratio for row in found.rows]
-    assert [each.value for each in ratios if each] == [pytest.approx(0.5)], "only new with new"
+    comparison = compared(side("mixed", *mixed), side("b", *b))
+    ratios = [row.figures[0].ratio for row in comparison.rows]
+    assert [ratio.value for ratio in ratios if ratio] == [pytest.approx(0.5)], "only new with new"
     newest = repeats([0.8, 0.8], start=30, environment={"gpu_driver": "600"})
-    found = compared(side("mixed", *mixed), side("newest", *newest))
-    assert [dict(row.match.conditions[0]) for row in found.rows] == [old, new]
-    ratios = [row.figures[0].ratio for row in found.rows]
-    assert [each.value for each in ratios if each] == [pytest.approx(8), pytest.approx(2)]
-    assert found.overall == ()
-    assert "gpu\\_driver 550.1" in text(found)
+    comparison = compared(side("mixed", *mixed), side("newest", *newest))
+    assert [dict(row.match.conditions[0]) for row in comparison.rows] == [old, new]
+    ratios = [row.figures[0].ratio for row in comparison.rows]
+    assert [ratio.value for ratio in ratios if ratio] == [pytest.approx(8), pytest.approx(2)]
+    assert comparison.overall == ()
+    assert "gpu\\_driver 550.1" in text(comparison)
 
 
 def test_by_gathers_cells_each_of_equal_weight(record: Build) -> None:
@@ -181,11 +185,11 @@ def test_by_gathers_cells_each_of_equal_weight(record: Build) -> None:
                 number = 100 * (name == "b") + 10 * n + repeat
                 made = record(prompt_tokens=prompt, number=number, metrics={TTFT: value})
                 runs[name].append(made)
-    found = compared(side("a", *runs["a"]), side("b", *runs["b"]), ("batch",))
-    figure = only(found)
-    assert dict(found.rows[0].match.cell) == {"batch": 1}
+    comparison = compared(side("a", *runs["a"]), side("b", *runs["b"]), ("batch",))
+    figure = only(comparison)
+    assert dict(comparison.rows[0].match.cell) == {"batch": 1}
     assert figure.ratio is not None and figure.ratio.value == pytest.approx(4)
-    assert "geometric mean of their ratios" in text(found)
+    assert "geometric mean of their ratios" in text(comparison)
     whole = compared(side("a", *runs["a"]), side("b", *runs["b"]))
     assert len(whole.rows) == 2
     assert whole.overall[0].ratio == figure.ratio
@@ -215,10 +219,10 @@ def test_the_interval_of_a_comparison_holds_the_truth(record: Build) -> None:
                 record(number=start + n, metrics={TTFT: float(m)}) for n, m in enumerate(medians)
             ]
             sides.append(side(str(start), *runs))
-        found = only(compared(*sides)).ratio
-        assert found is not None and found.low is not None and found.high is not None
-        hits += found.low <= truth <= found.high
-        false += math.isclose(found.low, found.high)
+        comparison = only(compared(*sides)).ratio
+        assert comparison is not None and comparison.low is not None and comparison.high is not None
+        hits += comparison.low <= truth <= comparison.high
+        false += math.isclose(comparison.low, comparison.high)
     assert 0.91 <= hits / trials <= 0.99
     assert false == 0
 
@@ -253,18 +257,18 @@ def test_many_comparisons_of_equals_raise_no_alarm(record: Build) -> None:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_comparison_in_every_form(repeats: Callable[..., list[Record]], lang: str) -> None:
     evil = '"><script>alert(1)</script>|`x`'
-    found = compared(
+    comparison = compared(
         side(evil, *repeats([0.1, 0.11], model=evil)),
         side("b", *repeats([0.2, 0.21], start=9, model="b", environment={evil: evil})),
     )
-    html = as_html(page(found), words(lang), {})
+    html = as_html(page(comparison), words(lang), {})
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    assert "<script>" not in text(found, lang)
-    told = found.as_json()
-    assert told["a"]["name"] == evil
-    assert told["cells"][0]["figures"][0]["better"] == "lower"
-    assert text(found, lang) == text(found, lang)
+    assert "<script>" not in text(comparison, lang)
+    plain = comparison.as_json()
+    assert plain["a"]["name"] == evil
+    assert plain["cells"][0]["figures"][0]["better"] == "lower"
+    assert text(comparison, lang) == text(comparison, lang)
 
 
 def test_models_are_compared_in_equal_text_too(record: Build) -> None:
@@ -319,24 +323,22 @@ def home(tmp_path: Path, record: Build) -> Path:
         ("last", "run", "00000000", 1),
     ],
 )
-def test_what_a_side_may_be_called(
-    home: Path, name: str, kind: str, shown: str, count: int
-) -> None:
+def test_a_side_by_its_names(home: Path, name: str, kind: str, shown: str, count: int) -> None:
     with open_store(home) as store:
-        found = find(store, name, UTC)
-    assert (found.kind, found.name, len(found.records)) == (kind, shown, count)
+        comparison = find(store, name, UTC)
+    assert (comparison.kind, comparison.name, len(comparison.records)) == (kind, shown, count)
 
 
 def test_an_experiment_is_found_by_its_id(home: Path) -> None:
     with open_store(home) as store:
         begun = store.experiments()[0]
-        found = find(store, begun.id)
-    assert (found.kind, len(found.records)) == ("experiment", 2)
-    assert found.name == f"first {begun.id[:8]}"
+        comparison = find(store, begun.id)
+    assert (comparison.kind, len(comparison.records)) == ("experiment", 2)
+    assert comparison.name == f"first {begun.id[:8]}"
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "said"),
+    ("name", "kind", "message"),
     [
         ("nothing", NotFound, "no run, experiment, model or day 'nothing'"),
         ("model:first", NotFound, "no model 'first'"),
@@ -344,15 +346,15 @@ def test_an_experiment_is_found_by_its_id(home: Path) -> None:
         ("2026-13-40", UsageError, "not a date"),
     ],
 )
-def test_what_is_no_side_is_refused(
-    home: Path, name: str, kind: type[Exception], said: str
+def test_a_text_that_means_no_side_is_refused(
+    home: Path, name: str, kind: type[Exception], message: str
 ) -> None:
-    with open_store(home) as store, pytest.raises(kind, match=said):
+    with open_store(home) as store, pytest.raises(kind, match=message):
         find(store, name)
 
 
 def test_the_library_compares_what_the_command_does(home: Path) -> None:
-    found = journal.compare("first", "second", home)
-    assert found.as_json()["differs"] == {"model": {"a": "org/Big-7B", "b": "org/small"}}
-    assert only(found).verdict == "no difference seen"
+    comparison = journal.compare("first", "second", home)
+    assert comparison.as_json()["differs"] == {"model": {"a": "org/Big-7B", "b": "org/small"}}
+    assert only(comparison).verdict == "no difference seen"
     assert journal.compare("first", "second", home, by=("batch",)).by == ("batch",)

@@ -1,4 +1,4 @@
-"""Which pool served a cell, which did not, and which to try next."""
+"""The least pool: tries that served a cell or did not, and the next pool to try."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ THEORY = 4 * 6 + 1
 
 
 def ran(record: Build, ok: bool = True, number: int = 0, **changes: object) -> Record:
-    """A run of which all 4 requests were seen at once, and none or some were preempted."""
+    """A run whose 4 requests ran at once, and none or some were preempted."""
     metrics = {"preemptions": 0 if ok else 2, "server_running_peak": 4, "errors": 0}
     given = {"facts": EngineFacts(block_size=TOKENS), "engine": Engine(model="m"), **changes}
     return record(
@@ -68,14 +68,14 @@ def test_the_smallest_pool_that_served_and_the_largest_below_it_that_did_not(
     record: Build,
 ) -> None:
     runs = tried(record, (30, True), (25, True), (20, False), (22, False), (40, False))
-    found = needed(runs[0].cell, runs)
-    assert found.least is not None and found.most is not None
-    assert (found.least.blocks, found.least.pool_bytes) == (25, 25 * BLOCK)
-    assert found.most.blocks == 22
-    assert [one.blocks for one in found.tries] == [20, 22, 25, 30, 40]
-    assert found.theory_bytes == THEORY * BLOCK
-    assert not found.whole
-    assert found.reserved is runs[0]
+    search = needed(runs[0].cell, runs)
+    assert search.least is not None and search.most is not None
+    assert (search.least.blocks, search.least.pool_bytes) == (25, 25 * BLOCK)
+    assert search.most.blocks == 22
+    assert [one.blocks for one in search.tries] == [20, 22, 25, 30, 40]
+    assert search.theory_bytes == THEORY * BLOCK
+    assert not search.whole
+    assert search.reserved is runs[0]
 
 
 def test_a_search_is_whole_at_a_neighbour_that_did_not_serve_or_at_the_smallest_pool(
@@ -94,9 +94,9 @@ def test_a_search_is_whole_at_a_neighbour_that_did_not_serve_or_at_the_smallest_
 
 def test_without_the_reserved_run_nothing_is_known(record: Build) -> None:
     runs = tried(record, (25, True))
-    found = needed(runs[0].cell, runs[1:])
-    assert (found.reserved, found.theory_blocks, found.tries) == (None, None, ())
-    assert found.next_blocks() is found.theory_bytes is None
+    search = needed(runs[0].cell, runs[1:])
+    assert (search.reserved, search.theory_blocks, search.tries) == (None, None, ())
+    assert search.next_blocks() is search.theory_bytes is None
 
 
 def test_runs_of_another_cell_are_no_tries(record: Build) -> None:

@@ -1,4 +1,4 @@
-"""Which runs of two sides belong together, and what is said of those that do not."""
+"""Pairs of runs of two sides: equal cells, conditions, and cells of one side alone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +14,12 @@ Build = Callable[..., Record]
 
 
 def test_load_and_lengths_are_named_where_all_are_alike_too(record: Build) -> None:
-    found = pair((record(number=1, batch=4),), (record(number=2, batch=4, model="n"),))
-    (match,) = found.matches
+    pairing = pair((record(number=1, batch=4),), (record(number=2, batch=4, model="n"),))
+    (match,) = pairing.matches
     assert dict(match.cell) == {"batch": 4, "prompt_tokens": 64}
-    assert dict(found.differs) == {"model": ("m", "n")}
-    assert found.conditions == {}
-    assert found.alone == ((), ())
+    assert dict(pairing.differs) == {"model": ("m", "n")}
+    assert pairing.conditions == {}
+    assert pairing.alone == ((), ())
 
 
 def test_a_row_is_ordered_by_its_numbers(record: Build) -> None:
@@ -32,10 +32,10 @@ def test_a_row_is_ordered_by_its_numbers(record: Build) -> None:
 def test_cells_of_one_side_alone_are_named_by_what_varies(record: Build) -> None:
     a = (record(number=1, batch=1), record(number=2, batch=2), record(number=3, batch=2))
     b = (record(number=4, batch=2, model="n"), record(number=5, batch=8, model="n"))
-    found = pair(a, b)
-    assert [dict(cell) for cell in found.alone[0]] == [{"batch": 1, "prompt_tokens": 64}]
-    assert [dict(cell) for cell in found.alone[1]] == [{"batch": 8, "prompt_tokens": 64}]
-    (match,) = found.matches
+    pairing = pair(a, b)
+    assert [dict(cell) for cell in pairing.alone[0]] == [{"batch": 1, "prompt_tokens": 64}]
+    assert [dict(cell) for cell in pairing.alone[1]] == [{"batch": 8, "prompt_tokens": 64}]
+    (match,) = pairing.matches
     ((ours, theirs),) = match.pairs
     assert [one.id for one in ours] == [a[1].id, a[2].id]
     assert [one.id for one in theirs] == [b[0].id]
@@ -44,18 +44,21 @@ def test_cells_of_one_side_alone_are_named_by_what_varies(record: Build) -> None
 def test_flags_of_the_engine_are_part_of_a_cell(record: Build) -> None:
     eager = Engine(model="m", max_model_len=4096, flags=("--enforce-eager",))
     plain = Engine(model="m", max_model_len=4096)
-    found = pair((record(number=1, engine=plain),), (record(number=2, engine=eager),))
-    assert dict(found.differs) == {"flags": (None, "--enforce-eager")}
+    pairing = pair((record(number=1, engine=plain),), (record(number=2, engine=eager),))
+    assert dict(pairing.differs) == {"flags": (None, "--enforce-eager")}
 
 
-def test_conditions_that_differ_within_a_side_are_told_with_their_rows(record: Build) -> None:
+def test_conditions_that_differ_within_a_side_are_named_with_their_rows(record: Build) -> None:
     old, new, newest = ({"gpu_driver": name} for name in ("550", "580", "600"))
     a = (record(number=1, environment=old), record(number=2, environment=new))
     b = (record(number=3, environment=new), record(number=4, environment=newest))
-    found = pair(a, b)
-    assert dict(found.conditions) == {"gpu_driver": (("550", "580"), ("580", "600"))}
-    told = [tuple(map(dict, match.conditions)) for match in found.matches]
-    assert told == [(new, new), (old, newest)]  # equal ones together, the others with each other
+    pairing = pair(a, b)
+    assert dict(pairing.conditions) == {"gpu_driver": (("550", "580"), ("580", "600"))}
+    conditions = [tuple(map(dict, match.conditions)) for match in pairing.matches]
+    assert conditions == [
+        (new, new),
+        (old, newest),
+    ]  # equal ones together, the others with each other
 
 
 def test_what_is_not_measured_is_no_condition(record: Build) -> None:
@@ -69,8 +72,8 @@ def test_by_gathers_the_cells_of_equal_fields(record: Build) -> None:
     b = tuple(
         record(number=9 + n, batch=b, prompt_tokens=p, model="n") for n, (b, p) in enumerate(CELLS)
     )
-    found = pair(a, b, ("prompt_tokens",))
-    assert [(dict(m.cell), len(m.pairs)) for m in found.matches] == [
+    pairing = pair(a, b, ("prompt_tokens",))
+    assert [(dict(m.cell), len(m.pairs)) for m in pairing.matches] == [
         ({"prompt_tokens": 16}, 2),
         ({"prompt_tokens": 64}, 1),
     ]

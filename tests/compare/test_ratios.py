@@ -21,16 +21,16 @@ def runs(
     return a.tolist(), (b * truth).tolist()
 
 
-def covered(found: Ratio | None, truth: float) -> bool:
-    assert found is not None and found.low is not None and found.high is not None
-    return found.low <= truth <= found.high
+def covered(result: Ratio | None, truth: float) -> bool:
+    assert result is not None and result.low is not None and result.high is not None
+    return result.low <= truth <= result.high
 
 
 @pytest.mark.parametrize(
     ("repeats", "spread", "truth"),
     [((3, 3), 0.02, 1.0), ((3, 5), 0.05, 1.25), ((5, 5), 0.3, 0.5), ((10, 4), 0.1, 4.0)],
 )
-def test_the_interval_holds_the_true_ratio_as_often_as_it_says(
+def test_the_interval_holds_the_true_ratio_as_often_as_promised(
     repeats: tuple[int, int], spread: float, truth: float
 ) -> None:
     chance = np.random.default_rng(7)
@@ -59,8 +59,8 @@ def test_unequal_spreads_are_covered() -> None:
 
 def test_equal_sides_are_called_different_no_more_often_than_promised() -> None:
     chance = np.random.default_rng(10)
-    found = [ratio([runs(chance, 1.0, (3, 3), 0.05)]) for _ in range(2000)]
-    values = [each.probability for each in found if each and each.probability is not None]
+    ratios = [ratio([runs(chance, 1.0, (3, 3), 0.05)]) for _ in range(2000)]
+    values = [r.probability for r in ratios if r and r.probability is not None]
     assert len(values) == 2000
     assert np.mean(np.array(values) < 0.05) == pytest.approx(0.045, abs=0.015)
     believed = [any(beyond_chance(values[at : at + 20])) for at in range(0, 2000, 20)]
@@ -76,9 +76,9 @@ def test_requests_within_a_run_buy_no_certainty() -> None:
         levels = 0.05 * np.exp(chance.normal(0, 0.05, (2, 3, 1)))
         noise = chance.normal(0, 0.001, (2, 3, requests))
         sides = np.median(levels + noise, axis=2).tolist()
-        found = ratio([(sides[0], sides[1])])
-        assert found is not None and found.low is not None and found.high is not None
-        widths.append(math.log(found.high / found.low))
+        result = ratio([(sides[0], sides[1])])
+        assert result is not None and result.low is not None and result.high is not None
+        widths.append(math.log(result.high / result.low))
     assert widths[1] == pytest.approx(widths[0], rel=0.4)
 
 
@@ -89,16 +89,16 @@ def test_one_repeat_gives_an_effect_and_no_certainty() -> None:
     assert several is not None and several.low is None
 
 
-def test_what_is_the_same_in_every_repeat_has_no_spread() -> None:
+def test_equal_repeats_have_no_spread() -> None:
     third = 44.16 * 2**30 / 3
     assert ratio([([third] * 3, [third] * 7)]) == Ratio(1.0, 1.0, 1.0, 1.0)
-    found = ratio([([4.0] * 3, [5.0] * 3)])
-    assert found is not None
-    assert found.value == found.low == found.high == pytest.approx(1.25)
-    assert found.probability == 0.0
+    result = ratio([([4.0] * 3, [5.0] * 3)])
+    assert result is not None
+    assert result.value == result.low == result.high == pytest.approx(1.25)
+    assert result.probability == 0.0
 
 
-def test_what_has_no_ratio_has_none() -> None:
+def test_empty_sides_and_zeros_have_no_ratio() -> None:
     assert ratio([]) is None
     assert ratio([([0.0, 1.0], [1.0, 1.0])]) is None
     assert ratio([([1.0], [])]) is None

@@ -1,4 +1,4 @@
-"""The tries of one cell: which belong together, and what they say together."""
+"""The repeats of one cell: the runs that belong together, and their means."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,10 +28,10 @@ def test_a_metric_that_one_try_lacks_has_no_mean(record: Build) -> None:
     one = record(number=1, metrics={"ttft_s.p50": 1.0, "e2e_s.p50": 2.0, "vram_peak_bytes": 7.0})
     two = record(number=2, metrics={"ttft_s.p50": 3.0, "vram_peak_bytes": 9.0})
     unknown = replace(two, metrics={**two.metrics, "vram_peak_bytes": Figure(None)})
-    found = together([one, unknown])
-    assert set(found) == {"ttft_s.p50"}
-    assert found["ttft_s.p50"].value == 2.0
-    assert found["ttft_s.p50"].count == 2
+    means = together([one, unknown])
+    assert set(means) == {"ttft_s.p50"}
+    assert means["ttft_s.p50"].value == 2.0
+    assert means["ttft_s.p50"].count == 2
     assert set(together([one, two])) == {"ttft_s.p50", "vram_peak_bytes"}
     assert together([]) == {}
 
@@ -40,9 +40,9 @@ def test_the_interval_of_a_mean_is_students_and_no_latency_is_below_nothing(
     record: Build,
 ) -> None:
     tries = [record(number=n, metrics={"x": value}) for n, value in enumerate((9.0, 10.0, 11.0))]
-    found = together(tries)["x"]
+    means = together(tries)["x"]
     half = 4.302653 / 3**0.5
-    assert (found.low, found.high) == pytest.approx((10 - half, 10 + half))
+    assert (means.low, means.high) == pytest.approx((10 - half, 10 + half))
     apart = [record(number=n, metrics={"x": value}) for n, value in enumerate((0.0, 10.0))]
     assert together(apart)["x"].low == 0
     below = [record(number=n, metrics={"x": value}) for n, value in enumerate((-1.0, 10.0))]
@@ -50,4 +50,4 @@ def test_the_interval_of_a_mean_is_students_and_no_latency_is_below_nothing(
     assert low is not None and low < 0
     plain = as_json(tries)
     assert plain["runs"] == [one.id for one in tries]
-    assert plain["means"]["x"] == {"mean": 10.0, "low": found.low, "high": found.high}
+    assert plain["means"]["x"] == {"mean": 10.0, "low": means.low, "high": means.high}

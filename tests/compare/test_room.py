@@ -1,4 +1,4 @@
-"""How many requests a KV pool holds."""
+"""The room in a KV pool: requests that fit, and the longest batch."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,16 +16,16 @@ POOL = {"kv_pool_tokens": 1000.0, "kv_pool_bytes": 4000.0, "kv_bytes_per_token":
 
 
 def point(*records: Record) -> Point:
-    (found,) = points(zip(records, setups_of(records), strict=True))
-    return found
+    (only,) = points(zip(records, setups_of(records), strict=True))
+    return only
 
 
 def test_whole_requests_fit_into_a_pool(record: Build) -> None:
     """Of 64 tokens and 32 more: 10 of 96 in 1,000."""
-    found = room(point(record(metrics=POOL)))
-    assert found is not None
-    assert (found.length, found.requests, found.request_bytes) == (96, 10, 384)
-    assert found.tokens_in(100.0) == 25
+    space = room(point(record(metrics=POOL)))
+    assert space is not None
+    assert (space.length, space.requests, space.request_bytes) == (96, 10, 384)
+    assert space.tokens_in(100.0) == 25
     bare = room(point(record(metrics={"kv_pool_tokens": 1000.0})))
     assert bare is not None
     assert bare.request_bytes is bare.pool_bytes is bare.tokens_in(100.0) is None
@@ -37,16 +37,16 @@ def test_the_longest_requests_of_a_whole_batch(
     record: Build, batch: int, block: int | None, longest: int
 ) -> None:
     made = point(record(batch=batch, metrics=POOL, facts=EngineFacts(block_size=block)))
-    found = room(made)
-    assert found is not None
-    assert longest_in_batch(made, found) == longest
+    space = room(made)
+    assert space is not None
+    assert longest_in_batch(made, space) == longest
 
 
 def test_open_loop_has_no_batch_to_fit(record: Build) -> None:
     made = point(record(batch=None, rate=2.0, metrics=POOL))
-    found = room(made)
-    assert found is not None
-    assert longest_in_batch(made, found) is None
+    space = room(made)
+    assert space is not None
+    assert longest_in_batch(made, space) is None
 
 
 def test_memory_is_that_of_the_gpus_where_there_are_any(record: Build) -> None:

@@ -1,4 +1,4 @@
-"""Predictions beside what was measured."""
+"""Predictions of the user beside the measured values."""
 
 from collections.abc import Callable
 
@@ -27,5 +27,5 @@ def test_a_prediction_came_true_where_it_held_at_every_point(
         record(number=n, batch=n + 1, metrics={"ttft_s.p50": value})
         for n, value in enumerate(measured)
     ] or [record()]
-    found = points(zip(runs, setups_of(runs), strict=True))
-    assert came_true("ttft_s_p50", predicted, found) is came
+    measured_at = points(zip(runs, setups_of(runs), strict=True))
+    assert came_true("ttft_s_p50", predicted, measured_at) is came
