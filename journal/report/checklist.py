@@ -15,7 +15,7 @@ from journal.records.run import Record
 from journal.report.document import Box, Column, Section, Table, Text, say
 from journal.report.phrases import words
 from journal.store.evidence import (
-    Seen,
+    GoodRun,
     environment_of,
     first_answer,
     first_checkup,
@@ -108,7 +108,7 @@ def _row(step: Step) -> tuple[Box, ...]:
 # ---- the steps -------------------------------------------------------------------------------
 
 
-def _host(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
+def _host(store: "Store", before: datetime | None, runs: Sequence[GoodRun]) -> Step:
     checked = first_checkup(store, before)
     environments = ((run, environment_of(store, run.id)) for run in runs)
     seen = next((pair for pair in environments if pair[1].get("host")), None)  # imports have none
@@ -124,7 +124,7 @@ def _host(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step
     return _proved("host", run, say("checklist.host_seen", host=str(here["host"]), gpu=name))
 
 
-def _api(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
+def _api(store: "Store", before: datetime | None, runs: Sequence[GoodRun]) -> Step:
     """The step that a run at a real server proves, else `journal ask`, else any run."""
     run = min(runs, key=lambda run: run.simulated, default=None)
     if run is None or run.simulated:
@@ -136,8 +136,8 @@ def _api(store: "Store", before: datetime | None, runs: Sequence[Seen]) -> Step:
     return _proved("api", run, say("checklist.answered", model=_model(run)))
 
 
-def _memory(runs: Sequence[Seen]) -> Step:
-    def group(run: Seen) -> Key:
+def _memory(runs: Sequence[GoodRun]) -> Step:
+    def group(run: GoodRun) -> Key:
         return run.model, run.quantisation, run.batch, run.rate, run.output_tokens
 
     for name, done in (("vram_peak_bytes", True), ("rss_peak_bytes", False)):
@@ -154,7 +154,7 @@ def _memory(runs: Sequence[Seen]) -> Step:
     return Step(name="memory", done=False)
 
 
-def _latency(runs: Sequence[Seen]) -> Step:
+def _latency(runs: Sequence[GoodRun]) -> Step:
     pair = _pair(
         [run for run in runs if not _open(run) and run.e2e_s is not None],
         lambda run: (run.model, run.quantisation, run.prompt_tokens, run.output_tokens),
@@ -171,11 +171,11 @@ def _latency(runs: Sequence[Seen]) -> Step:
     return _proved("latency", pair[1], evidence)
 
 
-def _open(run: Seen) -> bool:
+def _open(run: GoodRun) -> bool:
     return load_shape(run.batch, run.rate).is_open
 
 
-def _models(runs: Sequence[Seen]) -> Step:
+def _models(runs: Sequence[GoodRun]) -> Step:
     pair = _pair(
         [run for run in runs if run.output_tokens_per_s is not None],
         lambda run: (run.batch, run.rate, run.prompt_tokens, run.output_tokens),
@@ -241,22 +241,22 @@ def _answered(
     return Step(name=name, done=True, evidence=evidence, kind=source, id=id_, at=at)
 
 
-def _proved(name: str, run: Seen, evidence: Text) -> Step:
+def _proved(name: str, run: GoodRun, evidence: Text) -> Step:
     return Step(name=name, done=True, evidence=evidence, kind="run", id=run.id, at=run.started_at)
 
 
-def _model(run: Seen) -> Text:
+def _model(run: GoodRun) -> Text:
     name = " ".join(part for part in (run.model, run.quantisation) if part)
     return say("setup.simulated", name=name) if run.simulated else name
 
 
 def _pair(
-    runs: Sequence[Seen], group: Callable[[Seen], Key], axis: Callable[[Seen], object]
-) -> tuple[Seen, Seen] | None:
+    runs: Sequence[GoodRun], group: Callable[[GoodRun], Key], axis: Callable[[GoodRun], object]
+) -> tuple[GoodRun, GoodRun] | None:
     """The first two runs of one group that differ in `axis`, of a real server where it has such;
     None where no two differ."""
     for chosen in ([run for run in runs if not run.simulated], runs):
-        firsts: dict[Key, Seen] = {}
+        firsts: dict[Key, GoodRun] = {}
         for run in chosen:
             first = firsts.setdefault(group(run), run)
             if axis(first) != axis(run):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from journal.errors import NotFound
 from journal.records.notebook import Note
 from journal.report.regions import NEW, OF_THE_DAY, Words, read
-from journal.store.notes import add_note, change_note, kept, notes, remove_note
+from journal.store.notes import add_note, change_note, note_of, notes, remove_note
 
 if TYPE_CHECKING:
     from journal.store.store import Store
@@ -27,7 +27,7 @@ def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | Non
             _take_over(store, words, known[words.name])
         elif words.name.startswith(NEW):
             _add(store, words, day, _experiment(store, words.name))
-        elif kept(store, words.name) is None:  # the journal has lost it
+        elif note_of(store, words.name) is None:  # the journal has lost it
             _add(store, words, day, None, words.name)
         elif words.changed:  # the place was copied from another day
             _add(store, words, day, None)
@@ -69,7 +69,7 @@ def _add(
         return
     for number in count():
         chosen = note_id or _id(f"{number} {day} {words.name} {words.text}")
-        present = kept(store, chosen)
+        present = note_of(store, chosen)
         if present is None:
             written = Note(
                 id=chosen,

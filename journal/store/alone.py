@@ -1,4 +1,4 @@
-"""One measurement at a time in a home: two at once would disturb each other."""
+"""The lock that allows one measurement at a time in a home: two would disturb each other."""
 
 import fcntl
 import json
@@ -13,16 +13,16 @@ from journal.errors import StoreError, UsageError
 
 @contextmanager
 def alone(home: Path) -> Iterator[None]:
-    """Holds `home` for one measurement. The kernel lets go of it when this process ends, however
-    it ends. Raises UsageError, naming the process, while another one holds it, and StoreError
-    where `home` cannot be written."""
+    """Hold `home` for one measurement. The kernel releases it when this process ends, however
+    that happens. Raises UsageError, naming the process, while another one holds it, and
+    StoreError where `home` cannot be written."""
     path = home / "run.lock"
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(
-            f"{home} cannot be written ({error.strerror}): make it writable, or choose another."
+            f"{home} cannot be written ({error.strerror}): make it writable, or choose another"
         ) from error
     try:
         try:
@@ -30,7 +30,7 @@ def alone(home: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UsageError(
                 f"{_holder(path)} is measuring into {home}, and two measurements at once would "
-                "disturb each other: wait until it is done, or stop it."
+                "disturb each other: wait until it is done, or stop it"
             ) from None
         os.ftruncate(lock, 0)
         now = datetime.now().astimezone().isoformat(timespec="minutes")
@@ -43,5 +43,5 @@ def alone(home: Path) -> Iterator[None]:
 def _holder(path: Path) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError):
         note = json.loads(path.read_text())
-        return f"Process {int(note['pid'])} (since {note['since']})"
-    return "Another process"
+        return f"process {int(note['pid'])} (since {note['since']})"
+    return "another process"

@@ -1,4 +1,5 @@
-"""What the doctor found on hosts; a later run on the same host carries it in its environment."""
+"""Checkups of hosts by the doctor; a later run on the same host has the last one in its
+environment."""
 
 import json
 
@@ -14,7 +15,7 @@ _checkups = table(CheckupRow)
 
 
 def add_checkup(store: Store, checkup: Checkup) -> None:
-    """Writes what was found on a host."""
+    """Store a checkup of a host."""
     row = {
         "id": checkup.id,
         "host": checkup.host,
@@ -26,7 +27,7 @@ def add_checkup(store: Store, checkup: Checkup) -> None:
 
 
 def last_checkup(store: Store, host: str) -> Checkup | None:
-    """The newest of `host`; None where it was never examined."""
+    """The newest checkup of `host`; None where it was never examined."""
     query = select(_checkups).where(_checkups.c.host == host)
     query = query.order_by(_checkups.c.made_at.desc(), _checkups.c.id.desc()).limit(1)
     with store.transaction(writing=False) as connection:

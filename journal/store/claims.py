@@ -1,6 +1,6 @@
-"""Which experiments are being run now: a lock file for each, in `home`/running. The kernel lets
-a lock go when its process ends, however it ends, so a lock that can be had was left by a process
-that died before it could say how its experiment ended."""
+"""Claims on running experiments: a lock file for each, in `home`/running. The kernel releases a
+lock when its process ends, however that happens, so a lock file that is free was left by a
+process that died before it could store how its experiment ended."""
 
 import contextlib
 import fcntl
@@ -12,30 +12,31 @@ from journal.errors import StoreError
 
 
 def claim(home: Path, experiment_id: str) -> int:
-    """The descriptor of the lock file of an experiment, locked until `release` or our death.
-    Raises StoreError where it cannot be made."""
+    """Lock the file of an experiment until `release` or the end of this process; return its
+    descriptor. Raises StoreError where the file cannot be made."""
     directory = home / "running"
     unnamed = directory / f".{experiment_id}"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        unnamed.rename(directory / experiment_id)  # nobody meets it unlocked
+        unnamed.rename(directory / experiment_id)  # no other process sees it unlocked
     except OSError as error:
         raise StoreError(
-            f"{directory} cannot be written ({error.strerror}): make it writable."
+            f"{directory} cannot be written ({error.strerror}): make it writable"
         ) from error
     return descriptor
 
 
 def release(home: Path, experiment_id: str, descriptor: int) -> None:
+    """Remove the lock file of an experiment that has ended, and close its descriptor."""
     (home / "running" / experiment_id).unlink(missing_ok=True)
     os.close(descriptor)
 
 
 def abandoned(home: Path) -> Iterator[str]:
-    """The ids of the experiments whose processes are gone, each given once; none where the
-    directory cannot be read or written."""
+    """The ids of the experiments whose processes are gone, each once: its lock file is removed.
+    Empty where the directory cannot be read or written."""
     with contextlib.suppress(OSError):
         for path in sorted((home / "running").glob("[!.]*")):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

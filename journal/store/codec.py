@@ -1,6 +1,6 @@
 """Records to rows and back, exactly.
 
-Two things are mended on the way in, because databases differ on them: a number that is not
+Two things are changed on the way in, because databases differ on them: a number that is not
 finite becomes NULL where a column may be NULL and is refused where it may not, and characters
 that no database text can hold (NUL, lone surrogates) become U+FFFD. Secrets are left out.
 """
@@ -70,7 +70,8 @@ def table(row: type[Row]) -> Table:
 
 
 def _checked(row: type[Row], values: Values) -> Values:
-    """`values` as the database can hold them, or a StoreError that names the column."""
+    """`values`, changed in place to what the database can hold. Raises StoreError, naming the
+    column, for a number that is not finite where the column needs one."""
     columns = table(row).c
     for name, value in values.items():
         if isinstance(value, str):
@@ -78,7 +79,7 @@ def _checked(row: type[Row], values: Values) -> Values:
         elif isinstance(value, float) and not math.isfinite(value):
             if not columns[name].nullable:
                 where = f"{row.__tablename__}.{name}"
-                raise StoreError(f"{where} would be {value}: a measurement there is a number.")
+                raise StoreError(f"{where} would be {value}: this column needs a finite number")
             values[name] = None
     return values
 
@@ -163,7 +164,7 @@ def _finite(environment: Mapping[str, str | int | float | None]) -> Values:
 
 @lru_cache(maxsize=256)
 def _facts(text: str) -> EngineFacts:
-    """Read once for all runs of an engine's start, since it tells them all the same."""
+    """The facts of an engine from their JSON, read once for all runs of one start."""
     return from_json(EngineFacts, text)
 
 
@@ -239,7 +240,7 @@ def _numbered(row: type[Row], run_id: str, items: Iterable[Values]) -> list[Valu
 def _trace_row(trace: Trace, secret: Secret) -> Values:
     values = _values(_TRACE, trace)
     if not all(map(math.isfinite, trace.chunk_s)):
-        raise StoreError(f"Request {trace.index} has a chunk time that is no number.")
+        raise StoreError(f"request {trace.index} has a chunk time that is not a finite number")
     values["chunk_s"] = _packed("d", trace.chunk_s)
     if trace.chunk_tokens is not None:
         values["chunk_tokens"] = _packed("i", trace.chunk_tokens)
@@ -251,7 +252,7 @@ def _packed(form: str, values: Sequence[float]) -> bytes:
     try:
         return struct.pack(f"<{len(values)}{form}", *values)
     except struct.error as error:
-        raise StoreError(f"Chunks cannot be stored ({error}): {values!r}.") from error
+        raise StoreError(f"chunks cannot be stored ({error}): {values!r}") from error
 
 
 def _unpacked(form: str, packed: bytes) -> tuple[Any, ...]:
@@ -266,9 +267,9 @@ def _trace(row: Mapping[str, Any] | RowMapping) -> Trace:
     return Trace(**values)
 
 
-def _absence(told: str | Values) -> DoubtValues:
-    """What could not be read, which older journals say in a sentence."""
-    return {"sentence": told} if isinstance(told, str) else told
+def _absence(stored: str | Values) -> DoubtValues:
+    """The values of an absence; older journals store a sentence instead."""
+    return {"sentence": stored} if isinstance(stored, str) else stored
 
 
 def samples(
@@ -276,8 +277,8 @@ def samples(
     requests: Iterable[Mapping[str, Any] | RowMapping],
     readings: Mapping[str, Iterable[RowMapping]],
 ) -> Samples:
-    """The samples of a run from its row, the rows of its requests, and those of its readings by
-    the names of their fields in `Readings`."""
+    """The samples of a run from its row, the rows of its requests, and the rows of its readings
+    by the names of their fields in `Readings`."""
     read: dict[str, Any] = {
         field: tuple(kind(**{name: row[name] for name in _names(kind)}) for row in readings[field])
         for _, field, kind in READING_KINDS

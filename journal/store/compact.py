@@ -1,9 +1,10 @@
-"""Old requests, with the times of all their chunks, moved out of the database into Parquet files.
+"""Compaction: old requests, with the times of all their chunks, move out of the database into
+Parquet files.
 
-A file is written under another name, read back, flushed to the disk and given its own name; only
-then are its rows removed, in the transaction that notes the file with their runs. A process that
-is killed in between leaves a file that nobody reads, and the next one writes it again under the
-same name.
+A file is written under another name, read back, flushed to the disk and then given its own name.
+Only then are its rows removed, in the transaction that notes the file with their runs. A process
+that is killed in between leaves a file that no reader uses, and the next process writes it again
+under the same name.
 """
 
 import os
@@ -30,16 +31,17 @@ from journal.store.tables import RequestRow, RunRow
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FILE_BYTES, FILE_RUNS = 64 * 2**20, 1000  # a file is full with so many bytes (in memory) or runs
-FREE = 0.1  # a database file is made smaller where so much of it is free
+FILE_BYTES, FILE_RUNS = 64 * 2**20, 1000  # limits of one file: bytes in memory, and runs
+FREE = 0.1  # the free share of a database file above which it is made smaller
 
 _runs, _requests = table(RunRow), table(RequestRow)
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What was moved into how many files, and the sizes of these and of the database, in bytes.
-    `chunk_bytes` are those of the chunks' times and tokens in the database."""
+    """The result of a compaction: the runs, requests and files that were moved or written, and
+    the sizes of files and database in bytes. `chunk_bytes` is the size that the chunks' times and
+    tokens had in the database."""
 
     runs: int
     requests: int
@@ -51,6 +53,7 @@ class Compacted:
 
     @property
     def saved_bytes(self) -> int:
+        """The bytes of disk that the compaction saved; negative where it took more."""
         return self.database_before_bytes - self.database_after_bytes - self.files_bytes
 
 
@@ -62,13 +65,13 @@ def compact(
     listener: Listener = ignore,
 ) -> Compacted:
     """Move the requests of all runs that began before the UTC day `older_than_days` ago into
-    Parquet files beside the journal of `home`; what needs them reads them from there.
+    Parquet files beside the journal of `home`, where every reader of requests finds them.
 
-    With `dry_run` they are only counted. Raises UsageError for days below 0, MissingExtra
+    With `dry_run` the requests are only counted. Raises UsageError for days below 0, MissingExtra
     without pyarrow, StoreError where a file cannot be written.
     """
     if older_than_days < 0:
-        raise UsageError(f"{older_than_days} days are none: give 0 or more")
+        raise UsageError(f"{older_than_days} is not a number of days: give 0 or more")
     with open_store(Path(home)) as store:
         day = datetime.now(UTC).date() - timedelta(days=older_than_days)
         old = _old(datetime.combine(day, time.min, UTC))
@@ -88,18 +91,18 @@ def compact(
         )
 
 
-# ---- what is moved ---------------------------------------------------------------------------
+# ---- the runs to move ------------------------------------------------------------------------
 
 
 def _old(before: datetime) -> ColumnElement[bool]:
-    """The runs whose requests are to be moved."""
+    """The condition for the runs whose requests are to be moved."""
     own = _requests.alias()
-    kept = exists().where(own.c.run_id == _runs.c.id)
-    return (_runs.c.started_at < before) & _runs.c.requests_file.is_(None) & kept
+    in_database = exists().where(own.c.run_id == _runs.c.id)
+    return (_runs.c.started_at < before) & _runs.c.requests_file.is_(None) & in_database
 
 
 def _counted(store: Store, old: ColumnElement[bool]) -> tuple[int, int, int]:
-    """How many runs, how many requests, and the bytes of their chunks."""
+    """The number of runs, the number of their requests, and the bytes of their chunks."""
     size = func.length(_requests.c.chunk_s) + func.coalesce(
         func.length(_requests.c.chunk_tokens), 0
     )
@@ -111,10 +114,11 @@ def _counted(store: Store, old: ColumnElement[bool]) -> tuple[int, int, int]:
 
 
 def _size(store: Store) -> int:
+    """The size of the database in bytes."""
     path = file_of(store.url)
     if path is not None:
         files = (path, path.with_name(f"{path.name}-wal"))
-        return sum(each.stat().st_size for each in files if each.exists())
+        return sum(file.stat().st_size for file in files if file.exists())
     with store.transaction(writing=False) as connection:
         return int(connection.scalar(select(func.pg_database_size(func.current_database()))) or 0)
 
@@ -123,21 +127,22 @@ def _size(store: Store) -> int:
 
 
 def _move_all(store: Store, old: ColumnElement[bool], runs: int, listener: Listener) -> list[Path]:
-    """The files that were written. Of several processes only one moves at a time."""
+    """Move the requests of `old`; return the files that were written. A lock allows one process
+    at a time."""
     folder, files, done = store.requests_folder, [], 0
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         with locked(folder / ".lock"):
             for left in folder.glob(".*.parquet"):
-                left.unlink()  # of a process that was killed
+                left.unlink()  # a killed process left it
             for day, tables in _batches(store, old):
                 listener(Event("cell", f"moving the requests of {day}", done, runs))
                 files.append(_move(store, folder, day, tables))
                 done += len(tables)
     except OSError as error:
         raise StoreError(
-            f"{folder} cannot be written ({error.strerror or error}): make it writable, or room "
-            "on its disk; nothing is lost."
+            f"{folder} cannot be written ({error.strerror or error}): make it writable, or free "
+            "space on its disk; nothing is lost"
         ) from error
     return files
 
@@ -145,17 +150,17 @@ def _move_all(store: Store, old: ColumnElement[bool], runs: int, listener: Liste
 def _batches(
     store: Store, old: ColumnElement[bool]
 ) -> "Iterator[tuple[date, dict[str, pa.Table]]]":
-    """The requests of each run by its id, as many as belong into one file: of one UTC day."""
+    """The UTC day and the requests of its runs (by run id) for each file that is to be written."""
     query = select(_runs.c.id, _runs.c.started_at, _runs.c.requests_file).where(old)
     with store.transaction(writing=False) as connection:
-        found = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id))
-        runs = found.mappings().all()
+        rows_of_runs = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id))
+        runs = rows_of_runs.mappings().all()
     batch: dict[str, pa.Table] = {}
     size = 0
     for number, run in enumerate(runs):
         with store.transaction(writing=False) as connection:
             rows = parquet.request_rows(connection, run, store.requests_folder)
-        if rows:  # else another process was quicker
+        if rows:  # without them another process was quicker
             batch[run["id"]] = parquet.as_table(rows)
             size += batch[run["id"]].nbytes
         day = _day(run["started_at"])
@@ -171,7 +176,8 @@ def _day(moment: datetime) -> date:
 
 
 def _move(store: Store, folder: Path, day: date, tables: "dict[str, pa.Table]") -> Path:
-    """Write the file of these runs, and then remove their rows."""
+    """Write the file of these runs, then remove their rows; return its path. Raises StoreError
+    where another process moves the same rows."""
     digest = sha256(" ".join(tables).encode()).hexdigest()[:16]
     path = folder / f"{day}-{digest}.parquet"
     unnamed = folder / f".{path.name}"
@@ -184,14 +190,14 @@ def _move(store: Store, folder: Path, day: date, tables: "dict[str, pa.Table]") 
         removed = connection.execute(delete(_requests).where(_requests.c.run_id.in_(tables)))
         if (noted.rowcount, removed.rowcount) != (len(tables), sum(map(len, tables.values()))):
             raise StoreError(
-                f"Another process moves requests of {shown(store.url)}: {path} was written in "
-                "vain, and no row was removed; try again when it is done."
+                f"another process moves requests of {shown(store.url)}: {path} was written in "
+                "vain, and no row was removed; try again when that process is done"
             )
     return path
 
 
 def _flush(folder: Path) -> None:
-    """Sees to it that the disk has the names in a folder."""
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -200,7 +206,8 @@ def _flush(folder: Path) -> None:
 
 
 def _give_back(url: URL) -> None:
-    """Gives the room of removed rows back to the disk, or on a server to new rows."""
+    """Free the space of removed rows: on the disk, or on a server for new rows. Raises
+    StoreError."""
     path = file_of(url)
     if path is None:
         engine = connectable(url).execution_options(isolation_level="AUTOCOMMIT")
@@ -219,6 +226,6 @@ def _give_back(url: URL) -> None:
                 database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         raise StoreError(
-            f"The requests were moved, but {path} could not be made smaller ({error}): do it "
-            "again when there is room on its disk, and nobody else writes."
+            f"the requests were moved, but {path} could not be made smaller ({error}): compact "
+            "again when its disk has room and no other process writes"
         ) from error

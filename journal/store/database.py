@@ -1,7 +1,7 @@
-"""The way to a database: its address, the connections to it, and its errors as sentences.
+"""The address of a database, the connections to it, and its errors as sentences.
 
-On SQLite every writing transaction begins IMMEDIATE: one that reads first and writes later fails
-at once when another process writes in between, whatever the timeout.
+On SQLite every writing transaction begins IMMEDIATE: a transaction that reads first and writes
+later fails at once when another process writes in between, whatever the timeout.
 """
 
 import os
@@ -19,7 +19,7 @@ from journal.errors import MissingExtra, StoreBusy, StoreError
 BUSY_TIMEOUT_S = 10.0
 
 _ADVICE = (
-    ("not a database", "is damaged or no journal: put a copy back, or move it away"),
+    ("not a database", "is damaged or not a journal: put a copy back, or move it away"),
     ("malformed", "is damaged: put a copy back, or save its rows with sqlite3's .recover"),
     ("readonly", "cannot be written: make the file and its directory writable"),
     ("unable to open", "cannot be opened: see that its directory exists and is writable"),
@@ -32,41 +32,42 @@ _MAY_PASS = ("locked", "is full", "disk i/o error", "connection")
 
 
 def address(home: Path, url: str | None = None) -> URL:
-    """Where the journal is: `url`, else the JOURNAL_DB environment variable, else
-    `home`/journal.db. Raises StoreError for what is no database URL."""
-    given = url or os.environ.get("JOURNAL_DB")
-    if not given:
+    """The address of the journal: `url`, else the JOURNAL_DB environment variable, else
+    `home`/journal.db. Raises StoreError for a text that is not a database URL."""
+    setting = url or os.environ.get("JOURNAL_DB")
+    if not setting:
         return URL.create("sqlite", database=str(home.absolute() / "journal.db"))
     try:
-        parsed = make_url(given)
+        parsed = make_url(setting)
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(
-            f"{given.split('@')[-1]!r} is not a database URL: give one such as "
-            "sqlite:////data/journal.db or postgresql+psycopg://user@host/journal."
+            f"{setting.split('@')[-1]!r} is not a database URL: give one such as "
+            "sqlite:////data/journal.db or postgresql+psycopg://user@host/journal"
         ) from error
     if parsed.get_backend_name() == "sqlite":
         name = parsed.database or ":memory:"
         if name.startswith((":memory:", "file:")):
             raise StoreError(
-                f"{given!r} names no file: give one such as sqlite:////data/journal.db."
+                f"{setting!r} names no file: give one such as sqlite:////data/journal.db"
             )
     return parsed
 
 
 def file_of(url: URL) -> Path | None:
-    """The SQLite file, or None where the database is a server."""
+    """The SQLite file of a database; None where the database is on a server."""
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 def connectable(url: URL, *, migrating: bool = False) -> Engine:
-    """Connections to `url`. On SQLite transactions are IMMEDIATE and foreign keys checked, but
-    not while `migrating`: a table that is rebuilt would take its child rows with it."""
+    """The SQLAlchemy engine for `url`. On SQLite transactions are IMMEDIATE and foreign keys are
+    checked, but not while `migrating`: a table that is rebuilt would delete its child rows. Raises
+    MissingExtra where the driver of a server is not installed."""
     if file_of(url) is None:
         try:
             return create_engine(url, pool_pre_ping=True)
         except ModuleNotFoundError as error:
-            raise MissingExtra(f"A journal on {url.host} ({error.name})", "postgres") from error
+            raise MissingExtra(f"a journal on {url.host} ({error.name})", "postgres") from error
     options = {} if "timeout" in url.query else {"timeout": BUSY_TIMEOUT_S}
     engine = create_engine(url, connect_args={"isolation_level": None, **options})
     pragmas = ("foreign_keys=OFF", "journal_mode=WAL") if migrating else ("foreign_keys=ON",)
@@ -88,7 +89,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def reader(engine: Engine) -> Engine:
-    """The same connections for reading: all statements of a transaction see one moment."""
+    """The engine for reading: all statements of a transaction see one state of the database."""
     if engine.dialect.name == "sqlite":
         return engine.execution_options(reading=True)
     return engine.execution_options(isolation_level="REPEATABLE READ")
@@ -96,19 +97,19 @@ def reader(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """Turns the database's errors inside the block into a StoreError of one sentence; a StoreBusy
-    where the same may well succeed a minute later."""
+    """Turn the database's errors inside the block into a StoreError of one sentence, or into a
+    StoreBusy where the same statement may succeed a minute later."""
     try:
         yield
     except (StatementError, OverflowError) as error:
         cause = error.orig if isinstance(error, StatementError) else error
-        said = " ".join(str(cause).split())
-        advice = (advice for words, advice in _ADVICE if words in said.lower())
-        what = next(advice, "refused what it was given")
-        kind = StoreBusy if any(words in said.lower() for words in _MAY_PASS) else StoreError
-        raise kind(f"The journal {shown(url)} {what} ({said}).") from error
+        reason = " ".join(str(cause).split())
+        advice = (advice for words, advice in _ADVICE if words in reason.lower())
+        sentence = next(advice, "refused these values")
+        kind = StoreBusy if any(words in reason.lower() for words in _MAY_PASS) else StoreError
+        raise kind(f"the journal {shown(url)} {sentence} ({reason})") from error
 
 
 def shown(url: URL) -> str:
-    """The address for people, without a password."""
+    """The address as people read it: the file, or the URL without its password."""
     return str(file_of(url) or url.render_as_string(hide_password=True))

@@ -1,4 +1,4 @@
-"""What the journal's rows prove, without reading whole runs: for the checklist."""
+"""Evidence for the checklist, from rows of the journal, without reading whole runs."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _runs, _metrics = table(RunRow), table(MetricRow)
 _experiments, _interactions = table(ExperimentRow), table(InteractionRow)
 _checkups = table(CheckupRow)
 
-FIRST, OF_MODEL = 3, 500  # of a kind, one may lack a figure that others have
+FIRST, OF_MODEL = 3, 500  # runs of a kind, since one may lack a figure; runs of a model
 
 _FIGURES = {
     "vram_peak_bytes": "vram_peak_bytes",
@@ -28,8 +28,9 @@ _FIGURES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """One good run in short. `simulated`: a scripted server answered, and no model."""
+class GoodRun:
+    """The facts of one good run that prove a step. `simulated`: a scripted server answered, not a
+    model. Sizes in bytes, `e2e_s` in s; None where the run has no such figure."""
 
     id: str
     started_at: datetime
@@ -46,15 +47,15 @@ class Seen:
     output_tokens_per_s: float | None
 
 
-def good_runs(store: Store, before: datetime | None = None) -> list[Seen]:
-    """Of the valid and flagged runs that started before `before`, the first FIRST of each kind
-    among the first OF_MODEL of each model, oldest first: a journal may hold very many, and the
-    others hardly prove anything more."""
+def good_runs(store: Store, before: datetime | None = None) -> list[GoodRun]:
+    """The first FIRST runs of each kind among the first OF_MODEL of each model, oldest first, of
+    the valid and flagged runs that started before `before`. A journal may hold very many runs,
+    and the others hardly prove anything more."""
     every = [_first_of_model(model, before) for model in _models(store)]
     if not every:
         return []
     first = _numbered(union_all(*every).subquery()).subquery()
-    names = {each.name for each in fields(Seen)}
+    names = {field.name for field in fields(GoodRun)}
     tables = {name: _metrics.alias(name) for name in _FIGURES}
     joined: FromClause = first
     for name, metric in _FIGURES.items():
@@ -67,19 +68,19 @@ def good_runs(store: Store, before: datetime | None = None) -> list[Seen]:
     query = query.where(first.c.number <= FIRST)
     with store.transaction(writing=False) as connection:
         rows = connection.execute(query.order_by(first.c.started_at, first.c.id)).mappings()
-        return [Seen(**{**row, "simulated": bool(row["simulated"])}) for row in rows]
+        return [GoodRun(**{**row, "simulated": bool(row["simulated"])}) for row in rows]
 
 
 def environment_of(store: Store, run_id: str) -> dict[str, Any]:
-    """Where a run was measured, without the run."""
+    """The environment of a run, without the rest of the run."""
     query = select(_runs.c.environment).where(_runs.c.id == run_id)
     with store.transaction(writing=False) as connection:
-        found: dict[str, Any] = json.loads(connection.scalars(query).one())
-        return found
+        environment: dict[str, Any] = json.loads(connection.scalars(query).one())
+        return environment
 
 
 def _models(store: Store) -> Sequence[str]:
-    """Every model that was measured, each found by a look into an index."""
+    """Every model that was measured, one look into an index for each."""
     first = select(func.min(_runs.c.model).label("model")).cte("models", recursive=True)
     later = select(func.min(_runs.c.model)).where(_runs.c.model > first.c.model).scalar_subquery()
     models = first.union_all(select(later).where(first.c.model.is_not(None)))
@@ -88,15 +89,15 @@ def _models(store: Store) -> Sequence[str]:
 
 
 def _first_of_model(model: str, before: datetime | None) -> Select[Any]:
-    """Its first good runs."""
+    """The query for the first OF_MODEL good runs of `model`."""
     simulated = _runs.c.model.startswith("simulated") | _runs.c.facts.contains(
         '"version":"simulated'
     )
     query = select(
-        *(_runs.c[each.name] for each in fields(Seen) if each.name in _runs.c),
+        *(_runs.c[field.name] for field in fields(GoodRun) if field.name in _runs.c),
         simulated.label("simulated"),
         _runs.c.dtype.label("its_dtype"),
-        _runs.c.environment.contains('"gpu_0_name"').label("its_card"),
+        _runs.c.environment.contains('"gpu_0_name"').label("its_gpu"),
     )
     query = query.where(
         _runs.c.model == model,
@@ -108,7 +109,7 @@ def _first_of_model(model: str, before: datetime | None) -> Select[Any]:
 
 
 def _numbered(runs: FromClause) -> Select[Any]:
-    """The runs, numbered among those that would prove the same things."""
+    """The query that numbers each of `runs` among the runs that prove the same."""
     kind = [column for column in runs.c if column.name not in ("id", "started_at")]
     by_time = (runs.c.started_at, runs.c.id)
     number = func.row_number().over(partition_by=kind, order_by=by_time)
@@ -132,8 +133,8 @@ def with_predictions(
 def first_answer(
     store: Store, source: str, before: datetime | None = None
 ) -> tuple[str, datetime, str] | None:
-    """The id, the time and the model of the first answer to a question by hand: `source` is ask
-    or chat."""
+    """The id, the time and the model of the first answer to a question by hand (None: there was
+    no answer yet). `source` is "ask" or "chat"."""
     query = select(_interactions.c.id, _interactions.c.asked_at, _interactions.c.model).where(
         _interactions.c.source == source,
         _interactions.c.error.is_(None),
@@ -145,7 +146,7 @@ def first_answer(
 
 
 def first_checkup(store: Store, before: datetime | None = None) -> tuple[str, datetime, str] | None:
-    """The id, the time and the host of the first checkup."""
+    """The id, the time and the host of the first checkup; None where there was no checkup yet."""
     query = select(_checkups.c.id, _checkups.c.made_at, _checkups.c.host)
     query = query.where(_before(_checkups.c.made_at, before)).order_by(_checkups.c.made_at).limit(1)
     with store.transaction(writing=False) as connection:

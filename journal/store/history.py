@@ -1,4 +1,4 @@
-"""What was asked for and measured before, read quickly however large the journal."""
+"""Earlier experiments and measurements, read quickly however large the journal is."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
@@ -23,8 +23,7 @@ _INDEXED = ("model", "prompt_tokens", "output_tokens")  # by runs_by_place
 
 
 def asked_before(store: Store, name: str) -> Iterator[tuple[str, str]]:
-    """The experiments called `name`, newest first: the id of each, and what it asked for as the
-    JSON that is stored."""
+    """The id and the stored JSON of each experiment called `name`, newest first."""
     query = select(_experiments.c.id, _experiments.c.experiment).where(_experiments.c.name == name)
     newest_first = query.order_by(_experiments.c.started_at.desc(), _experiments.c.id.desc())
     with store.transaction(writing=False) as connection:
@@ -33,7 +32,7 @@ def asked_before(store: Store, name: str) -> Iterator[tuple[str, str]]:
 
 
 def last_began(store: Store) -> datetime | None:
-    """When the newest run or experiment started; None where there is none."""
+    """The start of the newest run or experiment; None in an empty journal."""
     query = union_all(
         select(func.max(_runs.c.started_at)), select(func.max(_experiments.c.started_at))
     )
@@ -53,14 +52,15 @@ def measured_between(
 
 
 def place(cell: Cell) -> Place:
-    """A cell but for its repeat and for how its engine is started: what stays the same when a
-    flag, a revision or the engine's version changes."""
+    """The place of a cell: the fields that stay the same when a repeat, a flag, a revision or the
+    engine's version changes."""
     return tuple(counting_fields(cell, "place").values())
 
 
 def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict[Place, datetime]:
-    """When the last good run of each of `cells` started before `before`: of the very same cell
-    (by its identity) where there is one, else of its place; cells without any are left out."""
+    """The start of the last good run before `before` of each of `cells`, by place: of the very
+    same cell (by its identity) where it was measured, else of a cell at its place. Cells without
+    such a run are left out."""
     places = {cell.identity: place(cell) for cell in cells}
     good = (_runs.c.started_at < before, _runs.c.status.in_(GOOD))
     last_at = func.max(_runs.c.started_at)
@@ -75,6 +75,6 @@ def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict
             near = (_runs.c[name].in_(values[name]) for name in _INDEXED)
             alike = select(*_PLACE, last_at).where(*near, *good)
             for *key, at in connection.execute(alike.group_by(*_PLACE)):
-                if (found := cast(Place, tuple(key))) in new:
-                    last[found] = at
+                if (where := cast(Place, tuple(key))) in new:
+                    last[where] = at
     return last

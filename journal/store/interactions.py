@@ -1,4 +1,4 @@
-"""What people asked servers by hand, and what they were answered."""
+"""Questions that people asked servers by hand, and the answers."""
 
 import json
 from dataclasses import fields
@@ -16,10 +16,10 @@ _interactions = table(InteractionRow)
 _NAMES = tuple(field.name for field in fields(Interaction))
 
 
-def add_interaction(store: Store, asked: Interaction) -> None:
-    """Writes one question and its answer."""
-    row = {name: getattr(asked, name) for name in _NAMES}
-    row |= {"messages": to_json(asked.messages), "settings": to_json(asked.settings)}
+def add_interaction(store: Store, interaction: Interaction) -> None:
+    """Store one question and its answer. Raises StoreError."""
+    row = {name: getattr(interaction, name) for name in _NAMES}
+    row |= {"messages": to_json(interaction.messages), "settings": to_json(interaction.settings)}
     row |= {name: storable(value) for name, value in row.items() if isinstance(value, str)}
     with store.transaction(writing=True) as connection:
         connection.execute(insert(_interactions), row)
@@ -32,8 +32,8 @@ def interactions(
     until: datetime | None = None,
     limit: int | None = None,
 ) -> list[Interaction]:
-    """The questions asked at or after `since` and before `until`, newest last; with `limit` the
-    newest so many."""
+    """The questions from `since` on and before `until` with their answers, newest last; with
+    `limit` the newest `limit` of them."""
     query = select(_interactions)
     if since is not None:
         query = query.where(_interactions.c.asked_at >= since)

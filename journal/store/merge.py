@@ -1,4 +1,4 @@
-"""Another journal taken into this one: what it has and this one has not, under the same ids."""
+"""Merging: the rows of another journal that this one lacks are copied, under the same ids."""
 
 import sqlite3
 import tempfile
@@ -14,24 +14,24 @@ from journal.errors import StoreError, UsageError
 from journal.store.codec import table
 from journal.store.database import address, file_of
 from journal.store.migrate import VERSION_TABLE
-from journal.store.notes import add_note, kept, notes
+from journal.store.notes import add_note, note_of, notes
 from journal.store.parquet import folder_beside, request_rows
 from journal.store.store import Store, open_store
 from journal.store.tables import ExperimentRow, NoteRow, RequestRow, Row, RunRow
 
 _experiments, _runs, _requests = table(ExperimentRow), table(RunRow), table(RequestRow)
-_PARTS = [each for each in Row.metadata.sorted_tables if "run_id" in each.primary_key.columns]
+_PARTS = [rows for rows in Row.metadata.sorted_tables if "run_id" in rows.primary_key.columns]
 _OTHERS = [
-    each
-    for each in Row.metadata.sorted_tables
-    if each not in (*_PARTS, _experiments, _runs, table(NoteRow))
+    rows
+    for rows in Row.metadata.sorted_tables
+    if rows not in (*_PARTS, _experiments, _runs, table(NoteRow))
 ]
 _UNKNOWN_TO_MLFLOW = {"mlflow_run_id": None, "mlflow_pending": True, "mlflow_error": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """How much was taken in that was not there."""
+    """The numbers of rows that a merge added. `others`: questions by hand and checkups."""
 
     experiments: int
     runs: int
@@ -40,12 +40,12 @@ class Merged:
 
 
 def merge(other: str | Path, home: str | Path = "lab") -> Merged:
-    """Take everything in the journal `other` (its journal.db, or its home) into the journal of
-    `home` that this one has not, each under its own id: doing it twice changes nothing. `other`
-    is only read; of an older schema it is brought up to date in a copy.
+    """Copy everything that the journal of `home` lacks from the journal `other` (its journal.db,
+    or its home), each row under its own id: a second merge changes nothing. `other` is only read;
+    an older schema is brought up to date in a copy.
 
     A note that was changed on both sides is kept in both versions. Raises UsageError for a file
-    that is no journal, StoreTooNew for one of a newer version.
+    that is not a journal, StoreTooNew for a journal of a newer version.
     """
     path = _file(Path(other))
     if file_of(address(Path(home))) == path.absolute():
@@ -60,7 +60,7 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
             return Merged(
                 experiments=_take_experiments(theirs, ours),
                 runs=_take_runs(theirs, ours, folder_beside(path)),
-                others=sum(_take(theirs, ours, each) for each in _OTHERS),
+                others=sum(_take(theirs, ours, rows) for rows in _OTHERS),
                 notes=_take_notes(theirs, ours),
             )
 
@@ -68,12 +68,13 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
 def _file(other: Path) -> Path:
     path = other / "journal.db" if other.is_dir() else other
     if not path.is_file():
-        raise UsageError(f"there is no journal at {path}")
+        raise UsageError(f"there is no journal at {path}: name a journal.db, or its home")
     return path
 
 
 def _copy(path: Path, copy: Path) -> None:
-    """A copy of one moment of the database, also while it is written to."""
+    """Copy one state of the database, even while another process writes to it. Raises StoreError
+    for a file that cannot be read, UsageError for a database that is not a journal."""
     try:
         source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         with closing(source), closing(sqlite3.connect(copy)) as target:
@@ -83,7 +84,7 @@ def _copy(path: Path, copy: Path) -> None:
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be read as a journal ({error})") from error
     if known is None:
-        raise UsageError(f"{path} is a database, and no journal")
+        raise UsageError(f"{path} is a database, but not a journal: name another one")
 
 
 def _ids(store: Store, rows: Table) -> set[str]:
@@ -92,7 +93,8 @@ def _ids(store: Store, rows: Table) -> set[str]:
 
 
 def _take_experiments(theirs: Store, ours: Store) -> int:
-    """New experiments, and how those ended that were under way when they were taken in before."""
+    """Copy new experiments, and the ends of experiments that were running at an earlier merge;
+    return the number of new ones."""
     taken = _take(theirs, ours, _experiments, _UNKNOWN_TO_MLFLOW)
     running = select(_experiments.c.id).where(_experiments.c.status == "running")
     with ours.transaction(writing=False) as connection:
@@ -111,8 +113,8 @@ def _take_experiments(theirs: Store, ours: Store) -> int:
 
 
 def _take_runs(theirs: Store, ours: Store, folder: Path) -> int:
-    """Run by run, each whole with its samples or not at all; `folder` has those of their requests
-    that are in files."""
+    """Copy new runs one by one, each whole with its samples or not at all; return their number.
+    `folder` has the requests that were moved into files."""
     new = sorted(_ids(theirs, _runs) - _ids(ours, _runs))
     for run_id in new:
         with theirs.transaction(writing=False) as reading:
@@ -137,25 +139,25 @@ def _rows(connection: Connection, rows: Table, column: str, value: str) -> list[
 def _take(
     theirs: Store, ours: Store, rows: Table, changes: Mapping[str, object] | None = None
 ) -> int:
-    """The rows of a table whose ids are new, with `changes` to each."""
+    """Copy the rows of a table whose ids are new, with `changes` to each; return their number."""
     new = _ids(theirs, rows) - _ids(ours, rows)
     with theirs.transaction(writing=False) as reading:
         every = reading.execute(select(rows)).mappings()
-        found = [{**row, **(changes or {})} for row in every if row["id"] in new]
-    if found:
+        copies = [{**row, **(changes or {})} for row in every if row["id"] in new]
+    if copies:
         with ours.transaction(writing=True) as writing:
-            writing.execute(insert(rows), found)
-    return len(found)
+            writing.execute(insert(rows), copies)
+    return len(copies)
 
 
 def _take_notes(theirs: Store, ours: Store) -> int:
     taken = 0
     for note in notes(theirs):
-        there = kept(ours, note.id)
+        there = note_of(ours, note.id)
         if there is not None and there.text != note.text:
             both = f"{note.id} {note.text}".encode("utf-8", "surrogateescape")
             note = replace(note, id=sha256(both).hexdigest()[:16])
-            there = kept(ours, note.id)
+            there = note_of(ours, note.id)
         if there is None:
             add_note(ours, note)
             taken += 1

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema when it is opened.
+"""Migration of a database to the newest schema when it is opened.
 
 A database that is up to date costs one look at its version. For any other, Alembic is imported
 and runs the migrations in one transaction, alone: under a lock file for SQLite, under an advisory
@@ -40,11 +40,11 @@ def is_up_to_date(engine: Engine) -> bool:
 
 
 def bring_up_to_date(url: URL, scripts: Path | None = None) -> None:
-    """Applies the migrations (of `scripts`, by default the package's) that the database lacks.
+    """Apply the migrations (of `scripts`, by default the package's) that the database lacks.
 
-    Raises StoreTooNew for a schema that they do not know, StoreError for a database that has
-    tables of our names from elsewhere, for a lock not had in time, and for a migration that
-    failed; the database is then as it was before.
+    Raises StoreTooNew for a schema that they do not know, StoreError for a database in which
+    another program has tables of the same names, for a lock that does not become free in time,
+    and for a migration that failed; the database is then as it was before.
     """
     path = file_of(url)
     engine = connectable(url, migrating=True)
@@ -64,14 +64,15 @@ def bring_up_to_date(url: URL, scripts: Path | None = None) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file `path`, alone among processes; waits for it LOCK_TIMEOUT_S at most."""
+    """Hold the lock file `path`, alone among processes. Raises StoreError where it does not
+    become free within LOCK_TIMEOUT_S."""
     with closing(_Descriptor(path)) as lock:
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         while not lock.taken():
             if time.monotonic() > deadline:
                 raise StoreError(
-                    f"Another process has held {path} for {LOCK_TIMEOUT_S:.0f} s: "
-                    "see whether it hangs, end it and try again."
+                    f"another process has held {path} for {LOCK_TIMEOUT_S:.0f} s: "
+                    "see whether it hangs, end it and try again"
                 )
             time.sleep(0.02)
         yield
@@ -83,7 +84,7 @@ class _Descriptor:
             self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(
-                f"{path.parent} cannot be written ({error.strerror}): make it writable."
+                f"{path.parent} cannot be written ({error.strerror}): make it writable"
             ) from error
 
     def taken(self) -> bool:
@@ -105,7 +106,8 @@ def _version(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection, scripts: Path) -> None:
-    """Runs the migrations inside the transaction that `connection` is in."""
+    """Run the migrations inside the transaction of `connection`. Raises what `bring_up_to_date`
+    raises."""
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -118,27 +120,27 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
         strangers = set(inspect(connection).get_table_names()) & set(Row.metadata.tables)
         if strangers:
             raise StoreError(
-                f"The database {where} has tables of another program "
-                f"({', '.join(sorted(strangers))}): give the journal a database of its own."
+                f"the database {where} has tables of another program "
+                f"({', '.join(sorted(strangers))}): give the journal a database of its own"
             )
     elif version not in {known.revision for known in script.walk_revisions()}:
         raise StoreTooNew(
-            f"The journal {where} was written by a newer version of this package (its schema is "
+            f"the journal {where} was written by a newer version of this package (its schema is "
             f"{version}, the newest known here is {script.get_current_head()}): upgrade "
-            "serving-journal."
+            "serving-journal"
         )
     try:
         command.upgrade(config, "head")
     except Exception as error:
         raise StoreError(
-            f"The journal {where} could not be brought from schema {version or 'none'} to "
-            f"{script.get_current_head()} and was left as it was ({error})."
+            f"the journal {where} could not be brought from schema {version or 'none'} to "
+            f"{script.get_current_head()} and was left as it was ({error})"
         ) from error
 
 
 def _upgrade_file(engine: Engine, path: Path, scripts: Path) -> None:
-    """The same for an SQLite file. Should a migration end the transaction itself and then fail,
-    the file is put back from its copy."""
+    """Run the migrations on an SQLite file. Where a migration ends the transaction itself and then
+    fails, the file is put back from its copy."""
     copy = path.with_name(path.name + ".before-migration")
     try:
         with engine.begin() as connection:
@@ -148,7 +150,7 @@ def _upgrade_file(engine: Engine, path: Path, scripts: Path) -> None:
                 _upgrade(connection, scripts)
                 orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
                 if orphans:
-                    raise StoreError(f"A migration of {path} would orphan {len(orphans)} rows.")
+                    raise StoreError(f"a migration of {path} would orphan {len(orphans)} rows")
             except Exception:
                 if copy.exists() and not _in_transaction(connection):
                     _copy(copy, path)

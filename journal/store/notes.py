@@ -25,9 +25,9 @@ def note(
     day: date | None = None,
     zone: tzinfo | None = None,
 ) -> Note:
-    """Keep `text` in the journal of `home`: on `run` (an id, the beginning of one, or `last`) and
-    its day, or on `day`, or on today (in `zone`, None: this machine's). Raises NotFound for a run
-    that is not there, UsageError where there is nothing to keep."""
+    """Keep `text` as a note in the journal of `home`: on `run` (an id, the beginning of one, or
+    "last") and its day, or on `day`, or on today (in `zone`, None: this machine's). Raises
+    NotFound for a run that does not exist, UsageError for an empty text."""
     if not text.strip():
         raise UsageError("an empty note says nothing: give it some words")
     now = datetime.now(UTC)
@@ -48,7 +48,7 @@ def note(
 
 
 def add_note(store: Store, written: Note) -> Note:
-    """Writes a new note, and returns it."""
+    """Store a new note and return it. Raises UsageError for text that is not valid Unicode."""
     values = {name: getattr(written, name) for name in _NAMES}
     with store.transaction(writing=True) as connection:
         connection.execute(insert(_notes), values | {"text": _packed(written.text)})
@@ -56,7 +56,7 @@ def add_note(store: Store, written: Note) -> Note:
 
 
 def change_note(store: Store, written: Note, text: str) -> Note:
-    """Puts `text` in the place of the words of a note."""
+    """Replace the text of a stored note; return the changed note."""
     with store.transaction(writing=True) as connection:
         query = update(_notes).where(_notes.c.id == written.id)
         connection.execute(query.values(text=_packed(text)))
@@ -64,12 +64,13 @@ def change_note(store: Store, written: Note, text: str) -> Note:
 
 
 def remove_note(store: Store, written: Note) -> None:
+    """Delete a stored note."""
     with store.transaction(writing=True) as connection:
         connection.execute(delete(_notes).where(_notes.c.id == written.id))
 
 
 def notes(store: Store, day: date | None = None) -> list[Note]:
-    """The notes on one day, or all, in the order in which they were written."""
+    """The notes on one day, or all notes, in the order in which they were written."""
     query = select(_notes).order_by(_notes.c.written_at, _notes.c.id)
     if day is not None:
         query = query.where(_notes.c.day == day)
@@ -77,8 +78,8 @@ def notes(store: Store, day: date | None = None) -> list[Note]:
         return [_note(row) for row in connection.execute(query).mappings()]
 
 
-def kept(store: Store, note_id: str) -> Note | None:
-    """The note with this id, on whatever day; None where there is none."""
+def note_of(store: Store, note_id: str) -> Note | None:
+    """The note with this id, of any day; None where the journal has no such note."""
     query = select(_notes).where(_notes.c.id == note_id)
     with store.transaction(writing=False) as connection:
         row = connection.execute(query).mappings().one_or_none()

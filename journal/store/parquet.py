@@ -1,5 +1,5 @@
-"""The rows of requests in Parquet files, beside the database that they were moved from, and the
-way back, exactly. A file has the columns of the table `requests`, the times of chunks as lists of
+"""Rows of requests in Parquet files beside the database that they were moved from, written and
+read exactly. A file has the columns of the table `requests`, the times of chunks as lists of
 float64 numbers, and a row group for each run."""
 
 import os
@@ -26,18 +26,19 @@ Rows: TypeAlias = Sequence[Row]
 
 
 def folder_of(url: URL, home: Path) -> Path:
-    """Where the files of a journal lie: beside its SQLite file, or in `home` where a server has
-    the database."""
+    """The folder of a journal's files: beside its SQLite file, or in `home` where the database is
+    on a server."""
     return folder_beside(file_of(url) or home / str(url.database))
 
 
 def folder_beside(database: Path) -> Path:
+    """The folder of Parquet files that belongs to an SQLite file."""
     return database.with_name(f"{database.name}.requests")
 
 
 def request_rows(connection: Connection, run: Row, folder: Path) -> Rows:
-    """The rows of a run's requests, from the database or the file in `folder` that has them.
-    Raises what `read` raises."""
+    """The rows of a run's requests, from the database or from its file in `folder`. Raises
+    StoreError where the file cannot be read."""
     if run["requests_file"] is not None:
         return read(folder / run["requests_file"], run["id"])
     query = select(_requests).where(_requests.c.run_id == run["id"])
@@ -58,8 +59,8 @@ def as_table(rows: Rows) -> "pa.Table":
 
 
 def write(path: Path, runs: "Sequence[pa.Table]") -> None:
-    """Writes a file of one row group for each of `runs`, its owner's alone, and sees to it that
-    the disk has all of it, as it was given. Raises StoreError."""
+    """Write a file, readable by its owner only, with one row group for each of `runs`; flush it to
+    the disk and read it back. Raises StoreError where it does not hold the same rows."""
     pa = _arrow()
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         with pa.parquet.ParquetWriter(
@@ -79,27 +80,27 @@ def write(path: Path, runs: "Sequence[pa.Table]") -> None:
 
 def read(path: Path, run_id: str) -> Rows:
     """The rows of one run, as the database had them. Raises StoreError, naming the file, where it
-    is not there, cannot be read, or has not got them."""
+    is missing, cannot be read, or does not hold the run."""
     pa = _arrow()
     try:
-        found = pa.parquet.read_table(path, partitioning=None, filters=[("run_id", "==", run_id)])
+        rows = pa.parquet.read_table(path, partitioning=None, filters=[("run_id", "==", run_id)])
     except FileNotFoundError as error:
         raise StoreError(
-            f"The requests of run {run_id} were moved to {path}, which is not there: put that "
-            "file back, or read this journal on the host that has it."
+            f"the requests of run {run_id} were moved to {path}, which is not there: put that "
+            "file back, or read this journal on the host that has it"
         ) from error
     except (pa.ArrowException, OSError) as error:
-        said = " ".join(str(error).split())
-        raise StoreError(f"{path} cannot be read ({said}): put a copy of it back.") from error
-    if not found.num_rows:
-        raise StoreError(f"{path} has no requests of run {run_id}: put a copy of it back.")
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read ({reason}): put a copy of it back") from error
+    if not rows.num_rows:
+        raise StoreError(f"{path} has no requests of run {run_id}: put a copy of it back")
     columns = {
         name: _packed(column, PACKED[name]) if name in PACKED else column.to_pylist()
-        for name, column in zip(found.column_names, found.columns, strict=True)
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
     }
     names, values = columns.keys(), zip(*columns.values(), strict=True)
     newer = {column.name: None for column in _requests.c if column.name not in columns}
-    return [dict(zip(names, each, strict=True)) | newer for each in values]
+    return [dict(zip(names, row, strict=True)) | newer for row in values]
 
 
 def _arrow() -> Any:
@@ -107,7 +108,7 @@ def _arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise MissingExtra("A compacted journal", "parquet") from error
+        raise MissingExtra("a compacted journal", "parquet") from error
     return pyarrow
 
 
@@ -120,24 +121,25 @@ def _type(name: str) -> "pa.DataType":
 
 
 def _lists(packed: Sequence[bytes | None], form: str) -> "pa.Array":
-    """Packed numbers as lists of them."""
+    """An Arrow array of lists of numbers from packed numbers of the NumPy type `form`; None stays
+    None."""
     import numpy as np
 
     pa = _arrow()
-    numbers = np.frombuffer(b"".join(each or b"" for each in packed), form)
-    sizes = [len(each or b"") // np.dtype(form).itemsize for each in packed]
+    numbers = np.frombuffer(b"".join(piece or b"" for piece in packed), form)
+    sizes = [len(piece or b"") // np.dtype(form).itemsize for piece in packed]
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    absent = pa.array([each is None for each in packed], type=pa.bool_())
+    absent = pa.array([piece is None for piece in packed], type=pa.bool_())
     values = pa.array(numbers.astype(numbers.dtype.newbyteorder("=")))
     kind = pa.list_(pa.field("element", values.type))
     return pa.ListArray.from_arrays(pa.array(ends), values, type=kind, mask=absent)
 
 
 def _packed(lists: "pa.ChunkedArray", form: str) -> list[bytes | None]:
-    """The way back."""
-    found: list[bytes | None] = []
+    """Packed numbers of the NumPy type `form` from lists of numbers; None stays None."""
+    pieces: list[bytes | None] = []
     for chunk in lists.chunks:
         numbers, ends = chunk.values.to_numpy().astype(form), chunk.offsets.to_pylist()
-        each = zip(ends, ends[1:], chunk.is_valid().to_pylist(), strict=False)
-        found += [numbers[a:b].tobytes() if valid else None for a, b, valid in each]
-    return found
+        spans = zip(ends, ends[1:], chunk.is_valid().to_pylist(), strict=False)
+        pieces += [numbers[a:b].tobytes() if valid else None for a, b, valid in spans]
+    return pieces

@@ -21,18 +21,18 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def secret_of(engines: Iterable[Engine]) -> Secret:
-    """What finds the keys and tokens that the engines were given: the values of variables and of
-    flags that are named so."""
-    found: set[str] = set()
+    """The pattern that finds the engines' keys and tokens: the values of variables and of flags
+    whose names mean a secret. None where there are no secrets."""
+    secrets: set[str] = set()
     for engine in engines:
         words = [word for flag in engine.flags for word in flag.split("=", 1)]
         named = [*engine.env.items(), *pairwise(words)]
-        found |= {value for name, value in named if secrecy.NAME.search(name)}
-    return secrecy.pattern(found)
+        secrets |= {value for name, value in named if secrecy.NAME.search(name)}
+    return secrecy.pattern(secrets)
 
 
 def hidden(text: str | None, secret: Secret) -> str | None:
-    """`text` with what `secret` finds starred out."""
+    """`text` with every match of `secret` starred out."""
     return secrecy.hidden(text, secret) if text else text
 
 
@@ -42,8 +42,9 @@ def storable(text: str) -> str:
 
 
 def to_json(value: object, secret: Secret = None) -> str:
-    """`value` (record types, mappings, sequences, scalars) as canonical JSON, without what
-    `secret` finds. Raises StoreError for what JSON cannot say, such as an infinite number."""
+    """`value` (record types, mappings, sequences, scalars) as canonical JSON, with every match of
+    `secret` starred out. Raises StoreError for a value that JSON cannot hold, such as an infinite
+    number."""
     try:
         text = json.dumps(
             _tree(value, secret),
@@ -53,7 +54,7 @@ def to_json(value: object, secret: Secret = None) -> str:
             allow_nan=False,
         )
     except (ValueError, TypeError) as error:
-        raise StoreError(f"The {type(value).__name__} cannot be stored ({error}).") from error
+        raise StoreError(f"the {type(value).__name__} cannot be stored ({error})") from error
     return storable(text)
 
 
@@ -69,8 +70,8 @@ def _tree(value: object, secret: Secret) -> object:
 
 
 def from_json(kind: type[T], text: str) -> T:
-    """The record of type `kind` that `to_json` made `text` of. Nothing is validated, since what
-    was stored must stay readable; a field that `kind` no longer has is passed over."""
+    """The record of type `kind` that `to_json` wrote as `text`. Nothing is validated, since every
+    stored record must stay readable; a field that `kind` no longer has is passed over."""
     made: T = _made(kind, json.loads(text))
     return made
 

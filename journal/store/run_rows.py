@@ -1,4 +1,4 @@
-"""Runs as they are read back, with their metrics and doubts."""
+"""Runs read back from their rows, with their metrics and doubts."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -19,7 +19,7 @@ _runs, _metrics, _doubts = table(RunRow), table(MetricRow), table(DoubtRow)
 def read_runs(
     connection: Connection, ids: Select[Any], names: Collection[str] | None = None
 ) -> list[Record]:
-    """The runs that the query `ids` names, newest last, in three statements for any number."""
+    """The runs whose ids the query `ids` gives, newest last, in three statements for any number."""
     chosen = ids.subquery()
     metrics: dict[str, dict[str, Figure]] = defaultdict(dict)
     figures = select(_metrics).join(chosen, _metrics.c.run_id == chosen.c.id)

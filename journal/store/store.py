@@ -1,7 +1,7 @@
 """The journal: experiments, runs and all their raw samples in one database.
 
-A run is written in one transaction with its samples, or not at all; what `add_run` returned from
-survives the death of the process.
+A run is written in one transaction with its samples, or not at all; once `add_run` has returned,
+the run survives the death of the process.
 """
 
 import contextlib
@@ -54,11 +54,11 @@ def new_id() -> str:
 
 
 def open_store(home: Path, url: str | None = None) -> "Store":
-    """The journal of `home`, made or brought to the newest schema when needed.
+    """Open the journal of `home`; make it, or bring it to the newest schema, where needed.
 
-    It is `home`/journal.db, or the database that `url` or else the JOURNAL_DB environment
-    variable names. Raises StoreTooNew when a newer version of this package wrote it, and
-    StoreError when it cannot be read or written.
+    The journal is `home`/journal.db, or the database that `url` or else the JOURNAL_DB
+    environment variable names. Raises StoreTooNew where a newer version of this package wrote it,
+    and StoreError where it cannot be read or written.
     """
     at = address(home, url)
     _make_private(home)
@@ -83,18 +83,18 @@ def _make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"The directory {directory} cannot be made ({error.strerror}): choose another."
+            f"the directory {directory} cannot be made ({error.strerror}): choose another"
         ) from error
 
 
 def _touch_private(path: Path) -> None:
-    """Makes the file of a new journal readable by its owner only; leaves an old one alone."""
+    """Make the file of a new journal, readable by its owner only; leave an old file as it is."""
     try:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreError(
-            f"The journal {path} cannot be written ({error.strerror}): make its directory writable."
+            f"the journal {path} cannot be written ({error.strerror}): make its directory writable"
         ) from error
 
 
@@ -119,7 +119,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database. An experiment that was not ended will count as abandoned."""
+        """Close the database. An experiment that was not ended counts as abandoned from now on."""
         self._writer.dispose()
         for descriptor in self._claims.values():
             os.close(descriptor)
@@ -131,7 +131,7 @@ class Store:
 
     @property
     def requests_folder(self) -> Path:
-        """Where the files lie that requests were moved to."""
+        """The folder of the Parquet files that requests were moved to."""
         return parquet.folder_of(self.url, self._home)
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self, *, writing: bool) -> Iterator[Connection]:
-        """One transaction, for what other files of this room keep. Raises StoreError."""
+        """One transaction, for the other files of this room. Raises StoreError."""
         engine = self._writer if writing else self._reader
         with explained(self.url), engine.begin() as connection:
             yield connection
@@ -152,7 +152,7 @@ class Store:
         started_at: datetime,
         environment: Mapping[str, str | int | float | None],
     ) -> ExperimentRecord:
-        """Records that `experiment` begins, frozen as it is now, and that this process runs it."""
+        """Store that `experiment` begins, frozen as it is now, and that this process runs it."""
         record = ExperimentRecord(
             id=new_id(), experiment=experiment, started_at=started_at, environment=environment
         )
@@ -162,7 +162,7 @@ class Store:
         return record
 
     def resume_experiment(self, experiment_id: str) -> ExperimentRecord:
-        """Records that an experiment goes on, run by this process. Raises NotFound."""
+        """Store that an experiment goes on, run by this process. Raises NotFound."""
         self._claims[experiment_id] = claims.claim(self._home, experiment_id)
         self._set_status(experiment_id, "running", None)
         return self.experiment(experiment_id)
@@ -173,7 +173,7 @@ class Store:
         status: Literal["done", "failed", "interrupted"],
         ended_at: datetime,
     ) -> ExperimentRecord:
-        """Records how an experiment ended, and returns it so. Raises NotFound."""
+        """Store how and when an experiment ended; return its record. Raises NotFound."""
         self._set_status(experiment_id, status, ended_at)
         descriptor = self._claims.pop(experiment_id, None)
         if descriptor is not None:
@@ -181,8 +181,8 @@ class Store:
         return self.experiment(experiment_id)
 
     def end_abandoned(self) -> None:
-        """Sets experiments to interrupted whose process died while it ran them: they ended with
-        the last run that was stored."""
+        """Set experiments to interrupted whose process died while it ran them: each ended with
+        its last stored run."""
         for experiment_id in claims.abandoned(self._home):
             runs = self.runs(experiment_id=experiment_id, limit=1)
             with contextlib.suppress(NotFound):
@@ -200,16 +200,16 @@ class Store:
                 .values(status=status, ended_at=ended_at, mlflow_pending=True)
             )
             if changed.rowcount == 0:
-                raise NotFound(f"There is no experiment {experiment_id!r} in {shown(self.url)}.")
+                raise NotFound(f"there is no experiment {experiment_id!r} in {shown(self.url)}")
 
     def add_run(self, record: Record, samples: Samples | None) -> None:
-        """Writes one run with its metrics, doubts and samples (None when there are none).
+        """Store one run with its metrics, doubts and samples (None: nothing was measured).
 
         Raises StoreError, with nothing written, when a value cannot be stored or when `samples`
         are of another cell or engine than `record`.
         """
         if samples and (samples.cell, samples.facts) != (record.cell, record.facts):
-            raise StoreError(f"The samples of run {record.id} are of another cell or engine.")
+            raise StoreError(f"the samples of run {record.id} are of another cell or engine")
         row = codec.run_row(record, samples)
         rows = [
             (_metrics, codec.metric_rows(record.id, record.metrics)),
@@ -225,8 +225,8 @@ class Store:
     def replace_summary(
         self, run_id: str, metrics: Metrics, doubts: Sequence[Doubt], status: Status
     ) -> None:
-        """Puts metrics, doubts and status that were computed anew in the place of a run's old
-        ones. Raises NotFound."""
+        """Replace the metrics, doubts and status of a run by newly computed ones. Raises
+        NotFound."""
         rows = [
             (_metrics, codec.metric_rows(run_id, metrics)),
             (_doubts, codec.doubt_rows(run_id, doubts)),
@@ -236,7 +236,7 @@ class Store:
                 update(_runs).where(_runs.c.id == run_id).values(status=status, mlflow_pending=True)
             )
             if changed.rowcount == 0:
-                raise NotFound(f"There is no run {run_id!r} in {shown(self.url)}.")
+                raise NotFound(f"there is no run {run_id!r} in {shown(self.url)}")
             for into, values in rows:
                 connection.execute(delete(into).where(into.c.run_id == run_id))
                 if values:
@@ -257,8 +257,8 @@ class Store:
         """The experiment with this id, or with the only id that begins so, or the "last" one.
         Raises NotFound."""
         with explained(self.url), self._reader.begin() as connection:
-            found = _find(connection, _experiments, experiment_id)
-            query = select(_experiments).where(_experiments.c.id == found)
+            whole_id = _find(connection, _experiments, experiment_id)
+            query = select(_experiments).where(_experiments.c.id == whole_id)
             return codec.experiment_record(connection.execute(query).mappings().one())
 
     def runs(
@@ -272,8 +272,8 @@ class Store:
         apart_from: Collection[str] = (),
     ) -> list[Record]:
         """The runs of one experiment, or of all, that started from `since` on and before `until`,
-        newest last; with `limit` the newest so many, with `metrics` only those of their figures,
-        and without those of the experiments `apart_from`."""
+        newest last. `limit`: the newest `limit` runs only; `metrics`: each run has these metrics
+        only; `apart_from`: experiments whose runs are left out."""
         query = _started(select(_runs.c.id), _runs.c.started_at, since, until)
         if experiment_id is not None:
             query = query.where(_runs.c.experiment_id == experiment_id)
@@ -288,36 +288,36 @@ class Store:
         """The run with this id, or with the only id that begins so, or the "last" one.
         Raises NotFound."""
         with explained(self.url), self._reader.begin() as connection:
-            found = _find(connection, _runs, run_id)
-            return read_runs(connection, select(_runs.c.id).where(_runs.c.id == found))[0]
+            whole_id = _find(connection, _runs, run_id)
+            return read_runs(connection, select(_runs.c.id).where(_runs.c.id == whole_id))[0]
 
     def samples(self, run_id: str) -> Samples | None:
-        """The raw samples of a run, exactly as they were stored; None when it has none. The id
-        is as in `run`. Raises NotFound."""
+        """The raw samples of a run, exactly as they were stored; None where it has no samples.
+        `run_id` is an id, the beginning of one, or "last". Raises NotFound."""
         with explained(self.url), self._reader.begin() as connection:
-            found = _find(connection, _runs, run_id)
-            run = connection.execute(select(_runs).where(_runs.c.id == found)).mappings().one()
+            whole_id = _find(connection, _runs, run_id)
+            run = connection.execute(select(_runs).where(_runs.c.id == whole_id)).mappings().one()
             if run["client"] is None:
                 return None
             return codec.samples(
                 run,
                 parquet.request_rows(connection, run, self.requests_folder),
-                {field: _rows(connection, row, found) for row, field, _ in codec.READING_KINDS},
+                {field: _rows(connection, row, whole_id) for row, field, _ in codec.READING_KINDS},
             )
 
     # ---- the outbox to MLflow --------------------------------------------------------------
 
     def pending(self) -> tuple[list[ExperimentRecord], list[Record]]:
-        """The experiments and the runs of which MLflow does not know all, oldest first."""
+        """The experiments and the runs that MLflow does not have completely, oldest first."""
         experiments = select(_experiments).where(_experiments.c.mlflow_pending)
         experiments = experiments.order_by(_experiments.c.started_at, _experiments.c.id)
         runs = select(_runs.c.id).where(_runs.c.mlflow_pending)
         with explained(self.url), self._reader.begin() as connection:
-            found = connection.execute(experiments).mappings()
-            return [codec.experiment_record(row) for row in found], read_runs(connection, runs)
+            rows = connection.execute(experiments).mappings()
+            return [codec.experiment_record(row) for row in rows], read_runs(connection, runs)
 
     def place_in_mlflow(self, experiment_id: str, mlflow_experiment_id: str) -> None:
-        """Notes which of MLflow's experiments holds the runs of an experiment."""
+        """Store the id of MLflow's experiment that holds the runs of an experiment."""
         with explained(self.url), self._writer.begin() as connection:
             connection.execute(
                 update(_experiments)
@@ -326,12 +326,12 @@ class Store:
             )
 
     def mark_logged(self, record: ExperimentRecord | Record, mlflow_run_id: str) -> None:
-        """Notes that MLflow knows all of `record`, as its run `mlflow_run_id`."""
+        """Store that MLflow has all of `record`, as its run `mlflow_run_id`."""
         values = {"mlflow_run_id": mlflow_run_id, "mlflow_pending": False, "mlflow_error": None}
         self._mark(record, values)
 
     def mark_unlogged(self, record: ExperimentRecord | Record, reason: str) -> None:
-        """Notes why MLflow could not be told of `record`; it stays pending."""
+        """Store the reason why MLflow did not take `record`, which stays pending."""
         self._mark(record, {"mlflow_pending": True, "mlflow_error": reason})
 
     def _mark(self, record: ExperimentRecord | Record, values: Mapping[str, Any]) -> None:
@@ -357,23 +357,22 @@ def _rows(connection: Connection, row: type[Row], run_id: str) -> list[RowMappin
 
 
 def _find(connection: Connection, rows: Table, wanted: str) -> str:
-    """The id that `wanted` means: a whole id, the beginning of exactly one, or "last"."""
+    """The id that `wanted` means: a whole id, the beginning of exactly one, or "last". Raises
+    NotFound for no id or several."""
     kind = rows.name.removesuffix("s")
     if wanted == "last":
         newest = select(rows.c.id).order_by(rows.c.started_at.desc(), rows.c.id.desc()).limit(1)
         last: str | None = connection.scalar(newest)
         if last is None:
-            raise NotFound(f"The journal has no {kind} yet: `journal run` makes the first.")
+            raise NotFound(f"the journal has no {kind} yet: `journal run` makes the first")
         return last
-    found: list[str] = []
+    matches: list[str] = []
     if re.fullmatch(r"[\w.:-]+", wanted, re.ASCII):
         begins = select(rows.c.id).where(rows.c.id.startswith(wanted, autoescape=True))
-        found = list(connection.scalars(begins.order_by(func.length(rows.c.id)).limit(4)))
-    if not found:
-        raise NotFound(f"There is no {kind} {wanted!r}: `journal runs` lists their ids.")
-    if len(found) > 1 and found[0] != wanted:
-        several = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        raise NotFound(
-            f"{wanted!r} begins the ids of several {kind}s ({several}): give more of it."
-        )
-    return found[0]
+        matches = list(connection.scalars(begins.order_by(func.length(rows.c.id)).limit(4)))
+    if not matches:
+        raise NotFound(f"there is no {kind} {wanted!r}: `journal runs` lists the ids")
+    if len(matches) > 1 and matches[0] != wanted:
+        several = ", ".join(matches[:3]) + (", ..." if len(matches) > 3 else "")
+        raise NotFound(f"{wanted!r} begins the ids of several {kind}s ({several}): give more of it")
+    return matches[0]

@@ -1,6 +1,6 @@
-"""The journal's tables. Columns are named as the fields of the record types in records.py, with
-the same units; what a column cannot hold (a cell with its engine, an environment) is canonical
-JSON beside it. The tables of samples hold one row for each trace or reading, in `position` order.
+"""The journal's tables. Columns have the names and units of the fields of the types in
+journal/records; a value with structure (a cell with its engine, an environment) is stored as
+canonical JSON. The tables of samples hold one row for each trace or reading, by `position`.
 
 A change here needs a migration in migrations/versions; a test compares the two.
 """
@@ -13,12 +13,12 @@ from sqlmodel import Field, SQLModel
 
 
 class Row(SQLModel, registry=registry()):
-    """The root of our tables, with a metadata of their own: a program that uses this package may
-    well have an SQLModel table `runs` itself."""
+    """The root of the journal's tables, with metadata of its own: a program that uses this
+    package may have an SQLModel table `runs` itself."""
 
 
 def _run_id() -> str:
-    """The first half of the key that all tables of samples have; the other is `position`."""
+    """The column `run_id` of every table of samples: its key together with `position`."""
     field: str = Field(foreign_key="runs.id", primary_key=True)
     return field
 
@@ -34,10 +34,10 @@ def _big() -> int | None:
 
 
 class ExperimentRow(Row, table=True):
-    """One `journal run`. `experiment` and `environment` are JSON.
+    """One experiment that `journal run` ran. `experiment` and `environment` are JSON.
 
-    `mlflow_pending` is the outbox: true while MLflow has not yet been told all of this row, with
-    the reason in `mlflow_error` when it was tried.
+    `mlflow_pending` is the outbox to MLflow: true until MLflow has all of this row. After a
+    failed try `mlflow_error` has the reason.
     """
 
     __tablename__ = "experiments"
@@ -59,10 +59,10 @@ class ExperimentRow(Row, table=True):
 
 
 class RunRow(Row, table=True):
-    """One cell, measured once. The columns from `experiment` to `identity` repeat for SQL what
-    `cell` says in full; `cell`, `facts`, `environment`, `client` and `absent` are JSON. `client`
-    is NULL when no samples came with the run, `requests_file` names the Parquet file that its
-    requests were moved to. The outbox is as in `experiments`."""
+    """One cell, measured once. `cell`, `facts`, `environment`, `client` and `absent` are JSON;
+    the columns from `experiment` to `identity` repeat fields of `cell` for SQL. `client` is NULL
+    where the run has no samples; `requests_file` names the Parquet file that its requests were
+    moved to. The outbox is as in `experiments`."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -103,8 +103,8 @@ class RunRow(Row, table=True):
 
 
 class RequestRow(Row, table=True):
-    """One trace. `chunk_s` is little-endian float64 seconds, `chunk_tokens` little-endian int32,
-    NULL when the server did not tell."""
+    """One trace. `chunk_s` is little-endian float64 in s, `chunk_tokens` little-endian int32,
+    NULL where the server did not give them."""
 
     __tablename__ = "requests"
 
@@ -201,8 +201,8 @@ class HostReadingRow(Row, table=True):
 
 
 class MetricRow(Row, table=True):
-    """One figure of a run: its value (NULL: there is none), the ends of its 95% interval, and the
-    number of samples behind it."""
+    """One figure of a run: its value (NULL: absent), the ends of its 95% interval, and the number
+    of samples behind it."""
 
     __tablename__ = "metrics"
 
@@ -215,8 +215,8 @@ class MetricRow(Row, table=True):
 
 
 class DoubtRow(Row, table=True):
-    """One doubt of a run. `values` is JSON: what its words are rendered with; {"sentence": ...} of
-    a doubt that was stored in words."""
+    """One doubt of a run. `values` is JSON with the values of its sentence; an older journal has
+    the sentence itself, as {"sentence": ...}."""
 
     __tablename__ = "doubts"
 
@@ -255,7 +255,7 @@ class InteractionRow(Row, table=True):
 
 
 class CheckupRow(Row, table=True):
-    """What `journal doctor` found on a host at one time. `checks` is JSON."""
+    """One checkup of a host by `journal doctor`. `checks` is JSON."""
 
     __tablename__ = "checkups"
     __table_args__ = (Index("checkups_by_host", "host", "made_at"),)

@@ -1,4 +1,4 @@
-"""Moments that a Ctrl-C must not cut in two."""
+"""Blocks that Ctrl-C must not interrupt."""
 
 import signal
 import threading
@@ -9,8 +9,8 @@ from types import FrameType
 
 @contextmanager
 def undivided() -> Iterator[None]:
-    """Puts a Ctrl-C off until the block is done, so that what was measured is stored. A second
-    one is not put off."""
+    """Put off a Ctrl-C until the block is done, so that a measured run is stored. A second Ctrl-C
+    is not put off."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield

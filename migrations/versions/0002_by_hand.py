@@ -1,4 +1,4 @@
-"""What people do by hand: questions asked of a server, and checkups of hosts."""
+"""Questions that people ask a server by hand, and checkups of hosts."""
 
 import sqlalchemy as sa
 from alembic import op

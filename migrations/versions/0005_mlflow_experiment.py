@@ -1,4 +1,4 @@
-"""Which of MLflow's experiments an experiment is in: its pages are addressed by that id."""
+"""The id of MLflow's experiment that holds an experiment: the addresses of its pages need it."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Where the requests of a run lie that were moved out of the database."""
+"""The file that holds the requests of a run that were moved out of the database."""
 
 import sqlalchemy as sa
 from alembic import op

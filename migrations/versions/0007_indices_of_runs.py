@@ -1,4 +1,4 @@
-"""Indices by which a cell's runs before, and the first of a model, are found in a large journal."""
+"""Indices that find a cell's earlier runs, and the first runs of a model, in a large journal."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Doubts as name and values. What was stored in words stays in its words."""
+"""Doubts as name and values. Doubts that were stored in words keep their words."""
 
 import json
 
@@ -18,7 +18,7 @@ def upgrade() -> None:
         return
     place = (doubts.c.run_id == sa.bindparam("run"), doubts.c.position == sa.bindparam("at"))
     in_words = [
-        {"run": run, "at": at, "told": json.dumps({"sentence": text}, ensure_ascii=False)}
+        {"run": run, "at": at, "words": json.dumps({"sentence": text}, ensure_ascii=False)}
         for run, at, text in stored
     ]
-    connection.execute(doubts.update().where(*place).values(values=sa.bindparam("told")), in_words)
+    connection.execute(doubts.update().where(*place).values(values=sa.bindparam("words")), in_words)

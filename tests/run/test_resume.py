@@ -173,7 +173,7 @@ def test_a_second_run_in_the_same_home_is_refused_until_the_first_is_gone(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(journal.UsageError, match=f"Process {holder.pid} .*disturb each other"):
+    with pytest.raises(journal.UsageError, match=f"process {holder.pid} .*disturb each other"):
         journal.run(sweep(1), tmp_path, endpoint=endpoint)
     assert stored(tmp_path) == []
     assert journal.run(sweep(1), tmp_path / "other", endpoint=endpoint).ok
@@ -184,7 +184,7 @@ def test_a_second_run_in_the_same_home_is_refused_until_the_first_is_gone(
 
 
 def test_two_runs_in_one_program_are_one_too_many(tmp_path: Path) -> None:
-    refused = pytest.raises(journal.UsageError, match=f"Process {os.getpid()}")
+    refused = pytest.raises(journal.UsageError, match=f"process {os.getpid()}")
     with alone(tmp_path), refused, alone(tmp_path):
         pass
     with alone(tmp_path):

@@ -14,7 +14,7 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def asked() -> Interaction:
+def question() -> Interaction:
     return Interaction(
         id="a1",
         source="ask",
@@ -33,24 +33,24 @@ def asked() -> Interaction:
     )
 
 
-def test_a_question_comes_back_as_it_was_asked(store: Store, asked: Interaction) -> None:
-    failed = replace(asked, id="a2", api="completions", answer="", ttft_s=None, error="refused")
-    add_interaction(store, asked)
+def test_a_question_comes_back_as_it_was_asked(store: Store, question: Interaction) -> None:
+    failed = replace(question, id="a2", api="completions", answer="", ttft_s=None, error="refused")
+    add_interaction(store, question)
     add_interaction(store, failed)
-    assert interactions(store) == [asked, failed]
+    assert interactions(store) == [question, failed]
     assert interactions(store, limit=1) == [failed]
 
 
-def test_questions_of_a_time(store: Store, asked: Interaction) -> None:
-    later = [replace(asked, id=f"b{n}", asked_at=NOON + timedelta(hours=n)) for n in range(4)]
+def test_questions_of_a_time(store: Store, question: Interaction) -> None:
+    later = [replace(question, id=f"b{n}", asked_at=NOON + timedelta(hours=n)) for n in range(4)]
     for one in reversed(later):
         add_interaction(store, one)
     hour = timedelta(hours=1)
     assert interactions(store, since=NOON + hour, until=NOON + 3 * hour) == later[1:3]
 
 
-def test_what_no_database_can_hold_is_replaced(store: Store, asked: Interaction) -> None:
-    add_interaction(store, replace(asked, answer="a\x00b\ud800"))
+def test_what_no_database_can_hold_is_replaced(store: Store, question: Interaction) -> None:
+    add_interaction(store, replace(question, answer="a\x00b\ud800"))
     (found,) = interactions(store)
     assert found.answer == "a\ufffdb\ufffd"
 
@@ -66,14 +66,14 @@ def test_what_no_database_can_hold_is_replaced(store: Store, asked: Interaction)
     ],
 )
 def test_speed_is_that_after_the_first_token(
-    asked: Interaction, changed: dict[str, float | None], speed: float | None
+    question: Interaction, changed: dict[str, float | None], speed: float | None
 ) -> None:
-    found = replace(asked, **changed).tokens_per_s  # type: ignore[arg-type]
+    found = replace(question, **changed).tokens_per_s  # type: ignore[arg-type]
     assert found == (None if speed is None else pytest.approx(speed))
 
 
 def checkup(name: str, *, hours: int, host: str = "here", state: str = "ok") -> Checkup:
-    checks = (Check("disk: journal", "ok", "12 GiB"), Check("hub", state, "said", "do"))  # type: ignore[arg-type]
+    checks = (Check("disk: journal", "ok", "12 GiB"), Check("hub", state, "reason", "do"))  # type: ignore[arg-type]
     return Checkup(id=name, host=host, made_at=NOON + timedelta(hours=hours), checks=checks)
 
 

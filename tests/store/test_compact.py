@@ -41,7 +41,7 @@ OLD = TODAY - timedelta(days=40)
 
 
 @pytest.fixture
-def kept(
+def records(
     store: Store,
     new_record: NewRecord,
     samples: Samples,
@@ -68,29 +68,29 @@ def files(store: Store) -> list[Path]:
 
 
 def test_old_requests_move_and_are_read_from_their_files(
-    store: Store, kept: list[Record], tmp_path: Path
+    store: Store, records: list[Record], tmp_path: Path
 ) -> None:
     before = {record.id: store.samples(record.id) for record in store.runs()}
-    told = journal.compact(tmp_path, older_than_days=30, dry_run=True)
-    assert (told.runs, told.requests, told.files) == (3, 9, 0)
-    assert told.chunk_bytes == 3 * 3 * 3 * (8 + 4)
+    forecast = journal.compact(tmp_path, older_than_days=30, dry_run=True)
+    assert (forecast.runs, forecast.requests, forecast.files) == (3, 9, 0)
+    assert forecast.chunk_bytes == 3 * 3 * 3 * (8 + 4)
     assert not store.requests_folder.exists()
 
     done = compact(tmp_path, older_than_days=30)
     assert dataclasses.replace(done, files_bytes=0, files=0, database_after_bytes=0) == (
-        dataclasses.replace(told, database_after_bytes=0)
+        dataclasses.replace(forecast, database_after_bytes=0)
     )
     assert done.files == 2 and done.files_bytes == sum(p.stat().st_size for p in files(store))
     with store.transaction(writing=False) as connection:
         left = connection.exec_driver_sql("SELECT DISTINCT run_id FROM requests").scalars().all()
-    assert left == [kept[3].id]
+    assert left == [records[3].id]
     assert {record.id: store.samples(record.id) for record in store.runs()} == before
     assert recompute(tmp_path) == (), "every figure is what it was"
     assert compact(tmp_path, older_than_days=30).runs == 0
     assert compact(tmp_path, older_than_days=0).runs == 0, "today's are never moved"
 
 
-def test_files_are_their_owners_alone(store: Store, kept: list[Record], tmp_path: Path) -> None:
+def test_files_are_their_owners_alone(store: Store, records: list[Record], tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         compact(tmp_path, older_than_days=30)
@@ -101,25 +101,25 @@ def test_files_are_their_owners_alone(store: Store, kept: list[Record], tmp_path
 
 
 def test_export_compare_show_and_the_log_read_a_compacted_journal(
-    store: Store, kept: list[Record], tmp_path: Path
+    store: Store, records: list[Record], tmp_path: Path
 ) -> None:
     from journal.report.log import write_log
 
-    def told(name: str) -> tuple[str, str, object]:
+    def outputs(name: str) -> tuple[str, str, object]:
         journal.export(tmp_path / f"{name}.jsonl", tmp_path, raw=True)
         log = write_log(store, tmp_path, OLD.date(), UTC)
-        compared = journal.compare(f"{kept[0].id}", f"{kept[1].id}", home=tmp_path)
+        compared = journal.compare(f"{records[0].id}", f"{records[1].id}", home=tmp_path)
         return (tmp_path / f"{name}.jsonl").read_text(), log.markdown.read_text(), compared
 
-    for record in kept:
+    for record in records:
         store.replace_summary(record.id, record.metrics, record.doubts, "valid")
-    before = told("before")
+    before = outputs("before")
     compact(tmp_path, older_than_days=30)
-    assert told("after") == before
+    assert outputs("after") == before
 
 
 def test_a_compacted_journal_is_taken_in_whole(
-    store: Store, kept: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if store.url.get_backend_name() != "sqlite":
         pytest.skip("merge reads files")
@@ -136,68 +136,68 @@ def test_a_compacted_journal_is_taken_in_whole(
 
 
 def test_a_file_that_was_written_before_a_column_was_kept_is_read(
-    store: Store, kept: list[Record], tmp_path: Path
+    store: Store, records: list[Record], tmp_path: Path
 ) -> None:
     import pyarrow.parquet as pq
 
     compact(tmp_path, older_than_days=30)
-    before = store.samples(kept[0].id)
+    before = store.samples(records[0].id)
     for path in store.requests_folder.glob("*.parquet"):
         pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["ttfo_s"]), path)
-    after = store.samples(kept[0].id)
+    after = store.samples(records[0].id)
     assert before is not None and after is not None
     assert after.traces == tuple(dataclasses.replace(trace, ttfo_s=None) for trace in before.traces)
 
 
 def test_a_file_that_is_gone_or_damaged_is_named(
-    store: Store, kept: list[Record], tmp_path: Path
+    store: Store, records: list[Record], tmp_path: Path
 ) -> None:
     compact(tmp_path, older_than_days=30)
     newer, older = files(store)[-1], files(store)[-2]
     older.rename(tmp_path / "away")
     newer.write_bytes(b"no parquet")
     with pytest.raises(StoreError) as gone:
-        store.samples(kept[2].id)
-    assert str(older) in str(gone.value) and kept[2].id in str(gone.value)
+        store.samples(records[2].id)
+    assert str(older) in str(gone.value) and records[2].id in str(gone.value)
     assert str(gone.value).count(". ") == 0
     with pytest.raises(StoreError, match="cannot be read") as damaged:
-        store.samples(kept[0].id)
+        store.samples(records[0].id)
     assert str(newer) in str(damaged.value)
     newer.write_bytes((tmp_path / "away").read_bytes())
     with pytest.raises(StoreError, match="has no requests of run"):
-        store.samples(kept[0].id)
-    assert store.samples(kept[3].id) is not None
+        store.samples(records[0].id)
+    assert store.samples(records[3].id) is not None
     assert len(store.runs()) == 5, "all but the raw requests is there"
 
 
-def test_what_cannot_be_compacted(store: Store, kept: list[Record], tmp_path: Path) -> None:
+def test_what_cannot_be_compacted(store: Store, records: list[Record], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="-1"):
         compact(tmp_path, older_than_days=-1)
     store.requests_folder.touch()
     with pytest.raises(StoreError, match="cannot be written"):
         compact(tmp_path, older_than_days=30)
-    assert all(store.samples(record.id) is not None for record in kept)
+    assert all(store.samples(record.id) is not None for record in records)
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_two_hosts_that_compact_at_once_lose_nothing(
-    store: Store, kept: list[Record], tmp_path: Path
+    store: Store, records: list[Record], tmp_path: Path
 ) -> None:
-    before = {record.id: store.samples(record.id) for record in kept}
+    before = {record.id: store.samples(record.id) for record in records}
     homes = [tmp_path / "a", tmp_path / "b"]
     with ThreadPoolExecutor(2) as hosts:
         done = [hosts.submit(compact, home, older_than_days=30) for home in homes]
-    for failed in filter(None, (each.exception() for each in done)):
+    for failed in filter(None, (move.exception() for move in done)):
         assert isinstance(failed, StoreError)
     stores = [open_store(home) for home in homes]
     for run_id, samples in before.items():
-        found = []
-        for each in stores:
+        read = []
+        for reader in stores:
             with contextlib.suppress(StoreError):
-                found.append(each.samples(run_id))
-        assert found and all(one == samples for one in found)
-    for each in stores:
-        each.close()
+                read.append(reader.samples(run_id))
+        assert read and all(one == samples for one in read)
+    for reader in stores:
+        reader.close()
 
 
 # ---- the codec -------------------------------------------------------------------------------
@@ -237,9 +237,9 @@ def test_rows_come_back_bit_for_bit(runs: list[list[Trace]]) -> None:
         path = Path(folder, "a=b.parquet")
         parquet.write(path, [parquet.as_table(rows) for rows in written.values()])
         for run_id, rows in written.items():
-            found = parquet.read(path, run_id)
-            assert found == rows
-            assert [math.copysign(1, row["start_s"]) for row in found] == [
+            stored = parquet.read(path, run_id)
+            assert stored == rows
+            assert [math.copysign(1, row["start_s"]) for row in stored] == [
                 math.copysign(1, row["start_s"])
                 for row in rows  # type: ignore[arg-type]
             ]

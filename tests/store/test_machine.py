@@ -47,7 +47,7 @@ def samples_of(times: list[float]) -> Samples:
         readings=Readings(
             server=(ServerReading(at_s=0.5, running=1.0),),
             host=(HostReading(at_s=0.5, cpus=2, busy_s=times[0], swapped_bytes_total=2**40),),
-            absent=({"sentence": "No card."},),
+            absent=({"sentence": "no GPU"},),
         ),
         client=ClientHealth(cpu_fraction=0.1),
     )
@@ -183,9 +183,9 @@ class Journal(RuleBasedStateMachine):
             half.execute("ROLLBACK")
         self.store.close()
         self.open()
-        for each, status in self.status.items():
+        for experiment_id, status in self.status.items():
             if status == "running":
-                self.status[each] = "interrupted"
+                self.status[experiment_id] = "interrupted"
 
     @rule()
     def close_and_open_again(self) -> None:
@@ -203,7 +203,7 @@ class Journal(RuleBasedStateMachine):
         assert {run.id: run for run in self.store.runs()} == {
             run_id: record for run_id, (record, _) in self.stored.items()
         }
-        assert {each.id: each.status for each in self.store.experiments()} == self.status
+        assert {record.id: record.status for record in self.store.experiments()} == self.status
         for run_id, (_, samples) in list(self.stored.items())[-2:]:
             assert self.store.samples(run_id) == samples
 

@@ -57,7 +57,7 @@ def away(tmp_path: Path, samples: Samples) -> Path:
             )
             store.add_run(record, samples if number == 0 else None)
         store.end_experiment(first.id, "done", NOON + timedelta(hours=1))
-        asked = Interaction(
+        question = Interaction(
             id="q1",
             source="chat",
             asked_at=NOON,
@@ -66,7 +66,7 @@ def away(tmp_path: Path, samples: Samples) -> Path:
             api="chat",
             messages=({"role": "user", "content": "Why?"},),
         )
-        add_interaction(store, asked)
+        add_interaction(store, question)
     journal.note("from afar", home, run=f"{1:016x}", zone=UTC)
     return home
 
@@ -82,17 +82,17 @@ def test_all_is_taken_in_once(
     monkeypatch.setenv("JOURNAL_DB", url)
     own = other.runs()
     assert merge(away, tmp_path) == Merged(experiments=2, runs=2, notes=1, others=1)
-    found = {record.id: record for record in other.runs()}
+    records = {record.id: record for record in other.runs()}
     with open_store(away, f"sqlite:///{away}/journal.db") as theirs:
         for record in theirs.runs():
-            assert found[record.id] == dataclasses.replace(record, mlflow_run_id=None)
+            assert records[record.id] == dataclasses.replace(record, mlflow_run_id=None)
         assert other.samples(f"{0:016x}") == samples == theirs.samples(f"{0:016x}")
         assert other.samples(f"{1:016x}") is None
         assert {e.id for e in theirs.experiments()} < {e.id for e in other.experiments()}
         assert notes(other) == notes(theirs)
         assert interactions(other) == interactions(theirs)
-    assert [found[record.id] for record in own] == own
-    assert {record.id for record in other.pending()[1]} == set(found), "MLflow is to be told"
+    assert [records[record.id] for record in own] == own
+    assert {record.id for record in other.pending()[1]} == set(records), "MLflow lacks them all"
     assert merge(away / "journal.db", tmp_path) == NOTHING
     assert len(other.runs()) == len(own) + 2
 
@@ -120,9 +120,9 @@ def test_a_note_that_was_changed_on_both_sides_is_kept_in_both(away: Path, tmp_p
     assert merge(away, home).notes == 1
     assert merge(away, home) == NOTHING
     with open_store(home) as ours:
-        found = notes(ours)
-    assert sorted(note.text for note in found) == ["changed here", "changed there"]
-    assert {note.day for note in found} == {date(2026, 3, 1)}
+        merged = notes(ours)
+    assert sorted(note.text for note in merged) == ["changed here", "changed there"]
+    assert {note.day for note in merged} == {date(2026, 3, 1)}
 
 
 def test_two_journals_can_take_in_each_other(away: Path, tmp_path: Path) -> None:
@@ -167,14 +167,14 @@ def test_what_cannot_be_taken_in_is_refused(away: Path, tmp_path: Path) -> None:
         database.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9998'")
         database.commit()
     open_store(home).close()
-    for path, kind, said in (
+    for path, kind, reason in (
         (tmp_path / "none", UsageError, "there is no journal at"),
         (text, StoreError, "cannot be read as a journal"),
-        (empty, UsageError, "no journal"),
-        (foreign, UsageError, "is a database, and no journal"),
+        (empty, UsageError, "not a journal"),
+        (foreign, UsageError, "is a database, but not a journal"),
         (newer, StoreTooNew, "newer version"),
         (home, UsageError, "is this journal itself"),
     ):
-        with pytest.raises(kind, match=said):
+        with pytest.raises(kind, match=reason):
             merge(path, home)
     assert merge(away, home).runs == 2

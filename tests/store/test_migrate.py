@@ -50,7 +50,7 @@ def scripts_with(tmp_path: Path, body: str) -> Path:
 
 
 @pytest.fixture
-def kept(store: Store, new_record: NewRecord, samples: Samples) -> Record:
+def record(store: Store, new_record: NewRecord, samples: Samples) -> Record:
     """A run with samples in a journal of the present schema, closed again."""
     record = new_record()
     store.add_run(record, samples)
@@ -85,13 +85,13 @@ def test_the_wheel_carries_the_migrations() -> None:
     assert (root / "migrations" / "versions").is_dir()
 
 
-def test_a_migration_keeps_every_row(tmp_path: Path, url: str, kept: Record) -> None:
+def test_a_migration_keeps_every_row(tmp_path: Path, url: str, record: Record) -> None:
     scripts = scripts_with(tmp_path, ADD_A_COLUMN)
     for _ in range(2):
         migrate.bring_up_to_date(address(tmp_path, url), scripts)
     engine = create_engine(url)
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT id, colour FROM runs")).all() == [(kept.id, "red")]
+        assert connection.execute(text("SELECT id, colour FROM runs")).all() == [(record.id, "red")]
         for table, rows in (("requests", 3), ("metrics", 2), ("doubts", 2), ("gpu_readings", 2)):
             assert connection.scalar(text(f"SELECT count(*) FROM {table}")) == rows
     engine.dispose()
@@ -102,7 +102,7 @@ def test_a_migration_keeps_every_row(tmp_path: Path, url: str, kept: Record) -> 
 
 @pytest.mark.parametrize("body", [ADD_A_COLUMN + FAIL, FAIL])
 def test_a_failed_migration_changes_nothing(
-    tmp_path: Path, url: str, kept: Record, samples: Samples, body: str
+    tmp_path: Path, url: str, record: Record, samples: Samples, body: str
 ) -> None:
     scripts = scripts_with(tmp_path, body)
     for _ in range(2):
@@ -111,27 +111,27 @@ def test_a_failed_migration_changes_nothing(
         ):
             migrate.bring_up_to_date(address(tmp_path, url), scripts)
     with open_store(tmp_path, url) as store:
-        assert store.runs() == [kept]
-        assert store.samples(kept.id) == samples
+        assert store.runs() == [record]
+        assert store.samples(record.id) == samples
     migrate.bring_up_to_date(address(tmp_path, url), scripts_with(tmp_path, ADD_A_COLUMN))
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "reason"),
     [
         (f"{ADD_A_COLUMN}{DROP_THE_PARENTS}\n{COMMIT}\n{FAIL}", "half way"),
         (DROP_THE_PARENTS, "would orphan 1 rows"),
     ],
 )
 def test_what_a_migration_destroyed_is_put_back(
-    tmp_path: Path, url: str, kept: Record, samples: Samples, body: str, said: str
+    tmp_path: Path, url: str, record: Record, samples: Samples, body: str, reason: str
 ) -> None:
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match=reason):
         migrate.bring_up_to_date(address(tmp_path, url), scripts_with(tmp_path, body))
     with open_store(tmp_path, url) as store:
-        assert store.runs() == [kept]
-        assert store.samples(kept.id) == samples
+        assert store.runs() == [record]
+        assert store.samples(record.id) == samples
         assert len(store.experiments()) == 1
     assert not list(tmp_path.glob("*.before-migration"))
 

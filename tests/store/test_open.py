@@ -1,4 +1,4 @@
-"""Opening a journal: where it is, who may read it, and what is said when it cannot be opened."""
+"""Opening a journal: where it is, who may read it, and the message when it cannot be opened."""
 
 import os
 import shutil
@@ -51,15 +51,15 @@ def test_the_mode_of_an_old_journal_is_its_owners_choice(tmp_path: Path) -> None
 def test_the_address_is_the_argument_or_the_environment_or_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, named, asked = (tmp_path / name for name in ("home", "named.db", "deep/asked.db"))
+    home, named, chosen = (tmp_path / name for name in ("home", "named.db", "deep/chosen.db"))
     open_store(home).close()
     assert (home / "journal.db").exists()
     monkeypatch.setenv("JOURNAL_DB", f"sqlite:///{named}")
     open_store(tmp_path / "other").close()
     assert named.exists()
     assert (tmp_path / "other").is_dir()
-    open_store(home, f"sqlite:///{asked}").close()
-    assert asked.exists()
+    open_store(home, f"sqlite:///{chosen}").close()
+    assert chosen.exists()
 
 
 @pytest.mark.parametrize("name", ["with space", "100%", "日志", "a#b?c&d", "it's"])
@@ -97,7 +97,7 @@ def test_an_up_to_date_journal_opens_without_alembic(tmp_path: Path) -> None:
     "address",
     ["not a url", "nosuchdb://x/y", "sqlite://", "sqlite:///:memory:", "sqlite:///file:x"],
 )
-def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(StoreError, match="give one such as"):
         open_store(tmp_path, address)
 
@@ -131,7 +131,7 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path, url: str) ->
 def test_a_damaged_file_is_named_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(b"This is a shopping list, and no database." * 100)
-    with pytest.raises(StoreError, match=f"{path} is damaged or no journal"):
+    with pytest.raises(StoreError, match=f"{path} is damaged or not a journal"):
         open_store(tmp_path)
     assert path.read_bytes().startswith(b"This is a shopping list")
 
@@ -167,7 +167,7 @@ def test_a_directory_is_no_journal(tmp_path: Path) -> None:
         open_store(tmp_path / "file")
 
 
-def test_a_locked_journal_is_said_to_be_locked(tmp_path: Path) -> None:
+def test_a_locked_journal_is_reported_as_locked(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     open_store(tmp_path).close()
     with (

@@ -79,16 +79,16 @@ class Nursery:
         assert self.process.stdin
         self.process.stdin.write(f"{name}\n")
 
-    def said(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         assert self.process.stdout
         return (line.strip() for line in self.process.stdout)
 
     def close(self) -> list[str]:
-        """What was said until the last writer ended."""
+        """All lines until the last writer ended."""
         assert self.process.stdin
         self.process.stdin.close()
         with self.process:
-            return list(self.said())
+            return list(self.lines())
 
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
     for _ in range(kills):
         nursery.fork("to be killed")
         pid, left = 0, chance.randint(1, 5)
-        for line in nursery.said():
+        for line in nursery.lines():
             if line.startswith("pid "):
                 pid = int(line.removeprefix("pid "))
             else:  # perhaps the last words of the writer before
@@ -127,17 +127,17 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
 
 
 def test_processes_may_make_and_fill_a_journal_together(tmp_path: Path, url: str) -> None:
-    writers, each = 5, 12
-    nursery = Nursery(tmp_path / "new", url, each)
+    writers, runs_each = 5, 12
+    nursery = Nursery(tmp_path / "new", url, runs_each)
     for number in range(writers):
         nursery.fork(f"writer {number}")
-    said = nursery.close()
-    assert [line for line in said if line.startswith("failed")] == []
-    assert said.count("done") == writers
-    ids = {line for line in said if line != "done" and not line.startswith("pid ")}
+    lines = nursery.close()
+    assert [line for line in lines if line.startswith("failed")] == []
+    assert lines.count("done") == writers
+    ids = {line for line in lines if line != "done" and not line.startswith("pid ")}
     with open_store(tmp_path / "new", url) as store:
         assert {record.id for record in store.runs()} == ids
-        assert len(ids) == writers * each
+        assert len(ids) == writers * runs_each
         assert len(store.experiments()) == writers
 
 
@@ -149,7 +149,7 @@ def test_readers_are_not_held_up_by_a_writer_nor_see_half_of_a_run(
         nursery = Nursery(tmp_path, url, 40)
         nursery.fork("writer")
         seen: list[int] = []
-        for line in nursery.said():
+        for line in nursery.lines():
             records = store.runs()
             assert all(len(record.metrics) in (1, 2) and record.doubts for record in records)
             seen.append(len(records))

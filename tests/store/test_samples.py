@@ -151,9 +151,9 @@ def lasting(
 def test_a_run_comes_back_equal(lasting: Store, samples: Samples, record: Record) -> None:
     experiment = Experiment(name=samples.cell.experiment, engines=())
     begun = lasting.begin_experiment(experiment, record.started_at, record.environment)
-    kept = {field.name: getattr(record, field.name) for field in fields(Record)}
-    kept |= {"experiment_id": begun.id, "cell": samples.cell, "facts": samples.facts}
-    record = Record(**kept)
+    values = {field.name: getattr(record, field.name) for field in fields(Record)}
+    values |= {"experiment_id": begun.id, "cell": samples.cell, "facts": samples.facts}
+    record = Record(**values)
     lasting.add_run(record, samples)
     assert lasting.samples(record.id) == samples
     assert lasting.run(record.id) == record

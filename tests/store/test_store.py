@@ -61,16 +61,16 @@ def test_an_experiment_that_was_left_alone_counts_as_interrupted(
         mine = another.begin_experiment(Experiment(name="mine"), begun.started_at, {})
         store.close()
         with open_store(tmp_path, url) as third:
-            found = {record.id: record for record in third.experiments()}
-    assert {id_: record.status for id_, record in found.items()} == {
+            records = {record.id: record for record in third.experiments()}
+    assert {id_: record.status for id_, record in records.items()} == {
         begun.id: "interrupted",
         empty.id: "interrupted",
         ended.id: "done",
         mine.id: "running",
     }
     last_run_ended = begun.started_at + timedelta(minutes=1, seconds=90)
-    assert found[begun.id].ended_at == last_run_ended
-    assert found[empty.id].ended_at == begun.started_at
+    assert records[begun.id].ended_at == last_run_ended
+    assert records[empty.id].ended_at == begun.started_at
 
 
 def test_a_run_comes_back_with_its_samples(
@@ -117,12 +117,12 @@ def test_a_run_is_found_by_the_beginning_of_its_id(store: Store, new_record: New
     with pytest.raises(NotFound, match=r"'ab' begins the ids of several runs \(ab1, ab12, ab77\)"):
         store.run("ab")
     for wrong in ("", "x", "%", "cd%", "\x00", "\udcff", "' OR 1=1"):
-        with pytest.raises(NotFound, match="There is no run"):
+        with pytest.raises(NotFound, match="there is no run"):
             store.run(wrong)
 
 
 def test_an_empty_journal_has_no_last_run(store: Store) -> None:
-    with pytest.raises(NotFound, match="The journal has no run yet"):
+    with pytest.raises(NotFound, match="the journal has no run yet"):
         store.run("last")
     with pytest.raises(NotFound):
         store.samples("last")
@@ -150,7 +150,7 @@ def test_a_run_is_written_whole_or_not_at_all(
 ) -> None:
     twice = samples.traces[0]
     overflow = dataclasses.replace(twice, output_tokens=2**70)
-    with pytest.raises(StoreError, match="refused what it was given"):
+    with pytest.raises(StoreError, match="refused these values"):
         store.add_run(new_record(), dataclasses.replace(samples, traces=(twice, overflow)))
     assert store.runs() == []
     record = new_record()
@@ -194,7 +194,7 @@ def test_what_is_no_number_is_absent_or_refused(
     assert len(store.runs()) == 1
 
 
-def test_text_that_no_database_can_hold_is_mended(
+def test_text_that_no_database_can_hold_is_replaced(
     store: Store, new_record: NewRecord, samples: Samples
 ) -> None:
     odd = dataclasses.replace(samples.traces[0], error="a\x00b\udcffc")
@@ -214,14 +214,14 @@ def test_keys_never_reach_the_database(
     engine = Engine(model="m", env=env, flags=("--api-key", "k3y", "--hf-token=t0ken", "--seed=1"))
     cell = dataclasses.replace(samples.cell, engine=engine)
     facts = dataclasses.replace(samples.facts, argv=("vllm", "--api-key", "k3y", "monk3y"))
-    told = dataclasses.replace(samples.traces[0], error="401: k3y is wrong")
+    refused = dataclasses.replace(samples.traces[0], error="401: k3y is wrong")
     experiment = Experiment(name="e", engines=(engine,), source='HF_TOKEN = "hf_s3cret"')
     begun = store.begin_experiment(experiment, new_record().started_at, {})
     record = new_record(cell=cell, facts=facts, error="hf_s3cret", experiment_id=begun.id)
     client = ClientHealth()
     store.add_run(
         record,
-        dataclasses.replace(samples, cell=cell, facts=facts, traces=(told,), client=client),
+        dataclasses.replace(samples, cell=cell, facts=facts, traces=(refused,), client=client),
     )
     text = f"{store.experiment(begun.id)} {store.run(record.id)} {store.samples(record.id)}"
     for secret in ("hf_s3cret", "'k3y'", "t0ken", "k3y is"):
@@ -233,7 +233,7 @@ def test_keys_never_reach_the_database(
     assert stored.flags == ("--api-key", "***", "--hf-token=***", "--seed=1")
 
 
-def test_the_outbox_holds_what_mlflow_was_not_told(
+def test_the_outbox_holds_what_mlflow_lacks(
     store: Store, new_record: NewRecord, begun: ExperimentRecord
 ) -> None:
     record = new_record()

@@ -21,7 +21,7 @@ from journal.store.store import open_store
 WRITERS, EACH = 8, 1250
 
 # Writes cells as host `host-N` and prints the id of each once it is stored. All begin at once, and
-# whoever is first makes the tables.
+# the first one makes the tables.
 WRITER = """
 import os, sys
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ from journal.records.request import ClientHealth, Trace
 from journal.records.run import Record
 from journal.records.samples import Readings, Samples
 
-home, url, writers, each = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+home, url, writers, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 cell = Cell(experiment="e", model="m", quantisation=None, engine=None, batch=1, rate=None,
             prompt_tokens=1, output_tokens=1, load=Load())
 began = datetime(2026, 3, 1, tzinfo=UTC)
@@ -45,8 +45,8 @@ def write(writer):
     host = {"host": f"host-{writer}", "user": "ada" if writer % 2 else "bob"}
     with open_store(home / str(writer), url) as store:
         begun = store.begin_experiment(Experiment(name=f"of {writer}"), began, host)
-        for number in range(each):
-            at = float(writer * each + number)
+        for number in range(count):
+            at = float(writer * count + number)
             trace = Trace(index=0, warmup=False, scheduled_s=0.0, start_s=0.0, end_s=at,
                           outcome="ok", prompt_tokens_asked=1, output_tokens_asked=1, chunk_s=(at,))
             samples = Samples(cell=cell, facts=EngineFacts(), traces=(trace,), readings=Readings(),
@@ -81,8 +81,8 @@ def test_8_writers_put_10_000_cells_into_one_journal(
     command += [str(WRITERS), str(EACH)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    told = dict(line.split() for line in done.stdout.splitlines())
-    assert len(told) == WRITERS * EACH == 10_000
+    times = dict(line.split() for line in done.stdout.splitlines())
+    assert len(times) == WRITERS * EACH == 10_000
     with open_store(tmp_path, postgres_database) as store:
         assert {begun.status for begun in store.experiments()} == {"done"}
         assert len(store.experiments()) == WRITERS
@@ -94,13 +94,13 @@ def test_8_writers_put_10_000_cells_into_one_journal(
             ).all()
         assert len(rows) == len({row[0] for row in rows}) == 10_000
         for run_id, duration_s, value, chunk_s, _ in rows:
-            number = float(told.pop(run_id))
+            number = float(times.pop(run_id))
             assert (number,) == struct.unpack("<d", chunk_s) and duration_s == value == number
         hosts = Counter(row[4] for row in rows)
         assert set(hosts.values()) == {EACH} and len(hosts) == WRITERS
         one = store.run(rows[0][0])
         assert one.environment["host"] == f"host-{int(one.duration_s) // EACH}"
-        with pytest.raises(StoreError, match="refused what it was given"):
+        with pytest.raises(StoreError, match="refused these values"):
             store.add_run(one, None)
         assert store.run(one.id) == one
 
@@ -229,7 +229,7 @@ def test_an_mlflow_server_on_postgres_knows_every_run_of_every_host_once(
     with open_store(tmp_path, postgres_database) as store:
         assert store.pending() == ([], [])
         ours = {run.id: run for run in store.runs()}
-        begun = {each.id for each in store.experiments()}
+        begun = {record.id for record in store.experiments()}
     assert Counter(run.data.tags["journal.id"] for run in runs) == Counter([*ours, *begun])
     for run in runs:
         known = ours.get(run.data.tags["journal.id"])
