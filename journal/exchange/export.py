@@ -68,9 +68,10 @@ def export(
     file), and return the number of rows. With `raw` there is a row for each request instead,
     with the times of its chunks.
 
-    Times are UTC in ISO 8601, durations in s, sizes in bytes; what is not known is empty or null.
-    Parquet goes into a file only, and needs pyarrow (MissingExtra). In CSV a text that a
-    spreadsheet would take for a formula gets an apostrophe before it.
+    Times are UTC in ISO 8601, durations in s, sizes in bytes; unknown values are empty or null.
+    In CSV a text that a spreadsheet would read as a formula gets an apostrophe before it. Raises
+    UsageError for a file that cannot be written, a name without a format, or Parquet without a
+    file; MissingExtra for Parquet without pyarrow.
     """
     chosen = _form(out, form)
     with open_store(Path(home)) as store:
@@ -88,7 +89,7 @@ def export(
                     count = _text(file, chosen, columns, lines)
             temporary.replace(out)
         except OSError as error:
-            raise UsageError(f"{out} cannot be written ({error.strerror})") from error
+            raise UsageError(f"{out} cannot be written ({error.strerror}): name another") from error
         finally:
             temporary.unlink(missing_ok=True)
         return count
@@ -98,10 +99,10 @@ def _form(out: IO[str] | Path, form: Form | None) -> Form:
     if isinstance(out, Path):
         form = form or next((known for known in get_args(Form) if out.suffix == f".{known}"), None)
         if form is None:
-            raise UsageError(f"the name {out} tells no format: give one of {', '.join(FORMS)}")
+            raise UsageError(f"the name {out} gives no format: give one of {', '.join(FORMS)}")
         return form
     if form == "parquet":
-        raise UsageError("Parquet goes into a file: name one")
+        raise UsageError("Parquet cannot be written to a stream: name a file")
     return form or "csv"
 
 
@@ -109,8 +110,8 @@ def _form(out: IO[str] | Path, form: Form | None) -> Form:
 
 
 def figures() -> dict[str, tuple[str, str]]:
-    """Each metric with the ends of its interval; one whose name a column of the run has is
-    prefixed."""
+    """The columns of metrics: the name of each column, and the metric and the part of its figure
+    (value, low, high) that it holds. A metric whose name a column of the run has is prefixed."""
     return {
         f"{'metric.' if metric.name in RUN else ''}{metric.name}{end}": (metric.name, part)
         for metric in rows()
@@ -152,7 +153,7 @@ def _whole(value: float | None) -> int | None:
 
 
 def _requests(store: Store) -> Iterator[Row]:
-    """Run by run, so that only the requests of one are in memory."""
+    """A row for each request, read run by run, so that only one run's requests are in memory."""
     for record in store.runs():
         samples = store.samples(record.id)
         for trace in samples.traces if samples else ():

@@ -1,7 +1,7 @@
-"""What a result file of another tool tells of one run, in our own terms.
+"""A run from a result file of another tool, in the journal's own terms.
 
 Such files are untrusted: each reader has a model of the part that it needs, with limits on every
-number and text, and everything else in the file is passed over.
+number and text, and passes over the rest of the file.
 """
 
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ ERROR_CHARS = 500
 
 
 class Part(BaseModel):
-    """A part of a result file: its fields are checked, others are passed over."""
+    """A part of a result file: the fields of the model are checked, others are passed over."""
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """One run. `rate` None: a closed loop of `batch`. Without `traces` it is known by `figures`
-    alone. `every_chunk` False: of each answer the first and the last chunk are known only.
-    `notes` say what the file does not tell, by the values of a doubt
-    "absent" each."""
+    """One run of another tool. `rate` is in requests/s; None: a closed loop of `batch`. Without
+    `traces` the run has `figures` alone. `every_chunk` False: only the first and the last chunk of
+    each answer are known. `notes` are the values of a doubt "absent" for each fact that the file
+    lacks."""
 
     tool: str
     version: str | None
@@ -72,8 +72,8 @@ def answered(
     scheduled_s: float | None = None,
     output_chars: int | None = None,
 ) -> Trace:
-    """The trace of a request that the tool counted as a success. What was asked is taken to be
-    what came: the file does not tell it apart."""
+    """The trace of a request that the tool counted as a success, times in s. The tokens asked for
+    are taken to be the tokens that came: the file has one number for both."""
     return Trace(
         index=index,
         warmup=False,
@@ -93,7 +93,8 @@ def answered(
 def failed(
     index: int, start_s: float, end_s: float, error: str, scheduled_s: float | None = None
 ) -> Trace:
-    """The trace of a request that failed, with the beginning of what the tool said of it."""
+    """The trace of a request that failed, times in s, with up to ERROR_CHARS of the tool's
+    error."""
     return Trace(
         index=index,
         warmup=False,
@@ -103,28 +104,28 @@ def failed(
         outcome="error",
         prompt_tokens_asked=0,
         output_tokens_asked=0,
-        error=error[:ERROR_CHARS] or "failed, and the tool does not say why",
+        error=error[:ERROR_CHARS] or "failed, and the tool gives no reason",
     )
 
 
 def stamps(start_s: float, ttft_s: float, gaps_s: Sequence[float]) -> list[float]:
-    """When each chunk came, from the time to the first and the gaps after it."""
+    """The time of each chunk in s, from the time to the first one and the gaps after it."""
     return list(accumulate(gaps_s, initial=start_s + ttft_s))
 
 
 def local_time(text: str, form: str | None = None) -> datetime:
     """The moment that `text` names in this machine's time zone: ISO 8601, or of the form `form`.
-    Raises UsageError for what is none, or not of our days."""
+    Raises UsageError for another text, or a year before 2001 or after 2096."""
     try:
         read = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
         if not 2001 <= read.year <= 2096:
-            raise ValueError("no year of ours")
+            raise ValueError("the year is not between 2001 and 2096")
         return read.astimezone()
     except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(f"the file was written at {text[:40]!r}, which is no time") from error
+        raise UsageError(f"the file was written at {text[:40]!r}, which is not a time") from error
 
 
 def typical(lengths: Sequence[int | None]) -> int:
-    """The length that stands for all: their median; 0 where none is known."""
+    """The typical length in tokens: the median of the known lengths; 0 where all are unknown."""
     known = [length for length in lengths if length is not None]
     return median_low(known) if known else 0

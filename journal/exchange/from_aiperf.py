@@ -1,5 +1,5 @@
 """AIPerf's JSON export (profile_export_aiperf.json), with its requests from profile_export.jsonl
-where that lies beside it; without, the figures of the export stand alone."""
+where that file lies beside it. Without it the run has the figures of the export alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
@@ -28,7 +28,7 @@ REQUESTS = "profile_export.jsonl"
 SMOOTHNESS = {"constant": 0.0, "poisson": 1.0}  # the gamma shape, 0 for a constant gap
 MOST_TOKENS = 10**8
 
-# Their names for our metrics.
+# The journal's metrics by AIPerf's names.
 SPREADS = {
     "time_to_first_token": "ttft_s",
     "inter_chunk_latency": "icl_s",
@@ -128,15 +128,17 @@ class _Line(Part):
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
+    """Whether `data` is a JSON export of AIPerf."""
     return "aiperf_version" in data and "input_config" in data
 
 
 def runs(data: Mapping[str, Any], lines: Iterable[bytes] | None = None) -> tuple[Foreign, ...]:
-    """The one run of an export; `lines` are those of its file of requests. Raises UsageError and
-    pydantic's ValidationError for values that cannot be."""
+    """The one run of an export; `lines` are the lines of its file of requests (None: no such
+    file). Raises UsageError and pydantic's ValidationError for values that are not valid."""
     export = _Export.model_validate(data)
     phases = export.input_config.phases
-    phase = next((each for each in phases if each.kind == "profiling"), phases[-1])
+    profiling = (phase for phase in phases if phase.kind == "profiling")
+    phase = next(profiling, phases[-1])
     traces = _traces([_Line.model_validate_json(line) for line in lines], phase) if lines else ()
     errors = _whole(export.error_request_count)
     duration = export.benchmark_duration
@@ -168,7 +170,7 @@ def _whole(spread: _Spread | None) -> int:
 def _seconds(spread: _Spread | _Value | _Values, value: float | None) -> float | None:
     if spread.unit not in SCALE:
         raise UsageError(
-            f"this file of {TOOL} has times in {spread.unit!r}: only ns to s are known"
+            f"this file of {TOOL} has times in {spread.unit!r}: the journal reads ns to s"
         )
     return None if value is None else value * SCALE[spread.unit]
 
@@ -177,17 +179,18 @@ def _seconds(spread: _Spread | _Value | _Values, value: float | None) -> float |
 
 
 def _figures(data: Mapping[str, Any], export: _Export, errors: int) -> dict[str, Figure]:
-    """What the export says, under our names; a percentile only where it has samples enough."""
+    """The figures of the export, by the journal's names; a percentile only where it rests on
+    enough samples."""
     done = _whole(export.request_count)
-    found = {"requests": Figure(float(done + errors)), "errors": Figure(float(errors))}
+    figures = {"requests": Figure(float(done + errors)), "errors": Figure(float(errors))}
     for theirs, ours in SPREADS.items():
         if theirs in data:
             spread = _Spread.model_validate(data[theirs])
-            found |= {f"{ours}.{name}": figure for name, figure in _spread(spread).items()}
+            figures |= {f"{ours}.{name}": figure for name, figure in _spread(spread).items()}
     for theirs, ours in SINGLE.items():
         if theirs in data:
-            found[ours] = Figure(_Spread.model_validate(data[theirs]).avg)
-    return found
+            figures[ours] = Figure(_Spread.model_validate(data[theirs]).avg)
+    return figures
 
 
 def _spread(spread: _Spread) -> dict[str, Figure]:
@@ -199,7 +202,7 @@ def _spread(spread: _Spread) -> dict[str, Figure]:
     return figures
 
 
-# ---- the requests beside it ------------------------------------------------------------------
+# ---- the requests beside the export ----------------------------------------------------------
 
 
 def _traces(lines: Sequence[_Line], phase: _Phase) -> tuple[Trace, ...]:
@@ -210,10 +213,10 @@ def _traces(lines: Sequence[_Line], phase: _Phase) -> tuple[Trace, ...]:
 
 
 def _meant(line: _Line, phase: _Phase) -> int:
-    """When the request was to go: in open loop the moment at which it was given out."""
+    """The time in ns at which the request was due: in open loop the time of its credit."""
     at = line.metadata
-    given = at.credit_issued_ns if phase.rate else None
-    return at.request_start_ns if given is None else min(given, at.request_start_ns)
+    credit_ns = at.credit_issued_ns if phase.rate else None
+    return at.request_start_ns if credit_ns is None else min(credit_ns, at.request_start_ns)
 
 
 def _trace(index: int, line: _Line, zero: int, phase: _Phase) -> Trace:
@@ -222,8 +225,8 @@ def _trace(index: int, line: _Line, zero: int, phase: _Phase) -> Trace:
     meant_s = (_meant(line, phase) - zero) / 1e9
     first, gaps = metrics.time_to_first_token, metrics.inter_chunk_latency
     if line.error is not None or first is None:
-        told = f"{line.error.code or ''} {line.error.message}".strip() if line.error else ""
-        return failed(index, start_s, end_s, told, meant_s)
+        reason = f"{line.error.code or ''} {line.error.message}".strip() if line.error else ""
+        return failed(index, start_s, end_s, reason, meant_s)
     gaps_s = [_seconds(gaps, value) or 0.0 for value in gaps.value] if gaps else []
     return answered(
         index,

@@ -91,19 +91,21 @@ class _Report(Part):
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
+    """Whether `data` is a report of GuideLLM."""
     metadata = data.get("metadata")
     return "benchmarks" in data and isinstance(metadata, dict) and "guidellm_version" in metadata
 
 
 def runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     """A run for each benchmark of the report. Raises pydantic's ValidationError for values that
-    cannot be."""
+    are not valid."""
     report = _Report.model_validate(data)
-    return tuple(_run(each, report.metadata.guidellm_version) for each in report.benchmarks)
+    version = report.metadata.guidellm_version
+    return tuple(_run(benchmark, version) for benchmark in report.benchmarks)
 
 
-def _run(found: _Benchmark, version: str | None) -> Foreign:
-    strategy, requests = found.config.strategy, found.requests
+def _run(benchmark: _Benchmark, version: str | None) -> Foreign:
+    strategy, requests = benchmark.config.strategy, benchmark.requests
     traces = _traces(requests.successful, requests.errored)
     left_out = len(requests.incomplete or ())
     notes: list[Values] = [{"variant": "imported_no_gaps"}]
@@ -111,12 +113,12 @@ def _run(found: _Benchmark, version: str | None) -> Foreign:
     return Foreign(
         tool=TOOL,
         version=version,
-        model=found.config.backend.model or "unnamed",
+        model=benchmark.config.backend.model or "unnamed",
         batch=None if strategy.rate else strategy.streams or strategy.max_concurrency or 1,
         rate=strategy.rate,
         burstiness=SMOOTHNESS.get(strategy.type_, 1.0),
-        started_at=datetime.fromtimestamp(found.start_time, UTC),
-        duration_s=found.duration,
+        started_at=datetime.fromtimestamp(benchmark.start_time, UTC),
+        duration_s=benchmark.duration,
         requests=len(traces),
         prompt_tokens=typical([trace.prompt_tokens for trace in traces]),
         output_tokens=typical([trace.output_tokens for trace in traces]),
@@ -128,7 +130,7 @@ def _run(found: _Benchmark, version: str | None) -> Foreign:
 
 def _traces(successful: Sequence[_Request], errored: Sequence[_Request]) -> tuple[Trace, ...]:
     every = [*((one, True) for one in successful), *((one, False) for one in errored)]
-    every.sort(key=lambda each: each[0].info.timings.request_start)
+    every.sort(key=lambda pair: pair[0].info.timings.request_start)
     zero = every[0][0].info.timings.request_start if every else 0.0
     return tuple(_trace(n, one, zero, ok=ok) for n, (one, ok) in enumerate(every))
 

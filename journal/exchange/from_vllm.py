@@ -46,36 +46,38 @@ class _Result(Part):
 
 
 def recognises(data: Mapping[str, Any]) -> bool:
+    """Whether `data` is a result file of `vllm bench serve`."""
     return "model_id" in data and "request_throughput" in data
 
 
 def runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     """The one run of a file. Raises UsageError for a file without a value for each request, and
-    pydantic's ValidationError for values that cannot be."""
+    pydantic's ValidationError for values that are not valid."""
     missing = [name for name in DETAILS if name not in data]
     if missing:
         raise UsageError(
-            f"this file of {TOOL} has no {missing[0]} of each request: measure again with "
+            f"this file of {TOOL} has no {missing[0]} for each request: measure again with "
             "--save-detailed, by vLLM 0.13 or later"
         )
-    found = _Result.model_validate(data)
-    count = len(found.input_lens)
+    result = _Result.model_validate(data)
+    count = len(result.input_lens)
     for name in ("output_lens", "latencies", "generated_texts", *DETAILS):
-        if getattr(found, name) is not None and len(getattr(found, name)) != count:
-            raise UsageError(f"{name} of this file has not {count} values, as input_lens has")
-    rate = _rate(found.request_rate)
+        if getattr(result, name) is not None and len(getattr(result, name)) != count:
+            raise UsageError(f"{name} of this file needs {count} values, as input_lens has")
+    rate = _rate(result.request_rate)
     open_loop = math.isfinite(rate) and rate > 0
-    traces = tuple(_trace(found, index) for index in range(count))
+    traces = tuple(_trace(result, index) for index in range(count))
     return (
         Foreign(
             tool=TOOL,
             version=None,
-            model=found.model_id,
-            batch=None if open_loop else found.max_concurrency or count,
+            model=result.model_id,
+            batch=None if open_loop else result.max_concurrency or count,
             rate=rate if open_loop else None,
-            burstiness=found.burstiness,
-            started_at=local_time(found.date, "%Y%m%d-%H%M%S") - timedelta(seconds=found.duration),
-            duration_s=found.duration,
+            burstiness=result.burstiness,
+            started_at=local_time(result.date, "%Y%m%d-%H%M%S")
+            - timedelta(seconds=result.duration),
+            duration_s=result.duration,
             requests=count,
             prompt_tokens=typical([trace.prompt_tokens for trace in traces]),
             output_tokens=typical([trace.output_tokens for trace in traces]),
@@ -85,26 +87,26 @@ def runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     )
 
 
-def _trace(found: _Result, index: int) -> Trace:
-    start_s = found.start_times[index] - min(found.start_times)
-    ttft_s, gaps_s = found.ttfts[index], found.itls[index]
-    latency_s = found.latencies[index] if found.latencies else ttft_s + math.fsum(gaps_s)
-    if found.errors[index] or ttft_s == 0:
-        return failed(index, start_s, start_s + latency_s, found.errors[index])
-    texts = found.generated_texts
+def _trace(result: _Result, index: int) -> Trace:
+    start_s = result.start_times[index] - min(result.start_times)
+    ttft_s, gaps_s = result.ttfts[index], result.itls[index]
+    latency_s = result.latencies[index] if result.latencies else ttft_s + math.fsum(gaps_s)
+    if result.errors[index] or ttft_s == 0:
+        return failed(index, start_s, start_s + latency_s, result.errors[index])
+    texts = result.generated_texts
     return answered(
         index,
         start_s,
         stamps(start_s, ttft_s, gaps_s),
         start_s + latency_s,
-        prompt_tokens=found.input_lens[index],
-        output_tokens=found.output_lens[index],
+        prompt_tokens=result.input_lens[index],
+        output_tokens=result.output_lens[index],
         output_chars=len(texts[index]) if texts else None,
     )
 
 
-def _rate(given: float | str) -> float:
+def _rate(written: float | str) -> float:
     try:
-        return float(given)
+        return float(written)
     except ValueError as error:
-        raise UsageError(f"request_rate {given!r} of this file is no number") from error
+        raise UsageError(f"request_rate {written!r} of this file is not a number") from error

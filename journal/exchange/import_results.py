@@ -1,4 +1,4 @@
-"""Results of other tools, taken in as runs that are marked with their tool."""
+"""Results of other tools, imported as runs that are marked with their tool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,30 +28,30 @@ from journal.store.tables import ExperimentRow
 
 MOST_BYTES = 256 * 2**20
 KNOWN = "vllm bench serve (--save-detailed), GuideLLM and AIPerf (JSON)"
-GAPS = ("icl_s", "itl_s")  # what needs every chunk of an answer, and the doubts about it
+GAPS = ("icl_s", "itl_s")  # metrics that need every chunk of an answer, and the doubts about them
 ABOUT_CHUNKS = ("several_tokens_per_chunk", "tokens_per_chunk_unknown", "chunks_together")
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The runs of a file, and which of them the journal did not have before."""
+    """The runs of a file, and the ids of those that the journal did not have before."""
 
     records: tuple[Record, ...]
     new: tuple[str, ...]
 
 
 def import_results(path: str | Path, home: str | Path = "lab") -> Imported:
-    """Take the runs of a result file of another tool into the journal of `home`: of vllm bench
-    serve, GuideLLM or AIPerf, as their tool wrote it. A file that is there already changes
-    nothing. Raises UsageError for what is no such file, or holds what cannot be."""
+    """Import the runs of a result file, as vllm bench serve, GuideLLM or AIPerf wrote it, into the
+    journal of `home`. A file that was imported before changes nothing. Raises UsageError for
+    another file, or one whose values are not valid."""
     path = Path(path)
     content = _content(path)
-    found = _read(path, content)
+    runs = _read(path, content)
     digest = sha256(content).hexdigest()
     with open_store(Path(home)) as store:
         records, new = [], []
-        begun = _begun(store, path, found, digest)
-        for number, foreign in enumerate(found):
+        begun = _begun(store, path, runs, digest)
+        for number, foreign in enumerate(runs):
             run_id = sha256(f"{digest} {number}".encode()).hexdigest()[:16]
             try:
                 records.append(store.run(run_id))
@@ -65,19 +65,19 @@ def import_results(path: str | Path, home: str | Path = "lab") -> Imported:
 
 def _content(path: Path) -> bytes:
     if not path.is_file():
-        raise UsageError(f"there is no file {path} to import")
+        raise UsageError(f"there is no file {path}: name a result file")
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror}): make it readable") from error
     if len(content) > MOST_BYTES:
         raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB: import a smaller one")
     return content
 
 
 def _read(path: Path, content: bytes) -> tuple[Foreign, ...]:
-    """The runs in `content`, by whichever tool wrote it."""
+    """The runs in `content`, read by the reader of the tool that wrote it. Raises UsageError."""
     from pydantic import ValidationError
     from pydantic_core import from_json
 
@@ -90,8 +90,8 @@ def _read(path: Path, content: bytes) -> tuple[Foreign, ...]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].lower()
-        raise UsageError(f"{path} cannot be imported: {where[:200]}: {said[:200]}") from error
+        reason = first["msg"].lower()
+        raise UsageError(f"{path} cannot be imported: {where[:200]}: {reason[:200]}") from error
     if not runs:
         raise UsageError(f"{path} is not a result file that is known here: {KNOWN} are")
     return runs
@@ -110,22 +110,22 @@ def _by_tool(path: Path, data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     return ()
 
 
-# ---- as ours ---------------------------------------------------------------------------------
+# ---- records of the journal ------------------------------------------------------------------
 
 
-def _begun(store: Store, path: Path, found: tuple[Foreign, ...], digest: str) -> ExperimentRecord:
-    """The experiment that stands for the file, which it makes when the journal has it not."""
+def _begun(store: Store, path: Path, runs: tuple[Foreign, ...], digest: str) -> ExperimentRecord:
+    """The experiment that stands for the file; it is stored where the journal lacks it."""
     experiment_id = sha256(f"{digest} experiment".encode()).hexdigest()[:16]
     try:
         return store.experiment(experiment_id)
     except NotFound:
-        first = min(found, key=lambda each: each.started_at)
+        first = min(runs, key=lambda run: run.started_at)
         record = ExperimentRecord(
             id=experiment_id,
             experiment=Experiment(name=f"{first.tool}: {path.stem}"),
             started_at=first.started_at,
             status="done",
-            ended_at=max(each.started_at for each in found),
+            ended_at=max(run.started_at for run in runs),
             environment=_environment(first),
         )
         with store.transaction(writing=True) as connection:
@@ -138,7 +138,7 @@ def _environment(foreign: Foreign) -> dict[str, str | int | float | None]:
 
 
 def _run(run_id: str, begun: ExperimentRecord, foreign: Foreign) -> tuple[Record, Samples | None]:
-    """A run as if it were ours, and its samples where they are whole."""
+    """The record of an imported run, and its samples where every chunk is known (else None)."""
     absent = {"variant": "imported", "tool": foreign.tool}
     samples = Samples(
         cell=_cell(foreign, begun.experiment.name),
@@ -153,11 +153,11 @@ def _run(run_id: str, begun: ExperimentRecord, foreign: Foreign) -> tuple[Record
         if not foreign.every_chunk:
             figures |= {n: Figure(None) for n in figures if n.partition(".")[0] in GAPS}
         unknown = () if foreign.every_chunk else ABOUT_CHUNKS
-        found = tuple(d for d in doubts(view, figures) if d.name not in unknown)
-        state = status(view, found)
+        raised = tuple(doubt for doubt in doubts(view, figures) if doubt.name not in unknown)
+        state = status(view, raised)
     else:
         figures = dict(foreign.figures)
-        found = tuple(map(unread, samples.readings.absent))
+        raised = tuple(map(unread, samples.readings.absent))
         state = "valid" if foreign.figures["requests"] != foreign.figures["errors"] else "failed"
     record = Record(
         id=run_id,
@@ -167,7 +167,7 @@ def _run(run_id: str, begun: ExperimentRecord, foreign: Foreign) -> tuple[Record
         started_at=foreign.started_at,
         duration_s=foreign.duration_s,
         metrics=figures,
-        doubts=found,
+        doubts=raised,
         error=next((trace.error for trace in foreign.traces if trace.error), None),
         environment=_environment(foreign),
     )

@@ -1,4 +1,4 @@
-"""What the fake server says: the events of one stream, or one whole answer, in OpenAI's words."""
+"""Answers of the fake server: the events of one stream, or one whole answer, in OpenAI's words."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ _ids = itertools.count(1)
 
 
 class Refused(Exception):
-    """A request that is answered with an error object."""
+    """The refusal of a request: an HTTP status and a message, answered as an error object."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -34,17 +34,18 @@ class Refused(Exception):
 
 
 class Question:
-    """A request for tokens, checked. `prompt` holds token ids, or words: one token each."""
+    """A request for tokens, checked. `prompt` holds token ids, or words, which count as one token
+    each. Raises Refused for a request that the server cannot answer."""
 
     def __init__(self, path: str, body: bytes, script: Script) -> None:
         self.chat = path == "/v1/chat/completions"
-        asked = _parsed(body)
-        if asked.get("model") not in (None, script.model):
-            raise Refused(404, f"The model `{asked['model']}` does not exist.")
-        if asked.get("n", 1) != 1:
+        fields = _parsed(body)
+        if fields.get("model") not in (None, script.model):
+            raise Refused(404, f"The model `{fields['model']}` does not exist.")
+        if fields.get("n", 1) != 1:
             raise Refused(400, "The simulated server gives one choice only: n must be 1.")
-        self.prompt = self._chat(asked, script) if self.chat else self._prompt(asked, script)
-        limit = asked.get("max_completion_tokens", asked.get("max_tokens", 16))
+        self.prompt = self._chat(fields, script) if self.chat else self._prompt(fields, script)
+        limit = fields.get("max_completion_tokens", fields.get("max_tokens", 16))
         if not isinstance(limit, int) or limit < 1:
             raise Refused(400, f"max_tokens must be at least 1, got {limit}.")
         if len(self.prompt) + limit > script.max_model_len:
@@ -55,14 +56,14 @@ class Question:
                 f"{len(self.prompt)} input tokens.",
             )
         self.output_tokens = limit
-        self.stream = bool(asked.get("stream", False))
-        options = asked.get("stream_options") or {}
+        self.stream = bool(fields.get("stream", False))
+        options = fields.get("stream_options") or {}
         self.usage = bool(options.get("include_usage", False))
         self.continuous_usage = bool(options.get("continuous_usage_stats", False))
-        self.token_ids = bool(asked.get("return_token_ids", False))
+        self.token_ids = bool(fields.get("return_token_ids", False))
 
-    def _prompt(self, asked: dict[str, Any], script: Script) -> tuple[int | str, ...]:
-        prompt = asked.get("prompt")
+    def _prompt(self, fields: dict[str, Any], script: Script) -> tuple[int | str, ...]:
+        prompt = fields.get("prompt")
         if isinstance(prompt, str):
             return tuple(prompt.split())
         if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
@@ -71,8 +72,8 @@ class Question:
             return tuple(prompt)
         raise Refused(400, "prompt must be a text or a list of token ids.")
 
-    def _chat(self, asked: dict[str, Any], script: Script) -> tuple[int | str, ...]:
-        messages = asked.get("messages")
+    def _chat(self, fields: dict[str, Any], script: Script) -> tuple[int | str, ...]:
+        messages = fields.get("messages")
         if not isinstance(messages, list) or not messages:
             raise Refused(400, "messages must be a list of at least one message.")
         words: list[int | str] = ["<chat>"] * script.chat_overhead_tokens
@@ -83,16 +84,16 @@ class Question:
 
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(body)
+        fields = json.loads(body)
     except ValueError:
         raise Refused(400, "The body is not valid JSON.") from None
-    if not isinstance(asked, dict):
+    if not isinstance(fields, dict):
         raise Refused(400, "The body must be a JSON object.")
-    return asked
+    return fields
 
 
 class Answer:
-    """The words of one answer. Every token is a word, so that one can count."""
+    """The bytes of one answer. Every token is a word, so that tests can count tokens."""
 
     def __init__(self, question: Question, script: Script, fault: Fault | None) -> None:
         self.question = question
@@ -107,13 +108,14 @@ class Answer:
         }
 
     def event(self, payload: dict[str, Any] | str) -> bytes:
+        """One server-sent event with `payload`."""
         text = payload if isinstance(payload, str) else _compact(payload)
         if "crlf" in self.script.quirks:
             return f": a comment\r\nevent: message\r\ndata:{text}\r\n\r\n".encode()
         return f"data: {text}\n\n".encode()
 
     def opening(self) -> bytes:
-        """What is sent at once: the role alone in a chat, and an empty chunk where scripted."""
+        """The events before the first token: the role in a chat, an empty chunk where scripted."""
         events = b""
         if self.question.chat:
             events += self.event(self._chunk({"role": "assistant", "content": ""}, None, 0))
@@ -122,13 +124,14 @@ class Answer:
         return events
 
     def piece(self, first: int, count: int, finish_reason: str | None) -> bytes:
+        """The event with `count` tokens from token `first` (from 0) on."""
         chunk = self._chunk(self._delta(_text(first, count)), finish_reason, first + count)
         if self.question.token_ids:
             chunk["choices"][0]["token_ids"] = list(range(first, first + count))
         return self.event(chunk)
 
     def closing(self, job: Job) -> bytes:
-        """The usage chunk where it was asked for, then the end."""
+        """The last events: the usage chunk where the request wants it, then [DONE]."""
         events = b""
         if self.question.usage and self.fault != "no_usage":
             events += self.event(
@@ -137,6 +140,7 @@ class Answer:
         return events if self.fault == "no_done" else events + self.event("[DONE]")
 
     def whole(self, job: Job) -> dict[str, Any]:
+        """The JSON of an answer that is not streamed."""
         text = _text(0, job.made)
         words = {"message": {"role": "assistant", "content": text}}
         choice = words if self.question.chat else {"text": text}
@@ -144,14 +148,15 @@ class Answer:
         return {**self._head, "choices": choices, "usage": self.usage(job), **self._metrics(job)}
 
     def usage(self, job: Job) -> dict[str, Any]:
+        """The usage object at the end of `job`."""
         usage: dict[str, Any] = self._usage(job.made)
         if self.script.prefix_caching:
             usage["prompt_tokens_details"] = {"cached_tokens": job.cached_tokens}
         return usage
 
     def _usage(self, made: int) -> dict[str, Any]:
-        asked = len(self.question.prompt)
-        return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+        prompt = len(self.question.prompt)
+        return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
 
     def _delta(self, text: str) -> dict[str, Any]:
         return {"content": text} if self.question.chat else {"text": text}

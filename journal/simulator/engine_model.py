@@ -1,7 +1,7 @@
-"""A simulated engine: it hands out tokens on an exactly known schedule and computes nothing.
+"""A simulated engine: it gives tokens on an exactly known schedule and computes nothing.
 
-Times inside are the engine's own: monotonic seconds with a scripted stall taken out, so that
-everything that is due during the stall comes after it, as late as the stall was long.
+Times inside are the engine's own: monotonic seconds without a scripted stall, so that every token
+that is due during the stall comes after it, as late as the stall was long.
 """
 
 import asyncio
@@ -22,20 +22,20 @@ Fault = Literal[
     "error_in_stream",  # HTTP 200, then an error object in mid-stream, then [DONE]
     "cut",  # the connection is cut in mid-stream
     "stalled",  # silence from mid-stream on
-    "garbage",  # an event that is no JSON in mid-stream, then usage and [DONE]
-    "not_http",  # bytes that are no HTTP at all
+    "garbage",  # an event that is not JSON in mid-stream, then usage and [DONE]
+    "not_http",  # bytes that are not HTTP
     "abort",  # ends in mid-stream with finish reason abort, usage and [DONE]
     "short",  # ends in mid-stream with finish reason stop, usage and [DONE]
     "no_tokens",  # usage and [DONE], but not one token
     "no_finish",  # no finish reason
-    "no_usage",  # no usage although it was asked for
+    "no_usage",  # no usage although the request wants it
     "no_done",  # no [DONE]
 ]
 Quirk = Literal[
     "empty_first",  # a first chunk without text, at once
     "content_length",  # Content-Length in place of chunked encoding
     "until_close",  # neither: the end of the connection ends the body
-    "gzip",  # a compressed body, asked for or not
+    "gzip",  # a compressed body, whether the client accepts it or not
     "continue",  # an interim 100 Continue before the answer
     "crlf",  # SSE lines that end in CR LF, with comments between them
     "no_keep_alive",  # each connection is closed after its answer
@@ -44,8 +44,8 @@ Quirk = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What the simulated server does. Token `k` of a stream (from 0) is due at
-    `ttft_s + prefill_s_per_token * prompt_tokens + k * itl_s` after the request was taken up,
+    """The script of a simulated server. Token `k` of a stream (from 0) is due at
+    `ttft_s + prefill_s_per_token * prompt_tokens + k * itl_s` after the request began to run,
     where `itl_s` grows by `itl_s_per_running` for every other running request; tokens leave
     `tokens_per_chunk` at a time, when the first of them is due. At most `max_running` requests
     run at once, and only while their KV blocks fit; the others wait. From `stall_at_s` after the
@@ -84,7 +84,7 @@ class Script:
 @dataclass(slots=True, eq=False)
 class Job:
     """One request inside the engine. `on_tokens(first, count)` is called for every chunk; `first`
-    is the number of tokens that went before."""
+    is the number of tokens before it."""
 
     prompt: tuple[int | str, ...]
     output_tokens: int
@@ -103,7 +103,7 @@ class Job:
 class SimulatedEngine:
     def __init__(self, script: Script, loop: asyncio.AbstractEventLoop) -> None:
         self.script = script
-        self.running: dict[Job, None] = {}  # in the order in which they were taken up
+        self.running: dict[Job, None] = {}  # in the order in which they began to run
         self.waiting: deque[Job] = deque()
         self.asked = 0  # requests for tokens so far, the faulty ones too
         self.blocks_used = 0
@@ -125,7 +125,7 @@ class SimulatedEngine:
         self._admit()
 
     def cancel(self, job: Job) -> None:
-        """Forget a job, as when its client has gone."""
+        """Drop a job, as when its client has gone."""
         if job.gone:
             return
         job.gone = True
@@ -177,7 +177,7 @@ class SimulatedEngine:
         heapq.heappush(self._due, (job.due, next(self._order), job))
 
     def _cached(self, prompt: tuple[int | str, ...]) -> int:
-        """The tokens of `prompt` in whole blocks that an earlier prompt began with."""
+        """The number of tokens of `prompt` in whole blocks that an earlier prompt began with."""
         if not self.script.prefix_caching:
             return 0
         size = self.script.block_size
@@ -230,7 +230,7 @@ class SimulatedEngine:
         job.on_tokens(first, count)
 
     def _make_room(self, job: Job, count: int) -> None:
-        """Grow the job's KV blocks; where they do not fit, the youngest others are preempted."""
+        """Grow the job's KV blocks; where they do not fit, preempt the youngest other jobs."""
         needed = self._blocks_for(job, more=count)
         while self.blocks_used + needed - job.blocks > self.script.kv_blocks:
             youngest = next((other for other in reversed(self.running) if other is not job), None)

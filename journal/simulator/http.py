@@ -1,5 +1,5 @@
 """A simulated OpenAI-compatible server whose truth is known: for tests, and for a first try
-without a model. It says what it is: in its model's name, its `server` header and its /version.
+without a model. The model's name, the `server` header and /version say that it is simulated.
 """
 
 import asyncio
@@ -37,9 +37,9 @@ def serve(
     key: Path | None = None,
     on_ready: Callable[[int], None] | None = None,
 ) -> None:
-    """Answer on `host`:`port` (0: any free one) until KeyboardInterrupt; with `certificate` and
-    `key` (PEM files) over TLS. `on_ready` is told the port. Raises UsageError for a port that
-    cannot be had."""
+    """Answer on `host`:`port` (0: any free port) until KeyboardInterrupt; with `certificate` and
+    `key` (PEM files) over TLS. `on_ready` receives the port. Raises UsageError for a port that
+    cannot be used."""
 
     async def main() -> None:
         try:
@@ -66,8 +66,8 @@ def running(
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> Iterator[str]:
-    """The server in a process of its own, which ends with the block or with this process. Gives
-    the base URL, which ends with /v1. Raises EndpointError where it does not start."""
+    """Run the server in a process of its own, which ends with the block or with this process;
+    yield its base URL, which ends with /v1. Raises EndpointError where it does not start."""
     plan = {
         "script": dataclasses.asdict(script or Script()),
         "host": host,
@@ -106,7 +106,8 @@ async def listen(
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> asyncio.Server:
-    """Start to answer within the running event loop."""
+    """Start the server within the running event loop. Raises OSError for a port that cannot be
+    used."""
     loop = asyncio.get_running_loop()
     engine = SimulatedEngine(script, loop)
     tls = None
@@ -128,7 +129,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 class _Connection(asyncio.Protocol):
-    """One client's connection: requests in, one answer after the other out."""
+    """One client's connection, which answers its requests one after the other."""
 
     transport: asyncio.Transport
 
@@ -192,9 +193,9 @@ class _Connection(asyncio.Protocol):
         elif (method, path) == ("GET", "/metrics") and script.metrics:
             self.send(200, prometheus(self.engine).encode(), "text/plain; version=0.0.4")
         elif (method, path) == ("GET", "/v1/models"):
-            card = {"id": script.model, "object": "model", "created": 0}
-            card |= {"owned_by": "journal-fake-server", "max_model_len": script.max_model_len}
-            self.send_json({"object": "list", "data": [card]})
+            model = {"id": script.model, "object": "model", "created": 0}
+            model |= {"owned_by": "journal-fake-server", "max_model_len": script.max_model_len}
+            self.send_json({"object": "list", "data": [model]})
         elif (method, path) == ("POST", "/v1/chat/completions") or (
             (method, path) == ("POST", "/v1/completions") and script.completions
         ):
@@ -242,7 +243,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Reply:
-    """One answer with tokens on its way from the engine to a connection."""
+    """One answer with tokens, passed from the engine to a connection."""
 
     def __init__(self, connection: _Connection, question: Question, fault: Fault | None) -> None:
         self.connection = connection
@@ -333,7 +334,7 @@ class _Reply:
 
 
 def _child(plan: dict[str, Any]) -> None:
-    """Serve for `running`: tell the port on standard output, end when standard input does."""
+    """Serve for `running`: write the port to standard output, end when standard input ends."""
 
     async def main() -> None:
         script = Script(**{**plan["script"], "quirks": tuple(plan["script"]["quirks"])})

@@ -78,7 +78,7 @@ class Histogram:
 
 
 class Timings:
-    """How long requests took, by the engine's own clock."""
+    """The durations of requests in s, by the engine's own clock, as histograms."""
 
     def __init__(self) -> None:
         self.histograms = {
@@ -93,7 +93,8 @@ class Timings:
         self._between_tokens = self.histograms["inter_token_latency_seconds"].observe
 
     def tokens(self, job: "Job", before: float, count: int) -> None:
-        """`count` tokens came at `job.last_at`; the last before them came at `before`."""
+        """Count `count` tokens of `job` that came at `job.last_at`; the token before them came at
+        `before`."""
         if job.made == count:
             first_token = self.histograms["time_to_first_token_seconds"]
             first_token.observe(job.first_at - job.queued_at)
@@ -115,7 +116,7 @@ class Timings:
 
 
 def prometheus(engine: "SimulatedEngine") -> str:
-    """The engine's state as vLLM tells its own at /metrics."""
+    """The engine's state as text for /metrics, as vLLM gives its own."""
     script = engine.script
     labels = f'engine="0",model_name="{script.model}"'
     used = min(1.0, engine.blocks_used / script.kv_blocks)

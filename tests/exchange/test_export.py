@@ -63,10 +63,10 @@ def test_every_run_is_a_row(tmp_path: Path, kept: list[Record]) -> None:
 
 def test_csv_holds_the_same_and_no_formula(tmp_path: Path, kept: list[Record]) -> None:
     rows = list(csv.DictReader(io.StringIO(text(tmp_path, "csv"), newline="")))
-    told = [json.loads(line) for line in text(tmp_path, "jsonl").splitlines()]
-    assert rows[1]["model"] == "'" + told[1]["model"]
+    written = [json.loads(line) for line in text(tmp_path, "jsonl").splitlines()]
+    assert rows[1]["model"] == "'" + written[1]["model"]
     assert rows[1]["experiment"] == "'-1+1"
-    for row, same in zip(rows, told, strict=True):
+    for row, same in zip(rows, written, strict=True):
         for name, value in same.items():
             if name not in ("model", "experiment"):
                 assert row[name] == ("" if value is None else str(value)), name
@@ -89,9 +89,9 @@ def test_parquet_holds_the_same(tmp_path: Path, kept: list[Record], raw: bool) -
     path = tmp_path / "out.parquet"
     assert export(path, tmp_path, raw=raw) == (3 if raw else 2)
     options = {"raw": True} if raw else {}
-    told = [json.loads(line) for line in text(tmp_path, "jsonl", **options).splitlines()]
+    written = [json.loads(line) for line in text(tmp_path, "jsonl", **options).splitlines()]
     table = pq.read_table(path)
-    assert table.to_pylist() == told
+    assert table.to_pylist() == written
     if raw:
         assert str(table.schema.field("chunk_s").type).startswith("list<")
     else:
@@ -104,12 +104,12 @@ def test_the_name_of_the_file_tells_the_form(tmp_path: Path, kept: list[Record])
     assert export(tmp_path / "b.jsonl", tmp_path) == 2
     assert export(tmp_path / "c.txt", tmp_path, "jsonl") == 2
     before = (tmp_path / "a.csv").read_bytes()
-    for out, form, said in (
-        (tmp_path / "d.txt", None, "tells no format"),
+    for out, form, reason in (
+        (tmp_path / "d.txt", None, "gives no format"),
         (io.StringIO(), "parquet", "goes into a file"),
         (tmp_path / "none" / "a.csv", None, "cannot be written"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=reason):
             export(out, tmp_path, form)  # type: ignore[arg-type]
     assert (tmp_path / "a.csv").read_bytes() == before
     assert not list(tmp_path.glob(".*"))

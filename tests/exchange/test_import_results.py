@@ -34,9 +34,9 @@ EVERY = [(tool, name) for tool, names in FILES.items() for name in names]
 
 
 def value(record: Record, name: str) -> float:
-    found = record.metrics[name].value
-    assert found is not None, name
-    return found
+    figure = record.metrics[name].value
+    assert figure is not None, name
+    return figure
 
 
 def only(path: Path, home: Path) -> Record:
@@ -80,10 +80,10 @@ def test_our_figures_are_those_of_the_tool(tmp_path: Path) -> None:
     )
     report = json.loads((DATA / "guidellm-concurrent.json").read_text())["benchmarks"][0]
     ours = only(DATA / "guidellm-concurrent.json", tmp_path)
-    told = report["metrics"]["time_to_first_token_ms"]["successful"]["mean"] / 1e3
-    assert value(ours, "ttft_from_send_s.mean") == pytest.approx(told)
-    told = report["metrics"]["inter_token_latency_ms"]["successful"]["mean"] / 1e3
-    assert value(ours, "tpot_s.mean") == pytest.approx(told)
+    theirs = report["metrics"]["time_to_first_token_ms"]["successful"]["mean"] / 1e3
+    assert value(ours, "ttft_from_send_s.mean") == pytest.approx(theirs)
+    theirs = report["metrics"]["inter_token_latency_ms"]["successful"]["mean"] / 1e3
+    assert value(ours, "tpot_s.mean") == pytest.approx(theirs)
     export = json.loads((DATA / AIPERF.format("concurrent")).read_text())
     ours = only(DATA / AIPERF.format("concurrent"), tmp_path)
     for name, metric in (
@@ -141,9 +141,9 @@ def test_imported_runs_stand_beside_others_in_a_comparison(tmp_path: Path) -> No
     import_results(DATA / "guidellm-concurrent.json", tmp_path)
     import_results(DATA / AIPERF.format("concurrent"), tmp_path)
     a, b = "GuideLLM: guidellm-concurrent", "AIPerf: profile_export_aiperf"
-    found = journal.compare(a, b, tmp_path)
-    assert found.as_json()["environment"]["tool"] == {"a": ["GuideLLM"], "b": ["AIPerf"]}
-    assert found.rows[0].figures[0].reason == "one repeat each"
+    comparison = journal.compare(a, b, tmp_path)
+    assert comparison.as_json()["environment"]["tool"] == {"a": ["GuideLLM"], "b": ["AIPerf"]}
+    assert comparison.rows[0].figures[0].reason == "one repeat each"
 
 
 # ---- what is refused ---------------------------------------------------------------------------
@@ -164,14 +164,14 @@ def changed(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
         (lambda d: d.pop("itls"), "measure again with --save-detailed"),
-        (lambda d: d["ttfts"].pop(), "ttfts of this file has not 16 values"),
+        (lambda d: d["ttfts"].pop(), "ttfts of this file needs 16 values"),
         (lambda d: d["ttfts"].insert(0, -1.0), "ttfts.0: input should be greater"),
         (lambda d: d.update(duration=float("inf")), "duration: input should be a finite number"),
-        (lambda d: d.update(date="yesterday"), "'yesterday', which is no time"),
-        (lambda d: d.update(date="00010101-000000"), "which is no time"),
+        (lambda d: d.update(date="yesterday"), "'yesterday', which is not a time"),
+        (lambda d: d.update(date="00010101-000000"), "which is not a time"),
         (lambda d: d.update(model_id="m" * 501), "model_id: "),
         (lambda d: d.update(request_rate="fast"), "'fast'"),
         (lambda d: d.update(input_lens=[]), "input_lens"),
@@ -179,17 +179,17 @@ def changed(tmp_path: Path) -> Callable[..., Path]:
     ],
 )
 def test_a_file_with_what_cannot_be_is_refused(
-    changed: Callable[..., Path], tmp_path: Path, change: Callable[..., object], said: str
+    changed: Callable[..., Path], tmp_path: Path, change: Callable[..., object], reason: str
 ) -> None:
     with pytest.raises(UsageError) as refused:
         import_results(changed("vllm-closed.json", change), tmp_path)
-    assert said in str(refused.value)
+    assert reason in str(refused.value)
     with open_store(tmp_path) as store:
         assert store.runs() == store.experiments() == []
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"", "is not JSON"),
         (b"[1, 2]", "is not a result file that is known here"),
@@ -202,10 +202,10 @@ def test_a_file_with_what_cannot_be_is_refused(
         (b'{"aiperf_version": "0.13.0", "input_config": {}}', "input_config.models: "),
     ],
 )
-def test_what_is_no_result_file_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_no_result_file_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "some.json"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=reason):
         import_results(path, tmp_path)
 
 

@@ -206,7 +206,7 @@ def test_what_is_switched_off_is_not_found(fake_server: Start) -> None:
             get(root + path)
 
 
-def test_a_port_in_use_is_told(fake_server: Start) -> None:
+def test_a_port_in_use_is_reported(fake_server: Start) -> None:
     port = int(fake_server().removesuffix("/v1").rpartition(":")[2])
     with pytest.raises(EndpointError, match=str(port)), running(port=port):
         pass
@@ -258,13 +258,13 @@ def test_its_histograms_are_of_vllms_names_and_of_its_own_schedule(
     url = fake_server(ttft_s=0.03, itl_s=0.02)
     client(url).completions.create(model="simulated-model", prompt="a b", max_tokens=6)
     page = get(url.removesuffix("/v1") + "/metrics")
-    found = {
+    samples = {
         (sample.name, sample.labels.get("le")): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     }
     ttft, itl = "vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds"
-    assert [found[f"{ttft}_bucket", le] for le in ("0.02", "0.04", "+Inf")] == [0, 1, 1]
-    assert found[f"{ttft}_sum", None] == pytest.approx(0.03, rel=0.1)
-    assert [found[f"{itl}_bucket", le] for le in ("0.01", "0.025", "+Inf")] == [0, 5, 5]
-    assert found["vllm:e2e_request_latency_seconds_sum", None] == pytest.approx(0.13, rel=0.1)
+    assert [samples[f"{ttft}_bucket", le] for le in ("0.02", "0.04", "+Inf")] == [0, 1, 1]
+    assert samples[f"{ttft}_sum", None] == pytest.approx(0.03, rel=0.1)
+    assert [samples[f"{itl}_bucket", le] for le in ("0.01", "0.025", "+Inf")] == [0, 5, 5]
+    assert samples["vllm:e2e_request_latency_seconds_sum", None] == pytest.approx(0.13, rel=0.1)
