@@ -1,7 +1,7 @@
-"""Where a measurement was made, and by whom: host, account, system, versions, GPUs, commit.
+"""The environment of a measurement: host, account, system, versions, GPUs, commit.
 
-Only what does not change while the host runs, so that two measurements made in the same
-environment have equal ones. Of the user it has the name of the account alone.
+It holds only facts that do not change while the host runs, so that two measurements in the same
+environment have equal ones. Of the user it holds the name of the account alone.
 """
 
 import getpass
@@ -26,8 +26,9 @@ PATIENCE_S = 5.0
 
 
 def environment(installed: Mapping[str, str | None] | None = None) -> Environment:
-    """A flat mapping of what this host is. `installed` are the versions in the interpreter that
-    serves, "python" among them, where it is another than ours. Absent is None. Sizes in bytes."""
+    """The environment of this host, as a flat mapping. `installed` are the versions in the
+    engine's interpreter, "python" among them (None: this interpreter serves). Absent facts are
+    None; sizes are in bytes."""
     return {
         "host": platform.node(),
         "user": _user(),
@@ -41,7 +42,7 @@ def environment(installed: Mapping[str, str | None] | None = None) -> Environmen
 
 
 def _user() -> str | None:
-    """The name of the account; None where the system has none for its number."""
+    """The name of the account; None where the system has no name for its number."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -89,7 +90,8 @@ def _processor() -> Environment:
 
 
 def cpu_quota_cores() -> float | None:
-    """The cores' worth of time that control group v2 grants per second; None without a limit."""
+    """The processor time in core-seconds per second that control group v2 grants; None without a
+    limit."""
     quota, _, period = _text("/sys/fs/cgroup/cpu.max").strip().partition(" ")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
@@ -127,17 +129,17 @@ def _gpus() -> Environment:
             gpus = opened.gpus
     except MeasureError as error:
         return {"gpus": None, "gpu_absent": str(error)}
-    found: Environment = {"gpus": len(gpus), "gpu_driver": version, "gpu_cuda": cuda}
+    facts: Environment = {"gpus": len(gpus), "gpu_driver": version, "gpu_cuda": cuda}
     for number, gpu in enumerate(gpus):
-        found[f"gpu_{number}_name"] = gpu.name
-        found[f"gpu_{number}_uuid"] = gpu.uuid
-        found[f"gpu_{number}_total_bytes"] = gpu.total_bytes
-    return found
+        facts[f"gpu_{number}_name"] = gpu.name
+        facts[f"gpu_{number}_uuid"] = gpu.uuid
+        facts[f"gpu_{number}_total_bytes"] = gpu.total_bytes
+    return facts
 
 
 def _commit() -> Environment:
-    """The commit of the working directory's repository, and whether tracked files differ from
-    it; both None where there is none."""
+    """The commit of the working directory's repository, and whether tracked files differ from it;
+    both None outside a repository."""
     try:
         commit = _output(["git", "rev-parse", "HEAD"]).strip()
         changed = _output(["git", "status", "--porcelain", "--untracked-files=no"]).strip()

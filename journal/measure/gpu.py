@@ -1,11 +1,11 @@
-"""NVIDIA GPUs, read through NVML: the driver's own library, by way of nvidia-ml-py.
+"""NVIDIA GPUs, read through NVML (the driver's own library) with nvidia-ml-py.
 
-A GPU counts by its handle. A figure that it does not have is None in its readings, and `absent`
-says why; what stops reading altogether is a MeasureError. GPUs of other makers are out of scope.
+A GPU counts by its handle. A figure that NVML does not give is None in its readings, and `absent`
+says why; an error that ends all reading is a MeasureError. GPUs of other makers are out of scope.
 
-Sensors have a pace of their own. Memory is counted at the call, but NVML's utilisation is taken
-over 1/6 s to 1 s and its power over up to 1 s, depending on the GPU. So no GPU is looked at more
-often than every SENSOR_PERIOD_S, and nothing finer is claimed.
+Sensors have a pace of their own. Memory is counted at the call, but NVML averages utilisation over
+1/6 s to 1 s and power over up to 1 s, depending on the GPU. So no GPU is read more often than
+every SENSOR_PERIOD_S, and no figure claims a finer resolution.
 Source: NVML API Reference, nvmlUtilization_t and nvmlDeviceGetPowerUsage.
 """
 
@@ -32,9 +32,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU as NVML names it. `reserved_bytes` is what driver and firmware keep of `total_bytes`;
-    where it is known it is no part of a reading's `used_bytes`. `mig`: cut into instances.
-    `unified`: it shares the host's memory, and NVML knows neither its size nor its use."""
+    """A GPU as NVML names it. `reserved_bytes` is the part of `total_bytes` that driver and
+    firmware keep; where it is known, a reading's `used_bytes` leaves it out. `mig`: the GPU is
+    divided into instances. `unified`: it shares the host's memory, and NVML gives neither size
+    nor use of that. Absent figures are None."""
 
     index: int
     name: str | None
@@ -46,18 +47,18 @@ class Gpu:
 
     @property
     def memory_bytes(self) -> int | None:
-        """The memory that it may fill: its own, or the host's where that is unified."""
+        """The memory that the GPU may fill: its own, or the host's where it is unified."""
         return host_bytes() if self.unified else self.total_bytes
 
 
 def host_bytes() -> int:
-    """The memory of this host."""
+    """The memory of this host in bytes."""
     return int(psutil.virtual_memory().total)
 
 
 def driver() -> tuple[str | None, str | None]:
-    """The versions of the driver and of the newest CUDA that it serves, while Gpus are open; None
-    where the driver is too old to say."""
+    """The versions of the driver and of the newest CUDA that it supports, while Gpus are open;
+    None where the driver is too old to give them. Raises MeasureError."""
     with asking():
         version: str | None = _of_driver(pynvml.nvmlSystemGetDriverVersion)
         cuda = _of_driver(pynvml.nvmlSystemGetCudaDriverVersion_v2)
@@ -77,8 +78,8 @@ def _of_driver(question: Callable[[], Answer]) -> Answer | None:
 
 class Gpus:
     """The GPUs `which` (NVML indices, or UUIDs or their beginnings; None: those that
-    CUDA_VISIBLE_DEVICES shows), open until `close`. One that the driver has lost is among them
-    only in `absent`. Raises MeasureError, with the reason, when none can be opened."""
+    CUDA_VISIBLE_DEVICES shows), open until `close`. A GPU that the driver has lost appears only
+    in `absent`. Raises MeasureError, with the reason, when no GPU can be opened."""
 
     def __init__(self, which: Sequence[GpuName] | None = None) -> None:
         with asking():
@@ -99,9 +100,9 @@ class Gpus:
 
     def _open(self, which: Sequence[GpuName] | None) -> None:
         if which is None:
-            seen = resolve(os.environ.get(VISIBLE_GPUS))
-            names = seen.gpus
-            self._lost += [_unusable(index, why) for index, why in seen.unusable.items()]
+            visible = resolve(os.environ.get(VISIBLE_GPUS))
+            names = visible.gpus
+            self._lost += [_unusable(index, why) for index, why in visible.unusable.items()]
         else:
             names = find(which)
         if not names:
@@ -122,18 +123,19 @@ class Gpus:
 
     @property
     def memory_bytes(self) -> list[int | None]:
-        """The memory of each GPU that can still be read, the host's where it is shared."""
+        """The memory in bytes of each GPU that can still be read: the host's where it is unified;
+        None where it is not known."""
         return [device.gpu.memory_bytes for device in self._readable]
 
     @property
     def absent(self) -> tuple[Values, ...]:
-        """What the looks so far could not get, by the values of a doubt "absent" each."""
+        """The figures that the looks so far lack, each as the values of a doubt "absent"."""
         unread = [values for device in self._all for values in device.absent]
         return (*self._lost, *unread)
 
     def look(self, at_s: float, pids: frozenset[int] | None = None) -> list[GpuReading]:
-        """One reading of each GPU. `pids` is the server's process tree, None if not known here.
-        A GPU that is lost is read no more; raises MeasureError when none is left."""
+        """One reading of each GPU. `pids` is the server's process tree (None: not known here). A
+        lost GPU is not read again. Raises MeasureError when all GPUs are lost."""
         readings = []
         for device in tuple(self._readable):
             try:
@@ -156,8 +158,8 @@ class Gpus:
             ]
 
     def held_bytes(self) -> list[int | None]:
-        """The memory in use on each GPU: by its own count, else what NVML lists of its processes;
-        None where it has neither."""
+        """The memory in use on each GPU in bytes: by its own count, else the sum over the
+        processes that NVML lists; None where NVML gives neither."""
         with asking():
             return [device.held_bytes() for device in self._readable]
 
@@ -178,15 +180,15 @@ class Gpus:
 
 
 class _Device:
-    """One open GPU. A question that it will never answer is asked once."""
+    """One open GPU. A question that it can never answer is asked once only."""
 
     def __init__(self, name: GpuName, handle: Any, index: int) -> None:
         self.name = name
         self._handle, self._index = handle, index
         self._never: set[object] = set()  # questions
         self._unanswered: dict[str, Values] = {}
-        self._codes: dict[str, int] = {}  # NVML's last error, by what was asked for
-        self._listed: bool | None = None  # has NVML listed one of the server's processes?
+        self._codes: dict[str, int] = {}  # NVML's last error, by figure
+        self._listed: bool | None = None  # whether NVML has listed one of the server's processes
         memory = self._memory()
         mode = self._ask("MIG mode", pynvml.nvmlDeviceGetMigMode)
         self._unanswered.pop("MIG mode", None)  # GPUs without MIG do not know the question
@@ -248,8 +250,8 @@ class _Device:
         )
 
     def processes(self) -> dict[int, int | None] | None:
-        """Process id -> bytes on the GPU (None where hidden), as NVML lists them; None where it
-        lists none at all."""
+        """The bytes on the GPU (None: hidden) by process id, as NVML lists them; None where NVML
+        has no such list."""
         compute = self.computing()
         if compute is None:
             return None
@@ -261,7 +263,7 @@ class _Device:
         return {process.pid: process.usedGpuMemory for process in (graphics or []) + compute}
 
     def computing(self) -> list[Any] | None:
-        """The processes that compute, as NVML lists them; None where it lists none at all."""
+        """The processes that compute, as NVML lists them; None where NVML has no such list."""
         return self._either(
             "compute processes",
             pynvml.nvmlDeviceGetComputeRunningProcesses_v3,
@@ -279,8 +281,9 @@ class _Device:
         return sum(known) if len(known) == len(listed) else None
 
     def _shares(self, pids: frozenset[int] | None) -> tuple[int | None, int | None]:
-        """Bytes of the processes `pids`, and how many other processes are on the GPU. Both None
-        where NVML shows none of `pids`: they may be there under numbers of another namespace."""
+        """The bytes of the processes `pids`, and the number of other processes on the GPU. Both
+        None where NVML lists no process of `pids`: it may list them by the process ids of another
+        namespace."""
         listed = self.processes()
         if listed is None or pids is None:
             return None, None
@@ -294,14 +297,15 @@ class _Device:
         return sum(known) if len(known) == len(ours) else None, len(listed) - len(ours)
 
     def _memory(self) -> Any:
-        """NVML's second form of memory keeps what the driver reserves apart; older drivers know
-        only the first, in which it counts as used."""
+        """The memory of the GPU. NVML's second form counts the driver's reserve apart; older
+        drivers know only the first form, in which the reserve counts as used."""
         return self._either("memory", _memory_v2, pynvml.nvmlDeviceGetMemoryInfo)
 
     def _either(
         self, what: str, new: Callable[..., Answer], old: Callable[..., Answer]
     ) -> Answer | None:
-        """The answer of `new` or, once the driver has said that it does not know it, of `old`."""
+        """The answer to `new`, or to `old` once the driver has answered that it does not know
+        `new`."""
         if (new,) not in self._never:
             answer = self._ask(what, new)
             if (new,) not in self._never:
@@ -310,9 +314,10 @@ class _Device:
         return self._ask(what, old)
 
     def _ask(self, what: str, question: Callable[..., Answer], *details: int) -> Answer | None:
-        """The GPU's answer; None and a sentence when it has none. Raises what means the end."""
-        asked = (question, *details)
-        if asked in self._never:
+        """The GPU's answer; without one None, and the reason goes to `absent`. Raises NVMLError
+        where the GPU is lost."""
+        key = (question, *details)
+        if key in self._never:
             return None
         try:
             return question(self._handle, *details)
@@ -320,11 +325,11 @@ class _Device:
             if error.value in LOST:
                 raise
             if error.value in NEVER:
-                self._never.add(asked)
+                self._never.add(key)
             self._codes[what] = error.value
             why = NEVER.get(error.value, "other")
-            told = self._absence("gpu_unanswered", figure=what, reason=why, error=str(error))
-            self._unanswered.setdefault(what, told)
+            values = self._absence("gpu_unanswered", figure=what, reason=why, error=str(error))
+            self._unanswered.setdefault(what, values)
             return None
 
 

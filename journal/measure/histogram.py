@@ -1,5 +1,5 @@
-"""Prometheus histograms, as vLLM keeps them of its latencies: what came in a while, and quantiles
-of it."""
+"""Prometheus histograms, in which vLLM gives its latencies: their growth over a time, and
+quantiles of that."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from journal.measure.server import samples
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """`counts[i]` is how many values were at most `bounds[i]`; the last bound is infinite."""
+    """A histogram: `counts[i]` values were at most `bounds[i]`; the last bound is infinite."""
 
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
@@ -24,16 +24,17 @@ class Histogram:
         return self.sum / self.count if self.count > 0 else None
 
     def since(self, earlier: "Histogram | None") -> "Histogram":
-        """What was added after `earlier`. All of it where there is no earlier one, or where the
-        server has begun to count anew."""
+        """The values that came after `earlier`: all values where `earlier` is None, or where the
+        server has restarted its count."""
         if earlier is None or earlier.bounds != self.bounds or earlier.count > self.count:
             return self
         added = (now - then for now, then in zip(self.counts, earlier.counts, strict=True))
         return Histogram(self.bounds, tuple(added), self.sum - earlier.sum)
 
     def quantile(self, fraction: float) -> float | None:
-        """The value below which `fraction` of the values lie, drawn straight between the bounds of
-        its bucket; the highest finite bound where it lies above that; None of no values.
+        """The value below which `fraction` of the values lie, interpolated linearly between the
+        bounds of its bucket; the highest finite bound where it lies above that; None without
+        values.
 
         Source: histogram_quantile in https://prometheus.io/docs/prometheus/latest/querying/functions/
         """
@@ -51,8 +52,8 @@ class Histogram:
 
 
 def histogram(text: bytes, name: str) -> Histogram | None:
-    """The histogram `name` in a page of /metrics, summed over its label sets; None where it is
-    not there, or where these have different bounds."""
+    """The histogram `name` in a page of /metrics, summed over its label sets; None where the page
+    lacks it, or where its label sets have different bounds."""
     start = name.encode()
     lines = b"\n".join(line for line in text.split(b"\n") if line.startswith(start))
     counts: dict[float, list[float]] = {}

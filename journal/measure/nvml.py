@@ -1,4 +1,4 @@
-"""NVML's errors, as the reasons that a doubt gives, and a session in which it is asked."""
+"""NVML's errors as the values of a doubt, and sessions in which NVML is open."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from journal.doubts.words import absence
 from journal.errors import MeasureError, SpecError
 from journal.records.doubt import Values
 
-# Why reading stops, by the variant of the doubt "absent" that says it.
+# Errors that end all reading, with their variants of the doubt "absent".
 STOPS = {
     pynvml.NVML_ERROR_NO_PERMISSION: "driver_denied",
     pynvml.NVML_ERROR_INSUFFICIENT_POWER: "gpu_unpowered",
@@ -30,7 +30,7 @@ LOST = {
     pynvml.NVML_ERROR_RESET_REQUIRED,
     pynvml.NVML_ERROR_GPU_NOT_FOUND,
 }
-# Why a question is never answered, by its word in the doubt "absent".
+# Errors after which a question is never answered, with their words in the doubt "absent".
 NEVER = {
     pynvml.NVML_ERROR_INVALID_ARGUMENT: "unknown",
     pynvml.NVML_ERROR_NOT_SUPPORTED: "unsupported",
@@ -39,14 +39,14 @@ NEVER = {
     pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: "mismatch",
     pynvml.NVML_ERROR_DEPRECATED: "deprecated",
 }
-# NVML answers so for a GPU that is not there.
+# NVML's errors for a GPU that is not there.
 UNKNOWN = {pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.NVML_ERROR_NOT_FOUND}
 NO_GPU = {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_GPU_NOT_FOUND}
 
 
 @contextlib.contextmanager
 def asking() -> Iterator[None]:
-    """Turns NVML's errors into MeasureErrors."""
+    """Turn NVML's errors inside the block into MeasureErrors."""
     try:
         yield
     except pynvml.NVMLError as error:
@@ -56,8 +56,8 @@ def asking() -> Iterator[None]:
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
-    """NVML, open for as long as the block lasts. Raises MeasureError, with the reason, where it
-    cannot be opened or fails."""
+    """Keep NVML open while the block runs. Raises MeasureError, with the reason, where NVML cannot
+    be opened or fails."""
     with asking():
         pynvml.nvmlInit()
         try:
@@ -67,12 +67,13 @@ def session() -> Iterator[None]:
 
 
 def shut() -> None:
-    with contextlib.suppress(pynvml.NVMLError):  # the driver may have gone before us
+    """Close NVML."""
+    with contextlib.suppress(pynvml.NVMLError):  # the driver may have been unloaded
         pynvml.nvmlShutdown()
 
 
 def reason(error: Any) -> Values:
-    """Why reading stops, as the values of a doubt "absent"."""
+    """The values of a doubt "absent" for an NVMLError that ends all reading."""
     variant = STOPS.get(error.value)
     if variant is None:
         return {"variant": "nvml_fails", "error": str(error)}
@@ -80,7 +81,7 @@ def reason(error: Any) -> Values:
 
 
 def has_none(error: MeasureError) -> bool:
-    """Whether `error` says that this host has no GPU, or hides it, rather than that one cannot be
+    """Whether `error` means that this host has no GPU or hides it, and not that a GPU cannot be
     used."""
     cause = error.__cause__
     if isinstance(cause, SpecError):

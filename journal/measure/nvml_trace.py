@@ -1,8 +1,8 @@
-"""NVML's own answers, call by call, as a trace that a stand-in for the driver can give again.
+"""Traces of NVML's own answers, call by call, which a stand-in for the driver can replay.
 
 The form is that of tests/data/nvml/nvml_stub.c: a line for each answer that differs from the one
-before it, with the look from which on it counts. Nothing is computed or left out: what a GPU
-cannot tell is kept as NVML's error.
+before it, with the look from which on it counts. Nothing is computed or left out: a figure that a
+GPU cannot give is kept as NVML's error.
 """
 
 import platform
@@ -24,14 +24,16 @@ def record(
     which: Sequence[int | str] | None = None,
     on_look: Callable[[float], None] | None = None,
 ) -> str:
-    """The text of a trace of the GPUs `which` (as in `Gpus`) over `seconds`, one look every
-    SENSOR_PERIOD_S. `on_look` is told how many seconds have passed. Raises MeasureError, with the
-    reason, where no GPU can be read."""
+    """Record the GPUs `which` (NVML indices, or UUIDs or their beginnings; None: the visible ones)
+    for `seconds`, one look every SENSOR_PERIOD_S; return the text of the trace. `on_look` receives
+    the seconds that have passed. Raises MeasureError, with the reason, where no GPU can be
+    read."""
     with Gpus(which) as opened:
         indices = [gpu.index for gpu in opened.gpus]
         handles = {index: pynvml.nvmlDeviceGetHandleByIndex(index) for index in indices}
         names = sorted({str(gpu.name) for gpu in opened.gpus})
-        lines = [f"cards {max(indices) + 1}", *_told_by_the_driver()]
+        # `cards` is the keyword of the trace's form for the number of GPUs.
+        lines = [f"cards {max(indices) + 1}", *_driver_lines()]
         known: dict[tuple[int, str], Answer] = {}
         began_s, look = time.monotonic(), 0
         while True:
@@ -56,26 +58,26 @@ def _head(names: Sequence[str], looks: int, seconds: float) -> list[str]:
     ]
 
 
-def _told_by_the_driver() -> Iterator[str]:
+def _driver_lines() -> Iterator[str]:
     for name in ("nvmlSystemGetDriverVersion", "nvmlSystemGetCudaDriverVersion_v2"):
-        result, values = _asked(lambda name=name: str(getattr(pynvml, name)()))  # type: ignore[misc]
+        result, values = _answer(lambda name=name: str(getattr(pynvml, name)()))  # type: ignore[misc]
         yield f"0 - {name} {result} {values}".rstrip()
 
 
 def _changes(
     look: int, index: int, handle: Any, known: dict[tuple[int, str], Answer]
 ) -> Iterator[str]:
-    """The answers of one GPU that differ from the last ones. The first question of a look is for
-    its memory, by which a stand-in counts the looks."""
+    """The lines for the answers of one GPU that differ from its last ones. The first question of a
+    look is for memory: a stand-in counts the looks by it."""
     for name, question in QUESTIONS.items():
-        answer = _asked(lambda question=question: question(handle))  # type: ignore[misc]
+        answer = _answer(lambda question=question: question(handle))  # type: ignore[misc]
         if known.get((index, name)) != answer:
             known[index, name] = answer
             result, values = answer
             yield f"{look} {index} {name} {result} {values}".rstrip()
 
 
-def _asked(question: Callable[[], str]) -> Answer:
+def _answer(question: Callable[[], str]) -> Answer:
     try:
         return OK, question()
     except pynvml.NVMLError as error:
@@ -103,9 +105,9 @@ def _clocks(handle: Any) -> str:
 
 def _processes(name: str) -> Callable[[Any], str]:
     def listed(handle: Any) -> str:
-        found = getattr(pynvml, name)(handle)
-        each = (("-" if p.usedGpuMemory is None else p.usedGpuMemory, p.pid) for p in found)
-        return _numbers(*(f"{pid}:{used}" for used, pid in each))
+        processes = getattr(pynvml, name)(handle)
+        sizes = (("-" if p.usedGpuMemory is None else p.usedGpuMemory, p.pid) for p in processes)
+        return _numbers(*(f"{pid}:{used}" for used, pid in sizes))
 
     return listed
 

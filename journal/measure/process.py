@@ -1,9 +1,9 @@
 """Memory and CPU time of a server's process tree on this host.
 
 Memory is the sum of the processes' resident sets, as ps and top show them, so pages that several
-processes share (libraries, mostly) are counted once for each of them. The proportional set size
-would share them out, but the kernel walks the page tables of every process for it while holding
-the lock that the engine's own allocations need: milliseconds per GiB, too dear beside a load.
+processes share (libraries, mostly) count once for each of them. The proportional set size would
+divide them, but for it the kernel walks the page tables of every process while it holds the lock
+that the engine's own allocations need: milliseconds per GiB, too costly beside a load.
 """
 
 import time
@@ -13,12 +13,12 @@ import psutil
 from journal.measure.absence import unreadable
 from journal.records.samples import ProcessReading
 
-CHILDREN_PERIOD_S = 5.0  # finding the children reads all of /proc; servers seldom make new ones
+CHILDREN_PERIOD_S = 5.0  # a search for children reads all of /proc; servers seldom start new ones
 
 
 class ProcessTree:
-    """The process `pid` and all its descendants. Raises MeasureError when there is no such
-    process. `pids` is the tree as it was last seen."""
+    """The process `pid` and all its descendants. `pids` are their ids at the last search. Raises
+    MeasureError when there is no such process."""
 
     def __init__(self, pid: int) -> None:
         try:
@@ -32,8 +32,9 @@ class ProcessTree:
         self._find_children(time.monotonic())
 
     def look(self, at_s: float) -> ProcessReading:
-        """Resident bytes, living processes and CPU seconds (user and system; those of processes
-        that have ended since the first look included). Raises MeasureError when all have ended."""
+        """A reading of the tree: resident bytes, living processes, and CPU time in s (user and
+        system, with processes that have ended since the first look). Raises MeasureError when all
+        processes have ended."""
         now = time.monotonic()
         if now - self._searched >= CHILDREN_PERIOD_S:
             self._find_children(now)

@@ -1,8 +1,8 @@
 """Readings of GPUs, server, its processes and this host, taken beside a load.
 
 Each meter has a daemon thread that sleeps, looks and stores; /metrics is parsed after the run. A
-meter that cannot be read, or stops in mid-run, stands in `Readings.absent` with the reason,
-and the run goes on.
+meter that cannot be read, or stops in mid-run, appears in `Readings.absent` with the reason, and
+the run goes on.
 """
 
 import threading
@@ -23,17 +23,17 @@ from journal.records.samples import GpuReading, HostReading, ProcessReading, Rea
 
 PERIOD_S = 0.25
 AFTER_FAILURE_S = 1.0
-PATIENCE_S = 8.0  # with a last look at the end of a run: two time-outs of a Connection, and some
-DENSE_LOOKS = 20_000  # after every so many the period doubles: memory grows as log(time)
+PATIENCE_S = 8.0  # for the last look of a run: two time-outs of a Connection, and some more
+DENSE_LOOKS = 20_000  # looks after which the period doubles: memory grows as log(time)
 
 Look = TypeVar("Look")
 
 
 class Meter(Generic[Look]):
-    """Calls `look` at an absolute rhythm in a thread of its own: once before `start` returns, once
-    after `stop`, and every `period_s` between, which doubles after every `dense` looks. `looks` are
-    what it returned. A look that raises is counted, and tried again AFTER_FAILURE_S later; `absent`
-    tells of it."""
+    """A meter that calls `look` at an absolute rhythm in a thread of its own: once before `start`
+    returns, once after `stop`, and every `period_s` between, which doubles after every `dense`
+    looks. `looks` are the results. A look that raises is counted in `absent` and tried again
+    AFTER_FAILURE_S later."""
 
     def __init__(
         self, name: str, look: Callable[[], Look], period_s: float, dense: int = DENSE_LOOKS
@@ -48,17 +48,21 @@ class Meter(Generic[Look]):
         self._thread = threading.Thread(target=self._run, name=f"journal-{name}", daemon=True)
 
     def start(self) -> None:
+        """Take the first look and start the thread."""
         self._try()
         self._thread.start()
 
     def stop(self) -> None:
+        """Ask for the last look and the end of the thread."""
         self._stop.set()
 
     def join(self) -> None:
+        """Wait up to PATIENCE_S for the end of the thread."""
         self._thread.join(PATIENCE_S)
 
     @property
     def absent(self) -> tuple[Values, ...]:
+        """The looks that failed, as the values of a doubt "absent"; empty where all worked."""
         if not self._failures:
             return ()
         tried = len(self.looks) + self._failures
@@ -71,7 +75,7 @@ class Meter(Generic[Look]):
         self._try()
 
     def _pause_s(self) -> float:
-        """Time to the next look; looks that came due while one was under way are skipped."""
+        """The time in s until the next look; looks that came due during another are skipped."""
         now_s = time.monotonic()
         period_s = self._period_s * 2 ** (len(self.looks) // self._dense)
         self._due_s += (max(0.0, now_s - self._due_s) // period_s + 1) * period_s
@@ -83,7 +87,7 @@ class Meter(Generic[Look]):
             self._worked = True
         except MeasureError as error:
             self._failed(values_of(error))
-        except Exception as error:  # noqa: BLE001 - kept: no meter may end a run
+        except Exception as error:  # noqa: BLE001 - recorded: no meter may end a run
             self._failed({"sentence": f"{type(error).__name__}: {error}"})
 
     def _failed(self, why: Values) -> None:
@@ -95,12 +99,13 @@ class Meter(Generic[Look]):
 
 
 class Sampler:
-    """Takes readings from entry to exit of its `with` block; after that they are in `readings`.
+    """A sampler that takes readings from entry to exit of its `with` block; after that they are in
+    `readings`.
 
-    Times are monotonic seconds since `origin_s`. Each meter has a reading at the start and one at
-    the end, however short the block. `period_s` None means 0.25 s for /metrics and processes, and
-    0.1 s for GPUs, which are never read more often (gpu.SENSOR_PERIOD_S). Never raises for want
-    of a meter: `readings.absent` says what is missing and why.
+    Times are in s on the monotonic clock since `origin_s`. Each meter has a reading at the start
+    and one at the end, however short the block is. `period_s` None means 0.25 s for /metrics and
+    processes, and 0.1 s for GPUs, which are never read more often (gpu.SENSOR_PERIOD_S). A meter
+    that cannot be read raises nothing: `readings.absent` names it with the reason.
     """
 
     def __init__(self, endpoint: Endpoint, origin_s: float, period_s: float | None = None) -> None:
@@ -196,9 +201,9 @@ class Sampler:
         connection = self._open.enter_context(Connection(self._endpoint))
 
         def look() -> tuple[float, bytes]:
-            asked_s = self._now_s()
+            began_s = self._now_s()
             lines = connection.look()
-            return (asked_s + self._now_s()) / 2, lines
+            return (began_s + self._now_s()) / 2, lines
 
         return Meter("server", look, self._every_s(PERIOD_S))
 

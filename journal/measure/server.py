@@ -1,4 +1,4 @@
-"""A server's own account of itself: its /metrics, by the names of its kind, and its /version.
+"""Readings from a server itself: its /metrics, by the names of its kind, and its /version.
 
 A name that a server does not have stays None: absent is not 0.
 """
@@ -31,7 +31,7 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class Sample(NamedTuple):
-    """One line of a Prometheus text."""
+    """One sample of a Prometheus text: a name, its labels and a value."""
 
     name: str
     labels: Mapping[str, str]
@@ -39,51 +39,53 @@ class Sample(NamedTuple):
 
 
 def samples(text: bytes) -> Iterator[Sample]:
-    """The samples of `text` in Prometheus' text format 0.0.4; lines that are none are passed over.
+    """The samples of `text` in Prometheus' text format 0.0.4; other lines are passed over.
 
     Source: https://prometheus.io/docs/instrumenting/exposition_formats/
     """
     for line in text.decode("utf-8", "replace").split("\n"):
-        found = _SAMPLE.fullmatch(line.strip(" \t"))
-        if found is None:
+        match = _SAMPLE.fullmatch(line.strip(" \t"))
+        if match is None:
             continue
         try:
-            value = float(found["value"])
+            value = float(match["value"])
         except ValueError:
             continue
-        labels = {key: _unescaped(raw) for key, raw in _LABEL.findall(found["labels"] or "")}
-        yield Sample(found["name"], labels, value)
+        labels = {key: _unescaped(raw) for key, raw in _LABEL.findall(match["labels"] or "")}
+        yield Sample(match["name"], labels, value)
 
 
 def names_of(endpoint: Endpoint) -> MetricNames:
-    """The names in the /metrics of `endpoint`: vLLM's, where it names no others."""
+    """The names in the /metrics of `endpoint`: its own, or vLLM's where it names none."""
     return METRICS if endpoint.metric_names is None else endpoint.metric_names
 
 
 def wanted(text: bytes, names: MetricNames = METRICS) -> bytes:
-    """The lines of `text` that a ServerReading is made of: about 1 KB of vLLM's 50."""
+    """The lines of `text` that a ServerReading needs: about 1 KB of vLLM's 50 KB."""
     starts = tuple(f"{name}{end}".encode() for name in names.read for end in "{ \t")
     return b"\n".join(line for line in text.split(b"\n") if line.startswith(starts))
 
 
 def server_reading(text: bytes, at_s: float, names: MetricNames = METRICS) -> ServerReading:
-    """One look at /metrics. Where several engines answer (data parallel) counts are summed, and
-    the KV cache's fraction is the mean of their equal pools, as in vLLM's own log."""
+    """The reading of one page of /metrics. Where several engines answer (data parallel), counts
+    are summed, and the fraction of the KV cache in use is the mean over their equal pools, as in
+    vLLM's own log."""
     values: dict[str, list[float]] = {}
     for sample in samples(text):
         values.setdefault(sample.name, []).append(sample.value)
     fields: dict[str, float] = {}
     for field, aliases in names.readings.items():
-        found = next((values[name] for name in aliases if name in values), None)
-        if found is not None and all(map(math.isfinite, found)):
-            fields[field] = sum(found) / (len(found) if field == "kv_cache_fraction" else 1)
+        counts = next((values[name] for name in aliases if name in values), None)
+        if counts is not None and all(map(math.isfinite, counts)):
+            fields[field] = sum(counts) / (len(counts) if field == "kv_cache_fraction" else 1)
     return ServerReading(at_s=at_s, **fields)
 
 
 class Connection:
     """One keep-alive connection to `endpoint`, for GETs beside the API's /v1.
 
-    `get` and `look` raise MeasureError when the server does not answer with a 200 in `timeout_s`.
+    `get` and `look` raise MeasureError when the server does not answer with HTTP 200 within
+    `timeout_s`.
     """
 
     def __init__(self, endpoint: Endpoint, timeout_s: float = 3.0) -> None:
@@ -109,7 +111,7 @@ class Connection:
         try:
             return self._get(path)
         except (http.client.RemoteDisconnected, ConnectionError) as error:
-            if fresh:  # else the server had closed an idle connection: ask again on a new one
+            if fresh:  # otherwise the server has closed an idle connection: try a new one
                 raise self._silent(path, error) from error
         except (OSError, http.client.HTTPException) as error:
             raise self._silent(path, error) from error
@@ -136,11 +138,11 @@ class Connection:
         return unreadable("silent", address=f"{self._where}{path}", error=reason)
 
     def look(self) -> bytes:
-        """The lines of /metrics that a ServerReading is made of.
+        """The lines of /metrics that a ServerReading needs.
 
-        vLLM takes about 3 ms of its own time for the whole page, and a tenth of that when asked
-        for these names alone, which its Prometheus client does below /metrics/. Servers that do
-        not know the question, or answer it with nothing, are asked for the page.
+        The whole page costs vLLM about 3 ms of its own time, and these names alone a tenth of
+        that: its Prometheus client gives them below /metrics/. Servers that do not know this
+        request, or answer it with nothing, give the whole page.
         """
         if self._metrics_path is None:
             self._metrics_path = self._cheapest_path()
@@ -164,24 +166,24 @@ class Connection:
 
 
 def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
-    """`facts` with what was still unknown filled from the server's /version and /metrics. What
-    the server does not tell stays None. Tokens and bytes of the KV pool are summed over engines.
-    A pool's bytes in /metrics are exact, and go over those of a log, which rounds them."""
+    """Fill the unknown fields of `facts` from the server's /version and /metrics; a fact that the
+    server does not give stays None. Tokens and bytes of the KV pool are summed over engines. The
+    bytes of a pool in /metrics are exact and replace those of a log, which are rounded."""
     with closing(Connection(endpoint)) as connection:
         version = _version(connection) if facts.version is None else facts.version
         pool = names_of(endpoint).pool
         configs = _pool_labels(connection, pool) if endpoint.has_metrics else []
-    told = {
+    values = {
         "block_size": _first(configs, "block_size"),
         "kv_pool_bytes": _summed([_integer(config, "kv_cache_memory_bytes") for config in configs]),
         "kv_pool_tokens": _summed([_pool_tokens(config) for config in configs]),
         "prefix_caching": _flag(configs, "enable_prefix_caching"),
         "kv_cache_dtype": configs[0].get("cache_dtype") if configs else None,
     }
-    unknown = {key: value for key, value in told.items() if getattr(facts, key) is None}
-    if told["kv_pool_bytes"] is not None:
-        unknown["kv_pool_bytes"] = told["kv_pool_bytes"]
-    return replace(facts, version=version, **unknown)  # type: ignore[arg-type]
+    known = {key: value for key, value in values.items() if getattr(facts, key) is None}
+    if values["kv_pool_bytes"] is not None:
+        known["kv_pool_bytes"] = values["kv_pool_bytes"]
+    return replace(facts, version=version, **known)  # type: ignore[arg-type]
 
 
 def _version(connection: Connection) -> str | None:
@@ -203,8 +205,8 @@ def _pool_labels(connection: Connection, pool: str) -> list[Mapping[str, str]]:
 
 
 def _pool_tokens(config: Mapping[str, str]) -> int | None:
-    """vLLM's own count where it gives one, since blocks times block size is too much for models
-    whose layers fall into several groups; else that product."""
+    """The tokens of a pool: vLLM's own count where it gives one, else blocks times block size,
+    which is too much for models whose layers form several groups."""
     tokens = _integer(config, "kv_cache_size_tokens")
     blocks, size = _integer(config, "num_gpu_blocks"), _integer(config, "block_size")
     if tokens is None and blocks is not None and size is not None:
@@ -232,7 +234,7 @@ def _summed(values: list[int | None]) -> int | None:
 
 
 def _unescaped(raw: str) -> str:
-    return _ESCAPED.sub(lambda found: {"n": "\n"}.get(found[1], found[1]), raw)
+    return _ESCAPED.sub(lambda match: {"n": "\n"}.get(match[1], match[1]), raw)
 
 
 def _tls() -> ssl.SSLContext:

@@ -1,8 +1,8 @@
 """The GPUs that a process sees: CUDA_VISIBLE_DEVICES, read as CUDA reads it and resolved by NVML.
 
-A whole GPU is named by its NVML index, an instance of MIG by its UUID. CUDA sorts its own indices
-by speed unless CUDA_DEVICE_ORDER=PCI_BUS_ID, NVML by bus: an engine that is started here has that
-variable set; where GPUs differ and it is not set, name UUIDs.
+A whole GPU is named by its NVML index, an instance of MIG by its UUID. NVML sorts indices by bus,
+CUDA by speed unless CUDA_DEVICE_ORDER=PCI_BUS_ID: an engine that the journal starts has that
+variable set. Where GPUs differ and it is not set, name UUIDs.
 Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
 """
 
@@ -18,24 +18,24 @@ from journal.measure.nvml import LOST, UNKNOWN, reason, session
 from journal.records.doubt import Values
 from journal.records.engine import VISIBLE_GPUS, GpuName
 
-GPU, MIG = "GPU-", "MIG-"  # how UUIDs begin
+GPU, MIG = "GPU-", "MIG-"  # the beginnings of UUIDs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visible:
-    """The `gpus` that a process sees, in CUDA's order. `unusable` says, by NVML index, why the
-    driver does not open each GPU that would be among them, such as a lost one."""
+    """The `gpus` that a process sees, in CUDA's order. `unusable` are the others, which the driver
+    does not open (a lost GPU, for example): by NVML index the values of a doubt "absent"."""
 
     gpus: tuple[GpuName, ...] = ()
     unusable: Mapping[int, Values] = field(default_factory=dict)
 
 
 def entries(setting: str | None) -> tuple[GpuName, ...] | None:
-    """The entries of a value of CUDA_VISIBLE_DEVICES that count, as indices and UUIDs or their
-    beginnings; None where it is not set and all GPUs are visible.
+    """The entries of a value of CUDA_VISIBLE_DEVICES that count: indices, UUIDs, or beginnings of
+    UUIDs; None where it is not set and all GPUs are visible.
 
-    As in CUDA, nothing counts from the first entry on that is neither: -1, or a word such as
-    Slurm's NoDevFiles.
+    As in CUDA, the list ends at the first entry of another form: -1, or a word such as Slurm's
+    NoDevFiles.
     """
     if setting is None:
         return None
@@ -52,15 +52,17 @@ def entries(setting: str | None) -> tuple[GpuName, ...] | None:
 
 def visible(env: Mapping[str, str]) -> Visible:
     """The GPUs that CUDA shows to a process with the variables `env`. Raises MeasureError where
-    the driver cannot be asked, SpecError where CUDA_VISIBLE_DEVICES names what is not here."""
+    the driver does not answer, SpecError where CUDA_VISIBLE_DEVICES names a GPU that is not
+    here."""
     with session():
         return resolve(env.get(VISIBLE_GPUS))
 
 
 def resolve(setting: str | None) -> Visible:
-    """As `visible`, for a value of CUDA_VISIBLE_DEVICES, while NVML is open. As in CUDA, the list
-    ends before an index that no GPU has; such an index at its beginning is refused."""
-    host, names = _Host.seen(), entries(setting)
+    """The GPUs that CUDA shows for a value of CUDA_VISIBLE_DEVICES, while NVML is open. As in CUDA,
+    the list ends before an index that no GPU has. Raises SpecError where such an index is the
+    first entry, or where an entry names no GPU of this host; NVMLError."""
+    host, names = _Host.read(), entries(setting)
     if names is None:
         return Visible(gpus=tuple(host.uuids), unusable=host.unusable)
     if host.count == 0:
@@ -78,15 +80,15 @@ def resolve(setting: str | None) -> Visible:
 
 
 def find(names: Sequence[GpuName]) -> tuple[GpuName, ...]:
-    """Each of `names`, which may be beginnings of UUIDs, as the name of a GPU, while NVML is open.
-    Raises SpecError for one that is not here."""
-    host = _Host.seen()
+    """The name of the GPU for each of `names`, which may be beginnings of UUIDs, while NVML is
+    open. Raises SpecError for a name that no GPU here has; NVMLError."""
+    host = _Host.read()
     return tuple(host.find(name) for name in names)
 
 
 def opened(name: GpuName) -> tuple[Any, int]:
-    """NVML's handle of a GPU or instance, and the index of the GPU that it is (part of). Raises
-    NVMLError where the driver does not open it."""
+    """NVML's handle of a GPU or instance, and the index of its GPU. Raises NVMLError where the
+    driver does not open it."""
     if isinstance(name, int):
         return pynvml.nvmlDeviceGetHandleByIndex(name), name
     handle = pynvml.nvmlDeviceGetHandleByUUID(name)
@@ -96,16 +98,16 @@ def opened(name: GpuName) -> tuple[Any, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """The `count` GPUs of this host: the UUID (None: not known) of each that the driver opens,
-    and why it does not open each other."""
+    """The `count` GPUs of this host: the UUIDs (None: not known) of those that the driver opens,
+    and the reasons, as values of a doubt "absent", for the others; both by NVML index."""
 
     count: int
     uuids: dict[int, str | None]
     unusable: dict[int, Values]
 
     @classmethod
-    def seen(cls) -> "_Host":
-        """Raises NVMLError where the driver opens none of several."""
+    def read(cls) -> "_Host":
+        """The GPUs as NVML gives them. Raises NVMLError where the driver opens none of them."""
         host = cls(pynvml.nvmlDeviceGetCount(), {}, {})
         first: pynvml.NVMLError | None = None
         for index in range(host.count):
@@ -119,7 +121,8 @@ class _Host:
         return host
 
     def find(self, name: GpuName) -> GpuName:
-        """The index of a GPU, or the whole UUID of an instance."""
+        """The index of a GPU, or the whole UUID of an instance. Raises SpecError for a name that
+        is not here."""
         if isinstance(name, int):
             if name >= self.count:
                 raise SpecError(f"there is no GPU {name} here: NVML sees {self.count}")
@@ -131,6 +134,7 @@ class _Host:
         return whole[_only(name, tuple(whole))]
 
     def usable(self, name: GpuName) -> GpuName:
+        """The GPU that `find` gives. Raises SpecError where the driver does not open it."""
         gpu = self.find(name)
         if gpu in self.unusable:
             why = absence(self.unusable[int(gpu)]).rstrip(".")
@@ -145,27 +149,26 @@ class _Host:
                 try:
                     instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
                     uuid = _uuid(instance)
-                except pynvml.NVMLError:  # there are fewer than the most
+                except pynvml.NVMLError:  # fewer instances than the largest number
                     continue
                 if uuid is not None:
                     yield uuid
 
 
 def _only(name: str, uuids: Sequence[str]) -> str:
-    """The one of `uuids` that begins with `name`; any of those that are it."""
+    """The UUID among `uuids` that begins with `name`. Raises SpecError for none or several."""
     matches = [uuid for uuid in uuids if uuid.startswith(name)]
     if len(matches) == 1:
         return matches[0]
     kind = "MIG instance" if name.startswith(MIG) else "GPU"
     if matches:
         raise SpecError(f"{name} is the beginning of {len(matches)} UUIDs: write more of it")
-    raise SpecError(
-        f"no {kind} here has the UUID {name}: see those that there are with nvidia-smi -L"
-    )
+    raise SpecError(f"no {kind} here has the UUID {name}: list the UUIDs with nvidia-smi -L")
 
 
 def _uuid(handle: Any) -> str | None:
-    """None where it is not known. Raises NVMLError for a GPU that is lost."""
+    """The UUID of a GPU or instance; None where NVML does not give it. Raises NVMLError for a lost
+    GPU."""
     try:
         uuid: str = pynvml.nvmlDeviceGetUUID(handle)
         return uuid
@@ -176,7 +179,7 @@ def _uuid(handle: Any) -> str | None:
 
 
 def _is_instance(uuid: str) -> bool:
-    """Whether the driver knows an instance by `uuid`, listed or not."""
+    """Whether the driver knows an instance of MIG by `uuid`, even if it does not list it."""
     try:
         pynvml.nvmlDeviceGetHandleByUUID(uuid)
     except pynvml.NVMLError as error:

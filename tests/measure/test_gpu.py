@@ -18,30 +18,30 @@ import dataclasses, json
 from journal.doubts.words import absence
 from journal.errors import MeasureError
 from journal.measure.gpu import Gpus, driver
-told = {"looks": []}
+result = {"looks": []}
 try:
     with Gpus(options.get("which")) as gpus:
-        told["gpus"] = [dataclasses.asdict(gpu) for gpu in gpus.gpus]
+        result["gpus"] = [dataclasses.asdict(gpu) for gpu in gpus.gpus]
         pids = options.get("pids", [101, 102])
         pids = None if pids is None else frozenset(pids)
-        told["holding"] = gpus.holding(pids or frozenset())
+        result["holding"] = gpus.holding(pids or frozenset())
         try:
             for at_s in range(options.get("looks", 1)):
-                told["looks"].append([dataclasses.asdict(one) for one in gpus.look(at_s, pids)])
+                result["looks"].append([dataclasses.asdict(one) for one in gpus.look(at_s, pids)])
         finally:
-            told["absent"] = [absence(values) for values in gpus.absent]
+            result["absent"] = [absence(values) for values in gpus.absent]
 except MeasureError as error:
-    told["error"] = str(error)
-print(json.dumps(told))
+    result["error"] = str(error)
+print(json.dumps(result))
 """
 GB80 = 85899345920
 
 
-def test_a_healthy_card(scripted: Scripted) -> None:
-    told = scripted(READ, looks=3)
-    assert told["absent"] == []
-    assert told["holding"] == [0]
-    assert told["gpus"] == [
+def test_a_healthy_gpu(scripted: Scripted) -> None:
+    result = scripted(READ, looks=3)
+    assert result["absent"] == []
+    assert result["holding"] == [0]
+    assert result["gpus"] == [
         {
             "index": 0,
             "name": "Scripted Card 80GB",
@@ -52,7 +52,7 @@ def test_a_healthy_card(scripted: Scripted) -> None:
             "unified": False,
         }
     ]
-    assert told["looks"][0] == [
+    assert result["looks"][0] == [
         {
             "at_s": 0,
             "device": 0,
@@ -69,8 +69,8 @@ def test_a_healthy_card(scripted: Scripted) -> None:
             "throttle_reasons": 4,
         }
     ]
-    assert [look[0]["used_bytes"] for look in told["looks"]] == [73551314944] * 2 + [74625056768]
-    assert [look[0]["energy_j"] for look in told["looks"]] == [1000.0, 1035.125, 1035.125]
+    assert [look[0]["used_bytes"] for look in result["looks"]] == [73551314944] * 2 + [74625056768]
+    assert [look[0]["energy_j"] for look in result["looks"]] == [1000.0, 1035.125, 1035.125]
 
 
 def test_the_driver_tells_its_versions(scripted: Scripted) -> None:
@@ -114,19 +114,19 @@ def test_what_stops_reading_is_one_clear_sentence(
 
 def test_without_a_driver_library() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "options = {}\n" + READ],
         env=environment,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    if '"cards"' in told:
+    if '"cards"' in result:
         pytest.skip("this host has an NVIDIA driver")
-    assert "libnvidia-ml.so.1" in told
+    assert "libnvidia-ml.so.1" in result
 
 
-def test_a_card_that_is_not_there(scripted: Scripted) -> None:
+def test_a_gpu_that_is_not_there(scripted: Scripted) -> None:
     assert scripted(READ, which=[3])["error"] == "There is no GPU 3 here: NVML sees 1."
     assert "GPU-00" in scripted(READ, which=["GPU-00"])["error"]
 
@@ -154,22 +154,22 @@ OLDER = {
 
 @pytest.mark.parametrize("function", ASKED)
 @pytest.mark.parametrize(("code", "reason"), [(3, "not supported"), (4, "may not read")])
-def test_what_a_card_does_not_tell_is_absent_with_a_reason(
+def test_a_figure_that_a_gpu_does_not_give_is_absent_with_a_reason(
     scripted: Scripted, function: str, code: int, reason: str
 ) -> None:
     field, words = ASKED[function]
-    told = scripted(READ, f"0 0 {function} {code}\n0 0 {function.removesuffix('_v2')} {code}")
-    reading = told["looks"][0][0]
+    result = scripted(READ, f"0 0 {function} {code}\n0 0 {function.removesuffix('_v2')} {code}")
+    reading = result["looks"][0][0]
     assert reading[field] is None
-    assert any(f"its {words}: " in line for line in told["absent"])
-    assert all(line.startswith("GPU 0 does not tell") for line in told["absent"])
+    assert any(f"its {words}: " in line for line in result["absent"])
+    assert all(line.startswith("GPU 0 does not tell") for line in result["absent"])
     others = {field for field, _ in ASKED.values()} - {field}
     assert all(reading[other] is not None for other in others)
 
 
 def test_the_reason_is_named(scripted: Scripted) -> None:
-    told = scripted(READ, "0 0 nvmlDeviceGetPowerUsage 3\n0 0 nvmlDeviceGetTemperature 4")
-    power, temperature = told["absent"]
+    result = scripted(READ, "0 0 nvmlDeviceGetPowerUsage 3\n0 0 nvmlDeviceGetTemperature 4")
+    power, temperature = result["absent"]
     assert "power: not supported by this GPU" in power
     assert "temperature: this user may not read it" in temperature
 
@@ -177,9 +177,9 @@ def test_the_reason_is_named(scripted: Scripted) -> None:
 @pytest.mark.parametrize("code", [7, 10, 11, 19, 20, 21, 27, 999])
 def test_a_passing_fault_costs_one_value(scripted: Scripted, code: int) -> None:
     faults = f"1 0 nvmlDeviceGetPowerUsage {code}\n2 0 nvmlDeviceGetPowerUsage 0 300000"
-    told = scripted(READ, faults, looks=3)
-    assert [look[0]["power_w"] for look in told["looks"]] == [None, 300, 300]
-    (sentence,) = told["absent"]
+    result = scripted(READ, faults, looks=3)
+    assert [look[0]["power_w"] for look in result["looks"]] == [None, 300, 300]
+    (sentence,) = result["absent"]
     assert sentence.startswith("GPU 0 does not tell its power: NVML says ")
 
 
@@ -194,13 +194,13 @@ def test_older_drivers_are_asked_in_their_own_words(scripted: Scripted) -> None:
         0 0 nvmlDeviceGetGraphicsRunningProcesses_v3 13
         0 0 nvmlDeviceGetGraphicsRunningProcesses_v2 0 7:6
     """
-    told = scripted(READ, old)
-    reading = told["looks"][0][0]
+    result = scripted(READ, old)
+    reading = result["looks"][0][0]
     assert (reading["used_bytes"], reading["total_bytes"]) == (74088185856, GB80)
     assert (reading["process_bytes"], reading["other_processes"]) == (5, 1)
     assert reading["throttle_reasons"] == 8
-    assert told["gpus"][0]["reserved_bytes"] is None
-    assert told["absent"] == []
+    assert result["gpus"][0]["reserved_bytes"] is None
+    assert result["absent"] == []
 
 
 # ---- whose memory it is ----------------------------------------------------------------------
@@ -208,20 +208,20 @@ def test_older_drivers_are_asked_in_their_own_words(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("listed", ["", "40101:73014444032 40102:536870912"])
 def test_where_process_ids_are_hidden_no_share_is_invented(scripted: Scripted, listed: str) -> None:
-    told = scripted(READ, f"0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 {listed}", looks=2)
-    for (reading,) in told["looks"]:
+    result = scripted(READ, f"0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 {listed}", looks=2)
+    for (reading,) in result["looks"]:
         assert reading["process_bytes"] is None
         assert reading["other_processes"] is None
-    (sentence,) = told["absent"]
+    (sentence,) = result["absent"]
     assert "lists none of the server's processes" in sentence
-    assert told["holding"] == []
+    assert result["holding"] == []
 
 
 def test_where_bytes_are_hidden_the_share_is_absent(scripted: Scripted) -> None:
-    told = scripted(READ, "0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 101:- 102:5 900:-")
-    assert told["looks"][0][0]["process_bytes"] is None
-    assert told["looks"][0][0]["other_processes"] == 1
-    assert told["absent"] == ["GPU 0 does not tell the memory of each process."]
+    result = scripted(READ, "0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 101:- 102:5 900:-")
+    assert result["looks"][0][0]["process_bytes"] is None
+    assert result["looks"][0][0]["other_processes"] == 1
+    assert result["absent"] == ["GPU 0 does not tell the memory of each process."]
 
 
 def test_processes_come_and_go(scripted: Scripted) -> None:
@@ -230,28 +230,28 @@ def test_processes_come_and_go(scripted: Scripted) -> None:
         2 0 nvmlDeviceGetComputeRunningProcesses_v3 0 101:5
         3 0 nvmlDeviceGetComputeRunningProcesses_v3 0 101:7 555:1
     """
-    told = scripted(READ, trace, looks=3)
-    assert [look[0]["process_bytes"] for look in told["looks"]] == [None, 5, 7]
-    assert [look[0]["other_processes"] for look in told["looks"]] == [None, 0, 1]
-    assert told["absent"] == []
+    result = scripted(READ, trace, looks=3)
+    assert [look[0]["process_bytes"] for look in result["looks"]] == [None, 5, 7]
+    assert [look[0]["other_processes"] for look in result["looks"]] == [None, 0, 1]
+    assert result["absent"] == []
 
 
 def test_a_server_that_is_not_here_has_no_share(scripted: Scripted) -> None:
-    told = scripted(READ, pids=None)
-    assert told["looks"][0][0]["process_bytes"] is None
-    assert told["looks"][0][0]["used_bytes"] == 73551314944
-    assert told["absent"] == []
+    result = scripted(READ, pids=None)
+    assert result["looks"][0][0]["process_bytes"] is None
+    assert result["looks"][0][0]["used_bytes"] == 73551314944
+    assert result["absent"] == []
 
 
-# ---- cards that go away, and several cards ---------------------------------------------------
+# ---- GPUs that go away, and several GPUs -----------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [1, 9, 15, 16, 28])
-def test_a_card_lost_in_mid_run_keeps_what_was_read(scripted: Scripted, code: int) -> None:
-    told = scripted(READ, f"3 0 * {code}", looks=5)
-    assert len(told["looks"]) == 2
-    assert told["error"] == "No GPU is left to be read."
-    (sentence,) = told["absent"]
+def test_a_gpu_lost_in_mid_run_keeps_what_was_read(scripted: Scripted, code: int) -> None:
+    result = scripted(READ, f"3 0 * {code}", looks=5)
+    assert len(result["looks"]) == 2
+    assert result["error"] == "No GPU is left to be read."
+    (sentence,) = result["absent"]
     assert sentence.startswith("GPU 0 was read no more after 2.0 s. ")
 
 
@@ -263,18 +263,18 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("code", ERRORS.values(), ids=ERRORS)
-def test_every_error_of_nvml_is_told_wherever_it_comes(scripted: Scripted, code: int) -> None:
-    """In a sentence: as what stops reading, as the end of a card, or as an absent value."""
+def test_every_error_of_nvml_is_reported_wherever_it_comes(scripted: Scripted, code: int) -> None:
+    """In a sentence: as the reason why reading ends, as the end of a GPU, or as an absent figure."""
     refused = scripted(READ, f"init {code}", alone=True)["error"]
     assert refused.endswith(".") and "\n" not in refused
     for function, (field, words) in ASKED.items():
-        told = scripted(READ, f"2 0 {function} {code}", looks=2)
-        readings = [look[0][field] for look in told["looks"]]
+        result = scripted(READ, f"2 0 {function} {code}", looks=2)
+        readings = [look[0][field] for look in result["looks"]]
         assert readings[0] is not None
         if len(readings) == 1:
-            assert "was read no more after 1.0 s. " in told["absent"][0]
+            assert "was read no more after 1.0 s. " in result["absent"][0]
         elif readings[1] is None:
-            assert any(f"its {words}: " in sentence for sentence in told["absent"])
+            assert any(f"its {words}: " in sentence for sentence in result["absent"])
         else:  # an older question had the answer
             assert function in OLDER and code in NEVER
 
@@ -289,22 +289,22 @@ TWO = """
 """
 
 
-def indices(told: Any) -> list[int]:
-    return [card["index"] for card in told["gpus"]]
+def indices(result: Any) -> list[int]:
+    return [gpu["index"] for gpu in result["gpus"]]
 
 
-def test_the_other_card_is_read_on(scripted: Scripted) -> None:
-    told = scripted(READ, TWO + "2 0 * 15", looks=3)
-    assert [[one["device"] for one in look] for look in told["looks"]] == [[0, 1], [1], [1]]
-    assert "error" not in told
+def test_the_other_gpu_is_still_read(scripted: Scripted) -> None:
+    result = scripted(READ, TWO + "2 0 * 15", looks=3)
+    assert [[one["device"] for one in look] for look in result["looks"]] == [[0, 1], [1], [1]]
+    assert "error" not in result
 
 
-def test_the_cards_of_the_server_are_found(scripted: Scripted) -> None:
+def test_the_gpus_of_the_server_are_found(scripted: Scripted) -> None:
     assert scripted(READ, TWO)["holding"] == [0]
     assert scripted(READ, TWO, pids=[777])["holding"] == [1]
 
 
-def test_cards_are_chosen_by_index_uuid_and_environment(scripted: Scripted) -> None:
+def test_gpus_are_chosen_by_index_uuid_and_environment(scripted: Scripted) -> None:
     assert indices(scripted(READ, TWO)) == [0, 1]
     assert indices(scripted(READ, TWO, which=[1])) == [1]
     assert indices(scripted(READ, TWO, which=["GPU-7777"])) == [1]
@@ -326,16 +326,16 @@ INSTANCE = """
 """
 
 
-def test_a_card_cut_by_mig_says_so(scripted: Scripted) -> None:
-    told = scripted(READ, INSTANCE)
-    assert told["gpus"][0]["mig"] is True
-    assert told["looks"][0][0]["utilisation_fraction"] is None
-    assert any("MIG instances" in line for line in told["absent"])
+def test_a_gpu_divided_by_mig_says_so(scripted: Scripted) -> None:
+    result = scripted(READ, INSTANCE)
+    assert result["gpus"][0]["mig"] is True
+    assert result["looks"][0][0]["utilisation_fraction"] is None
+    assert any("MIG instances" in line for line in result["absent"])
 
 
 def test_an_instance_of_mig_has_memory_of_its_own(scripted: Scripted) -> None:
-    told = scripted(READ, INSTANCE, which=["MIG-11111111-0000-4000-8000-000000000003"])
-    (reading,) = told["looks"][0]
+    result = scripted(READ, INSTANCE, which=["MIG-11111111-0000-4000-8000-000000000003"])
+    (reading,) = result["looks"][0]
     assert (reading["device"], reading["total_bytes"], reading["used_bytes"]) == (0, 10737418240, 1)
     assert reading["power_w"] is None
-    assert any("its power: not supported" in line for line in told["absent"])
+    assert any("its power: not supported" in line for line in result["absent"])

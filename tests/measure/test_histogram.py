@@ -28,9 +28,9 @@ NAME = "vllm:time_to_first_token_seconds"
 
 
 def test_it_is_summed_over_engines() -> None:
-    found = histogram(TEXT, NAME)
-    assert found == Histogram((0.1, 1.0, math.inf), (3.0, 5.0, 6.0), 6.05)
-    assert found is not None and found.mean == pytest.approx(6.05 / 6)
+    growth = histogram(TEXT, NAME)
+    assert growth == Histogram((0.1, 1.0, math.inf), (3.0, 5.0, 6.0), 6.05)
+    assert growth is not None and growth.mean == pytest.approx(6.05 / 6)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_it_is_summed_over_engines() -> None:
     ],
     ids=["absent", "unequal bounds", "no end"],
 )
-def test_what_is_no_histogram_is_none(text: bytes) -> None:
+def test_a_page_without_the_histogram_gives_none(text: bytes) -> None:
     assert histogram(text, NAME) is None
 
 
@@ -82,11 +82,11 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(
     for value in values:
         kept.observe(value)
     text = "\n".join(written("a", 'engine="0"', kept)).replace("vllm:a", NAME).encode()
-    found = histogram(text, NAME)
-    assert found is not None and found.count == len(values)
-    assert found.sum == pytest.approx(sum(values))
+    growth = histogram(text, NAME)
+    assert growth is not None and growth.count == len(values)
+    assert growth.sum == pytest.approx(sum(values))
     true = sorted(values)[max(0, math.ceil(fraction * len(values)) - 1)]
-    quantile = found.quantile(fraction)
+    quantile = growth.quantile(fraction)
     assert quantile is not None
     above = next((bound for bound in TTFT if true <= bound), math.inf)
     below = max((bound for bound in TTFT if bound < true), default=0.0)

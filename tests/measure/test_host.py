@@ -1,4 +1,4 @@
-"""Counters of this host: what others use is told from what we use."""
+"""Counters of this host: the use of others is separate from ours."""
 
 import subprocess
 import sys
@@ -86,7 +86,7 @@ def test_a_watch_waits_only_for_what_is_left_of_its_look(monkeypatch: pytest.Mon
     assert 0.0 < waited_s[1] <= LOOK_S
 
 
-def test_what_cannot_be_told_apart_is_absent() -> None:
+def test_a_use_that_cannot_be_separated_is_absent() -> None:
     assert Host(None, whole=False).look(0.0).ours_s is None
     server = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     host = Host(server.pid, whole=True)

@@ -1,4 +1,4 @@
-"""A recorded trace, given again: each card answers as it did."""
+"""A recorded trace, replayed: each GPU answers as it did."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,25 +29,25 @@ cards 2
 
 
 def test_what_was_recorded_is_given_again(scripted: Scripted) -> None:
-    """The recorder takes its first look after the cards were opened, so it is one look late."""
-    told = scripted(RECORD, SECOND, seconds=0.85)
+    """The recorder takes its first look after the GPUs were opened, so it is one look late."""
+    trace = scripted(RECORD, SECOND, seconds=0.85)
     first = scripted(READ, SECOND)
-    again = scripted(READ, told, alone=True)
+    again = scripted(READ, trace, alone=True)
     assert again[:2] == first[:2]
     assert again[2][:-1] == first[2][1:]
 
 
 def test_its_first_line_says_where_and_when(scripted: Scripted) -> None:
-    told = scripted(RECORD, seconds=0.1)
-    head, looks, cards = told.splitlines()[:3]
+    trace = scripted(RECORD, seconds=0.1)
+    head, looks, count = trace.splitlines()[:3]
     assert head.startswith("# Recorded on 20")
     assert "Scripted Card 80GB" in head
     assert looks.endswith("looks in 0.1 s, one every 0.1 s.")
-    assert cards == "cards 1"
+    assert count == "cards 1"
 
 
 def test_only_what_changes_is_written(scripted: Scripted) -> None:
-    told = scripted(RECORD, seconds=0.85)
-    memory = [line for line in told.splitlines() if " nvmlDeviceGetMemoryInfo_v2 " in line]
+    trace = scripted(RECORD, seconds=0.85)
+    memory = [line for line in trace.splitlines() if " nvmlDeviceGetMemoryInfo_v2 " in line]
     assert [line.split()[0] for line in memory] == ["0", "2"]
-    assert len([line for line in told.splitlines() if "GetName" in line]) == 1
+    assert len([line for line in trace.splitlines() if "GetName" in line]) == 1

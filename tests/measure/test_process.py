@@ -11,7 +11,7 @@ from journal.errors import MeasureError
 from journal.measure.process import ProcessTree
 
 MIB = 2**20
-# A process with a child. The child takes 40 MiB when told to, then burns time until it is ended.
+# A process with a child. The child takes 40 MiB on a line of input, then burns time until its end.
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE)
@@ -20,7 +20,7 @@ for line in sys.stdin:
     child.stdin.flush()
     if line.strip() == "end":
         child.wait()
-    print("told", flush=True)
+    print("done", flush=True)
 child.communicate()
 """
 CHILD = """

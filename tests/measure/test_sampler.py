@@ -74,7 +74,7 @@ def test_an_error_in_the_block_passes_and_the_readings_are_kept(fake_server: Fak
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("journal-")]
 
 
-def test_what_is_not_there_is_said() -> None:
+def test_a_missing_meter_is_reported() -> None:
     far = Endpoint(base_url="http://192.0.2.1:8000/v1", model="demo")
     with Sampler(far, time.monotonic()) as sampler:
         pass
@@ -86,14 +86,14 @@ def test_what_is_not_there_is_said() -> None:
     ]
 
 
-def test_a_process_that_is_gone_is_said() -> None:
+def test_a_process_that_is_gone_is_reported() -> None:
     gone = Endpoint(base_url="http://127.0.0.1:9/v1", model="demo", pid=2**22 + 1)
     with Sampler(gone, time.monotonic()) as sampler:
         pass
     assert any("is not running on this host" in line for line in absences(sampler.readings))
 
 
-# ---- cards -----------------------------------------------------------------------------------
+# ---- GPUs ------------------------------------------------------------------------------------
 
 SAMPLE = """
 import dataclasses, json, os, time
@@ -112,36 +112,36 @@ print(json.dumps({"gpu": gpu, "absent": [absence(values) for values in readings.
 
 
 @pytest.mark.timing
-def test_cards_are_read_at_their_sensors_pace(scripted: Scripted) -> None:
-    told = scripted(SAMPLE, gpus=[0])
-    times = [reading["at_s"] for reading in told["gpu"]]
+def test_gpus_are_read_at_their_sensors_pace(scripted: Scripted) -> None:
+    samples = scripted(SAMPLE, gpus=[0])
+    times = [reading["at_s"] for reading in samples["gpu"]]
     assert 2 <= len(times) <= 6  # 0.35 s, asked for every 0.01 s, read every 0.1 s
-    assert told["gpu"][0]["power_w"] == 351.25
+    assert samples["gpu"][0]["power_w"] == 351.25
 
 
 @pytest.mark.timing
-def test_a_card_lost_in_mid_run_does_not_end_the_run(scripted: Scripted) -> None:
-    told = scripted(SAMPLE, "2 0 * 15", gpus=[0])
-    assert len(told["gpu"]) == 1
-    assert any(line.startswith("GPU 0 was read no more after") for line in told["absent"])
+def test_a_gpu_lost_in_mid_run_does_not_end_the_run(scripted: Scripted) -> None:
+    samples = scripted(SAMPLE, "2 0 * 15", gpus=[0])
+    assert len(samples["gpu"]) == 1
+    assert any(line.startswith("GPU 0 was read no more after") for line in samples["absent"])
 
 
-def test_a_local_server_of_unknown_processes_has_the_visible_cards(scripted: Scripted) -> None:
-    told = scripted(SAMPLE)
-    assert told["gpu"][0]["process_bytes"] is None
-    assert told["gpu"][0]["used_bytes"] == 73551314944
+def test_a_local_server_of_unknown_processes_has_the_visible_gpus(scripted: Scripted) -> None:
+    samples = scripted(SAMPLE)
+    assert samples["gpu"][0]["process_bytes"] is None
+    assert samples["gpu"][0]["used_bytes"] == 73551314944
 
 
-def test_a_server_that_is_on_no_card_gets_no_readings_of_cards(scripted: Scripted) -> None:
-    told = scripted(SAMPLE, pid=True)
-    assert told["gpu"] == []
-    assert "None of the GPUs holds a process of the server's." in told["absent"]
+def test_a_server_that_is_on_no_gpu_gets_no_readings_of_gpus(scripted: Scripted) -> None:
+    samples = scripted(SAMPLE, pid=True)
+    assert samples["gpu"] == []
+    assert "None of the GPUs holds a process of the server's." in samples["absent"]
 
 
-def test_a_driver_that_does_not_answer_is_said(scripted: Scripted) -> None:
-    told = scripted(SAMPLE, "init 9", alone=True, gpus=[0])
-    assert told["gpu"] == []
-    assert any("not loaded" in line for line in told["absent"])
+def test_a_driver_that_does_not_answer_is_reported(scripted: Scripted) -> None:
+    samples = scripted(SAMPLE, "init 9", alone=True, gpus=[0])
+    assert samples["gpu"] == []
+    assert any("not loaded" in line for line in samples["absent"])
 
 
 # ---- one meter -------------------------------------------------------------------------------

@@ -125,15 +125,15 @@ def test_a_broken_page_never_invents_numbers(data: st.DataObject) -> None:
     whole = server_reading(page, 0)
     part = server_reading(page[:cut].rpartition(b"\n")[0], 0)
     for field in METRICS.readings.keys() - {"kv_cache_fraction"}:
-        seen = getattr(part, field)
-        assert seen is None or seen <= getattr(whole, field)
+        value = getattr(part, field)
+        assert value is None or value <= getattr(whole, field)
 
 
 # ---- asking the server -----------------------------------------------------------------------
 
 
 class Pages(http.server.ThreadingHTTPServer):
-    """Answers GETs by `answer(path)`, and keeps what was asked. `keep` False closes each
+    """Answers GETs by `answer(path)`, and keeps the paths. `keep` False closes each
     connection after an answer without saying so before."""
 
     daemon_threads = True
@@ -141,7 +141,7 @@ class Pages(http.server.ThreadingHTTPServer):
     def __init__(self, answer: Callable[[str], Answer], *, keep: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), _Page)
         self.answer, self.keep = answer, keep
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.keys: list[str | None] = []
         self.connections = 0
 
@@ -160,7 +160,7 @@ class _Page(http.server.BaseHTTPRequestHandler):
         super().setup()
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.paths.append(self.path)
         self.server.keys.append(self.headers["Authorization"])
         status, body = self.server.answer(self.path)
         self.send_response(status)
@@ -191,9 +191,9 @@ def test_a_server_that_can_is_asked_for_the_needed_names_only() -> None:
     with serving(Pages(narrow)) as server, Connection(server.endpoint) as connection:
         for _ in range(3):
             assert server_reading(connection.look(), 0).running == 7
-        assert all(path.startswith("/metrics/?") for path in server.asked)
+        assert all(path.startswith("/metrics/?") for path in server.paths)
         for name in ("kv_cache_usage_perc", "gpu_cache_usage_perc", "num_preemptions_total"):
-            assert f"vllm%3A{name}" in server.asked[0]
+            assert f"vllm%3A{name}" in server.paths[0]
         assert server.connections == 1
 
 
@@ -205,7 +205,7 @@ def test_a_server_that_cannot_is_asked_for_the_page(refusal: Answer) -> None:
     with serving(Pages(whole)) as server, Connection(server.endpoint) as connection:
         connection.look()
         assert server_reading(connection.look(), 0).running == 8
-        assert server.asked[1:] == ["/metrics", "/metrics"]
+        assert server.paths[1:] == ["/metrics", "/metrics"]
 
 
 def test_an_idle_connection_that_the_server_closed_is_opened_again() -> None:
@@ -232,7 +232,7 @@ def test_a_server_below_a_path() -> None:
         url = f"http://127.0.0.1:{server.server_port}/team/a/v1"
         with Connection(Endpoint(base_url=url, model="demo")) as connection:
             connection.get("/version")
-        assert server.asked == ["/team/a/version"]
+        assert server.paths == ["/team/a/version"]
 
 
 def test_a_silent_server_is_a_measure_error() -> None:
@@ -303,7 +303,7 @@ def test_old_versions_tell_blocks() -> None:
     )
 
 
-def test_new_versions_tell_tokens_and_bytes_for_each_engine() -> None:
+def test_new_versions_give_tokens_and_bytes_for_each_engine() -> None:
     assert completed(text("0.32-two-engines")) == EngineFacts(
         version="0.32.0",
         block_size=16,
@@ -320,7 +320,7 @@ def test_exact_bytes_of_a_pool_go_over_those_of_a_log() -> None:
     assert (done.kv_pool_bytes, done.kv_pool_tokens) == (2 * 2**31, 1)
 
 
-def test_what_the_engine_itself_has_said_stays() -> None:
+def test_facts_of_the_engine_itself_stay() -> None:
     facts = EngineFacts(version="0.31", kv_pool_tokens=1, kv_pool_bytes=2, weights_bytes=3)
     done = completed(text("0.10"), facts)
     assert (done.version, done.kv_pool_tokens, done.kv_pool_bytes) == ("0.31", 1, 2)

@@ -18,9 +18,9 @@ from journal.doubts.words import absence
 from journal.errors import MeasureError, SpecError
 from journal.measure.visible_gpus import visible
 try:
-    seen = visible(options["variables"])
-    unusable = {gpu: absence(why) for gpu, why in seen.unusable.items()}
-    print(json.dumps({"gpus": seen.gpus, "unusable": unusable}))
+    here = visible(options["variables"])
+    unusable = {gpu: absence(why) for gpu, why in here.unusable.items()}
+    print(json.dumps({"gpus": here.gpus, "unusable": unusable}))
 except (MeasureError, SpecError) as error:
     print(json.dumps({type(error).__name__: str(error)}))
 """
@@ -42,7 +42,7 @@ SLICES = f"""
 """
 
 
-def seen(scripted: Scripted, setting: str | None, trace: str = TWO, **how: Any) -> Any:
+def resolved(scripted: Scripted, setting: str | None, trace: str = TWO, **how: Any) -> Any:
     env = {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
     return scripted(SEEN, trace, variables=env, **how)
 
@@ -96,7 +96,7 @@ def test_any_text_has_at_most_as_many_entries_as_commas_part(setting: str) -> No
 def test_indices_uuids_and_their_beginnings_are_resolved(
     scripted: Scripted, setting: str | None, gpus: list[GpuName]
 ) -> None:
-    assert seen(scripted, setting, TWO + SLICES) == {"gpus": gpus, "unusable": {}}
+    assert resolved(scripted, setting, TWO + SLICES) == {"gpus": gpus, "unusable": {}}
 
 
 @pytest.mark.parametrize(
@@ -104,16 +104,16 @@ def test_indices_uuids_and_their_beginnings_are_resolved(
     [
         ("7", "there is no GPU 7 here: NVML sees 2"),
         ("7,0", "there is no GPU 7 here: NVML sees 2"),
-        ("GPU-00", "no GPU here has the UUID GPU-00: see those that there are with nvidia-smi -L"),
+        ("GPU-00", "no GPU here has the UUID GPU-00: list the UUIDs with nvidia-smi -L"),
         (
             "0,GPU-00",
-            "no GPU here has the UUID GPU-00: see those that there are with nvidia-smi -L",
+            "no GPU here has the UUID GPU-00: list the UUIDs with nvidia-smi -L",
         ),
         ("GPU-5c", "GPU-5c is the beginning of 2 UUIDs: write more of it"),
         ("MIG-1f", "MIG-1f is the beginning of 2 UUIDs: write more of it"),
         (
             "MIG-00",
-            "no MIG instance here has the UUID MIG-00: see those that there are with nvidia-smi -L",
+            "no MIG instance here has the UUID MIG-00: list the UUIDs with nvidia-smi -L",
         ),
         ("1,1", "it names a GPU twice, and CUDA then shows none"),
         (f"1,{SECOND}", "it names a GPU twice, and CUDA then shows none"),
@@ -122,7 +122,7 @@ def test_indices_uuids_and_their_beginnings_are_resolved(
 def test_what_cannot_be_resolved_is_refused_in_a_sentence(
     scripted: Scripted, setting: str, why: str
 ) -> None:
-    refused = seen(scripted, setting, TWO + SLICES)
+    refused = resolved(scripted, setting, TWO + SLICES)
     assert refused == {"SpecError": f"CUDA_VISIBLE_DEVICES is {setting!r}: {why}"}
 
 
@@ -130,29 +130,29 @@ def test_an_instance_that_the_driver_does_not_list_is_known_by_its_whole_uuid(
     scripted: Scripted,
 ) -> None:
     unlisted = TWO + SLICES + "0 1 nvmlDeviceGetMaxMigDeviceCount 4"
-    assert seen(scripted, SLICE, unlisted)["gpus"] == [SLICE]
-    assert "no MIG instance" in seen(scripted, "MIG-1f0a", unlisted)["SpecError"]
+    assert resolved(scripted, SLICE, unlisted)["gpus"] == [SLICE]
+    assert "no MIG instance" in resolved(scripted, "MIG-1f0a", unlisted)["SpecError"]
 
 
 @pytest.mark.parametrize("function", ["*", "nvmlDeviceGetHandleByIndex_v2"])
 def test_a_lost_gpu_is_not_seen_and_the_others_are(scripted: Scripted, function: str) -> None:
     lost = TWO + f"0 0 {function} 15"
-    all_of_them = seen(scripted, None, lost)
+    all_of_them = resolved(scripted, None, lost)
     assert all_of_them["gpus"] == [1]
     assert all_of_them["unusable"]["0"].startswith("The driver has lost the GPU")
-    assert seen(scripted, "1", lost) == {"gpus": [1], "unusable": {}}
-    refused = seen(scripted, "0,1", lost)["SpecError"]
+    assert resolved(scripted, "1", lost) == {"gpus": [1], "unusable": {}}
+    refused = resolved(scripted, "0,1", lost)["SpecError"]
     assert "'0,1': GPU 0 cannot be used: The driver has lost the GPU" in refused
 
 
 def test_a_uuid_that_is_not_known_is_no_reason_to_lose_a_gpu(scripted: Scripted) -> None:
-    assert seen(scripted, None, TWO + "0 0 nvmlDeviceGetUUID 3")["gpus"] == [0, 1]
+    assert resolved(scripted, None, TWO + "0 0 nvmlDeviceGetUUID 3")["gpus"] == [0, 1]
 
 
 def test_a_host_without_gpus_shows_none_whatever_is_named(scripted: Scripted) -> None:
     for setting in (None, "0", SECOND):
-        assert seen(scripted, setting, "cards 0", alone=True) == {"gpus": [], "unusable": {}}
+        assert resolved(scripted, setting, "cards 0", alone=True) == {"gpus": [], "unusable": {}}
 
 
 def test_a_driver_that_does_not_answer_is_a_reason(scripted: Scripted) -> None:
-    assert "reboot" in seen(scripted, None, "init 18")["MeasureError"]
+    assert "reboot" in resolved(scripted, None, "init 18")["MeasureError"]
