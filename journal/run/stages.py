@@ -158,7 +158,7 @@ class _Keeper:
             except StoreBusy as error:
                 if time.monotonic() > patience_until_s:
                     raise
-                self.listener(Event("record", f"{error} Trying again for a while."))
+                self.listener(Event("record", f"{error}; trying again for a while"))
                 time.sleep(AGAIN_S)
         self.records.append(record)
         self.listener(Event("record", headline(record)))

@@ -106,7 +106,7 @@ def test_the_name_of_the_file_tells_the_form(tmp_path: Path, kept: list[Record])
     before = (tmp_path / "a.csv").read_bytes()
     for out, form, reason in (
         (tmp_path / "d.txt", None, "gives no format"),
-        (io.StringIO(), "parquet", "goes into a file"),
+        (io.StringIO(), "parquet", "cannot be written to a stream"),
         (tmp_path / "none" / "a.csv", None, "cannot be written"),
     ):
         with pytest.raises(UsageError, match=reason):

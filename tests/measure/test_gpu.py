@@ -264,7 +264,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("code", ERRORS.values(), ids=ERRORS)
 def test_every_error_of_nvml_is_reported_wherever_it_comes(scripted: Scripted, code: int) -> None:
-    """In a sentence: as the reason why reading ends, as the end of a GPU, or as an absent figure."""
+    """In a sentence: as the reason why reading ends, as the end of a GPU, or as absent."""
     refused = scripted(READ, f"init {code}", alone=True)["error"]
     assert refused.endswith(".") and "\n" not in refused
     for function, (field, words) in ASKED.items():
