@@ -28,9 +28,9 @@ NAME = "vllm:time_to_first_token_seconds"
 
 
 def test_it_is_summed_over_engines() -> None:
-    growth = histogram(TEXT, NAME)
-    assert growth == Histogram((0.1, 1.0, math.inf), (3.0, 5.0, 6.0), 6.05)
-    assert growth is not None and growth.mean == pytest.approx(6.05 / 6)
+    measured = histogram(TEXT, NAME)
+    assert measured == Histogram((0.1, 1.0, math.inf), (3.0, 5.0, 6.0), 6.05)
+    assert measured is not None and measured.mean == pytest.approx(6.05 / 6)
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(
     kept = Kept(TTFT)
     for value in values:
         kept.observe(value)
-    text = "\n".join(written("a", 'engine="0"', kept)).replace("vllm:a", NAME).encode()
-    growth = histogram(text, NAME)
-    assert growth is not None and growth.count == len(values)
-    assert growth.sum == pytest.approx(sum(values))
+    text = "\n".join(written(NAME, 'engine="0"', kept)).encode()
+    measured = histogram(text, NAME)
+    assert measured is not None and measured.count == len(values)
+    assert measured.sum == pytest.approx(sum(values))
     true = sorted(values)[max(0, math.ceil(fraction * len(values)) - 1)]
-    quantile = growth.quantile(fraction)
+    quantile = measured.quantile(fraction)
     assert quantile is not None
     above = next((bound for bound in TTFT if true <= bound), math.inf)
     below = max((bound for bound in TTFT if bound < true), default=0.0)
