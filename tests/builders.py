@@ -193,8 +193,9 @@ class Run:
         if self.rate is None:
             slots = [free] * (self.batch or 1)
         else:
-            gaps = random.exponential(1 / self.rate, self.requests)
-            slots = list(free + np.cumsum(gaps))
+            came = np.cumsum(random.exponential(1.0, self.requests))
+            lasts_s = (self.requests - 1) / self.rate
+            slots = list(free + lasts_s * (came - came[0]) / max(came[-1] - came[0], 1e-9))
         measured = []
         for index in range(self.requests):
             slot = int(np.argmin(slots))

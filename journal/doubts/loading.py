@@ -8,7 +8,7 @@ import numpy as np
 from journal.doubts.rule import Case, Finding, Rule, listed
 from journal.metrics.statistics import PERCENTILES, Array, drift, needed_samples, outliers, trend
 from journal.metrics.window import in_flight
-from journal.records.doubt import Value
+from journal.records.doubt import Severity, Value
 from journal.records.load_shape import Closed, Open
 from journal.units import percent, seconds
 
@@ -16,6 +16,7 @@ CLIENT_CPU = 0.8
 CLIENT_DELAY_FLOOR_S = 0.01
 CLIENT_DELAY_SHARE = 0.1
 RATE_SHARE = 0.95
+RATE_OFF = 0.01
 BEHIND_CHANCE = 0.01
 BEHIND_DEVIATIONS = 2
 BEHIND_REQUESTS = 10
@@ -74,15 +75,20 @@ def _rate_not_achieved(case: Case) -> Finding | None:
     view, shape = case.view, case.view.cell.shape
     if not isinstance(shape, Open) or case.count < 2:
         return None
-    meant_s = float(np.ptp([trace.scheduled_s for trace in view.measured]))
-    took_s = float(np.ptp(view.all_start_s))
-    if took_s <= 0 or meant_s / took_s >= RATE_SHARE:
+    achieved_per_s = case.value("achieved_rate_per_s")
+    if achieved_per_s is None:
         return None
-    return "flag", {
-        "sent_fraction": meant_s / took_s,
-        "achieved_rate_per_s": case.value("achieved_rate_per_s"),
-        "rate_per_s": shape.rate,
-    }
+    rates = {"achieved_rate_per_s": achieved_per_s, "rate_per_s": shape.rate}
+    meant_s = float(np.ptp([trace.scheduled_s for trace in view.measured]))
+    pace = meant_s / float(np.ptp(view.all_start_s))
+    if pace < RATE_SHARE:
+        return "flag", {"sent_fraction": pace, **rates}
+    sent = achieved_per_s / shape.rate
+    if case.count < view.cell.load.requests or abs(sent - 1) <= RATE_OFF:
+        return None  # of a schedule that was cut short, the rate is not known
+    severity: Severity = "flag" if abs(sent - 1) > 1 - RATE_SHARE else "note"
+    variant = "late" if abs(pace - 1) > RATE_OFF else "schedule"
+    return severity, {"variant": variant, "sent_fraction": sent, **rates}
 
 
 class Growth(NamedTuple):
@@ -284,8 +290,10 @@ RULES = (
     ),
     Rule(
         "rate_not_achieved",
-        f"sent at less than {percent(RATE_SHARE)} of the scheduled pace",
-        "Latency near saturation rises steeply with the rate, so a twentieth less load matters.",
+        f"sent at more than {percent(RATE_OFF)} off the rate that was asked for; a flag from "
+        f"{percent(1 - RATE_SHARE)} on",
+        "Latency near saturation rises steeply with the rate, so a twentieth less load matters. A "
+        "schedule comes to the rate exactly; those of other tools and of earlier versions do not.",
         _rate_not_achieved,
     ),
     Rule(

@@ -262,6 +262,8 @@ THROUGHPUT = (
         "(requests - 1) / (last sent - first sent)",
         "The rate at which the client did send; absent in closed loop.",
         number(_achieved_rate),
+        label="sent",
+        shown=Shown(column=5),
     ),
     Metric(
         "goodput_per_s",

@@ -9,6 +9,7 @@ so that its prompts can be drawn again.
 import json
 import random
 from itertools import accumulate
+from math import fsum
 
 from journal.errors import SpecError
 from journal.plan.english_words import WORDS
@@ -86,19 +87,23 @@ def words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
 
 def arrivals(cell: Cell) -> list[float]:
     """The times at which the measured requests of an open-loop cell are due, in s from the first,
-    on an absolute schedule at the cell's rate.
+    on an absolute schedule.
 
-    The gaps are gamma distributed with shape `burstiness` and mean 1 / rate: 1 is a Poisson
-    process, 0 stands for a constant gap.
+    The gaps are drawn from a gamma distribution of shape `burstiness` (1 is a Poisson process, 0
+    stands for a constant gap) and then scaled, so that (requests - 1) / last is the cell's rate
+    whatever the seed: few gaps, as they are drawn, miss it by a fifth and more.
     """
     assert isinstance(cell.shape, Open)
-    shape, mean_s = cell.shape.burstiness, 1.0 / cell.shape.rate
+    shape, count = cell.shape.burstiness, cell.load.requests - 1
     chance = random.Random(f"arrivals {cell.seed}")
-    gaps = [
-        chance.gammavariate(shape, mean_s / shape) if shape else mean_s
-        for _ in range(cell.load.requests - 1)
-    ]
-    return list(accumulate(gaps, initial=0.0))
+    gaps = [chance.gammavariate(shape, 1.0) if shape else 1.0 for _ in range(count)]
+    drawn = fsum(gaps)
+    if count == 0:
+        return [0.0]
+    if drawn == 0.0:  # so bursty that every gap is lost below the least float
+        gaps[chance.randrange(count)] = drawn = 1.0
+    lasts_s = count / cell.shape.rate
+    return [lasts_s * (so_far / drawn) for so_far in accumulate(gaps, initial=0.0)]
 
 
 def _generators(cell: Cell, run_id: str, index: int) -> tuple[random.Random, random.Random]:

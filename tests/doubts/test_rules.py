@@ -376,6 +376,35 @@ def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
     assert "90% of the rate that was scheduled" in sentence(doubts_of(samples)["rate_not_achieved"])
 
 
+@pytest.mark.parametrize(
+    ("faster", "severity"), [(1.009, None), (1.03, "note"), (0.97, "note"), (1.25, "flag")]
+)
+def test_a_schedule_that_missed_its_rate_is_named(run, faster: float, severity: str | None) -> None:
+    """As those of version 0.1.0 did, by up to a quarter."""
+    samples = run(rate=10.0 * faster, requests=200).samples()
+    cell = replace(samples.cell, rate=10.0, load=replace(samples.cell.load, requests=200))
+    doubt = doubts_of(replace(samples, cell=cell)).get("rate_not_achieved")
+    assert (doubt and doubt.severity) == severity
+    if doubt is not None:
+        assert doubt.values["variant"] == "schedule"
+        assert doubt.values["achieved_rate_per_s"] == pytest.approx(10 * faster)
+
+
+def test_a_client_a_little_late_is_a_note(run) -> None:
+    def late(trace: Trace) -> Trace:
+        after_s = (trace.start_s - 0.66) * 0.03
+        return replace(trace, start_s=trace.start_s + after_s)
+
+    doubt = doubts_of(traces(late)(run(rate=10.0, requests=60).samples()))["rate_not_achieved"]
+    assert (doubt.severity, doubt.values["variant"]) == ("note", "late")
+
+
+def test_a_schedule_that_was_cut_short_has_no_rate_to_miss(run) -> None:
+    samples = run(rate=10.0, requests=60).samples()
+    half = tuple(t for t in samples.traces if t.warmup or t.index < 20)
+    assert "rate_not_achieved" not in doubts_of(replace(samples, traces=half))
+
+
 def test_a_server_that_falls_behind_has_its_share_of_answers(run) -> None:
     samples = traces(queued)(run(rate=10.0, requests=200).samples())
     text = sentence(doubts_of(samples)["falls_behind"])

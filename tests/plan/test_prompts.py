@@ -85,15 +85,28 @@ def test_a_prompt_past_the_context_is_refused_with_the_sizes() -> None:
     assert requests(cell(), replace(ENDPOINT, max_model_len=96), "r")
 
 
-@given(st.floats(0.5, 200), st.sampled_from([0.0, 0.5, 1.0, 4.0]))
-def test_arrivals_rise_from_zero(rate: float, burstiness: float) -> None:
-    open_loop = replace(cell(rate=(rate,)), load=Load(requests=50, burstiness=burstiness))
+@given(
+    st.floats(0.001, 10_000),
+    st.one_of(st.just(0.0), st.floats(0.0001, 100)),
+    st.integers(2, 400),
+    st.integers(0, 2**32),
+)
+def test_arrivals_come_to_the_rate_whatever_the_seed(
+    rate: float, burstiness: float, count: int, seed: int
+) -> None:
+    open_loop = replace(
+        cell(rate=(rate,)), load=Load(requests=count, burstiness=burstiness), seed=seed
+    )
     due = arrivals(open_loop)
     assert due[0] == 0.0
-    assert len(due) == 50
+    assert len(due) == count
     assert due == sorted(due)
-    if not burstiness:
-        assert due[-1] == pytest.approx(49 / rate)
+    assert (count - 1) / due[-1] == pytest.approx(rate, rel=1e-9)
+    assert due == arrivals(open_loop)
+
+
+def test_a_single_arrival_is_due_at_once() -> None:
+    assert arrivals(replace(cell(rate=(4.0,)), load=Load(requests=1))) == [0.0]
 
 
 @pytest.mark.parametrize("burstiness", [0.5, 1.0, 4.0])
