@@ -74,7 +74,8 @@ def test_the_numbers_in_the_text_are_computed() -> None:
         assert round(BYTES_PER_WEIGHT[precision], len(words.partition(".")[2])) == float(words)
     sizes = [units.data_size(weight_bytes(mistral, name)) for name in ("awq", "fp16")]
     assert f"of Mistral 7B it is {sizes[0]} against {sizes[1]}" in PAGE
-    assert f"takes {units.percent(GPU_MEMORY_UTILIZATION)} of the card for the engine" in PAGE
+    share = units.percent(GPU_MEMORY_UTILIZATION)
+    assert f"takes {share} of the GPU's memory for the engine" in PAGE
     assert f"and {units.data_size(OVERHEAD_BYTES)} of that for activations" in PAGE
     smol = kv_bytes_per_token(find_model("SmolLM2-135M").architecture)
     assert f"2 GiB and 93,184 tokens, which is {2**31 / 93_184:,.0f} bytes" in PAGE

@@ -5,7 +5,7 @@
 
 One user is one request in flight. By itself Locust counts the time until the headers of a stream
 came, which is no latency of a model; here each answer is read to its end, every line stamped as it
-comes, and three rows are told: POST (whole latency), TTFT and TPOT. A stream that breaks off,
+comes, and three rows are reported: POST (whole latency), TTFT and TPOT. A stream that breaks off,
 carries an error or has no finish reason is a failure, although its status is 200.
 
 From the environment: MODEL (else the only one served), PROMPT_TOKENS, OUTPUT_TOKENS, and the key in
@@ -66,13 +66,13 @@ class Completions(FastHttpUser):
             finally:
                 whole = time.perf_counter() - began
                 response.request_meta["response_time"] = whole * 1e3
-        tell("TTFT", first - began)
+        report("TTFT", first - began)
         if tokens > 1:
-            tell("TPOT", (last - first) / (tokens - 1))
+            report("TPOT", (last - first) / (tokens - 1))
 
 
 def read(response: Any) -> tuple[float, float, int]:
-    """When the first and the last token came, and how many. Raises Broken."""
+    """The times in s of the first and the last token, and the number of tokens. Raises Broken."""
     if response.status_code != 200:
         raise Broken(f"status {response.status_code}")
     first = last = None
@@ -100,7 +100,7 @@ def read(response: Any) -> tuple[float, float, int]:
 
 
 def stamped(response: Any) -> Iterator[tuple[str, float]]:
-    """Each event of the stream with the time at which its line was read."""
+    """Events of the stream, each with the time in s at which its line was read. Raises Broken."""
     try:
         while line := response.stream.readline(b"\n"):
             at = time.perf_counter()
@@ -110,8 +110,8 @@ def stamped(response: Any) -> Iterator[tuple[str, float]]:
         raise Broken(f"the connection broke: {type(error).__name__}") from None
 
 
-def tell(name: str, seconds: float) -> None:
-    """One more row in Locust's table."""
+def report(name: str, seconds: float) -> None:
+    """Add a row for `name` to Locust's table."""
     events.request.fire(
         request_type="stream",
         name=name,

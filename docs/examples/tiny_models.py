@@ -1,4 +1,4 @@
-"""Makes two tiny models with random weights, of the architectures of Mistral and of Llama 3.
+"""Two tiny models with random weights, of the architectures of Mistral and of Llama 3.
 
     python docs/examples/tiny_models.py
 
@@ -48,8 +48,8 @@ SIZES = {
 
 def tokenizer(size: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE with `size` tokens, learned from the source of Python's standard library."""
-    found = Tokenizer(BPE())
-    found.pre_tokenizer, found.decoder = ByteLevel(add_prefix_space=False), Bytes()
+    trained = Tokenizer(BPE())
+    trained.pre_tokenizer, trained.decoder = ByteLevel(add_prefix_space=False), Bytes()
     trainer = BpeTrainer(
         vocab_size=size,
         special_tokens=["<s>", "</s>"],
@@ -57,8 +57,8 @@ def tokenizer(size: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    found.train([str(path) for path in sources], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=found, bos_token="<s>", eos_token="</s>")
+    trained.train([str(path) for path in sources], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=trained, bos_token="<s>", eos_token="</s>")
 
 
 def main() -> None:
