@@ -18,7 +18,8 @@ def _latency(
     label: str = "",
     shown: Mapping[str, Shown] | None = None,
 ) -> tuple[Metric, ...]:
-    """The five statistics of one time: mean, p50, p90, p95 and p99, each `shown` by its own."""
+    """The five rows of one latency: mean, p50, p90, p95 and p99. `source` takes its sample from a
+    view; `shown` has the views of a statistic by its name."""
     places = shown or {}
 
     def figure(statistic: str) -> Callable[[View], Figure]:
@@ -92,8 +93,9 @@ LATENCY = (
         "ttft_s",
         _ttft,
         "first chunk with content - scheduled",
-        "Time to first token. In open loop it counts from when the request was meant to go, so "
-        "that a stalled server cannot hide its queue; in closed loop from when it was sent.",
+        "Time to first token. In open loop it counts from the time at which the request was due, "
+        "so that a stalled server cannot hide its queue; in closed loop from that at which it was "
+        "sent.",
         "TTFT",
         {
             "mean": Shown(instead_of="ttft_s.p50"),
@@ -137,7 +139,7 @@ LATENCY = (
         "icl_s",
         _icl,
         "chunk - the chunk before it, in the same request",
-        "Inter-chunk latency: what a reader waits between pieces of text.",
+        "Inter-chunk latency: the time that a reader waits between pieces of text.",
         "gap between chunks (ICL)",
     ),
     *_latency(
@@ -205,7 +207,7 @@ LATENCY = (
         "send_delay_s",
         _send_delay,
         "sent - scheduled",
-        "How late the client sent, in open loop only: in closed loop there is no schedule.",
+        "The delay with which the client sent, in open loop only: a closed loop has no schedule.",
     ),
     Metric(
         "steady_ttft_s.p50",

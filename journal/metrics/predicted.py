@@ -1,8 +1,8 @@
-"""The rows of the table that set theory beside measurement: each prediction, and how many times
-it was measured to be.
+"""The rows of the table that set theory beside measurement: sizes of memory as measured, each
+prediction, and the ratio of the two.
 
-A prediction needs the model's config.json, a floor under a latency also the kind of card: without
-them it is absent.
+A prediction needs the model's config.json, and a floor under a latency also the kind of GPU:
+without them it is absent.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,8 @@ def _predicted(of: Callable[[Served, View], float | None]) -> Callable[[View], f
 
 
 def weights_bytes(view: View) -> float | None:
-    """By the engine's log, all cards together; else by the checkpoint."""
+    """Bytes of the weights on all GPUs together, by the engine's log; else those of the
+    checkpoint."""
     facts = view.samples.facts
     if facts.weights_bytes is None:
         return facts.checkpoint_bytes
@@ -30,12 +31,13 @@ def weights_bytes(view: View) -> float | None:
 
 
 def kv_pool_bytes(view: View) -> float | None:
+    """Bytes of the KV pool on all GPUs together."""
     pool = view.samples.facts.kv_pool_bytes
     return None if pool is None else pool * view.gpu_count
 
 
 def kv_in_use(view: View) -> Figure:
-    """The most of the pool that was seen in use."""
+    """Bytes of the KV pool in use at the highest reading, on all GPUs together."""
     span, pool = view.span, kv_pool_bytes(view)
     if span is None or span.length_s <= 0 or pool is None:
         return Figure(None)
@@ -44,32 +46,35 @@ def kv_in_use(view: View) -> Figure:
 
 
 def kv_pool_tokens(view: View) -> float | None:
+    """Tokens for which the KV pool has room."""
     return view.samples.facts.kv_pool_tokens
 
 
 def kv_bytes_per_token(view: View) -> float | None:
+    """Bytes of the KV pool for each token that it has room for, on all GPUs together."""
     pool, tokens = kv_pool_bytes(view), kv_pool_tokens(view)
     return None if pool is None or not tokens else pool / tokens
 
 
 def of_engine(record: Record, name: str) -> float | None:
-    """The metric called `name`, where the engine itself said it when it started; of a run without
-    figures, such as one whose engine then failed, from the same words of the engine."""
-    said: float | None = getattr(record.facts, name, None)
-    if said is None or (value := record.value(name)) is not None:
-        return None if said is None else value
-    gpus = 1 if record.cell.engine is None else record.cell.engine.gpu_count
-    return said if name == "kv_pool_tokens" else said * gpus
+    """The metric called `name`, where the engine gave it when it started; None where it did not.
+    Of a run without figures, such as one whose engine failed later, it is computed from the
+    engine's facts."""
+    fact: float | None = getattr(record.facts, name, None)
+    if fact is None or (value := record.value(name)) is not None:
+        return None if fact is None else value
+    gpu_count = 1 if record.cell.engine is None else record.cell.engine.gpu_count
+    return fact if name == "kv_pool_tokens" else fact * gpu_count
 
 
 def kv_slope(view: View) -> Figure:
-    slope = view.kv_slope
+    """Bytes of KV cache for each token in flight on all GPUs together, with the interval of the
+    slope."""
+    slope, gpu_count = view.kv_slope, view.gpu_count
     if slope is None:
         return Figure(None)
-    cards = view.gpu_count
-    return Figure(
-        slope.bytes_per_token * cards, slope.low * cards, slope.high * cards, slope.points
-    )
+    low, high = slope.low * gpu_count, slope.high * gpu_count
+    return Figure(slope.bytes_per_token * gpu_count, low, high, slope.points)
 
 
 def _ttft_floor(model: Served, view: View) -> float | None:
@@ -77,8 +82,8 @@ def _ttft_floor(model: Served, view: View) -> float | None:
 
 
 def _tpot_floor(model: Served, view: View) -> float | None:
-    """At the lengths with which decoding begins; in open loop of one sequence alone, since more
-    need not be in flight at once."""
+    """The floor under TPOT at the lengths with which decoding begins; in open loop that of one
+    sequence alone, since more need not be in flight at once."""
     shape = view.cell.shape
     batch = min(shape.batch, view.cell.load.requests) if isinstance(shape, Closed) else 1
     return model.tpot_floor_s(batch, view.cell.prompt_tokens)
@@ -87,25 +92,27 @@ def _tpot_floor(model: Served, view: View) -> float | None:
 def _ratio(
     measured: Callable[[View], Figure], predicted: Callable[[View], float | None]
 ) -> Callable[[View], Figure]:
-    """measured / predicted, its interval with it."""
+    """The ratio measured / predicted, with the interval of the measured figure divided by the
+    prediction."""
 
     def figure(view: View) -> Figure:
-        found, expected = measured(view), predicted(view)
-        if found.value is None or not expected:
+        whole, expected = measured(view), predicted(view)
+        if whole.value is None or not expected:
             return Figure(None)
-        low, high = (None if end is None else end / expected for end in (found.low, found.high))
-        return Figure(found.value / expected, low, high, found.count)
+        low, high = (None if end is None else end / expected for end in (whole.low, whole.high))
+        return Figure(whole.value / expected, low, high, whole.count)
 
     return figure
 
 
 def _kv_ratio(measured: Callable[[View], Figure]) -> Callable[[View], Figure]:
-    """Not with a sliding window: there a long sequence keeps less than the formula's sum."""
-    compared = _ratio(measured, _predicted(lambda model, _: model.kv_bytes_per_token))
+    """The ratio of measured to predicted bytes of a token; absent with a sliding window, with which
+    a long sequence keeps less than the formula says."""
+    ratio = _ratio(measured, _predicted(lambda model, _: model.kv_bytes_per_token))
 
     def figure(view: View) -> Figure:
         windowed = view.served is not None and view.served.model.window is not None
-        return Figure(None) if windowed else compared(view)
+        return Figure(None) if windowed else ratio(view)
 
     return figure
 
@@ -160,7 +167,7 @@ MEASURED = (
         "memory",
         "bytes/tok",
         "kv_pool_bytes / kv_pool_tokens",
-        "What a token takes in the KV cache, by the engine's own count. The pool is cut into "
+        "Memory of a token in the KV cache, by the engine's own count. The pool is cut into "
         "blocks, of which vLLM keeps one for itself: in a pool of few blocks that shows.",
         number(kv_bytes_per_token),
         better="lower",
@@ -171,7 +178,7 @@ MEASURED = (
         "bytes/tok",
         f"slope of kv_pool_bytes x {NEWEST['kv_cache_fraction']} over the tokens in flight, by "
         "least squares through the origin, over the readings at which every request was decoding",
-        "What a token takes in the KV cache, as seen under load. Tokens count in whole blocks.",
+        "Memory of a token in the KV cache, measured under load. Tokens count in whole blocks.",
         kv_slope,
         better="lower",
     ),
@@ -183,7 +190,7 @@ THEORY = (
         "theory",
         "bytes",
         "parameters counted from config.json x bytes of each, by dtype and quantisation",
-        "What the weights should take.",
+        "Memory of the weights by theory.",
         number(_predicted(lambda model, _: model.weights_bytes)),
     ),
     Metric(
@@ -191,7 +198,7 @@ THEORY = (
         "theory",
         "1",
         "weights_bytes / weights_bytes_predicted",
-        "How well the count of the weights agrees with what they took.",
+        "Measured memory of the weights over that by theory: 1 is full agreement.",
         _ratio(
             number(weights_bytes),
             _predicted(lambda model, _: model.weights_bytes),
@@ -203,7 +210,7 @@ THEORY = (
         "bytes/tok",
         "2 x layers x KV heads x head_dim x bytes of an element; with MLA layers x (latent + rope) "
         "x bytes",
-        "What a token should take in the KV cache while every layer keeps it.",
+        "Memory of a token in the KV cache by theory, while every layer keeps it.",
         number(_predicted(lambda model, _: model.kv_bytes_per_token)),
     ),
     Metric(
@@ -211,7 +218,7 @@ THEORY = (
         "theory",
         "1",
         "kv_bytes_per_token / kv_bytes_per_token_predicted",
-        "How well the formula agrees with the engine's own count. Absent for models with a "
+        "The engine's own count over the formula: 1 is full agreement. Absent for models with a "
         "sliding window, whose layers forget tokens.",
         _kv_ratio(number(kv_bytes_per_token)),
     ),
@@ -220,16 +227,16 @@ THEORY = (
         "theory",
         "1",
         "kv_bytes_per_token_slope / kv_bytes_per_token_predicted",
-        "How well the formula agrees with what was seen under load.",
+        "The slope under load over the formula: 1 is full agreement.",
         _kv_ratio(kv_slope),
     ),
     Metric(
         "ttft_floor_s",
         "theory",
         "s",
-        "max(FLOP of reading the prompt / the cards' FLOP/s, bytes of the weights / their "
+        "max(FLOP of reading the prompt / the GPUs' FLOP/s, bytes of the weights / their "
         "bandwidth)",
-        "No first token can come sooner on these cards, even for a prompt read alone.",
+        "No first token can come sooner on these GPUs, even for a prompt read alone.",
         number(_predicted(_ttft_floor)),
     ),
     Metric(
@@ -245,9 +252,9 @@ THEORY = (
         "tpot_floor_s",
         "theory",
         "s",
-        "max(bytes of the weights and of the batch's KV cache / the cards' bandwidth, FLOP of one "
+        "max(bytes of the weights and of the batch's KV cache / the GPUs' bandwidth, FLOP of one "
         "step / their FLOP/s)",
-        "No token can follow another sooner on these cards at this batch.",
+        "No token can follow another sooner on these GPUs at this batch.",
         number(_predicted(_tpot_floor)),
     ),
     Metric(
@@ -261,8 +268,8 @@ THEORY = (
     ),
 )
 
-# What is set side by side: the names of what was measured, of what was predicted (or of the
-# floor), and of how many times the one is the other.
+# The names of figures that stand side by side: the measured one, the predicted one (or the floor),
+# and their ratio.
 COMPARED = (
     ("weights_bytes", "weights_bytes_predicted", "weights_bytes_ratio"),
     ("kv_bytes_per_token", "kv_bytes_per_token_predicted", "kv_bytes_per_token_ratio"),

@@ -1,15 +1,17 @@
-"""The rows of the table that tell of the model's quality, as far as a short check can."""
+"""The rows of the table on the quality of the model, by a short check."""
 
 from journal.metrics.row import Metric, number
 from journal.metrics.view import View
 
 
 def perplexity(view: View) -> float | None:
+    """The perplexity over the passage; None without a check."""
     quality = view.samples.facts.quality
     return None if quality is None else quality.perplexity
 
 
 def bits_per_byte(view: View) -> float | None:
+    """The bits per byte of the passage; None without a check."""
     quality = view.samples.facts.quality
     return None if quality is None else quality.bits_per_byte
 

@@ -1,7 +1,7 @@
-"""The rows of the table that are read beside the load: server, memory, energy; and the client's
-own part.
+"""The rows of the table from readings beside the load: server, memory, energy, cost; and those on
+the client.
 
-Gauges are those readings that fall inside the measured span; counters rise from the last reading
+Gauges count where they were read inside the measured span; counters rise from the last reading
 before it to the first one after it.
 """
 
@@ -17,32 +17,33 @@ def _server(name: str, of: Callable[[Series, Span], float | None]) -> Callable[.
     return lambda view, span: of(view.server(name), span)
 
 
-def _cards(name: str, of: Callable[[Series, Span], float | None]) -> Callable[..., float | None]:
-    """The sum over the cards."""
+def _gpus(name: str, of: Callable[[Series, Span], float | None]) -> Callable[..., float | None]:
+    """The sum of `of` over the GPUs; None where a GPU has no value."""
     return lambda view, span: total(of(series, span) for series in view.gpus(name))
 
 
 def _held_by_server(view: View, span: Span) -> float | None:
-    """By NVML's list of processes; where that has none of the server's, the change of the GPUs
-    over what they held before it started."""
-    listed = _cards("process_bytes", Series.peak)(view, span)
+    """Bytes of the server's processes by NVML's list; where NVML hides them, the change of the GPUs
+    over their memory in use before the server started."""
+    listed = _gpus("process_bytes", Series.peak)(view, span)
     baseline = view.samples.facts.vram_baseline_bytes
     if listed is not None or baseline is None:
         return listed
-    used = _cards("used_bytes", Series.peak)(view, span)
+    used = _gpus("used_bytes", Series.peak)(view, span)
     return None if used is None else max(0.0, used - baseline)
 
 
 def _in_use(view: View, span: Span) -> float | None:
-    """By each GPU's own count; where it has none (memory shared with the host), by NVML's list of
-    the server's processes."""
+    """Bytes in use by each GPU's own count; where a GPU has none (memory shared with the host),
+    those of the server's processes by NVML's list."""
     pairs = zip(view.gpus("used_bytes"), view.gpus("process_bytes"), strict=True)
     peaks = ((used.peak(span), listed.peak(span)) for used, listed in pairs)
     return total(listed if used is None else used for used, listed in peaks)
 
 
 def _hit_fraction(view: View, span: Span) -> float | None:
-    """By the usage of each request where the server tells it, else by the server's counters."""
+    """The share of cached prompt tokens by the usage of each request, else by the server's
+    counters."""
     cached = [trace.cached_tokens for trace in view.done]
     hits, queries = total(cached), total(trace.prompt_tokens for trace in view.done)
     if hits is None or queries is None:
@@ -52,9 +53,9 @@ def _hit_fraction(view: View, span: Span) -> float | None:
 
 
 def _utilisation(view: View, span: Span) -> float | None:
-    cards = view.gpus("utilisation_fraction")
-    every = total(series.mean(span) for series in cards)
-    return None if every is None else every / len(cards)
+    gpus = view.gpus("utilisation_fraction")
+    summed = total(series.mean(span) for series in gpus)
+    return None if summed is None else summed / len(gpus)
 
 
 def _power(view: View, span: Span) -> float | None:
@@ -63,12 +64,13 @@ def _power(view: View, span: Span) -> float | None:
 
 
 def energy_from_counter(view: View, span: Span) -> float | None:
-    """J over all cards by their own energy counters; None if a card has none."""
+    """The energy of all GPUs in J by their own counters; None where a GPU has none."""
     return total(series.rise(span) for series in view.gpus("energy_j"))
 
 
 def energy_from_power(view: View, span: Span) -> float | None:
-    """J over all cards as the integral of power; None if a card's power was not read."""
+    """The energy of all GPUs in J as the integral of power; None where the power of a GPU was not
+    read."""
     return total(series.integral(span) for series in view.gpus("power_w"))
 
 
@@ -108,7 +110,7 @@ SERVER = (
         "server",
         "requests",
         f"mean of the readings of {NEWEST['running']}",
-        "Requests that the server was working on, as it says itself.",
+        "Requests that the server was working on, by its own count.",
         in_span(_server("running", Series.mean)),
     ),
     Metric(
@@ -116,7 +118,7 @@ SERVER = (
         "server",
         "requests",
         f"largest reading of {NEWEST['running']}",
-        "The largest batch that the server was seen to run.",
+        "The largest batch that the server ran at a reading.",
         in_span(_server("running", Series.peak)),
     ),
     Metric(
@@ -124,7 +126,7 @@ SERVER = (
         "server",
         "requests",
         f"largest reading of {NEWEST['waiting']}",
-        "The longest queue that was seen inside the server.",
+        "The longest queue inside the server at a reading.",
         in_span(_server("waiting", Series.peak)),
         better="lower",
     ),
@@ -177,7 +179,7 @@ MEMORY = (
         "bytes",
         "largest reading of memory used on a GPU, added up over the GPUs; where NVML gives that of "
         "processes alone, of the server's",
-        "Video memory in use on the server's GPUs, whoever uses it.",
+        "Video memory in use on the server's GPUs, by any program.",
         in_span(_in_use),
         better="lower",
         label="VRAM, peak",
@@ -224,16 +226,16 @@ ENERGY = (
         "gpu_utilisation_mean_fraction",
         "energy",
         "fraction",
-        "mean reading of utilisation, averaged over the cards",
-        "The share of time in which a card ran any kernel; it does not say how full they were.",
+        "mean reading of utilisation, averaged over the GPUs",
+        "The share of time in which a GPU ran any kernel; it does not say how full they were.",
         in_span(_utilisation),
     ),
     Metric(
         "power_mean_w",
         "energy",
         "W",
-        "integral of power over the measured span / duration_s, added up over the cards",
-        "Electric power drawn by the server's cards.",
+        "integral of power over the measured span / duration_s, added up over the GPUs",
+        "Electric power drawn by the server's GPUs.",
         in_span(_power),
         better="lower",
     ),
@@ -241,8 +243,8 @@ ENERGY = (
         "energy_j",
         "energy",
         "J",
-        "rise of the cards' energy counters; without them, the integral of power",
-        "Energy used by the server's cards over the measured span.",
+        "rise of the GPUs' energy counters; without them, the integral of power",
+        "Energy used by the server's GPUs over the measured span.",
         in_span(_energy),
         better="lower",
     ),
@@ -250,8 +252,8 @@ ENERGY = (
         "energy_by_counter_j",
         "energy",
         "J",
-        "rise of the cards' energy counters over the measured span, added up",
-        "Energy as the cards count it themselves, where all of them do.",
+        "rise of the GPUs' energy counters over the measured span, added up",
+        "Energy by the GPUs' own counters, where all of them have one.",
         in_span(energy_from_counter),
         better="lower",
     ),
@@ -259,7 +261,7 @@ ENERGY = (
         "energy_by_power_j",
         "energy",
         "J",
-        "integral of the cards' power over the measured span, added up",
+        "integral of the GPUs' power over the measured span, added up",
         "Energy as the area under the readings of power.",
         in_span(energy_from_power),
         better="lower",
@@ -269,7 +271,7 @@ ENERGY = (
         "energy",
         "J/tok",
         "energy_j / output_tokens",
-        "Energy that one written token cost, reading the prompt included.",
+        "Energy of one written token, reading the prompt included.",
         in_span(_energy_per_token),
         better="lower",
         label="energy per output token",
@@ -287,7 +289,7 @@ ENERGY = (
         "energy",
         "tok/s/W",
         "output_tokens / energy_j",
-        "Tokens per second for each watt drawn, which is tokens for each joule.",
+        "Tokens per second for each watt, which is tokens for each joule.",
         in_span(_tokens_per_j),
         better="higher",
     ),
@@ -299,7 +301,7 @@ COST = (
         "cost",
         "USD/Mtok",
         "usd_per_hour x duration_s / 3600 / output_tokens x 1,000,000",
-        "What a million output tokens cost while this load ran, prompts included.",
+        "The price of a million output tokens under this load, prompts included.",
         in_span(_usd_per_million_tokens),
         better="lower",
         label="price",
@@ -319,14 +321,14 @@ CLIENT = (
         "client_loop_delay_p99_s",
         "loop_delay_p99_s",
         "s",
-        "p99 of how late the client's event loop woke",
-        "How late the client may have been to stamp a chunk.",
+        "p99 of the delay of the client's event loop",
+        "The delay with which the client may have stamped a chunk.",
     ),
     _client(
         "client_send_delay_p99_s",
         "send_delay_p99_s",
         "s",
         "p99 of sent - due",
-        "How late the client sent its requests.",
+        "The delay with which the client sent its requests.",
     ),
 )

@@ -1,4 +1,4 @@
-"""A row of the table of metrics and how it is shown; how a plain number becomes its figure."""
+"""A row of the table of metrics and how it is shown, and figures from plain numbers."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -22,8 +22,8 @@ Better = Literal["lower", "higher", "neither"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A family of the exporter; its value is that of the last run of each cell. `name` ends in
-    its unit, as Prometheus wants it."""
+    """A family of samples of the exporter; its value is that of the last run of each cell. `name`
+    ends in its unit, as Prometheus asks."""
 
     name: str
     help: str
@@ -31,10 +31,10 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Where a metric is shown: each view shows the rows of the table that have its field, in the
-    table's order. `show`, JSON, CSV and MLflow's runs show every row without being asked.
+    """The views in which a metric is shown: each view shows the rows of the table that have its
+    field, in the order of the table. `show`, JSON, CSV and MLflow's runs show every row.
 
-    `headline`: two sides are compared by it, and a day with those before. `instead_of` names the
+    `headline`: two sides are compared by it, and a day with earlier days. `instead_of` names the
     metric for which this one stands in where that has no value. `amount`: people say more and
     less of it, not faster and slower. `of_text`: it matters where models differ, since equal
     numbers of their tokens are not equal text. `over_repeats`: its mean over repeats is shown.
@@ -63,10 +63,11 @@ UNSHOWN = Shown()
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table. `name` of a latency ends in its statistic, such as `ttft_s.p90`.
+    """One row of the table of metrics. `figure` computes it from a run's samples, in `unit` (SI).
+    The `name` of a latency ends in its statistic, such as `ttft_s.p90`.
 
-    `better` is the direction in which people want it. `label` names it in few English words; a
-    language's own words (`column.ttft`, `versus.goodput_per_s`) go before it. A latency with a
+    `better` is the direction in which people want it. `label` names it in few English words; the
+    words of a language (`column.ttft`, `versus.goodput_per_s`) take precedence. A latency with a
     `label` has a line in the first table of `show`, with all of its statistics.
     """
 
@@ -82,22 +83,23 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """The latency that this is a statistic of, such as `ttft_s`; "" where it is of none."""
+        """The latency of which this is a statistic, such as `ttft_s`; "" for other metrics."""
         return self.name.rpartition(".")[0]
 
     @property
     def statistic(self) -> str:
-        """Such as `p90`; "" for a metric that has one value."""
+        """The statistic of a latency, such as `p90`; "" for a metric that has one value."""
         return self.name.partition(".")[2]
 
 
 def number(of: Callable[[View], float | None]) -> Callable[[View], Figure]:
-    """A number without an interval."""
+    """The figure of a number without an interval."""
     return lambda view: Figure(of(view))
 
 
 def in_span(of: Callable[[View, Span], float | None]) -> Callable[[View], Figure]:
-    """A number over the measured span: None where nothing was measured."""
+    """The figure of a number over the measured span; its value is None where nothing was
+    measured."""
 
     def figure(view: View) -> Figure:
         span = view.span
@@ -107,12 +109,12 @@ def in_span(of: Callable[[View, Span], float | None]) -> Callable[[View], Figure
 
 
 def total(parts: Iterable[float | None]) -> float | None:
-    """The sum; None where there is nothing to add, or where a part is not known."""
-    every = list(parts)
-    known = [part for part in every if part is not None]
-    return math.fsum(known) if known and len(known) == len(every) else None
+    """The sum of `parts`; None where there are no parts, or where a part is not known."""
+    listed = list(parts)
+    known = [part for part in listed if part is not None]
+    return math.fsum(known) if known and len(known) == len(listed) else None
 
 
 def total_of(values: Array) -> float | None:
-    """The same for an array in which NaN stands for what is not known."""
+    """The sum of `values`; None where there are no values, or where one is not known (NaN)."""
     return None if len(values) == 0 or np.isnan(values).any() else float(values.sum())

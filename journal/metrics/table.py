@@ -1,5 +1,5 @@
 """The one table of metrics: each with its unit, formula and meaning, the function that computes
-it, the direction that is better, and where it is shown. Every list of metrics is a filter of it.
+it, the better direction, and the views that show it. Every list of metrics is a filter of it.
 
 Latencies and tokens are those of the measured requests that did not fail; warm-up never counts.
 A figure whose value is None means that there is no such number: it is never 0 instead.
@@ -25,37 +25,38 @@ TABLE: tuple[Metric, ...] = (
 
 
 def metrics(run: Samples | View) -> dict[str, Figure]:
-    """Every metric of TABLE, by name and in its order. The same samples give the same bits."""
+    """The figures of a run by the names of their metrics, in the order of TABLE. The same samples
+    give the same bits."""
     view = View.of(run)
     return {metric.name: metric.figure(view) for metric in TABLE}
 
 
 def rows(where: Callable[[Shown], object] = lambda _: True) -> tuple[Metric, ...]:
-    """The rows that a view shows, in the order of TABLE: those of which `where` is true."""
+    """The rows for which `where` is true, in the order of TABLE: those that a view shows."""
     return tuple(metric for metric in TABLE if where(metric.shown))
 
 
 def named(name: str) -> Metric:
     """The row of the metric called `name`; KeyError where TABLE has none."""
-    found = next((metric for metric in TABLE if metric.name == name), None)
-    if found is None:
+    row = next((metric for metric in TABLE if metric.name == name), None)
+    if row is None:
         raise KeyError(name)
-    return found
+    return row
 
 
 def section(name: str) -> Section:
-    """The section of TABLE in which the metric called `name` stands; KeyError if in none."""
+    """The section of the metric called `name`; KeyError where TABLE has none."""
     return named(name).section
 
 
 def columns() -> tuple[Metric, ...]:
     """The rows that are columns of the log's table, from left to right."""
-    every = [(metric.shown.column, metric) for metric in TABLE if metric.shown.column is not None]
-    return tuple(metric for _, metric in sorted(every, key=lambda pair: pair[0]))
+    placed = [(metric.shown.column, metric) for metric in TABLE if metric.shown.column is not None]
+    return tuple(metric for _, metric in sorted(placed, key=lambda pair: pair[0]))
 
 
 def standing_in(name: str) -> tuple[str, ...]:
-    """The metric called `name`, then those that stand in where it has no value."""
+    """The name of a metric, then the names of those that stand in where it has no value."""
     others = (metric.name for metric in TABLE if metric.shown.instead_of == name)
     return (name, *others)
 
@@ -66,8 +67,9 @@ def latencies() -> dict[str, str]:
 
 
 def predictable() -> dict[str, str]:
-    """What a prediction may be of: each metric under its own name with underscores for dots
-    (`ttft_s_p50`), and each latency also without a statistic, which means its median."""
+    """The keys of predictions and the metrics that they mean: each metric under its own name with
+    underscores for dots (`ttft_s_p50`), and each latency also without a statistic, which means its
+    median."""
     names = {metric.name.replace(".", "_"): metric.name for metric in TABLE}
     families = {name.rpartition(".") for name in names.values()}
     medians = {

@@ -1,4 +1,4 @@
-"""The throughput rows of the table (work done per time, and what went wrong) and the client's."""
+"""The throughput rows of the table: work per time, errors, concurrency and goodput."""
 
 import numpy as np
 
@@ -37,8 +37,8 @@ def _error_fraction(view: View) -> Figure:
 
 
 def _steady_tokens_per_s(view: View) -> float | None:
-    """Tokens whose chunk arrives inside the steady state; where the tokens per chunk are not
-    known, a request's tokens count as spread evenly over its chunks."""
+    """The tokens per second whose chunks arrive inside the steady state; where the tokens per chunk
+    are not known, a request's tokens count as spread evenly over its chunks."""
     steady = view.steady
     if steady is None or len(view.done) == 0 or np.isnan(view.output_tokens).any():
         return None
@@ -70,8 +70,8 @@ def _achieved_rate(view: View) -> float | None:
 
 
 def _good(view: View) -> Mask | None:
-    """Which of the requests done held every limit of the SLO; None where it has none. A time that
-    is not known holds no limit; a single token has no TPOT to break one."""
+    """Whether each request of `view.done` held every limit of the SLO; None without an SLO. A time
+    that is not known holds no limit; a single token has no TPOT, and breaks none."""
     slo = view.cell.slo
     if slo is None:
         return None
@@ -184,7 +184,7 @@ THROUGHPUT = (
         "throughput",
         "chars/s",
         "sum of output characters / duration_s",
-        "Text written per second: what to compare where tokenizers differ.",
+        "Text written per second: the figure to compare where tokenizers differ.",
         lambda view: _per_second(view, view.output_chars),
         better="higher",
         label="characters of output",
@@ -236,7 +236,7 @@ THROUGHPUT = (
         "throughput",
         "requests",
         "most measured requests in flight at once",
-        "What the client reached of the batch that was asked for.",
+        "The batch that the client reached, at most the requested one.",
         in_span(_peak_in_flight),
     ),
     Metric(
@@ -251,8 +251,8 @@ THROUGHPUT = (
         "offered_rate_per_s",
         "throughput",
         "req/s",
-        "as asked",
-        "The rate of an open loop; absent in closed loop.",
+        "the rate of the cell",
+        "The offered rate of an open loop; absent in closed loop.",
         number(lambda view: view.cell.shape.rate),
     ),
     Metric(
@@ -291,8 +291,8 @@ THROUGHPUT = (
         "throughput",
         "fraction",
         "requests sent after the steady state began that hold every limit of the SLO / all such",
-        "The same without ramp-up, where all streams of a closed loop begin at once and an open "
-        "loop meets an idle server: by this a search for capacity judges a load.",
+        "The share of good requests without ramp-up, where all streams of a closed loop begin at "
+        "once and an open loop meets an idle server: a search for capacity judges a load by it.",
         _steady_good_fraction,
         better="higher",
     ),

@@ -1,8 +1,4 @@
-"""One run's samples as arrays, each built once and only when it is asked for.
-
-`measured` are the traces that are not warm-up, in order of index; `done` those of them that did
-not fail. The arrays of requests have one element for each of `done`, NaN where it is not known.
-"""
+"""The samples of one run as arrays, each built once and only when it is read."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -22,24 +18,33 @@ from journal.theory.slope import Slope, kv_slope
 
 
 class Reading(Protocol):
-    """One look at something, at one time."""
+    """A reading at one time, `at_s`."""
 
     @property
     def at_s(self) -> float: ...
 
 
 class Sample(NamedTuple):
-    """Values, and the row of the request that each comes from (never decreasing)."""
+    """Values, and for each the index among `View.done` of the request that it comes from (same
+    shape, never decreasing)."""
 
     values: Array
     owner: Index
 
 
 def column(numbers: Iterable[float | None]) -> Array:
+    """`numbers` as an array, with NaN for None."""
     return np.array([np.nan if number is None else number for number in numbers], dtype=float)
 
 
 class View:
+    """The samples of one run as arrays.
+
+    `measured` are the traces without warm-up, in order of index; `done` are those of them that did
+    not fail. Arrays of requests have one element for each of `done`, those of chunks one for each
+    of their chunks, in the same order; NaN: not known. Times are in s on the clock of the run.
+    """
+
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
         self.cell = samples.cell
@@ -50,64 +55,77 @@ class View:
 
     @classmethod
     def of(cls, run: "Samples | View") -> "View":
-        """The view of a run's samples, or the one given, whose arrays are built already."""
+        """The view of a run's samples; a view is returned as it is, with the arrays it has."""
         return run if isinstance(run, View) else cls(run)
 
     # ---- requests ----
 
     @cached_property
     def scheduled_s(self) -> Array:
+        """The scheduled time of each request."""
         return column(trace.scheduled_s for trace in self.done)
 
     @cached_property
     def start_s(self) -> Array:
+        """The time at which each request was sent."""
         return column(trace.start_s for trace in self.done)
 
     @cached_property
     def end_s(self) -> Array:
+        """The time at which each answer was complete."""
         return column(trace.end_s for trace in self.done)
 
     @cached_property
     def first_s(self) -> Array:
+        """The time of each first chunk."""
         return column(trace.chunk_s[0] if trace.chunk_s else None for trace in self.done)
 
     @cached_property
     def last_s(self) -> Array:
+        """The time of each last chunk."""
         return column(trace.chunk_s[-1] if trace.chunk_s else None for trace in self.done)
 
     @cached_property
     def output_tokens(self) -> Array:
-        """By the server's usage; without it, the sum over the chunks where those are known."""
+        """The output tokens of each request by the server's usage; without it, the sum over its
+        chunks where their tokens are known."""
         return column(_tokens(trace) for trace in self.done)
 
     @cached_property
     def prompt_tokens(self) -> Array:
+        """The prompt tokens of each request by the server's usage."""
         return column(trace.prompt_tokens for trace in self.done)
 
     @cached_property
     def output_chars(self) -> Array:
+        """The characters of each answer."""
         return column(trace.output_chars for trace in self.done)
 
     @cached_property
     def e2e_s(self) -> Array:
+        """The end-to-end latency of each request, from its scheduled time."""
         return self.end_s - self.scheduled_s
 
     @cached_property
     def ttft_s(self) -> Array:
+        """The time to first token of each request, from its scheduled time."""
         return self.first_s - self.scheduled_s
 
     @cached_property
     def ttfo_s(self) -> Array:
+        """The time to the first chunk of each answer itself, thoughts left out."""
         return column(trace.ttfo_s for trace in self.done)
 
     @cached_property
     def streamed_tokens(self) -> Array:
-        """The output tokens without the thoughts that the server counted and did not stream."""
+        """The output tokens of each request without the thoughts that the server counted and did
+        not stream."""
         return column(map(_streamed_tokens, self.done))
 
     @cached_property
     def tpot_s(self) -> Array:
-        """NaN below two tokens, and where all of them came in one chunk or one read."""
+        """The time per output token after the first of each request, in s; NaN below two tokens,
+        and where all of them came in one chunk or one read."""
         several = (self.streamed_tokens > 1) & (self.last_s > self.first_s)
         steps = np.where(several, self.streamed_tokens - 1, np.nan)
         per_token: Array = (self.last_s - self.first_s) / steps
@@ -117,37 +135,40 @@ class View:
 
     @cached_property
     def chunks(self) -> Index:
+        """The number of chunks of each request."""
         return np.array([len(trace.chunk_s) for trace in self.done], dtype=np.int64)
 
     @cached_property
     def chunk_owner(self) -> Index:
+        """The index among `done` of the request of each chunk."""
         return np.repeat(np.arange(len(self.done)), self.chunks)
 
     @cached_property
     def chunk_s(self) -> Array:
+        """The time of each chunk."""
         times = chain.from_iterable(trace.chunk_s for trace in self.done)
         return np.fromiter(times, dtype=float, count=int(self.chunks.sum()))
 
     @cached_property
     def chunk_tokens(self) -> Array:
-        """The tokens in each chunk, NaN where they are not known.
+        """The tokens in each chunk; NaN: not known.
 
-        A server that does not tell, but whose usage counts as many tokens as there were chunks,
-        put one into each, since a chunk with content holds at least one.
+        Where the server does not give them, but its usage counts as many tokens as there were
+        chunks, each chunk holds one, since a chunk with content holds at least one.
         """
         known = (_chunk_tokens(trace) for trace in self.done)
         return np.fromiter(chain.from_iterable(known), dtype=float, count=len(self.chunk_s))
 
     @cached_property
     def icl(self) -> Sample:
-        """The gaps between the chunks of a request."""
+        """The gaps between the chunks of each request, in s."""
         return _gaps(self.chunk_s, self.chunk_owner)
 
     @cached_property
     def itl(self) -> Sample:
-        """The gaps per token: k tokens that come in one chunk share its gap evenly. Tokens of a
-        first chunk have none; a chunk without a token is no mark. An answer that came in one read
-        has no gaps that say anything."""
+        """The gaps per token in s: k tokens that come in one chunk share its gap evenly. Tokens of
+        a first chunk have no gap; a chunk without tokens begins or ends none. An answer that came
+        in one read has no gaps."""
         holds = (self.chunk_tokens > 0) & (self.last_s > self.first_s)[self.chunk_owner]
         if len(holds) and np.all(holds) and np.all(self.chunk_tokens == 1):
             return self.icl
@@ -161,7 +182,8 @@ class View:
 
     @cached_property
     def span(self) -> Span | None:
-        """From the first measured request's start to the last one's end, failed ones too."""
+        """The measured span: from the first start to the last end of the measured requests, failed
+        ones included; None without such requests."""
         if not self.measured:
             return None
         start_s = min(trace.start_s for trace in self.measured)
@@ -169,15 +191,17 @@ class View:
 
     @cached_property
     def all_start_s(self) -> Array:
-        """When each measured request was sent, failed ones too."""
+        """The times at which measured requests were sent, failed ones included."""
         return column(trace.start_s for trace in self.measured)
 
     @cached_property
     def all_end_s(self) -> Array:
+        """The times at which measured requests ended, failed ones included."""
         return column(trace.end_s for trace in self.measured)
 
     @cached_property
     def steady(self) -> Span | None:
+        """The steady state of the load; None where it had none."""
         shape = self.cell.shape
         if isinstance(shape, Closed):
             return steady_closed(self.all_start_s, self.all_end_s, shape.batch)
@@ -185,7 +209,7 @@ class View:
 
     @cached_property
     def in_steady(self) -> Mask:
-        """Which of `done` ran wholly inside the steady state."""
+        """Whether each request of `done` ran wholly inside the steady state."""
         if self.steady is None:
             return np.zeros(len(self.done), dtype=bool)
         return (self.start_s >= self.steady.start_s) & (self.end_s <= self.steady.end_s)
@@ -193,13 +217,15 @@ class View:
     # ---- readings ----
 
     def server(self, name: str) -> Series:
+        """The readings of the field `name` of ServerReading."""
         return _series(self.samples.readings.server, name)
 
     def process(self, name: str) -> Series:
+        """The readings of the field `name` of ProcessReading."""
         return _series(self.samples.readings.process, name)
 
     def gpus(self, name: str) -> list[Series]:
-        """One series for each card that was read."""
+        """The readings of the field `name` of GpuReading, one series for each GPU."""
         readings = self.samples.readings.gpu
         devices = sorted({reading.device for reading in readings})
         return [_series([r for r in readings if r.device == d], name) for d in devices]
@@ -208,24 +234,27 @@ class View:
 
     @cached_property
     def gpu_count(self) -> int:
-        """How many cards (or, on the CPU, processes) share the model: as asked of an engine of
-        our own, as read of another's."""
+        """The number of GPUs (or, on the CPU, of processes) that share the model: by the setup of
+        a managed engine, else the number of GPUs that were read, at least 1."""
         if self.cell.engine is not None:
             return self.cell.engine.gpu_count
         return max(1, len({reading.device for reading in self.samples.readings.gpu}))
 
     @cached_property
     def served(self) -> Served | None:
+        """The model as it is served, for predictions; None where its sizes are not known."""
         return served(self.samples.facts, self.cell.engine, self.gpu_count)
 
     @cached_property
     def kv_slope(self) -> Slope | None:
+        """The KV cache of a token on one GPU, by the slope over the tokens in flight."""
         return kv_slope(self.samples.readings.server, self.samples.traces, self.samples.facts)
 
     # ---- summaries ----
 
     def described(self, source: "Source") -> dict[str, Figure]:
-        """`stats.describe` of what `source` finds in this view, computed once."""
+        """The statistics (`statistics.describe`) of the sample that `source` takes from this view,
+        computed once."""
         if source not in self._described:
             sample = source(self)
             same = (figures for other, figures in self._described.values() if other is sample)
@@ -237,7 +266,7 @@ Source = Callable[[View], Sample]
 
 
 def per_request(values: Array) -> Sample:
-    """One value for each request that has one."""
+    """The sample of those of `values`, one for each request, that are known."""
     known = np.flatnonzero(~np.isnan(values))
     return Sample(values[known], known)
 

@@ -1,7 +1,6 @@
-"""Spans of time and what lies in them: requests in flight, the steady state, gauges, counters.
+"""Spans of time and the readings in them: requests in flight, the steady state, gauges, counters.
 
-All times are seconds on one monotonic clock. A reading is a pair of arrays, times and values,
-in order of time.
+All times are seconds on one monotonic clock.
 """
 
 from typing import NamedTuple
@@ -14,31 +13,34 @@ COVERED = 0.95  # the share of a span that readings must cover before they are i
 
 
 class Span(NamedTuple):
-    """A stretch of time, `end_s` not before `start_s`."""
+    """A stretch of time in s, `end_s` not before `start_s`."""
 
     start_s: float
     end_s: float
 
     @property
     def length_s(self) -> float:
+        """The length in s."""
         return self.end_s - self.start_s
 
 
 class Series(NamedTuple):
-    """What was read of one quantity, in order of time."""
+    """The readings of one quantity in order of time: `at_s` and `value` have the same shape."""
 
     at_s: Array
     value: Array
 
     def within(self, span: Span) -> Array:
-        """The values read inside the span."""
+        """The values read inside the span, both ends included."""
         return self.value[(self.at_s >= span.start_s) & (self.at_s <= span.end_s)]
 
     def mean(self, span: Span) -> float | None:
+        """The mean of the values read inside the span; None without any."""
         values = self.within(span)
         return float(values.mean()) if len(values) else None
 
     def peak(self, span: Span) -> float | None:
+        """The largest value read inside the span; None without any."""
         values = self.within(span)
         return float(values.max()) if len(values) else None
 
@@ -49,8 +51,8 @@ class Series(NamedTuple):
         return Series(self.at_s[first : last + 1], self.value[first : last + 1])
 
     def increase(self, span: Span) -> float | None:
-        """By how much a counter rose from the last reading before the span to the first after
-        it; a fall is a restart from 0. None with fewer than two readings."""
+        """The rise of a counter from the last reading before the span to the first after it; a
+        fall is a restart from 0. None with fewer than two readings."""
         values = self.around(span).value
         if len(values) < 2:
             return None
@@ -58,8 +60,8 @@ class Series(NamedTuple):
         return float(np.where(steps < 0, values[1:], steps).sum())
 
     def rise(self, span: Span) -> float | None:
-        """By how much a steadily read counter rose inside the span, interpolated at both ends;
-        None where the readings cover less than 95% of it."""
+        """The rise of a steadily read counter inside the span, interpolated at both ends; None
+        where the readings cover less than 95% of it."""
         if not self._covers(span):
             return None
         ends = np.interp([span.start_s, span.end_s], self.at_s, self.value)
@@ -82,9 +84,10 @@ class Series(NamedTuple):
 
 
 def in_flight(start_s: Array, end_s: Array) -> Series:
-    """How many requests are in flight from each moment on at which that number changes.
+    """The number of requests in flight, from each moment on at which it changes. `start_s` and
+    `end_s` have one element for each request.
 
-    Where one ends at the moment at which another starts, the end comes first.
+    Where one request ends at the moment at which another starts, the end comes first.
     """
     at_s = np.concatenate([end_s, start_s])
     change = np.concatenate([-np.ones(len(end_s)), np.ones(len(start_s))])
@@ -93,15 +96,15 @@ def in_flight(start_s: Array, end_s: Array) -> Series:
 
 
 def busy_s(start_s: Array, end_s: Array, span: Span) -> float:
-    """The time that requests spend inside the span, all added up; divided by the span's length
-    it is the mean number in flight (Little's law)."""
+    """The time in s that requests spend inside the span, added up; divided by the span's length it
+    is the mean number in flight (Little's law)."""
     inside = np.minimum(end_s, span.end_s) - np.maximum(start_s, span.start_s)
     return float(np.maximum(inside, 0).sum())
 
 
 def steady_closed(start_s: Array, end_s: Array, batch: int) -> Span | None:
-    """The steady state of a closed loop: from the moment at which `batch` requests are in
-    flight until one ends that no other replaces. None if `batch` is never reached."""
+    """The steady state of a closed loop: from the moment at which `batch` requests are in flight
+    until one ends that no other replaces. None where `batch` is never reached."""
     flight = in_flight(start_s, end_s)
     full = np.flatnonzero(flight.value >= batch)
     if len(full) == 0:
@@ -110,7 +113,8 @@ def steady_closed(start_s: Array, end_s: Array, batch: int) -> Span | None:
 
 
 def steady_open(start_s: Array, end_s: Array) -> Span | None:
-    """The steady state of an open loop: from the first answer to the last request sent."""
+    """The steady state of an open loop: from the first answer to the last request sent; None where
+    the last request was sent before the first answer."""
     return _span(float(end_s.min()), float(start_s.max())) if len(start_s) else None
 
 

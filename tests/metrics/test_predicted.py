@@ -38,8 +38,8 @@ def held(samples: Samples, at_s: float) -> float:
 
 def serving(samples: Samples, facts: EngineFacts = FACTS, engine: Engine | None = None) -> Samples:
     server = tuple(
-        replace(each, kv_cache_fraction=held(samples, each.at_s))
-        for each in samples.readings.server
+        replace(reading, kv_cache_fraction=held(samples, reading.at_s))
+        for reading in samples.readings.server
     )
     return replace(
         samples,
@@ -63,10 +63,12 @@ def test_the_formula_the_pool_and_the_slope_agree(run: Run) -> None:
     assert figures["kv_bytes_per_token_slope_ratio"].low == pytest.approx(slope.low / 23_040)
     assert figures["weights_bytes"].value == figures["weights_bytes_predicted"].value
     assert figures["weights_bytes_ratio"].value == 1
-    assert figures["ttft_floor_s"].value is figures["ttft_floor_ratio"].value is None  # no card
+    assert (
+        figures["ttft_floor_s"].value is figures["ttft_floor_ratio"].value is None
+    )  # no kind of GPU
 
 
-def test_floors_where_the_card_is_run(run: Run) -> None:
+def test_floors_where_the_gpu_is_known(run: Run) -> None:
     facts = replace(FACTS, card="NVIDIA L40S")
     figures = metrics(serving(run(batch=4, requests=40).samples(), facts))
     for name in ("ttft", "tpot"):
@@ -82,8 +84,8 @@ def test_the_floor_of_a_step_is_of_as_many_as_can_be_in_flight(run: Run) -> None
     facts = replace(FACTS, card="NVIDIA L40S")
 
     def floor_s(**load: Any) -> float:
-        found = metrics(serving(run(prompt_tokens=4000, **load).samples(), facts))
-        return found["tpot_floor_s"].value
+        figures = metrics(serving(run(prompt_tokens=4000, **load).samples(), facts))
+        return figures["tpot_floor_s"].value
 
     one, four = floor_s(batch=1, requests=8), floor_s(batch=4, requests=8)
     cache_s = 3 * 4000 * 23_040 / 864e9  # the L40S reads 864 GB/s
@@ -92,7 +94,7 @@ def test_the_floor_of_a_step_is_of_as_many_as_can_be_in_flight(run: Run) -> None
     assert floor_s(rate=50.0, requests=20) == one
 
 
-def test_cards_that_share_a_model_are_added_up(run: Run) -> None:
+def test_gpus_that_share_a_model_are_added_up(run: Run) -> None:
     facts = replace(FACTS, weights_bytes=SMOL.published, kv_pool_bytes=2**30)
     two = Engine(model="m", tensor_parallel=2)
     figures = metrics(serving(run(batch=4, requests=40).samples(), facts, two))
@@ -101,8 +103,8 @@ def test_cards_that_share_a_model_are_added_up(run: Run) -> None:
     assert figures["kv_bytes_per_token"].value == pytest.approx(23_046, abs=1)
     assert figures["kv_bytes_per_token_slope"].value == pytest.approx(23_046, rel=1e-4)
     attached = serving(run(batch=4, requests=40).samples(), facts)
-    cards = tuple(GpuReading(at_s=1.0, device=device) for device in (0, 1))
-    attached = replace(attached, readings=replace(attached.readings, gpu=cards))
+    gpus = tuple(GpuReading(at_s=1.0, device=device) for device in (0, 1))
+    attached = replace(attached, readings=replace(attached.readings, gpu=gpus))
     assert metrics(attached)["kv_pool_bytes"].value == 2**31
 
 
@@ -137,8 +139,8 @@ def test_energy_says_which_way_it_was_read(run: Run) -> None:
     assert figures["energy_per_output_token_j"].value == pytest.approx(watts / tokens)
 
     samples = run(batch=4, requests=40, gpu=True).samples()
-    cards = tuple(replace(each, energy_j=None) for each in samples.readings.gpu)
-    figures = metrics(replace(samples, readings=replace(samples.readings, gpu=cards)))
+    gpus = tuple(replace(reading, energy_j=None) for reading in samples.readings.gpu)
+    figures = metrics(replace(samples, readings=replace(samples.readings, gpu=gpus)))
     assert figures["energy_by_counter_j"].value is None
     assert figures["energy_j"].value == figures["energy_by_power_j"].value == integral
 

@@ -18,51 +18,51 @@ def values(samples: Samples) -> dict[str, float | None]:
     return {name: figure.value for name, figure in metrics(samples).items()}
 
 
-def test_the_clients_own_figures_are_those_that_it_told(run: Run) -> None:
+def test_the_clients_own_figures_are_those_that_it_measured(run: Run) -> None:
     client = ClientHealth(cpu_fraction=0.25, loop_delay_p99_s=0.002, send_delay_p99_s=0.003)
-    found = values(replace(run().samples(), client=client))
-    assert found["client_cpu_fraction"] == 0.25
-    assert found["client_loop_delay_p99_s"] == 0.002
-    assert found["client_send_delay_p99_s"] == 0.003
+    figures = values(replace(run().samples(), client=client))
+    assert figures["client_cpu_fraction"] == 0.25
+    assert figures["client_loop_delay_p99_s"] == 0.002
+    assert figures["client_send_delay_p99_s"] == 0.003
 
 
 def test_a_models_quality_is_that_of_its_check(run: Run) -> None:
     samples = run().samples()
-    found = values(samples)
-    assert found["perplexity"] is found["bits_per_byte"] is None
+    figures = values(samples)
+    assert figures["perplexity"] is figures["bits_per_byte"] is None
     checked = EngineFacts(quality=Quality(tokens=100, perplexity=7.5, bits_per_byte=0.9))
-    found = values(replace(samples, facts=checked))
-    assert (found["perplexity"], found["bits_per_byte"]) == (7.5, 0.9)
+    figures = values(replace(samples, facts=checked))
+    assert (figures["perplexity"], figures["bits_per_byte"]) == (7.5, 0.9)
 
 
 def test_a_load_without_tokens_has_no_price_and_no_energy_for_one(run: Run) -> None:
     samples = run(gpu=True).samples()
     silent = tuple(replace(t, output_tokens=0, chunk_tokens=None) for t in samples.traces)
-    found = values(replace(samples, traces=silent, facts=EngineFacts(usd_per_hour=2.0)))
-    assert found["energy_per_output_token_j"] is None
-    assert found["usd_per_million_output_tokens"] is None
-    assert found["output_tokens_per_s_per_w"] == 0
-    assert found["energy_j"] is not None and found["energy_j"] > 0
+    figures = values(replace(samples, traces=silent, facts=EngineFacts(usd_per_hour=2.0)))
+    assert figures["energy_per_output_token_j"] is None
+    assert figures["usd_per_million_output_tokens"] is None
+    assert figures["output_tokens_per_s_per_w"] == 0
+    assert figures["energy_j"] is not None and figures["energy_j"] > 0
 
 
 def test_an_idle_gpu_gives_no_tokens_for_a_joule(run: Run) -> None:
     samples = run(gpu=True).samples()
-    idle = tuple(replace(each, energy_j=5.0) for each in samples.readings.gpu)
-    found = values(replace(samples, readings=replace(samples.readings, gpu=idle)))
-    assert (found["energy_j"], found["energy_per_output_token_j"]) == (0, 0)
-    assert found["output_tokens_per_s_per_w"] is None
+    idle = tuple(replace(reading, energy_j=5.0) for reading in samples.readings.gpu)
+    figures = values(replace(samples, readings=replace(samples.readings, gpu=idle)))
+    assert (figures["energy_j"], figures["energy_per_output_token_j"]) == (0, 0)
+    assert figures["output_tokens_per_s_per_w"] is None
 
 
 def test_a_price_counts_the_hours_of_the_load(run: Run) -> None:
     """24 requests of 32 tokens, 8 at a time: 3 x 0.36 s for 768 tokens at $3.60 an hour."""
-    found = values(replace(run().samples(), facts=EngineFacts(usd_per_hour=3.6)))
-    assert found["usd_per_million_output_tokens"] == pytest.approx(3 * 0.36 * 0.001 / 768 * 1e6)
+    figures = values(replace(run().samples(), facts=EngineFacts(usd_per_hour=3.6)))
+    assert figures["usd_per_million_output_tokens"] == pytest.approx(3 * 0.36 * 0.001 / 768 * 1e6)
 
 
 def test_no_queries_to_the_prefix_cache_are_no_misses(run: Run) -> None:
     samples = run().samples()
-    untold = tuple(replace(t, cached_tokens=None) for t in samples.traces)
-    assert values(replace(samples, traces=untold))["prefix_cache_hit_fraction"] is None
+    uncounted = tuple(replace(t, cached_tokens=None) for t in samples.traces)
+    assert values(replace(samples, traces=uncounted))["prefix_cache_hit_fraction"] is None
 
 
 def test_waiting_and_the_cache_at_their_peaks(run: Run) -> None:
@@ -73,10 +73,10 @@ def test_waiting_and_the_cache_at_their_peaks(run: Run) -> None:
     queue = dict(zip(inside, (2.0, 7.0, 3.0), strict=True))
     held = dict(zip(inside, (0.2, 0.8, 0.5), strict=True))
     server = tuple(
-        replace(each, waiting=queue.get(number, 0.0), kv_cache_fraction=held.get(number))
-        for number, each in enumerate(samples.readings.server)
+        replace(reading, waiting=queue.get(number, 0.0), kv_cache_fraction=held.get(number))
+        for number, reading in enumerate(samples.readings.server)
     )
-    found = values(replace(samples, readings=replace(samples.readings, server=server)))
-    assert found["server_waiting_peak"] == 7
-    assert found["kv_cache_peak_fraction"] == 0.8
-    assert found["kv_cache_mean_fraction"] == pytest.approx(0.5)
+    figures = values(replace(samples, readings=replace(samples.readings, server=server)))
+    assert figures["server_waiting_peak"] == 7
+    assert figures["kv_cache_peak_fraction"] == 0.8
+    assert figures["kv_cache_mean_fraction"] == pytest.approx(0.5)

@@ -35,7 +35,7 @@ def test_every_metric_is_declared_once_with_unit_formula_and_meaning() -> None:
 
 
 def test_a_closed_loop_of_known_times(run) -> None:
-    found = values(run(requests=24, batch=8, output_tokens=32, prompt_tokens=64).samples())
+    figures = values(run(requests=24, batch=8, output_tokens=32, prompt_tokens=64).samples())
     e2e_s = 0.05 + 31 * 0.01
     expected = {
         "ttft_s.mean": 0.05, "ttft_s.p50": 0.05, "ttft_from_send_s.p50": 0.05,
@@ -51,18 +51,18 @@ def test_a_closed_loop_of_known_times(run) -> None:
         "preemptions": 0, "prefix_cache_hit_fraction": 0, "rss_peak_bytes": 2**30,
         "steady_ttft_s.p50": 0.05, "steady_tpot_s.p50": 0.01, "steady_e2e_s.p50": e2e_s,
     }  # fmt: skip
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
 
 
 def test_what_was_not_measured_is_absent_and_never_zero(run) -> None:
-    found = values(run(requests=24).samples())
+    figures = values(run(requests=24).samples())
     absent = [
         "vram_peak_bytes", "vram_process_peak_bytes", "gpu_utilisation_mean_fraction",
         "power_mean_w", "energy_j", "energy_per_output_token_j", "offered_rate_per_s",
         "achieved_rate_per_s", "goodput_per_s", "good_fraction", "queue_s.mean", "prefill_s.p50",
         "decode_s.mean", "send_delay_s.p50", "ttft_s.p90", "e2e_s.p99",
     ]  # fmt: skip
-    assert [found[name] for name in absent] == [None] * len(absent)
+    assert [figures[name] for name in absent] == [None] * len(absent)
 
 
 def test_warm_up_never_counts(run) -> None:
@@ -72,11 +72,11 @@ def test_warm_up_never_counts(run) -> None:
 
 
 def test_several_tokens_in_a_chunk_share_its_gap(run) -> None:
-    found = values(run(per_chunk=4, output_tokens=100, requests=24).samples())
-    assert found["icl_s.p50"] == pytest.approx(0.04)
-    assert found["itl_s.p50"] == pytest.approx(0.01)
-    assert found["itl_s.mean"] == pytest.approx(0.01)
-    assert found["tpot_s.p50"] == pytest.approx(24 * 0.04 / 99)
+    figures = values(run(per_chunk=4, output_tokens=100, requests=24).samples())
+    assert figures["icl_s.p50"] == pytest.approx(0.04)
+    assert figures["itl_s.p50"] == pytest.approx(0.01)
+    assert figures["itl_s.mean"] == pytest.approx(0.01)
+    assert figures["tpot_s.p50"] == pytest.approx(24 * 0.04 / 99)
 
 
 def test_uneven_chunks_are_weighted_by_their_tokens(run, edited: Edited) -> None:
@@ -91,11 +91,11 @@ def test_uneven_chunks_are_weighted_by_their_tokens(run, edited: Edited) -> None
         )
 
     samples = edited(run(requests=24, batch=24).samples(), uneven)
-    found = metrics(samples)
-    assert found["icl_s.mean"].value == pytest.approx(4 / 3)  # gaps of 1, 1 and 2
-    assert found["itl_s.mean"].value == pytest.approx(1)  # 1 of one token, 3 of three
-    assert found["icl_s.mean"].count == 72
-    assert found["itl_s.mean"].count == 96
+    figures = metrics(samples)
+    assert figures["icl_s.mean"].value == pytest.approx(4 / 3)  # gaps of 1, 1 and 2
+    assert figures["itl_s.mean"].value == pytest.approx(1)  # 1 of one token, 3 of three
+    assert figures["icl_s.mean"].count == 72
+    assert figures["itl_s.mean"].count == 96
 
 
 def test_itl_needs_known_tokens_per_chunk(run) -> None:
@@ -107,10 +107,10 @@ def test_itl_needs_known_tokens_per_chunk(run) -> None:
 
 
 def test_an_answer_in_one_chunk_has_no_time_per_token(run) -> None:
-    found = metrics(run(per_chunk=32, output_tokens=32).samples())
-    assert found["tpot_s.mean"].value is None
-    assert found["icl_s.mean"].value is None
-    assert found["ttft_s.mean"].value is not None
+    figures = metrics(run(per_chunk=32, output_tokens=32).samples())
+    assert figures["tpot_s.mean"].value is None
+    assert figures["icl_s.mean"].value is None
+    assert figures["ttft_s.mean"].value is not None
 
 
 def test_open_loop_counts_from_the_schedule(run, edited: Edited) -> None:
@@ -153,10 +153,10 @@ def test_failed_requests_take_time_but_add_no_tokens_and_no_latency(run, edited:
 
 def test_nothing_succeeded(run, edited: Edited) -> None:
     samples = edited(run().samples(), lambda t: replace(t, outcome="error", error="refused"))
-    found = values(samples)
-    assert all(found[name] is None for name in LATENCIES)
-    assert found["output_tokens_per_s"] is None
-    assert found["errors"] == found["requests"] == 24
+    figures = values(samples)
+    assert all(figures[name] is None for name in LATENCIES)
+    assert figures["output_tokens_per_s"] is None
+    assert figures["errors"] == figures["requests"] == 24
 
 
 def test_one_unknown_count_makes_the_sum_unknown(run, edited: Edited) -> None:
@@ -164,11 +164,11 @@ def test_one_unknown_count_makes_the_sum_unknown(run, edited: Edited) -> None:
         run().samples(),
         lambda t: replace(t, output_tokens=None, chunk_tokens=None) if t.index == 5 else t,
     )
-    found = values(samples)
-    assert found["output_tokens"] is None
-    assert found["output_tokens_per_s"] is None
-    assert found["steady_output_tokens_per_s"] is None
-    assert found["requests_per_s"] is not None
+    figures = values(samples)
+    assert figures["output_tokens"] is None
+    assert figures["output_tokens_per_s"] is None
+    assert figures["steady_output_tokens_per_s"] is None
+    assert figures["requests_per_s"] is not None
 
 
 def test_goodput_counts_requests_that_hold_every_limit(run, edited: Edited) -> None:
@@ -181,9 +181,9 @@ def test_goodput_counts_requests_that_hold_every_limit(run, edited: Edited) -> N
             return replace(trace, scheduled_s=trace.scheduled_s - 0.02)
         return trace
 
-    found = values(edited(samples, worse))
-    assert found["good_fraction"] == 0.5
-    assert found["goodput_per_s"] == pytest.approx(12 / found["duration_s"])
+    figures = values(edited(samples, worse))
+    assert figures["good_fraction"] == 0.5
+    assert figures["goodput_per_s"] == pytest.approx(12 / figures["duration_s"])
     assert values(edited(run(slo=Slo(e2e_ms=100)).samples(), worse))["good_fraction"] == 0
 
 
@@ -194,9 +194,9 @@ def test_the_first_requests_of_all_streams_are_not_the_steady_state(run, edited:
     def fail_first(trace: Trace) -> Trace:
         return replace(trace, outcome="error" if trace.start_s == begun_s else "ok")
 
-    found = metrics(edited(samples, fail_first))
-    assert found["good_fraction"].value == pytest.approx(16 / 24)
-    assert (found["steady_good_fraction"].value, found["steady_good_fraction"].count) == (1, 16)
+    figures = metrics(edited(samples, fail_first))
+    assert figures["good_fraction"].value == pytest.approx(16 / 24)
+    assert (figures["steady_good_fraction"].value, figures["steady_good_fraction"].count) == (1, 16)
     assert metrics(run().samples())["steady_good_fraction"].value is None
 
 
@@ -205,13 +205,13 @@ def test_server_times_are_kept_apart(run, edited: Edited) -> None:
         run().samples(),
         lambda t: replace(t, server_queue_s=0.01, server_prefill_s=0.03, server_decode_s=0.3),
     )
-    found = values(samples)
-    assert (found["queue_s.p50"], found["prefill_s.mean"], found["decode_s.p50"]) == (
+    figures = values(samples)
+    assert (figures["queue_s.p50"], figures["prefill_s.mean"], figures["decode_s.p50"]) == (
         pytest.approx((0.01, 0.03, 0.3))
     )
 
 
-def test_the_card_over_the_measured_span_only(run) -> None:
+def test_gpus_over_the_measured_span_only(run) -> None:
     samples = run(gpu=True).samples()
     span = [t for t in samples.traces if not t.warmup]
     start_s, end_s = min(t.start_s for t in span), max(t.end_s for t in span)
@@ -221,16 +221,16 @@ def test_the_card_over_the_measured_span_only(run) -> None:
         else replace(reading, used_bytes=2**40, utilisation_fraction=0.0)
         for reading in samples.readings.gpu
     )
-    found = values(replace(samples, readings=replace(samples.readings, gpu=outside)))
-    assert found["vram_peak_bytes"] == 20 * 2**30
-    assert found["vram_process_peak_bytes"] == 19 * 2**30
-    assert found["gpu_utilisation_mean_fraction"] == pytest.approx(0.9)
-    assert found["power_mean_w"] == pytest.approx(300)
-    assert found["energy_j"] == pytest.approx(300 * (end_s - start_s))
-    assert found["energy_per_output_token_j"] == pytest.approx(found["energy_j"] / (24 * 32))
+    figures = values(replace(samples, readings=replace(samples.readings, gpu=outside)))
+    assert figures["vram_peak_bytes"] == 20 * 2**30
+    assert figures["vram_process_peak_bytes"] == 19 * 2**30
+    assert figures["gpu_utilisation_mean_fraction"] == pytest.approx(0.9)
+    assert figures["power_mean_w"] == pytest.approx(300)
+    assert figures["energy_j"] == pytest.approx(300 * (end_s - start_s))
+    assert figures["energy_per_output_token_j"] == pytest.approx(figures["energy_j"] / (24 * 32))
 
 
-def test_two_cards_add_up_and_power_stands_in_for_a_missing_energy_counter(run) -> None:
+def test_two_gpus_add_up_and_power_stands_in_for_a_missing_energy_counter(run) -> None:
     samples = run(gpu=True).samples()
     both = tuple(
         replace(reading, device=device, energy_j=None)
@@ -249,11 +249,11 @@ def test_where_nvml_gives_the_memory_of_processes_alone_that_is_what_is_in_use(r
     unified = tuple(
         replace(reading, used_bytes=None, total_bytes=None) for reading in samples.readings.gpu
     )
-    found = values(replace(samples, readings=replace(samples.readings, gpu=unified)))
-    assert found["vram_peak_bytes"] == found["vram_process_peak_bytes"] == 19 * 2**30
+    figures = values(replace(samples, readings=replace(samples.readings, gpu=unified)))
+    assert figures["vram_peak_bytes"] == figures["vram_process_peak_bytes"] == 19 * 2**30
     hidden = tuple(replace(reading, process_bytes=None) for reading in unified)
-    found = values(replace(samples, readings=replace(samples.readings, gpu=hidden)))
-    assert found["vram_peak_bytes"] is found["vram_process_peak_bytes"] is None
+    figures = values(replace(samples, readings=replace(samples.readings, gpu=hidden)))
+    assert figures["vram_peak_bytes"] is figures["vram_process_peak_bytes"] is None
 
 
 def test_where_nvml_hides_the_processes_the_change_over_the_baseline_is_the_servers(run) -> None:
@@ -267,14 +267,14 @@ def test_where_nvml_hides_the_processes_the_change_over_the_baseline_is_the_serv
     assert values(more)["vram_process_peak_bytes"] == 0
 
 
-def test_a_card_lost_half_way_has_no_energy(run) -> None:
+def test_a_gpu_lost_half_way_has_no_energy(run) -> None:
     samples = run(gpu=True).samples()
     readings = samples.readings.gpu
     lost = replace(samples.readings, gpu=readings[: len(readings) // 2])
-    found = values(replace(samples, readings=lost))
-    assert found["energy_j"] is None
-    assert found["power_mean_w"] is None
-    assert found["vram_peak_bytes"] == 20 * 2**30
+    figures = values(replace(samples, readings=lost))
+    assert figures["energy_j"] is None
+    assert figures["power_mean_w"] is None
+    assert figures["vram_peak_bytes"] == 20 * 2**30
 
 
 def test_counters_rise_over_the_span(run, edited: Edited) -> None:
@@ -288,9 +288,9 @@ def test_counters_rise_over_the_span(run, edited: Edited) -> None:
         )
         for reading in samples.readings.server
     )
-    found = values(replace(samples, readings=replace(samples.readings, server=server)))
-    assert found["preemptions"] == 11  # the span of 1.08 s, widened to the readings around it
-    assert found["prefix_cache_hit_fraction"] == pytest.approx(0.25)
+    figures = values(replace(samples, readings=replace(samples.readings, server=server)))
+    assert figures["preemptions"] == 11  # the span of 1.08 s, widened to the readings around it
+    assert figures["prefix_cache_hit_fraction"] == pytest.approx(0.25)
 
 
 def test_cached_tokens_of_requests_come_before_counters(run, edited: Edited) -> None:
@@ -354,12 +354,12 @@ def test_whatever_was_recorded_figures_are_finite_or_absent_and_nothing_raises(
             base.readings, gpu=base.readings.gpu[:kept], server=base.readings.server[:kept]
         ),
     )
-    found = metrics(samples)
-    for doubt in doubts(samples, found):
+    figures = metrics(samples)
+    for doubt in doubts(samples, figures):
         assert "nan" not in sentence(doubt) and "None" not in sentence(doubt)
-    assert list(found) == [metric.name for metric in TABLE]
-    assert repr(found) == repr(metrics(samples))
-    for name, figure in found.items():
+    assert list(figures) == [metric.name for metric in TABLE]
+    assert repr(figures) == repr(metrics(samples))
+    for name, figure in figures.items():
         assert figure.value is None or (type(figure.value) is float), name
         assert figure.value is None or math.isfinite(figure.value), name
         if figure.low is not None:
@@ -368,12 +368,12 @@ def test_whatever_was_recorded_figures_are_finite_or_absent_and_nothing_raises(
 
 
 def test_statistics_of_latencies_are_ordered(run) -> None:
-    found = values(run(noise=0.5, requests=700, batch=50, output_tokens=4).samples())
+    figures = values(run(noise=0.5, requests=700, batch=50, output_tokens=4).samples())
     for family in {name.rpartition(".")[0] for name in LATENCIES if name.count("steady") == 0}:
-        given_values = [found[f"{family}.{name}"] for name in STATISTICS[1:]]
+        given_values = [figures[f"{family}.{name}"] for name in STATISTICS[1:]]
         if None not in given_values:
             assert given_values == sorted(given_values)
-    assert found["ttft_s.p99"] is not None
+    assert figures["ttft_s.p99"] is not None
 
 
 def test_two_tokens_have_one_gap_and_one_token_has_none(run) -> None:

@@ -19,28 +19,28 @@ def values(samples: Samples) -> dict[str, float | None]:
 
 def test_a_load_of_less_than_a_second_has_its_rates(run: Run) -> None:
     """8 requests at once of 0.05 + 31 x 0.001 s each."""
-    found = metrics(run(requests=8, batch=8, itl_s=0.001, warmup=0).samples())
+    figures = metrics(run(requests=8, batch=8, itl_s=0.001, warmup=0).samples())
     took_s = 0.05 + 31 * 0.001
-    assert found["duration_s"].value == pytest.approx(took_s)
-    assert found["requests_per_s"].value == pytest.approx(8 / took_s)
-    assert found["output_tokens_per_s"].value == pytest.approx(8 * 32 / took_s)
-    assert found["concurrency_mean"].value == pytest.approx(8)
-    assert found["steady_s"].value == pytest.approx(took_s)
-    assert found["steady_output_tokens_per_s"].value == pytest.approx(8 * 32 / took_s)
+    assert figures["duration_s"].value == pytest.approx(took_s)
+    assert figures["requests_per_s"].value == pytest.approx(8 / took_s)
+    assert figures["output_tokens_per_s"].value == pytest.approx(8 * 32 / took_s)
+    assert figures["concurrency_mean"].value == pytest.approx(8)
+    assert figures["steady_s"].value == pytest.approx(took_s)
+    assert figures["steady_output_tokens_per_s"].value == pytest.approx(8 * 32 / took_s)
 
 
 def test_the_interval_of_a_rate_moves_with_the_concurrency_that_was_reached(run: Run) -> None:
-    found = metrics(run(requests=64, batch=8, noise=0.1, seed=3).samples())
-    rate = found["output_tokens_per_s"]
+    figures = metrics(run(requests=64, batch=8, noise=0.1, seed=3).samples())
+    rate = figures["output_tokens_per_s"]
     assert rate.low is not None and rate.high is not None
     assert 0.85 * rate.value < rate.low < rate.value < rate.high < 1.15 * rate.value
 
 
 def test_one_request_alone(run: Run) -> None:
-    found = values(run(requests=1, batch=1, warmup=0).samples())
-    assert found["duration_s"] == found["steady_s"] == pytest.approx(0.36)
-    assert found["steady_output_tokens_per_s"] == pytest.approx(32 / 0.36)
-    assert found["concurrency_peak"] == 1
+    figures = values(run(requests=1, batch=1, warmup=0).samples())
+    assert figures["duration_s"] == figures["steady_s"] == pytest.approx(0.36)
+    assert figures["steady_output_tokens_per_s"] == pytest.approx(32 / 0.36)
+    assert figures["concurrency_peak"] == 1
 
 
 def test_two_requests_have_a_rate_and_one_has_none(run: Run) -> None:
@@ -68,9 +68,9 @@ def test_two_requests_have_a_rate_and_one_has_none(run: Run) -> None:
 )
 def test_each_limit_of_an_slo_is_held_or_not(run: Run, slo: Slo, good: float) -> None:
     """50 ms to the first token, 10 ms for each of 31 more."""
-    found = values(run(slo=slo).samples())
-    assert found["good_fraction"] == good
-    assert found["goodput_per_s"] == pytest.approx(good * 24 / found["duration_s"])
+    figures = values(run(slo=slo).samples())
+    assert figures["good_fraction"] == good
+    assert figures["goodput_per_s"] == pytest.approx(good * 24 / figures["duration_s"])
 
 
 def test_a_single_token_has_no_tpot_to_break_a_limit(run: Run) -> None:
@@ -79,5 +79,5 @@ def test_a_single_token_has_no_tpot_to_break_a_limit(run: Run) -> None:
 
 def test_tokens_of_unknown_chunks_count_as_spread_evenly(run: Run) -> None:
     counted = values(run(per_chunk=4).samples())["steady_output_tokens_per_s"]
-    untold = values(run(per_chunk=4, counted=False).samples())["steady_output_tokens_per_s"]
-    assert untold == pytest.approx(counted)
+    uncounted = values(run(per_chunk=4, counted=False).samples())["steady_output_tokens_per_s"]
+    assert uncounted == pytest.approx(counted)

@@ -88,8 +88,8 @@ def test_counters_rise_from_the_reading_before_to_the_reading_after(span, rise) 
 
 
 def test_the_readings_around_a_span_begin_before_it_and_end_after_it() -> None:
-    found = series((0, 10), (1, 12), (2, 15), (3, 18), (4, 22)).around(Span(1.5, 2.5))
-    assert (found.at_s.tolist(), found.value.tolist()) == ([1, 2, 3], [12, 15, 18])
+    readings = series((0, 10), (1, 12), (2, 15), (3, 18), (4, 22)).around(Span(1.5, 2.5))
+    assert (readings.at_s.tolist(), readings.value.tolist()) == ([1, 2, 3], [12, 15, 18])
 
 
 def test_a_counter_that_falls_began_again() -> None:
