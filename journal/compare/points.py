@@ -1,4 +1,4 @@
-"""The runs of a day gathered into points: one cell at one setup, with all its repeats."""
+"""Points: the runs of one cell at one setup, with all its repeats, and lines of points."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, LoadShape
 from journal.records.run import Record
 from journal.records.sameness import counting_fields
 
-FLAT = 0.05  # a change within this share is called none
+FLAT = 0.05  # a relative change within it counts as none
 TAILS = ("p99", "p95", "p90")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Point:
-    """One cell at one setup. `requests` are those asked of each run; runs of another number are
-    another point. Only the `good` records, valid or flagged, ever give figures."""
+    """One cell at one setup. `requests` is the number of measured requests of each run; runs with
+    another number are another point. Only the `good` records give figures."""
 
     setup: Setup
     shape: LoadShape
@@ -42,24 +42,24 @@ class Point:
 
     @property
     def load(self) -> float:
-        """The batch, or in open loop the offered requests/s."""
+        """The load: the batch, or in open loop the offered requests/s."""
         return self.shape.value
 
     def figure(self, name: str) -> Figure | None:
         """The mean of metric `name` over the good repeats with its 95% t interval; of a single
         run the metric itself with the interval it was stored with. None where no run has it.
         `count` is the number of repeats."""
-        found = [record.metrics[name] for record in self.good if name in record.metrics]
-        values = [each.value for each in found if each.value is not None]
+        figures = [record.metrics[name] for record in self.good if name in record.metrics]
+        values = [figure.value for figure in figures if figure.value is not None]
         if not values:
             return None
         if len(values) > 1:
             return over_repeats(values)
-        only = next(each for each in found if each.value is not None)
+        only = next(figure for figure in figures if figure.value is not None)
         return Figure(only.value, only.low, only.high, 1)
 
     def repeats(self, name: str) -> list[float]:
-        """The values of metric `name` in the good runs that have one."""
+        """The values of metric `name` in the good runs, without those that lack it."""
         return [value for record in self.good if (value := record.value(name)) is not None]
 
     def value(self, name: str) -> float | None:
@@ -70,10 +70,10 @@ class Point:
 def over_repeats(values: Sequence[float]) -> Figure:
     """The mean of repeats with its 95% t interval, cut at 0 where none of `values` is below: few
     repeats that differ much would else have a latency less than nothing in theirs."""
-    found = t_interval(values)
-    if found.low is None or min(values) < 0:
-        return found
-    return replace(found, low=max(found.low, 0.0))
+    mean = t_interval(values)
+    if mean.low is None or min(values) < 0:
+        return mean
+    return replace(mean, low=max(mean.low, 0.0))
 
 
 def change(before: Figure, after: Figure) -> Literal["flat", "noise", "moved"]:
@@ -93,8 +93,8 @@ Points: TypeAlias = tuple[Point, ...]
 
 
 def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
-    """Runs and their setups, by setup in the order of their first run, then by prompt, output
-    and load."""
+    """The points of runs and their setups: by setup in the order of their first runs, then by
+    prompt length, output length and load."""
     groups: dict[tuple[Setup, tuple[object, ...]], list[Record]] = {}
     order: dict[Setup, int] = {}
     for record, setup in measured:
@@ -102,8 +102,8 @@ def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
         order.setdefault(setup, len(order))
         key = tuple(counting_fields(cell, "point").values())
         groups.setdefault((setup, key), []).append(record)
-    found = [_point(setup, group) for (setup, _), group in groups.items()]
-    return tuple(sorted(found, key=lambda point: (order[point.setup], *_rank(point))))
+    made = [_point(setup, group) for (setup, _), group in groups.items()]
+    return tuple(sorted(made, key=lambda point: (order[point.setup], *_rank(point))))
 
 
 def _rank(point: Point) -> tuple[float, ...]:
@@ -123,12 +123,12 @@ def _point(setup: Setup, records: list[Record]) -> Point:
     )
 
 
-def lines(found: Iterable[Point], across: str) -> list[Points]:
-    """Points that differ in the field `across` alone, two or more of them, ordered by it; only
-    those with a good run."""
+def lines(among: Iterable[Point], across: str) -> list[Points]:
+    """The lines of points that differ in the field `across` alone: two or more points each, with a
+    good run, in the order of that field."""
     lengths = [name for name in LENGTH_AXES if name != across]
     groups: dict[tuple[object, ...], list[Point]] = {}
-    for point in found:
+    for point in among:
         if point.good and getattr(point, across) is not None:
             load = point.shape.burstiness if across in LOAD_AXES else point.shape
             fixed = (getattr(point, name) for name in lengths)

@@ -1,4 +1,4 @@
-"""Two sides compared by their repeats: the ratio B / A, its interval, and a test.
+"""Ratios B / A of two sides by their repeats, with intervals and tests.
 
 The unit is the run. Requests within one run share a server, a moment and a queue, so they are not
 independent: a thousand of them say no more about the next run than this one run does.
@@ -43,11 +43,11 @@ def ratio(cells: Sequence[tuple[Repeats, Repeats]]) -> Ratio | None:
     parts = [_difference(a, b) for a, b in cells]
     if not parts or any(part is None for part in parts):
         return None
-    found = [part for part in parts if part is not None]
-    share = 1 / len(found)
-    difference = math.fsum(part.of_means for part in found) * share
+    differences = [part for part in parts if part is not None]
+    share = 1 / len(differences)
+    difference = math.fsum(part.of_means for part in differences) * share
     value = math.exp(difference)
-    variances = [v for part in found for v in part.variances]
+    variances = [v for part in differences for v in part.variances]
     if any(variance is None for variance, _ in variances):
         return Ratio(value)
     known = [(variance * share**2, n) for variance, n in variances if variance is not None]
@@ -66,8 +66,8 @@ def ratio(cells: Sequence[tuple[Repeats, Repeats]]) -> Ratio | None:
 
 @dataclass(frozen=True, slots=True)
 class _Difference:
-    """Of the mean logarithms of one cell, with each mean's variance (None of a single repeat) and
-    its number of repeats."""
+    """The difference B - A of the mean logarithms of one cell, with each mean's variance (None of a
+    single repeat) and its number of repeats."""
 
     of_means: float
     variances: tuple[tuple[float | None, int], ...]
@@ -85,7 +85,7 @@ def _difference(a: Repeats, b: Repeats) -> _Difference | None:
 
 
 def _variance(values: Sequence[float], mean: float) -> float | None:
-    """Of the mean of `values`."""
+    """The variance of the mean of `values`; None of a single value."""
     count = len(values)
     if count < 2:
         return None
@@ -117,15 +117,16 @@ def _inside(angle: float, degrees: float) -> float:
 
 
 def _density(degrees: float) -> float:
-    """At angle 0, of both signs together."""
+    """The density at angle 0, both signs together."""
     return (
         2 / math.sqrt(math.pi) * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2))
     )
 
 
 def beyond_chance(probabilities: Sequence[float]) -> list[bool]:
-    """Which of many tests to believe, so that of those believed 5% are false at most on average
-    (Benjamini and Hochberg, 1995): of a hundred equal pairs five would pass a test of their own.
+    """Whether to believe each of many tests, by their `probabilities`, so that of those believed at
+    most 5% are false on average (Benjamini and Hochberg, 1995): of a hundred equal pairs five
+    would pass a test of their own.
     """
     order = sorted(range(len(probabilities)), key=probabilities.__getitem__)
     believed = 0
