@@ -102,16 +102,16 @@ def theory(
     weights_gib: float, pool_gib: float, tokens: int, ttft: float, tpot: float
 ) -> dict[str, float | Figure]:
     """Predictions that come true, and latencies some times above their floors."""
-    each = pool_gib * 2**30 / tokens
+    token_bytes = pool_gib * 2**30 / tokens
     return {
         "weights_bytes": weights_gib * 2**30,
         "weights_bytes_predicted": weights_gib * 2**30 * 0.998,
         "weights_bytes_ratio": 1 / 0.998,
         "kv_pool_bytes": pool_gib * 2**30,
         "kv_pool_tokens": tokens,
-        "kv_bytes_per_token": each,
+        "kv_bytes_per_token": token_bytes,
         "kv_bytes_per_token_predicted": 131072,
-        "kv_bytes_per_token_ratio": each / 131072,
+        "kv_bytes_per_token_ratio": token_bytes / 131072,
         "kv_bytes_per_token_slope": Figure(131099.0, 131080.0, 131118.0, 80),
         "kv_bytes_per_token_slope_ratio": Figure(131099 / 131072),
         "ttft_floor_ratio": ttft,
@@ -185,11 +185,11 @@ def some_steps() -> tuple[Step, ...]:
 
 def two_days_ago(records: Sequence[Record]) -> tuple[Record, ...]:
     """The same runs, two days before, on an older engine that was 8% slower at batch 32."""
-    found = []
+    older = []
     for record in records:
         rate = record.metrics["output_tokens_per_s"].value or 0.0
         slower = Figure(rate / (1.08 if record.cell.batch == 32 else 1.0))
-        found.append(
+        older.append(
             replace(
                 record,
                 id=f"e{record.id[1:]}",
@@ -198,7 +198,7 @@ def two_days_ago(records: Sequence[Record]) -> tuple[Record, ...]:
                 facts=replace(record.facts, version="0.31.0"),
             )
         )
-    return tuple(found)
+    return tuple(older)
 
 
 @pytest.fixture

@@ -54,10 +54,10 @@ def test_a_role_alone_is_no_first_token(fake_server: FakeServer) -> None:
 def test_a_whole_answer_has_no_ttft(fake_server: FakeServer) -> None:
     url = fake_server(itl_s=0.001)
     for api, words in (("chat", "message"), ("completions", "text")):
-        now, told = whole_answer(question(url, api=api))
+        now, whole = whole_answer(question(url, api=api))
         assert now.answer.startswith("the engine says")
         assert (now.output_tokens, now.ttft_s, now.tokens_per_s, now.error) == (8, None, None, None)
-        assert words in told["choices"][0]
+        assert words in whole["choices"][0]
 
 
 FAULTS = [
@@ -73,7 +73,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("script", "said"), FAULTS, ids=[said for _, said in FAULTS])
-def test_a_failure_is_told_and_what_came_is_kept(
+def test_a_failure_is_named_and_the_answer_so_far_is_kept(
     fake_server: FakeServer, script: dict[str, Any], said: str
 ) -> None:
     url = fake_server(itl_s=0.001, **script)

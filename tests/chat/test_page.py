@@ -67,18 +67,18 @@ class Tags(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
 
 
 @given(st.one_of(st.text(), st.from_regex(r"[<>a-z/=\"'!\[\]()`~#*|\n&;:-]*", fullmatch=True)))
 def test_an_answer_holds_no_html_of_the_models(text: str) -> None:
     for html in (answer_html(interaction(answer=text), ended=True), question_html(text)):
         assert "\n" not in html
-        for tag, attributes in Tags(html).found:
+        for tag, attributes in Tags(html).elements:
             assert tag in MEANT
             assert not {name for name in attributes if name.startswith("on") or name == "src"}
             target = attributes.get("href") or ""
@@ -92,8 +92,8 @@ def test_markdown_is_shown_as_what_it_means() -> None:
 
 
 def test_the_numbers_under_an_answer() -> None:
-    told = {"ttft_s": 0.05, "duration_s": 0.2, "output_tokens": 16, "prompt_tokens": 9}
-    answer = interaction(model="a/b", answer="x", finish_reason="stop", **told)
+    figures = {"ttft_s": 0.05, "duration_s": 0.2, "output_tokens": 16, "prompt_tokens": 9}
+    answer = interaction(model="a/b", answer="x", finish_reason="stop", **figures)
     assert facts(answer, ended=True) == "a/b · TTFT 50 ms · 100 tok/s · 16 tokens (prompt: 9)"
     assert facts(interaction(), ended=True) == "m · TTFT – · – · – tokens (prompt: –)"
     cut = answer_html(interaction(finish_reason="length", error="it <broke>"), ended=True)
@@ -244,9 +244,9 @@ def page(home: Path, *arguments: str) -> Iterator[str]:
                 process.wait(30)
             finally:
                 process.kill()
-    told = (home / "chat.log").read_text()
-    assert "REACHED OUT" not in told
-    assert "Traceback" not in told
+    log = (home / "chat.log").read_text()
+    assert "REACHED OUT" not in log
+    assert "Traceback" not in log
 
 
 class Page:
@@ -473,10 +473,10 @@ def test_a_conversation_with_a_real_model(
             box.send_keys(value, Keys.TAB)
         shown.ask("Explain why the sky is blue in one paragraph.")
         shown.wait_for_answers(1, timeout_s=300)
-        told = r"TTFT [\d.]+ m?s · [\d.]+ tok/s · \d+ tokens"
+        pattern = r"TTFT [\d.]+ m?s · [\d.]+ tok/s · \d+ tokens"
         for side in ("left", "right"):
             assert len(shown.texts(f"#{side} .answer")[0]) > 20
-            assert re.search(told, shown.texts(f"#{side} .facts")[0])
+            assert re.search(pattern, shown.texts(f"#{side} .facts")[0])
         shown.all("button#clear")[0].click()
         shown.wait(lambda: not shown.all("#left .facts"))
         box.send_keys(Keys.CONTROL, "a")

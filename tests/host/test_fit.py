@@ -18,7 +18,7 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
 
 
-def test_one_card_is_answered_in_a_sentence() -> None:
+def test_one_gpu_is_answered_in_a_sentence() -> None:
     advice = fit(MISTRAL, gpu="4090", context=16384, batch=8)
     assert advice.answer == (
         "Mistral-7B-Instruct-v0.2 on RTX 4090 (24 GiB): Take the AWQ build (4 bits): 8 x 16,384 "
@@ -40,7 +40,7 @@ def test_one_card_is_answered_in_a_sentence() -> None:
         fit(MISTRAL, gpu="4090", tensor_parallel=3)
 
 
-def test_every_card_where_none_is_meant_and_none_is_here() -> None:
+def test_every_gpu_where_none_is_named_and_none_is_here() -> None:
     advice = fit(MISTRAL)
     if advice.places[0].here:
         pytest.skip("this host has a GPU of its own")
@@ -56,7 +56,7 @@ def test_every_card_where_none_is_meant_and_none_is_here() -> None:
     assert "fit on no GPU known here" in giant.answer
 
 
-def test_a_build_is_reckoned_as_it_is_packed() -> None:
+def test_a_build_is_counted_as_it_is_packed() -> None:
     advice = fit("TheBloke/Mistral-7B-Instruct-v0.2-AWQ", gpu="T4")
     assert [choice.precision for choice in advice.places[0].fit.choices] == ["awq"]
     base = fit("Mistral-7B-v0.1", gpu="H200")

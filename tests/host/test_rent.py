@@ -34,11 +34,11 @@ def experiment(
     return str(path)
 
 
-def test_every_card_that_we_know_can_be_rented() -> None:
+def test_every_gpu_that_we_know_can_be_rented() -> None:
     assert list(SKYPILOT) == [kind.name for kind in GPU_KINDS]
 
 
-def test_the_smallest_card_that_holds_the_largest_cell(tmp_path: Path) -> None:
+def test_the_smallest_gpu_that_holds_the_largest_cell(tmp_path: Path) -> None:
     assert rental(experiment(tmp_path)).gpu == "L4"
     larger = rental(experiment(tmp_path, batch=32, prompt=4096))
     assert larger.gpu == "A100"
@@ -48,7 +48,7 @@ def test_the_smallest_card_that_holds_the_largest_cell(tmp_path: Path) -> None:
     assert rental(experiment(tmp_path, gpus=2)).count == 2
 
 
-def test_a_card_that_is_too_small_is_rented_with_a_warning(tmp_path: Path) -> None:
+def test_a_gpu_that_is_too_small_is_rented_with_a_warning(tmp_path: Path) -> None:
     path = experiment(tmp_path, batch=32, prompt=4096)
     rented = rental(path, gpu="rtx 4090")
     assert (rented.gpu, rented.count) == ("RTX4090", 1)

@@ -111,7 +111,7 @@ def test_the_compose_file_mounts_what_is_there_and_listens_on_this_host_only(wri
     assert (written / "grafana" / "dashboards" / Path(home).name).is_file()
 
 
-def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         write(tmp_path / "file", "http://127.0.0.1:8000")
@@ -305,7 +305,7 @@ def has_data(query: Callable[[str], list[Any]], expression: str) -> bool:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """A journal with two runs of one cell that have every figure that is told."""
+    """A journal with two runs of one cell that have every figure that is exported."""
     home = tmp_path / "lab"
     cell = a_cell(experiment="e", engine=None)
     with open_store(home) as store:
@@ -359,7 +359,7 @@ def test_every_panel_shows_data(
 
 @pytest.mark.timing
 @needs_exporter
-def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
+def test_the_exporter_has_the_last_run_of_each_cell_and_a_scripted_gpu(
     lab: Path, watched: str, nvml_worker: tuple[Any, Path], tmp_path: Path
 ) -> None:
     with exporting(lab, watched, nvml_worker[1].parent, tmp_path) as exporter:
@@ -369,23 +369,23 @@ def test_the_exporter_tells_the_last_run_of_each_cell_and_a_scripted_card(
                 pages.append(answer.read().decode())
     from prometheus_client.parser import text_string_to_metric_families
 
-    found = {
+    samples = {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(pages[1])
         for sample in family.samples
     }
     gpu = (("gpu", "0"), ("name", "Scripted Card 80GB"))
-    assert found["journal_gpus",] == 1
-    assert found["journal_gpu_memory_total_bytes", *gpu] == 80 * 2**30
-    assert found["journal_gpu_power_watts", *gpu] == 351.25
-    assert found["journal_gpu_utilisation_ratio", *gpu] == 0.93
-    (vram,) = [value for key, value in found.items() if key[0] == "journal_run_vram_peak_bytes"]
+    assert samples["journal_gpus",] == 1
+    assert samples["journal_gpu_memory_total_bytes", *gpu] == 80 * 2**30
+    assert samples["journal_gpu_power_watts", *gpu] == 351.25
+    assert samples["journal_gpu_utilisation_ratio", *gpu] == 0.93
+    (vram,) = [value for key, value in samples.items() if key[0] == "journal_run_vram_peak_bytes"]
     assert vram == 2.0  # of the second repeat, which came last
-    (run,) = [dict(key[1:]) for key in found if key[0] == "journal_run_ttft_seconds"]
+    (run,) = [dict(key[1:]) for key in samples if key[0] == "journal_run_ttft_seconds"]
     assert (run["experiment"], run["model"], run["batch"], run["rate"]) == ("e", "m", "1", "")
-    (memory,) = [v for key, v in found.items() if key[0] == "journal_server_resident_bytes"]
+    (memory,) = [v for key, v in samples.items() if key[0] == "journal_server_resident_bytes"]
     assert memory > 10 * 2**20
-    assert not [name for name, *_ in found if "nan" in str(found[(name, *_)]).lower()]
+    assert not [name for name, *_ in samples if "nan" in str(samples[(name, *_)]).lower()]
 
 
 @needs_exporter
@@ -401,7 +401,7 @@ def test_a_host_without_a_gpu_and_a_server_that_is_gone_are_left_out(tmp_path: P
 
 
 @needs_exporter
-def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         open_store(tmp_path) as store,

@@ -100,7 +100,7 @@ def test_prefix_hits_of_late(fake_server: FakeServer) -> None:
 
 
 @pytest.mark.timing
-def test_a_server_that_goes_is_told_and_found_again(fake_server: FakeServer) -> None:
+def test_a_server_that_goes_is_reported_and_found_again(fake_server: FakeServer) -> None:
     with running(Script(model="m")) as url:
         port = int(url.split(":")[2].split("/")[0])
         watched = Watch(observe(url)).__enter__()
@@ -130,7 +130,7 @@ def test_a_server_without_metrics_shows_its_process(fake_server: FakeServer) -> 
     assert "no vLLM metrics" in look.absent[0]
 
 
-def test_cards_are_taken_together(scripted: Callable[..., Any], fake_server: FakeServer) -> None:
+def test_gpus_are_taken_together(scripted: Callable[..., Any], fake_server: FakeServer) -> None:
     looks = scripted(CARDS, SECOND_CARD, url=fake_server(metrics=False))
     first, second = looks
     assert first["cards"] == 2
@@ -143,7 +143,7 @@ def test_cards_are_taken_together(scripted: Callable[..., Any], fake_server: Fak
     assert first["temperature_c"] == 61
 
 
-def test_what_one_card_does_not_tell_is_not_summed(
+def test_a_figure_that_one_gpu_does_not_give_is_not_summed(
     scripted: Callable[..., Any], fake_server: FakeServer
 ) -> None:
     silent = SECOND_CARD.replace("0 1 nvmlDeviceGetPowerUsage 0 100000", "")

@@ -55,12 +55,12 @@ def done(store: Store) -> dict[str, str | None]:
     return {step.name: step.id for step in steps(store) if step.done}
 
 
-def found(store: Store, name: str) -> Step:
+def step_named(store: Store, name: str) -> Step:
     return next(step for step in steps(store) if step.name == name)
 
 
 def evidence(store: Store, name: str, lang: str = "en") -> str:
-    return str(found(store, name).as_json(lang)["evidence"])
+    return str(step_named(store, name).as_json(lang)["evidence"])
 
 
 def test_an_empty_journal_has_no_step_done(store: Store, tmp_path: Path) -> None:
@@ -87,19 +87,19 @@ def test_a_run_of_no_known_host_proves_no_host(store: Store, add: Add) -> None:
     imported = add(environment={"tool": "GuideLLM"})
     assert done(store) == {"api": imported.id}
     here = add()
-    assert found(store, "host").id == here.id
+    assert step_named(store, "host").id == here.id
 
 
 def test_a_checkup_sees_the_host_too(store: Store, add: Add) -> None:
     add_checkup(store, Checkup(id="c1", host="bench", made_at=NOON - timedelta(days=1), checks=()))
-    step = found(store, "host")
+    step = step_named(store, "host")
     assert (step.done, step.kind, step.id) == (True, "checkup", "c1")
     assert step.as_json()["run_id"] is None
     add("m")
-    assert found(store, "host").id == "c1", "the first counts"
+    assert step_named(store, "host").id == "c1", "the first counts"
 
 
-def test_memory_takes_two_lengths_of_one_server_and_a_card(store: Store, add: Add) -> None:
+def test_memory_takes_two_lengths_of_one_server_and_a_gpu(store: Store, add: Add) -> None:
     vram = {"vram_peak_bytes": 2.0**34}
     add("m", 1, 64, metrics=vram)
     add("m", 8, 128, metrics=vram)
@@ -153,18 +153,18 @@ def test_structure_is_understood_when_predictions_of_each_part_came_true(
     store: Store, add: Add
 ) -> None:
     facts = EngineFacts(weights_bytes=1000, kv_pool_bytes=2000, kv_pool_tokens=10)
-    told = {"weights_bytes": 1000.0, "kv_bytes_per_token": 200.0}
+    figures = {"weights_bytes": 1000.0, "kv_bytes_per_token": 200.0}
     missed = {"weights_bytes": 1200.0, "kv_bytes_per_token": 100.0, "tpot_s": 1.0}
-    add("m", facts=facts, metrics=told | {"tpot_s.p50": 0.02}, predict=missed)
-    assert found(store, "structure") == Step(name="structure", done=False)
+    add("m", facts=facts, metrics=figures | {"tpot_s.p50": 0.02}, predict=missed)
+    assert step_named(store, "structure") == Step(name="structure", done=False)
     near = {"weights_bytes": 1010.0, "kv_bytes_per_token": 198.0}
-    part = add("m", facts=facts, metrics=told, predict=near)
+    part = add("m", facts=facts, metrics=figures, predict=near)
     assert "structure" not in done(store)
     assert evidence(store, "structure") == (
         "predictions came true: weights (weights_bytes), KV cache (kv_bytes_per_token); "
         "not yet: token"
     )
-    assert found(store, "structure").id == part.id
+    assert step_named(store, "structure").id == part.id
     last = add("m", metrics={"tpot_s.p50": 0.02}, predict={"tpot_s": 0.0205})
     assert done(store)["structure"] == last.id
     assert evidence(store, "structure").endswith(
@@ -198,7 +198,7 @@ def test_a_question_by_command_sees_an_answer_until_a_run_does(store: Store, add
     add_interaction(store, question("a", "ask", error="refused"))
     assert evidence(store, "api") == "simulated-model (simulated) answered"
     add_interaction(store, question("b", "ask", model="asked"))
-    step = found(store, "api")
+    step = step_named(store, "api")
     assert (step.kind, step.id, step.as_json()["run_id"]) == ("ask", "b", None)
     assert evidence(store, "api") == "asked answered"
     run = add("m")

@@ -80,8 +80,8 @@ def test_runs_belong_to_the_readers_day_not_to_utcs(
 
 def test_an_experiment_that_ran_nothing_is_in_its_day(store: Store) -> None:
     begun(store, datetime(2026, 11, 20, 9, tzinfo=UTC))
-    found = collect(store, date(2026, 11, 20), UTC)
-    assert (len(found.experiments), found.records) == (1, ())
+    day = collect(store, date(2026, 11, 20), UTC)
+    assert (len(day.experiments), day.records) == (1, ())
 
 
 def test_an_empty_day_names_those_that_hold_something(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A week and an experiment are told by the parts of a day, under names that stay in the home."""
+"""Logs of a week and of an experiment: the parts of a day's, under names that stay in the home."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -66,9 +66,9 @@ def test_an_experiment_is_found_by_its_name_or_id(store: Store) -> None:
     older, newer, _ = store.experiments()
     assert collect_experiment(store, "first", UTC).experiments == (newer,)
     for wanted in (older.id, older.id[:6]):
-        found = collect_experiment(store, wanted, UTC)
-        assert found.experiments == (older,)
-        assert {run.experiment_id for run in found.records} == {older.id}
+        collected = collect_experiment(store, wanted, UTC)
+        assert collected.experiments == (older,)
+        assert {run.experiment_id for run in collected.records} == {older.id}
     assert len(collect_experiment(store, "first", UTC).earlier) == 2
     with pytest.raises(NotFound, match=r"'second'; there are \.\./\.\./etc/Überfall, first"):
         collect_experiment(store, "second", UTC)
@@ -86,16 +86,16 @@ def test_the_files_of_a_week(store: Store, tmp_path: Path) -> None:
     files = write_week_log(store, tmp_path, date(2026, 11, 20), UTC)
     assert files.markdown == tmp_path / "log" / "2026-W47.md"
     assert files.html == tmp_path / "log" / "2026-W47.html"
-    said = files.markdown.read_text()
-    assert "# Lab log, week 47 of 2026 (16 November to 22 November)" in said
-    assert "begun between 2026-11-18 09:01 and 2026-11-20 09:02 (UTC)" in said
-    assert said.count("\n## first\n") == 2
-    assert "> It was \\*hot\\*." in said
-    assert "<!-- words" not in said, "words are changed in the log of their day"
-    first = said.encode(), files.html.read_bytes()
+    text = files.markdown.read_text()
+    assert "# Lab log, week 47 of 2026 (16 November to 22 November)" in text
+    assert "begun between 2026-11-18 09:01 and 2026-11-20 09:02 (UTC)" in text
+    assert text.count("\n## first\n") == 2
+    assert "> It was \\*hot\\*." in text
+    assert "<!-- words" not in text, "words are changed in the log of their day"
+    first = text.encode(), files.html.read_bytes()
     assert write_week_log(store, tmp_path, date(2026, 11, 16), UTC) == files
     assert (files.markdown.read_bytes(), files.html.read_bytes()) == first
-    images = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", said)
+    images = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
     assert {files.markdown.parent / image for image in images} == set(files.figures)
 
 
@@ -116,13 +116,13 @@ def test_the_files_of_an_experiment_stay_in_the_home(
     files = write_experiment_log(store, tmp_path, "../../etc/Überfall", UTC, lang)
     assert files.markdown == tmp_path / "log" / f"experiment-etc-berfall-{begun.id[:8]}.md"
     assert files.html.with_suffix(".md") == files.markdown
-    said = files.markdown.read_text(encoding="utf-8")
+    text = files.markdown.read_text(encoding="utf-8")
     title = {"en": "# Experiment log: ../../etc/Überfall", "zh": "# 实验记录：../../etc/Überfall"}
-    assert title[lang] in said
-    assert "2026-11-23 09:01" in said
+    assert title[lang] in text
+    assert "2026-11-23 09:01" in text
 
 
-def test_a_name_without_latin_letters_is_told_by_its_id(store: Store, tmp_path: Path) -> None:
+def test_a_name_without_latin_letters_is_replaced_by_its_id(store: Store, tmp_path: Path) -> None:
     begun = store.begin_experiment(Experiment(name="显存"), FRIDAY, {})
     files = write_experiment_log(store, tmp_path, "显存", UTC)
     assert files.markdown.name == f"experiment-{begun.id[:8]}.md"

@@ -36,9 +36,9 @@ def test_the_same_panel_gives_the_same_bytes() -> None:
 
 
 def test_axes_have_units_and_the_measured_values_as_ticks() -> None:
-    found = texts(standalone(draw(PANEL, words("en"))))
-    assert {"TTFT, ms", "batch", "1", "2", "8", "128 tok", "512 tok", "p90", "limit"} <= set(found)
-    assert "800" in found, "0.8 s is read as 800 ms"
+    labels = texts(standalone(draw(PANEL, words("en"))))
+    assert {"TTFT, ms", "batch", "1", "2", "8", "128 tok", "512 tok", "p90", "limit"} <= set(labels)
+    assert "800" in labels, "0.8 s is read as 800 ms"
 
 
 def test_a_file_of_its_own_is_readable_on_any_ground() -> None:
@@ -70,11 +70,11 @@ def test_the_axis_has_round_numbers_and_few_of_them() -> None:
 
 @given(st.floats(1e-9, 1e15))
 def test_the_axis_reaches_what_it_shows(top: float) -> None:
-    found = ticks(top)
-    assert found[0] == 0
-    assert 3 <= len(found) <= 6
-    assert found[-1] <= top * (1 + 1e-9)
-    assert found[-1] + found[1] >= top * (1 - 1e-9)
+    heights = ticks(top)
+    assert heights[0] == 0
+    assert 3 <= len(heights) <= 6
+    assert heights[-1] <= top * (1 + 1e-9)
+    assert heights[-1] + heights[1] >= top * (1 - 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_the_axis_reaches_what_it_shows(top: float) -> None:
 )
 def test_a_hostile_label_is_only_text(label: str) -> None:
     panel = replace(PANEL, curves=(Curve(label, DOTS, 0),))
-    found = texts(standalone(draw(panel, words("zh"))))
-    assert any(label[:1] in text or "<U+" in text for text in found)
+    shown = texts(standalone(draw(panel, words("zh"))))
+    assert any(label[:1] in text or "<U+" in text for text in shown)
     assert {"b", "script"}.isdisjoint(
         each.tag for each in ElementTree.fromstring(draw(panel, words("zh"))).iter()
     )
@@ -113,9 +113,9 @@ places = st.lists(st.floats(-1e3, 1e3), max_size=20).map(sorted)
 
 @given(places)
 def test_labels_keep_their_distance_and_their_order(wanted: list[float]) -> None:
-    found = spread(wanted, 14)
-    assert len(found) == len(wanted)
-    assert all(upper - lower >= 14 - 1e-6 for lower, upper in pairwise(found))
+    places = spread(wanted, 14)
+    assert len(places) == len(wanted)
+    assert all(upper - lower >= 14 - 1e-6 for lower, upper in pairwise(places))
 
 
 @given(places)

@@ -32,8 +32,8 @@ TODAY = date(2026, 11, 20)
 
 
 def html_of(day: Day, lang: str = "en") -> str:
-    whole, said = page(day), words(lang)
-    return as_html(whole, said, {panel.name: draw(panel, said) for panel in panels(whole)})
+    whole, language = page(day), words(lang)
+    return as_html(whole, language, {panel.name: draw(panel, language) for panel in panels(whole)})
 
 
 def check(name: str, text: str) -> None:
@@ -52,7 +52,7 @@ def test_the_whole_log_is_as_the_golden_one(big_day: Day, lang: str) -> None:
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_log_of_a_recorded_journal_is_as_the_golden_one(tmp_path: Path, lang: str) -> None:
-    """From the database to the files: what is told, and every line of every figure."""
+    """From the database to the files: every sentence, and every line of every figure."""
     recorded = GOLDEN.parent / "data" / "journals" / "two-architectures.db.xz"
     (tmp_path / "journal.db").write_bytes(lzma.decompress(recorded.read_bytes()))
     with open_store(tmp_path) as store:
@@ -96,10 +96,10 @@ def test_a_day_without_runs_and_another_language_are_said(tmp_path: Path) -> Non
 
 
 def test_the_html_is_one_file_that_loads_and_runs_nothing(big_day: Day) -> None:
-    found = html_of(big_day)
-    assert "default-src 'none'" in found
-    assert not re.search(r"<(script|link|img|iframe|object|embed)\b|@import|\burl\((?!#)", found)
-    addresses = set(re.findall(r"https?://[^\"\s]+", found))
+    html = html_of(big_day)
+    assert "default-src 'none'" in html
+    assert not re.search(r"<(script|link|img|iframe|object|embed)\b|@import|\burl\((?!#)", html)
+    addresses = set(re.findall(r"https?://[^\"\s]+", html))
     assert all(each.startswith("http://www.w3.org/") for each in addresses), "XML names only"
 
 
@@ -146,23 +146,23 @@ class Tags(HTMLParser):
 
 
 def test_hostile_text_is_only_text_in_html(hostile_day: Day) -> None:
-    found = html_of(hostile_day)
+    html = html_of(hostile_day)
     tags = Tags()
-    tags.feed(found)
+    tags.feed(html)
     assert tags.tags.isdisjoint({"script", "img"})
     assert not any(name.startswith("on") for name in tags.attributes)
-    assert "\x00" not in found
-    assert "\u202e" not in found
-    assert "&lt;script&gt;" in found
-    assert "&lt;U+202E&gt;" in found
+    assert "\x00" not in html
+    assert "\u202e" not in html
+    assert "&lt;script&gt;" in html
+    assert "&lt;U+202E&gt;" in html
 
 
 def test_hostile_text_is_only_text_in_markdown(hostile_day: Day) -> None:
-    found = as_markdown(page(hostile_day), words("en"), "2026-11-20")
-    assert "\x00" not in found
-    assert "\u202e" not in found
+    text = as_markdown(page(hostile_day), words("en"), "2026-11-20")
+    assert "\x00" not in text
+    assert "\u202e" not in text
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    tokens = parser.parse(found)
+    tokens = parser.parse(text)
     inline = [child for token in tokens for child in token.children or ()]
     assert {token.type for token in inline} <= {
         *("text", "text_special", "softbreak", "image"),

@@ -33,9 +33,9 @@ def test_a_doubt_is_in_the_language_of_the_log_and_escaped() -> None:
 
 
 def test_every_phrase_that_is_asked_for_exists() -> None:
-    asked = {key for text in SOURCES for key in re.findall(r'(?:say|phrase)\(\s*"([^"]+)"', text)}
-    assert asked
-    assert asked <= set(words("en").phrases)
+    used = {key for text in SOURCES for key in re.findall(r'(?:say|phrase)\(\s*"([^"]+)"', text)}
+    assert used
+    assert used <= set(words("en").phrases)
 
 
 def test_every_phrase_is_used() -> None:

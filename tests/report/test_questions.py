@@ -48,13 +48,20 @@ def spoken(text: Text) -> str:
 
 
 def paragraphs(blocks: Iterable[Block]) -> str:
-    found = [block for block in blocks if block.kind == "paragraph"]
-    return " ".join(spoken(each) for block in found for each in (block.about, *block.sentences))
+    texts = [block for block in blocks if block.kind == "paragraph"]
+    return " ".join(
+        spoken(sentence) for block in texts for sentence in (block.about, *block.sentences)
+    )
 
 
 def keys(blocks: Iterable[Block]) -> set[str]:
-    found = [block for block in blocks if block.kind == "paragraph"]
-    return {each.key for p in found for each in p.sentences if isinstance(each, Sentence)}
+    paragraphs_ = [block for block in blocks if block.kind == "paragraph"]
+    return {
+        sentence.key
+        for paragraph in paragraphs_
+        for sentence in paragraph.sentences
+        if isinstance(sentence, Sentence)
+    }
 
 
 def curve(record: Build, rates: dict[int, float], **of_last: float) -> Points:
@@ -133,8 +140,8 @@ def test_absent_is_none_and_never_zero(record: Build) -> None:
     ],
 )
 def test_unlike_runs_are_never_averaged(record: Build, change: dict[str, object]) -> None:
-    found = gathered([record(metrics={"x": 1}), record(number=1, metrics={"x": 3}, **change)])
-    assert [point.value("x") for point in found] == [1, 3]
+    points = gathered([record(metrics={"x": 1}), record(number=1, metrics={"x": 3}, **change)])
+    assert [point.value("x") for point in points] == [1, 3]
 
 
 def test_a_commit_of_the_users_repository_changes_no_figure(record: Build) -> None:
@@ -174,8 +181,8 @@ def test_setups_have_different_labels(record: Build) -> None:
         record("other/model-7b"),
         record("simulated", facts=EngineFacts(version="simulated 0.1")),
     ]
-    found = [spoken(label) for label in labels(setups_of(runs)).values()]
-    assert found == [
+    names = [spoken(label) for label in labels(setups_of(runs)).values()]
+    assert names == [
         "org/model-7b version 0.32.0",
         "org/model-7b awq",
         "org/model-7b version 0.33.0",
@@ -198,10 +205,10 @@ def test_models_are_abbreviated_as_far_as_they_stay_apart() -> None:
 
 def test_the_knee_is_the_last_batch_before_the_gain_falls(record: Build) -> None:
     (line,) = lines(curve(record, {1: 10, 2: 19, 4: 36, 8: 40, 16: 41}), "batch")
-    found = knee.knee(line)
-    assert found is not None
-    assert (found.before.batch, found.after.batch) == (4, 8)
-    assert found.gain == pytest.approx(40 / 36)
+    step = knee.knee(line)
+    assert step is not None
+    assert (step.before.batch, step.after.batch) == (4, 8)
+    assert step.gain == pytest.approx(40 / 36)
 
 
 def test_the_gain_is_for_a_doubling_however_far_the_step(record: Build) -> None:
@@ -223,8 +230,8 @@ def test_the_gain_is_for_a_doubling_however_far_the_step(record: Build) -> None:
 def test_the_cause_of_a_knee_is_read_from_the_server(
     record: Build, readings: dict[str, float], cause: str | None
 ) -> None:
-    found = curve(record, {1: 10, 4: 36, 8: 37}, **readings)
-    section = batching.answer(found, places(found), "1-first")
+    points = curve(record, {1: 10, 4: 36, 8: 37}, **readings)
+    section = batching.answer(points, places(points), "1-first")
     assert section is not None
     causes = {key for key in keys(section.blocks) if key.startswith("cause.")}
     assert causes == ({cause} if cause else set())
@@ -238,7 +245,7 @@ def test_a_knee_without_a_queue_is_explained_by_the_roofline(
 ) -> None:
     config = dict(find_model("mistralai/Mistral-7B-Instruct-v0.2").config)
     facts = EngineFacts(version="1", config=config, card="NVIDIA L40S", dtype="bfloat16")
-    found = gathered(
+    points = gathered(
         record(
             batch=batch,
             number=number,
@@ -253,31 +260,31 @@ def test_a_knee_without_a_queue_is_explained_by_the_roofline(
         )
         for number, batch in enumerate(batches)
     )
-    section = batching.answer(found, places(found), "1-first")
+    section = batching.answer(points, places(points), "1-first")
     assert section is not None
-    said = paragraphs(section.blocks)
-    assert f"A step there takes 2 times as long as at {batches[0]}" in said
-    assert bound in said
-    assert "at least 20 ms, and it took 3 times that" in said
+    text = paragraphs(section.blocks)
+    assert f"A step there takes 2 times as long as at {batches[0]}" in text
+    assert bound in text
+    assert "at least 20 ms, and it took 3 times that" in text
 
 
-def test_a_queue_that_takes_much_of_ttft_is_told(record: Build) -> None:
+def test_a_queue_that_takes_much_of_ttft_is_named(record: Build) -> None:
     readings = {"server_waiting_peak": 12.0, "queue_s.p50": 0.3, "ttft_s.p50": 0.4}
-    found = curve(record, {4: 40, 8: 41}, **readings)
-    section = batching.answer(found, places(found), "1-first")
+    points = curve(record, {4: 40, 8: 41}, **readings)
+    section = batching.answer(points, places(points), "1-first")
     assert section is not None
-    said = paragraphs(section.blocks)
-    assert "Up to 12 requests waited" in said
-    assert "the median one waited 300 ms, 75% of its TTFT" in said
-    found = curve(record, {4: 40, 8: 41}, **{**readings, "queue_s.p50": 0.01})
-    section = batching.answer(found, places(found), "1-first")
+    text = paragraphs(section.blocks)
+    assert "Up to 12 requests waited" in text
+    assert "the median one waited 300 ms, 75% of its TTFT" in text
+    points = curve(record, {4: 40, 8: 41}, **{**readings, "queue_s.p50": 0.01})
+    section = batching.answer(points, places(points), "1-first")
     assert section is not None
     assert "waited in the server's queue at once" not in paragraphs(section.blocks)
 
 
 def test_no_knee_says_which_batch_to_try(record: Build) -> None:
-    found = curve(record, {1: 10, 2: 19, 4: 36})
-    section = batching.answer(found, places(found), "1-first")
+    points = curve(record, {1: 10, 2: 19, 4: 36})
+    section = batching.answer(points, places(points), "1-first")
     assert section is not None
     assert "No knee up to batch 4: every doubling gave at least 1.89 times" in paragraphs(
         section.blocks
@@ -286,15 +293,15 @@ def test_no_knee_says_which_batch_to_try(record: Build) -> None:
 
 
 def test_one_batch_says_nothing(record: Build) -> None:
-    found = curve(record, {8: 40})
-    assert batching.answer(found, places(found), "1-first") is None
+    points = curve(record, {8: 40})
+    assert batching.answer(points, places(points), "1-first") is None
 
 
 def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
     piled = Doubt("falls_behind", {"sentence": "The server fell behind: lower the rate."})
 
-    def said(*offered: tuple[float, float, float], last: tuple[Doubt, ...] = ()) -> str:
-        found = gathered(
+    def prose(*offered: tuple[float, float, float], last: tuple[Doubt, ...] = ()) -> str:
+        points = gathered(
             record(
                 batch=None,
                 rate=rate,
@@ -304,16 +311,16 @@ def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
             )
             for n, (rate, sent, done) in enumerate(offered)
         )
-        section = batching.answer(found, places(found), "1-first")
+        section = batching.answer(points, places(points), "1-first")
         assert section is not None
         return paragraphs(section.blocks)
 
     low = (1.0, 0.84, 0.83), (2.0, 2.0, 1.98)  # fewer came than on average, and all were answered
-    assert "At 4 req/s offered the server answers 2.4 req/s, 60% of it" in said(
+    assert "At 4 req/s offered the server answers 2.4 req/s, 60% of it" in prose(
         *low, (4.0, 4.0, 2.4), last=(piled,)
     )
-    assert "The server kept up with every rate offered, to 2 req/s" in said(*low)
-    few = said(*low, (4.0, 4.0, 3.1))  # too few requests to tell
+    assert "The server kept up with every rate offered, to 2 req/s" in prose(*low)
+    few = prose(*low, (4.0, 4.0, 3.1))  # too few requests to tell
     assert "kept up" not in few and "falls behind" not in few
 
 
@@ -321,7 +328,7 @@ def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
 
 
 def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
-    found = gathered(
+    points = gathered(
         record(
             prompt_tokens=prompt,
             number=prompt,
@@ -335,13 +342,13 @@ def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
         )
         for prompt in (64, 512)
     )
-    section = lengths.answer(found, places(found), "1-first")
+    section = lengths.answer(points, places(points), "1-first")
     assert section is not None
-    said = paragraphs(section.blocks)
-    assert "the server's resident memory stays at 3.6 GiB" in said
-    assert "8 times as much for 5.7 times the tokens, output included" in said
-    assert "so 171 requests of 512 + 32 tokens fit" in said
-    assert "1 ms for each further prompt token" in said
+    text = paragraphs(section.blocks)
+    assert "the server's resident memory stays at 3.6 GiB" in text
+    assert "8 times as much for 5.7 times the tokens, output included" in text
+    assert "so 171 requests of 512 + 32 tokens fit" in text
+    assert "1 ms for each further prompt token" in text
 
 
 # ---- predictions -------------------------------------------------------------------------------
@@ -370,8 +377,8 @@ def test_a_prediction_means_a_metric(key: str, name: str) -> None:
     ],
 )
 def test_a_prediction_is_scored(record: Build, predicted: float, verdict: str) -> None:
-    found = gathered([record(metrics={"ttft_s.p50": 0.1})])
-    section = predictions.answer({"ttft_s_p50": predicted}, "", found)
+    points = gathered([record(metrics={"ttft_s.p50": 0.1})])
+    section = predictions.answer({"ttft_s_p50": predicted}, "", points)
     assert section is not None
     (table,) = section.blocks
     assert table.kind == "table"
@@ -400,8 +407,8 @@ def said_of(record: Build, first: list[float], second: list[float]) -> set[str]:
         for model, values in (("a", first), ("b", second))
         for n, value in enumerate(values)
     ]
-    found = gathered(runs)
-    section = sidebyside.answer(found, places(found), NOWHERE)
+    points = gathered(runs)
+    section = sidebyside.answer(points, places(points), NOWHERE)
     assert section is not None
     return keys(section.blocks)
 
@@ -417,8 +424,8 @@ def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
         record(model, metrics={"kv_cache_peak_fraction": share, "kv_cache_peak_bytes": 200})
         for model, share in (("a", 0.2), ("b", 0.1))
     ]
-    found = gathered(runs)
-    section = sidebyside.answer(found, places(found), NOWHERE)
+    points = gathered(runs)
+    section = sidebyside.answer(points, places(points), NOWHERE)
     assert section is not None
     table = next(block for block in section.blocks if block.kind == "table")
     assert [(spoken(box.text), box.detail) for box in table.rows[1][-2:]] == [
@@ -433,8 +440,8 @@ def side_by_side(record: Build, a: dict[str, float], b: dict[str, float]) -> tup
         record(model, number=n, metrics=each)
         for n, (model, each) in enumerate(zip("ab", (a, b), strict=True))
     ]
-    found = gathered(runs)
-    section = sidebyside.answer(found, places(found), NOWHERE)
+    points = gathered(runs)
+    section = sidebyside.answer(points, places(points), NOWHERE)
     assert section is not None
     table = next(block for block in section.blocks if block.kind == "table")
     return paragraphs(section.blocks), {spoken(column.title) for column in table.columns}
@@ -443,13 +450,13 @@ def side_by_side(record: Build, a: dict[str, float], b: dict[str, float]) -> tup
 def test_models_whose_tokens_carry_different_text_are_compared_in_text_too(record: Build) -> None:
     first = {"output_tokens_per_s": 100.0, "characters_per_s": 400.0}
     second = {"output_tokens_per_s": 110.0, "characters_per_s": 352.0}
-    said, columns = side_by_side(record, first, second)
-    assert "Throughput is 1.1 times as high: 110 tok/s against 100 tok/s." in said
-    assert "an output token carries 3.2 characters against 4." in said
-    assert "In text, throughput is 0.88 times as high: 352 chars/s against 400 chars/s." in said
+    text, columns = side_by_side(record, first, second)
+    assert "Throughput is 1.1 times as high: 110 tok/s against 100 tok/s." in text
+    assert "an output token carries 3.2 characters against 4." in text
+    assert "In text, throughput is 0.88 times as high: 352 chars/s against 400 chars/s." in text
     assert "output, text, chars/s" in columns
-    said, columns = side_by_side(record, first, {**second, "characters_per_s": 441.0})
-    assert "text" not in said, "3% is within what texts differ by"
+    text, columns = side_by_side(record, first, {**second, "characters_per_s": 441.0})
+    assert "text" not in text, "3% is within what texts differ by"
     assert "output, text, chars/s" not in columns
 
 
@@ -459,8 +466,8 @@ def test_one_model_is_not_compared_in_text(record: Build) -> None:
         record("a", number=n, quantisation=kind, metrics={**figures, "characters_per_s": text})
         for n, (kind, text) in enumerate(((None, 400.0), ("awq", 300.0)))
     ]
-    found = gathered(runs)
-    section = sidebyside.answer(found, places(found), NOWHERE)
+    points = gathered(runs)
+    section = sidebyside.answer(points, places(points), NOWHERE)
     assert section is not None
     assert "characters" not in paragraphs(section.blocks)
 
@@ -471,31 +478,31 @@ def test_memory_energy_and_price_stand_beside_the_speed(record: Build) -> None:
         "energy_per_output_token_j": 2.0,
         "usd_per_million_output_tokens": 1.5,
     }
-    said, columns = side_by_side(record, figures, {name: v * 2 for name, v in figures.items()})
-    assert "VRAM in use, peak: 2 GiB against 1 GiB." in said
-    assert "A token takes 2 times the energy: 4 J against 2 J." in said
-    assert "A million output tokens cost 2 times as much: 3 USD against 1.5 USD." in said
+    text, columns = side_by_side(record, figures, {name: v * 2 for name, v in figures.items()})
+    assert "VRAM in use, peak: 2 GiB against 1 GiB." in text
+    assert "A token takes 2 times the energy: 4 J against 2 J." in text
+    assert "A million output tokens cost 2 times as much: 3 USD against 1.5 USD." in text
     assert {"energy, J/tok", "price, USD/Mtok"} <= columns
 
 
 def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
-    found = gathered([record("a", batch=1), record("b", batch=2)])
-    assert sidebyside.answer(found, places(found), NOWHERE) is None
+    points = gathered([record("a", batch=1), record("b", batch=2)])
+    assert sidebyside.answer(points, places(points), NOWHERE) is None
 
 
 def test_where_a_batch_stops_fitting(record: Build) -> None:
-    def told(**changes: object) -> str:
+    def prose(**changes: object) -> str:
         given = {"facts": EngineFacts(block_size=16), "batch": 4, **changes}
         figures = {"kv_pool_tokens": 10_000, "kv_pool_bytes": 2**30}
         runs = [record(**given, prompt_tokens=n, metrics=figures) for n in (64, 128)]
-        found = lengths.answer(gathered(runs), places(gathered(runs)), "x")
-        return paragraphs(found.blocks) if found else ""
+        section = lengths.answer(gathered(runs), places(gathered(runs)), "x")
+        return paragraphs(section.blocks) if section else ""
 
     # 10,000 tokens for 4 requests: 156 blocks of 16 for each, of which 32 tokens are output
-    assert "At batch 4 they stop fitting at prompts of more than 2,464 tokens" in told()
+    assert "At batch 4 they stop fitting at prompts of more than 2,464 tokens" in prose()
     small = Engine(model="m", max_model_len=1024)
-    assert "the longest context, 1,024 tokens, ends before the pool does" in told(engine=small)
-    assert "At batch" not in told(batch=None, rate=2.0)
+    assert "the longest context, 1,024 tokens, ends before the pool does" in prose(engine=small)
+    assert "At batch" not in prose(batch=None, rate=2.0)
 
 
 # ---- lessons and failures ----------------------------------------------------------------------
@@ -514,12 +521,12 @@ def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> N
         record(batch=batch, prompt_tokens=8000, number=batch, status="failed", error="too long")
         for batch in (1, 2)
     ]
-    found = gathered([*failed, record(prompt_tokens=64)])
-    section = failures.answer(found, places(found))
+    points = gathered([*failed, record(prompt_tokens=64)])
+    section = failures.answer(points, places(points))
     assert section is not None
-    said = paragraphs(section.blocks)
-    assert "Failed: batch 1 · 8,000 prompt tokens, batch 2 · 8,000 prompt tokens." in said
-    assert "needs 8,032 tokens of context; the server was started for 4,096" in said
+    text = paragraphs(section.blocks)
+    assert "Failed: batch 1 · 8,000 prompt tokens, batch 2 · 8,000 prompt tokens." in text
+    assert "needs 8,032 tokens of context; the server was started for 4,096" in text
     words = [block.lines for block in section.blocks if block.kind == "verbatim"]
     assert words == [("too long",)]
 
@@ -529,38 +536,38 @@ def test_a_cell_that_was_tried_again_and_measured_is_no_failure(record: Build) -
     stopped = record(number=0, **gone)
     good = record(number=1, identity="ab", metrics={"ttft_s.p50": 0.1})
     other = record(number=2, identity="cd", metrics={"ttft_s.p50": 0.1}, batch=2)
-    for records, told in (
+    for records, is_failure in (
         ([stopped, good], False),
         ([stopped, other], True),
         ([stopped, replace(good, experiment_id="e2")], True),
     ):
-        found = gathered(records)
-        assert (failures.answer(found, places(found)) is not None) is told
+        points = gathered(records)
+        assert (failures.answer(points, places(points)) is not None) is is_failure
 
 
-def test_a_model_that_does_not_fit_is_told_with_its_sizes_and_the_engines_words(
+def test_a_model_that_does_not_fit_has_its_sizes_and_the_engines_words(
     record: Build,
 ) -> None:
-    said = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 112.00 MiB."
+    last_words = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 112.00 MiB."
     name = "mistralai/Mixtral-8x7B-Instruct-v0.1"
     config = dict(find_model(name).config)
-    facts = EngineFacts(config=config, last_words=said)
-    found = gathered(
+    facts = EngineFacts(config=config, last_words=last_words)
+    points = gathered(
         [record(name, prompt_tokens=4064, status="failed", error="out of memory", facts=facts)]
     )
-    section = failures.answer(found, places(found))
+    section = failures.answer(points, places(points))
     assert section is not None
-    told = paragraphs(section.blocks)
-    assert "The weights need 87 GiB, and the GPU has 48 GiB." in told
-    assert "A request of 4,096 tokens takes 512 MiB of KV cache on each GPU." in told
+    text = paragraphs(section.blocks)
+    assert "The weights need 87 GiB, and the GPU has 48 GiB." in text
+    assert "A request of 4,096 tokens takes 512 MiB of KV cache on each GPU." in text
     verbatim = [block.lines for block in section.blocks if block.kind == "verbatim"]
-    assert verbatim == [("out of memory",), (said,)]
+    assert verbatim == [("out of memory",), (last_words,)]
 
 
 def test_why_a_run_is_not_believed_is_said(record: Build) -> None:
     doubt = Doubt("errors", {"sentence": "Too many failed: look at the log."}, "invalid")
-    found = gathered([record(status="invalid", doubts=(doubt,))])
-    section = failures.answer(found, places(found))
+    points = gathered([record(status="invalid", doubts=(doubt,))])
+    section = failures.answer(points, places(points))
     assert section is not None
     assert section.blocks[-1] == Verbatim((doubt,))
 
@@ -607,8 +614,8 @@ def test_the_lead_counts_by_status_and_names_the_best(
         record(batch=2, number=2, metrics={"output_tokens_per_s": 19}),
         record(batch=4, number=3, status="failed", error="out of memory"),
     ]
-    said = words("en").paragraph(page(day_of(runs)).lead, str)
-    assert said == (
+    text = words("en").paragraph(page(day_of(runs)).lead, str)
+    assert text == (
         "3 runs of 3 cells in 1 experiment, begun between 09:31 and 09:33 (UTC). By status: "
         "2 valid, 1 failed. The highest throughput was 19 tok/s (batch 2 · 64 prompt tokens)."
     )

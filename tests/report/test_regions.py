@@ -29,10 +29,10 @@ def texts(file: str) -> dict[str, str]:
 def test_words_come_back_byte_for_byte(words: list[str], lines: list[str]) -> None:
     named = [(f"{n:016x}", text) for n, text in enumerate(words)]
     file = a_file(*named, between="\n".join(lines))
-    found = read(file)
-    assert found.sealed
-    assert [(each.name, each.text) for each in found.words] == named
-    assert not any(each.changed for each in found.words)
+    contents = read(file)
+    assert contents.sealed
+    assert [(each.name, each.text) for each in contents.words] == named
+    assert not any(each.changed for each in contents.words)
 
 
 @given(WORDS, WORDS)
@@ -70,9 +70,9 @@ def test_a_change_elsewhere_breaks_the_seal_and_nothing_else(at: int, typed: str
 )
 def test_what_editors_do_by_themselves_is_no_change(harmless) -> None:  # type: ignore[no-untyped-def]
     file = a_file(("one", "a\nb\n"), ("new-day", ""), between="some text")
-    found = read(harmless(file))
-    assert found.sealed
-    assert [(words.text, words.changed) for words in found.words] == [
+    contents = read(harmless(file))
+    assert contents.sealed
+    assert [(words.text, words.changed) for words in contents.words] == [
         ("a\nb\n", False),
         ("", False),
     ]
@@ -92,8 +92,8 @@ def test_words_may_hold_marks_of_other_places() -> None:
 def test_a_damaged_place_breaks_the_seal() -> None:
     file = a_file(("one", "mine"))
     for gone in ("<!-- end of words one -->", "<!-- words one"):
-        found = read(file.replace(gone, ""))
-        assert (found.words, found.sealed) == ((), False)
+        contents = read(file.replace(gone, ""))
+        assert (contents.words, contents.sealed) == ((), False)
     twice = read(f"{file}\n{place('one', 'again', 'hint')}")
     assert (texts(file), twice.sealed) == ({"one": "mine"}, False)
     assert [words.text for words in twice.words] == ["mine"]

@@ -33,8 +33,8 @@ def test_a_day_on_which_only_questions_were_asked_has_a_log(tmp_path: Path) -> N
     with open_store(tmp_path) as store:
         with pytest.raises(NotFound, match="nothing was run yet"):
             write_log(store, tmp_path)
-        told = {"ttft_s": 0.25, "duration_s": 1.25, "output_tokens": 11, "prompt_tokens": 40}
-        ask(store, 1, "Why <b>so</b>?\n\x1b[2J", **told)
+        figures = {"ttft_s": 0.25, "duration_s": 1.25, "output_tokens": 11, "prompt_tokens": 40}
+        ask(store, 1, "Why <b>so</b>?\n\x1b[2J", **figures)
         ask(store, 2, "And? " * 40, source="chat", error="the server | is gone")
         assert last_day(store, UTC) == NOON.date()
         files = write_log(store, tmp_path, zone=UTC)

@@ -52,12 +52,12 @@ def test_the_addresses_of_pages_are_quoted() -> None:
 
 
 @pytest.fixture
-def told_day(
+def tracked_day(
     record: Callable[..., Record],
     experiment: Callable[..., ExperimentRecord],
     day_of: Callable[..., Day],
 ) -> Day:
-    """Two engines, of which MLflow was told, on a day with a tracking server."""
+    """Two engines that MLflow has, on a day with a tracking server."""
     runs = [
         record(model, 8, number=number, mlflow_run_id=f"run-{model}", metrics={"ttft_s.p50": 0.1})
         for number, model in enumerate("ab")
@@ -72,18 +72,18 @@ def both(day: Day) -> tuple[str, str]:
     return as_markdown(whole, said, ""), as_html(whole, said, drawings)
 
 
-def test_the_log_leads_to_the_same_comparison_in_mlflow(told_day: Day) -> None:
-    markdown, html = both(told_day)
+def test_the_log_leads_to_the_same_comparison_in_mlflow(tracked_day: Day) -> None:
+    markdown, html = both(tracked_day)
     compared = SERVER + comparison(["run-a", "run-b"], ["7"])
-    pictured = SERVER + charts("7", told_day.experiments[0].id)
+    pictured = SERVER + charts("7", tracked_day.experiments[0].id)
     assert f"[these runs compared](<{compared}>)" in markdown
     assert f"[the engines of two as charts](<{pictured}>)" in markdown
     assert f'<a href="{compared.replace("&", "&amp;")}">' in html
 
 
-def test_what_mlflow_was_not_told_is_not_linked(told_day: Day) -> None:
-    untold = tuple(replace(run, mlflow_run_id=None) for run in told_day.records)
-    for day in (replace(told_day, tracking=None), replace(told_day, records=untold)):
+def test_runs_that_mlflow_lacks_are_not_linked(tracked_day: Day) -> None:
+    untold = tuple(replace(run, mlflow_run_id=None) for run in tracked_day.records)
+    for day in (replace(tracked_day, tracking=None), replace(tracked_day, records=untold)):
         assert "MLflow" not in both(day)[0]
 
 

@@ -44,7 +44,7 @@ def spoken(text: Text) -> str:
     return words("en").say(text, str)
 
 
-def said(blocks: Iterable[Block]) -> str:
+def prose(blocks: Iterable[Block]) -> str:
     parts = []
     for block in blocks:
         if block.kind == "paragraph":
@@ -65,8 +65,8 @@ def table_of(blocks: Iterable[Block]) -> list[list[str]]:
 
 def test_the_parts_of_a_cpu_engine_with_their_sources(record: Build) -> None:
     facts = EngineFacts(log_path="a.log", checkpoint_bytes=257 * 2**20)
-    found = gathered(record(batch=n, number=n, metrics=CPU, facts=facts) for n in (1, 2))
-    section = memory.answer(found, places(found), "1-x")
+    points = gathered(record(batch=n, number=n, metrics=CPU, facts=facts) for n in (1, 2))
+    section = memory.answer(points, places(points), "1-x")
     assert section is not None
     rows = table_of(section.blocks)
     assert rows[1:] == [
@@ -75,7 +75,7 @@ def test_the_parts_of_a_cpu_engine_with_their_sources(record: Build) -> None:
         ["the rest", "2.75 GiB", "what was seen less the parts above"],
         ["seen resident", "5 GiB", "the kernel"],
     ]
-    assert "40% of that is the KV-cache pool (2 GiB)" in said(section.blocks)
+    assert "40% of that is the KV-cache pool (2 GiB)" in prose(section.blocks)
     (plot,) = (block for block in section.blocks if isinstance(block, Plot))
     (bars,) = plot.panels
     assert isinstance(bars, Bars)
@@ -90,15 +90,17 @@ def test_of_several_gpus_the_parts_are_those_of_one(record: Build) -> None:
     }
     engine = Engine(model="m", tensor_parallel=2, pipeline_parallel=2, executor="ray")
     facts = EngineFacts(log_path="a.log", weights_bytes=7 * GIB // 2, cards=4)
-    found = gathered([record(metrics=figures, facts=facts, engine=engine)])
-    section = memory.answer(found, places(found), "1-x")
+    points = gathered([record(metrics=figures, facts=facts, engine=engine)])
+    section = memory.answer(points, places(points), "1-x")
     assert section is not None
-    assert said(section.blocks).startswith(
+    assert prose(section.blocks).startswith(
         "Each of the engine's 4 GPUs holds 20 GiB on average, and 75% of that is the KV-cache "
         "pool (15 GiB)"
     )
     assert table_of(section.blocks)[1] == ["weights", "3.5 GiB", "the engine's log"]
-    setting = "|".join("|".join(row) for row in table_of(servers(found, places(found)).blocks[:1]))
+    setting = "|".join(
+        "|".join(row) for row in table_of(servers(points, places(points)).blocks[:1])
+    )
     assert "|2 x 2|ray|" in setting
 
 
@@ -107,25 +109,25 @@ def test_each_start_has_a_column_and_too_many_are_counted(record: Build) -> None
         record(number=n, repeat=n, metrics=CPU, facts=EngineFacts(log_path=f"{n}.log"))
         for n in range(6)
     ]
-    found = gathered(runs)
-    section = memory.answer(found, places(found), "1-x")
+    points = gathered(runs)
+    section = memory.answer(points, places(points), "1-x")
     assert section is not None
     titles = table_of(section.blocks)[0]
     assert titles == ["part", "m, start 1", "m, start 2", "m, start 3", "m, start 4", "by"]
-    assert "2 more engine starts" in said(section.blocks)
+    assert "2 more engine starts" in prose(section.blocks)
 
 
-def test_more_told_of_than_seen_is_said(record: Build) -> None:
+def test_parts_above_the_total_are_said(record: Build) -> None:
     metrics = {"weights_bytes": 3.0 * GIB, "vram_peak_bytes": 2.5 * GIB}
-    found = gathered([record(metrics=metrics, facts=EngineFacts(weights_bytes=3 * GIB))])
-    section = memory.answer(found, places(found), "1-x")
+    points = gathered([record(metrics=metrics, facts=EngineFacts(weights_bytes=3 * GIB))])
+    section = memory.answer(points, places(points), "1-x")
     assert section is not None
-    assert "The parts come to 512 MiB more than was seen" in said(section.blocks)
+    assert "The parts come to 512 MiB more than was seen" in prose(section.blocks)
 
 
 def test_without_a_reading_there_is_no_such_section(record: Build) -> None:
-    found = gathered([record(metrics={"weights_bytes": 1.0})])
-    assert memory.answer(found, places(found), "1-x") is None
+    points = gathered([record(metrics={"weights_bytes": 1.0})])
+    assert memory.answer(points, places(points), "1-x") is None
 
 
 BARS = Bars(
@@ -170,11 +172,11 @@ def test_theory_stands_beside_what_each_cell_gave(record: Build) -> None:
     slow = {"tpot_s.p50": 0.3, "tpot_floor_ratio": 30.0}
     runs = [record(batch=1, metrics=metrics | unsure)]
     runs.append(record(batch=8, number=1, metrics=metrics | sure | slow))
-    found = gathered(runs)
-    section = theory.answer(found, places(found))
+    points = gathered(runs)
+    section = theory.answer(points, places(points))
     assert section is not None
-    assert said(section.blocks).startswith("Over the readings under load, a token in flight took")
-    assert "took 23,050 bytes of KV cache; the formula says 23,040" in said(section.blocks)
+    assert prose(section.blocks).startswith("Over the readings under load, a token in flight took")
+    assert "took 23,050 bytes of KV cache; the formula says 23,040" in prose(section.blocks)
     assert table_of(section.blocks)[1:] == [
         [
             "KV cache per token, by the engine's count",
@@ -184,7 +186,7 @@ def test_theory_stands_beside_what_each_cell_gave(record: Build) -> None:
         ],
         ["median TPOT, over its floor", "10 ms", "20 ms–300 ms", "2.000–30"],
     ]
-    assert theory.answer(gathered([record()]), places(found)) is None
+    assert theory.answer(gathered([record()]), places(points)) is None
 
 
 # ---- money and energy ------------------------------------------------------------------------
@@ -204,21 +206,21 @@ def test_energy_and_money_of_the_best_and_the_worst_cell(record: Build) -> None:
         )
         for batch, rate, more in ((1, 10.0, {}), (8, 50.0, {"energy_by_counter_j": 1.0}))
     ]
-    found = gathered(runs)
-    section = cost.answer(found, 3.6, places(found))
+    points = gathered(runs)
+    section = cost.answer(points, 3.6, places(points))
     assert section is not None
-    told = said(section.blocks)
-    assert "a million output tokens cost 20.00 USD at best (batch 8" in told
-    assert "and 100.00 USD at worst (batch 1" in told
-    assert "2 J of energy at best" in told
-    assert "as the integral of the GPUs' power" in told  # one of them has no counter
-    assert "At best that is 0.5 tok/s for each watt" in told
+    text = prose(section.blocks)
+    assert "a million output tokens cost 20.00 USD at best (batch 8" in text
+    assert "and 100.00 USD at worst (batch 1" in text
+    assert "2 J of energy at best" in text
+    assert "as the integral of the GPUs' power" in text  # one of them has no counter
+    assert "At best that is 0.5 tok/s for each watt" in text
     counted = gathered(runs[1:])
     section = cost.answer(counted, None, places(counted))
     assert section is not None
-    assert "by the GPUs' energy counters" in said(section.blocks)
-    assert "USD" not in said(section.blocks)
-    assert cost.answer(gathered([record()]), None, places(found)) is None
+    assert "by the GPUs' energy counters" in prose(section.blocks)
+    assert "USD" not in prose(section.blocks)
+    assert cost.answer(gathered([record()]), None, places(points)) is None
 
 
 # ---- the least memory ------------------------------------------------------------------------
@@ -278,17 +280,17 @@ def searched() -> tuple[ExperimentRecord, list[Record]]:
     return begun, records
 
 
-def test_a_search_is_told_in_a_sentence_a_row_and_a_plot() -> None:
+def test_a_search_is_a_sentence_a_row_and_a_plot() -> None:
     begun, records = searched()
     section = needed.answer(begun.experiment, records, "1-needed")
     assert section is not None
-    told = said(section.blocks)
+    text = prose(section.blocks)
     assert (
         "m, batch 4, 100 + 28 tokens: a KV cache of 14.1 MiB (5 blocks) serves it, and one block "
         "less does not (3 preemptions). Theory says 14.1 MiB; the engine reserved 2 GiB, and 20.5 "
         "MiB of that were in use."
-    ) in told
-    assert "the engine refuses to start with it" in told
+    ) in text
+    assert "the engine refuses to start with it" in text
     rows = table_of(section.blocks)
     assert len(rows) == 5
     assert rows[2][:3] == ["4", "100", "28"]
@@ -326,11 +328,11 @@ def test_a_search_that_is_not_over_says_so() -> None:
     ]
     first.append(needed.searches_of(asked, [*reserved, tries[1]])[0])
     first.append(needed.searches_of(asked, [replace(reserved[0], facts=EngineFacts())])[0])
-    told = [spoken(needed.sentence(each)) for each in first]
-    assert "no KV cache that was tried serves it" in told[0]
-    assert "no smaller one was tried" in told[1]
-    assert "no KV cache that was tried serves it" in told[2]
-    assert "does not tell the blocks" in told[3]
+    text = [spoken(needed.sentence(each)) for each in first]
+    assert "no KV cache that was tried serves it" in text[0]
+    assert "no smaller one was tried" in text[1]
+    assert "no KV cache that was tried serves it" in text[2]
+    assert "does not tell the blocks" in text[3]
     plain = needed.as_json(first[1])
     assert plain["least"]["pool_bytes"] == plain["theory_bytes"] == 2 * BLOCK
     assert plain["most_that_did_not"] is None

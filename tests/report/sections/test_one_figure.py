@@ -36,7 +36,7 @@ def texts(blocks: Iterable[Block]) -> Iterator[Text]:
             yield from (box.text for row in block.rows for box in row)
 
 
-def told(section: Section | None) -> str:
+def prose(section: Section | None) -> str:
     assert section is not None
     return " | ".join(words("en").say(text, str) for text in texts(section.blocks))
 
@@ -55,10 +55,10 @@ def test_the_price_is_one_in_the_sentence_and_in_the_table(record: Build) -> Non
         )
         for repeat, rate in enumerate((10.0, 30.0))
     ]
-    found = gathered(runs)
-    named = places(found)
-    assert "a million output tokens cost 18.52 USD" in told(cost.answer(found, 1.0, named))
-    assert "| 18.5 |" in told(cells_table.answer(found, named))
+    points = gathered(runs)
+    named = places(points)
+    assert "a million output tokens cost 18.52 USD" in prose(cost.answer(points, 1.0, named))
+    assert "| 18.5 |" in prose(cells_table.answer(points, named))
 
 
 @pytest.fixture
@@ -84,17 +84,17 @@ def attached(record: Build, run: Callable[..., Any]) -> list[Record]:
 
 def test_an_attached_server_on_two_gpus_has_one_pool(attached: list[Record]) -> None:
     """20 GiB on both together, in every sentence, table and key that does not say "each"."""
-    found = gathered(attached)
-    named = places(found)
+    points = gathered(attached)
+    named = places(points)
     assert attached[0].value("kv_pool_bytes") == run_json(attached[0])["kv_pool_bytes"] == 20 * GIB
     for section in (
-        lengths.answer(found, named, "x"),
-        lessons.answer(found, named),
-        setting.answer(found, named),
+        lengths.answer(points, named, "x"),
+        lessons.answer(points, named),
+        setting.answer(points, named),
     ):
-        assert "20 GiB" in told(section)
-        assert "10 GiB" not in told(section)
-    assert "| 1 | " in told(cells_table.answer(found, named))  # GiB of KV in use: 5% of 20
+        assert "20 GiB" in prose(section)
+        assert "10 GiB" not in prose(section)
+    assert "| 1 | " in prose(cells_table.answer(points, named))  # GiB of KV in use: 5% of 20
 
 
 def test_the_memory_of_an_attached_server_is_split_for_each_gpu(attached: list[Record]) -> None:
@@ -102,7 +102,7 @@ def test_the_memory_of_an_attached_server_is_split_for_each_gpu(attached: list[R
     assert parts is not None
     assert (parts.gpu_count, parts.total.bytes) == (2, 15 * GIB)
     assert {part.name: part.bytes for part in parts.parts}["kv_pool"] == 10 * GIB
-    found = gathered(attached)
-    said = told(memory_parts.answer(found, places(found), "x"))
-    assert "Each of the engine's 2" in said
-    assert "66.7% of that is the KV-cache pool (10 GiB)" in said
+    points = gathered(attached)
+    text = prose(memory_parts.answer(points, places(points), "x"))
+    assert "Each of the engine's 2" in text
+    assert "66.7% of that is the KV-cache pool (10 GiB)" in text

@@ -50,26 +50,26 @@ def build(
     return replace(made, facts=replace(made.facts, quality=quality))
 
 
-def said(section: Section | None) -> str:
+def prose(section: Section | None) -> str:
     assert section is not None
     english = words("en")
-    found = []
+    parts = []
     for block in section.blocks:
         if block.kind == "paragraph":
-            found.append(english.paragraph((block.about, *block.sentences), str))
+            parts.append(english.paragraph((block.about, *block.sentences), str))
         elif block.kind == "bullets":
-            found += [english.say(item, str) for item in block.items]
+            parts += [english.say(item, str) for item in block.items]
         elif block.kind == "table":
-            found += [" | ".join(english.say(box.text, str) for box in row) for row in block.rows]
-    return "\n".join(found)
+            parts += [" | ".join(english.say(box.text, str) for box in row) for row in block.rows]
+    return "\n".join(parts)
 
 
 def test_a_quantised_build_is_set_beside_the_whole_one(record: Build) -> None:
     whole = Quality(tokens=560, perplexity=12.0, bits_per_byte=0.8, outputs=FAITHFUL)
     coarse = replace(whole, perplexity=12.6, outputs=("one two 3 four", FAITHFUL[1]))
     awq = {"quantisation": "awq", "engine": Engine(model="org/m", quantisation="awq")}
-    found = gathered(build(record, 0, whole), build(record, 1, coarse, 4, **awq))
-    text = said(answer(found, places(found)))
+    points = gathered(build(record, 0, whole), build(record, 1, coarse, 4, **awq))
+    text = prose(answer(points, places(points)))
     assert "m awq against m. Perplexity is 12.6 against 12 (1.050 times)" in text
     assert "it says 75% of the words alike" in text
     assert "m | 14 GiB | 12 | 0.8 | –" in text
@@ -77,22 +77,22 @@ def test_a_quantised_build_is_set_beside_the_whole_one(record: Build) -> None:
 
 
 def test_without_an_unquantised_build_there_is_nothing_to_agree_with(record: Build) -> None:
-    found = gathered(build(record, 0, Quality(perplexity=9.0), quantisation="gptq"))
-    text = said(answer(found, places(found)))
+    points = gathered(build(record, 0, Quality(perplexity=9.0), quantisation="gptq"))
+    text = prose(answer(points, places(points)))
     assert "against" not in text
     assert "m gptq | 14 GiB | 9 | – | –" in text
-    told = EngineFacts(version="0.32.0", quantisation="fp8", quality=Quality(perplexity=9.0))
-    itself = replace(build(record, 1, None), facts=told)
+    facts = EngineFacts(version="0.32.0", quantisation="fp8", quality=Quality(perplexity=9.0))
+    itself = replace(build(record, 1, None), facts=facts)
     other = build(record, 2, Quality(perplexity=8.0), quantisation="gptq")
-    found = gathered(itself, other)
-    assert "against" not in said(answer(found, places(found))), "its checkpoint is quantised"
+    points = gathered(itself, other)
+    assert "against" not in prose(answer(points, places(points))), "its checkpoint is quantised"
 
 
-def test_what_could_not_be_checked_is_told_and_no_check_says_nothing(record: Build) -> None:
-    found = gathered(build(record, 0, Quality(absent=("no perplexity: it cannot",))))
-    assert "no perplexity: it cannot" in said(answer(found, places(found)))
-    found = gathered(build(record, 0, None))
-    assert answer(found, places(found)) is None
+def test_a_check_that_failed_gives_its_reason_and_no_check_says_nothing(record: Build) -> None:
+    points = gathered(build(record, 0, Quality(absent=("no perplexity: it cannot",))))
+    assert "no perplexity: it cannot" in prose(answer(points, places(points)))
+    points = gathered(build(record, 0, None))
+    assert answer(points, places(points)) is None
 
 
 def test_an_experiment_asks_for_the_check() -> None:
@@ -109,7 +109,7 @@ def test_the_figures_are_metrics_of_the_run(record: Build) -> None:
     facts = EngineFacts(quality=Quality(tokens=9, perplexity=12.5, bits_per_byte=0.75))
     cell = record().cell
     nothing = {"traces": (), "readings": Readings(), "client": ClientHealth()}
-    found = metrics(Samples(cell=cell, facts=facts, **nothing))  # type: ignore[arg-type]
-    assert (found["perplexity"], found["bits_per_byte"]) == (Figure(12.5), Figure(0.75))
-    found = metrics(Samples(cell=cell, facts=EngineFacts(), **nothing))  # type: ignore[arg-type]
-    assert found["perplexity"] == Figure(None)
+    figures = metrics(Samples(cell=cell, facts=facts, **nothing))  # type: ignore[arg-type]
+    assert (figures["perplexity"], figures["bits_per_byte"]) == (Figure(12.5), Figure(0.75))
+    figures = metrics(Samples(cell=cell, facts=EngineFacts(), **nothing))  # type: ignore[arg-type]
+    assert figures["perplexity"] == Figure(None)

@@ -1,4 +1,4 @@
-"""What a search for capacity found, in sentences of both languages."""
+"""Results of a search for capacity, in sentences of both languages."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,19 +39,19 @@ def in_flight(made: Record, batch: int) -> Record:
     return replace(made, cell=identified(replace(made.cell, rate=None, batch=batch)))
 
 
-def said(asked: Experiment, *records: Record, lang: str = "en") -> str:
-    (found,) = capacities(asked, records)
-    return words(lang).paragraph(sentences(found), str)
+def prose(asked: Experiment, *records: Record, lang: str = "en") -> str:
+    (capacity,) = capacities(asked, records)
+    return words(lang).paragraph(sentences(capacity), str)
 
 
 def test_a_rate_lies_between_the_highest_that_held_and_the_next(record: Build) -> None:
     runs = [tried(record, None, 12, whole=12), tried(record, 10.0, 199), tried(record, 11.0, 150)]
-    assert said(ASKED, *runs) == (
+    assert prose(ASKED, *runs) == (
         "m, 64 + 32 tokens: the highest rate that holds the SLO lies between 10 and 11 "
         "requests/s: at 10, 99.5% (95% interval 97.2% to 99.9%) of the requests were good; at 11, "
         "75% (95% interval 68.6% to 80.5%) were."
     )
-    assert "每秒 10 到 11 个请求" in said(ASKED, *runs, lang="zh")
+    assert "每秒 10 到 11 个请求" in prose(ASKED, *runs, lang="zh")
 
 
 @pytest.mark.parametrize(
@@ -66,38 +66,38 @@ def test_a_rate_lies_between_the_highest_that_held_and_the_next(record: Build) -
 def test_why_a_load_was_not_shown_to_hold(
     record: Build, rules: list[str], good: int, reason: str
 ) -> None:
-    assert reason in said(ASKED, tried(record, 10.0, 200), tried(record, 20.0, good, *rules))
+    assert reason in prose(ASKED, tried(record, 10.0, 200), tried(record, 20.0, good, *rules))
 
 
 def test_a_concurrency_is_a_whole_number(record: Build) -> None:
     asked = replace(ASKED, find_capacity="concurrency")
     eight = in_flight(tried(record, 0.8, 200), 8)
     nine, twelve = (in_flight(tried(record, 0.9, 0), batch) for batch in (9, 12))
-    assert "is 8 in flight" in said(asked, eight, nine)
-    assert "lies between 8 and 12 requests in flight" in said(asked, eight, twelve)
-    assert "at every concurrency that was tried, up to 8" in said(asked, eight)
-    assert "at the lowest, 9 in flight, 0%" in said(asked, nine)
+    assert "is 8 in flight" in prose(asked, eight, nine)
+    assert "lies between 8 and 12 requests in flight" in prose(asked, eight, twelve)
+    assert "at every concurrency that was tried, up to 8" in prose(asked, eight)
+    assert "at the lowest, 9 in flight, 0%" in prose(asked, nine)
 
 
 def test_nothing_holds_and_everything_holds(record: Build) -> None:
     alone = tried(record, None, 1, whole=12)
-    assert "no rate holds the SLO, for even of requests sent one at a time" in said(ASKED, alone)
-    assert "at every rate that was tried, up to 10 " in said(ASKED, tried(record, 10.0, 200))
-    assert "at the lowest, 10 requests/s, 0%" in said(ASKED, tried(record, 10.0, 0))
+    assert "no rate holds the SLO, for even of requests sent one at a time" in prose(ASKED, alone)
+    assert "at every rate that was tried, up to 10 " in prose(ASKED, tried(record, 10.0, 200))
+    assert "at the lowest, 10 requests/s, 0%" in prose(ASKED, tried(record, 10.0, 0))
 
 
 def test_a_search_that_was_cut_short_says_so(record: Build) -> None:
     gone = tried(record, 20.0, 0)
     gone = replace(gone, status="failed", error="the server is gone", metrics={})
-    told = said(ASKED, tried(record, 10.0, 200), gone)
-    assert told.endswith("go on with it by --resume.")
+    text = prose(ASKED, tried(record, 10.0, 200), gone)
+    assert text.endswith("go on with it by --resume.")
     again = tried(record, 20.0, 0)
-    assert "--resume" not in said(ASKED, tried(record, 10.0, 200), gone, again)
+    assert "--resume" not in prose(ASKED, tried(record, 10.0, 200), gone, again)
 
 
 def test_as_json(record: Build) -> None:
-    (found,) = capacities(ASKED, [tried(record, 10.0, 199), tried(record, 11.0, 150)])
-    plain = as_json(found)
+    (capacity,) = capacities(ASKED, [tried(record, 10.0, 199), tried(record, 11.0, 150)])
+    plain = as_json(capacity)
     assert plain["of"] == "rate" and plain["whole"]
     assert plain["slo"] == {"ttft_ms": 200, "tpot_ms": 50, "e2e_ms": None, "good_fraction": 0.95}
     assert (plain["held"]["load"], plain["beyond"]["verdict"]) == (10, "missed")
@@ -113,10 +113,10 @@ def test_the_log_has_a_section_on_it(
 ) -> None:
     runs = [tried(record, 10.0, 199), tried(record, 11.0, 150)]
     day = day_of(runs, experiment(find_capacity="rate", slo=SLO))
-    found = as_markdown(page(day), words(lang), "x")
-    assert words(lang).phrases["capacity.heading"] in found
-    assert "200 ms" in found and "50 ms" in found and "95%" in found
-    assert words(lang).phrases["capacity.verdict.missed"] in found
+    log = as_markdown(page(day), words(lang), "x")
+    assert words(lang).phrases["capacity.heading"] in log
+    assert "200 ms" in log and "50 ms" in log and "95%" in log
+    assert words(lang).phrases["capacity.verdict.missed"] in log
     plain = as_markdown(page(day_of(runs)), words(lang), "x")
     assert words(lang).phrases["capacity.heading"] not in plain
     assert answer(Experiment(name="x"), runs) is None

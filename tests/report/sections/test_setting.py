@@ -14,9 +14,9 @@ from journal.report.sections import setting
 Build = Callable[..., Record]
 
 
-def said(records: list[Record], lang: str = "en") -> str:
-    found = points(zip(records, setups_of(records), strict=True))
-    blocks = setting.answer(found, places(found)).blocks
+def prose(records: list[Record], lang: str = "en") -> str:
+    measured = points(zip(records, setups_of(records), strict=True))
+    blocks = setting.answer(measured, places(measured)).blocks
     speak = words(lang)
     return " ".join(
         speak.say(text, str) for b in blocks if b.kind == "paragraph" for text in b.sentences
@@ -30,13 +30,13 @@ def test_hosts_and_users_are_named_where_there_are_several(record: Build) -> Non
         return record(number=number, environment=there)
 
     one = [on("gpu-1", "ada", n) for n in range(3)]
-    assert "gpu-1" not in said(one)
+    assert "gpu-1" not in prose(one)
     several = [*one, on("gpu-2", "bob", 4), on("gpu-2", None, 5)]
-    assert "Measured on gpu-1 (ada), gpu-2 (bob), gpu-2." in said(several)
-    assert "gpu-1 (ada)" in said(several, "zh")
+    assert "Measured on gpu-1 (ada), gpu-2 (bob), gpu-2." in prose(several)
+    assert "gpu-1 (ada)" in prose(several, "zh")
     many = [on(f"gpu-{n}", "ada", n) for n in range(20)]
-    assert "gpu-11 (ada)" in said(many) and "gpu-12" not in said(many)
-    assert "(20)" in said(many)
+    assert "gpu-11 (ada)" in prose(many) and "gpu-12" not in prose(many)
+    assert "(20)" in prose(many)
 
 
 def test_who_ran_it_sets_no_server_apart(record: Build) -> None:
@@ -48,5 +48,5 @@ def test_who_ran_it_sets_no_server_apart(record: Build) -> None:
 def test_a_run_as_json_says_who_and_where(record: Build, user: str | None) -> None:
     from journal.report.run_json import run_json
 
-    told = run_json(record(environment={"host": "gpu-1", "user": user}))
-    assert (told["host"], told["user"]) == ("gpu-1", user)
+    values = run_json(record(environment={"host": "gpu-1", "user": user}))
+    assert (values["host"], values["user"]) == ("gpu-1", user)

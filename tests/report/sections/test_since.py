@@ -75,61 +75,61 @@ def measure(
     return made
 
 
-def said(section: Section | None, lang: str = "en") -> str:
+def prose(section: Section | None, lang: str = "en") -> str:
     assert section is not None
     speak = words(lang)
-    found = []
+    parts = []
     for block in section.blocks:
         if block.kind == "paragraph":
-            found.append(speak.paragraph((block.about, *block.sentences), str))
+            parts.append(speak.paragraph((block.about, *block.sentences), str))
         elif block.kind == "bullets":
-            found += [f"- {speak.say(item, str)}" for item in block.items]
-    return "\n".join(found)
+            parts += [f"- {speak.say(item, str)}" for item in block.items]
+    return "\n".join(parts)
 
 
 def today(store: Store) -> str:
-    return said(answer(collect(store, TODAY, UTC)))
+    return prose(answer(collect(store, TODAY, UTC)))
 
 
 def test_a_regression_is_named_with_its_size(store: Store) -> None:
     measure(store, 3)
     measure(store, 0, {(8, "ttft_s.p50"): 1.2})
-    found = today(store)
-    assert "last on 2026-11-17: 2 cells." in found
-    assert "Regressions: worse than then, beyond the noise." in found
-    (line,) = [line for line in found.splitlines() if line.startswith("- ")]
+    text = today(store)
+    assert "last on 2026-11-17: 2 cells." in text
+    assert "Regressions: worse than then, beyond the noise." in text
+    (line,) = [line for line in text.splitlines() if line.startswith("- ")]
     assert line.startswith("- batch 8, 64 prompt tokens: TTFT p50 was ")
     assert "1.5" in line and "95% interval 1.4" in line
-    assert "slower in 1" in found and "no difference seen in 2" in found
-    assert "Better than then" not in found
-    assert "Nothing that is recorded of the engine or the host changed" in found
+    assert "slower in 1" in text and "no difference seen in 2" in text
+    assert "Better than then" not in text
+    assert "Nothing that is recorded of the engine or the host changed" in text
 
 
 def test_what_got_better_is_named_too(store: Store) -> None:
     measure(store, 3)
     measure(store, 0, {(1, "output_tokens_per_s"): 80.0})
-    found = today(store)
-    assert "Better than then, beyond the noise." in found
-    assert "faster in 1" in found
-    assert "Regressions" not in found
+    text = today(store)
+    assert "Better than then, beyond the noise." in text
+    assert "faster in 1" in text
+    assert "Regressions" not in text
 
 
 def test_noise_is_no_change(store: Store) -> None:
     for days_ago in range(8):
         measure(store, days_ago)
     for day in range(7):
-        found = said(answer(collect(store, TODAY - timedelta(days=day), UTC)))
-        assert "beyond the noise" not in found
-        assert "no difference seen in 2" in found
+        text = prose(answer(collect(store, TODAY - timedelta(days=day), UTC)))
+        assert "beyond the noise" not in text
+        assert "no difference seen in 2" in text
     assert answer(collect(store, TODAY - timedelta(days=7), UTC)) is None
 
 
-def test_without_repeats_nothing_can_be_told(store: Store) -> None:
+def test_without_repeats_no_difference_is_seen(store: Store) -> None:
     measure(store, 1, repeats=1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.5}, repeats=1)
-    found = today(store)
-    assert "not distinguishable from chance in 2, for want of repeats" in found
-    assert "beyond the noise" not in found
+    text = today(store)
+    assert "not distinguishable from chance in 2, for want of repeats" in text
+    assert "beyond the noise" not in text
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def test_a_change_of_environment_is_named(
 ) -> None:
     measure(store, 1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.2}, **changed)  # type: ignore[arg-type]
-    found = today(store)
-    assert "What changed between then and now" in found
-    assert f"- {line}" in found.splitlines()
-    assert "Regressions" in found
-    assert "Nothing that is recorded" not in found
+    text = today(store)
+    assert "What changed between then and now" in text
+    assert f"- {line}" in text.splitlines()
+    assert "Regressions" in text
+    assert "Nothing that is recorded" not in text
 
 
 def test_the_last_day_of_the_very_same_cell_goes_before_a_nearer_one_of_another(
@@ -160,9 +160,9 @@ def test_the_last_day_of_the_very_same_cell_goes_before_a_nearer_one_of_another(
     measure(store, 5)
     measure(store, 2, {(1, "ttft_s.p50"): 0.9}, engine=replace(MODEL, flags=("--slow",)))
     measure(store, 0)
-    found = today(store)
-    assert "last on 2026-11-15: 2 cells." in found
-    assert "beyond the noise" not in found
+    text = today(store)
+    assert "last on 2026-11-15: 2 cells." in text
+    assert "beyond the noise" not in text
 
 
 def test_runs_that_failed_count_neither_then_nor_now(store: Store) -> None:
@@ -170,9 +170,9 @@ def test_runs_that_failed_count_neither_then_nor_now(store: Store) -> None:
     measure(store, 2, {(1, "ttft_s.p50"): 9.0}, status="invalid")
     measure(store, 0)
     measure(store, 0, {(1, "ttft_s.p50"): 9.0}, seed=1, status="failed")
-    found = today(store)
-    assert "last on 2026-11-16: 2 cells." in found
-    assert "beyond the noise" not in found
+    text = today(store)
+    assert "last on 2026-11-16: 2 cells." in text
+    assert "beyond the noise" not in text
 
 
 def test_runs_of_different_environments_are_never_put_together(store: Store) -> None:
@@ -180,8 +180,8 @@ def test_runs_of_different_environments_are_never_put_together(store: Store) -> 
     new = {"gpu_driver": "590.1"}
     measure(store, 1, {(1, "ttft_s.p50"): 0.9}, seed=1, environment=new)
     measure(store, 0)
-    (found,) = comparisons(collect(store, TODAY, UTC))
-    runs = {r.id[:6] for row in found.rows for pair in row.match.pairs for r in pair[0]}
+    (comparison,) = comparisons(collect(store, TODAY, UTC))
+    runs = {r.id[:6] for row in comparison.rows for pair in row.match.pairs for r in pair[0]}
     assert runs == {"001000"}, "those with the driver of today"
     assert "- gpu_driver: 580.65, 590.1, now 580.65" in today(store)
 
@@ -202,7 +202,7 @@ def test_cells_that_were_last_measured_on_different_days(store: Store) -> None:
         ("2026-11-17", 1),
         ("2026-11-14", 1),
     ]
-    assert said(answer(mixed)).count("Measured before") == 2
+    assert prose(answer(mixed)).count("Measured before") == 2
 
 
 def test_a_long_list_of_changes_ends(store: Store) -> None:
@@ -224,7 +224,7 @@ def test_a_long_list_of_changes_ends(store: Store) -> None:
     mixed = Day(date=TODAY, zone=UTC, records=tuple(now), experiments=(), earlier=tuple(then))
     section = answer(mixed)
     assert section is not None
-    assert "- 22 more" in said(section)
+    assert "- 22 more" in prose(section)
     (table,) = [block for block in section.blocks if block.kind == "table"]
     assert len(table.rows) == 20
 
@@ -232,5 +232,5 @@ def test_a_long_list_of_changes_ends(store: Store) -> None:
 def test_the_chinese_words_are_there(store: Store) -> None:
     measure(store, 1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.2})
-    found = said(answer(collect(store, TODAY, UTC)), "zh")
-    assert "退步：比上次差，且超出噪声。" in found
+    text = prose(answer(collect(store, TODAY, UTC)), "zh")
+    assert "退步：比上次差，且超出噪声。" in text
