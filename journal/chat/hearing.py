@@ -40,8 +40,7 @@ class Hearing:
         return self._stream.count > before
 
     def end(self, at_s: float) -> None:
-        """Take in the end of the body at `at_s`, and set the error and the note of the whole
-        answer."""
+        """Take in the end of the body at `at_s`, and set the error and the note of the answer."""
         if self._stream.count == 0 and self._body.lstrip().startswith(b"{"):
             self.whole(self._body, at_s)
             if self.so_far.error is None:

@@ -324,8 +324,7 @@ class Desk:
 
 
 def _folded_on_phones() -> Callable[..., Any]:
-    """The handler that opens the settings beside the conversation, but not on a phone, where they
-    would cover it."""
+    """The handler that opens the settings, but not on a phone, where they would cover the chat."""
     import gradio as gr
 
     def settings(request: gr.Request) -> gr.Sidebar:  # Gradio reads this type when it runs

@@ -184,8 +184,7 @@ def _named(pid: int) -> str:
 
 
 def check_hub(env: Mapping[str, str]) -> Check:
-    """Whether models can be fetched: one request to the Hugging Face hub, of HUB_S seconds at
-    most."""
+    """Whether models can be fetched: one request to the Hugging Face hub, within HUB_S seconds."""
     instead = "serve a model that is in the cache or a directory"
     if env.get("HF_HUB_OFFLINE", "").upper() in TRUE:
         return Check("hub", "note", "offline, as HF_HUB_OFFLINE says", instead)

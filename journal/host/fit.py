@@ -137,8 +137,7 @@ class _Candidate:
 
 
 def _candidates(gpu: str | None, vram_bytes: int | None) -> list[_Candidate]:
-    """The GPUs in question. Raises UsageError where this host has some and no one of them gives its
-    memory."""
+    """The GPUs in question. Raises UsageError where this host's GPUs do not give their memory."""
     if vram_bytes is not None:
         return [_Candidate(name=NAMELESS, kind=vram_bytes)]
     if gpu is not None:

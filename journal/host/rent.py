@@ -258,8 +258,7 @@ def _checkout() -> Path | None:
 
 
 def write_task(rented: Rental, path: Path) -> None:
-    """Write the task file. Raises UsageError where a file is there that journal rent did not
-    write."""
+    """Write the task file. Raises UsageError where a file of another origin is there."""
     if path.exists() and not path.read_bytes().startswith(HEADER.encode()):
         raise UsageError(f"{path} is there already and no task of ours: name another with --out")
     try:

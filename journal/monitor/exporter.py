@@ -1,5 +1,4 @@
-"""The exporter for Prometheus: readings of this host's GPUs and servers, and figures of the last
-runs."""
+"""The exporter for Prometheus: readings of this host's GPUs and servers, figures of last runs."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -1,5 +1,4 @@
-"""Readings of a server while it serves: of its GPUs, its process and its /metrics, a moment
-apart."""
+"""Readings of a server while it serves: its GPUs, its process and its /metrics."""
 
 import time
 from collections import deque
@@ -194,8 +193,7 @@ class Watch:
         return {"rss_bytes": now.rss_bytes, "cpu_cores": cores}
 
     def _find_gpus(self) -> Gpus | None:
-        """The server's GPUs; all of this host's where the driver does not say which are the
-        server's."""
+        """The server's GPUs; all of this host's where the driver does not say which serve it."""
         if not is_loopback(urlsplit(self.endpoint.base_url).hostname or ""):
             self._absent.append("The server is on another host: watch there to see its memory.")
             return None
@@ -254,8 +252,7 @@ def _since(now: Histogram | None, first: Histogram | None) -> Histogram | None:
 
 
 def _grown(now: ServerReading, then: ServerReading, name: str) -> float | None:
-    """The growth of a counter; None where the server does not give it, or it was set back
-    meanwhile."""
+    """The growth of a counter; None where the server does not give it, or has set it back."""
     new, old = getattr(now, name), getattr(then, name)
     return None if new is None or old is None or new < old else new - old
 

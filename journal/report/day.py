@@ -33,7 +33,7 @@ class Day:
     """All that one log describes: one day, or all of `extent`. `records` and `experiments` are
     ordered by `started_at`, then `id`. An experiment of the day before is among them when it
     still ran. `earlier` are runs of the same cells, each on the last day before on which it was
-    measured; `notes` are the user's own words, `asked` the questions by hand, `steps` those
+    measured; `notes` are the user's own words, `questions` those asked by hand, `steps` those
     of the two weeks by the end of it. `zone` None is the zone of this machine. `tracking` is the
     address of MLflow's UI, where that is known."""
 
@@ -43,7 +43,7 @@ class Day:
     experiments: tuple[ExperimentRecord, ...]
     earlier: tuple[Record, ...] = ()
     notes: tuple[Note, ...] = ()
-    asked: tuple[Interaction, ...] = ()
+    questions: tuple[Interaction, ...] = ()
     steps: tuple[Step, ...] = ()
     extent: Extent | None = None
     tracking: str | None = None
@@ -119,8 +119,8 @@ def together(
     experiments += map(store.experiment, still_ran)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     written = [note for day in days for note in notes(store, day)]
-    asked = interactions(store, since=since, until=until)
-    if not (records or experiments or written or asked):
+    questions = interactions(store, since=since, until=until)
+    if not (records or experiments or written or questions):
         raise NotFound(_nothing(store, first, zone, when))
     return Day(
         date=first,
@@ -129,7 +129,7 @@ def together(
         experiments=tuple(sorted(experiments, key=order)),
         earlier=tuple(earlier(store, records, since, zone)),
         notes=tuple(written),
-        asked=tuple(asked),
+        questions=tuple(questions),
         steps=steps(store, until),
     )
 
@@ -137,8 +137,7 @@ def together(
 def earlier(
     store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
 ) -> Iterator[Record]:
-    """Earlier runs of the same cells, each cell's from the last day before `before` that has
-    any."""
+    """Earlier runs of the same cells, from the last day before `before` that each cell has."""
     from journal.store.history import last_measured, measured_between
 
     last = last_measured(store, (record.cell for record in records), before)

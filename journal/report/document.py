@@ -194,8 +194,7 @@ Block: TypeAlias = Table | Plot | Paragraph | Bullets | Quote | Verbatim | Links
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Blocks under a heading; `level` 2 is an experiment or a question of the whole day, 3 a part
-    of it."""
+    """Blocks under a heading; `level` 2 is an experiment or a question of a day, 3 its part."""
 
     level: Literal[2, 3]
     heading: Text
@@ -204,8 +203,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole log, in no language yet. `writable` is whether the user's own words have places in
-    it."""
+    """A log in no language yet. `writable` is whether the user's own words have places in it."""
 
     title: Text
     lead: tuple[Text, ...]

@@ -1,5 +1,4 @@
-"""The user's own words in a log's Markdown, taken into the journal before the file is written
-anew."""
+"""The user's own words in a log's Markdown, taken in before a new file replaces it."""
 
 from datetime import UTC, date, datetime
 from hashlib import sha256

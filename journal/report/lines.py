@@ -16,8 +16,7 @@ def title(cell: Cell) -> str:
 
 
 def headline(record: Record) -> str:
-    """A run in one line: its id, its cell and status, then TTFT and throughput, or why it
-    failed."""
+    """A run in one line: id, cell and status, then TTFT and throughput, or why it failed."""
     line = f"{record.id[:8]} {title(record.cell)}: {record.status}"
     if record.status in ("failed", "interrupted"):
         return f"{line}: {record.error}"

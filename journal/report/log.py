@@ -198,8 +198,7 @@ def as_html(whole: Page, language: Words, drawings: Mapping[str, str]) -> str:
 
 
 def _environment(language: Words, escaped: Callable[[str], str], *, html: bool) -> "Environment":
-    """The templates, where `text | say` gives the words of a Text with its values passed to
-    `escaped`."""
+    """The templates; `text | say` gives the words of a Text, values made safe by `escaped`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

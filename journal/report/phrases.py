@@ -23,8 +23,7 @@ class Words:
     phrases: Mapping[str, str]
 
     def say(self, text: Text, escape: Callable[[str], str]) -> str:
-        """`text` in this language, every value in it made safe by `escape`; a tuple becomes a
-        list."""
+        """`text` in this language, every value made safe by `escape`; a tuple becomes a list."""
         if isinstance(text, str):
             return escape(text)
         if isinstance(text, tuple):

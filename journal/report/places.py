@@ -40,8 +40,7 @@ class Places:
         return _joined([*setup, *parts])
 
     def curve(self, line: Points, among: Sequence[Points]) -> Text:
-        """The name of `line`: the fields in which it differs from the lines `among` which it is
-        drawn."""
+        """The name of `line`: the fields that set it apart from the lines of a plot, `among`."""
         firsts = [other[0] for other in among]
         parts = [
             _at(line[0], name, "brief")

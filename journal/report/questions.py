@@ -121,10 +121,10 @@ def _lead(day: Day, every: Points, named: Places) -> Iterator[Text]:
             offset=times[0].astimezone(day.zone).isoformat()[-6:].removeprefix("+00:00"),
         )
         yield from _statuses(day.records)
-    elif day.experiments or not day.asked:
+    elif day.experiments or not day.questions:
         yield say("lead.nothing", experiments=_count("experiment", len(day.experiments)))
-    if day.asked:
-        yield say("lead.asked", questions=_count("question", len(day.asked)))
+    if day.questions:
+        yield say("lead.asked", questions=_count("question", len(day.questions)))
     for name, better, key in (
         ("output_tokens_per_s", max, "lead.fastest"),
         ("ttft_s.p50", min, "lead.soonest"),
@@ -155,23 +155,23 @@ def _count(noun: str, n: int) -> Sentence:
 def _experiment(
     begun: ExperimentRecord, own: Points, named: Places, name: str, day: Day
 ) -> Iterator[Section]:
-    asked = begun.experiment
-    yield Section(2, asked.name, tuple(_asked(begun, asked, day)))
+    experiment = begun.experiment
+    yield Section(2, experiment.name, tuple(_asked(begun, experiment, day)))
     if not own:
         return
     runs = [record for record in day.records if record.experiment_id == begun.id]
     good = tuple(point for point in own if point.good)
-    scored = predictions.answer(asked.predict, asked.hypothesis, good)
+    scored = predictions.answer(experiment.predict, experiment.hypothesis, good)
     if scored:
         yield scored
     answers = (
-        capacity.answer(asked, runs),
-        needed.answer(asked, runs, name),
+        capacity.answer(experiment, runs),
+        needed.answer(experiment, runs, name),
         lengths.answer(good, named, name),
         batching.answer(good, named, name),
         theory.answer(good, named),
         memory.answer(good, named, name),
-        cost.answer(good, asked.usd_per_hour, named),
+        cost.answer(good, experiment.usd_per_hour, named),
         quality.answer(good, named),
         cells_table.answer(own, named) if good else None,
         failures.answer(own, named),

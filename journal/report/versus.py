@@ -29,7 +29,7 @@ NAMED = (*AXIS_NAMES, "model", "quantisation")
 
 
 def page(comparison: Comparison) -> Page:
-    """`comparison` in no language yet."""
+    """The page of `comparison`, in no language yet."""
     blocks: list[Block] = [Paragraph(tuple(_about(comparison)))]
     items = tuple(_around(comparison))
     blocks += [Bullets(items)] if items else []

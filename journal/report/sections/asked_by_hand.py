@@ -13,16 +13,16 @@ LONGEST = 80  # characters of a question
 
 def answer(day: Day) -> Section | None:
     """A section with a row for each question; None where nothing was asked by hand."""
-    if not day.asked:
+    if not day.questions:
         return None
     titles = ("at", "model", "question", "prompt", "output", "ttft", "rate")
     columns = tuple(
         Column(say(f"byhand.{title}"), numeric=place > 2) for place, title in enumerate(titles)
     )
-    shown = day.asked[-MOST:]
+    shown = day.questions[-MOST:]
     rows = tuple(tuple(_row(question, day)) for question in shown)
-    left_out = say("byhand.earlier", shown=str(MOST), n=f"{len(day.asked):,}")
-    caption = (left_out,) if len(shown) < len(day.asked) else ()
+    left_out = say("byhand.earlier", shown=str(MOST), n=f"{len(day.questions):,}")
+    caption = (left_out,) if len(shown) < len(day.questions) else ()
     return Section(2, say("byhand.heading"), (Table(columns, rows, caption),))
 
 

@@ -171,7 +171,7 @@ def _waiting(point: Point) -> Iterator[Text]:
 
 
 def _roofline(before: Point, after: Point) -> Iterator[Text]:
-    """How much slower a step of the larger batch is, and whether memory or arithmetic bounds it."""
+    """Sentences on the slower steps of the larger batch, and on the bound: memory or arithmetic."""
     slow, fast = after.figure("tpot_s.p50"), before.figure("tpot_s.p50")
     if not (slow and fast and slow.value and fast.value) or change(fast, slow) != "moved":
         return

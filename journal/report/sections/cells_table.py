@@ -77,8 +77,7 @@ def quantity(metric: Metric, *, precise: bool) -> Quantity:
 
 
 def title(metric: Metric) -> Text:
-    """The name of a metric over a column: in a language's own words, else its label in the
-    table."""
+    """The name of a metric over a column: a language's own words, else its label in the table."""
     family, statistic = metric.family.removesuffix("_s"), metric.statistic
     label = metric.label or metric.name
     if not statistic:
@@ -111,8 +110,7 @@ def _any(points: Points, name: str) -> bool:
 
 
 def _leading(points: Points) -> Iterator[Filled]:
-    """The columns that name the cell of a row; the caption has an output length that never
-    varies."""
+    """The columns that name a row's cell; an output length that never varies is in the caption."""
     for name in AXIS_NAMES:
         values = {getattr(point, name) for point in points}
         if values != {None} and (len(values) > 1 or name != "output_tokens"):

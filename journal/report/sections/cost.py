@@ -13,8 +13,7 @@ PER_WATT = "output_tokens_per_s_per_w"
 
 
 def answer(points: Points, usd_per_hour: float | None, places: Places) -> Section | None:
-    """A section on the cheapest and the dearest cell; None where there is neither a price nor a
-    meter."""
+    """A section on the cheapest and the dearest cell; None without a price and without a meter."""
     sentences = (*_money(points, usd_per_hour, places), *_energy(points, places))
     if not sentences:
         return None

@@ -1,5 +1,4 @@
-"""Failures as results: the cells, the reasons in the program's own words, and the sizes
-involved."""
+"""Failures as results: their cells, their reasons in the program's own words, and their sizes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -61,8 +60,7 @@ def _sentences(
 
 
 def _sizes(records: Sequence[Record]) -> Iterator[Text]:
-    """The context and the KV cache that the cells of `records` need beside those that the engine
-    has."""
+    """Sentences on the context and KV cache that `records` need, beside those of the engine."""
     cells = [record.cell for record in records]
     context = max(cell.prompt_tokens + cell.output_tokens for cell in cells)
     limits = [cell.engine.max_model_len for cell in cells if cell.engine]

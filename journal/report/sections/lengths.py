@@ -105,7 +105,7 @@ def _length(point: Point) -> int:
 
 
 def _fits(point: Point) -> Iterator[Text]:
-    """How many requests as long as those of `point` the KV pool holds."""
+    """Sentences on the number of requests as long as those of `point` that the KV pool holds."""
     held = room(point)
     if held is None:
         return

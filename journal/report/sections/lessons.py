@@ -1,5 +1,4 @@
-"""Lessons on why servers batch, keep a KV cache and spread over GPUs, where this day's own numbers
-teach them."""
+"""Lessons on why servers batch, keep a KV cache and spread over GPUs, from a day's own numbers."""
 
 from collections.abc import Iterator
 
@@ -15,8 +14,7 @@ WORTH_SAYING = 1.2  # times: a smaller effect teaches nothing
 
 
 def answer(points: Points, places: Places) -> Section | None:
-    """A section with a paragraph for each lesson that figures of a real server teach; None for
-    none."""
+    """A section with a paragraph for each lesson that a real server's figures teach, or None."""
     real = tuple(point for point in points if point.good and not point.setup.simulated)
     lessons = (_batching(real, places), _cache(real, places), _distribution(real, places))
     blocks = tuple(paragraph for paragraph in lessons if paragraph)

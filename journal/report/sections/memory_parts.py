@@ -30,8 +30,7 @@ ORDER: tuple[PartName, ...] = (
 
 
 def answer(points: Points, places: Places, name: str) -> Section | None:
-    """A section on the memory of each engine start, in a table and as bars; None where none was
-    read."""
+    """A section on the memory of each engine start, as a table and bars; None without readings."""
     starts = _starts(points)
     known = [(setup, part) for setup, records in starts if (part := split(records)) is not None]
     if not known:
@@ -113,8 +112,7 @@ def _row(name: PartName, parts: Sequence[Part | None], starts: Sequence[Split]) 
 
 
 def _bar(parts: Split, label: Text) -> Bar:
-    """The bar of one start. A rest below 0 cannot be drawn: the bar is then higher than the
-    total."""
+    """The bar of one start; higher than the total where the rest is below 0 and cannot be drawn."""
     return Bar(label, tuple(_segments(parts.parts)))
 
 

@@ -30,17 +30,16 @@ from journal.report.document import (
 SIZES = tuple(axis.name for axis in AXES if axis.whole)
 
 
-def searches_of(asked: Experiment, records: Sequence[Record]) -> tuple[Needed, ...]:
-    """The search for each cell of the experiment `asked`; empty where it asks for no such search.
+def searches_of(experiment: Experiment, records: Sequence[Record]) -> tuple[Needed, ...]:
+    """The search for each cell of `experiment`; empty where it asks for no such search.
     `records` are its runs, newest last."""
-    planned = cells(asked) if asked.needed_vram else ()
+    planned = cells(experiment) if experiment.needed_vram else ()
     return tuple(needed(cell, records) for cell in planned)
 
 
-def answer(asked: Experiment, records: Sequence[Record], name: str) -> Section | None:
-    """A section with a sentence, a row and a point for each search; None where there was no
-    search."""
-    searches = searches_of(asked, records)
+def answer(experiment: Experiment, records: Sequence[Record], name: str) -> Section | None:
+    """A section with a sentence, a row and a point for each search; None without a search."""
+    searches = searches_of(experiment, records)
     if not searches:
         return None
     blocks: list[Block] = [Bullets(tuple(sentence(search) for search in searches))]

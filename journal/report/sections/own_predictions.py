@@ -10,8 +10,7 @@ from journal.report.document import Block, Box, Column, Paragraph, Section, Tabl
 
 
 def answer(predicted: Mapping[str, float], hypothesis: str, points: Points) -> Section | None:
-    """A section with the predictions scored; None where there is neither a prediction nor a
-    hypothesis."""
+    """A section with the predictions scored; None without a prediction and a hypothesis."""
     if not predicted and not hypothesis.strip():
         return None
     blocks: list[Block] = []

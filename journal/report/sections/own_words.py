@@ -14,14 +14,13 @@ SHORT_ID = 8
 
 
 def of_experiment(begun: ExperimentRecord, day: Day) -> Iterator[Section]:
-    """A section with the notes on an experiment or its runs, and in the log of a day a place to
-    write."""
+    """A section with the notes on an experiment or its runs; in a day's log, a place to write."""
     written = (note for note in day.notes if note.experiment_id == begun.id)
     yield from _section(3, say("notes.lesson"), _places(written, day, NEW + begun.id))
 
 
 def of_day(day: Day) -> Iterator[Section]:
-    """A section with the notes on the day itself, and in its own log a place to write."""
+    """A section with the notes on the day itself; in its own log, a place to write."""
     here = {begun.id for begun in day.experiments}
     written = (note for note in day.notes if note.experiment_id not in here)
     yield from _section(2, say("notes.heading"), _places(written, day, OF_THE_DAY))

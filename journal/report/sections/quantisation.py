@@ -1,5 +1,4 @@
-"""The cost of a quantised build in quality, beside its saving in memory, by the quality check of an
-experiment."""
+"""The cost of a quantised build in quality, by an experiment's quality check, and its weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -11,9 +11,9 @@ from journal.report.document import Block, Box, Column, Paragraph, Section, Tabl
 from journal.report.sections.cells_table import MOST_IDS, SHORT_ID
 
 
-def answer(asked: Experiment, records: Iterable[Record]) -> Section | None:
+def answer(experiment: Experiment, records: Iterable[Record]) -> Section | None:
     """A section with the results of the searches of an experiment; None where there were none."""
-    results = capacities(asked, records)
+    results = capacities(experiment, records)
     if not results:
         return None
     blocks: list[Block] = [Paragraph((limits(results[0].slo),))]
@@ -36,8 +36,7 @@ def limits(slo: Slo) -> Text:
 
 
 def sentences(capacity: Capacity) -> tuple[Text, ...]:
-    """The sentences on one search: its answer with an interval, and whether the search has
-    ended."""
+    """The sentences on one search: its answer with an interval, and whether it has ended."""
     early = () if capacity.whole else (say("capacity.early"),)
     return (_answer(capacity), *early)
 

@@ -36,8 +36,7 @@ CHARACTERS = "characters_per_s"
 
 
 def answer(points: Points, places: Places, day: Day) -> Section | None:
-    """A section on the setups at the cells that two or more of them share; None where there is no
-    such cell."""
+    """A section on the setups at cells that two or more of them share; None without such a cell."""
     shared = common(points)
     if not shared:
         return None
@@ -89,7 +88,7 @@ def _sentences(first: Point, other: Point) -> Iterator[Text]:
 
 
 def _ratio(key: str, name: str, first: Point, other: Point) -> Iterator[Text]:
-    """How a metric of `other` compares with that of `first`, where both have it."""
+    """The sentence on a metric of `other` against that of `first`, where both have it."""
     quotient = compared(other, first, name)
     if quotient is None:
         return

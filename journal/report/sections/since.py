@@ -46,8 +46,7 @@ def answer(day: Day) -> Section | None:
 
 
 def comparisons(day: Day) -> Iterator[Comparison]:
-    """Comparisons of the day (B) with each earlier day (A) that was the last for some of its
-    cells."""
+    """Comparisons of the day (B) with each earlier day (A) that was the last for some cells."""
     last = _last(day.earlier, day.zone)
     for then in sorted(set(last.values()), reverse=True):
         before, now = (
@@ -182,8 +181,7 @@ def _changed(comparison: Comparison) -> Iterator[Text]:
 
 
 def _table(comparison: Comparison) -> Table:
-    """A table of the figures of now, and beneath each its ratio to then; the greatest changes
-    first."""
+    """A table of the figures of now, with their ratios to then; the greatest changes come first."""
     chosen = sorted(comparison.rows, key=lambda row: -max(map(_size, row.figures), default=0.0))
     names = dict.fromkeys(figure.metric for row in comparison.rows for figure in row.figures)
     columns = (

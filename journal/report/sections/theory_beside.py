@@ -1,5 +1,4 @@
-"""Theory beside measurement: predictions from the model's sizes and the GPU's data sheet, and the
-measured figures."""
+"""Theory beside measurement: figures predicted from sizes and data sheets, and measured ones."""
 
 from collections.abc import Iterator
 
@@ -21,8 +20,7 @@ PER_TOKEN = "bytes/tok"
 
 
 def answer(points: Points, places: Places) -> Section | None:
-    """A section with each server's predictions and measurements side by side; None where theory
-    predicts nothing."""
+    """A section with each server's predictions beside its measurements, or None without any."""
     setups = list(dict.fromkeys(point.setup for point in points))
     rows = tuple(
         (Box(places.labels[setup]), *row)
@@ -42,8 +40,7 @@ def answer(points: Points, places: Places) -> Section | None:
 
 
 def _rows(own: Points) -> Iterator[tuple[Box, ...]]:
-    """The rows of one server: predicted and measured figures, from the least to the most of its
-    cells."""
+    """The rows of one server: predictions and measurements, each from its least to its most."""
     for measured, predicted, ratio in COMPARED:
         known = [point for point in own if point.value(ratio) is not None]
         if known:

@@ -38,7 +38,7 @@ def test_a_day_on_which_only_questions_were_asked_has_a_log(tmp_path: Path) -> N
         ask(store, 2, "And? " * 40, source="chat", error="the server | is gone")
         assert last_day(store, UTC) == NOON.date()
         files = write_log(store, tmp_path, zone=UTC)
-        assert collect(store, NOON.date(), UTC).asked[1].source == "chat"
+        assert collect(store, NOON.date(), UTC).questions[1].source == "chat"
     assert "\n2 questions asked by hand.\n" in files.markdown.read_text()
     text, html = files.markdown.read_text(), files.html.read_text()
     first = "| 12:01 (journal ask) | a\\|b | Why &lt;b&gt;so&lt;/b&gt;? ␛\\[2J | 40 | 11 | 250 ms |"
