@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from builders import a_day, a_record, an_experiment
 
-from journal.cli.render import print_record, print_repeats
+from journal.cli.run_tables import print_record, print_repeats
 from journal.compare.comparison import compared
 from journal.compare.sides import Side
 from journal.exchange.export import export

@@ -5,18 +5,24 @@ from typing import Annotated
 
 import typer
 
-from journal.cli.boards import dashboards, exporter
-from journal.cli.byhand import ask, serve
+from journal.cli.ask import ask
 from journal.cli.chat import chat
 from journal.cli.compare import compare
+from journal.cli.dashboards import dashboards
 from journal.cli.doctor import doctor
 from journal.cli.exchange import compact, export, import_, merge
+from journal.cli.exporter import exporter
+from journal.cli.fake_server import fake_server
 from journal.cli.fit import fit
-from journal.cli.look import checklist, log, note, runs, show
-from journal.cli.measure import plan, run
+from journal.cli.log import checklist, log, note
+from journal.cli.plan import plan
+from journal.cli.recompute import recompute
 from journal.cli.rent import rent
-from journal.cli.tools import fake_server, recompute, sync, ui
+from journal.cli.run import run
+from journal.cli.runs import runs, show
+from journal.cli.serve import serve
 from journal.cli.trace import trace
+from journal.cli.ui import sync, ui
 from journal.cli.watch import watch
 from journal.errors import EngineError, JournalError
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import journal
-from journal.cli.measure import Python
-from journal.cli.options import Home, Json
+from journal.cli.options import Home, Json, Python
 
 if TYPE_CHECKING:
     from journal.records.notebook import Checkup

@@ -22,7 +22,8 @@ def import_(
 
     - `journal import results/openai-infqps-model-20261123-180344.json`
     """
-    from journal.cli.render import counted, print_json, print_records
+    from journal.cli.render import counted, print_json
+    from journal.cli.run_tables import print_records
     from journal.exchange.import_results import import_results
     from journal.report.run_json import run_json
     from journal.store.store import open_store

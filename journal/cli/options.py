@@ -17,6 +17,24 @@ Home = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, and nothing else.")]
 
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="A .toml file, or the name of an experiment that ships with journal. Without it: "
+        "quickstart, or mistral where there is an NVIDIA GPU.",
+    ),
+]
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="The model to serve, or the name of the one at the endpoint."),
+]
+
+Python = Annotated[
+    str | None,
+    typer.Option("--python", metavar="PATH", help="The interpreter that has vLLM installed."),
+]
 
 Server = Annotated[
     str | None,

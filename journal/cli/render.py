@@ -1,34 +1,16 @@
-"""What the commands print: tables for people, JSON for scripts."""
+"""Text, JSON and tables as the commands print them: safe for a terminal and for scripts."""
 
 import json
 import sys
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-from journal import units
-from journal.cli.explained import split_rows, theory_rows
-from journal.doubts.words import sentence
-from journal.records.figure import Figure
-from journal.records.run import Record
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from journal.compare.capacity import Capacity
-    from journal.compare.least_pool import Needed
-    from journal.plan.plan import Plan
     from journal.report.log import LogFiles
-    from journal.run.stages import Result
-
-STATUS_STYLE = {
-    "valid": "green",
-    "flagged": "yellow",
-    "invalid": "red",
-    "failed": "red",
-    "interrupted": "magenta",
-}
 
 
 def plain(text: str) -> str:
@@ -61,99 +43,6 @@ def as_json_text(value: Any, indent: int | None = None) -> str:
     )
 
 
-def print_records(records: Sequence[Record]) -> None:
-    """One line for each run, oldest first."""
-    from rich.text import Text
-
-    from journal.metrics.table import standing_in
-
-    columns = ["id", "started", "model", "batch", "prompt", "output", "TTFT p50", "TPOT mean"]
-    columns += ["E2E p50", "output tok/s", "memory", "status"]
-    rows: list[list[RenderableType]] = []
-    for record in records:
-        cell = record.cell
-        memories = map(record.value, standing_in("vram_peak_bytes"))
-        memory = next((size for size in memories if size is not None), None)
-        rows.append(
-            [
-                record.id[:8],
-                f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
-                Text(plain(_name(record))),
-                cell.shape.amount,
-                str(cell.prompt_tokens),
-                str(cell.output_tokens),
-                units.seconds(record.value("ttft_s.p50")),
-                units.seconds(record.value("tpot_s.mean")),
-                units.seconds(record.value("e2e_s.p50")),
-                units.number(record.value("output_tokens_per_s")),
-                units.data_size(memory),
-                Text(record.status, style=STATUS_STYLE[record.status]),
-            ]
-        )
-    spare = ("output", "E2E p50", "started", "memory", "TPOT mean", "model")
-    print_table(columns, rows, left=("id", "started", "model", "status"), spare=spare)
-
-
-def _name(record: Record) -> str:
-    """The model, and the tool that measured it where that was another."""
-    model, tool = record.cell.model.rsplit("/", 1)[-1], record.environment.get("tool")
-    return f"{model} ({tool})" if tool else model
-
-
-def print_result(result: "Result") -> None:
-    """What one `journal run` found, and where it is written."""
-    print_records(result.records)
-    console = _console()
-    for record in result.records:
-        if record.error:
-            console.print(f"{record.id[:8]}: {plain(record.error)}", style="red", markup=False)
-    print_capacities(result.capacities)
-    print_needed(result.needed)
-    if result.tracking_error:
-        console.print(plain(result.tracking_error), style="yellow", markup=False)
-    print(f"log: {result.log.markdown}\n     {result.log.html}")
-    warn_of_edits(result.log)
-
-
-def print_capacities(found: "Sequence[Capacity]") -> None:
-    """What searches for capacity found: a sentence each, and what was asked."""
-    from journal.report.phrases import words
-    from journal.report.sections.searches import limits, sentences
-
-    english, console = words("en"), _console()
-    for each in found:
-        told = english.paragraph(sentences(each), plain)
-        console.print(told, style="bold", markup=False, highlight=False)
-    if found:
-        console.print(english.say(limits(found[0].slo), plain), markup=False, highlight=False)
-
-
-def print_needed(found: "Sequence[Needed]") -> None:
-    """What searches for the least memory found: a sentence each."""
-    from journal.report.phrases import words
-    from journal.report.sections.needed import sentence
-
-    english, console = words("en"), _console()
-    for each in found:
-        told = english.say(sentence(each), plain)
-        console.print(told, style="bold", markup=False, highlight=False)
-
-
-def print_repeats(tries: Sequence[Record]) -> None:
-    """The headline figures over the tries of one cell."""
-    from journal.compare.repeats import together
-    from journal.metrics import table
-
-    means = together(tries)
-    rows = [
-        [metric.name, units.formatted(mean.value, metric.unit), _interval(mean, metric.unit)]
-        for metric in table.rows(lambda shown: shown.over_repeats)
-        if (mean := means.get(metric.name)) is not None
-    ]
-    columns = (f"over {len(tries)} repeats", "mean", "95% interval")
-    print_table(columns, rows, left=columns[:1])
-
-
 def warn_of_edits(log: "LogFiles") -> None:
     """Say on stderr where the user's edits of a log are that its new text has not."""
     if log.edited:
@@ -164,109 +53,11 @@ def warn_of_edits(log: "LogFiles") -> None:
         )
 
 
-def print_record(record: Record) -> None:
-    """One run in full: its doubts first, then its figures."""
-    from rich.text import Text
-
-    cell, console = record.cell, _console()
-    lengths = f"{cell.prompt_tokens} + {cell.output_tokens}"
-    console.print(
-        Text.assemble(
-            (record.id, "bold"),
-            f"  {plain(cell.model)}  {cell.shape.label}  {lengths} tokens  ",
-            (record.status, STATUS_STYLE[record.status]),
-        )
-    )
-    where = [record.environment.get(name) for name in ("host", "user")]
-    if where[0] is not None:
-        said = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
-        console.print(plain(said), style="dim", markup=False, highlight=False)
-    if record.error:
-        console.print(plain(record.error), style="red", markup=False)
-    for doubt in record.doubts:
-        style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
-        console.print(f"- {plain(sentence(doubt))}", style=style, markup=False, highlight=False)
-    columns, lines = _latencies(record)
-    print_table(columns, lines, left=("latency",), spare=columns[-1:])
-    compared, parts = theory_rows(record), split_rows(record)
-    if compared:
-        headed = ("theory and measurement", "predicted", "measured", "ratio")
-        print_table(headed, list(compared.values()), left=headed[:1])
-    if parts:
-        headed = ("memory", "bytes", "share", "by")
-        print_table(headed, parts, left=("memory", "by"))
-    told = {name for names in compared for name in names}
-    print_table(["metric", "value", "95% interval"], _figures(record, told), left=("metric",))
-
-
-def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]":
-    """The columns and the rows of the latencies that were measured."""
-    from journal.metrics.statistics import STATISTICS
-    from journal.metrics.table import latencies
-
-    rows: list[list[RenderableType]] = []
-    for name, label in latencies().items():
-        if record.value(f"{name}.mean") is None:
-            continue
-        times = (units.seconds(record.value(f"{name}.{each}")) for each in STATISTICS)
-        rows.append([label, *times, _interval(record.metrics.get(f"{name}.p50"), "s")])
-    return ["latency", *STATISTICS, "95% interval of p50"], rows
-
-
-def _interval(figure: Figure | None, unit: str) -> str:
-    if figure is None or figure.low is None or figure.high is None:
-        return ""
-    return f"{units.formatted(figure.low, unit)} to {units.formatted(figure.high, unit)}"
-
-
-def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType]]":
-    """What is not `told` already, and has one value."""
-    from journal.metrics import table
-
-    rows: list[list[RenderableType]] = []
-    for metric in table.rows():
-        figure = record.metrics.get(metric.name)
-        if figure is None or figure.value is None or metric.statistic or metric.name in told:
-            continue
-        shown = units.formatted(figure.value, metric.unit)
-        rows.append([metric.name, shown, _interval(figure, metric.unit)])
-    return rows
-
-
-def print_plan(plan: "Plan") -> None:
-    """The cells in the order in which they would run, and their cost."""
-    from rich.text import Text
-
-    columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
-    rows: list[list[RenderableType]] = [
-        [
-            cell.identity[:8],
-            Text(plain(cell.model)),
-            Text(plain(cell.quantisation or units.ABSENT)),
-            cell.shape.amount,
-            str(cell.prompt_tokens),
-            str(cell.output_tokens),
-            str(cell.repeat + 1),
-            str(cell.load.requests),
-        ]
-        for cell in plan.cells
-    ]
-    spare = ("quantisation", "cell", "repeat")
-    print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
-    total = plan.cost
-    print(
-        f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}, "
-        f"{counted(total.requests, 'request')} "
-        f"(warm-up included), {total.prompt_tokens:,} prompt and {total.output_tokens:,} output "
-        "tokens"
-    )
-
-
 def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
-def _console() -> "Console":
+def wide_console() -> "Console":
     """A terminal's own width; elsewhere wide enough that no cell is cut."""
     from rich.console import Console
 
@@ -283,7 +74,7 @@ def print_table(
     named in `spare` are left out one by one, the first first."""
     from rich.measure import Measurement
 
-    console, shown = _console(), list(columns)
+    console, shown = wide_console(), list(columns)
     unbounded = console.options.update(max_width=1000)
     for name in (*spare, None):
         table = _table(columns, rows, left, shown)

@@ -1,25 +1,16 @@
-"""`journal run` and `journal plan`."""
+"""`journal run`."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from journal.cli.options import Home, Json, api_key, integers, rates
+from journal.cli.asked_experiment import asked_experiment
+from journal.cli.options import Home, Json, Model, Name, Python, api_key, integers, rates
 
 if TYPE_CHECKING:
     from journal.records.engine import Endpoint
-    from journal.records.experiment import Experiment
     from journal.run.stages import Result
 
-Name = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="EXPERIMENT",
-        help="A .toml file, or the name of an experiment that ships with journal. Without it: "
-        "quickstart, or mistral where there is an NVIDIA GPU.",
-    ),
-]
 Url = Annotated[
     str | None,
     typer.Option(
@@ -29,48 +20,59 @@ Url = Annotated[
         "read from JOURNAL_API_KEY or OPENAI_API_KEY.",
     ),
 ]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", help="The model to serve, or the name of the one at the endpoint."),
-]
+
 Concurrency = Annotated[
     str | None,
     typer.Option("--concurrency", "--batch", metavar="N,N", help="Requests in flight."),
 ]
+
 Rate = Annotated[
     str | None,
     typer.Option("--rate", metavar="R,R", help="Open loop instead: requests/s on a schedule."),
 ]
+
 Burstiness = Annotated[
     float | None,
     typer.Option("--burstiness", help="Of the arrivals at --rate: 1 is Poisson, 0 constant."),
 ]
+
 PromptTokens = Annotated[
     str | None, typer.Option("--prompt-tokens", metavar="N,N", help="Length of prompts.")
 ]
+
 OutputTokens = Annotated[
     str | None, typer.Option("--output-tokens", metavar="N,N", help="Length of outputs.")
 ]
+
 Requests = Annotated[int | None, typer.Option("--requests", help="Requests per cell.")]
+
 Warmup = Annotated[int | None, typer.Option("--warmup", help="Requests before those that count.")]
+
 Repeats = Annotated[int | None, typer.Option("--repeats", help="Times that each cell is tried.")]
+
 Seed = Annotated[int | None, typer.Option("--seed", help="Of prompts and arrivals.")]
+
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="For one request.")]
+
 Processes = Annotated[
     int | None, typer.Option("--processes", help="Of the client; chosen from the load by default.")
 ]
+
 SloTtft = Annotated[
     float | None,
     typer.Option("--slo-ttft-ms", metavar="MS", help="A request is good up to this TTFT."),
 ]
+
 SloTpot = Annotated[
     float | None,
     typer.Option("--slo-tpot-ms", metavar="MS", help="A request is good up to this TPOT."),
 ]
+
 SloE2e = Annotated[
     float | None,
     typer.Option("--slo-e2e-ms", metavar="MS", help="A request is good up to this E2E."),
 ]
+
 FindCapacity = Annotated[
     Literal["rate", "concurrency"] | None,
     typer.Option(
@@ -79,6 +81,7 @@ FindCapacity = Annotated[
         "the least of --rate or --concurrency up.",
     ),
 ]
+
 NeededVram = Annotated[
     bool,
     typer.Option(
@@ -86,22 +89,21 @@ NeededVram = Annotated[
         help="Search, over engine starts, for the smallest KV cache that serves each cell.",
     ),
 ]
-Python = Annotated[
-    str | None,
-    typer.Option("--python", metavar="PATH", help="The interpreter that has vLLM installed."),
-]
+
 Strict = Annotated[
     bool,
     typer.Option(
         "--strict", help="Refuse a disturbed machine, and exit with 1 when a cell is flagged."
     ),
 ]
+
 Resume = Annotated[
     bool,
     typer.Option(
         "--resume", help="Go on with the last try of this experiment: only the cells it lacks."
     ),
 ]
+
 ParallelGpus = Annotated[
     int | None,
     typer.Option(
@@ -111,6 +113,7 @@ ParallelGpus = Annotated[
         "run says what was beside it.",
     ),
 ]
+
 On = Annotated[
     Literal["ray"] | None,
     typer.Option(
@@ -197,7 +200,16 @@ def run(
     }
     slo = {"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms}
     engine = {"model": model, "python": python}
-    asked = _asked(experiment, server, grid, load, engine, slo, find_capacity, needed_vram)
+    asked = asked_experiment(
+        experiment,
+        server,
+        grid=grid,
+        load=load,
+        engine=engine,
+        slo=slo,
+        find_capacity=find_capacity,
+        needed_vram=needed_vram,
+    )
     how: dict[str, Any] = {"resume": resume, "strict": strict, "on": on}
     how["parallel_gpus"] = parallel_gpus
     with like_ctrl_c() as signals:
@@ -215,7 +227,8 @@ def run(
 
 
 def _tell(result: "Result", json: bool) -> None:
-    from journal.cli.render import print_json, print_result
+    from journal.cli.render import print_json
+    from journal.cli.run_tables import print_result
     from journal.report.run_json import run_json
     from journal.report.sections import needed
     from journal.report.sections import searches as capacity
@@ -241,120 +254,7 @@ def _say_how_to_resume() -> None:
     print(f"journal: stopped; what was measured is stored. Go on with: {again}", file=sys.stderr)
 
 
-def plan(
-    experiment: Name = None,
-    model: Model = None,
-    json: Json = False,
-) -> None:
-    """Print the cells of an experiment and what they cost, without running anything.
-
-    Example:
-
-    - `journal plan experiments/mistral-vs-llama3.toml`
-    """
-    from journal.cli.render import print_json, print_plan
-    from journal.plan.plan import plan as plan_experiment
-
-    asked = _asked(experiment, None, {}, {}, {"model": model})
-    planned = plan_experiment(asked, model)
-    if json:
-        from dataclasses import asdict
-
-        parts = [asdict(cell) for cell in planned.cells]
-        print_json({"cost": asdict(planned.cost), "cells": parts})
-        return
-    print_plan(planned)
-    if asked.find_capacity is not None:
-        from journal.run.capacity_search import most_runs
-
-        print(
-            f"each of these is the first of a search for the highest {asked.find_capacity} that "
-            f"holds the SLO, which takes {most_runs()} runs at most"
-        )
-    if asked.needed_vram:
-        from journal.run.pool_search import most_starts
-
-        starts = most_starts(asked, planned.cells)
-        print(
-            f"the search for the least memory takes {starts} engine starts at most, these included"
-        )
-
-
 def _attached(url: str, model: str | None) -> "Endpoint":
     from journal.serve.endpoint import attach
 
     return attach(url, model, api_key())
-
-
-def _asked(
-    name: str | None,
-    server: "Endpoint | None",
-    grid: dict[str, Any],
-    load: dict[str, Any],
-    engine: dict[str, Any],
-    slo: dict[str, Any] | None = None,
-    find_capacity: Literal["rate", "concurrency"] | None = None,
-    needed_vram: bool = False,
-) -> "Experiment":
-    """The experiment that was named, with the options that were given laid over it."""
-    from journal.plan.experiment_file import load_experiment, validated
-    from journal.records.experiment import Experiment, Slo
-    from journal.serve.models import default_experiment
-
-    parts = (grid, load, engine, slo or {})
-    given = [{k: v for k, v in part.items() if v is not None} for part in parts]
-    if name is None and server is not None:
-        asked = Experiment(name="endpoint")
-    else:
-        asked = load_experiment(name or default_experiment())
-    if find_capacity is not None:
-        _check_search(find_capacity, given[0], given[1])
-    if "batch" in given[0]:
-        given[0].setdefault("rate", ())  # the load that was asked for now, not the file's
-    engines = () if server else tuple(replace(each, **given[2]) for each in asked.engines)
-    return validated(
-        replace(
-            asked,
-            engines=engines,
-            grid=replace(asked.grid, **given[0]),
-            load=replace(asked.load, **given[1]),
-            slo=replace(asked.slo or Slo(), **given[3]) if given[3] else asked.slo,
-            find_capacity=find_capacity or asked.find_capacity,
-            needed_vram=needed_vram or asked.needed_vram,
-            usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
-        )
-    )
-
-
-def _check_search(of: str, grid: dict[str, Any], load: dict[str, Any]) -> None:
-    """Refuse (SpecError) options that a search for capacity has no use for."""
-    from journal.errors import SpecError
-
-    named = {"batch": "--concurrency", "rate": "--rate"}
-    own = "rate" if of == "rate" else "batch"
-    for other in (named.keys() - {own}) & grid.keys():
-        raise SpecError(
-            f"{named[other]} has no place in a search for a {of}: leave it out, or say with "
-            f"{named[own]} where to begin"
-        )
-    if "repeats" in load:
-        raise SpecError(
-            "--repeats has no place in a search for capacity, which tries each load as often as "
-            "it needs: leave it out"
-        )
-
-
-def _usd_per_hour() -> float | None:
-    """What this machine costs, by the setting JOURNAL_USD_PER_HOUR."""
-    import os
-
-    from journal.errors import SpecError
-
-    text = os.environ.get("JOURNAL_USD_PER_HOUR", "").strip()
-    try:
-        price = float(text) if text else None
-    except ValueError:
-        price = 0.0
-    if price is not None and not 0 < price < float("inf"):
-        raise SpecError(f"JOURNAL_USD_PER_HOUR = {text!r} is not a number above 0, such as 1.20")
-    return price

@@ -1,0 +1,89 @@
+"""The experiment that `run` and `plan` are asked for: a file or a name, with options over it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from journal.records.engine import Endpoint
+    from journal.records.experiment import Experiment
+
+
+Options = Mapping[str, Any]
+
+
+def asked_experiment(
+    name: str | None,
+    server: "Endpoint | None" = None,
+    *,
+    grid: Options | None = None,
+    load: Options | None = None,
+    engine: Options | None = None,
+    slo: Options | None = None,
+    find_capacity: Literal["rate", "concurrency"] | None = None,
+    needed_vram: bool = False,
+) -> "Experiment":
+    """The experiment of that name or file, with the options (by field; None: not given) over it.
+    Without a name it is the default one of this host, or a bare one for `server`. Raises SpecError
+    for options that do not go together."""
+    from journal.plan.experiment_file import load_experiment, validated
+    from journal.records.experiment import Experiment, Slo
+    from journal.serve.models import default_experiment
+
+    parts = (grid or {}, load or {}, engine or {}, slo or {})
+    given = [{k: v for k, v in part.items() if v is not None} for part in parts]
+    if name is None and server is not None:
+        asked = Experiment(name="endpoint")
+    else:
+        asked = load_experiment(name or default_experiment())
+    if find_capacity is not None:
+        _check_search(find_capacity, given[0], given[1])
+    if "batch" in given[0]:
+        given[0].setdefault("rate", ())  # the load that was asked for now, not the file's
+    engines = () if server else tuple(replace(each, **given[2]) for each in asked.engines)
+    return validated(
+        replace(
+            asked,
+            engines=engines,
+            grid=replace(asked.grid, **given[0]),
+            load=replace(asked.load, **given[1]),
+            slo=replace(asked.slo or Slo(), **given[3]) if given[3] else asked.slo,
+            find_capacity=find_capacity or asked.find_capacity,
+            needed_vram=needed_vram or asked.needed_vram,
+            usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
+        )
+    )
+
+
+def _check_search(of: str, grid: dict[str, Any], load: dict[str, Any]) -> None:
+    """Refuse (SpecError) options that a search for capacity has no use for."""
+    from journal.errors import SpecError
+
+    named = {"batch": "--concurrency", "rate": "--rate"}
+    own = "rate" if of == "rate" else "batch"
+    for other in (named.keys() - {own}) & grid.keys():
+        raise SpecError(
+            f"{named[other]} has no place in a search for a {of}: leave it out, or say with "
+            f"{named[own]} where to begin"
+        )
+    if "repeats" in load:
+        raise SpecError(
+            "--repeats has no place in a search for capacity, which tries each load as often as "
+            "it needs: leave it out"
+        )
+
+
+def _usd_per_hour() -> float | None:
+    """What this machine costs, by the setting JOURNAL_USD_PER_HOUR."""
+    import os
+
+    from journal.errors import SpecError
+
+    text = os.environ.get("JOURNAL_USD_PER_HOUR", "").strip()
+    try:
+        price = float(text) if text else None
+    except ValueError:
+        price = 0.0
+    if price is not None and not 0 < price < float("inf"):
+        raise SpecError(f"JOURNAL_USD_PER_HOUR = {text!r} is not a number above 0, such as 1.20")
+    return price

@@ -1,0 +1,82 @@
+"""`journal plan`."""
+
+from typing import TYPE_CHECKING
+
+from journal import units
+from journal.cli.options import Json, Model, Name
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from journal.plan.plan import Plan
+
+
+def plan(
+    experiment: Name = None,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Print the cells of an experiment and what they cost, without running anything.
+
+    Example:
+
+    - `journal plan experiments/mistral-vs-llama3.toml`
+    """
+    from journal.cli.asked_experiment import asked_experiment
+    from journal.cli.render import print_json
+    from journal.plan.plan import plan as plan_experiment
+
+    asked = asked_experiment(experiment, engine={"model": model})
+    planned = plan_experiment(asked, model)
+    if json:
+        from dataclasses import asdict
+
+        parts = [asdict(cell) for cell in planned.cells]
+        print_json({"cost": asdict(planned.cost), "cells": parts})
+        return
+    _print(planned)
+    if asked.find_capacity is not None:
+        from journal.run.capacity_search import most_runs
+
+        print(
+            f"each of these is the first of a search for the highest {asked.find_capacity} that "
+            f"holds the SLO, which takes {most_runs()} runs at most"
+        )
+    if asked.needed_vram:
+        from journal.run.pool_search import most_starts
+
+        starts = most_starts(asked, planned.cells)
+        print(
+            f"the search for the least memory takes {starts} engine starts at most, these included"
+        )
+
+
+def _print(plan: "Plan") -> None:
+    """The cells in the order in which they would run, and their cost."""
+    from rich.text import Text
+
+    from journal.cli.render import counted, plain, print_table
+
+    columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
+    rows: list[list[RenderableType]] = [
+        [
+            cell.identity[:8],
+            Text(plain(cell.model)),
+            Text(plain(cell.quantisation or units.ABSENT)),
+            cell.shape.amount,
+            str(cell.prompt_tokens),
+            str(cell.output_tokens),
+            str(cell.repeat + 1),
+            str(cell.load.requests),
+        ]
+        for cell in plan.cells
+    ]
+    spare = ("quantisation", "cell", "repeat")
+    print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
+    total = plan.cost
+    print(
+        f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}, "
+        f"{counted(total.requests, 'request')} "
+        f"(warm-up included), {total.prompt_tokens:,} prompt and {total.output_tokens:,} output "
+        "tokens"
+    )

@@ -1,0 +1,32 @@
+"""`journal recompute`."""
+
+from typing import Annotated
+
+import typer
+
+from journal.cli.options import Home, Json
+
+
+def recompute(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="One run; all without it.")
+    ] = None,
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Compute every metric again from the stored raw samples, and store what changed.
+
+    Example:
+
+    - `journal recompute last`
+    """
+    from journal.cli.render import counted, print_json
+    from journal.report.run_json import run_json
+    from journal.run.summary import recompute as recompute_runs
+
+    changed = recompute_runs(home, run_id)
+    if json:
+        print_json([run_json(record) for record in changed])
+    else:
+        ids = ", ".join(record.id[:8] for record in changed)
+        print(f"{counted(len(changed), 'run')} changed{': ' + ids if ids else ''}")

@@ -1,0 +1,188 @@
+"""Tables of runs for people: a line for each, or one run in full with its doubts."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from journal import units
+from journal.cli.explained import split_rows, theory_rows
+from journal.cli.render import plain, print_table, warn_of_edits, wide_console
+from journal.doubts.words import sentence
+from journal.records.figure import Figure
+from journal.records.run import Record
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from journal.compare.capacity import Capacity
+    from journal.compare.least_pool import Needed
+    from journal.run.stages import Result
+
+STATUS_STYLE = {
+    "valid": "green",
+    "flagged": "yellow",
+    "invalid": "red",
+    "failed": "red",
+    "interrupted": "magenta",
+}
+
+
+def print_records(records: Sequence[Record]) -> None:
+    """One line for each run, oldest first."""
+    from rich.text import Text
+
+    from journal.metrics.table import standing_in
+
+    columns = ["id", "started", "model", "batch", "prompt", "output", "TTFT p50", "TPOT mean"]
+    columns += ["E2E p50", "output tok/s", "memory", "status"]
+    rows: list[list[RenderableType]] = []
+    for record in records:
+        cell = record.cell
+        memories = map(record.value, standing_in("vram_peak_bytes"))
+        memory = next((size for size in memories if size is not None), None)
+        rows.append(
+            [
+                record.id[:8],
+                f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
+                Text(plain(_name(record))),
+                cell.shape.amount,
+                str(cell.prompt_tokens),
+                str(cell.output_tokens),
+                units.seconds(record.value("ttft_s.p50")),
+                units.seconds(record.value("tpot_s.mean")),
+                units.seconds(record.value("e2e_s.p50")),
+                units.number(record.value("output_tokens_per_s")),
+                units.data_size(memory),
+                Text(record.status, style=STATUS_STYLE[record.status]),
+            ]
+        )
+    spare = ("output", "E2E p50", "started", "memory", "TPOT mean", "model")
+    print_table(columns, rows, left=("id", "started", "model", "status"), spare=spare)
+
+
+def _name(record: Record) -> str:
+    """The model, and the tool that measured it where that was another."""
+    model, tool = record.cell.model.rsplit("/", 1)[-1], record.environment.get("tool")
+    return f"{model} ({tool})" if tool else model
+
+
+def print_result(result: "Result") -> None:
+    """What one `journal run` found, and where it is written."""
+    print_records(result.records)
+    console = wide_console()
+    for record in result.records:
+        if record.error:
+            console.print(f"{record.id[:8]}: {plain(record.error)}", style="red", markup=False)
+    print_capacities(result.capacities)
+    print_needed(result.needed)
+    if result.tracking_error:
+        console.print(plain(result.tracking_error), style="yellow", markup=False)
+    print(f"log: {result.log.markdown}\n     {result.log.html}")
+    warn_of_edits(result.log)
+
+
+def print_capacities(found: "Sequence[Capacity]") -> None:
+    """What searches for capacity found: a sentence each, and what was asked."""
+    from journal.report.phrases import words
+    from journal.report.sections.searches import limits, sentences
+
+    english, console = words("en"), wide_console()
+    for each in found:
+        told = english.paragraph(sentences(each), plain)
+        console.print(told, style="bold", markup=False, highlight=False)
+    if found:
+        console.print(english.say(limits(found[0].slo), plain), markup=False, highlight=False)
+
+
+def print_needed(found: "Sequence[Needed]") -> None:
+    """What searches for the least memory found: a sentence each."""
+    from journal.report.phrases import words
+    from journal.report.sections.needed import sentence
+
+    english, console = words("en"), wide_console()
+    for each in found:
+        told = english.say(sentence(each), plain)
+        console.print(told, style="bold", markup=False, highlight=False)
+
+
+def print_repeats(tries: Sequence[Record]) -> None:
+    """The headline figures over the tries of one cell."""
+    from journal.compare.repeats import together
+    from journal.metrics import table
+
+    means = together(tries)
+    rows = [
+        [metric.name, units.formatted(mean.value, metric.unit), _interval(mean, metric.unit)]
+        for metric in table.rows(lambda shown: shown.over_repeats)
+        if (mean := means.get(metric.name)) is not None
+    ]
+    columns = (f"over {len(tries)} repeats", "mean", "95% interval")
+    print_table(columns, rows, left=columns[:1])
+
+
+def print_record(record: Record) -> None:
+    """One run in full: its doubts first, then its figures."""
+    from rich.text import Text
+
+    cell, console = record.cell, wide_console()
+    lengths = f"{cell.prompt_tokens} + {cell.output_tokens}"
+    console.print(
+        Text.assemble(
+            (record.id, "bold"),
+            f"  {plain(cell.model)}  {cell.shape.label}  {lengths} tokens  ",
+            (record.status, STATUS_STYLE[record.status]),
+        )
+    )
+    where = [record.environment.get(name) for name in ("host", "user")]
+    if where[0] is not None:
+        said = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
+        console.print(plain(said), style="dim", markup=False, highlight=False)
+    if record.error:
+        console.print(plain(record.error), style="red", markup=False)
+    for doubt in record.doubts:
+        style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
+        console.print(f"- {plain(sentence(doubt))}", style=style, markup=False, highlight=False)
+    columns, lines = _latencies(record)
+    print_table(columns, lines, left=("latency",), spare=columns[-1:])
+    compared, parts = theory_rows(record), split_rows(record)
+    if compared:
+        headed = ("theory and measurement", "predicted", "measured", "ratio")
+        print_table(headed, list(compared.values()), left=headed[:1])
+    if parts:
+        headed = ("memory", "bytes", "share", "by")
+        print_table(headed, parts, left=("memory", "by"))
+    told = {name for names in compared for name in names}
+    print_table(["metric", "value", "95% interval"], _figures(record, told), left=("metric",))
+
+
+def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]":
+    """The columns and the rows of the latencies that were measured."""
+    from journal.metrics.statistics import STATISTICS
+    from journal.metrics.table import latencies
+
+    rows: list[list[RenderableType]] = []
+    for name, label in latencies().items():
+        if record.value(f"{name}.mean") is None:
+            continue
+        times = (units.seconds(record.value(f"{name}.{each}")) for each in STATISTICS)
+        rows.append([label, *times, _interval(record.metrics.get(f"{name}.p50"), "s")])
+    return ["latency", *STATISTICS, "95% interval of p50"], rows
+
+
+def _interval(figure: Figure | None, unit: str) -> str:
+    if figure is None or figure.low is None or figure.high is None:
+        return ""
+    return f"{units.formatted(figure.low, unit)} to {units.formatted(figure.high, unit)}"
+
+
+def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType]]":
+    """What is not `told` already, and has one value."""
+    from journal.metrics import table
+
+    rows: list[list[RenderableType]] = []
+    for metric in table.rows():
+        figure = record.metrics.get(metric.name)
+        if figure is None or figure.value is None or metric.statistic or metric.name in told:
+            continue
+        shown = units.formatted(figure.value, metric.unit)
+        rows.append([metric.name, shown, _interval(figure, metric.unit)])
+    return rows

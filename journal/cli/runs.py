@@ -1,0 +1,72 @@
+"""`journal runs` and `journal show`."""
+
+from typing import Annotated
+
+import typer
+
+from journal.cli.options import Home, Json
+
+
+def runs(
+    home: Home = "lab",  # type: ignore[assignment]
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the newest N.")] = None,
+    json: Json = False,
+) -> None:
+    """List the runs of this journal, the newest last.
+
+    Examples:
+
+    - `journal runs -n 20`
+    - `journal runs --json | jq '.[].ttft_s.p50'`
+    """
+    from journal.cli.render import print_json
+    from journal.cli.run_tables import print_records
+    from journal.report.run_json import run_json
+    from journal.store.store import open_store
+
+    with open_store(home) as store:
+        records = store.runs(limit=limit)
+    if json:
+        print_json([run_json(record) for record in records])
+    elif records:
+        print_records(records)
+    else:
+        print(f"no runs in {home} yet: `journal run` makes the first")
+
+
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id, its start, or last.")],
+    home: Home = "lab",  # type: ignore[assignment]
+    json: Json = False,
+) -> None:
+    """Show one run in full, its doubts first.
+
+    With it: its cell over all repeats, and what the search for capacity found that it is part of.
+
+    Examples:
+
+    - `journal show last`
+    - `journal show 3f9a --json`
+    """
+    from journal.cli.render import print_json
+    from journal.cli.run_tables import print_capacities, print_record, print_repeats
+    from journal.compare import repeats
+    from journal.compare.capacity import capacities
+    from journal.report.run_json import run_json
+    from journal.report.sections import searches as capacity
+    from journal.store.store import open_store
+
+    with open_store(home) as store:
+        record = store.run(run_id)
+        among = store.runs(experiment_id=record.experiment_id)
+        found = capacities(store.experiment(record.experiment_id).experiment, among)
+    tries = repeats.repeats(record, among)
+    if json:
+        together = {"repeats": repeats.as_json(tries)} if len(tries) > 1 else {}
+        searched = {"capacity": [capacity.as_json(each) for each in found]} if found else {}
+        print_json(run_json(record) | together | searched)
+        return
+    print_record(record)
+    if len(tries) > 1:
+        print_repeats(tries)
+    print_capacities(found)
