@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import journal
 from journal import units
 from journal.cli.options import Home, Json, Server, api_key, key_variable
 
@@ -104,10 +105,10 @@ def _streamed(question: "Question", *, quiet: bool) -> "Interaction":
     """Ask, and print the answer as it comes; thoughts go to standard error."""
     from dataclasses import replace
 
-    from journal.chat.ask import STOPPED, ask
+    from journal.chat.ask import STOPPED
     from journal.cli.render import readable
 
-    growing = ask(question)
+    growing = journal.ask(question)
     asked, printed, thought = next(growing), 0, 0
     try:
         for asked in growing:

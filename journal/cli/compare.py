@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import journal
 from journal.cli.options import Home, Json
 
 SideOption = Annotated[
@@ -41,13 +42,12 @@ def compare(
     - `journal compare 3f9a 81c2 --json`
     """
     from journal.cli.render import print_json
-    from journal.compare.comparison import compare as compare_sides
     from journal.report.log import as_html, as_markdown, write_text
     from journal.report.phrases import words
     from journal.report.versus import page
 
     said = words(lang)
-    found = compare_sides(a, b, home, by=[name.strip() for name in by.split(",")] if by else ())
+    found = journal.compare(a, b, home, by=[name.strip() for name in by.split(",")] if by else ())
     if html:
         write_text(html, as_html(page(found), said, {}))
     if json:

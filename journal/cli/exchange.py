@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import journal
 from journal.cli.options import Home, Json
 
 
@@ -24,17 +25,14 @@ def import_(
     """
     from journal.cli.render import counted, print_json
     from journal.cli.run_tables import print_records
-    from journal.exchange.import_results import import_results
-    from journal.report.run_json import run_json
-    from journal.store.store import open_store
     from journal.tracking.tracker import sync
 
-    found = import_results(file, home)
-    with open_store(home) as store:
+    found = journal.import_results(file, home)
+    with journal.open_store(home) as store:
         told = sync(store, home) if found.new else None
         records = [store.run(record.id) for record in found.records]
     if json:
-        print_json([run_json(record) for record in records])
+        print_json([journal.run_json(record) for record in records])
         return
     print_records(records)
     there = len(records) - len(found.new)
@@ -72,11 +70,10 @@ def export(
     from journal.cli.render import counted
     from journal.errors import UsageError
     from journal.exchange.export import FORMS, Form
-    from journal.exchange.export import export as write
 
     if form is not None and form not in FORMS:
         raise UsageError(f"{form!r} is not a format: give one of {', '.join(FORMS)}")
-    rows = write(file or sys.stdout, home, cast(Form | None, form), raw=raw)
+    rows = journal.export(file or sys.stdout, home, cast(Form | None, form), raw=raw)
     if file:
         print(f"{counted(rows, 'row')} written to {file}")
 
@@ -95,9 +92,8 @@ def merge(
     from dataclasses import asdict
 
     from journal.cli.render import counted, print_json
-    from journal.store.merge import merge as take_in
 
-    merged = take_in(other, home)
+    merged = journal.merge(other, home)
     if json:
         print_json(asdict(merged))
         return
@@ -132,10 +128,9 @@ def compact(
     from journal import units
     from journal.cli.progress import showing
     from journal.cli.render import counted, print_json
-    from journal.store.compact import compact as move
 
     with showing(quiet=json) as listener:
-        done = move(home, older_than_days=older_than, dry_run=dry_run, listener=listener)
+        done = journal.compact(home, older_than_days=older_than, dry_run=dry_run, listener=listener)
     if json:
         print_json(asdict(done) | {"saved_bytes": done.saved_bytes, "dry_run": dry_run})
         return

@@ -72,12 +72,11 @@ def note(
     from dataclasses import asdict
 
     from journal.cli.render import print_json
-    from journal.store.notes import note as keep
 
     words = text
     if text == "-":
         words = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    written = keep(words, home, run=run_id, day=_date(day))
+    written = journal.note(words, home, run=run_id, day=_date(day))
     if json:
         shown = written.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         print_json(asdict(written) | {"text": shown})
@@ -97,9 +96,8 @@ def checklist(
     - `journal checklist`
     """
     from journal.cli.render import plain, print_json
-    from journal.report.checklist import checklist as look_up
 
-    steps = [step.as_json(lang) for step in look_up(home)]
+    steps = [step.as_json(lang) for step in journal.checklist(home)]
     if json:
         print_json(steps)
         return

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import journal
 from journal import units
 from journal.cli.options import Json, Model, Name
 
@@ -24,10 +25,9 @@ def plan(
     """
     from journal.cli.asked_experiment import asked_experiment
     from journal.cli.render import print_json
-    from journal.plan.plan import plan as plan_experiment
 
     asked = asked_experiment(experiment, engine={"model": model})
-    planned = plan_experiment(asked, model)
+    planned = journal.plan(asked, model)
     if json:
         from dataclasses import asdict
 

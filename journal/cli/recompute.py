@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+import journal
 from journal.cli.options import Home, Json
 
 
@@ -21,12 +22,10 @@ def recompute(
     - `journal recompute last`
     """
     from journal.cli.render import counted, print_json
-    from journal.report.run_json import run_json
-    from journal.run.summary import recompute as recompute_runs
 
-    changed = recompute_runs(home, run_id)
+    changed = journal.recompute(home, run_id)
     if json:
-        print_json([run_json(record) for record in changed])
+        print_json([journal.run_json(record) for record in changed])
     else:
         ids = ", ".join(record.id[:8] for record in changed)
         print(f"{counted(len(changed), 'run')} changed{': ' + ids if ids else ''}")

@@ -1,14 +1,16 @@
 """`journal run`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+import journal
 from journal.cli.asked_experiment import asked_experiment
 from journal.cli.options import Home, Json, Model, Name, Python, api_key, integers, rates
 
 if TYPE_CHECKING:
-    from journal.records.engine import Endpoint
+    from journal.records.experiment import Experiment
     from journal.run.stages import Result
 
 Url = Annotated[
@@ -177,53 +179,52 @@ def run(
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
     - `RAY_ADDRESS=10.0.0.1:6379 journal run experiments/quantisation.toml --on ray`
     """
-    from journal.cli.progress import showing
-    from journal.cli.signals import like_ctrl_c
-    from journal.errors import StoreError
-    from journal.run.stages import run as run_experiment
-
-    server = _attached(endpoint, model) if endpoint else None
-    grid = {
-        "batch": integers(concurrency, "--concurrency"),
-        "rate": rates(rate, "--rate"),
-        "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
-        "output_tokens": integers(output_tokens, "--output-tokens"),
-    }
-    load = {
-        "requests": requests,
-        "warmup": warmup,
-        "repeats": repeats,
-        "seed": seed,
-        "timeout_s": timeout,
-        "processes": processes,
-        "burstiness": burstiness,
-    }
-    slo = {"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms}
-    engine = {"model": model, "python": python}
+    server = journal.attach(endpoint, model, api_key()) if endpoint else None
     asked = asked_experiment(
         experiment,
         server,
-        grid=grid,
-        load=load,
-        engine=engine,
-        slo=slo,
+        grid={
+            "batch": integers(concurrency, "--concurrency"),
+            "rate": rates(rate, "--rate"),
+            "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
+            "output_tokens": integers(output_tokens, "--output-tokens"),
+        },
+        load={
+            "requests": requests,
+            "warmup": warmup,
+            "repeats": repeats,
+            "seed": seed,
+            "timeout_s": timeout,
+            "processes": processes,
+            "burstiness": burstiness,
+        },
+        engine={"model": model, "python": python},
+        slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},
         find_capacity=find_capacity,
         needed_vram=needed_vram,
     )
-    how: dict[str, Any] = {"resume": resume, "strict": strict, "on": on}
-    how["parallel_gpus"] = parallel_gpus
+    how = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus, "on": on}
+    result = _measured(asked, home, json, endpoint=server, **how)
+    _tell(result, json)
+    raise typer.Exit(0 if result.ok else 1)
+
+
+def _measured(asked: "Experiment", home: Path, json: bool, **how: Any) -> "Result":
+    """The run, with its progress shown. Where it is stopped, stderr says how to go on."""
+    from journal.cli.progress import showing
+    from journal.cli.signals import like_ctrl_c
+    from journal.errors import StoreError
+
     with like_ctrl_c() as signals:
         try:
             with showing(quiet=json) as listener:
-                result = run_experiment(asked, home, endpoint=server, listener=listener, **how)
+                return journal.run(asked, home, listener=listener, **how)
         except KeyboardInterrupt:
             _say_how_to_resume()
             raise typer.Exit(signals.exit_code) from None
         except StoreError:
             _say_how_to_resume()
             raise
-    _tell(result, json)
-    raise typer.Exit(0 if result.ok else 1)
 
 
 def _tell(result: "Result", json: bool) -> None:
@@ -252,9 +253,3 @@ def _say_how_to_resume() -> None:
     words = [word for word in sys.argv[1:] if word != "--resume"]
     again = shlex.join(["journal", *words, "--resume"])
     print(f"journal: stopped; what was measured is stored. Go on with: {again}", file=sys.stderr)
-
-
-def _attached(url: str, model: str | None) -> "Endpoint":
-    from journal.serve.endpoint import attach
-
-    return attach(url, model, api_key())

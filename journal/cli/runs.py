@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+import journal
 from journal.cli.options import Home, Json
 
 
@@ -21,13 +22,11 @@ def runs(
     """
     from journal.cli.render import print_json
     from journal.cli.run_tables import print_records
-    from journal.report.run_json import run_json
-    from journal.store.store import open_store
 
-    with open_store(home) as store:
+    with journal.open_store(home) as store:
         records = store.runs(limit=limit)
     if json:
-        print_json([run_json(record) for record in records])
+        print_json([journal.run_json(record) for record in records])
     elif records:
         print_records(records)
     else:
@@ -52,11 +51,9 @@ def show(
     from journal.cli.run_tables import print_capacities, print_record, print_repeats
     from journal.compare import repeats
     from journal.compare.capacity import capacities
-    from journal.report.run_json import run_json
     from journal.report.sections import searches as capacity
-    from journal.store.store import open_store
 
-    with open_store(home) as store:
+    with journal.open_store(home) as store:
         record = store.run(run_id)
         among = store.runs(experiment_id=record.experiment_id)
         found = capacities(store.experiment(record.experiment_id).experiment, among)
@@ -64,7 +61,7 @@ def show(
     if json:
         together = {"repeats": repeats.as_json(tries)} if len(tries) > 1 else {}
         searched = {"capacity": [capacity.as_json(each) for each in found]} if found else {}
-        print_json(run_json(record) | together | searched)
+        print_json(journal.run_json(record) | together | searched)
         return
     print_record(record)
     if len(tries) > 1:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import journal
 from journal import units
 from journal.cli.options import Home, Json, Python
 
@@ -61,10 +62,9 @@ def serve(
 
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
-    from journal.records.experiment import Engine
-    from journal.serve.standing import keep_up, serve
+    from journal.serve.standing import keep_up
 
-    engine = Engine(
+    engine = journal.Engine(
         model=model,
         quantisation=quantisation,
         dtype=dtype,
@@ -79,7 +79,9 @@ def serve(
         try:
             with ExitStack() as stack:
                 with showing(quiet=json) as listener:
-                    kept = serve(engine, home, host=host, port=port, api_key=key, listener=listener)
+                    kept = journal.serve(
+                        engine, home, host=host, port=port, api_key=key, listener=listener
+                    )
                     endpoint = stack.enter_context(kept)
                 up = True
                 _announce(endpoint, host, json)
