@@ -17,8 +17,8 @@ from journal.records.sameness import definition
 def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ...]:
     """All cells in the order in which they run: by engine, so that one start serves all of its
     cells; then by repeat, so that slow drift spreads over all cells; then by prompt length,
-    output length and load. With `load.interleave` the engines take turns at every repeat. A search
-    for capacity is one cell here, the first that it measures.
+    output length and load. With `load.interleave`, the default of several engines, the engines
+    take turns at every repeat. A search for capacity is one cell here, the first that it measures.
 
     `model` is the name at an endpoint, for an experiment without engines. Raises SpecError where
     neither names a model, where a search for capacity has no SLO, and for a search for the needed
@@ -37,6 +37,8 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
         load = replace(load, repeats=1)
     if experiment.find_capacity is not None:
         loads, load = (_first_load(experiment),), replace(load, repeats=1)
+    if load.interleave is None:
+        load = replace(load, interleave=len(engines) > 1 and load.repeats > 1)
     return tuple(
         identified(
             Cell(
@@ -73,7 +75,7 @@ def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine 
 
     Interleaved, every second repeat goes through the engines backwards (A B, B A, A B): a steady
     drift (heat, other tenants) then falls on all of them alike, where A A A, B B B would count it
-    as a difference; and where the order turns, one start serves two repeats.
+    as a difference.
     """
     repeats = range(load.repeats)
     if not load.interleave:
@@ -82,13 +84,21 @@ def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine 
 
 
 def by_engine(planned: Iterable[Cell]) -> list[tuple[Engine | None, list[Cell]]]:
-    """The planned cells in groups of neighbours that share one engine start, in order."""
-    return [(engine, list(group)) for engine, group in groupby(planned, lambda cell: cell.engine)]
+    """The planned cells in groups of neighbours that share one engine start, in order: those of one
+    engine, and of one repeat where the cells interleave."""
+    return [(key[0], list(group)) for key, group in groupby(planned, _start)]
+
+
+def _start(cell: Cell) -> tuple[Engine | None, int]:
+    """The key of the engine start that serves a cell: two starts of one engine differ by repeat."""
+    anew = cell.engine is not None and cell.load.interleave
+    return cell.engine, cell.repeat if anew else 0
 
 
 def without_turns(planned: Iterable[Cell]) -> tuple[Cell, ...]:
-    """The cells of each engine together, for engines that are measured at the same time."""
-    planned = tuple(planned)
+    """The cells of each engine together, on one start, for engines that are measured at the same
+    time."""
+    planned = tuple(replace(c, load=replace(c.load, interleave=False)) for c in planned)
     engines = [engine for engine, _ in by_engine(planned)]
     return tuple(sorted(planned, key=lambda cell: engines.index(cell.engine)))
 

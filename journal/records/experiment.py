@@ -65,7 +65,8 @@ class Load:
     """The load on each cell. `burstiness` is the gamma shape of open-loop arrivals: 1 is Poisson,
     above 1 is smoother, 0 is a constant interval. `processes` None leaves the number of client
     processes to the load room. `max_error_rate` (0 to 1) ends a cell that fails more often.
-    `interleave` takes the engines in turn at every repeat."""
+    `interleave` starts the engines anew for each repeat, in turn; None: where there are several
+    engines."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -77,7 +78,7 @@ class Load:
     timeout_s: Positive = 600.0
     processes: Count | None = None
     max_error_rate: Annotated[float, Ge(0), Le(1)] = 0.5
-    interleave: bool = False
+    interleave: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,10 +219,10 @@ def test_the_key_is_sent_and_written_nowhere(fake_server: Server, tmp_path: Path
 def test_a_plan_says_what_it_costs_and_runs_nothing() -> None:
     plan = json.loads(journal("plan", "mistral-vs-llama3", "--json").stdout)
     assert plan["cost"]["cells"] == len(plan["cells"]) == 54
-    assert plan["cost"]["engine_starts"] == 4
+    assert plan["cost"]["engine_starts"] == 6
     assert plan["cost"]["requests"] == 54 * 68
     assert (
-        "54 cells, 4 engine starts, 3,672 requests" in journal("plan", "mistral-vs-llama3").stdout
+        "54 cells, 6 engine starts, 3,672 requests" in journal("plan", "mistral-vs-llama3").stdout
     )
 
 

@@ -17,7 +17,7 @@ TWO_ENGINES = Experiment(
 
 
 def test_one_engine_start_serves_all_its_cells() -> None:
-    planned = cells(TWO_ENGINES)
+    planned = cells(replace(TWO_ENGINES, load=replace(TWO_ENGINES.load, interleave=False)))
     assert len(planned) == 2 * 3 * 4
     groups = by_engine(planned)
     assert [(engine.model if engine else None, len(group)) for engine, group in groups] == [
@@ -27,25 +27,42 @@ def test_one_engine_start_serves_all_its_cells() -> None:
 
 
 def test_repeats_are_spread_over_the_time_of_an_engine() -> None:
-    first = [cell.repeat for cell in cells(TWO_ENGINES)[:12]]
+    one_engine = replace(TWO_ENGINES, engines=TWO_ENGINES.engines[:1])
+    first = [cell.repeat for cell in cells(one_engine)[:12]]
     assert first == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_engines_that_are_compared_take_turns() -> None:
-    compared = replace(TWO_ENGINES, load=replace(TWO_ENGINES.load, interleave=True, repeats=4))
+    compared = replace(TWO_ENGINES, load=replace(TWO_ENGINES.load, repeats=4))
     planned = cells(compared)
     turns = [(cell.model, cell.repeat) for cell in planned[:: len(planned) // 8]]
     assert turns == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2), ("b", 3), ("a", 3)]
     places = {m: [n for n, c in enumerate(planned) if c.model == m] for m in ("a", "b")}
     assert sum(places["a"]) == sum(places["b"]), "a steady drift falls on both alike"
     starts = [engine.model if engine else None for engine, _ in by_engine(planned)]
-    assert starts == ["a", "b", "a", "b", "a"]
+    assert starts == ["a", "b", "b", "a", "a", "b", "b", "a"], "each repeat has a start of its own"
     plain = cells(replace(compared, load=replace(compared.load, interleave=False)))
     assert {cell.identity for cell in planned} == {cell.identity for cell in plain}
     apart = without_turns(planned)
     assert [cell.identity for cell in apart] == [cell.identity for cell in plain]
+    assert [engine.model for engine, _ in by_engine(apart) if engine] == ["a", "b"]
     one_server = replace(compared, engines=())
     assert [c.repeat for c in cells(one_server, model="m")] == [n // 4 for n in range(16)]
+
+
+@pytest.mark.parametrize(
+    ("engines", "repeats", "interleave", "starts"),
+    [(2, 3, None, 6), (2, 1, None, 2), (1, 3, None, 1), (2, 3, False, 2), (1, 3, True, 3)],
+)
+def test_starts_are_anew_for_each_repeat_of_several_engines_unless_asked_otherwise(
+    engines: int, repeats: int, interleave: bool | None, starts: int
+) -> None:
+    load = replace(TWO_ENGINES.load, repeats=repeats, interleave=interleave)
+    planned = cells(replace(TWO_ENGINES, engines=TWO_ENGINES.engines[:engines], load=load))
+    assert len(by_engine(planned)) == starts
+    assert all(cell.load.interleave is not None for cell in planned), "what was resolved is stored"
+    server = cells(replace(TWO_ENGINES, engines=(), load=load), model="m")
+    assert len(by_engine(server)) == 1, "a server that runs already is not started"
 
 
 def test_identities_are_unique_and_do_not_depend_on_what_is_not_measured() -> None:

@@ -22,7 +22,7 @@ def test_the_cost_counts_warm_up_too() -> None:
     planned = plan(TWO_ENGINES)
     assert planned.experiment is TWO_ENGINES
     assert planned.cells == cells(TWO_ENGINES)
-    assert planned.cost == Cost(24, 2, 24 * 12, 12 * 12 * (16 + 64), 24 * 12 * 32)
+    assert planned.cost == Cost(24, 6, 24 * 12, 12 * 12 * (16 + 64), 24 * 12 * 32)
 
 
 def test_an_experiment_is_named_by_a_file_or_as_it_ships(tmp_path: Path) -> None:

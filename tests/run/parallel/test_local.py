@@ -84,7 +84,7 @@ def test_engines_side_by_side_are_measured_apart_and_say_so(
     stand_in: StandIn, tmp_path: Path
 ) -> None:
     events: list[Event] = []
-    load = journal.Load(requests=8, warmup=1, repeats=2, interleave=True)
+    load = journal.Load(requests=8, warmup=1, repeats=2)
     experiment = sweep(*two(stand_in, tmp_path), batch=(2,), load=load)
     result = journal.run(experiment, tmp_path / "lab", parallel_gpus=2, listener=events.append)
     planned = journal.plan(replace(experiment, load=replace(load, interleave=False))).cells
