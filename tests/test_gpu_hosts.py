@@ -33,7 +33,7 @@ from pathlib import Path
 from journal.doubts.words import absence
 from journal.errors import JournalError
 from journal.host import checks_engine
-from journal.host.fit import advise
+from journal.host.fit import fit
 from journal.measure.sampler import Sampler
 from journal.records.engine import Endpoint
 from journal.records.experiment import Engine
@@ -56,7 +56,7 @@ try:
 except JournalError as error:
     told["refused"] = f"{type(error).__name__}: {error}"
 try:
-    advice = advise("mistralai/Mistral-7B-Instruct-v0.2")
+    advice = fit("mistralai/Mistral-7B-Instruct-v0.2")
     told["fit"] = [[place.name, place.fit.vram_bytes] for place in advice.places if place.here]
     told["answer"] = advice.answer
 except JournalError as error:

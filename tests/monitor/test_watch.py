@@ -20,7 +20,7 @@ from journal.simulator.http import Script, running
 
 FakeServer = Callable[..., str]
 
-CARDS = """
+GPUS = """
 import json
 from dataclasses import asdict, replace
 from journal.monitor.watch import Watch
@@ -30,7 +30,7 @@ with Watch(endpoint) as watched:
     looks = [watched.look() for _ in range(2)]
 print(json.dumps([{**asdict(look), "at": None} for look in looks]))
 """
-SECOND_CARD = """
+SECOND_GPU = """
 cards 2
 0 1 nvmlDeviceGetName 0 Scripted Card 80GB
 0 1 nvmlDeviceGetMemoryInfo_v2 0 85899345920 536870912 85362573312 1073741824
@@ -131,7 +131,7 @@ def test_a_server_without_metrics_shows_its_process(fake_server: FakeServer) -> 
 
 
 def test_gpus_are_taken_together(scripted: Callable[..., Any], fake_server: FakeServer) -> None:
-    looks = scripted(CARDS, SECOND_CARD, url=fake_server(metrics=False))
+    looks = scripted(GPUS, SECOND_GPU, url=fake_server(metrics=False))
     first, second = looks
     assert first["cards"] == 2
     gib = 2**30
@@ -146,8 +146,8 @@ def test_gpus_are_taken_together(scripted: Callable[..., Any], fake_server: Fake
 def test_a_figure_that_one_gpu_does_not_give_is_not_summed(
     scripted: Callable[..., Any], fake_server: FakeServer
 ) -> None:
-    silent = SECOND_CARD.replace("0 1 nvmlDeviceGetPowerUsage 0 100000", "")
-    (first, _) = scripted(CARDS, silent, url=fake_server(metrics=False))
+    silent = SECOND_GPU.replace("0 1 nvmlDeviceGetPowerUsage 0 100000", "")
+    (first, _) = scripted(GPUS, silent, url=fake_server(metrics=False))
     assert first["power_w"] is None
 
 
@@ -155,7 +155,7 @@ def test_on_memory_shared_with_the_host_the_processes_hold_what_is_in_use(
     scripted: Callable[..., Any], fake_server: FakeServer
 ) -> None:
     unified = "0 0 nvmlDeviceGetMemoryInfo_v2 3\n0 0 nvmlDeviceGetMemoryInfo 3"
-    look, _ = scripted(CARDS, unified, url=fake_server(metrics=False))
+    look, _ = scripted(GPUS, unified, url=fake_server(metrics=False))
     assert look["vram_used_bytes"] == 73014444032 + 536870912 + 1048576
     assert look["vram_total_bytes"] == psutil.virtual_memory().total
 
