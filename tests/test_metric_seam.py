@@ -23,7 +23,7 @@ from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.report.log import as_markdown
 from journal.report.phrases import words
-from journal.report.questions import page
+from journal.report.questions import log_page
 from journal.report.reference import metrics_page
 from journal.report.run_json import run_json
 from journal.store.store import Store, open_store
@@ -90,7 +90,7 @@ def test_mlflow_has_it(measured: list[Record]) -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_table_of_the_log_has_it(measured: list[Record], lang: str) -> None:
-    text = as_markdown(page(a_day(measured, an_experiment())), words(lang), "figures")
+    text = as_markdown(log_page(a_day(measured, an_experiment())), words(lang), "figures")
     (header,) = {
         line for line in text.splitlines() if line.startswith("|") and "tried requests" in line
     }

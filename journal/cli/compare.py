@@ -44,13 +44,13 @@ def compare(
     from journal.cli.render import print_json
     from journal.report.log import as_html, as_markdown, write_text
     from journal.report.phrases import words
-    from journal.report.versus import page
+    from journal.report.versus import comparison_page
 
     said = words(lang)
     found = journal.compare(a, b, home, by=[name.strip() for name in by.split(",")] if by else ())
     if html:
-        write_text(html, as_html(page(found), said, {}))
+        write_text(html, as_html(comparison_page(found), said, {}))
     if json:
         print_json(found.as_json())
     else:
-        print(as_markdown(page(found), said, ""), end="")
+        print(as_markdown(comparison_page(found), said, ""), end="")

@@ -69,7 +69,7 @@ def fit(
 def _print(advice: "Fit") -> None:
     from journal import units
     from journal.cli.render import plain, print_table
-    from journal.host.fit import verdict
+    from journal.host.fit import choice_verdict
     from journal.theory.headroom import words
 
     print(plain(advice.answer))
@@ -84,7 +84,7 @@ def _print(advice: "Fit") -> None:
                 units.data_size(choice.kv_bytes),
                 units.data_size(max(0, choice.pool_bytes)),
                 f"{choice.longest:,}",
-                verdict(choice),
+                choice_verdict(choice),
                 plain(advice.builds.get(choice.precision, units.ABSENT)),
             ]
             for choice in advice.places[0].fit.choices
@@ -97,7 +97,7 @@ def _print(advice: "Fit") -> None:
             [
                 place.name,
                 units.data_size(place.fit.vram_bytes),
-                *(verdict(choice) for choice in place.fit.choices),
+                *(choice_verdict(choice) for choice in place.fit.choices),
             ]
             for place in advice.places
         ]

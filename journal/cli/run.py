@@ -239,9 +239,9 @@ def _tell(result: "Result", json: bool) -> None:
         return
     asked, found = result.experiment.experiment, dict[str, Any]()
     if asked.find_capacity is not None:
-        found["capacity"] = [capacity.as_json(each) for each in result.capacities]
+        found["capacity"] = [capacity.capacity_json(each) for each in result.capacities]
     if asked.needed_vram:
-        found["needed_vram"] = [needed.as_json(each) for each in result.needed]
+        found["needed_vram"] = [needed.needed_json(each) for each in result.needed]
     runs = [run_json(record) for record in result.records]
     print_json({**found, "runs": runs} if found else runs)
 

@@ -96,20 +96,20 @@ def print_capacities(found: "Sequence[Capacity]") -> None:
 def print_needed(found: "Sequence[Needed]") -> None:
     """What searches for the least memory found: a sentence each."""
     from journal.report.phrases import words
-    from journal.report.sections.needed import sentence
+    from journal.report.sections.needed import needed_sentence
 
     english, console = words("en"), wide_console()
     for each in found:
-        told = english.say(sentence(each), plain)
+        told = english.say(needed_sentence(each), plain)
         console.print(told, style="bold", markup=False, highlight=False)
 
 
 def print_repeats(tries: Sequence[Record]) -> None:
     """The headline figures over the tries of one cell."""
-    from journal.compare.repeats import together
+    from journal.compare.repeats import repeat_means
     from journal.metrics import table
 
-    means = together(tries)
+    means = repeat_means(tries)
     rows = [
         [metric.name, units.formatted(mean.value, metric.unit), _interval(mean, metric.unit)]
         for metric in table.rows(lambda shown: shown.over_repeats)

@@ -59,8 +59,8 @@ def show(
         found = capacities(store.experiment(record.experiment_id).experiment, among)
     tries = repeats.repeats(record, among)
     if json:
-        together = {"repeats": repeats.as_json(tries)} if len(tries) > 1 else {}
-        searched = {"capacity": [capacity.as_json(each) for each in found]} if found else {}
+        together = {"repeats": repeats.repeats_json(tries)} if len(tries) > 1 else {}
+        searched = {"capacity": [capacity.capacity_json(each) for each in found]} if found else {}
         print_json(journal.run_json(record) | together | searched)
         return
     print_record(record)

@@ -23,7 +23,7 @@ def ui(
     from journal.cli.signals import like_ctrl_c
     from journal.store.store import open_store
     from journal.tracking.addresses import newest_charts
-    from journal.tracking.mlflow_ui import serve
+    from journal.tracking.mlflow_ui import serve_ui
 
     def announce(url: str) -> None:
         print(f"MLflow UI: {url}", flush=True)
@@ -33,7 +33,7 @@ def ui(
             print(f"charts: {url.rstrip('/')}/{page}", flush=True)
 
     with like_ctrl_c():
-        serve(home, host, port, announce=announce)
+        serve_ui(home, host, port, announce=announce)
 
 
 def sync(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from journal.compare.pairing import Match, Pair, Pairing, Records, pair
 from journal.compare.ratios import Ratio, beyond_chance, ratio
-from journal.compare.sides import Side, find
+from journal.compare.sides import Side, find_side
 from journal.errors import UsageError
 from journal.metrics.row import Metric
 from journal.metrics.table import named, standing_in
@@ -45,7 +45,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ComparisonRow:
     """One row of a comparison: the cells that it stands for, and their figures."""
 
     match: Match
@@ -63,7 +63,7 @@ class Comparison:
     b: Side
     by: tuple[str, ...]
     pairing: Pairing
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     overall: tuple[Compared, ...]
     left_out: tuple[Records, Records]
 
@@ -106,7 +106,7 @@ def compare(a: str, b: str, home: str | Path = "lab", *, by: Sequence[str] = ())
     from journal.store.store import open_store
 
     with open_store(Path(home)) as store:
-        return compared(find(store, a), find(store, b), tuple(by))
+        return compared(find_side(store, a), find_side(store, b), tuple(by))
 
 
 def compared(
@@ -121,7 +121,8 @@ def compared(
     pairing = pair(good[0], good[1], by)
     chosen = _chosen(good, other_text="model" in pairing.differs)
     rows = [
-        Row(match=match, figures=tuple(_figures(match.pairs, chosen))) for match in pairing.matches
+        ComparisonRow(match=match, figures=tuple(_figures(match.pairs, chosen)))
+        for match in pairing.matches
     ]
     pairs = [cell for match in pairing.matches for cell in match.pairs]
     alike = len({str(match.conditions) for match in pairing.matches}) == 1

@@ -18,7 +18,7 @@ KNEE_GAIN = 1.2
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BatchStep:
     """A step from one batch to the next. `gain` is the factor in throughput for each doubling of
     the batch."""
 
@@ -27,18 +27,18 @@ class Step:
     gain: float
 
 
-def steps(line: Points) -> list[Step]:
+def batch_steps(line: Points) -> list[BatchStep]:
     """The steps between the points of `line` (ordered by batch) that have a throughput."""
     rates = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
     return [
-        Step(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
+        BatchStep(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
         for (low, less), (high, more) in pairwise(rates)
     ]
 
 
-def knee(line: Points) -> Step | None:
+def knee(line: Points) -> BatchStep | None:
     """The first step that gains less than KNEE_GAIN for a doubling; None where none does."""
-    return next((step for step in steps(line) if step.gain < KNEE_GAIN), None)
+    return next((step for step in batch_steps(line) if step.gain < KNEE_GAIN), None)
 
 
 def decode_bound(point: Point) -> Bound | None:

@@ -58,7 +58,7 @@ def ratio(cells: Sequence[tuple[Repeats, Repeats]]) -> Ratio | None:
         exact = 1.0 if same else value
         return Ratio(exact, exact, exact, 1.0 if same else 0.0)
     degrees = total**2 / math.fsum(variance**2 / (n - 1) for variance, n in known)
-    half = t_quantile((1 + CONFIDENCE) / 2, degrees) * error
+    half = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) * error
     probability = 1 - t_inside(abs(difference) / error, degrees)
     ends = math.exp(difference - half), math.exp(difference + half)
     return Ratio(value, *ends, max(0.0, probability))
@@ -97,7 +97,7 @@ def t_inside(t: float, degrees: float) -> float:
     return _inside(math.atan(t / math.sqrt(degrees)), degrees)
 
 
-def t_quantile(probability: float, degrees: float) -> float:
+def welch_t_quantile(probability: float, degrees: float) -> float:
     """Student's t at `probability` (0.5 to 1, exclusive), by Newton's method on the angle, which
     comes nearer from below at every step, since the density falls: from the normal quantile, which
     is always less."""

@@ -23,7 +23,7 @@ def repeats(record: Record, among: Iterable[Record]) -> tuple[Record, ...]:
     return tuple(tries.values())
 
 
-def together(tries: Sequence[Record]) -> dict[str, Figure]:
+def repeat_means(tries: Sequence[Record]) -> dict[str, Figure]:
     """The mean of each metric that all `tries` have, with its 95% t interval: the value that
     another try is expected to give. `count` is the number of tries."""
     names = tries[0].metrics if tries else {}
@@ -36,12 +36,12 @@ def together(tries: Sequence[Record]) -> dict[str, Figure]:
     return means
 
 
-def as_json(tries: Sequence[Record]) -> dict[str, Any]:
+def repeats_json(tries: Sequence[Record]) -> dict[str, Any]:
     """The repeats of a run as plain JSON values."""
     return {
         "runs": [record.id for record in tries],
         "means": {
             name: {"mean": figure.value, "low": figure.low, "high": figure.high}
-            for name, figure in together(tries).items()
+            for name, figure in repeat_means(tries).items()
         },
     }

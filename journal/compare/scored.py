@@ -6,23 +6,23 @@ from journal.metrics.table import predictable
 NEAR = 0.1  # of the measured value: a prediction within it came true
 
 
-def metric_name(key: str) -> str:
+def predicted_metric(key: str) -> str:
     """The name of the metric that a prediction means: `ttft_s_p50` is ttft_s.p50; a latency
     without a statistic means its median."""
     return predictable().get(key, key)
 
 
-def measured(key: str, measured_at: Points) -> list[float]:
+def measured_values(key: str, measured_at: Points) -> list[float]:
     """The measured values of a prediction's metric, each once, since cells of one server share the
     figures of the server."""
-    values = (point.value(metric_name(key)) for point in measured_at)
+    values = (point.value(predicted_metric(key)) for point in measured_at)
     return list(dict.fromkeys(value for value in values if value is not None))
 
 
 def came_true(key: str, predicted: float, measured_at: Points) -> bool:
     """Whether a prediction is near the measured value at every point that has one; False where
     none has."""
-    values = measured(key, measured_at)
+    values = measured_values(key, measured_at)
     return bool(values) and all(is_near(predicted, value) for value in values)
 
 

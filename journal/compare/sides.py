@@ -26,7 +26,7 @@ class Side:
     records: tuple[Record, ...]
 
 
-def find(store: "Store", text: str, zone: tzinfo | None = None) -> Side:
+def find_side(store: "Store", text: str, zone: tzinfo | None = None) -> Side:
     """The side that `text` means: a day (YYYY-MM-DD, today, yesterday), a model's name or the last
     part of it, the name or id of an experiment, or a run's id (several with commas; `last`).
 

@@ -204,7 +204,7 @@ def _listed(builds: list[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def verdict(choice: Choice) -> str:
+def choice_verdict(choice: Choice) -> str:
     """Whether a build fits, in a few words."""
     if not choice.runs:
         return "no kernels on this GPU"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from journal import units
 from journal.compare.points import points
-from journal.compare.scored import came_true, metric_name
+from journal.compare.scored import came_true, predicted_metric
 from journal.compare.setups import setups_of
 from journal.records.load_shape import load_shape
 from journal.records.run import Record
@@ -87,7 +87,7 @@ def steps(store: "Store", before: datetime | None = None) -> tuple[Step, ...]:
     )
 
 
-def section(steps: Sequence[Step]) -> Section:
+def checklist_section(steps: Sequence[Step]) -> Section:
     """The checklist as a section of a log: a row for each step."""
     titles = ("state", "step", "found", "id")
     columns = tuple(Column(say(f"checklist.{title}"), numeric=False) for title in titles)
@@ -195,7 +195,7 @@ def _structure(store: "Store", before: datetime | None) -> Step:
         parts_of = {key: _part(key) for key in experiment.experiment.predict}
         if not set(parts_of.values()) - {None, *held}:
             continue
-        names = set(map(metric_name, parts_of))
+        names = set(map(predicted_metric, parts_of))
         records = store.runs(experiment_id=experiment.id, until=before, metrics=names)
         measured = points(zip(records, setups_of(records), strict=True))
         good = [record for point in measured for record in point.good]

@@ -15,7 +15,7 @@ MOST_WITH_TAILS = 3
 Pick = Callable[[Point], Figure | None]
 
 
-def metric(name: str) -> Pick:
+def figure_of(name: str) -> Pick:
     """A function that picks the figure of the metric `name` from a point."""
     return lambda point: point.figure(name)
 
@@ -73,7 +73,7 @@ def with_tails(base: Panel, lines: Sequence[Points], across: str, latency: str) 
     faint = []
     for hue, line in enumerate(chosen):
         for tail in TAILS:
-            dots = _dots(line, across, metric(f"{latency}.{tail}"))
+            dots = _dots(line, across, figure_of(f"{latency}.{tail}"))
             if len(dots) > 1:
                 faint.append(Curve(tail, dots, hue, faint=True))
                 break

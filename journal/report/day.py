@@ -90,10 +90,10 @@ def collect(
     """All that `store` holds of `day` in `zone`. `read` are all runs of an experiment, where they
     were read already. Raises NotFound, naming the days near it that hold something, when nothing
     began on it and nothing was written on it."""
-    return together(store, day, day, zone, f"on {day}", read)
+    return days_together(store, day, day, zone, f"on {day}", read)
 
 
-def together(
+def days_together(
     store: "Store",
     first: date,
     last: date,
@@ -127,14 +127,14 @@ def together(
         zone=zone,
         records=tuple(sorted(records, key=order)),
         experiments=tuple(sorted(experiments, key=order)),
-        earlier=tuple(earlier(store, records, since, zone)),
+        earlier=tuple(earlier_runs(store, records, since, zone)),
         notes=tuple(written),
         questions=tuple(questions),
         steps=steps(store, until),
     )
 
 
-def earlier(
+def earlier_runs(
     store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
 ) -> Iterator[Record]:
     """Earlier runs of the same cells, from the last day before `before` that each cell has."""

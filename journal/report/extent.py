@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
 from journal.records.run import ExperimentRecord, Record
-from journal.report.day import Day, Extent, dated, earlier, order, together
+from journal.report.day import Day, Extent, dated, days_together, earlier_runs, order
 from journal.report.document import say
 from journal.report.text import slug
 
@@ -30,7 +30,7 @@ def collect_week(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
         "title_week", number=str(number), year=str(year), first=dated(first), last=dated(last)
     )
     return replace(
-        together(store, first, last, zone, f"in the week of {day}"),
+        days_together(store, first, last, zone, f"in the week of {day}"),
         extent=Extent(f"{year:04}-W{number:02}", title),
     )
 
@@ -44,7 +44,7 @@ def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) 
     records = store.runs(experiment_id=begun.id)
     return replace(
         experiment_day(begun, records, zone),
-        earlier=tuple(earlier(store, records, begun.started_at, zone)),
+        earlier=tuple(earlier_runs(store, records, begun.started_at, zone)),
         notes=tuple(note for note in notes(store) if note.experiment_id == begun.id),
     )
 

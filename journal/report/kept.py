@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
 from journal.records.notebook import Note
-from journal.report.regions import NEW, OF_THE_DAY, Words, read
+from journal.report.regions import NEW, OF_THE_DAY, WrittenWords, read_log
 from journal.store.notes import add_note, change_note, note_of, notes, remove_note
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | Non
     """Bring the words in the places of the log at `path`, which holds `content`, into the
     journal; a second call changes nothing. Where the file was changed elsewhere too, it is
     copied beside itself, and the path of the copy returned."""
-    contents = read(content.decode("utf-8", "surrogateescape"))
+    contents = read_log(content.decode("utf-8", "surrogateescape"))
     known = {note.id: note for note in notes(store, day)}
     for words in contents.words:
         if words.name in known:
@@ -36,7 +36,7 @@ def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | Non
 def copied_if_edited(path: Path, content: bytes) -> Path | None:
     """The copy of the log at `path`, which has no places for words, beside it; None where it was
     not changed since it was written."""
-    sealed = read(content.decode("utf-8", "surrogateescape")).sealed
+    sealed = read_log(content.decode("utf-8", "surrogateescape")).sealed
     return None if sealed else set_aside(path, content)
 
 
@@ -47,7 +47,7 @@ def set_aside(path: Path, content: bytes) -> Path:
     return copy
 
 
-def _take_over(store: "Store", words: Words, note: Note) -> None:
+def _take_over(store: "Store", words: WrittenWords, note: Note) -> None:
     """Put changed words in the place of the `note` that they were made from; keep both where the
     note was changed meanwhile."""
     if not words.changed or words.text == note.text:
@@ -61,7 +61,11 @@ def _take_over(store: "Store", words: Words, note: Note) -> None:
 
 
 def _add(
-    store: "Store", words: Words, day: date, experiment_id: str | None, note_id: str | None = None
+    store: "Store",
+    words: WrittenWords,
+    day: date,
+    experiment_id: str | None,
+    note_id: str | None = None,
 ) -> None:
     """Add a note, unless the same words were taken from the same place before."""
     if not words.text.strip():

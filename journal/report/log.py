@@ -16,13 +16,13 @@ from journal.report.extent import collect_experiment, collect_week
 from journal.report.figures import draw, inline, standalone
 from journal.report.kept import copied_if_edited, take_in
 from journal.report.phrases import TEMPLATES, Words, words
-from journal.report.questions import page
-from journal.report.regions import NEW, UNSEALED, place, sealed
+from journal.report.questions import log_page
+from journal.report.regions import NEW, UNSEALED, marked_place, sealed
 from journal.report.sections.own_words import without_blanks
 from journal.report.text import fenced, markdown, visible
 from journal.store.migrate import locked
 from journal.store.store import open_store
-from journal.tracking.addresses import address
+from journal.tracking.addresses import ui_address
 from journal.tracking.tracker import tracking_uri
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def log(
     together with a day."""
     if experiment is not None and (week or day is not None):
         raise UsageError("--experiment has its own days: leave out the date and --week")
-    home, tracking = Path(home), address(tracking_uri(Path(home)))
+    home, tracking = Path(home), ui_address(tracking_uri(Path(home)))
     with open_store(home) as store:
         if experiment is not None:
             return write_experiment_log(store, home, experiment, zone, lang, tracking)
@@ -153,7 +153,7 @@ def _content(path: Path) -> bytes | None:
 
 def _drawn(day: Day, folder: Path, language: Words) -> tuple[LogFiles, dict[Path, str]]:
     """The files of the log of `day` under `folder`, and the text of each."""
-    whole, beside = page(day), folder / day.stem
+    whole, beside = log_page(day), folder / day.stem
     drawings = {panel.name: draw(panel, language) for panel in panels(whole)}
     figures = {beside / f"{name}.svg": standalone(drawn) for name, drawn in drawings.items()}
     files = LogFiles(folder / f"{day.stem}.md", folder / f"{day.stem}.html", tuple(figures))
@@ -175,7 +175,9 @@ def as_markdown(whole: Page, language: Words, figures: str) -> str:
     """`whole` as Markdown whose figures lie in the folder `figures` beside it."""
     environment = _environment(language, markdown, html=False)
     environment.filters |= {"fenced": fenced, "quoted": _quoted}
-    environment.filters["marked"] = lambda own: place(own.name, own.text, _hint(own, language))
+    environment.filters["marked"] = lambda own: marked_place(
+        own.name, own.text, _hint(own, language)
+    )
     template = environment.get_template("log.md.j2")
     text = template.render(page=whole, figures=figures, unsealed=UNSEALED).rstrip() + "\n"
     return sealed(text) if figures else text

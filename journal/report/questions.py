@@ -13,45 +13,27 @@ from journal.report import checklist
 from journal.report.day import Day
 from journal.report.document import Block, Page, Paragraph, Quote, Section, Sentence, Text, say
 from journal.report.places import Places, places
-from journal.report.sections import (
-    asked_by_hand as byhand,
-)
-from journal.report.sections import (
-    batching,
-    cells_table,
-    cost,
-    failures,
-    lengths,
-    lessons,
-    needed,
-    setting,
-    since,
-)
-from journal.report.sections import (
-    memory_parts as memory,
-)
-from journal.report.sections import (
-    own_predictions as predictions,
-)
-from journal.report.sections import (
-    own_words as notes,
-)
-from journal.report.sections import (
-    quantisation as quality,
-)
-from journal.report.sections import (
-    searches as capacity,
-)
-from journal.report.sections import (
-    side_by_side as sidebyside,
-)
-from journal.report.sections import (
-    theory_beside as theory,
-)
+from journal.report.sections import own_words as notes
+from journal.report.sections.asked_by_hand import asked_by_hand_section
+from journal.report.sections.batching import batching_section
+from journal.report.sections.cells_table import cells_section
+from journal.report.sections.cost import cost_section
+from journal.report.sections.failures import failures_section
+from journal.report.sections.lengths import lengths_section
+from journal.report.sections.lessons import lessons_section
+from journal.report.sections.memory_parts import memory_section
+from journal.report.sections.needed import needed_section
+from journal.report.sections.own_predictions import predictions_section
+from journal.report.sections.quantisation import quantisation_section
+from journal.report.sections.searches import searches_section
+from journal.report.sections.setting import setting_section
+from journal.report.sections.side_by_side import side_by_side_section
+from journal.report.sections.since import since_section
+from journal.report.sections.theory_beside import theory_section
 from journal.report.text import slug
 
 
-def page(day: Day) -> Page:
+def log_page(day: Day) -> Page:
     """The whole log of `day`, in no language yet."""
     shown = _shown(day)
     measured = list(zip(shown, setups_of(shown), strict=True))
@@ -64,13 +46,13 @@ def page(day: Day) -> Page:
         sections += _experiment(begun, own, named, name, day)
         sections += notes.of_experiment(begun, day)
     across = (
-        sidebyside.answer(every, named, day),
-        since.answer(day),
-        lessons.answer(every, named),
-        byhand.answer(day),
+        side_by_side_section(every, named, day),
+        since_section(day),
+        lessons_section(every, named),
+        asked_by_hand_section(day),
     )
     sections += [section for section in across if section]
-    sections += [checklist.section(day.steps)] if day.steps else []
+    sections += [checklist.checklist_section(day.steps)] if day.steps else []
     sections += notes.of_day(day)
     lead = tuple(_lead(day, every, named))
     return Page(day.title, lead, tuple(sections), writable=day.extent is None)
@@ -83,10 +65,10 @@ def brief(day: Day) -> Page:
     named = places(every)
     good = tuple(point for point in every if point.good)
     answers = (
-        sidebyside.answer(every, named, day),
-        batching.answer(good, named, ""),
-        lengths.answer(good, named, ""),
-        failures.answer(every, named),
+        side_by_side_section(every, named, day),
+        batching_section(good, named, ""),
+        lengths_section(good, named, ""),
+        failures_section(every, named),
     )
     sections = tuple(section for section in answers if section)
     return Page(day.title, tuple(_lead(day, every, named)), sections)
@@ -161,21 +143,21 @@ def _experiment(
         return
     runs = [record for record in day.records if record.experiment_id == begun.id]
     good = tuple(point for point in own if point.good)
-    scored = predictions.answer(experiment.predict, experiment.hypothesis, good)
+    scored = predictions_section(experiment.predict, experiment.hypothesis, good)
     if scored:
         yield scored
     answers = (
-        capacity.answer(experiment, runs),
-        needed.answer(experiment, runs, name),
-        lengths.answer(good, named, name),
-        batching.answer(good, named, name),
-        theory.answer(good, named),
-        memory.answer(good, named, name),
-        cost.answer(good, experiment.usd_per_hour, named),
-        quality.answer(good, named),
-        cells_table.answer(own, named) if good else None,
-        failures.answer(own, named),
-        setting.answer(own, named),
+        searches_section(experiment, runs),
+        needed_section(experiment, runs, name),
+        lengths_section(good, named, name),
+        batching_section(good, named, name),
+        theory_section(good, named),
+        memory_section(good, named, name),
+        cost_section(good, experiment.usd_per_hour, named),
+        quantisation_section(good, named),
+        cells_section(own, named) if good else None,
+        failures_section(own, named),
+        setting_section(own, named),
     )
     yield from (section for section in answers if section)
 

@@ -26,7 +26,7 @@ _SEAL = re.compile(r"sha256:([0-9a-f]{16})")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class WrittenWords:
     """The words in one place of a file; `before` is a checksum of those that stood there when the
     file was written."""
 
@@ -49,11 +49,11 @@ class Contents:
     """The contents of a log file: `words` are those in all its places; `sealed` is whether all the
     rest is as it was written."""
 
-    words: tuple[Words, ...]
+    words: tuple[WrittenWords, ...]
     sealed: bool
 
 
-def place(name: str, text: str, hint: str) -> str:
+def marked_place(name: str, text: str, hint: str) -> str:
     """The Markdown of the place called `name` with `text` in it, and `hint` in its first mark."""
     return f"<!-- words {name} {_sum(text)[:SHORT]}: {hint} -->\n{text}\n{_end(name)}"
 
@@ -63,7 +63,7 @@ def sealed(text: str) -> str:
     return text.replace(UNSEALED, f"sha256:{_seal(_parts(text)[0])}", 1)
 
 
-def read(text: str) -> Contents:
+def read_log(text: str) -> Contents:
     """The contents of a log file; the words are exact even where the rest of it was edited."""
     generated, words = _parts(text.removeprefix("\ufeff"))
     seal = _SEAL.search(generated[0])
@@ -74,12 +74,12 @@ def _end(name: str) -> str:
     return f"<!-- end of words {name} -->"
 
 
-def _parts(text: str) -> tuple[list[str], list[Words]]:
+def _parts(text: str) -> tuple[list[str], list[WrittenWords]]:
     """The lines outside of all places, without the blanks that editors leave at their ends; and the
     words in the places. A mark without its other half is no place, nor is a name's second one."""
     lines = text.split("\n")
     generated: list[str] = []
-    words: dict[str, Words] = {}
+    words: dict[str, WrittenWords] = {}
     ends = {line.strip(): n for n, line in reversed(list(enumerate(lines)))}
     number = 0
     while number < len(lines):
@@ -91,7 +91,7 @@ def _parts(text: str) -> tuple[list[str], list[Words]]:
             end = _next(lines, _end(begin[1]), number, ends)
             if end is not None:
                 content = _content(lines[number:end], windows=line.endswith("\r"))
-                words[begin[1]] = Words(begin[1], content, begin[2])
+                words[begin[1]] = WrittenWords(begin[1], content, begin[2])
                 number = end
     return generated, list(words.values())
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from journal import units
-from journal.compare.comparison import NOTICEABLE, Compared, Comparison, Row
+from journal.compare.comparison import NOTICEABLE, Compared, Comparison, ComparisonRow
 from journal.compare.pairing import Value
 from journal.metrics.table import named
 from journal.records.load_shape import AXIS_NAMES
@@ -20,7 +20,7 @@ from journal.report.document import (
     Text,
     say,
 )
-from journal.report.sections.cells_table import title
+from journal.report.sections.cells_table import column_title
 
 SHORT_ID = 8
 MOST_IDS = 4  # of a side, named beside its figures
@@ -28,7 +28,7 @@ MOST_ALONE = 8  # cells of one side only, named
 NAMED = (*AXIS_NAMES, "model", "quantisation")
 
 
-def page(comparison: Comparison) -> Page:
+def comparison_page(comparison: Comparison) -> Page:
     """The page of `comparison`, in no language yet."""
     blocks: list[Block] = [Paragraph(tuple(_about(comparison)))]
     items = tuple(_around(comparison))
@@ -38,7 +38,7 @@ def page(comparison: Comparison) -> Page:
         comparison.rows[0].figures if len(comparison.rows) == 1 else ()
     )
     if figures:
-        sentences = tuple(map(sentence, figures))
+        sentences = tuple(map(figure_sentence, figures))
         sections.append(Section(2, say("versus.overall"), (Bullets(sentences),)))
     sections.append(Section(2, say("versus.cells"), tuple(_cells(comparison))))
     title = say("versus.title", a=comparison.a.name, b=comparison.b.name)
@@ -61,7 +61,7 @@ def _about(comparison: Comparison) -> Iterator[Text]:
     """The fields in which the sides differ, and the cells and runs that are not compared."""
     differs = comparison.pairing.differs
     for name, (a, b) in differs.items():
-        yield say("versus.differs", name=_name(name), a=shown(a), b=shown(b))
+        yield say("versus.differs", name=_name(name), a=value_words(a), b=value_words(b))
     if not differs:
         yield say("versus.same_cells")
     for side, cells in zip((comparison.a, comparison.b), comparison.pairing.alone, strict=True):
@@ -78,15 +78,15 @@ def _about(comparison: Comparison) -> Iterator[Text]:
 def _around(comparison: Comparison) -> Iterator[Text]:
     """The conditions that differ between the sides."""
     for name, (a, b) in comparison.pairing.conditions.items():
-        ours, theirs = (tuple(shown(value) for value in side) for side in (a, b))
+        ours, theirs = (tuple(value_words(value) for value in side) for side in (a, b))
         yield say("versus.condition", name=name, a=ours, b=theirs)
 
 
-def sentence(figure: Compared) -> Text:
+def figure_sentence(figure: Compared) -> Text:
     """The sentence on one figure: the effect first, then how sure it is."""
     headline, ratio = figure.headline, figure.ratio
     values = {
-        "metric": metric(figure.metric),
+        "metric": metric_words(figure.metric),
         "a": units.formatted(figure.a, headline.unit),
         "b": units.formatted(figure.b, headline.unit),
     }
@@ -121,11 +121,11 @@ def verdict(figure: Compared) -> Text:
     return say("versus.same" if figure.verdict == "no difference seen" else "versus.maybe")
 
 
-def metric(name: str) -> Text:
+def metric_words(name: str) -> Text:
     """The name of a metric in a language's own words, else its label in the table of metrics."""
     row = named(name)
     if row.statistic:
-        return title(row)
+        return column_title(row)
     return Sentence(f"versus.{name}", {}, otherwise=row.label or name)
 
 
@@ -149,13 +149,13 @@ COLUMNS = ("metric", "a", "b", "b_over_a", "p", "verdict", "runs")
 NUMERIC = ("a", "b", "b_over_a", "p")
 
 
-def _leading(row: Row, several: bool, *, first: bool) -> Iterator[Box]:
+def _leading(row: ComparisonRow, several: bool, *, first: bool) -> Iterator[Box]:
     """The boxes that name the cell, filled in its `first` row alone."""
     for value in row.match.cell.values():
-        yield Box(shown(value) if first else "")
+        yield Box(value_words(value) if first else "")
     if several:
         for conditions in row.match.conditions:
-            values = tuple(f"{name} {shown(value)}" for name, value in conditions.items())
+            values = tuple(f"{name} {value_words(value)}" for name, value in conditions.items())
             yield Box(values if first and values else "")
 
 
@@ -167,7 +167,7 @@ def _boxes(figure: Compared) -> tuple[Box, ...]:
         interval = f"{times(quotient.low)}–{times(quotient.high)}"
         chance = _chance(quotient.probability)
     return (
-        Box(metric(figure.metric)),
+        Box(metric_words(figure.metric)),
         Box(units.formatted(figure.a, unit)),
         Box(units.formatted(figure.b, unit)),
         Box(ratio, interval),
@@ -176,7 +176,7 @@ def _boxes(figure: Compared) -> tuple[Box, ...]:
     )
 
 
-def _ids(row: Row) -> Box:
+def _ids(row: ComparisonRow) -> Box:
     sides = [[r.id for pair in row.match.pairs for r in pair[side]] for side in (0, 1)]
     named = [
         " ".join([*(id_[:SHORT_ID] for id_ in ids[:MOST_IDS]), *["…"][: len(ids) > MOST_IDS]])
@@ -212,11 +212,11 @@ def _name(name: str) -> Text:
     return say(f"column.{name}") if name in NAMED else name
 
 
-def shown(value: Value) -> str:
+def value_words(value: Value) -> str:
     """The value of a field of a cell or of its conditions as text; a dash where it is absent."""
     return units.ABSENT if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _cell(cell: Mapping[str, Value]) -> Text:
     known: Sequence[tuple[str, Value]] = [(n, v) for n, v in cell.items() if v is not None]
-    return " ".join(f"{name} {shown(value)}" for name, value in known)
+    return " ".join(f"{name} {value_words(value)}" for name, value in known)

@@ -45,7 +45,7 @@ from journal.store.alone import alone
 from journal.store.checkups import as_environment, last_checkup
 from journal.store.store import Store, open_store
 from journal.store.undivided import undivided
-from journal.tracking.addresses import address
+from journal.tracking.addresses import ui_address
 from journal.tracking.aside import Aside
 from journal.tracking.tracker import tracking_uri
 
@@ -204,7 +204,7 @@ def _end(
     keeper.listener(Event("log", "writing the log"))
     tracker.settle()  # the log links to the pages of MLflow's runs
     records = store.runs(experiment_id=begun.id)
-    log = write_log(store, home, tracking=address(tracking_uri(home)), read=records)
+    log = write_log(store, home, tracking=ui_address(tracking_uri(home)), read=records)
     for record in records:
         if record.status == "interrupted" and record.mlflow_run_id is None:
             tracker.log(record)
@@ -282,7 +282,7 @@ class _Asked:
                 status: Literal["done", "failed"] = "done" if good else "failed"
                 begun, log, records = _end(begun, status, keeper, self.home)
             else:
-                log = write_log(store, self.home, tracking=address(tracking_uri(self.home)))
+                log = write_log(store, self.home, tracking=ui_address(tracking_uri(self.home)))
             last = newest(experiment, planned, records)
             return Result(begun, last, log, tracker.error, self.strict)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, urlencode
 
 from journal.records.run import ExperimentRecord
-from journal.tracking.entries import EXPERIMENT_TAG, LEVEL_TAG, compared
+from journal.tracking.entries import EXPERIMENT_TAG, LEVEL_TAG, compared_engines
 
 CHART_OF_RUNS = {
     "workflowType": "machine_learning",
@@ -17,7 +17,7 @@ CHART_OF_RUNS = {
 }
 
 
-def address(tracking_uri: str) -> str | None:
+def ui_address(tracking_uri: str) -> str | None:
     """The address of the UI of a tracking server, without a password; None of any other store."""
     if not re.fullmatch(r"https?://[^\s<>]+", tracking_uri):
         return None
@@ -35,7 +35,7 @@ def newest_charts(experiments: Iterable[ExperimentRecord]) -> str | None:
     compares, else one for each time that an experiment of its name was run."""
     for each in reversed(list(experiments)):
         if each.mlflow_run_id and each.mlflow_experiment_id:
-            if compared(each.experiment):
+            if compared_engines(each.experiment):
                 return charts(each.mlflow_experiment_id, each.id)
             return _charts(each.mlflow_experiment_id, f"tags.`{LEVEL_TAG}` = 'experiment'")
     return None

@@ -20,7 +20,7 @@ from journal.records.experiment import Engine, Experiment, Slo
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import ExperimentRecord, Record
 from journal.store.plain import secret_of, to_json
-from journal.tracking.mlflow_curves import Point, curves, headlines, searched
+from journal.tracking.mlflow_curves import CurvePoint, curves, headlines, searched
 
 Level = Literal["experiment", "engine", "cell"]
 
@@ -42,7 +42,7 @@ _EXPERIMENT_STATUS = {**_RUN_STATUS, "running": "RUNNING"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class RunEntry:
     """One run as MLflow is to know it. `id` is ours, and finds the run again."""
 
     id: str
@@ -53,18 +53,18 @@ class Entry:
     ended_at: datetime | None
     tags: Mapping[str, str]
     params: Mapping[str, str]
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
 
 
 # ---- one entry for each level ------------------------------------------------------------------
 
 
-def run_entry(record: Record, parent_id: str) -> Entry:
+def run_entry(record: Record, parent_id: str) -> RunEntry:
     """The entry of one run, under the MLflow run `parent_id` of its engine or experiment."""
     ended_at = _ended(record)
     cell = record.cell
     notes = [*([record.error] if record.error else []), *map(sentence, record.doubts)]
-    return Entry(
+    return RunEntry(
         id=record.id,
         experiment=cell.experiment,
         name=run_name(cell),
@@ -83,7 +83,7 @@ def run_entry(record: Record, parent_id: str) -> Entry:
         },
         params=params(cell),
         points=tuple(
-            Point(metric_name(name), figure.value, ended_at)
+            CurvePoint(mlflow_name(name), figure.value, ended_at)
             for name, figure in record.metrics.items()
             if figure.value is not None
         ),
@@ -92,14 +92,14 @@ def run_entry(record: Record, parent_id: str) -> Entry:
 
 def engine_entry(
     begun: ExperimentRecord, engine: Engine, runs: Sequence[Record], parent_id: str
-) -> Entry:
+) -> RunEntry:
     """The entry of one of the engines that an experiment compares, with the curves of its `runs`,
     under the MLflow run `parent_id` of the experiment."""
     own = [run for run in runs if key_of(run.cell.engine) == key_of(engine)]
     over = None if begun.status == "running" else begun.ended_at
     good = any(run.good for run in own)
     points = _points(begun, own)
-    return Entry(
+    return RunEntry(
         id=f"{begun.id}-{key_of(engine)}",
         experiment=begun.experiment.name,
         name=engine_names(begun.experiment)[key_of(engine)],
@@ -121,14 +121,14 @@ def engine_entry(
 
 def experiment_entry(
     begun: ExperimentRecord, runs: Sequence[Record], summary: str | None = None
-) -> Entry:
+) -> RunEntry:
     """The entry of an experiment, with `summary` (Markdown) as its note; with the curves of its
     `runs` where it compares no engines, whose runs have them."""
     experiment = begun.experiment
     started = begun.started_at.astimezone(UTC)
-    points = () if compared(experiment) else _points(begun, runs)
+    points = () if compared_engines(experiment) else _points(begun, runs)
     engines = engines_of(experiment)
-    return Entry(
+    return RunEntry(
         id=begun.id,
         experiment=experiment.name,
         name=f"{experiment.name} {started:%Y-%m-%d %H:%M}",
@@ -136,7 +136,7 @@ def experiment_entry(
         started_at=begun.started_at,
         ended_at=begun.ended_at,
         tags={
-            NOTE_TAG: note(begun, runs) if summary is None else summary,
+            NOTE_TAG: experiment_note(begun, runs) if summary is None else summary,
             EXPERIMENT_TAG: begun.id,
             "status": begun.status,
             "runs": str(len(runs)),
@@ -166,7 +166,7 @@ def engines_of(experiment: Experiment) -> list[Engine]:
     return list({key_of(engine): engine for engine in experiment.engines}.values())
 
 
-def compared(experiment: Experiment) -> list[Engine]:
+def compared_engines(experiment: Experiment) -> list[Engine]:
     """The engines that an experiment compares: none where it has but one."""
     engines = engines_of(experiment)
     return engines if len(engines) > 1 else []
@@ -192,7 +192,7 @@ def engine_names(experiment: Experiment) -> dict[str, str]:
 # ---- names, params and tags --------------------------------------------------------------------
 
 
-def metric_name(name: str) -> str:
+def mlflow_name(name: str) -> str:
     """`ttft_s.p50` as `latency/ttft_s_p50`: the section of the table of metrics goes before."""
     try:
         where: str = section(name)
@@ -264,7 +264,7 @@ def shared_params(
     return {name: ", ".join(dict.fromkeys(map(str, v))) or NONE for name, v in values.items()}
 
 
-def note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
+def experiment_note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
     """A summary in Markdown: what was asked, and a line for each run."""
     experiment = begun.experiment
     words = {"Question": experiment.question, "Hypothesis": experiment.hypothesis}
@@ -281,7 +281,7 @@ def note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
     return "\n\n".join([*asked, "\n".join(rows)])
 
 
-def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[Point, ...]:
+def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[CurvePoint, ...]:
     return (
         *headlines(runs),
         *searched(begun.experiment, runs),
@@ -289,7 +289,7 @@ def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[Point, ...
     )
 
 
-def _curves_tag(points: Sequence[Point]) -> dict[str, str]:
+def _curves_tag(points: Sequence[CurvePoint]) -> dict[str, str]:
     """What tells curves that are as they were from others: MLflow can add to a curve, and never
     take from one."""
     said = [f"{point.name} {point.step} {point.value!r}" for point in points if point.step]

@@ -20,7 +20,7 @@ LOADS = {"rate": "requests_per_s", "concurrency": "requests_in_flight"}
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CurvePoint:
     """One value of a metric. `at` is when it was measured: a value that is sent twice with the
     same time is kept once."""
 
@@ -30,7 +30,7 @@ class Point:
     step: int = 0
 
 
-def headlines(runs: Sequence[Record]) -> list[Point]:
+def headlines(runs: Sequence[Record]) -> list[CurvePoint]:
     """The most and the least of each headline figure over all cells, such as
     `most/output_tokens_per_s` (MLflow's comparison opens with the first), and what the engine
     said of itself."""
@@ -51,10 +51,10 @@ def headlines(runs: Sequence[Record]) -> list[Point]:
     for metric in rows(lambda shown: shown.of_engine):
         said = [value for run in good if (value := of_engine(run, metric.name)) is not None]
         found[f"engine/{metric.name}"] = said[-1:]
-    return [Point(name, values[0], at) for name, values in found.items() if values]
+    return [CurvePoint(name, values[0], at) for name, values in found.items() if values]
 
 
-def searched(experiment: Experiment, runs: Sequence[Record]) -> list[Point]:
+def searched(experiment: Experiment, runs: Sequence[Record]) -> list[CurvePoint]:
     """What the searches for capacity among `runs` found, such as
     `capacity/highest_held_requests_per_s`, the least load beyond it, and the part of the requests
     that was good there; with `p512_o64_` before it where lengths differ. None of what was not
@@ -67,18 +67,18 @@ def searched(experiment: Experiment, runs: Sequence[Record]) -> list[Point]:
         for kind, probe in (("highest_held", each.held), ("lowest_beyond", each.beyond)):
             if probe is not None:
                 at = max(run.started_at for run in probe.records)
-                points.append(Point(f"capacity/{place}{kind}_{load}", probe.load, at))
+                points.append(CurvePoint(f"capacity/{place}{kind}_{load}", probe.load, at))
                 if probe.good.value is not None:
                     name = f"capacity/{place}{kind}_good_fraction"
-                    points.append(Point(name, probe.good.value, at))
+                    points.append(CurvePoint(name, probe.good.value, at))
     return points
 
 
-def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[Point]:
+def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[CurvePoint]:
     """The figures of runs of one engine over each axis, wherever that has two values: the means of
     repeats, in sections such as `by_batch p512/ttft_s_p50` for the prompts of 512 tokens."""
     good = _good(runs)
-    found: list[Point] = []
+    found: list[CurvePoint] = []
     for axis in STEP_AXES:
         groups: dict[str, list[Record]] = defaultdict(list)
         for run in good:
@@ -90,7 +90,7 @@ def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[Point]:
     return found
 
 
-def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[Point]:
+def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[CurvePoint]:
     at = max(run.started_at for run in group)
     for metric in rows(lambda shown: shown.curve):
         found: dict[int, list[float]] = defaultdict(list)
@@ -99,7 +99,9 @@ def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[Point]:
             if value is not None:
                 found[getattr(run.cell, axis)].append(value)
         for step in sorted(found):
-            yield Point(f"{where}/{metric.name.replace('.', '_')}", fmean(found[step]), at, step)
+            yield CurvePoint(
+                f"{where}/{metric.name.replace('.', '_')}", fmean(found[step]), at, step
+            )
 
 
 def _place(cell: Cell, axis: str, several_outputs: bool) -> str:

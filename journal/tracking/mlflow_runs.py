@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from journal.errors import TrackingError
 from journal.metrics.row import Section
-from journal.tracking.entries import CURVES_TAG, PARENT_TAG, Entry
+from journal.tracking.entries import CURVES_TAG, PARENT_TAG, RunEntry
 from journal.tracking.mlflow_curves import HEADLINES
 
 ID_TAG = "journal.id"
@@ -36,12 +36,12 @@ class MlflowRuns:
         self._client.search_experiments(max_results=1)
         return True
 
-    def find(self, entry: Entry) -> str | None:
+    def find(self, entry: RunEntry) -> str | None:
         """The id of the MLflow run that has `entry`'s id as its tag."""
         run = self._run(entry)
         return None if run is None else str(run.info.run_id)
 
-    def put(self, entry: Entry, artifacts: Sequence[Path] = ()) -> str:
+    def put(self, entry: RunEntry, artifacts: Sequence[Path] = ()) -> str:
         """Create the run of `entry`, or send what an existing one lacks; its MLflow id.
         `artifacts` are files; a figure (.svg) keeps its folder, by which a log refers to it."""
         run = self._run(entry)
@@ -81,7 +81,7 @@ class MlflowRuns:
                 raise
         return self._client.get_experiment_by_name(name)
 
-    def _create(self, entry: Entry) -> Any:
+    def _create(self, entry: RunEntry) -> Any:
         return self._client.create_run(
             self.experiment(entry.experiment),
             start_time=_ms(entry.started_at),
@@ -89,7 +89,7 @@ class MlflowRuns:
             run_name=entry.name,
         )
 
-    def _renewed(self, entry: Entry, old_id: str) -> Any:
+    def _renewed(self, entry: RunEntry, old_id: str) -> Any:
         """A new run in the place of one whose curves are no longer true: MLflow can add a point to
         a curve and never take one away. The runs under it move to the new one."""
         new = self._create(entry)
@@ -98,7 +98,7 @@ class MlflowRuns:
         self._client.delete_run(old_id)
         return new
 
-    def _send(self, run_id: str, entry: Entry, there: Any) -> None:
+    def _send(self, run_id: str, entry: RunEntry, there: Any) -> None:
         """Params cannot be changed in MLflow, so only new ones are sent. Of figures the latest
         counts: a changed one is sent as of now, and one that is no more becomes NaN."""
         from mlflow.entities import Metric, Param, RunTag
@@ -120,11 +120,11 @@ class MlflowRuns:
         for first in range(BATCH, len(metrics), BATCH):
             self._client.log_batch(run_id, metrics[first : first + BATCH])
 
-    def _run(self, entry: Entry) -> Any:
+    def _run(self, entry: RunEntry) -> Any:
         found = self._search(entry, f"tags.`{ID_TAG}` = '{entry.id}'", most=1)
         return found[0] if found else None
 
-    def _search(self, entry: Entry, wanted: str, most: int = MOST_RUNS) -> Any:
+    def _search(self, entry: RunEntry, wanted: str, most: int = MOST_RUNS) -> Any:
         where = [self.experiment(entry.experiment)]
         return self._client.search_runs(where, filter_string=wanted, max_results=most)
 

@@ -20,7 +20,7 @@ SETTINGS = {
 }
 
 
-def serve(home: Path, host: str, port: int, *, announce: Callable[[str], None]) -> None:
+def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None]) -> None:
     """Serve the UI on `host`:`port` until KeyboardInterrupt; `announce` is told its address.
 
     Where MLFLOW_TRACKING_URI names a server, that server's own address is announced and nothing

@@ -22,12 +22,12 @@ from journal.store.migrate import locked
 from journal.store.store import Store
 from journal.tracking.addresses import charts
 from journal.tracking.entries import (
-    Entry,
-    compared,
+    RunEntry,
+    compared_engines,
     engine_entry,
     experiment_entry,
+    experiment_note,
     key_of,
-    note,
     run_entry,
 )
 from journal.tracking.mlflow_runs import MlflowRuns
@@ -111,8 +111,8 @@ class Tracker:
         runs = self._store.runs(experiment_id=experiment.id) if read is None else read
 
         def send(mlflow: MlflowRuns) -> str:
-            said = note(experiment, runs) if summary is None else summary
-            engines = compared(experiment.experiment)
+            said = experiment_note(experiment, runs) if summary is None else summary
+            engines = compared_engines(experiment.experiment)
             parent = self._parent(mlflow, experiment)
             for engine in engines:
                 mlflow.put(engine_entry(experiment, engine, runs, parent))
@@ -137,7 +137,7 @@ class Tracker:
         if begun is None:
             begun = self._begun[record.experiment_id] = self._store.experiment(record.experiment_id)
         parent = self._parent(mlflow, begun)
-        for engine in compared(begun.experiment):
+        for engine in compared_engines(begun.experiment):
             if key_of(engine) == key_of(record.cell.engine):
                 entry = engine_entry(begun, engine, [], parent)
                 return self._there(mlflow, replace(entry, started_at=record.started_at))
@@ -149,7 +149,7 @@ class Tracker:
             self._store.place_in_mlflow(begun.id, place)
         return self._there(mlflow, experiment_entry(begun, []))
 
-    def _there(self, mlflow: MlflowRuns, entry: Entry) -> str:
+    def _there(self, mlflow: MlflowRuns, entry: RunEntry) -> str:
         if entry.id not in self._known:
             self._known[entry.id] = mlflow.find(entry) or mlflow.put(entry)
         return self._known[entry.id]

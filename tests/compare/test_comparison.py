@@ -11,13 +11,13 @@ import pytest
 
 import journal
 from journal.compare.comparison import Compared, Comparison, compared
-from journal.compare.sides import Side, find
+from journal.compare.sides import Side, find_side
 from journal.errors import NotFound, UsageError
 from journal.records.experiment import Engine, Experiment, Load
 from journal.records.run import Record
 from journal.report.log import as_html, as_markdown
 from journal.report.phrases import LANGUAGES, words
-from journal.report.versus import page
+from journal.report.versus import comparison_page
 from journal.store.store import open_store
 
 Build = Callable[..., Record]
@@ -47,7 +47,7 @@ def only(comparison: Comparison) -> Compared:
 
 
 def text(comparison: Comparison, lang: str = "en") -> str:
-    return as_markdown(page(comparison), words(lang), "")
+    return as_markdown(comparison_page(comparison), words(lang), "")
 
 
 def test_a_clear_difference_is_called_one(repeats: Callable[..., list[Record]]) -> None:
@@ -261,7 +261,7 @@ def test_a_comparison_in_every_form(repeats: Callable[..., list[Record]], lang: 
         side(evil, *repeats([0.1, 0.11], model=evil)),
         side("b", *repeats([0.2, 0.21], start=9, model="b", environment={evil: evil})),
     )
-    html = as_html(page(comparison), words(lang), {})
+    html = as_html(comparison_page(comparison), words(lang), {})
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "<script>" not in text(comparison, lang)
@@ -325,14 +325,14 @@ def home(tmp_path: Path, record: Build) -> Path:
 )
 def test_a_side_by_its_names(home: Path, name: str, kind: str, shown: str, count: int) -> None:
     with open_store(home) as store:
-        comparison = find(store, name, UTC)
+        comparison = find_side(store, name, UTC)
     assert (comparison.kind, comparison.name, len(comparison.records)) == (kind, shown, count)
 
 
 def test_an_experiment_is_found_by_its_id(home: Path) -> None:
     with open_store(home) as store:
         begun = store.experiments()[0]
-        comparison = find(store, begun.id)
+        comparison = find_side(store, begun.id)
     assert (comparison.kind, len(comparison.records)) == ("experiment", 2)
     assert comparison.name == f"first {begun.id[:8]}"
 
@@ -350,7 +350,7 @@ def test_a_text_that_means_no_side_is_refused(
     home: Path, name: str, kind: type[Exception], message: str
 ) -> None:
     with open_store(home) as store, pytest.raises(kind, match=message):
-        find(store, name)
+        find_side(store, name)
 
 
 def test_the_library_compares_what_the_command_does(home: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journal.errors import SpecError, UsageError
-from journal.host.fit import fit, verdict
+from journal.host.fit import choice_verdict, fit
 from journal.theory.model_table import find_model
 
 MISTRAL = "mistralai/Mistral-7B-Instruct-v0.2"
@@ -26,7 +26,7 @@ def test_one_gpu_is_answered_in_a_sentence() -> None:
         "TheBloke/Mistral-7B-Instruct-v0.2-AWQ."
     )
     assert advice.kv_bytes_per_token == 131_072
-    assert [verdict(choice) for choice in advice.places[0].fit.choices] == [
+    assert [choice_verdict(choice) for choice in advice.places[0].fit.choices] == [
         "shorter or fewer",
         "shorter or fewer",
         "yes, 8 at once",
@@ -51,7 +51,7 @@ def test_every_gpu_where_none_is_named_and_none_is_here() -> None:
         "on; FP8 build from the L4 (22.5 GiB) on; AWQ build (4 bits) and GPTQ build (4 bits) from "
         "the T4 (15 GiB) on."
     ).replace("16-bit checkpoint from the L4 (22.5 GiB) on; FP8", "16-bit checkpoint and FP8")
-    assert "no kernels" in verdict(advice.places[0].fit.choices[1])  # FP8 on a T4
+    assert "no kernels" in choice_verdict(advice.places[0].fit.choices[1])  # FP8 on a T4
     giant = fit("Llama-3.1-70B-Instruct", context=131072, batch=64)
     assert "fit on no GPU known here" in giant.answer
 

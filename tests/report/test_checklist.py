@@ -14,7 +14,7 @@ from journal.records.notebook import Checkup, Interaction
 from journal.records.run import Record
 from journal.report.checklist import Step, steps
 from journal.report.day import collect
-from journal.report.questions import page
+from journal.report.questions import log_page
 from journal.store.checkups import add_checkup
 from journal.store.evidence import good_runs
 from journal.store.interactions import add_interaction
@@ -212,7 +212,7 @@ def test_the_log_of_a_day_shows_what_was_done_by_its_end(store: Store, add: Add)
     earlier, now = (collect(store, at.date(), UTC) for at in (first.started_at, later))
     assert [step.done for step in earlier.steps if step.name == "latency"] == [False]
     assert [step.done for step in now.steps if step.name == "latency"] == [True]
-    headings = [section.heading for section in page(now).sections]
+    headings = [section.heading for section in log_page(now).sections]
     assert any(getattr(heading, "key", "") == "checklist.heading" for heading in headings)
 
 

@@ -24,7 +24,7 @@ from journal.report.day import Day
 from journal.report.figures import draw
 from journal.report.log import as_html, as_markdown, panels, write_log
 from journal.report.phrases import LANGUAGES, words
-from journal.report.questions import page
+from journal.report.questions import log_page
 from journal.store.store import open_store
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -32,7 +32,7 @@ TODAY = date(2026, 11, 20)
 
 
 def html_of(day: Day, lang: str = "en") -> str:
-    whole, language = page(day), words(lang)
+    whole, language = log_page(day), words(lang)
     return as_html(whole, language, {panel.name: draw(panel, language) for panel in panels(whole)})
 
 
@@ -45,7 +45,7 @@ def check(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_whole_log_is_as_the_golden_one(big_day: Day, lang: str) -> None:
-    check(f"log.{lang}.md", as_markdown(page(big_day), words(lang), "2026-11-20"))
+    check(f"log.{lang}.md", as_markdown(log_page(big_day), words(lang), "2026-11-20"))
     without = re.sub(r"<svg.*?</svg>", "<svg></svg>", html_of(big_day, lang), flags=re.DOTALL)
     check(f"log.{lang}.html", without)
 
@@ -158,7 +158,7 @@ def test_hostile_text_is_only_text_in_html(hostile_day: Day) -> None:
 
 
 def test_hostile_text_is_only_text_in_markdown(hostile_day: Day) -> None:
-    text = as_markdown(page(hostile_day), words("en"), "2026-11-20")
+    text = as_markdown(log_page(hostile_day), words("en"), "2026-11-20")
     assert "\x00" not in text
     assert "\u202e" not in text
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -177,7 +177,7 @@ def test_hostile_text_is_only_text_in_markdown(hostile_day: Day) -> None:
 
 
 def test_the_names_of_files_come_from_safe_letters(tmp_path: Path, hostile_day: Day) -> None:
-    names = [panel.name for panel in panels(page(hostile_day))]
+    names = [panel.name for panel in panels(log_page(hostile_day))]
     assert names
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
     assert len(set(names)) == len(names)

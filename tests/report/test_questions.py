@@ -17,7 +17,7 @@ from journal.report.day import Day
 from journal.report.document import Block, Page, Section, Sentence, Text, Verbatim
 from journal.report.phrases import words
 from journal.report.places import places
-from journal.report.questions import page
+from journal.report.questions import log_page
 from journal.report.sections import (
     batching,
     failures,
@@ -213,7 +213,7 @@ def test_the_knee_is_the_last_batch_before_the_gain_falls(record: Build) -> None
 
 def test_the_gain_is_for_a_doubling_however_far_the_step(record: Build) -> None:
     (line,) = lines(curve(record, {1: 10, 16: 10 * 1.5**4}), "batch")
-    assert [step.gain for step in knee.steps(line)] == pytest.approx([1.5])
+    assert [step.gain for step in knee.batch_steps(line)] == pytest.approx([1.5])
     assert knee.knee(line) is None
 
 
@@ -231,7 +231,7 @@ def test_the_cause_of_a_knee_is_read_from_the_server(
     record: Build, readings: dict[str, float], cause: str | None
 ) -> None:
     points = curve(record, {1: 10, 4: 36, 8: 37}, **readings)
-    section = batching.answer(points, places(points), "1-first")
+    section = batching.batching_section(points, places(points), "1-first")
     assert section is not None
     causes = {key for key in keys(section.blocks) if key.startswith("cause.")}
     assert causes == ({cause} if cause else set())
@@ -260,7 +260,7 @@ def test_a_knee_without_a_queue_is_explained_by_the_roofline(
         )
         for number, batch in enumerate(batches)
     )
-    section = batching.answer(points, places(points), "1-first")
+    section = batching.batching_section(points, places(points), "1-first")
     assert section is not None
     text = paragraphs(section.blocks)
     assert f"A step there takes 2 times as long as at {batches[0]}" in text
@@ -271,20 +271,20 @@ def test_a_knee_without_a_queue_is_explained_by_the_roofline(
 def test_a_queue_that_takes_much_of_ttft_is_named(record: Build) -> None:
     readings = {"server_waiting_peak": 12.0, "queue_s.p50": 0.3, "ttft_s.p50": 0.4}
     points = curve(record, {4: 40, 8: 41}, **readings)
-    section = batching.answer(points, places(points), "1-first")
+    section = batching.batching_section(points, places(points), "1-first")
     assert section is not None
     text = paragraphs(section.blocks)
     assert "Up to 12 requests waited" in text
     assert "the median one waited 300 ms, 75% of its TTFT" in text
     points = curve(record, {4: 40, 8: 41}, **{**readings, "queue_s.p50": 0.01})
-    section = batching.answer(points, places(points), "1-first")
+    section = batching.batching_section(points, places(points), "1-first")
     assert section is not None
     assert "waited in the server's queue at once" not in paragraphs(section.blocks)
 
 
 def test_no_knee_says_which_batch_to_try(record: Build) -> None:
     points = curve(record, {1: 10, 2: 19, 4: 36})
-    section = batching.answer(points, places(points), "1-first")
+    section = batching.batching_section(points, places(points), "1-first")
     assert section is not None
     assert "No knee up to batch 4: every doubling gave at least 1.89 times" in paragraphs(
         section.blocks
@@ -294,7 +294,7 @@ def test_no_knee_says_which_batch_to_try(record: Build) -> None:
 
 def test_one_batch_says_nothing(record: Build) -> None:
     points = curve(record, {8: 40})
-    assert batching.answer(points, places(points), "1-first") is None
+    assert batching.batching_section(points, places(points), "1-first") is None
 
 
 def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
@@ -311,7 +311,7 @@ def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
             )
             for n, (rate, sent, done) in enumerate(offered)
         )
-        section = batching.answer(points, places(points), "1-first")
+        section = batching.batching_section(points, places(points), "1-first")
         assert section is not None
         return paragraphs(section.blocks)
 
@@ -342,7 +342,7 @@ def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
         )
         for prompt in (64, 512)
     )
-    section = lengths.answer(points, places(points), "1-first")
+    section = lengths.lengths_section(points, places(points), "1-first")
     assert section is not None
     text = paragraphs(section.blocks)
     assert "the server's resident memory stays at 3.6 GiB" in text
@@ -364,7 +364,7 @@ def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
     ],
 )
 def test_a_prediction_means_a_metric(key: str, name: str) -> None:
-    assert scored.metric_name(key) == name
+    assert scored.predicted_metric(key) == name
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_a_prediction_means_a_metric(key: str, name: str) -> None:
 )
 def test_a_prediction_is_scored(record: Build, predicted: float, verdict: str) -> None:
     points = gathered([record(metrics={"ttft_s.p50": 0.1})])
-    section = predictions.answer({"ttft_s_p50": predicted}, "", points)
+    section = predictions.predictions_section({"ttft_s_p50": predicted}, "", points)
     assert section is not None
     (table,) = section.blocks
     assert table.kind == "table"
@@ -388,14 +388,14 @@ def test_a_prediction_is_scored(record: Build, predicted: float, verdict: str) -
 def test_what_the_cells_of_a_server_share_is_scored_once(record: Build) -> None:
     metrics = {"kv_bytes_per_token": 2**31 / 93184}
     runs = [record(batch=batch, number=batch, metrics=metrics) for batch in (1, 2)]
-    assert scored.measured("kv_bytes_per_token", gathered(runs)) == [2**31 / 93184]
+    assert scored.measured_values("kv_bytes_per_token", gathered(runs)) == [2**31 / 93184]
 
 
 def test_words_alone_are_not_scored(record: Build) -> None:
-    section = predictions.answer({}, "It is fast.", gathered([record()]))
+    section = predictions.predictions_section({}, "It is fast.", gathered([record()]))
     assert section is not None
     assert keys(section.blocks) == {"predict.none"}
-    assert predictions.answer({}, " ", gathered([record()])) is None
+    assert predictions.predictions_section({}, " ", gathered([record()])) is None
 
 
 # ---- side by side ------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ def said_of(record: Build, first: list[float], second: list[float]) -> set[str]:
         for n, value in enumerate(values)
     ]
     points = gathered(runs)
-    section = sidebyside.answer(points, places(points), NOWHERE)
+    section = sidebyside.side_by_side_section(points, places(points), NOWHERE)
     assert section is not None
     return keys(section.blocks)
 
@@ -425,7 +425,7 @@ def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
         for model, share in (("a", 0.2), ("b", 0.1))
     ]
     points = gathered(runs)
-    section = sidebyside.answer(points, places(points), NOWHERE)
+    section = sidebyside.side_by_side_section(points, places(points), NOWHERE)
     assert section is not None
     table = next(block for block in section.blocks if block.kind == "table")
     assert [(spoken(box.text), box.detail) for box in table.rows[1][-2:]] == [
@@ -441,7 +441,7 @@ def side_by_side(record: Build, a: dict[str, float], b: dict[str, float]) -> tup
         for n, (model, each) in enumerate(zip("ab", (a, b), strict=True))
     ]
     points = gathered(runs)
-    section = sidebyside.answer(points, places(points), NOWHERE)
+    section = sidebyside.side_by_side_section(points, places(points), NOWHERE)
     assert section is not None
     table = next(block for block in section.blocks if block.kind == "table")
     return paragraphs(section.blocks), {spoken(column.title) for column in table.columns}
@@ -467,7 +467,7 @@ def test_one_model_is_not_compared_in_text(record: Build) -> None:
         for n, (kind, text) in enumerate(((None, 400.0), ("awq", 300.0)))
     ]
     points = gathered(runs)
-    section = sidebyside.answer(points, places(points), NOWHERE)
+    section = sidebyside.side_by_side_section(points, places(points), NOWHERE)
     assert section is not None
     assert "characters" not in paragraphs(section.blocks)
 
@@ -487,7 +487,7 @@ def test_memory_energy_and_price_stand_beside_the_speed(record: Build) -> None:
 
 def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
     points = gathered([record("a", batch=1), record("b", batch=2)])
-    assert sidebyside.answer(points, places(points), NOWHERE) is None
+    assert sidebyside.side_by_side_section(points, places(points), NOWHERE) is None
 
 
 def test_where_a_batch_stops_fitting(record: Build) -> None:
@@ -495,7 +495,7 @@ def test_where_a_batch_stops_fitting(record: Build) -> None:
         given = {"facts": EngineFacts(block_size=16), "batch": 4, **changes}
         figures = {"kv_pool_tokens": 10_000, "kv_pool_bytes": 2**30}
         runs = [record(**given, prompt_tokens=n, metrics=figures) for n in (64, 128)]
-        section = lengths.answer(gathered(runs), places(gathered(runs)), "x")
+        section = lengths.lengths_section(gathered(runs), places(gathered(runs)), "x")
         return paragraphs(section.blocks) if section else ""
 
     # 10,000 tokens for 4 requests: 156 blocks of 16 for each, of which 32 tokens are output
@@ -510,10 +510,10 @@ def test_where_a_batch_stops_fitting(record: Build) -> None:
 
 def test_a_simulated_server_teaches_nothing_of_models(record: Build) -> None:
     real = curve(record, {1: 10, 2: 19})
-    assert lessons.answer(real, places(real)) is not None
+    assert lessons.lessons_section(real, places(real)) is not None
     runs = [r for p in real for r in p.records]
     fake = gathered(replace(r, facts=EngineFacts(version="simulated 0.1")) for r in runs)
-    assert lessons.answer(fake, places(fake)) is None
+    assert lessons.lessons_section(fake, places(fake)) is None
 
 
 def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> None:
@@ -522,7 +522,7 @@ def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> N
         for batch in (1, 2)
     ]
     points = gathered([*failed, record(prompt_tokens=64)])
-    section = failures.answer(points, places(points))
+    section = failures.failures_section(points, places(points))
     assert section is not None
     text = paragraphs(section.blocks)
     assert "Failed: batch 1 · 8,000 prompt tokens, batch 2 · 8,000 prompt tokens." in text
@@ -542,7 +542,7 @@ def test_a_cell_that_was_tried_again_and_measured_is_no_failure(record: Build) -
         ([stopped, replace(good, experiment_id="e2")], True),
     ):
         points = gathered(records)
-        assert (failures.answer(points, places(points)) is not None) is is_failure
+        assert (failures.failures_section(points, places(points)) is not None) is is_failure
 
 
 def test_a_model_that_does_not_fit_has_its_sizes_and_the_engines_words(
@@ -555,7 +555,7 @@ def test_a_model_that_does_not_fit_has_its_sizes_and_the_engines_words(
     points = gathered(
         [record(name, prompt_tokens=4064, status="failed", error="out of memory", facts=facts)]
     )
-    section = failures.answer(points, places(points))
+    section = failures.failures_section(points, places(points))
     assert section is not None
     text = paragraphs(section.blocks)
     assert "The weights need 87 GiB, and the GPU has 48 GiB." in text
@@ -567,7 +567,7 @@ def test_a_model_that_does_not_fit_has_its_sizes_and_the_engines_words(
 def test_why_a_run_is_not_believed_is_said(record: Build) -> None:
     doubt = Doubt("errors", {"sentence": "Too many failed: look at the log."}, "invalid")
     points = gathered([record(status="invalid", doubts=(doubt,))])
-    section = failures.answer(points, places(points))
+    section = failures.failures_section(points, places(points))
     assert section is not None
     assert section.blocks[-1] == Verbatim((doubt,))
 
@@ -594,7 +594,7 @@ def test_doubts_are_marked_once_for_each_rule(
         record(batch=1, number=1, status="flagged", doubts=(note, flag), metrics={"errors": 0}),
         record(batch=2, number=2, doubts=(note,)),
     ]
-    cells = section_of(page(day_of(runs)), "cells.heading")
+    cells = section_of(log_page(day_of(runs)), "cells.heading")
     table, notes = cells.blocks
     assert table.kind == "table"
     assert notes.kind == "bullets"
@@ -614,7 +614,7 @@ def test_the_lead_counts_by_status_and_names_the_best(
         record(batch=2, number=2, metrics={"output_tokens_per_s": 19}),
         record(batch=4, number=3, status="failed", error="out of memory"),
     ]
-    text = words("en").paragraph(page(day_of(runs)).lead, str)
+    text = words("en").paragraph(log_page(day_of(runs)).lead, str)
     assert text == (
         "3 runs of 3 cells in 1 experiment, begun between 09:31 and 09:33 (UTC). By status: "
         "2 valid, 1 failed. The highest throughput was 19 tok/s (batch 2 · 64 prompt tokens)."
@@ -624,7 +624,7 @@ def test_the_lead_counts_by_status_and_names_the_best(
 def test_an_experiment_without_runs_still_has_its_question(
     day_of: Callable[..., Day], experiment: Callable[..., ExperimentRecord]
 ) -> None:
-    whole = page(day_of([], experiment(question="Does it start?")))
+    whole = log_page(day_of([], experiment(question="Does it start?")))
     assert words("en").paragraph(whole.lead, str) == "1 experiment began, and no cell was run."
     section, *places = whole.sections
     assert [block.kind for each in places for block in each.blocks] == ["own", "own"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journal.report.regions import UNSEALED, place, read, sealed
+from journal.report.regions import UNSEALED, marked_place, read_log, sealed
 
 BYTES = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 WORDS = st.text(max_size=60) | BYTES
@@ -14,14 +14,14 @@ LINES = st.lists(st.sampled_from(["", "a", "<!-- x -->", "| 1 |", "## b", " \t"]
 
 
 def a_file(*words: tuple[str, str], between: str = "text") -> str:
-    places = [place(name, text, "hint") for name, text in words]
+    places = [marked_place(name, text, "hint") for name, text in words]
     return sealed(
         "\n".join([f"<!-- top {UNSEALED} -->", *(f"{between}\n{p}" for p in places), "end"])
     )
 
 
 def texts(file: str) -> dict[str, str]:
-    return {words.name: words.text for words in read(file).words}
+    return {words.name: words.text for words in read_log(file).words}
 
 
 @given(st.lists(WORDS, max_size=3), LINES)
@@ -29,7 +29,7 @@ def texts(file: str) -> dict[str, str]:
 def test_words_come_back_byte_for_byte(words: list[str], lines: list[str]) -> None:
     named = [(f"{n:016x}", text) for n, text in enumerate(words)]
     file = a_file(*named, between="\n".join(lines))
-    contents = read(file)
+    contents = read_log(file)
     assert contents.sealed
     assert [(each.name, each.text) for each in contents.words] == named
     assert not any(each.changed for each in contents.words)
@@ -41,11 +41,11 @@ def test_changed_words_are_seen_and_leave_the_seal_whole(before: str, after: str
     file = a_file(("one", before))
     start = file.index("-->\n", file.index("words one")) + 4
     edited = file[:start] + after + file[start + len(before) :]
-    (words,) = read(edited).words
+    (words,) = read_log(edited).words
     assert words.text == after
     assert words.changed == (after != before)
     assert words.were(before)
-    assert read(edited).sealed
+    assert read_log(edited).sealed
 
 
 @given(st.integers(0, 400), st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=5))
@@ -55,7 +55,7 @@ def test_a_change_elsewhere_breaks_the_seal_and_nothing_else(at: int, typed: str
     at %= len(file)
     edited = file[:at] + typed + file[at:]
     typed_into_a_place = texts(edited).keys() == {"one", "new-day"} and texts(edited) != texts(file)
-    assert read(edited).sealed == typed_into_a_place
+    assert read_log(edited).sealed == typed_into_a_place
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_change_elsewhere_breaks_the_seal_and_nothing_else(at: int, typed: str
 )
 def test_what_editors_do_by_themselves_is_no_change(harmless) -> None:  # type: ignore[no-untyped-def]
     file = a_file(("one", "a\nb\n"), ("new-day", ""), between="some text")
-    contents = read(harmless(file))
+    contents = read_log(harmless(file))
     assert contents.sealed
     assert [(words.text, words.changed) for words in contents.words] == [
         ("a\nb\n", False),
@@ -83,18 +83,18 @@ def test_lines_that_only_windows_ends_so_in_a_unix_file_are_kept() -> None:
 
 
 def test_words_may_hold_marks_of_other_places() -> None:
-    inner = place("two", "inner", "hint")
+    inner = marked_place("two", "inner", "hint")
     file = a_file(("one", inner), ("two", "outer"))
     assert texts(file) == {"one": inner, "two": "outer"}
-    assert read(file).sealed
+    assert read_log(file).sealed
 
 
 def test_a_damaged_place_breaks_the_seal() -> None:
     file = a_file(("one", "mine"))
     for gone in ("<!-- end of words one -->", "<!-- words one"):
-        contents = read(file.replace(gone, ""))
+        contents = read_log(file.replace(gone, ""))
         assert (contents.words, contents.sealed) == ((), False)
-    twice = read(f"{file}\n{place('one', 'again', 'hint')}")
+    twice = read_log(f"{file}\n{marked_place('one', 'again', 'hint')}")
     assert (texts(file), twice.sealed) == ({"one": "mine"}, False)
     assert [words.text for words in twice.words] == ["mine"]
 
@@ -102,10 +102,10 @@ def test_a_damaged_place_breaks_the_seal() -> None:
 def test_a_place_emptied_with_its_line_is_empty() -> None:
     file = re.sub(r"mine\n", "", a_file(("one", "mine")))
     assert texts(file) == {"one": ""}
-    assert read(file).sealed
+    assert read_log(file).sealed
 
 
 def test_a_file_from_elsewhere_has_no_seal() -> None:
-    assert read("") == read("# A title\n")
-    assert not read("").sealed
-    assert not read(f"<!-- {UNSEALED} -->\nx").sealed
+    assert read_log("") == read_log("# A title\n")
+    assert not read_log("").sealed
+    assert not read_log(f"<!-- {UNSEALED} -->\nx").sealed

@@ -29,7 +29,7 @@ def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each run was read back, by its id, and how often a "page" was built."""
     counted: Counter[str] = Counter()
-    read, build = codec.run_record, questions.page
+    read, build = codec.run_record, questions.log_page
 
     def reading(row: Any, *parts: Any) -> Any:
         counted[row["id"]] += 1
@@ -40,8 +40,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return build(day)
 
     monkeypatch.setattr(codec, "run_record", reading)
-    monkeypatch.setattr(log, "page", building)
-    monkeypatch.setattr(questions, "page", building)
+    monkeypatch.setattr(log, "log_page", building)
+    monkeypatch.setattr(questions, "log_page", building)
     return counted
 
 

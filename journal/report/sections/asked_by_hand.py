@@ -11,7 +11,7 @@ MOST = 12  # the last so many are shown
 LONGEST = 80  # characters of a question
 
 
-def answer(day: Day) -> Section | None:
+def asked_by_hand_section(day: Day) -> Section | None:
     """A section with a row for each question; None where nothing was asked by hand."""
     if not day.questions:
         return None

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from journal import units
-from journal.compare.knee import KNEE_GAIN, decode_bound, fell_behind, kept_up, knee, steps
+from journal.compare.knee import KNEE_GAIN, batch_steps, decode_bound, fell_behind, kept_up, knee
 from journal.compare.points import Point, Points, change, lines
 from journal.records.load_shape import LOAD_AXES
-from journal.report.curves import metric, panel, plot_caption, with_tails
+from journal.report.curves import figure_of, panel, plot_caption, with_tails
 from journal.report.document import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
 
@@ -18,7 +18,7 @@ MOST_DESCRIBED = 4  # lines in sentences; the table has them all
 THROUGHPUT = "output_tokens_per_s"
 
 
-def answer(points: Points, places: Places, name: str) -> Section | None:
+def batching_section(points: Points, places: Places, name: str) -> Section | None:
     """Throughput and latency against the batch, or against the offered rate; None where neither
     was varied."""
     blocks: list[Block] = []
@@ -28,7 +28,7 @@ def answer(points: Points, places: Places, name: str) -> Section | None:
             continue
         blocks += [
             Paragraph(tuple(_sentences(line, across)), places.about(line[0], across))
-            for line in described(varied)
+            for line in described_lines(varied)
         ]
         panels = tuple(_panels(varied, across, places, name))
         blocks += [Plot(panels, plot_caption(panels))] if panels else []
@@ -37,7 +37,7 @@ def answer(points: Points, places: Places, name: str) -> Section | None:
     return Section(3, say("batch.heading"), tuple(blocks))
 
 
-def described(varied: list[Points]) -> list[Points]:
+def described_lines(varied: list[Points]) -> list[Points]:
     """The lines that sentences describe: all of a few, else the last of each setup."""
     if len(varied) <= MOST_DESCRIBED:
         return varied
@@ -51,7 +51,7 @@ def _panels(varied: list[Points], across: str, places: Places, name: str) -> Ite
         "tok/s",
         varied,
         across,
-        metric(THROUGHPUT),
+        figure_of(THROUGHPUT),
         places,
     )
     if rate:
@@ -59,7 +59,13 @@ def _panels(varied: list[Points], across: str, places: Places, name: str) -> Ite
     for latency in ("ttft", "tpot", "e2e"):
         title, key = say(f"panel.{latency}"), f"{latency}_s"
         drawn = panel(
-            f"{name}-{across}-{latency}", title, "s", varied, across, metric(f"{key}.p50"), places
+            f"{name}-{across}-{latency}",
+            title,
+            "s",
+            varied,
+            across,
+            figure_of(f"{key}.p50"),
+            places,
         )
         if drawn:
             yield with_tails(drawn, varied, across, key)
@@ -114,7 +120,7 @@ def gained(first: Point, last: Point, across: str) -> Iterator[Text]:
 
 
 def _knee_sentences(line: Points) -> Iterator[Text]:
-    knee_step, doublings = knee(line), steps(line)
+    knee_step, doublings = knee(line), batch_steps(line)
     if not doublings:
         return
     threshold = units.number(KNEE_GAIN, 2)

@@ -73,10 +73,10 @@ def _every(points: Points) -> Iterator[Quantity]:
 
 def quantity(metric: Metric, *, precise: bool) -> Quantity:
     """The column of a metric."""
-    return Quantity(title(metric), metric.unit, metric.name, precise)
+    return Quantity(column_title(metric), metric.unit, metric.name, precise)
 
 
-def title(metric: Metric) -> Text:
+def column_title(metric: Metric) -> Text:
     """The name of a metric over a column: a language's own words, else its label in the table."""
     family, statistic = metric.family.removesuffix("_s"), metric.statistic
     label = metric.label or metric.name
@@ -86,9 +86,9 @@ def title(metric: Metric) -> Text:
     return Sentence(f"column.{family}", {"statistic": statistic}, otherwise=otherwise)
 
 
-def answer(points: Points, places: Places) -> Section:
+def cells_section(points: Points, places: Places) -> Section:
     """A section with a table of cells for each setup, whose marks lead to the doubts below."""
-    notes = doubts(points)
+    notes = doubts_by_rule(points)
     marks = {name: MARKS[number % len(MARKS)] for number, name in enumerate(notes)}
     filled = [*_leading(points), *_figures(points), *_trailing(marks)]
     setups = list(dict.fromkeys(point.setup for point in points))
@@ -170,7 +170,7 @@ def _status(point: Point, marks: Mapping[str, str]) -> Box:
     return Box(text, mark=" ".join(marks[name] for name in marks if name in names))
 
 
-def doubts(points: Points) -> dict[str, list[tuple[Point, Doubt]]]:
+def doubts_by_rule(points: Points) -> dict[str, list[tuple[Point, Doubt]]]:
     """The doubts of all good runs by the name of their rule, flags before notes."""
     every = [(p, doubt) for p in points for record in p.good for doubt in record.doubts]
     every.sort(key=lambda carried: carried[1].severity == "note")

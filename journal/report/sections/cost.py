@@ -12,7 +12,7 @@ ENERGY = "energy_per_output_token_j"
 PER_WATT = "output_tokens_per_s_per_w"
 
 
-def answer(points: Points, usd_per_hour: float | None, places: Places) -> Section | None:
+def cost_section(points: Points, usd_per_hour: float | None, places: Places) -> Section | None:
     """A section on the cheapest and the dearest cell; None without a price and without a meter."""
     sentences = (*_money(points, usd_per_hour, places), *_energy(points, places))
     if not sentences:

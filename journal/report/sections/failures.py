@@ -15,7 +15,7 @@ from journal.theory.predictions import served
 MOST_PLACES = 6  # named; beyond, they are counted
 
 
-def answer(points: Points, places: Places) -> Section | None:
+def failures_section(points: Points, places: Places) -> Section | None:
     """A section on the runs that gave no figures, by their causes; None where all gave some. A cell
     that was tried again and then measured is no failure."""
     measured = {_tried(record) for point in points for record in point.good}

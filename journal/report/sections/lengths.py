@@ -6,23 +6,23 @@ from dataclasses import replace
 from journal import units
 from journal.compare.points import FLAT, Point, Points, change, lines
 from journal.compare.room import longest_in_batch, meter, room
-from journal.report.curves import metric, panel, plot_caption, with_tails
+from journal.report.curves import figure_of, panel, plot_caption, with_tails
 from journal.report.document import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
-from journal.report.sections.batching import described
+from journal.report.sections.batching import described_lines
 
 ACROSS = "prompt_tokens"
 KV_IN_USE = "kv_cache_peak_bytes"
 
 
-def answer(points: Points, places: Places, name: str) -> Section | None:
+def lengths_section(points: Points, places: Places, name: str) -> Section | None:
     """A section on memory and latency against prompt length; None where that was not varied."""
     varied = lines(points, ACROSS)
     if not varied:
         return None
     blocks: list[Block] = [
         Paragraph(tuple(_sentences(line)), places.about(line[0], ACROSS))
-        for line in described(varied)
+        for line in described_lines(varied)
     ]
     panels = tuple(_panels(varied, places, name))
     blocks += [Plot(panels, plot_caption(panels))] if panels else []
@@ -38,19 +38,19 @@ def _panels(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:
             "bytes",
             varied,
             ACROSS,
-            metric(memory[0]),
+            figure_of(memory[0]),
             places,
         )
         if reserved:
             yield replace(reserved, levels=tuple(_levels(varied)))
-    title, pick = say("panel.kv"), metric(KV_IN_USE)
+    title, pick = say("panel.kv"), figure_of(KV_IN_USE)
     used = panel(f"{name}-prompt-kv", title, "bytes", varied, ACROSS, pick, places)
     if used:
         yield used
     for latency in ("ttft", "tpot"):
         title, key = say(f"panel.{latency}"), f"{latency}_s"
         drawn = panel(
-            f"{name}-prompt-{latency}", title, "s", varied, ACROSS, metric(f"{key}.p50"), places
+            f"{name}-prompt-{latency}", title, "s", varied, ACROSS, figure_of(f"{key}.p50"), places
         )
         if drawn:
             yield with_tails(drawn, varied, ACROSS, key)

@@ -13,7 +13,7 @@ from journal.report.sections.batching import THROUGHPUT
 WORTH_SAYING = 1.2  # times: a smaller effect teaches nothing
 
 
-def answer(points: Points, places: Places) -> Section | None:
+def lessons_section(points: Points, places: Places) -> Section | None:
     """A section with a paragraph for each lesson that a real server's figures teach, or None."""
     real = tuple(point for point in points if point.good and not point.setup.simulated)
     lessons = (_batching(real, places), _cache(real, places), _distribution(real, places))

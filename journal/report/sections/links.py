@@ -6,7 +6,7 @@ from journal.compare.points import Points
 from journal.report.day import Day
 from journal.report.document import Links, Text, say
 from journal.tracking.addresses import charts, comparison
-from journal.tracking.entries import compared
+from journal.tracking.entries import compared_engines
 
 
 def of_comparison(points: Points, day: Day) -> Links | None:
@@ -27,7 +27,11 @@ def of_comparison(points: Points, day: Day) -> Links | None:
 
 def _charts(experiments: set[str], day: Day) -> Iterator[tuple[Text, str]]:
     for begun in day.experiments:
-        if begun.id in experiments and begun.mlflow_experiment_id and compared(begun.experiment):
+        if (
+            begun.id in experiments
+            and begun.mlflow_experiment_id
+            and compared_engines(begun.experiment)
+        ):
             yield (
                 say("links.charts", name=begun.experiment.name),
                 charts(begun.mlflow_experiment_id, begun.id),

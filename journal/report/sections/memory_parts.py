@@ -29,7 +29,7 @@ ORDER: tuple[PartName, ...] = (
 )
 
 
-def answer(points: Points, places: Places, name: str) -> Section | None:
+def memory_section(points: Points, places: Places, name: str) -> Section | None:
     """A section on the memory of each engine start, as a table and bars; None without readings."""
     starts = _starts(points)
     known = [(setup, part) for setup, records in starts if (part := split(records)) is not None]

@@ -37,12 +37,12 @@ def searches_of(experiment: Experiment, records: Sequence[Record]) -> tuple[Need
     return tuple(needed(cell, records) for cell in planned)
 
 
-def answer(experiment: Experiment, records: Sequence[Record], name: str) -> Section | None:
+def needed_section(experiment: Experiment, records: Sequence[Record], name: str) -> Section | None:
     """A section with a sentence, a row and a point for each search; None without a search."""
     searches = searches_of(experiment, records)
     if not searches:
         return None
-    blocks: list[Block] = [Bullets(tuple(sentence(search) for search in searches))]
+    blocks: list[Block] = [Bullets(tuple(needed_sentence(search) for search in searches))]
     tried = [search for search in searches if search.tries]
     if tried:
         blocks.append(_table(tried))
@@ -51,7 +51,7 @@ def answer(experiment: Experiment, records: Sequence[Record], name: str) -> Sect
     return Section(3, say("needed.heading"), tuple(blocks))
 
 
-def sentence(search: Needed) -> Text:
+def needed_sentence(search: Needed) -> Text:
     """The finding of one search in a sentence, in bytes on all GPUs together."""
     cell, least, most = search.cell, search.least, search.most
     shown: dict[str, Text] = {
@@ -85,7 +85,7 @@ def sentence(search: Needed) -> Text:
     return say("needed.exact" if search.whole else "needed.between", **values, **below)
 
 
-def as_json(search: Needed) -> dict[str, Any]:
+def needed_json(search: Needed) -> dict[str, Any]:
     """One search as plain JSON values; bytes are those of all GPUs together."""
     cell = search.cell
     return {

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from journal import units
 from journal.compare.points import Points
-from journal.compare.scored import NEAR, is_near, measured, metric_name
+from journal.compare.scored import NEAR, is_near, measured_values, predicted_metric
 from journal.metrics.table import rows
 from journal.report.document import Block, Box, Column, Paragraph, Section, Table, Text, say
 
 
-def answer(predicted: Mapping[str, float], hypothesis: str, points: Points) -> Section | None:
+def predictions_section(
+    predicted: Mapping[str, float], hypothesis: str, points: Points
+) -> Section | None:
     """A section with the predictions scored; None without a prediction and a hypothesis."""
     if not predicted and not hypothesis.strip():
         return None
@@ -32,7 +34,7 @@ COLUMNS = (
 
 
 def _row(key: str, predicted: float, points: Points) -> tuple[Box, ...]:
-    values = measured(key, points)
+    values = measured_values(key, points)
     unit = _unit(key)
     ratios = [value / predicted for value in values if predicted]
     return (
@@ -50,7 +52,7 @@ def _source(key: str) -> Text:
 
 def _unit(key: str) -> str:
     known = {metric.name: metric.unit for metric in rows()}
-    return known.get(metric_name(key), "")
+    return known.get(predicted_metric(key), "")
 
 
 def _ends(values: list[float]) -> list[float]:

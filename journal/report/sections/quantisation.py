@@ -24,7 +24,7 @@ from journal.report.places import Places
 COLUMNS = ("setup", "weights_bytes", "perplexity", "bits_per_byte", "agreement")
 
 
-def answer(points: Points, places: Places) -> Section | None:
+def quantisation_section(points: Points, places: Places) -> Section | None:
     """A section with each server's figures, and those of quantised ones against the unquantised
     one; None where no server was checked."""
     checked = {point.setup: quality for point in points if (quality := _quality(point.records))}

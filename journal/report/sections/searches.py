@@ -11,7 +11,7 @@ from journal.report.document import Block, Box, Column, Paragraph, Section, Tabl
 from journal.report.sections.cells_table import MOST_IDS, SHORT_ID
 
 
-def answer(experiment: Experiment, records: Iterable[Record]) -> Section | None:
+def searches_section(experiment: Experiment, records: Iterable[Record]) -> Section | None:
     """A section with the results of the searches of an experiment; None where there were none."""
     results = capacities(experiment, records)
     if not results:
@@ -67,7 +67,7 @@ def _answer(capacity: Capacity) -> Text:
     return say(f"capacity.between.{capacity.of}", **values)
 
 
-def as_json(capacity: Capacity) -> dict[str, Any]:
+def capacity_json(capacity: Capacity) -> dict[str, Any]:
     """One search as plain JSON values; `held` and `beyond` are null where there is no such load,
     `alone` where no rate was searched for."""
     cell, slo = capacity.cell, capacity.slo

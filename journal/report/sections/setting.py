@@ -28,7 +28,7 @@ SHOWN = (
 )
 
 
-def answer(points: Points, places: Places) -> Section:
+def setting_section(points: Points, places: Places) -> Section:
     """A section with a table of the servers, the settings that differ, and the hosts."""
     setups = list(dict.fromkeys(point.setup for point in points))
     records = {s: [r for p in points if p.setup == s for r in p.records] for s in setups}

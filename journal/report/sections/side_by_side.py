@@ -11,7 +11,7 @@ from journal.compare.room import meter
 from journal.compare.token_text import characters_per_token, cut_differently
 from journal.metrics.table import named
 from journal.records.load_shape import STEP_AXES
-from journal.report.curves import metric, panel, plot_caption
+from journal.report.curves import figure_of, panel, plot_caption
 from journal.report.day import Day
 from journal.report.document import (
     Block,
@@ -35,7 +35,7 @@ UNITS = {"throughput": "tok/s", "characters": "chars/s", "energy": "J", "cost": 
 CHARACTERS = "characters_per_s"
 
 
-def answer(points: Points, places: Places, day: Day) -> Section | None:
+def side_by_side_section(points: Points, places: Places, day: Day) -> Section | None:
     """A section on the setups at cells that two or more of them share; None without such a cell."""
     shared = common(points)
     if not shared:
@@ -66,7 +66,7 @@ def common(points: Points) -> list[Points]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def compared(point: Point, first: Point, name: str) -> Ratio | None:
+def ratio_to(point: Point, first: Point, name: str) -> Ratio | None:
     """Metric `name` of `point` over that of `first`, at the level of repeats."""
     return ratio([(first.repeats(name), point.repeats(name))])
 
@@ -89,7 +89,7 @@ def _sentences(first: Point, other: Point) -> Iterator[Text]:
 
 def _ratio(key: str, name: str, first: Point, other: Point) -> Iterator[Text]:
     """The sentence on a metric of `other` against that of `first`, where both have it."""
-    quotient = compared(other, first, name)
+    quotient = ratio_to(other, first, name)
     if quotient is None:
         return
     unit = UNITS.get(key, "s")
@@ -161,13 +161,15 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
 def _compared(column: Quantity, factor: float, point: Point, first: Point) -> Box:
     """A figure with its ratio to that of the first setup, and the ratio's interval."""
     own = figure_box(column.pick(point), factor, precise=False)
-    quotient = None if point is first else compared(point, first, column.name)
+    quotient = None if point is first else ratio_to(point, first, column.name)
     if quotient is None:
         return own
-    return replace(own, detail=times(quotient if column.precise else Ratio(quotient.value)))
+    return replace(
+        own, detail=times_with_interval(quotient if column.precise else Ratio(quotient.value))
+    )
 
 
-def times(quotient: Ratio) -> str:
+def times_with_interval(quotient: Ratio) -> str:
     """A ratio with its interval, in short: ×1.08 (1.02–1.14)."""
     shown = f"×{units.number(quotient.value, 3)}"
     if quotient.low is None or quotient.high is None:
@@ -187,7 +189,7 @@ def _panels(shared: Sequence[Points], places: Places) -> Iterator[Panel]:
                 at = say(f"at.{fixed}", n=f"{most:,}")
                 title = say("panel.at", title=say(f"panel.{key}"), at=at)
                 unit = "tok/s" if key == "throughput" else "s"
-                drawn = panel(f"models-{key}", title, unit, varied, across, metric(name), places)
+                drawn = panel(f"models-{key}", title, unit, varied, across, figure_of(name), places)
                 if drawn:
                     yield drawn
             return

@@ -6,7 +6,7 @@ from datetime import date, tzinfo
 from math import log
 
 from journal import units
-from journal.compare.comparison import Compared, Comparison, Row, compared
+from journal.compare.comparison import Compared, Comparison, ComparisonRow, compared
 from journal.compare.pairing import Value
 from journal.compare.sides import Side
 from journal.errors import UsageError
@@ -24,7 +24,7 @@ from journal.report.document import (
     Text,
     say,
 )
-from journal.report.versus import metric, shown, times
+from journal.report.versus import metric_words, times, value_words
 from journal.store.history import Place, place
 
 NOTICEABLE = 0.03  # a smaller change is called none: repeats of one day do not differ as days do
@@ -33,10 +33,10 @@ MOST_ROWS = 20
 
 UNDECIDED = {"no difference seen": "same", "maybe chance": "maybe", "cannot say": "unknown"}
 
-Change = tuple[Row, Compared]
+Change = tuple[ComparisonRow, Compared]
 
 
-def answer(day: Day) -> Section | None:
+def since_section(day: Day) -> Section | None:
     """A section on cells that got faster or slower beyond the noise, and on all else that changed;
     None where no cell of the day has a good run on a day before."""
     blocks: list[Block] = []
@@ -109,7 +109,7 @@ def _verdicts(comparison: Comparison) -> Iterator[Text]:
     for name in dict.fromkeys(figure.metric for figure in figures):
         counts = Counter(_kind(figure) for figure in figures if figure.metric == name)
         parts = tuple(say(f"since.{kind}", n=f"{n}") for kind, n in sorted(counts.items()))
-        yield say("since.verdict", metric=metric(name), counts=parts)
+        yield say("since.verdict", metric=metric_words(name), counts=parts)
 
 
 def _kind(figure: Compared) -> str:
@@ -147,7 +147,7 @@ def _change(change: Change) -> Text:
     return say(
         "since.one",
         cell=_cell(row),
-        metric=metric(figure.metric),
+        metric=metric_words(figure.metric),
         before=units.formatted(figure.a, figure.headline.unit),
         after=units.formatted(figure.b, figure.headline.unit),
         ratio=times(figure.ratio.value),
@@ -156,7 +156,7 @@ def _change(change: Change) -> Text:
     )
 
 
-def _cell(row: Row) -> Text:
+def _cell(row: ComparisonRow) -> Text:
     """The name of a cell: its fields, and its conditions of now."""
     fields: dict[str, Value] = {**row.match.cell, **row.match.conditions[1]}
     return tuple(_field(name, value) for name, value in fields.items() if value is not None)
@@ -165,7 +165,7 @@ def _cell(row: Row) -> Text:
 def _field(name: str, value: Value) -> Text:
     if name in AXIS_NAMES:
         return say(f"at.{name}", n=f"{value:,g}" if isinstance(value, float) else f"{value:,}")
-    return str(value) if name in ("model", "quantisation") else f"{name} {shown(value)}"
+    return str(value) if name in ("model", "quantisation") else f"{name} {value_words(value)}"
 
 
 def _changed(comparison: Comparison) -> Iterator[Text]:
@@ -176,7 +176,7 @@ def _changed(comparison: Comparison) -> Iterator[Text]:
         **pairing.conditions,
     }
     for name, (before, after) in fields.items():
-        then, now = (tuple(shown(value) for value in side) for side in (before, after))
+        then, now = (tuple(value_words(value) for value in side) for side in (before, after))
         yield say("since.change", name=name, before=then, after=now)
 
 
@@ -186,7 +186,7 @@ def _table(comparison: Comparison) -> Table:
     names = dict.fromkeys(figure.metric for row in comparison.rows for figure in row.figures)
     columns = (
         Column(say("column.cell"), numeric=False),
-        *(Column(metric(name)) for name in names),
+        *(Column(metric_words(name)) for name in names),
     )
     rows = tuple(
         (Box(_cell(row)), *(_box({f.metric: f for f in row.figures}.get(n)) for n in names))

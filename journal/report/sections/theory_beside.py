@@ -19,7 +19,7 @@ UNITS = {"weights_bytes": "bytes", "ttft_s.p50": "s", "tpot_s.p50": "s"}
 PER_TOKEN = "bytes/tok"
 
 
-def answer(points: Points, places: Places) -> Section | None:
+def theory_section(points: Points, places: Places) -> Section | None:
     """A section with each server's predictions beside its measurements, or None without any."""
     setups = list(dict.fromkeys(point.setup for point in points))
     rows = tuple(

@@ -15,10 +15,10 @@ from journal.report.day import Day
 from journal.report.figures import draw
 from journal.report.log import as_html, as_markdown, panels
 from journal.report.phrases import words
-from journal.report.questions import page
+from journal.report.questions import log_page
 from journal.report.short import MOST_CHARACTERS, summary
 from journal.store.store import open_store
-from journal.tracking.addresses import address, charts, comparison
+from journal.tracking.addresses import charts, comparison, ui_address
 
 SERVER = "https://tracking.example/mlflow/"
 
@@ -35,7 +35,7 @@ SERVER = "https://tracking.example/mlflow/"
     ],
 )
 def test_only_a_server_has_an_address(uri: str, shown: str | None) -> None:
-    assert address(uri) == shown
+    assert ui_address(uri) == shown
 
 
 def test_the_addresses_of_pages_are_quoted() -> None:
@@ -67,7 +67,7 @@ def tracked_day(
 
 
 def both(day: Day) -> tuple[str, str]:
-    whole, said = page(day), words("en")
+    whole, said = log_page(day), words("en")
     drawings = {panel.name: draw(panel, said) for panel in panels(whole)}
     return as_markdown(whole, said, ""), as_html(whole, said, drawings)
 

@@ -20,11 +20,11 @@ from journal.report.document import Bar, Bars, Block, Plot, Segment, Table, Text
 from journal.report.figures import HUES, RULE, draw
 from journal.report.phrases import words
 from journal.report.places import places
-from journal.report.questions import page
+from journal.report.questions import log_page
 from journal.report.sections import cost, needed
 from journal.report.sections import memory_parts as memory
 from journal.report.sections import theory_beside as theory
-from journal.report.sections.setting import answer as servers
+from journal.report.sections.setting import setting_section as servers
 
 Build = Callable[..., Record]
 GIB = 2**30
@@ -66,7 +66,7 @@ def table_of(blocks: Iterable[Block]) -> list[list[str]]:
 def test_the_parts_of_a_cpu_engine_with_their_sources(record: Build) -> None:
     facts = EngineFacts(log_path="a.log", checkpoint_bytes=257 * 2**20)
     points = gathered(record(batch=n, number=n, metrics=CPU, facts=facts) for n in (1, 2))
-    section = memory.answer(points, places(points), "1-x")
+    section = memory.memory_section(points, places(points), "1-x")
     assert section is not None
     rows = table_of(section.blocks)
     assert rows[1:] == [
@@ -91,7 +91,7 @@ def test_of_several_gpus_the_parts_are_those_of_one(record: Build) -> None:
     engine = Engine(model="m", tensor_parallel=2, pipeline_parallel=2, executor="ray")
     facts = EngineFacts(log_path="a.log", weights_bytes=7 * GIB // 2, cards=4)
     points = gathered([record(metrics=figures, facts=facts, engine=engine)])
-    section = memory.answer(points, places(points), "1-x")
+    section = memory.memory_section(points, places(points), "1-x")
     assert section is not None
     assert prose(section.blocks).startswith(
         "Each of the engine's 4 GPUs holds 20 GiB on average, and 75% of that is the KV-cache "
@@ -110,7 +110,7 @@ def test_each_start_has_a_column_and_too_many_are_counted(record: Build) -> None
         for n in range(6)
     ]
     points = gathered(runs)
-    section = memory.answer(points, places(points), "1-x")
+    section = memory.memory_section(points, places(points), "1-x")
     assert section is not None
     titles = table_of(section.blocks)[0]
     assert titles == ["part", "m, start 1", "m, start 2", "m, start 3", "m, start 4", "by"]
@@ -120,14 +120,14 @@ def test_each_start_has_a_column_and_too_many_are_counted(record: Build) -> None
 def test_parts_above_the_total_are_said(record: Build) -> None:
     metrics = {"weights_bytes": 3.0 * GIB, "vram_peak_bytes": 2.5 * GIB}
     points = gathered([record(metrics=metrics, facts=EngineFacts(weights_bytes=3 * GIB))])
-    section = memory.answer(points, places(points), "1-x")
+    section = memory.memory_section(points, places(points), "1-x")
     assert section is not None
     assert "The parts come to 512 MiB more than was seen" in prose(section.blocks)
 
 
 def test_without_a_reading_there_is_no_such_section(record: Build) -> None:
     points = gathered([record(metrics={"weights_bytes": 1.0})])
-    assert memory.answer(points, places(points), "1-x") is None
+    assert memory.memory_section(points, places(points), "1-x") is None
 
 
 BARS = Bars(
@@ -173,7 +173,7 @@ def test_theory_stands_beside_what_each_cell_gave(record: Build) -> None:
     runs = [record(batch=1, metrics=metrics | unsure)]
     runs.append(record(batch=8, number=1, metrics=metrics | sure | slow))
     points = gathered(runs)
-    section = theory.answer(points, places(points))
+    section = theory.theory_section(points, places(points))
     assert section is not None
     assert prose(section.blocks).startswith("Over the readings under load, a token in flight took")
     assert "took 23,050 bytes of KV cache; the formula says 23,040" in prose(section.blocks)
@@ -186,7 +186,7 @@ def test_theory_stands_beside_what_each_cell_gave(record: Build) -> None:
         ],
         ["median TPOT, over its floor", "10 ms", "20 ms–300 ms", "2.000–30"],
     ]
-    assert theory.answer(gathered([record()]), places(points)) is None
+    assert theory.theory_section(gathered([record()]), places(points)) is None
 
 
 # ---- money and energy ------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_energy_and_money_of_the_best_and_the_worst_cell(record: Build) -> None:
         for batch, rate, more in ((1, 10.0, {}), (8, 50.0, {"energy_by_counter_j": 1.0}))
     ]
     points = gathered(runs)
-    section = cost.answer(points, 3.6, places(points))
+    section = cost.cost_section(points, 3.6, places(points))
     assert section is not None
     text = prose(section.blocks)
     assert "a million output tokens cost 20.00 USD at best (batch 8" in text
@@ -216,11 +216,11 @@ def test_energy_and_money_of_the_best_and_the_worst_cell(record: Build) -> None:
     assert "as the integral of the GPUs' power" in text  # one of them has no counter
     assert "At best that is 0.5 tok/s for each watt" in text
     counted = gathered(runs[1:])
-    section = cost.answer(counted, None, places(counted))
+    section = cost.cost_section(counted, None, places(counted))
     assert section is not None
     assert "by the GPUs' energy counters" in prose(section.blocks)
     assert "USD" not in prose(section.blocks)
-    assert cost.answer(gathered([record()]), None, places(points)) is None
+    assert cost.cost_section(gathered([record()]), None, places(points)) is None
 
 
 # ---- the least memory ------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def searched() -> tuple[ExperimentRecord, list[Record]]:
 
 def test_a_search_is_a_sentence_a_row_and_a_plot() -> None:
     begun, records = searched()
-    section = needed.answer(begun.experiment, records, "1-needed")
+    section = needed.needed_section(begun.experiment, records, "1-needed")
     assert section is not None
     text = prose(section.blocks)
     assert (
@@ -312,9 +312,9 @@ def test_the_log_shows_the_engine_as_it_was_asked_and_the_search_apart() -> None
         records=tuple(records),
         experiments=(begun,),
     )
-    headings = [spoken(section.heading) for section in page(day).sections]
+    headings = [spoken(section.heading) for section in log_page(day).sections]
     assert "The least memory that serves" in headings
-    every = next(s for s in page(day).sections if spoken(s.heading) == "All cells")
+    every = next(s for s in log_page(day).sections if spoken(s.heading) == "All cells")
     assert len(table_of(every.blocks)) == 1 + 4
 
 
@@ -328,12 +328,12 @@ def test_a_search_that_is_not_over_says_so() -> None:
     ]
     first.append(needed.searches_of(asked, [*reserved, tries[1]])[0])
     first.append(needed.searches_of(asked, [replace(reserved[0], facts=EngineFacts())])[0])
-    text = [spoken(needed.sentence(each)) for each in first]
+    text = [spoken(needed.needed_sentence(each)) for each in first]
     assert "no KV cache that was tried serves it" in text[0]
     assert "no smaller one was tried" in text[1]
     assert "no KV cache that was tried serves it" in text[2]
     assert "does not tell the blocks" in text[3]
-    plain = needed.as_json(first[1])
+    plain = needed.needed_json(first[1])
     assert plain["least"]["pool_bytes"] == plain["theory_bytes"] == 2 * BLOCK
     assert plain["most_that_did_not"] is None
     assert plain["whole"]  # there is no smaller pool
@@ -344,4 +344,4 @@ def test_every_sentence_exists_in_both_languages(lang: str) -> None:
     begun, records = searched()
     for end in range(4, len(records) + 1):
         for each in needed.searches_of(begun.experiment, records[:end]):
-            assert words(lang).say(needed.sentence(each), str)
+            assert words(lang).say(needed.needed_sentence(each), str)

@@ -57,8 +57,8 @@ def test_the_price_is_one_in_the_sentence_and_in_the_table(record: Build) -> Non
     ]
     points = gathered(runs)
     named = places(points)
-    assert "a million output tokens cost 18.52 USD" in prose(cost.answer(points, 1.0, named))
-    assert "| 18.5 |" in prose(cells_table.answer(points, named))
+    assert "a million output tokens cost 18.52 USD" in prose(cost.cost_section(points, 1.0, named))
+    assert "| 18.5 |" in prose(cells_table.cells_section(points, named))
 
 
 @pytest.fixture
@@ -88,13 +88,13 @@ def test_an_attached_server_on_two_gpus_has_one_pool(attached: list[Record]) -> 
     named = places(points)
     assert attached[0].value("kv_pool_bytes") == run_json(attached[0])["kv_pool_bytes"] == 20 * GIB
     for section in (
-        lengths.answer(points, named, "x"),
-        lessons.answer(points, named),
-        setting.answer(points, named),
+        lengths.lengths_section(points, named, "x"),
+        lessons.lessons_section(points, named),
+        setting.setting_section(points, named),
     ):
         assert "20 GiB" in prose(section)
         assert "10 GiB" not in prose(section)
-    assert "| 1 | " in prose(cells_table.answer(points, named))  # GiB of KV in use: 5% of 20
+    assert "| 1 | " in prose(cells_table.cells_section(points, named))  # GiB of KV in use: 5% of 20
 
 
 def test_the_memory_of_an_attached_server_is_split_for_each_gpu(attached: list[Record]) -> None:
@@ -103,6 +103,6 @@ def test_the_memory_of_an_attached_server_is_split_for_each_gpu(attached: list[R
     assert (parts.gpu_count, parts.total.bytes) == (2, 15 * GIB)
     assert {part.name: part.bytes for part in parts.parts}["kv_pool"] == 10 * GIB
     points = gathered(attached)
-    text = prose(memory_parts.answer(points, places(points), "x"))
+    text = prose(memory_parts.memory_section(points, places(points), "x"))
     assert "Each of the engine's 2" in text
     assert "66.7% of that is the KV-cache pool (10 GiB)" in text

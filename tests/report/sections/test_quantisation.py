@@ -16,7 +16,7 @@ from journal.records.run import Record
 from journal.report.document import Section
 from journal.report.phrases import words
 from journal.report.places import places
-from journal.report.sections.quantisation import answer
+from journal.report.sections.quantisation import quantisation_section
 
 Build = Callable[..., Record]
 FAITHFUL = ("one two three four", "five six seven eight")
@@ -69,7 +69,7 @@ def test_a_quantised_build_is_set_beside_the_whole_one(record: Build) -> None:
     coarse = replace(whole, perplexity=12.6, outputs=("one two 3 four", FAITHFUL[1]))
     awq = {"quantisation": "awq", "engine": Engine(model="org/m", quantisation="awq")}
     points = gathered(build(record, 0, whole), build(record, 1, coarse, 4, **awq))
-    text = prose(answer(points, places(points)))
+    text = prose(quantisation_section(points, places(points)))
     assert "m awq against m. Perplexity is 12.6 against 12 (1.050 times)" in text
     assert "it says 75% of the words alike" in text
     assert "m | 14 GiB | 12 | 0.8 | –" in text
@@ -78,21 +78,23 @@ def test_a_quantised_build_is_set_beside_the_whole_one(record: Build) -> None:
 
 def test_without_an_unquantised_build_there_is_nothing_to_agree_with(record: Build) -> None:
     points = gathered(build(record, 0, Quality(perplexity=9.0), quantisation="gptq"))
-    text = prose(answer(points, places(points)))
+    text = prose(quantisation_section(points, places(points)))
     assert "against" not in text
     assert "m gptq | 14 GiB | 9 | – | –" in text
     facts = EngineFacts(version="0.32.0", quantisation="fp8", quality=Quality(perplexity=9.0))
     itself = replace(build(record, 1, None), facts=facts)
     other = build(record, 2, Quality(perplexity=8.0), quantisation="gptq")
     points = gathered(itself, other)
-    assert "against" not in prose(answer(points, places(points))), "its checkpoint is quantised"
+    assert "against" not in prose(quantisation_section(points, places(points))), (
+        "its checkpoint is quantised"
+    )
 
 
 def test_a_check_that_failed_gives_its_reason_and_no_check_says_nothing(record: Build) -> None:
     points = gathered(build(record, 0, Quality(absent=("no perplexity: it cannot",))))
-    assert "no perplexity: it cannot" in prose(answer(points, places(points)))
+    assert "no perplexity: it cannot" in prose(quantisation_section(points, places(points)))
     points = gathered(build(record, 0, None))
-    assert answer(points, places(points)) is None
+    assert quantisation_section(points, places(points)) is None
 
 
 def test_an_experiment_asks_for_the_check() -> None:

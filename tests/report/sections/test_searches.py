@@ -14,8 +14,8 @@ from journal.records.run import ExperimentRecord, Record
 from journal.report.day import Day
 from journal.report.log import as_markdown
 from journal.report.phrases import words
-from journal.report.questions import page
-from journal.report.sections.searches import answer, as_json, sentences
+from journal.report.questions import log_page
+from journal.report.sections.searches import capacity_json, searches_section, sentences
 
 Build = Callable[..., Record]
 SLO = Slo(ttft_ms=200.0, tpot_ms=50.0)
@@ -97,7 +97,7 @@ def test_a_search_that_was_cut_short_says_so(record: Build) -> None:
 
 def test_as_json(record: Build) -> None:
     (capacity,) = capacities(ASKED, [tried(record, 10.0, 199), tried(record, 11.0, 150)])
-    plain = as_json(capacity)
+    plain = capacity_json(capacity)
     assert plain["of"] == "rate" and plain["whole"]
     assert plain["slo"] == {"ttft_ms": 200, "tpot_ms": 50, "e2e_ms": None, "good_fraction": 0.95}
     assert (plain["held"]["load"], plain["beyond"]["verdict"]) == (10, "missed")
@@ -113,10 +113,10 @@ def test_the_log_has_a_section_on_it(
 ) -> None:
     runs = [tried(record, 10.0, 199), tried(record, 11.0, 150)]
     day = day_of(runs, experiment(find_capacity="rate", slo=SLO))
-    log = as_markdown(page(day), words(lang), "x")
+    log = as_markdown(log_page(day), words(lang), "x")
     assert words(lang).phrases["capacity.heading"] in log
     assert "200 ms" in log and "50 ms" in log and "95%" in log
     assert words(lang).phrases["capacity.verdict.missed"] in log
-    plain = as_markdown(page(day_of(runs)), words(lang), "x")
+    plain = as_markdown(log_page(day_of(runs)), words(lang), "x")
     assert words(lang).phrases["capacity.heading"] not in plain
-    assert answer(Experiment(name="x"), runs) is None
+    assert searches_section(Experiment(name="x"), runs) is None

@@ -16,7 +16,7 @@ Build = Callable[..., Record]
 
 def prose(records: list[Record], lang: str = "en") -> str:
     measured = points(zip(records, setups_of(records), strict=True))
-    blocks = setting.answer(measured, places(measured)).blocks
+    blocks = setting.setting_section(measured, places(measured)).blocks
     speak = words(lang)
     return " ".join(
         speak.say(text, str) for b in blocks if b.kind == "paragraph" for text in b.sentences

@@ -16,7 +16,7 @@ from journal.records.run import Record
 from journal.report.day import Day, collect
 from journal.report.document import Section
 from journal.report.phrases import words
-from journal.report.sections.since import answer, comparisons
+from journal.report.sections.since import comparisons, since_section
 from journal.store.store import Store, open_store
 
 TODAY = date(2026, 11, 20)
@@ -88,7 +88,7 @@ def prose(section: Section | None, lang: str = "en") -> str:
 
 
 def today(store: Store) -> str:
-    return prose(answer(collect(store, TODAY, UTC)))
+    return prose(since_section(collect(store, TODAY, UTC)))
 
 
 def test_a_regression_is_named_with_its_size(store: Store) -> None:
@@ -118,10 +118,10 @@ def test_noise_is_no_change(store: Store) -> None:
     for days_ago in range(8):
         measure(store, days_ago)
     for day in range(7):
-        text = prose(answer(collect(store, TODAY - timedelta(days=day), UTC)))
+        text = prose(since_section(collect(store, TODAY - timedelta(days=day), UTC)))
         assert "beyond the noise" not in text
         assert "no difference seen in 2" in text
-    assert answer(collect(store, TODAY - timedelta(days=7), UTC)) is None
+    assert since_section(collect(store, TODAY - timedelta(days=7), UTC)) is None
 
 
 def test_without_repeats_no_difference_is_seen(store: Store) -> None:
@@ -202,7 +202,7 @@ def test_cells_that_were_last_measured_on_different_days(store: Store) -> None:
         ("2026-11-17", 1),
         ("2026-11-14", 1),
     ]
-    assert prose(answer(mixed)).count("Measured before") == 2
+    assert prose(since_section(mixed)).count("Measured before") == 2
 
 
 def test_a_long_list_of_changes_ends(store: Store) -> None:
@@ -222,7 +222,7 @@ def test_a_long_list_of_changes_ends(store: Store) -> None:
 
     then, now = runs(1, 1.0), runs(0, 1.5)
     mixed = Day(date=TODAY, zone=UTC, records=tuple(now), experiments=(), earlier=tuple(then))
-    section = answer(mixed)
+    section = since_section(mixed)
     assert section is not None
     assert "- 22 more" in prose(section)
     (table,) = [block for block in section.blocks if block.kind == "table"]
@@ -232,5 +232,5 @@ def test_a_long_list_of_changes_ends(store: Store) -> None:
 def test_the_chinese_words_are_there(store: Store) -> None:
     measure(store, 1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.2})
-    text = prose(answer(collect(store, TODAY, UTC)), "zh")
+    text = prose(since_section(collect(store, TODAY, UTC)), "zh")
     assert "退步：比上次差，且超出噪声。" in text
