@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def home(tmp_path: Path) -> Path:
     merge(recorded, tmp_path / "lab")
     with open_store(tmp_path / "lab") as store:
         write_log(store, tmp_path / "lab")
-        report = sync(store, tmp_path / "lab", describe=partial(summary, store))
+        report = sync(store, tmp_path / "lab", describe=summary)
     assert report.failed == 0, report.reason
     return tmp_path / "lab"
 
