@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from journal.report.checklist import Step, checklist
     from journal.report.log import LogFiles, log
     from journal.report.run_json import run_json
-    from journal.run.stages import Result, run
+    from journal.run.begin import run
+    from journal.run.stages import Result
     from journal.run.summary import recompute
     from journal.serve.endpoint import attach, observe
     from journal.serve.standing import serve
@@ -84,7 +85,8 @@ _HOME_OF = {
     "journal.report.checklist": "Step checklist",
     "journal.report.log": "LogFiles log",
     "journal.report.run_json": "run_json",
-    "journal.run.stages": "Result run",
+    "journal.run.begin": "run",
+    "journal.run.stages": "Result",
     "journal.run.summary": "recompute",
     "journal.serve.endpoint": "attach observe",
     "journal.serve.standing": "serve",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 
-from journal.doubts.surroundings import BUSY_FLAG
 from journal.errors import MeasureError
 from journal.measure.process import ProcessTree
 from journal.records.samples import HostReading
@@ -82,6 +81,8 @@ class Watch:
     def disturbances(self) -> list[str]:
         """What would disturb a measurement on this host that began now, in a sentence each; LOOK_S
         after the look began at the earliest."""
+        from journal.doubts.surroundings import BUSY_FLAG  # numpy, which loads while this waits
+
         first = self._first
         time.sleep(max(0.0, first.at_s + LOOK_S - time.monotonic()))
         last = self._host.look(time.monotonic())

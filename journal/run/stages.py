@@ -17,12 +17,11 @@ from journal.compare.least_pool import Needed, needed
 from journal.errors import SpecError, StoreBusy
 from journal.measure.environment import environment
 from journal.plan.cells import by_engine, cells, without_turns
-from journal.plan.experiment_file import load_experiment
 from journal.plan.prompts import check_context
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.experiment import Experiment
-from journal.records.progress import Event, Listener, ignore
+from journal.records.progress import Event, Listener
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Samples
 from journal.report.lines import headline
@@ -39,7 +38,6 @@ from journal.run.resume import earlier, left_of, measured, newest
 from journal.run.summary import summed_up
 from journal.serve import start as engines
 from journal.serve.engines.kind import EngineKind
-from journal.serve.engines.vllm.vllm import VLLM
 from journal.serve.interpreter import installed
 from journal.store.alone import alone
 from journal.store.checkups import as_environment, last_checkup
@@ -89,40 +87,22 @@ class Result:
         return tuple(needed(cell, self.records) for cell in planned)
 
 
-def run(
-    experiment: Experiment | str | Path,
-    home: str | Path = "lab",
+def stages(
+    experiment: Experiment,
+    home: Path,
+    around: Around | None,
     *,
-    endpoint: Endpoint | None = None,
-    listener: Listener = ignore,
-    serve: Serve | None = None,
-    kind: EngineKind = VLLM,
-    resume: bool = False,
-    strict: bool = False,
-    parallel_gpus: int | None = None,
-    on: Literal["ray"] | None = None,
+    endpoint: Endpoint | None,
+    listener: Listener,
+    serve: Serve | None,
+    kind: EngineKind,
+    resume: bool,
+    strict: bool,
+    parallel_gpus: int | None,
+    on: Literal["ray"] | None,
 ) -> Result:
-    """Measure every cell of `experiment` (a record, a TOML file, or the name of one that ships),
-    record each the moment it ends, and write today's log.
-
-    With `endpoint` (from `attach`) that server is measured, whatever engines the experiment names;
-    otherwise `serve` starts an engine of this `kind` once for each of them. A cell that fails is
-    recorded with its reason, and the others go on. With `resume` the newest try of the same
-    experiment goes on: cells that it has measured already are left alone. Of an experiment that is
-    to find a capacity, each run says which load comes next, of one that is to find the needed VRAM,
-    which pool to start with. With `strict` nothing is measured on a disturbed machine, and a
-    flagged cell is not good enough. `parallel_gpus` engines are measured at a time, each in a
-    process of its own (`serve` is then pickled) and on cards of its own; each run has its
-    neighbours among its facts. On "ray" each engine is a task of the Ray cluster at RAY_ADDRESS,
-    and is measured on the host that Ray chooses for it: what can be known to be wrong there is
-    known when it starts.
-
-    Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
-    started, UsageError while another process measures into `home`, StoreError when nothing can be
-    recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
-    the engine at once and writes no log.
-    """
-    experiment = load_experiment(experiment)
+    """All stages of `journal.run`, whose arguments these are. `around` is a look around that has
+    begun, of a run on this host."""
     if endpoint is not None:
         experiment = replace(experiment, engines=())
     planned = cells(experiment, model=endpoint.model if endpoint else None)
@@ -131,8 +111,8 @@ def run(
         planned = without_turns(planned)
     with nullcontext() if on is None else cluster() as hosts:
         started = serve or partial(engines.start, kind=kind)
-        asked = _Asked(Path(home), endpoint, listener, started, strict, parallel_gpus, hosts, kind)
-        return asked.run(experiment, planned, resume, asked.check(planned))
+        asked = _Asked(home, endpoint, listener, started, strict, parallel_gpus, hosts, kind)
+        return asked.run(experiment, planned, resume, asked.check(planned, around))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +206,9 @@ class _Asked:
     hosts: Cluster | None
     kind: EngineKind
 
-    def check(self, planned: Sequence[Cell]) -> Around | None:
+    def check(self, planned: Sequence[Cell], around: Around | None) -> Around | None:
         """Refuse, before anything is started, what is known not to work (SpecError, EngineError,
-        Unfit). A look around that nothing depends on has only begun."""
+        Unfit). The look around that is not over yet, where nothing depends on it."""
         for engine, group in by_engine(planned):
             if self.hosts is not None:
                 longest = engine.max_model_len if engine else None
@@ -244,10 +224,9 @@ class _Asked:
             return None
         if self.parallel_gpus is not None:
             check_fits(planned, self.parallel_gpus, self.listener)
-        around = Around(planned, self.endpoint)
-        if not self.strict:
+        if around is None or not self.strict:
             return around
-        around.tell(self.strict, self.listener)
+        around.tell(planned, self.strict, self.listener)
         return None
 
     def run(
@@ -268,7 +247,7 @@ class _Asked:
                 keeper = _Keeper(store, tracker, self.listener, records)
                 try:
                     if around is not None:
-                        around.tell(self.strict, self.listener)
+                        around.tell(planned, self.strict, self.listener)
                     tracker.start()
                     self.measure(begun, left, keeper)
                 except BaseException as error:

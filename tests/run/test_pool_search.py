@@ -20,8 +20,8 @@ from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Grid, Load
 from journal.records.figure import Figure
 from journal.records.run import Record
+from journal.run.begin import run
 from journal.run.pool_search import most_starts, starts
-from journal.run.stages import run
 from journal.store.store import open_store
 from journal.theory.model_table import find_model
 

@@ -27,7 +27,7 @@ from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.run.measure_engine import measure_group
 from journal.run.parallel.messages import Arrived, Ended, Made, Message, Task
-from journal.run.preflight import look_around
+from journal.run.preflight import Around
 from journal.serve.interpreter import installed
 from journal.serve.start import gpus_of
 from journal.store.undivided import undivided
@@ -153,7 +153,7 @@ def _measure(pipe: Connection) -> None:
 @contextmanager
 def _served(task: Task, listener: Listener) -> Iterator[Endpoint]:
     if task.afar:
-        look_around(task.group, None, task.strict, listener)
+        Around().tell(task.group, task.strict, listener)
     with task.serve(task.engine, task.log_path, listener) as endpoint:
         yield endpoint
 

@@ -1,0 +1,69 @@
+"""The beginning of a run: a look around the host, which takes a moment, and meanwhile all that the
+stages need is loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from journal.plan.experiment_file import load_experiment
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment
+from journal.records.progress import Listener, ignore
+from journal.run.preflight import Around
+from journal.serve.engines.kind import EngineKind
+from journal.serve.engines.vllm.vllm import VLLM
+
+if TYPE_CHECKING:
+    from journal.run.parallel.messages import Serve
+    from journal.run.stages import Result
+
+
+def run(
+    experiment: Experiment | str | Path,
+    home: str | Path = "lab",
+    *,
+    endpoint: Endpoint | None = None,
+    listener: Listener = ignore,
+    serve: "Serve | None" = None,
+    kind: EngineKind = VLLM,
+    resume: bool = False,
+    strict: bool = False,
+    parallel_gpus: int | None = None,
+    on: Literal["ray"] | None = None,
+) -> "Result":
+    """Measure every cell of `experiment` (a record, a TOML file, or the name of one that ships),
+    record each the moment it ends, and write today's log.
+
+    With `endpoint` (from `attach`) that server is measured, whatever engines the experiment names;
+    otherwise `serve` starts an engine of this `kind` once for each of them. A cell that fails is
+    recorded with its reason, and the others go on. With `resume` the newest try of the same
+    experiment goes on: cells that it has measured already are left alone. Of an experiment that is
+    to find a capacity, each run says which load comes next, of one that is to find the needed VRAM,
+    which pool to start with. With `strict` nothing is measured on a disturbed machine, and a
+    flagged cell is not good enough. `parallel_gpus` engines are measured at a time, each in a
+    process of its own (`serve` is then pickled) and on cards of its own; each run has its
+    neighbours among its facts. On "ray" each engine is a task of the Ray cluster at RAY_ADDRESS,
+    and is measured on the host that Ray chooses for it: what can be known to be wrong there is
+    known when it starts.
+
+    Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
+    started, UsageError while another process measures into `home`, StoreError when nothing can be
+    recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
+    the engine at once and writes no log.
+    """
+    asked = load_experiment(experiment)
+    around = Around(endpoint) if on is None else None
+    from journal.run.stages import stages
+
+    return stages(
+        asked,
+        Path(home),
+        around,
+        endpoint=endpoint,
+        listener=listener,
+        serve=serve,
+        kind=kind,
+        resume=resume,
+        strict=strict,
+        parallel_gpus=parallel_gpus,
+        on=on,
+    )
