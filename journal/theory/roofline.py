@@ -47,16 +47,11 @@ def decode_floor(
     kv_element_bytes: float = 2,
 ) -> Floor:
     """The least time of one decode step for `batch` sequences of `context` tokens each: a floor
-    under TPOT and ITL. Where a router picks experts, the step reads those that `batch` tokens are
-    expected to pick under even routing. Raises SpecError where the parameters cannot be
-    counted."""
+    under TPOT and ITL. Where a router picks experts, the step reads those that its `batch` tokens
+    are expected to pick. Raises SpecError where the parameters cannot be counted."""
     count = parameters(model)
-    untouched = (1 - model.experts_used / model.experts) ** batch
-    experts_idle = round((count.linear - _shared(model)) * untouched)
-    table = 0 if model.tied else count.embedding  # a step reads only the rows of its tokens
-    idle_bytes = round(experts_idle * bytes_per_weight(model, precision)) + 2 * table
     cached = batch * kv_bytes(model, context, kv_element_bytes)
-    read = weight_bytes(model, precision) - idle_bytes + cached
+    read = _weights_read(model, precision, tokens=batch) + cached
     flops = batch * (2 * (count.used + _head(model)) + _attention_flops(model, context))
     return Floor(read / gpu.bandwidth, flops / _flops_per_s(gpu, precision))
 
@@ -71,14 +66,31 @@ def prefill_floor(
 ) -> Floor:
     """The least time to read `batch` prompts of `prompt_tokens` at once: a floor under TTFT. The
     head is applied to the last token of each prompt only; attention to earlier tokens is half a
-    square. Raises SpecError where the parameters cannot be counted."""
+    square. Where a router picks experts, the prompts read those that all their tokens are expected
+    to pick. Raises SpecError where the parameters cannot be counted."""
     count = parameters(model)
     tokens = batch * prompt_tokens
     attention = batch * prompt_tokens * _attention_flops(model, prompt_tokens) / 2
     flops = 2 * tokens * count.used + attention + 2 * batch * _head(model)
-    table = 0 if model.tied else count.embedding
-    read = weight_bytes(model, precision) - 2 * table
+    read = _weights_read(model, precision, tokens)
     return Floor(read / gpu.bandwidth, flops / _flops_per_s(gpu, precision))
+
+
+def _weights_read(model: Architecture, precision: str, tokens: int) -> int:
+    """The bytes of weights that one pass over `tokens` tokens reads: all but the rows of an untied
+    embedding, and but the experts that no token picks.
+
+    Of E experts, k for each token, n tokens are expected to pick E * (1 - (1 - k/E)^n) in each
+    layer under even routing (the coupon collector's problem with draws of k: Stadje 1990, "The
+    Collector's Problem with Group Drawings"; even routing is what the balancing loss of Fedus et
+    al. 2021, "Switch Transformers", 2.2, trains for). Uneven routing reads fewer.
+    """
+    count = parameters(model)
+    untouched = (1 - model.experts_used / model.experts) ** tokens
+    experts_idle = round((count.linear - _shared(model)) * untouched)
+    table = 0 if model.tied else count.embedding  # a pass reads only the rows of its tokens
+    idle_bytes = round(experts_idle * bytes_per_weight(model, precision)) + 2 * table
+    return weight_bytes(model, precision) - idle_bytes
 
 
 def _shared(model: Architecture) -> int:

@@ -60,6 +60,21 @@ def test_a_router_reads_two_experts_of_eight_for_one_token_and_all_for_many() ->
     assert all_of_them == pytest.approx(46.70e9 - 32000 * 4096, rel=0.005)
 
 
+def test_a_prompt_reads_the_experts_that_its_tokens_are_routed_to() -> None:
+    """Mixtral has 32 layers of 8 experts of 3 x 4096 x 14336 weights, and 2 of them for each
+    token: of 8 experts, n tokens are expected to pick 8 * (1 - (3/4)^n)."""
+    expert = 32 * 3 * 4096 * 14336
+    others = 46_702_792_704 - 8 * expert - 32000 * 4096
+    for tokens, picked in ((1, 2.0), (2, 3.5), (3, 4.625), (64, 8.0)):
+        floor = prefill_floor(MIXTRAL, A100, prompt_tokens=tokens)
+        assert floor.memory_s * 2039e9 == pytest.approx(2 * (others + picked * expert), rel=1e-6)
+    halves = prefill_floor(MIXTRAL, A100, prompt_tokens=1, batch=2)
+    assert halves.memory_s == prefill_floor(MIXTRAL, A100, prompt_tokens=2).memory_s
+    h100 = find_gpu("H100 SXM")
+    assert prefill_floor(MIXTRAL, h100, prompt_tokens=1).seconds == pytest.approx(7.6e-3, rel=0.01)
+    assert prefill_floor(MIXTRAL, h100, prompt_tokens=64).memory_s == pytest.approx(27.8e-3, 0.01)
+
+
 models = st.sampled_from(MODELS).map(lambda model: model.architecture)
 gpus = st.sampled_from(GPU_KINDS)
 sizes = st.integers(1, 512)
