@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from journal.compare.pairing import Match, Pair, Pairing, Records, pair
-from journal.compare.ratios import Ratio, beyond_chance, ratio
+from journal.compare.ratios import Ratio, Units, beyond_chance
 from journal.compare.sides import Side, find_side
+from journal.compare.starts import Measured, Unit, by_unit, more_needed, ratio_of, way_measured
 from journal.errors import UsageError
 from journal.metrics.row import Metric
 from journal.metrics.table import named, standing_in
@@ -16,6 +17,7 @@ from journal.metrics.table import rows as metric_rows
 
 Verdict = Literal["higher", "lower", "no difference seen", "maybe chance", "cannot say"]
 
+UNIT_NAMES = {"start": "engine start", "experiment": "run of an experiment", "run": "repeat"}
 NOTICEABLE = 0.01  # a smaller difference is called none: a server started anew differs as much
 
 
@@ -23,7 +25,10 @@ NOTICEABLE = 0.01  # a smaller difference is called none: a server started anew 
 class Compared:
     """One metric in one row of a comparison; `headline` is the metric's row of the table. `a` and
     `b` are the means of the sides (geometric over cells and repeats); `ratio` is b / a, None where
-    a value is 0. `repeats` is the number of runs of each side in the cell that has fewest."""
+    a value is 0. `repeats` is the number of runs of each side in the cell that has fewest, `units`
+    that of engine starts, or of whatever `unit` the runs are counted by. `more` is the number of
+    further repeats of each side that would tell a difference, where the verdict is "cannot say";
+    None where it is not known."""
 
     metric: str
     headline: Metric
@@ -31,6 +36,9 @@ class Compared:
     b: float
     ratio: Ratio | None
     repeats: tuple[int, int]
+    units: tuple[int, int]
+    unit: Unit
+    more: int | None = None
     verdict: Verdict = "cannot say"
 
     @property
@@ -40,8 +48,9 @@ class Compared:
             return ""
         if self.ratio is None:
             return "a value of 0 has no ratio"
-        few = [side for side, count in zip("AB", self.repeats, strict=True) if count < 2]
-        return "one repeat each" if len(few) == 2 else f"one repeat in {few[0]}"
+        few = [side for side, count in zip("AB", self.units, strict=True) if count < 2]
+        noun = UNIT_NAMES[self.unit]
+        return f"one {noun} each" if len(few) == 2 else f"one {noun} in {few[0]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +65,9 @@ class ComparisonRow:
 class Comparison:
     """Two sides compared. `by` are the fields of a cell that a row stands for; empty: every cell is
     a row. `overall` has the figures over all rows; it is empty where there is one row only, or
-    where a side has runs under several conditions. `left_out` are the runs of each side that
-    failed, were interrupted or are invalid."""
+    where a side has runs under several conditions. `measured` is the way in which the runs of all
+    rows were measured. `left_out` are the runs of each side that failed, were interrupted or are
+    invalid."""
 
     a: Side
     b: Side
@@ -65,6 +75,7 @@ class Comparison:
     pairing: Pairing
     rows: tuple[ComparisonRow, ...]
     overall: tuple[Compared, ...]
+    measured: Measured
     left_out: tuple[Records, Records]
 
     def as_json(self) -> dict[str, Any]:
@@ -78,6 +89,7 @@ class Comparison:
                 name: _two([list(values) for values in sides])
                 for name, sides in self.pairing.conditions.items()
             },
+            "measured": _measured_json(self.measured),
             "overall": [_figure_json(figure) for figure in self.overall],
             "cells": [
                 {
@@ -135,6 +147,7 @@ def compared(
         pairing=pairing,
         rows=tuple(replace(row, figures=tuple(next(judged) for _ in row.figures)) for row in rows),
         overall=tuple(judge(overall, noticeable)),
+        measured=way_measured(pairs),
         left_out=(left_out[0], left_out[1]),
     )
 
@@ -188,23 +201,32 @@ def _chosen(sides: Iterable[Records], *, other_text: bool) -> list[Metric]:
 
 def _figures(cells: Iterable[Pair], chosen: Iterable[Metric]) -> Iterator[Compared]:
     cells = list(cells)
+    way = way_measured(cells)
     for headline in chosen:
         name = headline.name
-        values = [(_values(a, name), _values(b, name)) for a, b in cells]
-        both = [(a, b) for a, b in values if a and b]
-        if both:
+        shared = [cell for cell in cells if all(_has(side, name) for side in cell)]
+        if shared:
+            a, b = ([by_unit(cell[side], name, way) for cell in shared] for side in (0, 1))
+            ratio = ratio_of(shared, name, way)
             yield Compared(
                 metric=name,
                 headline=headline,
-                a=_mean([_mean(a) for a, _ in both]),
-                b=_mean([_mean(b) for _, b in both]),
-                ratio=ratio(both),
-                repeats=(min(len(a) for a, _ in both), min(len(b) for _, b in both)),
+                a=_mean([_mean([_mean(values) for values in units.values()]) for units in a]),
+                b=_mean([_mean([_mean(values) for values in units.values()]) for units in b]),
+                ratio=ratio,
+                repeats=(_fewest_runs(a), _fewest_runs(b)),
+                units=(min(map(len, a)), min(map(len, b))),
+                unit=way.unit,
+                more=more_needed(ratio, [*a, *b], way),
             )
 
 
-def _values(records: Records, name: str) -> list[float]:
-    return [value for record in records if (value := record.value(name)) is not None]
+def _has(records: Records, name: str) -> bool:
+    return any(record.value(name) is not None for record in records)
+
+
+def _fewest_runs(cells: Iterable[Units]) -> int:
+    return min(sum(map(len, units.values())) for units in cells)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -217,6 +239,17 @@ def _mean(values: Sequence[float]) -> float:
 def _side_json(side: Side) -> dict[str, Any]:
     runs = [record.id for record in side.records if record.good]
     return {"name": side.name, "kind": side.kind, "runs": runs}
+
+
+def _measured_json(way: Measured) -> dict[str, Any]:
+    return {
+        "order": way.order,
+        "drift_allowed": way.drift,
+        "unit": way.unit,
+        "units": _two(way.units),
+        "paired": way.paired,
+        "flags": _two([dict(flags) for flags in way.flags]),
+    }
 
 
 def _two(values: Sequence[Any]) -> dict[str, Any]:
@@ -241,6 +274,9 @@ def _figure_json(figure: Compared) -> dict[str, Any]:
         "high": ratio.high if ratio else None,
         "p": ratio.probability if ratio else None,
         "repeats": _two(figure.repeats),
+        "counted": figure.unit,
+        "units": _two(figure.units),
+        "more_repeats": figure.more,
         "verdict": figure.verdict,
         "reason": figure.reason,
     }

@@ -1,11 +1,12 @@
-"""Ratios B / A of two sides by their repeats, with intervals and tests.
+"""Ratios B / A of two sides by their engine starts, with intervals and tests.
 
-The unit is the run. Requests within one run share a server, a moment and a queue, so they are not
-independent: a thousand of them say no more about the next run than this one run does.
+Requests within one run share a server, a moment and a queue, and runs of one start share what that
+start was dealt: a thousand requests say no more about the next start than this one start does. So
+the values of one start are averaged, and starts are counted.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -14,17 +15,20 @@ import numpy as np
 from journal.metrics.statistics import CONFIDENCE
 
 Repeats = Sequence[float]  # a metric's value in each repeat of one cell on one side
-FALSE_DISCOVERIES = 1 - CONFIDENCE
+Units = Mapping[Hashable, Repeats]  # the same by the start that served them
+FALSE_DISCOVERIES = 0.04  # a little under 5%, which simulations then do not pass by chance
 EQUAL = 1e-12  # a relative spread below it is rounding
+POWER = 0.8  # the share of comparisons in which a true difference is to be seen
+MOST_STARTS = 50  # of one side, that are ever advised
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """B / A of geometric means over repeats. `low` and `high` are the ends of the 95% interval,
+    """B / A of geometric means over starts. `low` and `high` are the ends of the 95% interval,
     `probability` that of a ratio as far from 1 by chance alone; all three are None where a side
-    has a single repeat, which cannot tell a difference from chance."""
+    has a single start, which cannot tell a difference from chance."""
 
     value: float
     low: float | None = None
@@ -33,63 +37,107 @@ class Ratio:
 
 
 def ratio(cells: Sequence[tuple[Repeats, Repeats]]) -> Ratio | None:
-    """B / A over `cells`, each with the repeats of A and those of B; None where a side of a cell
-    is empty or a value is not above 0.
+    """B / A over `cells`, each with the repeats of A and those of B, where every repeat had a start
+    of its own; None where a side of a cell is empty or a value is not above 0."""
+    return nested([(_apart(n, a), _apart(n, b)) for n, (a, b) in enumerate(cells)])
+
+
+def _apart(cell: int, repeats: Repeats) -> Units:
+    return {(cell, n): (value,) for n, value in enumerate(repeats)}
+
+
+def nested(
+    cells: Sequence[tuple[Units, Units]], *, paired: bool = False, drift: float = 0.0
+) -> Ratio | None:
+    """B / A over `cells`, each with the values of A and those of B by their starts; None where a
+    side of a cell is empty or a value is not above 0.
 
     Welch's (1947) t interval and test on the logarithms, which are closer to normal than times
     are and make the interval that of a ratio. Of several cells it is the geometric mean of their
-    ratios, each of equal weight, with Satterthwaite's degrees of freedom over all of them.
+    ratios, each of equal weight; cells that share starts are one sample of these, since a start
+    that is fast is fast in all of them. `paired`: Student's t on the differences of the starts of
+    one name on both sides. `drift` is the relative change of the host between the sides that may
+    have come of itself: the interval is wider by it, and the test asks for more than it.
     """
-    parts = [_difference(a, b) for a, b in cells]
-    if not parts or any(part is None for part in parts):
+    if not cells or any(not side or _least(side) <= 0 for cell in cells for side in cell):
         return None
-    differences = [part for part in parts if part is not None]
-    share = 1 / len(differences)
-    difference = math.fsum(part.of_means for part in differences) * share
+    a, b = ([_logs(cell[side]) for cell in cells] for side in (0, 1))
+    difference = math.fsum(_mean(y) - _mean(x) for x, y in zip(a, b, strict=True)) / len(cells)
     value = math.exp(difference)
-    variances = [v for part in differences for v in part.variances]
-    if any(variance is None for variance, _ in variances):
+    samples = [_differences(a, b)] if paired else [a, b]
+    parts = [part for sample in samples for part in _parts(sample)]
+    known = [(variance, degrees) for variance, degrees in parts if degrees > 0]
+    if len(known) < len(parts):
         return Ratio(value)
-    known = [(variance * share**2, n) for variance, n in variances if variance is not None]
     total = math.fsum(variance for variance, _ in known)
     error = math.sqrt(total)
     if error < EQUAL:  # every repeat gave the same number
         same = abs(difference) < EQUAL
         exact = 1.0 if same else value
         return Ratio(exact, exact, exact, 1.0 if same else 0.0)
-    degrees = total**2 / math.fsum(variance**2 / (n - 1) for variance, n in known)
-    half = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) * error
-    probability = 1 - t_inside(abs(difference) / error, degrees)
+    degrees = total**2 / math.fsum(variance**2 / degrees for variance, degrees in known)
+    allowed = math.log1p(drift)
+    half = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) * error + allowed
+    probability = 1 - t_inside(max(0.0, abs(difference) - allowed) / error, degrees)
     ends = math.exp(difference - half), math.exp(difference + half)
     return Ratio(value, *ends, max(0.0, probability))
 
 
-@dataclass(frozen=True, slots=True)
-class _Difference:
-    """The difference B - A of the mean logarithms of one cell, with each mean's variance (None of a
-    single repeat) and its number of repeats."""
-
-    of_means: float
-    variances: tuple[tuple[float | None, int], ...]
+Logs = Mapping[Hashable, float]  # the mean logarithm of each start
 
 
-def _difference(a: Repeats, b: Repeats) -> _Difference | None:
-    if not a or not b or min(*a, *b) <= 0:
-        return None
-    sides = [[math.log(value) for value in side] for side in (a, b)]
-    means = [math.fsum(side) / len(side) for side in sides]
-    variances = tuple(
-        (_variance(side, mean), len(side)) for side, mean in zip(sides, means, strict=True)
-    )
-    return _Difference(means[1] - means[0], variances)
+def _least(side: Units) -> float:
+    return min(min(values, default=0.0) for values in side.values())
 
 
-def _variance(values: Sequence[float], mean: float) -> float | None:
-    """The variance of the mean of `values`; None of a single value."""
-    count = len(values)
-    if count < 2:
-        return None
-    return math.fsum((value - mean) ** 2 for value in values) / (count - 1) / count
+def _logs(side: Units) -> Logs:
+    return {name: math.fsum(map(math.log, vs)) / len(vs) for name, vs in side.items()}
+
+
+def _mean(logs: Logs) -> float:
+    return math.fsum(logs.values()) / len(logs)
+
+
+def _differences(a: Sequence[Logs], b: Sequence[Logs]) -> list[Logs]:
+    return [{name: y[name] - x[name] for name in x} for x, y in zip(a, b, strict=True)]
+
+
+def _parts(cells: Sequence[Logs]) -> list[tuple[float, int]]:
+    """The variance of the mean over `cells` of their means, as a sum of independent parts, each
+    with its degrees of freedom (0: not known, a cell has one start). A part is that of the cells
+    that share starts: the squares of what each start adds to the mean, over all of them."""
+    groups: list[tuple[set[Hashable], list[Logs]]] = []
+    for cell in cells:
+        joined = [group for group in groups if group[0] & cell.keys()]
+        groups = [group for group in groups if not group[0] & cell.keys()]
+        names = set(cell).union(*(names for names, _ in joined))
+        groups.append((names, [cell, *(each for _, members in joined for each in members)]))
+    return [_part(members, len(cells)) for _, members in groups]
+
+
+def _part(members: Sequence[Logs], cells: int) -> tuple[float, int]:
+    fewest = min(map(len, members))
+    if fewest < 2:
+        return 0.0, 0
+    adds: dict[Hashable, float] = {}
+    for cell in members:
+        mean, count = _mean(cell), len(cell)
+        for name, log in cell.items():
+            scaled = (log - mean) / math.sqrt(count * (count - 1)) / cells
+            adds[name] = adds.get(name, 0.0) + scaled
+    return math.fsum(add**2 for add in adds.values()), fewest - 1
+
+
+def starts_needed(effect: float, spread: float) -> int | None:
+    """The least number of starts of each side that see a difference of `effect` (in logarithms) in
+    four of five comparisons, where starts differ by the standard deviation `spread`; None where
+    more than MOST_STARTS are needed."""
+    for count in range(2, MOST_STARTS + 1):
+        degrees = 2 * (count - 1)
+        margin = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) + welch_t_quantile(POWER, degrees)
+        if effect >= margin * spread * math.sqrt(2 / count):
+            return count
+    return None
 
 
 def t_inside(t: float, degrees: float) -> float:

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from journal import units
 from journal.compare.comparison import NOTICEABLE, Compared, Comparison, ComparisonRow
 from journal.compare.pairing import Value
+from journal.compare.starts import USUAL_SPREAD
 from journal.metrics.table import named
 from journal.records.load_shape import AXIS_NAMES
+from journal.report import how_measured
 from journal.report.document import (
     Block,
     Box,
@@ -31,6 +33,7 @@ NAMED = (*AXIS_NAMES, "model", "quantisation")
 def comparison_page(comparison: Comparison) -> Page:
     """The page of `comparison`, in no language yet."""
     blocks: list[Block] = [Paragraph(tuple(_about(comparison)))]
+    blocks.append(Paragraph(tuple(how_measured.measured_sentences(comparison.measured, "A", "B"))))
     items = tuple(_around(comparison))
     blocks += [Bullets(items)] if items else []
     sections = [Section(2, say("versus.what"), tuple(blocks))]
@@ -111,8 +114,10 @@ def verdict(figure: Compared) -> Text:
     if figure.verdict == "cannot say":
         if figure.ratio is None:
             return say("versus.zero")
-        a, b = (count < 2 for count in figure.repeats)
-        return say("versus.one_each") if a and b else say("versus.one", side="A" if a else "B")
+        a, b = (count < 2 for count in figure.units)
+        few = f"versus.{figure.unit}_{'each' if a and b else 'one'}"
+        why = say(few, side="A" if a else "B")
+        return why if figure.more is None else say("versus.further", why=why, n=f"{figure.more}")
     if figure.verdict in ("higher", "lower"):
         if figure.headline.shown.amount or figure.headline.better == "neither":
             return say("versus.more" if figure.verdict == "higher" else "versus.less")
@@ -192,7 +197,7 @@ def _caption(comparison: Comparison) -> Iterator[Text]:
     if "maybe chance" in verdicts:
         yield say("versus.chance", n=f"{len(verdicts):,}")
     if "cannot say" in verdicts:
-        yield say("versus.repeat")
+        yield say("versus.repeat", spread=units.percent(USUAL_SPREAD))
     if comparison.by and any(len(row.match.pairs) > 1 for row in comparison.rows):
         yield say("versus.by")
 

@@ -13,6 +13,7 @@ import journal
 from journal.compare.comparison import Compared, Comparison, compared
 from journal.compare.sides import Side, find_side
 from journal.errors import NotFound, UsageError
+from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Load
 from journal.records.run import Record
 from journal.report.log import as_html, as_markdown
@@ -302,6 +303,8 @@ def home(tmp_path: Path, record: Build) -> Path:
                     experiment=name,
                     experiment_id=begun.id,
                     metrics={TTFT: 0.1},
+                    repeat=n,
+                    facts=EngineFacts(version="0.32.0", log_path=f"{begun.id}-{n}.log"),
                 )
                 store.add_run(replace(run, started_at=at + timedelta(minutes=n)), None)
             store.end_experiment(begun.id, "done", at)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journal.compare.ratios import Ratio, beyond_chance, ratio, t_inside, welch_t_quantile
+from journal.compare.ratios import (
+    Ratio,
+    Units,
+    beyond_chance,
+    nested,
+    ratio,
+    starts_needed,
+    t_inside,
+    welch_t_quantile,
+)
 from journal.metrics import statistics as stats
 
 Runs = tuple[list[float], list[float]]
@@ -144,3 +153,72 @@ def test_of_many_tests_only_the_clear_ones_are_believed() -> None:
     assert beyond_chance([0.04] + [0.5] * 9) == [False] * 10
     assert beyond_chance([0.04] * 10) == [True] * 10
     assert beyond_chance([0.5, 0.001, 0.9, 0.02]) == [False, True, False, True]
+
+
+def luck(chance: np.random.Generator, starts: int, cells: int, drift: float = 0.0) -> list[Units]:
+    """The values of each cell by start, where the luck of a start (2%) is the same in all cells,
+    and that of a run (1%) is not."""
+    of_starts = chance.normal(0, 0.02, starts) + drift
+    of_runs = chance.normal(0, 0.01, (cells, starts))
+    return [{n: (math.exp(v),) for n, v in enumerate(of_starts + runs)} for runs in of_runs]
+
+
+@pytest.mark.parametrize(("starts", "cells", "drift"), [(3, 8, 0.0), (2, 1, 0.0), (6, 3, 0.01)])
+def test_equal_servers_are_called_different_in_at_most_5_percent(
+    starts: int, cells: int, drift: float
+) -> None:
+    """Over all cells, which share the luck of the start; with 1% of drift from side to side, too,
+    where that much is allowed for. Cells as independent samples give 20% and more."""
+    chance, wrong, naive, trials = np.random.default_rng(12), 0, 0, 2000
+    for _ in range(trials):
+        a, b = luck(chance, starts, cells), luck(chance, starts, cells, drift)
+        found = nested(list(zip(a, b, strict=True)), drift=drift)
+        assert found is not None and found.probability is not None
+        wrong += beyond_chance([found.probability])[0]
+        values = [[[v for (v,) in cell.values()] for cell in side] for side in (a, b)]
+        apart = ratio(list(zip(*values, strict=True)))
+        assert apart is not None and apart.probability is not None
+        naive += beyond_chance([apart.probability])[0]
+    assert wrong / trials <= 0.05
+    assert cells < 8 or naive / trials > 0.2, "the case is one that can go wrong"
+
+
+def test_a_difference_of_10_percent_is_seen_by_three_starts_of_3_percent() -> None:
+    chance, trials = np.random.default_rng(13), 1000
+    found = [ratio([runs(chance, 1.1, (3, 3), 0.03)]) for _ in range(trials)]
+    seen = sum(beyond_chance([r.probability])[0] for r in found if r and r.probability is not None)
+    assert seen / trials >= 0.6
+
+
+def test_runs_of_one_start_are_averaged_first() -> None:
+    a: Units = {"x": (1.0, 1.2), "y": (1.1,)}
+    b: Units = {"x": (2.0,), "y": (2.2, 2.2)}
+    mean = math.sqrt(1.2)
+    found, expected = nested([(a, b)]), ratio([([mean, 1.1], [2.0, 2.2])])
+    assert found is not None and expected is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert nested([({"x": (1.0, 1.1, 1.2)}, b)]) == Ratio(
+        pytest.approx(math.sqrt(4.4) / 1.32 ** (1 / 3))  # type: ignore[arg-type]
+    )
+
+
+def test_cells_that_share_some_starts_are_one_sample() -> None:
+    """Three starts, of which one lacks the second cell: the fewest starts of a cell count."""
+    a: list[Units] = [{1: (1.0,), 2: (1.1,), 3: (0.9,)}, {1: (2.0,), 2: (2.2,)}]
+    b: list[Units] = [{4: (1.0,), 5: (1.1,), 6: (0.9,)}, {4: (2.0,), 5: (2.2,)}]
+    whole = nested(list(zip(a, b, strict=True)))
+    assert whole is not None and whole.value == pytest.approx(1.0)
+    assert whole.low is not None and whole.low < 0.8
+
+
+def test_the_starts_that_are_needed_see_the_difference() -> None:
+    chance = np.random.default_rng(14)
+    for effect, spread in ((0.1, 0.03), (0.05, 0.02), (0.04, 0.03)):
+        count = starts_needed(effect, spread)
+        assert count is not None
+        found = [
+            ratio([runs(chance, math.exp(effect), (count, count), spread)]) for _ in range(1000)
+        ]
+        seen = [r.probability < 0.05 for r in found if r and r.probability is not None]
+        assert 0.76 <= np.mean(seen) <= 0.97
+    assert starts_needed(0.001, 0.05) is None

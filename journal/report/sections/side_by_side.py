@@ -6,11 +6,13 @@ from itertools import permutations
 
 from journal import units
 from journal.compare.points import Point, Points, lines
-from journal.compare.ratios import Ratio, ratio
+from journal.compare.ratios import Ratio
 from journal.compare.room import meter
+from journal.compare.starts import ratio_of, way_measured
 from journal.compare.token_text import characters_per_token, cut_differently
 from journal.metrics.table import named
 from journal.records.load_shape import STEP_AXES
+from journal.report import how_measured
 from journal.report.curves import figure_of, panel, plot_caption
 from journal.report.day import Day
 from journal.report.document import (
@@ -48,6 +50,8 @@ def side_by_side_section(points: Points, places: Places, day: Day) -> Section | 
         blocks.append(
             Paragraph(tuple(_sentences(first, other)), say("compare.about", a=about[0], b=about[1]))
         )
+        way = way_measured([(first.good, other.good)])
+        blocks.append(Paragraph(tuple(how_measured.measured_sentences(way, about[1], about[0]))))
     blocks.append(_table(shared, places))
     further = links.of_comparison(described, day)
     blocks += [further] if further else []
@@ -68,7 +72,7 @@ def common(points: Points) -> list[Points]:
 
 def ratio_to(point: Point, first: Point, name: str) -> Ratio | None:
     """Metric `name` of `point` over that of `first`, at the level of repeats."""
-    return ratio([(first.repeats(name), point.repeats(name))])
+    return ratio_of([(first.good, point.good)], name)
 
 
 def _sentences(first: Point, other: Point) -> Iterator[Text]:
@@ -83,7 +87,7 @@ def _sentences(first: Point, other: Point) -> Iterator[Text]:
     yield from _memory(first, other)
     for key, name in PRICES.items():
         yield from _ratio(key, name, first, other)
-    if min(len(first.good), len(other.good)) < 2:
+    if min(way_measured([(first.good, other.good)]).units) < 2:
         yield say("compare.repeat")
 
 

@@ -12,6 +12,7 @@ from journal.compare.sides import Side
 from journal.errors import UsageError
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
+from journal.report import how_measured
 from journal.report.day import Day
 from journal.report.document import (
     Block,
@@ -87,6 +88,8 @@ def _blocks(comparison: Comparison) -> Iterator[Block]:
     yield Paragraph(
         (say("since.count", cells=cells, day=comparison.a.name), *_verdicts(comparison))
     )
+    way = how_measured.measured_sentences(comparison.measured, comparison.a.name, comparison.b.name)
+    yield Paragraph(tuple(way))
     for key, worse in (("since.worse", True), ("since.better", False)):
         changes = _beyond_noise(comparison, worse=worse)
         if changes:

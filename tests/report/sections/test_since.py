@@ -38,9 +38,11 @@ def measure(
     engine: Engine = MODEL,
     repeats: int = 3,
     seed: int = 0,
+    anew: bool = True,
     **of_record: object,
 ) -> list[Record]:
-    """One experiment over two cells, with 1% of noise between repeats."""
+    """One experiment over two cells, with 1% of noise between repeats, each of which has an engine
+    start of its own if `anew`."""
     asked = Experiment(
         name="nightly",
         engines=(engine,),
@@ -70,7 +72,9 @@ def measure(
             facts=EngineFacts(version="0.32.0"),
             environment={"gpu_driver": "580.65"},
         )
-        made.append(replace(record, **of_record))  # type: ignore[arg-type]
+        record = replace(record, **of_record)  # type: ignore[arg-type]
+        log = f"{begun.id}-{cell.repeat if anew else 0}.log"
+        made.append(replace(record, facts=replace(record.facts, log_path=log, start_s=60.0)))
         store.add_run(made[-1], None)
     return made
 
@@ -128,8 +132,18 @@ def test_without_repeats_no_difference_is_seen(store: Store) -> None:
     measure(store, 1, repeats=1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.5}, repeats=1)
     text = today(store)
-    assert "not distinguishable from chance in 2, for want of repeats" in text
+    assert "not distinguishable from chance in 2, for want of engine starts" in text
     assert "beyond the noise" not in text
+
+
+def test_repeats_on_one_start_a_day_show_no_difference(store: Store) -> None:
+    measure(store, 1, anew=False)
+    measure(store, 0, {(1, "ttft_s.p50"): 0.5}, anew=False)
+    text = today(store)
+    assert "not distinguishable from chance in 2, for want of engine starts" in text
+    assert "beyond the noise" not in text
+    assert "half a day apart or more: the intervals allow for a drift of the host of 3%" in text
+    assert "Engine starts are counted: 1 of 2026-11-19, 1 of 2026-11-20." in text
 
 
 @pytest.mark.parametrize(
@@ -215,6 +229,7 @@ def test_a_long_list_of_changes_ends(store: Store) -> None:
                 started_at=made.started_at + timedelta(seconds=n),
                 cell=replace(made.cell, prompt_tokens=16 * (n + 1), repeat=repeat, identity=f"{n}"),
                 metrics={"ttft_s.p50": Figure(0.1 * factor * (1 + 0.001 * repeat))},
+                facts=replace(made.facts, log_path=f"{day}-{repeat}.log"),
             )
             for n in range(30)
             for repeat in range(2)

@@ -1,0 +1,182 @@
+"""Calibration of comparisons at known truth: `python -m benchmarks.calibrate_compare`.
+
+Two sides of some cells, each with a number of engine starts. A figure is the truth, times the luck
+of its start (the same in all cells), times the luck of its run, times a drift of the host that is
+linear in time from the first run to the last. The verdicts are those of `journal compare`.
+"""
+
+import sys
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from math import log
+
+import numpy as np
+
+from journal.compare.comparison import NOTICEABLE, Compared, judge
+from journal.compare.pairing import Pair
+from journal.compare.ratios import Units, nested
+from journal.compare.starts import Measured, way_measured
+from journal.metrics.table import named
+from journal.records.cell import Cell
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Engine, Load
+from journal.records.run import Record
+
+TRIALS = 3000
+EQUAL, TENTH = 1.0, 1.1  # the true ratio
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """`starts` of each side, each with `runs` of every cell; `in_turn`: A B, B A, A B. Spreads are
+    standard deviations, shares of the figure; `drift` is that over the whole comparison."""
+
+    starts: int = 3
+    runs: int = 1
+    cells: int = 1
+    in_turn: bool = True
+    start_sd: float = 0.01
+    run_sd: float = 0.01
+    drift: float = 0.0
+    truth: float = EQUAL
+
+
+def called_different(case: Case, trials: int, seed: int = 1) -> tuple[float, float]:
+    """The shares of comparisons that call a side higher or lower: in any cell, and overall."""
+    chance = np.random.default_rng(seed)
+    pairs, times = _plan(case)
+    way, rows = way_measured(pairs), [way_measured([pair]) for pair in pairs]
+    cells = overall = 0
+    for _ in range(trials):
+        figures = _figures(case, pairs, times, chance)
+        found = [_judged([pair], figures, row) for pair, row in zip(pairs, rows, strict=True)]
+        verdicts = [figure.verdict for figure in judge(found, NOTICEABLE)]
+        (whole,) = judge([_judged(pairs, figures, way)], NOTICEABLE)
+        cells += any(verdict in ("higher", "lower") for verdict in verdicts)
+        overall += whole.verdict in ("higher", "lower")
+    return cells / trials, overall / trials
+
+
+def cases() -> Iterator[Case]:
+    """The cases of the table, equal sides first."""
+    for starts in (2, 3, 6):
+        for cells in (1, 3, 8):
+            for in_turn in (True, False):
+                for start_sd, run_sd in SPREADS:
+                    case = Case(starts=starts, cells=cells, in_turn=in_turn, drift=0.01)
+                    yield replace(case, start_sd=start_sd, run_sd=run_sd)
+    for starts in (2, 3, 4, 6):
+        yield Case(starts=starts, run_sd=0.03)
+    yield Case(starts=1, runs=6, start_sd=0.02)
+    yield Case(starts=3, runs=3, start_sd=0.02)
+    yield Case(starts=3, start_sd=0.03, run_sd=0.0, truth=TENTH)
+    yield Case(starts=3, start_sd=0.03, run_sd=0.0, truth=TENTH, in_turn=False)
+    yield Case(starts=6, start_sd=0.03, run_sd=0.0, truth=TENTH)
+
+
+SPREADS = ((0.005, 0.01), (0.01, 0.01), (0.02, 0.01), (0.005, 0.03), (0.01, 0.03), (0.02, 0.03))
+
+
+def table(trials: int = TRIALS) -> str:
+    """The shares for all cases, as a table in Markdown."""
+    lines = [
+        "| sides | starts each | runs of a start | cells | order | drift | spread of starts | of "
+        "runs | called different: a cell | overall |",
+        "| --- | --: | --: | --: | --- | --: | --: | --: | --: | --: |",
+    ]
+    for seed, case in enumerate(cases()):
+        cell, overall = called_different(case, trials, seed)
+        sides = "equal" if case.truth == EQUAL else f"differ by {case.truth - 1:.0%}"
+        order = "in turn" if case.in_turn else "one after the other"
+        lines.append(
+            f"| {sides} | {case.starts} | {case.runs} | {case.cells} | {order} | {case.drift:.0%} "
+            f"| {case.start_sd:.1%} | {case.run_sd:.0%} | {cell:.1%} | {overall:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def _plan(case: Case) -> tuple[list[Pair], Mapping[str, float]]:
+    """The runs of each cell on both sides, and the time of each, 0 to 1."""
+    turns = [
+        (side, start)
+        for start in range(case.starts)
+        for side in ((0, 1) if start % 2 == 0 else (1, 0))
+    ]
+    order = turns if case.in_turn else sorted(turns)
+    sides: list[tuple[list[Record], list[Record]]] = [([], []) for _ in range(case.cells)]
+    times: dict[str, float] = {}
+    for side, start in order:
+        for run in range(case.runs):
+            for cell in range(case.cells):
+                record = _record(side, start, start * case.runs + run, cell, len(times))
+                times[record.id] = float(len(times))
+                sides[cell][side].append(record)
+    last = max(1.0, len(times) - 1.0)
+    return [(tuple(a), tuple(b)) for a, b in sides], {i: t / last for i, t in times.items()}
+
+
+def _record(side: int, start: int, repeat: int, cell: int, number: int) -> Record:
+    model = "ab"[side]
+    return Record(
+        id=f"{number:016x}",
+        experiment_id="e",
+        cell=Cell(
+            experiment="e",
+            model=model,
+            quantisation=None,
+            engine=Engine(model=model),
+            batch=cell + 1,
+            rate=None,
+            prompt_tokens=64,
+            output_tokens=64,
+            load=Load(),
+            repeat=repeat,
+        ),
+        status="valid",
+        started_at=BEGAN + timedelta(minutes=number),
+        duration_s=60.0,
+        facts=EngineFacts(log_path=f"{model}-{start}.log", start_s=60.0),
+    )
+
+
+def _figures(
+    case: Case, pairs: list[Pair], times: Mapping[str, float], chance: np.random.Generator
+) -> dict[str, float]:
+    luck: dict[Hashable, float] = {}
+    figures: dict[str, float] = {}
+    for pair in pairs:
+        for side, truth in zip(pair, (0.0, log(case.truth)), strict=True):
+            for record in side:
+                start = luck.setdefault(record.facts.log_path, chance.normal(0, case.start_sd))
+                run = chance.normal(0, case.run_sd)
+                drift = case.drift * times[record.id]
+                figures[record.id] = float(np.exp(truth + start + run + drift))
+    return figures
+
+
+def _judged(pairs: list[Pair], figures: Mapping[str, float], way: Measured) -> Compared:
+    cells = [tuple(_units(side, figures, way) for side in pair) for pair in pairs]
+    sides = [(a, b) for a, b in cells]
+    return Compared(
+        metric="ttft_s.p50",
+        headline=named("ttft_s.p50"),
+        a=1.0,
+        b=1.0,
+        ratio=nested(sides, paired=way.paired, drift=way.drift),
+        repeats=way.units,
+        units=way.units,
+        unit=way.unit,
+    )
+
+
+def _units(side: tuple[Record, ...], figures: Mapping[str, float], way: Measured) -> Units:
+    units: dict[Hashable, list[float]] = {}
+    for record in side:
+        units.setdefault(way.labels[record.id], []).append(figures[record.id])
+    return units
+
+
+if __name__ == "__main__":
+    print(table(int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS))
