@@ -2,7 +2,8 @@
 
 Two sides of some cells, each with a number of engine starts. A figure is the truth, times the luck
 of its start (the same in all cells), times the luck of its run, times a drift of the host that is
-linear in time from the first run to the last. The verdicts are those of `journal compare`.
+linear in time from the first run to the last. The verdicts are those of `journal compare`. The
+table goes into docs/calibration.md.
 """
 
 import sys
@@ -13,6 +14,7 @@ from math import log
 
 import numpy as np
 
+from benchmarks.page import ROOT, put
 from journal.compare.comparison import NOTICEABLE, Compared, judge
 from journal.compare.pairing import Pair
 from journal.compare.ratios import Units, nested
@@ -24,6 +26,7 @@ from journal.records.experiment import Engine, Load
 from journal.records.run import Record
 
 TRIALS = 3000
+PAGE = ROOT / "docs" / "calibration.md"
 EQUAL, TENTH = 1.0, 1.1  # the true ratio
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -179,4 +182,5 @@ def _units(side: tuple[Record, ...], figures: Mapping[str, float], way: Measured
 
 
 if __name__ == "__main__":
-    print(table(int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS))
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
+    put("comparisons", f"{trials:,} comparisons for each row.\n\n{table(trials)}", PAGE)

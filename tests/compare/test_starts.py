@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.calibrate_compare import Case, called_different
 from journal.compare.comparison import Compared, compared
 from journal.compare.pairing import Pair
 from journal.compare.sides import Side
@@ -176,3 +177,20 @@ def test_a_comparison_says_how_it_was_measured(
     assert way["units"] == {"a": 1, "b": 1} and not way["paired"]
     (figure,) = comparison.as_json()["cells"][0]["figures"]
     assert (figure["more_repeats"], figure["counted"]) == (2, "start")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(starts=3, cells=3, start_sd=0.02),
+        Case(starts=6, cells=1, start_sd=0.005, in_turn=False, drift=0.01),
+        Case(starts=4, cells=8, run_sd=0.03, drift=0.01),
+        Case(starts=1, runs=6, start_sd=0.02),
+    ],
+    ids=["three", "drift", "pairs", "one"],
+)
+def test_equal_sides_are_called_different_in_at_most_5_percent(case: Case) -> None:
+    """A short version of docs/calibration.md, from runs to verdicts."""
+    assert max(called_different(case, trials=300)) <= 0.05
+    if case.starts > 1:
+        assert called_different(replace(case, truth=1.2), trials=100)[1] >= 0.9
