@@ -74,8 +74,9 @@ def _print(plan: "Plan") -> None:
     spare = ("quantisation", "cell", "repeat")
     print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
     total = plan.cost
+    anew = " (one for each repeat)" if any(cell.load.interleave for cell in plan.cells) else ""
     print(
-        f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}, "
+        f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}{anew}, "
         f"{counted(total.requests, 'request')} "
         f"(warm-up included), {total.prompt_tokens:,} prompt and {total.output_tokens:,} output "
         "tokens"

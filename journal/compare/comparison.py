@@ -17,7 +17,13 @@ from journal.metrics.table import rows as metric_rows
 
 Verdict = Literal["higher", "lower", "no difference seen", "maybe chance", "cannot say"]
 
-UNIT_NAMES = {"start": "engine start", "experiment": "run of an experiment", "run": "repeat"}
+FEW = 3  # units of a side; with fewer, a wide interval says how little is known, and no more
+WIDE = 0.1  # the difference that an interval has to leave out, on both sides, to be called narrow
+UNIT_NAMES = {
+    "start": ("engine start", "engine starts"),
+    "experiment": ("run of an experiment", "runs of an experiment"),
+    "run": ("repeat", "repeats"),
+}
 NOTICEABLE = 0.01  # a smaller difference is called none: a server started anew differs as much
 
 
@@ -49,7 +55,9 @@ class Compared:
         if self.ratio is None:
             return "a value of 0 has no ratio"
         few = [side for side, count in zip("AB", self.units, strict=True) if count < 2]
-        noun = UNIT_NAMES[self.unit]
+        noun, nouns = UNIT_NAMES[self.unit]
+        if not few:
+            return f"too few {nouns}"
         return f"one {noun} each" if len(few) == 2 else f"one {noun} in {few[0]}"
 
 
@@ -161,7 +169,17 @@ def judge(figures: Sequence[Compared], noticeable: float) -> Iterator[Compared]:
         if figure.ratio is None or figure.ratio.probability is None:
             yield figure
         else:
-            yield replace(figure, verdict=_verdict(figure.ratio, next(believed), noticeable))
+            verdict = _verdict(figure.ratio, next(believed), noticeable)
+            if verdict == "no difference seen" and _tells_little(figure.ratio, figure.units):
+                yield figure
+            else:
+                yield replace(figure, verdict=verdict, more=None)
+
+
+def _tells_little(ratio: Ratio, units: tuple[int, int]) -> bool:
+    """Whether so few units gave the interval of `ratio` that it holds 1 and differences of WIDE."""
+    assert ratio.low is not None and ratio.high is not None
+    return min(units) < FEW and (ratio.low < 1 / (1 + WIDE) or ratio.high > 1 + WIDE)
 
 
 def _verdict(ratio: Ratio, believed: bool, noticeable: float) -> Verdict:

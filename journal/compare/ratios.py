@@ -8,6 +8,7 @@ the values of one start are averaged, and starts are counted.
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -132,12 +133,16 @@ def starts_needed(effect: float, spread: float) -> int | None:
     """The least number of starts of each side that see a difference of `effect` (in logarithms) in
     four of five comparisons, where starts differ by the standard deviation `spread`; None where
     more than MOST_STARTS are needed."""
-    for count in range(2, MOST_STARTS + 1):
-        degrees = 2 * (count - 1)
-        margin = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) + welch_t_quantile(POWER, degrees)
-        if effect >= margin * spread * math.sqrt(2 / count):
-            return count
-    return None
+    counts = range(2, MOST_STARTS + 1)
+    return next((count for count in counts if effect >= _least_seen(count) * spread), None)
+
+
+@cache
+def _least_seen(count: int) -> float:
+    """The difference, in standard deviations, that `count` starts of each side see."""
+    degrees = 2 * (count - 1)
+    margin = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) + welch_t_quantile(POWER, degrees)
+    return margin * math.sqrt(2 / count)
 
 
 def t_inside(t: float, degrees: float) -> float:

@@ -92,9 +92,9 @@ def ratio_of(cells: Sequence[Pair], name: str, way: Measured | None = None) -> R
 
 def more_needed(ratio: Ratio | None, sides: Iterable[Units], way: Measured) -> int | None:
     """The further repeats of each side that would tell a difference as large as the one seen, or of
-    SMALLEST, in four of five comparisons; None where they are not needed, or not known. Starts
-    are taken to differ by what the units of a cell do, and by USUAL_SPREAD at the least."""
-    if ratio is None or ratio.probability is not None:
+    SMALLEST, in four of five comparisons; None where that is not known. Starts are taken to differ
+    by what the units of a cell do, and by USUAL_SPREAD at the least."""
+    if ratio is None:
         return None
     effect = max(abs(log(ratio.value)) - way.drift, SMALLEST)
     needed = starts_needed(effect, _spread(list(sides)))

@@ -115,7 +115,7 @@ def verdict(figure: Compared) -> Text:
         if figure.ratio is None:
             return say("versus.zero")
         a, b = (count < 2 for count in figure.units)
-        few = f"versus.{figure.unit}_{'each' if a and b else 'one'}"
+        few = f"versus.{figure.unit}_{'each' if a and b else 'one' if a or b else 'few'}"
         why = say(few, side="A" if a else "B")
         return why if figure.more is None else say("versus.further", why=why, n=f"{figure.more}")
     if figure.verdict in ("higher", "lower"):

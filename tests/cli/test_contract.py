@@ -222,7 +222,8 @@ def test_a_plan_says_what_it_costs_and_runs_nothing() -> None:
     assert plan["cost"]["engine_starts"] == 6
     assert plan["cost"]["requests"] == 54 * 68
     assert (
-        "54 cells, 6 engine starts, 3,672 requests" in journal("plan", "mistral-vs-llama3").stdout
+        "54 cells, 6 engine starts (one for each repeat), 3,672 requests"
+        in journal("plan", "mistral-vs-llama3").stdout
     )
 
 

@@ -138,6 +138,16 @@ def test_the_repeats_that_would_tell_are_said(pair: Make) -> None:
     assert compare(pair("ABBAAB")).more is None
 
 
+def test_two_starts_with_a_wide_interval_cannot_say(pair: Make) -> None:
+    wide = compare(pair("ABBA", values=(1.0, 1.2, 1.3, 1.3)))
+    assert (wide.verdict, wide.reason) == ("cannot say", "too few engine starts")
+    assert wide.ratio is not None and wide.ratio.low is not None and (wide.more or 0) > 0
+    narrow = compare(pair("ABBA", values=(1.0, 1.001, 0.999, 1.002)))
+    assert (narrow.verdict, narrow.reason, narrow.more) == ("no difference seen", "", None)
+    three = compare(pair("ABBAAB", values=(1.0, 1.2, 1.3, 1.3, 1.1, 1.1)))
+    assert three.verdict == "no difference seen"
+
+
 @pytest.mark.parametrize(
     ("lang", "sentences"),
     [
