@@ -1,31 +1,29 @@
-"""MLflow is told by a process of its own, which starts beside the load: to import MLflow and to
+"""MLflow is told by a process of its own, which gets ready beside the load: to import MLflow and to
 open its store takes a core some seconds, which nobody should wait for before the first request or
 after the last answer.
 
-It runs at the kernel's idle priority, takes processor time that nobody else wants, and is counted
-among ours (measure/host.py). Where a control group grants all of us so much time and no more, it
-does not start before the load is over.
+It gets ready at the kernel's idle priority, takes processor time that nobody else wants, and is
+counted among ours (measure/host.py). It writes between two loads alone, when this process waits
+for it. Where a control group grants all of us so much time and no more, it does not start before
+the load is over.
 """
 
-import contextlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from journal.measure.environment import cpu_quota_cores
 from journal.records.run import ExperimentRecord, Record
-from journal.store.store import Store, open_store
+from journal.store.store import Store
 from journal.store.undivided import undivided
-from journal.tracking.tracker import Tracker
 
 ENDED = "the process that tells it has ended"
+PROCESS = "journal.tracking.aside_process"
 
 
 class Aside:
@@ -37,8 +35,9 @@ class Aside:
         self.error: str | None = None
         self._store, self._home = store, home
         self._pipe, self._process = _none()
+        self._getting_ready: int | None = None  # the thread of the process that does so
+        self._ready = self._idle = False
         self._waiting: list[tuple[object, ...]] = []
-        self._questions = 0
         self._gone = False
         self._unfinished: str | None = None
 
@@ -58,27 +57,23 @@ class Aside:
     def start(self) -> None:
         """Begin to get ready, where that takes nothing from the load."""
         if cpu_quota_cores() is None:
-            self._start()
+            self._start(idle=True)
 
     def log(self, record: Record) -> None:
-        """Have MLflow told, some time later, of a run that is in the store."""
+        """Tell MLflow of a run that is in the store: now, where all is ready, else later."""
         self._unfinished = record.experiment_id
-        self._send("log", record)
+        self._waiting.append(("log", record))
+        if self._process is not None and self._hears(wait=False):
+            self._deliver()
 
     def settle(self) -> None:
         """Wait until MLflow was told of all so far."""
         if self._gone or not (self._waiting or self._process):
             return
-        self._questions += 1
-        self._start()
-        self._send("settle", self._questions)
+        self._start(idle=False)
         self._hurry()
-        try:
-            answered = 0
-            while self._pipe is not None and answered < self._questions:
-                answered, self.error = self._pipe.recv()
-        except (EOFError, OSError):
-            self.give_up(ENDED)
+        if self._hears(wait=True):
+            self._deliver()
 
     def finish(
         self,
@@ -89,7 +84,7 @@ class Aside:
     ) -> None:
         """As a Tracker's; MLflow was told, or `error` says why not."""
         self._unfinished = None
-        self._send("finish", experiment, tuple(artifacts), summary, read)
+        self._waiting.append(("finish", experiment, tuple(artifacts), summary, read))
         self.settle()
         if self._gone:
             self._store.mark_unlogged(experiment, self.error or "")
@@ -102,12 +97,14 @@ class Aside:
             self._process.kill()
         self._close()
 
-    def _start(self) -> None:
+    def _start(self, *, idle: bool) -> None:
         if self._process is not None:
             return
         self._pipe, theirs = Pipe()
+        self._idle = idle and hasattr(os, "SCHED_IDLE")
+        pace = "idle" if self._idle else "now"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(theirs.fileno()), str(self._home.absolute())],
+            [sys.executable, "-m", PROCESS, str(theirs.fileno()), str(self._home.absolute()), pace],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -116,73 +113,66 @@ class Aside:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         theirs.close()
-        waiting, self._waiting = self._waiting, []
-        for message in waiting:
-            self._send(*message)
 
-    def _send(self, *message: object) -> None:
-        if self._gone:
-            return
-        if self._pipe is None:
-            self._waiting.append(message)
-            return
+    def _hears(self, *, wait: bool) -> bool:
+        """Whether the process is ready to tell; with `wait` once it is, or has ended."""
         try:
-            with undivided():
-                self._pipe.send(message)
-        except OSError:
+            while self._pipe is not None and not self._ready and (wait or self._pipe.poll()):
+                self._hear()
+        except (EOFError, OSError):
+            self.give_up(ENDED)
+        return self._ready and not self._gone
+
+    def _hear(self) -> None:
+        """Wait for one message. Raises EOFError or OSError where the process has ended."""
+        assert self._pipe is not None
+        name, *values = self._pipe.recv()
+        if name == "thread":
+            (self._getting_ready,) = values
+        self._ready = name == "ready"
+
+    def _deliver(self) -> None:
+        """Have MLflow told of all that waits, and wait for it: nobody measures meanwhile."""
+        waiting, self._waiting = self._waiting, []
+        try:
+            assert self._pipe is not None
+            for message in waiting:
+                with undivided():
+                    self._pipe.send(message)
+            self._pipe.send(("settle",))
+            (self.error,) = self._pipe.recv()
+        except (EOFError, OSError):
             self.give_up(ENDED)
 
     def _hurry(self) -> None:
-        """Nobody measures now. An ordinary account may not raise a priority that it lowered."""
-        if self._process is not None and hasattr(os, "SCHED_OTHER"):
-            with contextlib.suppress(OSError):
-                os.sched_setscheduler(self._process.pid, os.SCHED_OTHER, os.sched_param(0))
+        """Nobody measures now: the process gets ready like any other. An ordinary account may not
+        raise a priority that it lowered, and begins anew."""
+        if self._hears(wait=False) or self._gone or not self._idle:
+            return
+        try:
+            if self._getting_ready is None:
+                self._hear()  # its first message, which it sends at once
+            assert self._getting_ready is not None
+            os.sched_setscheduler(self._getting_ready, os.SCHED_OTHER, os.sched_param(0))
+        except ProcessLookupError:  # it is ready by now
+            return
+        except EOFError:
+            self.give_up(ENDED)
+        except OSError:
+            self._close()
+            self._start(idle=False)
 
     def _close(self) -> None:
-        """Let the process end: it does so when nobody is left to listen to."""
+        """Let the process end: it does so when nobody is left to listen to. One that still gets
+        ready has nothing to lose, and may wait long for processor time."""
         if self._pipe is not None and self._process is not None:
+            if not self._ready:
+                self._process.kill()
             self._pipe.close()
             self._process.wait()
         self._pipe, self._process = _none()
+        self._ready, self._getting_ready = False, None
 
 
 def _none() -> tuple[Connection | None, "subprocess.Popen[bytes] | None"]:
     return None, None
-
-
-# ---- in the process itself ---------------------------------------------------------------------
-
-
-def main(descriptor: str, home: str) -> None:
-    """Do what comes through the pipe until it is closed."""
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
-        os.nice(19)
-    pipe = Connection(int(descriptor))
-    messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, messages), daemon=True).start()
-    with open_store(Path(home)) as store:
-        tracker = Tracker(store, Path(home))
-        tracker.prepare()
-        while True:
-            name, *values = messages.get()
-            if name == "log":
-                tracker.log(*values)
-            elif name == "finish":
-                tracker.finish(*values)
-            else:
-                pipe.send((*values, tracker.error))
-
-
-def _listen(pipe: Connection, messages: SimpleQueue[tuple[Any, ...]]) -> None:
-    """Take what comes, so that nobody waits to be rid of it."""
-    try:
-        while True:
-            messages.put(pipe.recv())
-    except (EOFError, OSError):
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

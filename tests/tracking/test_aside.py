@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -75,9 +77,47 @@ def test_its_process_leaves_the_processors_to_others(store: Store, tmp_path: Pat
         tracker.start()
         (child,) = psutil.Process().children()
         deadline_s = time.monotonic() + TOLD_S
-        while os.sched_getscheduler(child.pid) != os.SCHED_IDLE:
+        while os.SCHED_IDLE not in {os.sched_getscheduler(each.id) for each in child.threads()}:
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
+
+
+def test_a_busy_host_does_not_keep_it_from_being_told(
+    store: Store, begun: ExperimentRecord, new_record: NewRecord, tmp_path: Path
+) -> None:
+    """What takes all processors leaves nothing to a thread of idle priority."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(spin) for _ in range(2 * len(os.sched_getaffinity(0)))]
+    try:
+        record = new_record()
+        store.add_run(record, None)
+        with Aside(store, tmp_path) as tracker:
+            tracker.start()
+            tracker.log(record)
+            tracker.settle()
+            assert tracker.error is None
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert record.id in told(tmp_path)
+
+
+def test_an_account_that_may_not_raise_a_priority_begins_anew(
+    store: Store, new_record: NewRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    record = new_record()
+    store.add_run(record, None)
+    with Aside(store, tmp_path) as tracker:
+        tracker.start()
+        tracker.log(record)
+        tracker.settle()
+        assert tracker.error is None
+    assert record.id in told(tmp_path)
 
 
 def test_under_a_quota_it_starts_when_the_load_is_over(

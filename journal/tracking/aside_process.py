@@ -1,0 +1,64 @@
+"""The process that tells MLflow beside a run: it gets ready in a thread that takes processor time
+which nobody else wants, and tells what comes through its pipe when all is ready.
+
+Its messages: ("thread", id of the thread that gets ready), ("ready",), and for each ("settle",)
+that it is sent (error,), as a Tracker's.
+"""
+
+import os
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from journal.tracking.tracker import Tracker
+
+
+def main(descriptor: str, home: str, pace: str) -> None:
+    """Do what comes through the pipe until it is closed. `pace` is "idle" or "now"."""
+    pipe = Connection(int(descriptor))
+    messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+    ready: SimpleQueue[Tracker] = SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, messages), daemon=True).start()
+    arguments = (Path(home), pipe, ready, pace == "idle")
+    threading.Thread(target=_get_ready, args=arguments, daemon=True).start()
+    tracker = ready.get()
+    pipe.send(("ready",))
+    while True:
+        name, *values = messages.get()
+        if name == "log":
+            tracker.log(*values)
+        elif name == "finish":
+            tracker.finish(*values)
+        else:
+            pipe.send((tracker.error,))
+
+
+def _get_ready(home: Path, pipe: Connection, ready: "SimpleQueue[Tracker]", idle: bool) -> None:
+    """Import MLflow and open its store. A thread has a priority of its own on Linux
+    (sched_setscheduler(2))."""
+    if idle:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        pipe.send(("thread", threading.get_native_id()))
+    from journal.store.store import open_store
+    from journal.tracking.tracker import Tracker
+
+    tracker = Tracker(open_store(home), home)
+    tracker.prepare()
+    ready.put(tracker)
+
+
+def _listen(pipe: Connection, messages: SimpleQueue[tuple[Any, ...]]) -> None:
+    """Take what comes, so that nobody waits to be rid of it."""
+    try:
+        while True:
+            messages.put(pipe.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
