@@ -1,5 +1,5 @@
-"""The beginning of a run: a look around the host, which takes a moment, and meanwhile all that the
-stages need is loaded."""
+"""The beginning of a run: a look at this machine, which takes a moment, while the modules of the
+stages are loaded."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,28 +34,28 @@ def run(
     record each the moment it ends, and write today's log.
 
     With `endpoint` (from `attach`) that server is measured, whatever engines the experiment names;
-    otherwise `serve` starts an engine of this `kind` once for each of them. A cell that fails is
-    recorded with its reason, and the others go on. With `resume` the newest try of the same
+    otherwise `serve` starts each of those engines once, as one of this `kind`. A cell that fails
+    is recorded with its reason, and the others go on. With `resume` the newest try of the same
     experiment goes on: cells that it has measured already are left alone. Of an experiment that is
     to find a capacity, each run says which load comes next, of one that is to find the needed VRAM,
     which pool to start with. With `strict` nothing is measured on a disturbed machine, and a
     flagged cell is not good enough. `parallel_gpus` engines are measured at a time, each in a
-    process of its own (`serve` is then pickled) and on cards of its own; each run has its
+    process of its own (`serve` is then pickled) and on GPUs of its own; each run has its
     neighbours among its facts. On "ray" each engine is a task of the Ray cluster at RAY_ADDRESS,
-    and is measured on the host that Ray chooses for it: what can be known to be wrong there is
-    known when it starts.
+    and is measured on the host that Ray chooses for it: an error of that host is known when the
+    engine starts there.
 
     Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
     started, UsageError while another process measures into `home`, StoreError when nothing can be
-    recorded. On KeyboardInterrupt what was measured is stored and logged first; a second one ends
+    recorded. On KeyboardInterrupt the measured cells are stored and logged first; a second one ends
     the engine at once and writes no log.
     """
-    asked = load_experiment(experiment)
+    loaded = load_experiment(experiment)
     around = Around(endpoint) if on is None else None
     from journal.run.stages import stages
 
     return stages(
-        asked,
+        loaded,
         Path(home),
         around,
         endpoint=endpoint,

@@ -1,5 +1,5 @@
 """The search for the highest load that holds an SLO: doubling, then bisection, each load tried
-until its runs tell whether it holds."""
+until its runs decide whether it holds."""
 
 import math
 from collections.abc import Generator
@@ -13,11 +13,11 @@ from journal.records.experiment import Experiment
 from journal.records.load_shape import Closed, Open
 from journal.records.run import Record
 
-ALONE = 12  # requests that tell what the server does with one at a time
+ALONE = 12  # requests that show the server with one request at a time
 LOADS = 20  # tried at most
 DOUBLINGS = 12  # of the first load
 HALVINGS = 2  # of the first rate, at which a server has one request at a time
-REPEATS = 3  # of a load whose runs do not tell
+REPEATS = 3  # of a load whose runs leave it open
 RESOLUTION = 0.1  # the highest load that holds is known to a tenth
 SPANS = 8  # each run lasts that many times E2E, so that a queue has time to grow
 BATCHES = 3  # ... and each stream sends that many requests
@@ -26,13 +26,14 @@ Search = Generator[Cell, Record, None]
 
 
 def search(start: Cell, experiment: Experiment) -> Search:
-    """The cells to measure, one after the other; it is sent the record of each. `start` is the
-    cell that `plan.cells` gives for this search, the first to be measured.
+    """Search for capacity: yield each cell to measure and receive its record. `start` is the cell
+    that `plan.cells` gives for this search, the first to be measured.
 
     A load that holds the SLO is doubled until one does not (or, where the first does not, halved
-    until one does), then the space between is halved, for rates on a logarithmic scale, until it
-    is a tenth of the load or one request in flight. A load is tried up to three times, until the
-    interval of its part of good requests lies on one side of what the SLO asks.
+    until one does), then the space between is halved, for rates on a logarithmic scale, until it is
+    a tenth of the load or one request in flight. A load is tried up to three times, until the
+    interval of its fraction of good requests lies on one side of the fraction that the SLO asks
+    for.
     """
     of = experiment.find_capacity
     assert of is not None and start.slo is not None
@@ -42,13 +43,13 @@ def search(start: Cell, experiment: Experiment) -> Search:
     record = yield identified(_asking(start, ALONE))
     e2e_s, most = _e2e_s(record), judged(0.0, [record], start.slo).good.high
     if not e2e_s or most is None or most < start.slo.good_fraction:
-        return  # no rate is kinder to a request than to be alone
+        return  # no rate gives a request more of the server than being alone
     first = min(experiment.grid.rate, default=_given(of, 1 / e2e_s))
     yield from _climb(of, start, first, e2e_s)
 
 
 def most_runs() -> int:
-    """How many runs one search takes at most."""
+    """The largest number of runs that one search takes."""
     return LOADS * REPEATS + 1
 
 
@@ -67,7 +68,8 @@ def _climb(of: Of, start: Cell, first: float, e2e_s: float) -> Search:
 
 
 def _tried(cell: Cell, load: float) -> Generator[Cell, Record, Probe]:
-    """Measure one load until its runs tell, and say what they told."""
+    """Measure one load until its runs decide whether it holds; return the probe with its
+    verdict."""
     assert cell.slo is not None
     records: list[Record] = []
     for repeat in range(REPEATS):
@@ -80,7 +82,8 @@ def _tried(cell: Cell, load: float) -> Generator[Cell, Record, Probe]:
 
 
 def _next(of: Of, held: float | None, missed: float | None, first: float) -> float | None:
-    """The load to try next; None where it is known well enough, or not worth going on."""
+    """The load to try next; None where capacity is known well enough, or further loads would not
+    decide it."""
     least = 1.0 if of == "concurrency" else first / 2**HALVINGS
     if missed is None:
         load = 2 * (held or first)
@@ -93,16 +96,17 @@ def _next(of: Of, held: float | None, missed: float | None, first: float) -> flo
 
 
 def _at(start: Cell, load: float, of: Of, e2e_s: float) -> Cell:
-    """The cell of one load: enough requests that a single bad one does not leave it open, and
-    that the load is steady for most of the run. Those that go before it is steady come on top."""
+    """The cell of one load: enough requests that a single bad one does not leave the verdict open
+    and that the load is steady for most of the run. The requests before it is steady come on
+    top."""
     assert start.slo is not None
-    asked = max(start.load.requests, _telling(start.slo.good_fraction))
+    needed = max(start.load.requests, _telling(start.slo.good_fraction))
     if of == "concurrency":
         batch = round(load)
-        return _asking(start.under(Closed(batch)), max(asked, BATCHES * batch) + batch)
+        return _asking(start.under(Closed(batch)), max(needed, BATCHES * batch) + batch)
     flying = math.ceil(load * e2e_s)
     cell = start.under(Open(load, start.load.burstiness))
-    return _asking(cell, max(asked, SPANS * flying) + flying)
+    return _asking(cell, max(needed, SPANS * flying) + flying)
 
 
 def _asking(cell: Cell, requests: int) -> Cell:
@@ -110,7 +114,8 @@ def _asking(cell: Cell, requests: int) -> Cell:
 
 
 def _telling(good_fraction: float) -> int:
-    """The fewest requests of which all but one, if good, show that `good_fraction` of all are."""
+    """The fewest requests of which all but one, if good, show that `good_fraction` of all are
+    good."""
     whole = 2
     while (low := proportion(whole - 1, whole).low) is None or low < good_fraction:
         whole += 1
@@ -122,5 +127,6 @@ def _e2e_s(record: Record) -> float | None:
 
 
 def _given(of: Of, load: float) -> float:
-    """A load as a person would give it: whole requests in flight, or a rate to three digits."""
+    """A load as a person would write it: whole requests in flight, or a rate in requests/s to three
+    digits."""
     return float(round(load)) if of == "concurrency" else float(f"{load:.3g}")

@@ -1,4 +1,4 @@
-"""One engine's cells: served, loaded, measured, and each handed over the moment it is done."""
+"""The cells of one engine: served, loaded, measured, and each passed on as soon as it is done."""
 
 import secrets
 import time
@@ -42,8 +42,9 @@ def measure_group(
     *,
     kind: EngineKind = VLLM,
 ) -> None:
-    """Measure the cells of one engine, but for those whose record is `known` by their identity.
-    What cannot be measured is kept with its reason."""
+    """Measure the cells of one engine, except those whose record is `known`, by identity. A cell
+    that cannot be measured is passed to `keep` as failed, with the reason. Raises StoreError, and
+    KeyboardInterrupt after the interrupted run is kept."""
     experiment, left = begun.experiment, deque(group)
     noun = "cell" if experiment.find_capacity is None else "search"
     course: Search | None = None
@@ -82,27 +83,27 @@ def measure_group(
 def _known(
     endpoint: Endpoint, engine: Engine | None, experiment: Experiment, listener: Listener
 ) -> Endpoint:
-    """`endpoint` with all that can be known of it before it is measured."""
-    asked = replace(endpoint, facts=complete(endpoint.facts, endpoint))
+    """`endpoint` with every fact that can be known before it is measured."""
+    known = replace(endpoint, facts=complete(endpoint.facts, endpoint))
     facts = replace(
-        described(asked, engine),
+        described(known, engine),
         usd_per_hour=experiment.usd_per_hour,
         card_rates=experiment.card_rates,
     )
     if experiment.quality_check:
         listener(Event("cell", f"checking how well {endpoint.model} knows its language"))
         facts = replace(facts, quality=quality.check(endpoint))
-    return replace(asked, facts=facts)
+    return replace(known, facts=facts)
 
 
 def _known_at_end(error: JournalError, engine: Engine | None) -> EngineFacts:
-    """What is known of a server whose cells could not be measured for `error`."""
-    told = error.facts if isinstance(error, EngineError) and error.facts else EngineFacts()
-    return told if engine is None else undescribed(engine, told)
+    """The facts of a server whose cells could not be measured because of `error`."""
+    facts = error.facts if isinstance(error, EngineError) and error.facts else EngineFacts()
+    return facts if engine is None else undescribed(engine, facts)
 
 
 def _course(first: Cell, experiment: Experiment) -> Search:
-    """The cells that come of a planned one: itself alone, or all that its search asks for."""
+    """The cells that follow from a planned one: the cell itself, or all cells of its search."""
     if experiment.find_capacity is None:
         yield first
     else:
@@ -112,8 +113,8 @@ def _course(first: Cell, experiment: Experiment) -> Search:
 def _measure(
     cell: Cell, endpoint: Endpoint, begun: ExperimentRecord, name: str, listener: Listener
 ) -> tuple[Record, Samples]:
-    """One run of one cell: its raw samples, and a record that does not sum them up yet. A run
-    that a KeyboardInterrupt stops is `interrupted` and has the samples of what was done."""
+    """Run one cell; return its raw samples, and a record without metrics yet. A run that a
+    KeyboardInterrupt stops is `interrupted` and has the samples of the requests that were done."""
     run_id = secrets.token_hex(8)
     prepared = requests(cell, endpoint, run_id)
     traces: list[Trace] = []
@@ -150,8 +151,8 @@ def _load(
     origin_s: float,
     on_done: Callable[[Trace], None],
 ) -> tuple[Readings, ClientHealth, bool]:
-    """Send the load with the meters beside it; what they read, how the client did, and whether a
-    KeyboardInterrupt stopped it."""
+    """Send the load with the meters beside it; return their readings, the client's health, and
+    whether a KeyboardInterrupt stopped the load."""
     sampler, client, stopped = Sampler(endpoint, origin_s), ClientHealth(), False
     try:
         with sampler:
@@ -172,7 +173,7 @@ def _load(
 
 
 def unmeasured(cell: Cell, begun: ExperimentRecord, error: str, facts: EngineFacts) -> Record:
-    """The record of a cell that was not measured for the reason `error`."""
+    """The failed record of a cell that was not measured, with the reason `error`."""
     return Record(
         id=secrets.token_hex(8),
         experiment_id=begun.id,

@@ -1,5 +1,5 @@
-"""Which engine to start next: those that an experiment names, and those of a search for the least
-memory that serves its cells."""
+"""The engines to start, one after the other: those that an experiment names, and those of a search
+for the least memory that serves its cells."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,13 +16,13 @@ Start = tuple[Engine | None, list[Cell]]
 def starts(
     experiment: Experiment, left: Sequence[Cell], records: Sequence[Record]
 ) -> Iterator[Start]:
-    """Each engine to start, with the cells to measure on it. `left` are the planned cells that are
-    still to be measured, `records` those of the experiment so far: whoever asks for the next start
-    has added what came of the last.
+    """Yield each engine to start, with the cells to measure on it. `left` are the planned cells
+    that are still to be measured, `records` those of the experiment so far: the caller adds the
+    records of one start before it asks for the next.
 
     With `needed_vram` every cell is measured in the pool that its engine reserves, and then alone
-    in smaller ones, beginning with what theory says that it needs, until one block decides: at
-    most MOST_TRIES starts for each cell.
+    in smaller pools, beginning with the pool that theory gives, until one block decides: at most
+    MOST_TRIES starts for each cell.
     """
     if not experiment.needed_vram:
         yield from by_engine(left)
@@ -30,17 +30,17 @@ def starts(
     yield from by_engine(undone(left, records))
     for cell in left:
         before = -1
-        while len(records) > before:  # else nothing came of the last start: do not repeat it
-            found = needed(cell, records)
-            blocks = found.next_blocks()
-            if blocks is None or found.block_bytes is None:
+        while len(records) > before:  # without a new record the last start is not repeated
+            need = needed(cell, records)
+            blocks = need.next_blocks()
+            if blocks is None or need.block_bytes is None:
                 break
             before = len(records)
-            tried = identified(at_pool(cell, blocks * found.block_bytes))
+            tried = identified(at_pool(cell, blocks * need.block_bytes))
             yield tried.engine, [tried]
 
 
 def most_starts(experiment: Experiment, planned: Sequence[Cell]) -> int:
-    """How many engines are started at most."""
+    """The largest number of engines that are started."""
     tries = MOST_TRIES * len(planned) if experiment.needed_vram else 0
     return len(by_engine(planned)) + tries

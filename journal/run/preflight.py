@@ -1,4 +1,4 @@
-"""A look around before anything is measured: what would disturb it."""
+"""The check before a measurement: conditions of this machine that would disturb it."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,20 @@ from journal.records.progress import Event, Listener
 
 
 class Around:
-    """A look around that begins now: it takes a moment, in which other things can be done.
-    `endpoint` is a server that is there already."""
+    """A look at this machine that begins now. It takes a moment, in which other work can be
+    done."""
 
     def __init__(self, endpoint: Endpoint | None = None) -> None:
         self._endpoint = endpoint
         self._host = host.Watch(endpoint.pid if endpoint else None)
 
     def tell(self, planned: Sequence[Cell], strict: bool, listener: Listener) -> None:
-        """Tell what would disturb a measurement of `planned` that began now. Raises Unfit for it
-        if `strict`."""
-        found = self._host.disturbances() + self._on_gpus(planned)
-        if found and strict:
-            raise Unfit(f"this machine is not fit for a strict measurement: {'; '.join(found)}.")
-        for sentence in found:
+        """Report each condition that would disturb a measurement that began now to `listener`.
+        Raises Unfit with all of them if `strict`."""
+        sentences = self._host.disturbances() + self._on_gpus(planned)
+        if sentences and strict:
+            raise Unfit(f"this machine is not fit for a strict measurement: {'; '.join(sentences)}")
+        for sentence in sentences:
             listener(Event("prepare", f"doubts are to be expected, because {sentence}"))
 
     def _on_gpus(self, planned: Sequence[Cell]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an earlier try of an experiment left undone."""
+"""The cells that an earlier try of an experiment left unmeasured."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,15 +15,15 @@ from journal.store.store import Store
 
 
 def earlier(store: Store, experiment: Experiment, model: str | None) -> ExperimentRecord | None:
-    """The newest experiment in the store of the same name that plans the same cells, whatever its
-    words; None where there is none. `model` is as in `cells`."""
+    """The newest experiment in the store that has the same name and plans the same cells, however
+    it is written; None where the store has none. `model` is as in `cells`."""
     ours = to_json(experiment, secret_of(experiment.engines))
-    outline, asked = _outline(json.loads(ours)), _identities(ours, model)
-    others: set[str] = set()  # most tries of one name were asked for in the same words
+    outline, identities = _outline(json.loads(ours)), _identities(ours, model)
+    others: set[str] = set()  # most tries of one name have the same text
     for experiment_id, theirs in asked_before(store, experiment.name):
         if theirs in others:
             continue
-        if _outline(json.loads(theirs)) == outline and _identities(theirs, model) == asked:
+        if _outline(json.loads(theirs)) == outline and _identities(theirs, model) == identities:
             return store.experiment(experiment_id)
         others.add(theirs)
     return None
@@ -38,8 +38,8 @@ def undone(planned: Iterable[Cell], records: Sequence[Record]) -> list[Cell]:
 def left_of(
     before: ExperimentRecord, planned: Sequence[Cell], records: Sequence[Record]
 ) -> Sequence[Cell]:
-    """The planned cells that are left of an earlier try with these `records`. Searches are gone
-    through again from their first cells, unless all came to their end."""
+    """The planned cells that an earlier try with these `records` left. Searches start again from
+    their first cells, unless all have ended."""
     if before.experiment.needed_vram:
         return [] if before.status == "done" else planned
     if before.experiment.find_capacity is None:
@@ -51,8 +51,8 @@ def left_of(
 def newest(
     experiment: Experiment, planned: Iterable[Cell], records: Sequence[Record]
 ) -> tuple[Record, ...]:
-    """The last record of each planned cell that has one, or of each that a search asked for;
-    `records` come newest last."""
+    """The last record of each planned cell that has one, or of each cell of a search; `records`
+    come newest last."""
     last = _last(records)
     if experiment.find_capacity is not None or experiment.needed_vram:
         return tuple(last.values())
@@ -60,27 +60,30 @@ def newest(
 
 
 def measured(records: Sequence[Record]) -> dict[str, Record]:
-    """The last record of each cell, where that is valid or flagged, by the cell's identity."""
+    """The last record of each cell whose last record is valid or flagged, by the cell's
+    identity."""
     return {name: record for name, record in _last(records).items() if record.good}
 
 
 def _last(records: Sequence[Record]) -> dict[str, Record]:
-    """The last record of each cell, a good one before any other: a clock that was set back
-    meanwhile changes nothing about that."""
+    """The last record of each cell by its identity, a good record before any other, so that a clock
+    that was set back meanwhile does not matter."""
     good_last = sorted(records, key=lambda record: record.good)
     return {record.cell.identity: record for record in good_last}
 
 
-def _outline(asked: Mapping[str, Any]) -> tuple[object, ...]:
-    """What two experiments (as JSON) that plan the same cells have in common at the least; to
-    compare it costs much less than to plan them."""
-    own = tuple(asked.get(name) or None for name in counting("experiment", "resume"))
-    grid, searches = asked["grid"], asked.get("find_capacity") is not None
+def _outline(experiment: Mapping[str, Any]) -> tuple[object, ...]:
+    """The fields that two experiments (as JSON) that plan the same cells always share. Comparing
+    them costs much less than planning."""
+    own = tuple(experiment.get(name) or None for name in counting("experiment", "resume"))
+    grid, searches = experiment["grid"], experiment.get("find_capacity") is not None
     lengths = frozenset(grid["prompt_tokens"]), frozenset(grid["output_tokens"])
     loads = () if searches else grid["rate"] or grid["batch"]
-    return (bool(asked["engines"]), *own, *lengths, frozenset(loads))
+    return (bool(experiment["engines"]), *own, *lengths, frozenset(loads))
 
 
-def _identities(asked: str, model: str | None) -> frozenset[str]:
-    """What identifies the cells of an experiment (as JSON) whose secrets are left out."""
-    return frozenset(cell.identity for cell in cells(from_json(Experiment, asked), model=model))
+def _identities(experiment: str, model: str | None) -> frozenset[str]:
+    """The identities of the cells of an experiment (as JSON) whose secrets are left out."""
+    return frozenset(
+        cell.identity for cell in cells(from_json(Experiment, experiment), model=model)
+    )

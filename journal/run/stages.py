@@ -47,14 +47,14 @@ from journal.tracking.addresses import ui_address
 from journal.tracking.aside import Aside
 from journal.tracking.tracker import tracking_uri
 
-PATIENCE_S = 300.0  # with a database that cannot take a run: a measurement is worth the wait
+PATIENCE_S = 300.0  # for a database that cannot take a run: a measurement is worth the wait
 AGAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one `run` left behind: the last record of each cell. `tracking_error` says why MLflow
-    lacks it, if it does."""
+    """The result of one `run`: the last record of each cell, and the log. `tracking_error` says why
+    MLflow lacks some of it (None: it has all)."""
 
     experiment: ExperimentRecord
     records: tuple[Record, ...]
@@ -65,9 +65,9 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether every cell was measured, without a flag if `strict`. A search for capacity may
-        well break the server: it has to come to its end."""
+        break the server: it only has to end."""
         if self.experiment.experiment.needed_vram:
-            return all(each.whole for each in self.needed)
+            return all(search.whole for search in self.needed)
         if self.experiment.experiment.find_capacity is not None:
             return all(record.metrics for record in self.records)
         return all(
@@ -76,12 +76,14 @@ class Result:
 
     @property
     def capacities(self) -> tuple[Capacity, ...]:
-        """What the searches found, of an experiment that was to find a capacity."""
+        """The results of the searches, where the experiment searches for capacity; empty
+        otherwise."""
         return capacities(self.experiment.experiment, self.records)
 
     @property
     def needed(self) -> tuple[Needed, ...]:
-        """What the searches found, of an experiment that was to find the needed VRAM."""
+        """The results of the searches, where the experiment searches for the needed VRAM; empty
+        otherwise."""
         experiment = self.experiment.experiment
         planned = cells(experiment) if experiment.needed_vram else ()
         return tuple(needed(cell, self.records) for cell in planned)
@@ -111,13 +113,14 @@ def stages(
         planned = without_turns(planned)
     with nullcontext() if on is None else cluster() as hosts:
         started = serve or partial(engines.start, kind=kind)
-        asked = _Asked(home, endpoint, listener, started, strict, parallel_gpus, hosts, kind)
-        return asked.run(experiment, planned, resume, asked.check(planned, around))
+        options = _Options(home, endpoint, listener, started, strict, parallel_gpus, hosts, kind)
+        return options.run(experiment, planned, resume, options.check(planned, around))
 
 
 @dataclass(frozen=True, slots=True)
 class _Keeper:
-    """Keeps each record the moment it is made. `records` are those of the experiment so far."""
+    """The keeper of records: it stores each one as soon as it is made. `records` are those of the
+    experiment so far."""
 
     store: Store
     tracker: Aside
@@ -125,8 +128,8 @@ class _Keeper:
     records: list[Record]
 
     def keep(self, record: Record, samples: Samples | None) -> Record:
-        """Sum up and store a record with its samples, then tell of it; as it was stored. A
-        database that is locked, full or out of reach is waited for."""
+        """Sum up and store a record with its samples, report it, and return it as stored. A
+        database that is locked, full or out of reach is tried again for PATIENCE_S."""
         patience_until_s = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -142,7 +145,7 @@ class _Keeper:
                 time.sleep(AGAIN_S)
         self.records.append(record)
         self.listener(Event("record", headline(record)))
-        if record.status != "interrupted":  # then the engine ends first
+        if record.status != "interrupted":  # an interrupted run is sent after the engine has ended
             self.tracker.log(record)
         return record
 
@@ -150,8 +153,8 @@ class _Keeper:
 def _begin(
     store: Store, experiment: Experiment, planned: Sequence[Cell], resume: bool, listener: Listener
 ) -> tuple[ExperimentRecord, Sequence[Cell], list[Record]]:
-    """The experiment's record, as of the environment now, the cells left to measure, and the runs
-    that it has already."""
+    """The experiment's record with the present environment, the cells left to measure, and the runs
+    that it already has."""
     first = planned[0]
     here = environment(installed(first.engine))
     here |= as_environment(last_checkup(store, str(here["host"])))
@@ -162,13 +165,15 @@ def _begin(
     left = left_of(before, planned, records)
     if not resume:
         if left:
-            told = f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "
-            listener(Event("prepare", told + "left, and begins anew: resume would go on with it"))
+            message = f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "
+            listener(
+                Event("prepare", message + "left, and begins anew: resume would go on with it")
+            )
         return store.begin_experiment(experiment, datetime.now(UTC), here), planned, []
     if left:
         before = store.resume_experiment(before.id)
-    told = f"{len(left)} of {len(planned)} cells are left to measure"
-    listener(Event("prepare", f"resuming {experiment.name}: {told}"))
+    message = f"{len(left)} of {len(planned)} cells are left to measure"
+    listener(Event("prepare", f"resuming {experiment.name}: {message}"))
     return replace(before, environment=here), left, records
 
 
@@ -178,7 +183,8 @@ def _end(
     keeper: _Keeper,
     home: Path,
 ) -> tuple[ExperimentRecord, LogFiles, list[Record]]:
-    """The experiment's record and its runs as they are stored, which are read once, and the log."""
+    """End the experiment; return its record, its log, and its runs as they are stored, which are
+    read once."""
     store, tracker = keeper.store, keeper.tracker
     ended = store.end_experiment(begun.id, status, datetime.now(UTC))
     keeper.listener(Event("log", "writing the log"))
@@ -194,8 +200,8 @@ def _end(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """How to measure: what `run` was called with."""
+class _Options:
+    """The options of one call of `stages`."""
 
     home: Path
     endpoint: Endpoint | None
@@ -207,8 +213,9 @@ class _Asked:
     kind: EngineKind
 
     def check(self, planned: Sequence[Cell], around: Around | None) -> Around | None:
-        """Refuse, before anything is started, what is known not to work (SpecError, EngineError,
-        Unfit). The look around that is not over yet, where nothing depends on it."""
+        """Refuse an experiment that cannot work before anything starts (SpecError, EngineError,
+        Unfit). Return the look at this machine that still goes on; None where it is over or takes
+        place elsewhere."""
         for engine, group in by_engine(planned):
             if self.hosts is not None:
                 longest = engine.max_model_len if engine else None
@@ -236,7 +243,7 @@ class _Asked:
         resume: bool,
         around: Around | None,
     ) -> Result:
-        """Measure what is to be measured, and write the log."""
+        """Measure the cells that are left, write the log, and return the result."""
         with (
             alone(self.home),
             open_store(self.home) as store,
@@ -266,7 +273,7 @@ class _Asked:
             return Result(begun, last, log, tracker.error, self.strict)
 
     def measure(self, begun: ExperimentRecord, left: Sequence[Cell], keeper: _Keeper) -> None:
-        """Measure the cells that are left, with each engine that they ask for."""
+        """Measure the cells that are left, with each engine that they need."""
         known = measured(keeper.records)
         if self.hosts is not None:
             self.hosts.measure(self._collector(begun, left, keeper, known, Cluster.place))
@@ -301,27 +308,27 @@ class _Asked:
         return Collector(tasks, keeper.keep, self.listener, place)
 
     def _log_path(self, begun: ExperimentRecord, first: Cell) -> Path:
-        """Of an engine, by the first of its cells."""
+        """The path of an engine's log, named by the first of its cells."""
         return self.home / "engines" / f"{begun.id[:8]}-{first.identity[:8]}.log"
 
 
 def _check_apart(
     experiment: Experiment, endpoint: Endpoint | None, parallel_gpus: int | None, on: str | None
 ) -> None:
-    """Refuse (SpecError) to measure engines apart from each other where one run decides the next,
-    or where there is none to start."""
+    """Refuse (SpecError) to measure several engines at a time where one run decides the next, or
+    where no engine is started here."""
     option = "--on ray" if parallel_gpus is None else "--parallel-gpus"
     unfit = {
         "--on ray has Ray choose how many": parallel_gpus is not None and on,
         "an endpoint is one server that runs already": endpoint is not None,
         "a search for capacity goes from one load to the next": experiment.find_capacity,
         "a search for the needed VRAM goes from one start to the next": experiment.needed_vram,
-        "an engine whose executor is ray finds its cards itself": any(
+        "an engine whose executor is ray finds its GPUs itself": any(
             engine.executor == "ray" for engine in experiment.engines
         ),
     }
-    for why, given in unfit.items():
-        if given:
+    for why, applies in unfit.items():
+        if applies:
             raise SpecError(
                 f"{option} measures several engines at a time, and {why}: leave one out"
             )

@@ -1,5 +1,5 @@
-"""Runs summed up: their metrics, doubts and status, from the raw samples and from what the runs
-before them in their experiment were measured in."""
+"""Summaries of runs: metrics, doubts and status, computed from the raw samples and from the
+environments of earlier runs of the experiment."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,27 +18,29 @@ from journal.store.store import open_store
 
 def summarised(record: Record, samples: Samples, earlier: Sequence[Record] = ()) -> Record:
     """The record with its metrics, doubts and status. `earlier` are the runs of its experiment,
-    oldest first, of which the first on the same engine is what it is compared with."""
+    oldest first; the first one on the same engine is the reference for changes of surroundings."""
     view = View(samples)
     figures = metrics(view)
     first = next((one for one in earlier if one.cell.engine == record.cell.engine), record)
-    found = doubts(view, figures, changes(surroundings(record), surroundings(first)))
-    return replace(record, metrics=figures, doubts=found, status=status(view, found))
+    raised = doubts(view, figures, changes(surroundings(record), surroundings(first)))
+    return replace(record, metrics=figures, doubts=raised, status=status(view, raised))
 
 
 def summed_up(record: Record, samples: Samples, earlier: Sequence[Record]) -> Record:
-    """As `summarised`; where the figures cannot be computed, a failed record that says why."""
+    """The record with its metrics, doubts and status; where these cannot be computed, a failed
+    record with the reason."""
     try:
         return summarised(record, samples, earlier)
-    except Exception as error:  # noqa: BLE001 (recorded: no fault of ours may cost a measurement)
+    except Exception as error:  # noqa: BLE001 (recorded: no fault here may cost a measurement)
         why = f"its metrics could not be computed ({type(error).__name__}: {error})"
-        told = f"{why}: its raw samples are kept for journal recompute"
-        return replace(record, status="failed", error=told)
+        message = f"{why}: its raw samples are kept for journal recompute"
+        return replace(record, status="failed", error=message)
 
 
 def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Record, ...]:
-    """Compute the metrics of one run, or of all, again from their stored samples, store them,
-    and return those whose figures or doubts changed. Interrupted runs have none."""
+    """Compute the metrics of one run, or of all, again from their stored samples; store them, and
+    return the runs whose figures or doubts changed. Interrupted runs have no metrics and stay as
+    they are. Raises NotFound, StoreError."""
     changed = []
     with open_store(Path(home)) as store:
         chosen = store.runs() if run_id is None else [store.run(run_id)]

@@ -1,4 +1,4 @@
-"""Where MLflow's own pages are: what the log and the notes link to."""
+"""Addresses of MLflow's own pages, to which the log and the notes link."""
 
 import json
 import re
@@ -11,33 +11,36 @@ from journal.tracking.entries import EXPERIMENT_TAG, LEVEL_TAG, compared_engines
 CHART_OF_RUNS = {
     "workflowType": "machine_learning",
     "compareRunsMode": "CHART",
-    # Sorted by name, the UI shows the runs that were found and not the trees that they are in.
+    # Sorted by name, the UI lists the matching runs and not their trees.
     "orderByKey": "attributes.run_name",
     "orderByAsc": "true",
 }
 
 
 def ui_address(tracking_uri: str) -> str | None:
-    """The address of the UI of a tracking server, without a password; None of any other store."""
+    """The address of the UI of a tracking server, without a password; None for a store without
+    one."""
     if not re.fullmatch(r"https?://[^\s<>]+", tracking_uri):
         return None
     return re.sub(r"//[^@/]*@", "//", tracking_uri).rstrip("/") + "/"
 
 
 def charts(mlflow_experiment_id: str, experiment_id: str) -> str:
-    """The charts of the engines that an experiment compares, one line for each, from `address`."""
+    """The address of the charts of the engines that an experiment compares, one line for each
+    engine."""
     wanted = f"tags.`{LEVEL_TAG}` = 'engine' and tags.`{EXPERIMENT_TAG}` = '{experiment_id}'"
     return _charts(mlflow_experiment_id, wanted)
 
 
 def newest_charts(experiments: Iterable[ExperimentRecord]) -> str | None:
-    """The charts of the last of `experiments` that MLflow knows: a line for each engine that it
-    compares, else one for each time that an experiment of its name was run."""
-    for each in reversed(list(experiments)):
-        if each.mlflow_run_id and each.mlflow_experiment_id:
-            if compared_engines(each.experiment):
-                return charts(each.mlflow_experiment_id, each.id)
-            return _charts(each.mlflow_experiment_id, f"tags.`{LEVEL_TAG}` = 'experiment'")
+    """The address of the charts of the last of `experiments` that MLflow has: a line for each
+    engine that it compares, else one for each run of an experiment of its name. None where MLflow
+    has none."""
+    for experiment in reversed(list(experiments)):
+        if experiment.mlflow_run_id and experiment.mlflow_experiment_id:
+            if compared_engines(experiment.experiment):
+                return charts(experiment.mlflow_experiment_id, experiment.id)
+            return _charts(experiment.mlflow_experiment_id, f"tags.`{LEVEL_TAG}` = 'experiment'")
     return None
 
 
@@ -47,7 +50,7 @@ def _charts(mlflow_experiment_id: str, wanted: str) -> str:
 
 
 def comparison(mlflow_run_ids: Iterable[str], mlflow_experiment_ids: Iterable[str]) -> str:
-    """The page on which MLflow compares runs, from `address`."""
+    """The address of the page on which MLflow compares runs."""
     lists = {"runs": list(mlflow_run_ids), "experiments": sorted(set(mlflow_experiment_ids))}
     parts = {name: json.dumps(ids, separators=(",", ":")) for name, ids in lists.items()}
     return f"#/compare-runs?{urlencode(parts, quote_via=quote)}"

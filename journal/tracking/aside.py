@@ -1,11 +1,10 @@
-"""MLflow is told by a process of its own, which gets ready beside the load: to import MLflow and to
-open its store takes a core some seconds, which nobody should wait for before the first request or
-after the last answer.
+"""A process beside a run that sends records to MLflow: importing MLflow and opening its store take
+a core some seconds, for which neither the first request nor the prompt should wait.
 
-It gets ready at the kernel's idle priority, takes processor time that nobody else wants, and is
-counted among ours (measure/host.py). It writes between two loads alone, when this process waits
-for it. Where a control group grants all of us so much time and no more, it does not start before
-the load is over.
+It gets ready at the kernel's idle priority, in processor time that is free, and counts among the
+journal's own (measure/host.py). It writes only between two loads, when this process waits for it.
+Where a control group limits the processor time of all of them, it does not start before the load is
+over.
 """
 
 import os
@@ -22,20 +21,20 @@ from journal.records.run import ExperimentRecord, Record
 from journal.store.store import Store
 from journal.store.undivided import undivided
 
-ENDED = "the process that tells it has ended"
+ENDED = "the process that sends them has ended"
 PROCESS = "journal.tracking.aside_process"
 
 
 class Aside:
-    """A Tracker of one experiment, in a process of its own. No method raises for MLflow's sake:
-    `error` is as a Tracker's once `settle` or `finish` has returned. What MLflow was not told of
-    stays pending in the store."""
+    """A Tracker of one experiment, in a process of its own. No method raises because of MLflow:
+    `error` is as a Tracker's once `settle` or `finish` has returned. Records that MLflow lacks stay
+    pending in the store."""
 
     def __init__(self, store: Store, home: Path) -> None:
         self.error: str | None = None
         self._store, self._home = store, home
         self._pipe, self._process = _none()
-        self._getting_ready: int | None = None  # the thread of the process that does so
+        self._getting_ready: int | None = None  # the id of the thread that gets ready
         self._ready = self._idle = False
         self._waiting: list[tuple[object, ...]] = []
         self._gone = False
@@ -55,19 +54,20 @@ class Aside:
         self._close()
 
     def start(self) -> None:
-        """Begin to get ready, where that takes nothing from the load."""
+        """Start the process, where that takes nothing from the load."""
         if cpu_quota_cores() is None:
             self._start(idle=True)
 
     def log(self, record: Record) -> None:
-        """Tell MLflow of a run that is in the store: now, where all is ready, else later."""
+        """Send a run that is in the store to MLflow: now, where the process is ready, else
+        later."""
         self._unfinished = record.experiment_id
         self._waiting.append(("log", record))
         if self._process is not None and self._hears(wait=False):
             self._deliver()
 
     def settle(self) -> None:
-        """Wait until MLflow was told of all so far."""
+        """Wait until everything so far was sent; `error` is up to date then."""
         if self._gone or not (self._waiting or self._process):
             return
         self._start(idle=False)
@@ -82,7 +82,8 @@ class Aside:
         summary: str | None = None,
         read: Sequence[Record] | None = None,
     ) -> None:
-        """As a Tracker's; MLflow was told, or `error` says why not."""
+        """Send how an experiment ended, as a Tracker does, and wait for it; `error` says why MLflow
+        lacks something."""
         self._unfinished = None
         self._waiting.append(("finish", experiment, tuple(artifacts), summary, read))
         self.settle()
@@ -90,9 +91,9 @@ class Aside:
             self._store.mark_unlogged(experiment, self.error or "")
 
     def give_up(self, why: str) -> None:
-        """Ask MLflow no more; what it lacks stays pending."""
+        """Send nothing more to MLflow; the records that it lacks stay pending."""
         self._gone = True
-        self.error = f"MLflow was not told of all ({why}): journal sync tells it the rest."
+        self.error = f"MLflow lacks some records ({why}): journal sync sends them"
         if self._process is not None:
             self._process.kill()
         self._close()
@@ -109,13 +110,14 @@ class Aside:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            process_group=0,  # a Ctrl-C of the terminal is for us
+            process_group=0,  # Ctrl-C in the terminal is for the parent only
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         theirs.close()
 
     def _hears(self, *, wait: bool) -> bool:
-        """Whether the process is ready to tell; with `wait` once it is, or has ended."""
+        """Whether the process is ready to send; with `wait`, wait until it is ready or has
+        ended."""
         try:
             while self._pipe is not None and not self._ready and (wait or self._pipe.poll()):
                 self._hear()
@@ -132,7 +134,8 @@ class Aside:
         self._ready = name == "ready"
 
     def _deliver(self) -> None:
-        """Have MLflow told of all that waits, and wait for it: nobody measures meanwhile."""
+        """Send all waiting messages, and wait until MLflow has them: no load is measured
+        meanwhile."""
         waiting, self._waiting = self._waiting, []
         try:
             assert self._pipe is not None
@@ -145,13 +148,13 @@ class Aside:
             self.give_up(ENDED)
 
     def _hurry(self) -> None:
-        """Nobody measures now: the process gets ready like any other. An ordinary account may not
-        raise a priority that it lowered, and begins anew."""
+        """Let the process get ready like any other, since no load is measured now. An ordinary
+        account may not raise a lowered priority: there the process starts again."""
         if self._hears(wait=False) or self._gone or not self._idle:
             return
         try:
             if self._getting_ready is None:
-                self._hear()  # its first message, which it sends at once
+                self._hear()  # its first message, which comes at once
             assert self._getting_ready is not None
             os.sched_setscheduler(self._getting_ready, os.SCHED_OTHER, os.sched_param(0))
         except ProcessLookupError:  # it is ready by now
@@ -163,8 +166,8 @@ class Aside:
             self._start(idle=False)
 
     def _close(self) -> None:
-        """Let the process end: it does so when nobody is left to listen to. One that still gets
-        ready has nothing to lose, and may wait long for processor time."""
+        """Close the pipe and wait for the end of the process. A process that is not ready yet has
+        nothing to lose, and could wait long for processor time: it is killed."""
         if self._pipe is not None and self._process is not None:
             if not self._ready:
                 self._process.kill()

@@ -1,8 +1,8 @@
-"""The process that tells MLflow beside a run: it gets ready in a thread that takes processor time
-which nobody else wants, and tells what comes through its pipe when all is ready.
+"""The process that sends records to MLflow beside a run: it gets ready in a thread that takes only
+free processor time, and then carries out the messages of its pipe.
 
 Its messages: ("thread", id of the thread that gets ready), ("ready",), and for each ("settle",)
-that it is sent (error,), as a Tracker's.
+that it receives (error,), as a Tracker's.
 """
 
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(descriptor: str, home: str, pace: str) -> None:
-    """Do what comes through the pipe until it is closed. `pace` is "idle" or "now"."""
+    """Carry out the messages of the pipe until it is closed. `pace` is "idle" or "now"."""
     pipe = Connection(int(descriptor))
     messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     ready: SimpleQueue[Tracker] = SimpleQueue()
@@ -52,7 +52,7 @@ def _get_ready(home: Path, pipe: Connection, ready: "SimpleQueue[Tracker]", idle
 
 
 def _listen(pipe: Connection, messages: SimpleQueue[tuple[Any, ...]]) -> None:
-    """Take what comes, so that nobody waits to be rid of it."""
+    """Take messages at once, so that their sender never waits."""
     try:
         while True:
             messages.put(pipe.recv())

@@ -1,4 +1,4 @@
-"""What MLflow is told of a record, by MLflow's conventions; nothing here talks to MLflow.
+"""Entries for MLflow from records, by MLflow's conventions; this module sends nothing.
 
 An experiment is a run, and each of its cells is a run under it. Where an experiment compares
 several engines, each engine is a run between the two, so that two of them give two lines in one
@@ -43,7 +43,7 @@ _EXPERIMENT_STATUS = {**_RUN_STATUS, "running": "RUNNING"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """One run as MLflow is to know it. `id` is ours, and finds the run again."""
+    """One run as MLflow stores it. `id` is the journal's, by which the run is found again."""
 
     id: str
     experiment: str
@@ -122,8 +122,8 @@ def engine_entry(
 def experiment_entry(
     begun: ExperimentRecord, runs: Sequence[Record], summary: str | None = None
 ) -> RunEntry:
-    """The entry of an experiment, with `summary` (Markdown) as its note; with the curves of its
-    `runs` where it compares no engines, whose runs have them."""
+    """The entry of an experiment, with `summary` (Markdown; None: a plain one) as its note, and
+    with the curves of its `runs` unless it compares engines, whose runs have them."""
     experiment = begun.experiment
     started = begun.started_at.astimezone(UTC)
     points = () if compared_engines(experiment) else _points(begun, runs)
@@ -153,8 +153,8 @@ def experiment_entry(
 
 
 def key_of(engine: Engine | None) -> str:
-    """The same for engines that serve alike: wherever their interpreter is, however long they may
-    take to start, and whether or not their secrets are starred out."""
+    """The key of engines that serve alike: the same for any interpreter and any time to start, and
+    whether or not secrets are starred out. Empty without an engine."""
     if engine is None:
         return ""
     alike = replace(engine, python=None, start_timeout_s=1.0)
@@ -162,19 +162,19 @@ def key_of(engine: Engine | None) -> str:
 
 
 def engines_of(experiment: Experiment) -> list[Engine]:
-    """The engines that differ."""
+    """The engines of an experiment that differ."""
     return list({key_of(engine): engine for engine in experiment.engines}.values())
 
 
 def compared_engines(experiment: Experiment) -> list[Engine]:
-    """The engines that an experiment compares: none where it has but one."""
+    """The engines that an experiment compares: empty where it has only one."""
     engines = engines_of(experiment)
     return engines if len(engines) > 1 else []
 
 
 def engine_names(experiment: Experiment) -> dict[str, str]:
-    """A name for each engine, by its key: its model, its quantisation, and what else tells it
-    from the experiment's others."""
+    """A name for each engine, by its key: its model, its quantisation, and the fields in which it
+    differs from the experiment's other engines."""
     engines = engines_of(experiment)
     telling = [n for n in _TELLING if len({getattr(engine, n) for engine in engines}) > 1]
     if len({engine.flags for engine in engines}) > 1:
@@ -193,7 +193,8 @@ def engine_names(experiment: Experiment) -> dict[str, str]:
 
 
 def mlflow_name(name: str) -> str:
-    """`ttft_s.p50` as `latency/ttft_s_p50`: the section of the table of metrics goes before."""
+    """The name of a metric in MLflow: `ttft_s.p50` as `latency/ttft_s_p50`, after its section in
+    the table of metrics."""
     try:
         where: str = section(name)
     except KeyError:
@@ -210,7 +211,8 @@ def run_name(cell: Cell) -> str:
 
 
 def params(cell: Cell) -> dict[str, str]:
-    """The same names for every cell of an experiment; what a cell has not is "none"."""
+    """The params of a cell, by the same names for every cell; a value that the cell lacks is
+    "none"."""
     engine = cell.engine
     values: dict[str, object] = {
         "model": cell.model,
@@ -229,7 +231,7 @@ def params(cell: Cell) -> dict[str, str]:
 
 
 def _limits(slo: Slo | None) -> dict[str, float]:
-    """The limits that were set, as bare numbers with their units in the names."""
+    """The limits of an SLO as bare numbers, with their units in the names."""
     if slo is None:
         return {}
     named = {f"slo_{name}": getattr(slo, name) for name in Slo.__slots__}
@@ -239,8 +241,8 @@ def _limits(slo: Slo | None) -> dict[str, float]:
 def shared_params(
     experiment: Experiment, engines: Sequence[Engine], runs: Sequence[Record]
 ) -> dict[str, str]:
-    """The params of a run that stands for many cells, by the names that cells have: every value
-    that they have, such as "1, 8, 32". The model at an endpoint is known from its `runs` only."""
+    """The params of a run that stands for many cells, by the names of a cell's params: all their
+    values, such as "1, 8, 32". The model at an endpoint comes from its `runs`."""
     grid, searched = experiment.grid, experiment.find_capacity
     batches = () if grid.rate else grid.batch
     values: dict[str, Sequence[object]] = {
@@ -265,12 +267,12 @@ def shared_params(
 
 
 def experiment_note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
-    """A summary in Markdown: what was asked, and a line for each run."""
+    """A summary in Markdown: the question and the hypothesis, and a line for each run."""
     experiment = begun.experiment
     words = {"Question": experiment.question, "Hypothesis": experiment.hypothesis}
-    asked = [f"**{title}:** {said}" for title, said in words.items() if said]
+    lines = [f"**{title}:** {text}" for title, text in words.items() if text]
     if not runs:
-        return "\n\n".join(asked)
+        return "\n\n".join(lines)
     rows = ["| run | status | TTFT p50 | output | VRAM peak |", "| --- | --- | --- | --- | --- |"]
     for run in runs[:ROWS_OF_NOTE]:
         ttft, rate, vram = (
@@ -278,7 +280,7 @@ def experiment_note(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
         )
         shown = (units.seconds(ttft), units.rate(rate), units.data_size(vram))
         rows.append(f"| {' | '.join((run_name(run.cell), run.status, *shown))} |")
-    return "\n\n".join([*asked, "\n".join(rows)])
+    return "\n\n".join([*lines, "\n".join(rows)])
 
 
 def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[CurvePoint, ...]:
@@ -290,15 +292,15 @@ def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[CurvePoint
 
 
 def _curves_tag(points: Sequence[CurvePoint]) -> dict[str, str]:
-    """What tells curves that are as they were from others: MLflow can add to a curve, and never
-    take from one."""
-    said = [f"{point.name} {point.step} {point.value!r}" for point in points if point.step]
-    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
-    return {CURVES_TAG: digest} if said else {}
+    """The tag by which changed curves are recognised: MLflow can add points to a curve, but never
+    remove one."""
+    lines = [f"{point.name} {point.step} {point.value!r}" for point in points if point.step]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return {CURVES_TAG: digest} if lines else {}
 
 
 def _served(engine: Engine | None, runs: Sequence[Record]) -> dict[str, str]:
-    """What served the runs: every value that they have."""
+    """The tags of the server of the runs: all values that they have."""
     models = [engine.model] if engine else [run.cell.model for run in runs]
     kinds = [engine.quantisation] if engine else [run.cell.quantisation for run in runs]
     versions = [run.facts.version for run in runs if run.facts.version is not None]

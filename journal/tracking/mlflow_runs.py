@@ -1,4 +1,5 @@
-"""The runs of one MLflow store, through its client: each entry is there once, and true."""
+"""The runs of one MLflow store, through its client: each entry is stored once and kept up to
+date."""
 
 import math
 from collections.abc import Sequence
@@ -20,30 +21,33 @@ FIGURES = {*get_args(Section), "other", *HEADLINES}  # the sections of figures, 
 
 
 class MlflowRuns:
-    """`uri` is MLflow's store; `home` is where artifacts go, unless a tracking server decides
-    that for itself. Every method may raise whatever MLflow raises."""
+    """The runs of MLflow's store at `uri`. Artifacts go to `home`, unless a tracking server decides
+    that itself. Every method raises what MLflow raises."""
 
     def __init__(self, uri: str, home: Path) -> None:
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=uri)
-        # Any store but a server would put them into the working directory of whoever came first.
+        # Any store but a server would put them into the working directory of the first process.
         local = uri.startswith(("sqlite:", "postgresql", "mysql", "mssql"))
         self._artifacts = (home.absolute() / "mlflow-artifacts").as_uri() if local else None
         self._experiments: dict[str, str] = {}
 
     def answers(self) -> bool:
+        """True where the store answers; raises what MLflow raises where it does not."""
         self._client.search_experiments(max_results=1)
         return True
 
     def find(self, entry: RunEntry) -> str | None:
-        """The id of the MLflow run that has `entry`'s id as its tag."""
+        """The id of the MLflow run that has the id of `entry` as its tag; None where the store
+        lacks it."""
         run = self._run(entry)
         return None if run is None else str(run.info.run_id)
 
     def put(self, entry: RunEntry, artifacts: Sequence[Path] = ()) -> str:
-        """Create the run of `entry`, or send what an existing one lacks; its MLflow id.
-        `artifacts` are files; a figure (.svg) keeps its folder, by which a log refers to it."""
+        """Create the run of `entry`, or send the parts that an existing one lacks; return its
+        MLflow id. `artifacts` are files; a figure (.svg) keeps its folder, by which a log refers to
+        it."""
         run = self._run(entry)
         if run is None:
             run = self._create(entry)
@@ -62,16 +66,17 @@ class MlflowRuns:
         return run_id
 
     def experiment(self, name: str) -> str:
-        """The id of MLflow's experiment called `name`, made where it is not there yet."""
+        """The id of MLflow's experiment called `name`, created where the store lacks it. Raises
+        TrackingError for an experiment that was deleted."""
         if name not in self._experiments:
-            found = self._client.get_experiment_by_name(name) or self._made(name)
-            if found.lifecycle_stage == "deleted":
+            theirs = self._client.get_experiment_by_name(name) or self._made(name)
+            if theirs.lifecycle_stage == "deleted":
                 raise TrackingError(f"its experiment {name!r} was deleted there: restore it")
-            self._experiments[name] = found.experiment_id
+            self._experiments[name] = theirs.experiment_id
         return self._experiments[name]
 
     def _made(self, name: str) -> Any:
-        """A new experiment of MLflow's, or that which another host has made just now."""
+        """A new experiment in MLflow, or the one that another host has created just now."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -90,8 +95,8 @@ class MlflowRuns:
         )
 
     def _renewed(self, entry: RunEntry, old_id: str) -> Any:
-        """A new run in the place of one whose curves are no longer true: MLflow can add a point to
-        a curve and never take one away. The runs under it move to the new one."""
+        """A new run in place of one whose curves are out of date: MLflow can add points to a curve,
+        but never remove one. The runs under it move to the new one."""
         new = self._create(entry)
         for child in self._search(entry, f"tags.`{PARENT_TAG}` = '{old_id}'"):
             self._client.set_tag(child.info.run_id, PARENT_TAG, new.info.run_id)
@@ -99,8 +104,9 @@ class MlflowRuns:
         return new
 
     def _send(self, run_id: str, entry: RunEntry, there: Any) -> None:
-        """Params cannot be changed in MLflow, so only new ones are sent. Of figures the latest
-        counts: a changed one is sent as of now, and one that is no more becomes NaN."""
+        """Send the parts of `entry` that the run lacks. Params cannot be changed in MLflow, so only
+        new ones are sent. Of figures the latest counts: a changed one is sent with the present
+        time, and one that no longer exists becomes NaN."""
         from mlflow.entities import Metric, Param, RunTag
 
         now = _ms(datetime.now(UTC))
@@ -121,8 +127,8 @@ class MlflowRuns:
             self._client.log_batch(run_id, metrics[first : first + BATCH])
 
     def _run(self, entry: RunEntry) -> Any:
-        found = self._search(entry, f"tags.`{ID_TAG}` = '{entry.id}'", most=1)
-        return found[0] if found else None
+        runs = self._search(entry, f"tags.`{ID_TAG}` = '{entry.id}'", most=1)
+        return runs[0] if runs else None
 
     def _search(self, entry: RunEntry, wanted: str, most: int = MOST_RUNS) -> Any:
         where = [self.experiment(entry.experiment)]

@@ -1,7 +1,7 @@
-"""MLflow's database in a home, made whole or not at all.
+"""MLflow's database in a home, created completely or not at all.
 
-MLflow takes seconds to make its tables. Killed meanwhile, it leaves a database that it can neither
-use nor mend, and then knows no run of this home ever after.
+MLflow takes seconds to create its tables. A process that is killed meanwhile leaves a database that
+MLflow can neither use nor repair.
 """
 
 import os
@@ -12,8 +12,8 @@ NAME = "mlflow.db"
 
 
 def make_whole(home: Path) -> None:
-    """Makes the database beside its place and moves it there, its owner's alone; does nothing
-    where it is. Only one process may do so at a time."""
+    """Create the database beside its place, readable by its owner only, and move it there; do
+    nothing where it exists. Only one process may call this at a time."""
     home = home.absolute()
     if (home / NAME).exists():
         return

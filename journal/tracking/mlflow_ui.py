@@ -21,12 +21,12 @@ SETTINGS = {
 
 
 def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None]) -> None:
-    """Serve the UI on `host`:`port` until KeyboardInterrupt; `announce` is told its address.
+    """Serve the UI on `host`:`port` until KeyboardInterrupt; `announce` receives its address.
 
-    Where MLFLOW_TRACKING_URI names a server, that server's own address is announced and nothing
-    is started. What the UI says goes to `home`/mlflow-ui.log; it ends with this process, however
-    that ends. Raises NotFound when this journal has nothing in MLflow yet, MissingExtra when
-    the UI is not installed, UsageError when it ends by itself.
+    Where MLFLOW_TRACKING_URI names a server, that server's own address is announced and nothing is
+    started. The output of the UI goes to `home`/mlflow-ui.log; the UI ends with this process,
+    however that happens. Raises NotFound where MLflow has nothing of this journal yet, MissingExtra
+    where the UI is not installed, UsageError where it ends by itself.
     """
     uri = tracking_uri(home)
     if uri.startswith(("http://", "https://")):
@@ -49,5 +49,5 @@ def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None
         server.stop()
     raise UsageError(
         f"the MLflow UI ended with exit code {server.exit_code()}: is port {port} of {host} "
-        f"already in use? Choose another with --port, or look into {log_path}"
+        f"already in use? choose another with --port, or look into {log_path}"
     )

@@ -1,8 +1,8 @@
-"""Tells MLflow of experiments and runs, from the store's outbox.
+"""Sends experiments and runs to MLflow, from the store's outbox.
 
-The journal is the truth and MLflow a view of it: an MLflow that is down, slow or broken costs a
-few seconds once and never a row. What it could not take stays pending in the store, with the
-reason, and `sync` sends it later. Sending twice, also after a crash half-way, changes nothing.
+The journal is the truth and MLflow a view of it: an MLflow that is down, slow or broken costs a few
+seconds once and never a row. Records that it did not take stay pending in the store, with the
+reason, and `sync` sends them later. Sending twice, also after a crash half-way, changes nothing.
 """
 
 import os
@@ -48,15 +48,15 @@ _SETTINGS = {
 
 
 def tracking_uri(home: Path) -> str:
-    """Where MLflow's store is: MLFLOW_TRACKING_URI, else `home`/mlflow.db."""
+    """The URI of MLflow's store: MLFLOW_TRACKING_URI, else `home`/mlflow.db."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute() / 'mlflow.db'}"
 
 
 class Tracker:
-    """Tells MLflow of one experiment while it runs. No method raises for MLflow's sake: `error`
-    is None, or the sentence that says why MLflow lacks something. Once MLflow has not answered,
-    or, as a server and unless `patient`, has been slow, this tracker does not ask it again.
-    Leaving the context tells how the experiment ended."""
+    """The sender of one experiment to MLflow while it runs. No method raises because of MLflow:
+    `error` is None, or the sentence that says why MLflow lacks something. After MLflow did not
+    answer, or was slow as a server (unless `patient`), this tracker sends nothing more. Leaving the
+    context sends how the experiment ended."""
 
     def __init__(self, store: Store, home: Path, *, patient: bool = False) -> None:
         self.error: str | None = None
@@ -81,9 +81,9 @@ class Tracker:
             self.finish(self._store.experiment(self._unfinished))
 
     def give_up(self, why: str) -> None:
-        """Ask MLflow no more; what it lacks stays pending."""
+        """Send nothing more to MLflow; the records that it lacks stay pending."""
         self._gone = True
-        self.error = f"MLflow was not told of all ({why}): journal sync tells it the rest."
+        self.error = f"MLflow lacks some records ({why}): journal sync sends them"
 
     def prepare(self) -> None:
         """Open MLflow's store, which takes a while, before there is anything to tell."""
@@ -91,7 +91,7 @@ class Tracker:
             self._opened().answers()  # what is wrong with it, the first record will tell
 
     def log(self, record: Record) -> bool:
-        """Tell of a run that is in the store; whether MLflow took it."""
+        """Send a run that is in the store; return whether MLflow took it."""
         self._unfinished = record.experiment_id
         return self._tell(
             record, lambda mlflow: mlflow.put(run_entry(record, self._above(mlflow, record)))
@@ -104,22 +104,22 @@ class Tracker:
         summary: str | None = None,
         read: Sequence[Record] | None = None,
     ) -> bool:
-        """Tell how an experiment ended, with its curves, `summary` (Markdown; a plain one without
-        it) and `artifacts` (files); whether MLflow took it. `read` are all its runs, where they
-        were read already."""
+        """Send how an experiment ended, with its curves, `summary` (Markdown; None: a plain one)
+        and `artifacts` (files); return whether MLflow took it. `read` are all its runs, where the
+        caller has read them already."""
         self._unfinished = None
         runs = self._store.runs(experiment_id=experiment.id) if read is None else read
 
         def send(mlflow: MlflowRuns) -> str:
-            said = experiment_note(experiment, runs) if summary is None else summary
+            text = experiment_note(experiment, runs) if summary is None else summary
             engines = compared_engines(experiment.experiment)
             parent = self._parent(mlflow, experiment)
             for engine in engines:
                 mlflow.put(engine_entry(experiment, engine, runs, parent))
             if engines:
                 page = charts(mlflow.experiment(experiment.experiment.name), experiment.id)
-                said = f"[The engines side by side, as charts]({page})\n\n{said}"
-            return mlflow.put(experiment_entry(experiment, runs, said), artifacts)
+                text = f"[The engines side by side, as charts]({page})\n\n{text}"
+            return mlflow.put(experiment_entry(experiment, runs, text), artifacts)
 
         return self._tell(experiment, send)
 
@@ -131,8 +131,8 @@ class Tracker:
         return self._mlflow
 
     def _above(self, mlflow: MlflowRuns, record: Record) -> str:
-        """The MLflow run under which that of a cell stands: its engine's where its experiment
-        compares several, else its experiment's."""
+        """The id of the MLflow run above that of a cell: its engine's where its experiment compares
+        several engines, else its experiment's."""
         begun = self._begun.get(record.experiment_id)
         if begun is None:
             begun = self._begun[record.experiment_id] = self._store.experiment(record.experiment_id)
@@ -160,7 +160,7 @@ class Tracker:
             try:
                 with _settings(), locked(self._home / "mlflow.lock"):
                     mlflow_run_id = send(self._opened())
-            except Exception as error:  # noqa: BLE001 (whatever it is, the record stays pending)
+            except Exception as error:  # noqa: BLE001 (after any error the record stays pending)
                 self.error = _sentence(error, self._home)
                 self._gone = not self._answers()
             else:
@@ -172,7 +172,7 @@ class Tracker:
         return False
 
     def _answers(self) -> bool:
-        """Whether only one record was at fault, and not MLflow as a whole."""
+        """Whether MLflow still answers, so that only this record was at fault."""
         try:
             with _settings():
                 return self._mlflow is not None and self._mlflow.answers()
@@ -182,7 +182,8 @@ class Tracker:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """How many experiments and runs MLflow was told of, how many it lacks still, and why."""
+    """The result of a sync: the numbers of experiments and runs that MLflow took and did not take,
+    and the reason for the last failure (None: no failure)."""
 
     logged: int
     failed: int
@@ -192,30 +193,30 @@ class SyncReport:
 def sync(
     store: Store, home: Path, listener: Listener = ignore, describe: Describe | None = None
 ) -> SyncReport:
-    """Tell MLflow of all that is pending in `store`. What was told before is not told twice.
-    `describe` gives the summary of an experiment, in Markdown."""
+    """Send everything that is pending in `store` to MLflow; records that it has already are not
+    sent again. `describe` gives the summary of an experiment in Markdown."""
     experiments, runs = store.pending()
     parents = {record.id: record for record in experiments}
     for run in runs:
         if run.experiment_id not in parents:
             parents[run.experiment_id] = store.experiment(run.experiment_id)
     tracker = Tracker(store, home, patient=True)
-    told: list[bool] = []
+    taken: list[bool] = []
     records: list[ExperimentRecord | Record] = [*runs, *parents.values()]
     for record in records:
-        listener(Event("record", "telling MLflow", len(told), len(records)))
+        listener(Event("record", "sending to MLflow", len(taken), len(records)))
         if isinstance(record, Record):
-            told.append(tracker.log(record))
+            taken.append(tracker.log(record))
         else:
             own = store.runs(experiment_id=record.id)
             summary = describe(record, own) if describe else None
-            told.append(tracker.finish(record, _logs_of(record, home), summary, own))
-    return SyncReport(told.count(True), told.count(False), tracker.error)
+            taken.append(tracker.finish(record, _logs_of(record, home), summary, own))
+    return SyncReport(taken.count(True), taken.count(False), tracker.error)
 
 
 def _logs_of(record: ExperimentRecord, home: Path) -> list[Path]:
-    """The logs of the days, in local time, on which an experiment began and ended, with their
-    figures."""
+    """The files of the logs of the days, in local time, on which an experiment began and ended,
+    with their figures."""
     moments = [record.started_at, record.ended_at or record.started_at]
     days = {moment.astimezone().date().isoformat() for moment in moments}
     log = home / "log"
@@ -229,8 +230,8 @@ def _logs_of(record: ExperimentRecord, home: Path) -> list[Path]:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """MLflow's settings, which it takes from environment variables only, for a while; and no
-    warnings, which are about its own code."""
+    """Set MLflow's settings, which it takes from environment variables only, and suppress its
+    warnings, which are about its own code, inside the block."""
     added = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -242,10 +243,12 @@ def _settings() -> Iterator[None]:
 
 
 def _sentence(error: BaseException, home: Path) -> str:
-    """Why, from the innermost cause that says something (`Connection refused`); no passwords."""
+    """The reason why MLflow failed, from the innermost cause that has a message (`Connection
+    refused`), without passwords."""
     inner = error.__cause__ or error.__context__
     while inner is not None and not isinstance(inner, KeyError):
         error, inner = inner, inner.__cause__ or inner.__context__
-    said = " ".join(str(error).split())[:300] or type(error).__name__
-    text = f"MLflow at {tracking_uri(home)} did not take it ({said}): see to it, then journal sync."
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    place = tracking_uri(home)
+    text = f"MLflow at {place} did not take it ({reason}): repair that, then run journal sync"
     return re.sub(r"//[^@/]*@", "//***@", text)

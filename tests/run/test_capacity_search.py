@@ -184,7 +184,7 @@ def test_runs_that_were_not_to_find_a_capacity_found_none() -> None:
     assert [each.cell.prompt_tokens for each in capacities(asked, [record, other])] == [8, 99]
 
 
-def test_a_search_begins_where_it_is_told_and_every_run_has_requests_enough() -> None:
+def test_a_search_begins_at_the_given_load_and_every_run_has_requests_enough() -> None:
     found, records = searched(asking("concurrency", batch=(64, 16)), up_to(40))
     assert records[0].cell.batch == 16
     assert found.held is not None and 36 < found.held.load <= 40

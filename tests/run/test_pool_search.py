@@ -31,7 +31,7 @@ BLOCK = TOKENS * TOKEN_BYTES
 RESERVED = 512 * BLOCK
 
 
-def asked(engine: Engine, batch: tuple[int, ...] = (4,), prompt: int = 40) -> Experiment:
+def experiment_for(engine: Engine, batch: tuple[int, ...] = (4,), prompt: int = 40) -> Experiment:
     return Experiment(
         name="needed",
         engines=(engine,),
@@ -43,55 +43,55 @@ def asked(engine: Engine, batch: tuple[int, ...] = (4,), prompt: int = 40) -> Ex
 
 @pytest.fixture
 def engine(stand_in: StandIn, model: Path) -> Engine:
-    """One that reserves 512 blocks where it is not told otherwise."""
+    """One that reserves 512 blocks by default."""
     (model / "config.json").write_text(json.dumps(dict(find_model("SmolLM2-135M").config)))
     pool = {"pool": (BLOCK, TOKENS)}
     return stand_in(pool, kv_cache_memory_bytes=RESERVED, max_model_len=4096)
 
 
 def test_one_block_less_than_theory_says_does_not_serve(engine: Engine, tmp_path: Path) -> None:
-    result = run(asked(engine), tmp_path / "lab")
-    (found,) = result.needed
+    result = run(experiment_for(engine), tmp_path / "lab")
+    (search,) = result.needed
     assert result.ok
-    assert found.theory_blocks == 4 * 4 + 1
-    assert found.whole
-    assert found.least is not None
-    assert found.most is not None
-    assert (found.least.blocks, found.most.blocks) == (17, 16)
-    assert found.least.pool_bytes == found.theory_bytes == 17 * BLOCK
-    assert found.most.record.metrics["preemptions"].value
+    assert search.theory_blocks == 4 * 4 + 1
+    assert search.whole
+    assert search.least is not None
+    assert search.most is not None
+    assert (search.least.blocks, search.most.blocks) == (17, 16)
+    assert search.least.pool_bytes == search.theory_bytes == 17 * BLOCK
+    assert search.most.record.metrics["preemptions"].value
     assert len(result.records) == 3  # the reserved pool, theory's, and one below: no repeats
     assert {record.cell.repeat for record in result.records} == {0}
     with open_store(tmp_path / "lab") as store:
         assert len(store.runs()) == 3
-        again = needed(found.cell, store.runs())
-        assert (again.least, again.theory_blocks) == (found.least, found.theory_blocks)
-    resumed = run(asked(engine), tmp_path / "lab", resume=True)
-    assert [each.id for each in resumed.records] == [each.id for each in result.records]
+        again = needed(search.cell, store.runs())
+        assert (again.least, again.theory_blocks) == (search.least, search.theory_blocks)
+    resumed = run(experiment_for(engine), tmp_path / "lab", resume=True)
+    assert [one.id for one in resumed.records] == [one.id for one in result.records]
 
 
-def test_an_engine_that_refuses_a_pool_has_told_enough(engine: Engine, tmp_path: Path) -> None:
-    result = run(asked(engine, batch=(1,), prompt=100), tmp_path / "lab")
-    (found,) = result.needed
+def test_an_engine_that_refuses_a_pool_decides_the_search(engine: Engine, tmp_path: Path) -> None:
+    result = run(experiment_for(engine, batch=(1,), prompt=100), tmp_path / "lab")
+    (search,) = result.needed
     assert result.ok
-    assert found.least is not None
-    assert found.most is not None
-    assert (found.least.blocks, found.most.blocks) == (9, 8)
-    assert found.most.record.status == "failed"
-    assert "KV cache" in (found.most.record.error or "")
+    assert search.least is not None
+    assert search.most is not None
+    assert (search.least.blocks, search.most.blocks) == (9, 8)
+    assert search.most.record.status == "failed"
+    assert "KV cache" in (search.most.record.error or "")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
         ({"engines": ()}, "an engine that can be started again"),
         ({"grid": Grid(rate=(1.0,))}, "batches: leave rate out"),
         ({"find_capacity": "rate"}, "leave find_capacity out"),
     ],
 )
-def test_what_such_a_search_cannot_be_asked(change: dict[str, object], said: str) -> None:
-    experiment = replace(asked(Engine(model="m")), **change)
-    with pytest.raises(SpecError, match=said):
+def test_what_such_a_search_cannot_be_asked(change: dict[str, object], reason: str) -> None:
+    experiment = replace(experiment_for(Engine(model="m")), **change)
+    with pytest.raises(SpecError, match=reason):
         cells(experiment, model="m")
 
 
@@ -123,7 +123,7 @@ def a_record(cell: Cell, *, serves: bool, blocks: int | None = None) -> Record:
 
 def searched(enough: int, batch: int = 4) -> list[Record]:
     """The records of a search whose truth is that `enough` blocks serve."""
-    experiment = asked(Engine(model="m"), batch=(batch,))
+    experiment = experiment_for(Engine(model="m"), batch=(batch,))
     records: list[Record] = []
     for engine, group in starts(experiment, cells(experiment), records):
         assert engine is not None
@@ -137,21 +137,21 @@ def searched(enough: int, batch: int = 4) -> list[Record]:
 @given(st.integers(2, 60), st.integers(1, 8))
 def test_the_search_is_bounded_and_never_says_more_than_it_saw(enough: int, batch: int) -> None:
     records = searched(enough, batch)
-    experiment = asked(Engine(model="m"), batch=(batch,))
+    experiment = experiment_for(Engine(model="m"), batch=(batch,))
     (cell,) = cells(experiment)
     assert len(records) <= most_starts(experiment, [cell]) == 1 + MOST_TRIES
-    found = needed(cell, records)
-    if found.least is not None:
-        assert found.least.blocks >= enough
-    if found.most is not None:
-        assert found.most.blocks < enough
-    if found.whole:
-        assert found.least is not None
-        assert found.least.blocks == enough
-    theory = found.theory_blocks
+    search = needed(cell, records)
+    if search.least is not None:
+        assert search.least.blocks >= enough
+    if search.most is not None:
+        assert search.most.blocks < enough
+    if search.whole:
+        assert search.least is not None
+        assert search.least.blocks == enough
+    theory = search.theory_blocks
     assert theory is not None
     if abs(enough - theory) <= 5:
-        assert found.whole
+        assert search.whole
     pools = [record.cell.engine.kv_cache_memory_bytes for record in records[1:]]
     assert len(set(pools)) == len(pools)
 
@@ -161,7 +161,7 @@ def test_theory_that_holds_takes_two_starts() -> None:
 
 
 def test_a_pool_that_only_some_requests_fit_into_does_not_serve() -> None:
-    (cell,) = cells(asked(Engine(model="m")))
+    (cell,) = cells(experiment_for(Engine(model="m")))
     record = a_record(cell, serves=True)
     assert serves(record)
     for name, value in (("server_running_peak", 3.0), ("errors", 1.0), ("preemptions", None)):
@@ -171,18 +171,18 @@ def test_a_pool_that_only_some_requests_fit_into_does_not_serve() -> None:
 
 
 def test_without_the_engine_s_own_count_there_is_no_search() -> None:
-    experiment = asked(Engine(model="m"))
+    experiment = experiment_for(Engine(model="m"))
     (cell,) = cells(experiment)
     record = replace(a_record(cell, serves=True), facts=EngineFacts())
-    found = needed(cell, [record])
-    assert found.next_blocks() is found.theory_bytes is found.least is found.most is None
+    search = needed(cell, [record])
+    assert search.next_blocks() is search.theory_bytes is search.least is search.most is None
     assert list(starts(experiment, [cell], [record])) == []
 
 
 def test_tries_for_other_cells_are_not_taken_for_one_s_own() -> None:
-    experiment = asked(Engine(model="m"), batch=(1, 4))
+    experiment = experiment_for(Engine(model="m"), batch=(1, 4))
     one, four = cells(experiment)
     records = [a_record(one, serves=True), a_record(four, serves=True)]
     records.append(a_record(at_pool(four, 17 * BLOCK), serves=True))
     assert needed(one, records).tries == ()
-    assert [each.blocks for each in needed(four, records).tries] == [17]
+    assert [one.blocks for one in needed(four, records).tries] == [17]

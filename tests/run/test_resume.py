@@ -26,7 +26,7 @@ GOOD = {"valid", "flagged"}
 
 @pytest.fixture(autouse=True)
 def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens there, and it is told at once: these tests are about the journal."""
+    """Nothing listens there, and that fails at once: these tests are about the journal."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
 
@@ -123,8 +123,8 @@ def test_resume_tries_failed_cells_again(fake_server: Server, tmp_path: Path) ->
     broken = journal.attach(fake_server(fault="error_in_stream"))
     failed = journal.run(sweep(1, 2), tmp_path, endpoint=broken)
     assert not failed.ok and failed.experiment.status == "failed"
-    mended = journal.attach(fake_server(itl_s=0.001, ttft_s=0.01))
-    result = journal.run(sweep(1, 2), tmp_path, endpoint=mended, resume=True)
+    repaired = journal.attach(fake_server(itl_s=0.001, ttft_s=0.01))
+    result = journal.run(sweep(1, 2), tmp_path, endpoint=repaired, resume=True)
     assert result.ok and result.experiment.id == failed.experiment.id
     assert [record.status in GOOD for record in stored(tmp_path)] == [False, False, True, True]
 
@@ -140,7 +140,7 @@ def test_resume_of_a_changed_experiment_begins_anew(
     result = journal.run(changed, tmp_path, endpoint=endpoint, resume=True)
     assert result.ok and len(result.records) == 3
     with journal.open_store(tmp_path) as store:
-        assert [each.status for each in store.experiments()] == ["interrupted", "done"]
+        assert [one.status for one in store.experiments()] == ["interrupted", "done"]
 
 
 def test_a_run_that_was_interrupted_is_mentioned_when_it_begins_anew(
@@ -234,8 +234,8 @@ class Started:
         pytest.fail(f"the run ended before it said {words!r}")
 
     def end(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+        _, output = self.process.communicate(timeout=60)
+        return self.process.returncode, output
 
     def engine(self) -> list[int]:
         """The processes of the engine that still run."""
@@ -264,11 +264,11 @@ def test_asked_to_end_it_stores_stops_the_engine_and_says_how_to_go_on(
         assert run.engine()
         time.sleep(0.5)
         run.process.send_signal(number)
-        returned, said = run.end()
-        assert (returned, "Traceback" in said) == (code, False), said
+        returned, output = run.end()
+        assert (returned, "Traceback" in output) == (code, False), output
         assert run.engine() == []
         file, home = str(run.file), str(run.home)
-        assert said.endswith(f"Go on with: journal run '{file}' --home {home} --resume\n")
+        assert output.endswith(f"Go on with: journal run '{file}' --home {home} --resume\n")
         (half,) = stored(run.home)
         assert half.status == "interrupted"
         assert list((run.home / "log").glob("*.md"))
@@ -285,8 +285,8 @@ def test_a_second_ctrl_c_ends_a_stubborn_engine_at_once(tmp_path: Path) -> None:
             time.sleep(0.05)
         time.sleep(0.5)  # now it waits for the engine to end well, which this one never does
         run.process.send_signal(signal.SIGINT)
-        returned, said = run.end()
-        assert (returned, "Traceback" in said) == (130, False), said
+        returned, output = run.end()
+        assert (returned, "Traceback" in output) == (130, False), output
         assert run.engine() == []
         assert not (run.home / "log").exists()
         with journal.open_store(run.home) as store:
@@ -306,9 +306,9 @@ def test_sigkill_leaves_no_engine_and_the_experiment_can_go_on(tmp_path: Path) -
         with journal.open_store(run.home) as store:
             assert store.experiment("last").status == "interrupted"
         run.process = run.start("--resume")
-        returned, said = run.end()
-        assert returned == 0, said
-        assert "2 of 2 cells are left" in said
+        returned, output = run.end()
+        assert returned == 0, output
+        assert "2 of 2 cells are left" in output
         assert run.engine() == []
     assert [record.status in GOOD for record in stored(run.home)] == [True, True]
 
@@ -321,6 +321,6 @@ def test_ctrl_c_while_the_engine_starts_leaves_nothing(tmp_path: Path) -> None:
             time.sleep(0.05)
         time.sleep(0.5)
         run.process.send_signal(signal.SIGINT)
-        returned, said = run.end()
-        assert (returned, "Traceback" in said) == (130, False), said
+        returned, output = run.end()
+        assert (returned, "Traceback" in output) == (130, False), output
         assert run.engine() == [] and stored(run.home) == []

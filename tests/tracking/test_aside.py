@@ -1,4 +1,4 @@
-"""MLflow is told by a process of its own, and whatever becomes of that costs no row."""
+"""MLflow gets its records from a process of its own, and no end of that process costs a row."""
 
 import os
 import signal
@@ -29,11 +29,11 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/journal.db"
 
 
-def told(home: Path) -> list[str]:
+def ids_in_mlflow(home: Path) -> list[str]:
     """The ids of ours that MLflow has."""
     with warnings.catch_warnings(action="ignore"):  # about MLflow's own code
         client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
-        experiments = [each.experiment_id for each in client.search_experiments()]
+        experiments = [one.experiment_id for one in client.search_experiments()]
         return sorted(run.data.tags["journal.id"] for run in client.search_runs(experiments))
 
 
@@ -50,7 +50,7 @@ def test_what_was_logged_is_there_once_it_is_settled(
         ended = store.end_experiment(begun.id, "done", begun.started_at)
         tracker.finish(ended, (), "What came of it.", [record])
         assert tracker.error is None
-    assert told(tmp_path) == sorted([begun.id, record.id])
+    assert ids_in_mlflow(tmp_path) == sorted([begun.id, record.id])
     assert store.pending() == ([], [])
     assert psutil.Process().children() == []
 
@@ -62,7 +62,7 @@ def test_a_run_that_was_not_finished_is_finished_at_the_end(
     store.add_run(record, None)
     with Aside(store, tmp_path) as tracker:
         tracker.log(record)
-    assert told(tmp_path) == sorted([begun.id, record.id])
+    assert ids_in_mlflow(tmp_path) == sorted([begun.id, record.id])
 
 
 def test_what_nobody_asks_for_starts_nothing(store: Store, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_its_process_leaves_the_processors_to_others(store: Store, tmp_path: Pat
             time.sleep(0.02)
 
 
-def test_a_busy_host_does_not_keep_it_from_being_told(
+def test_a_busy_host_does_not_keep_records_from_mlflow(
     store: Store, begun: ExperimentRecord, new_record: NewRecord, tmp_path: Path
 ) -> None:
     """What takes all processors leaves nothing to a thread of idle priority."""
@@ -100,7 +100,7 @@ def test_a_busy_host_does_not_keep_it_from_being_told(
         for process in busy:
             process.kill()
             process.wait()
-    assert record.id in told(tmp_path)
+    assert record.id in ids_in_mlflow(tmp_path)
 
 
 def test_an_account_that_may_not_raise_a_priority_begins_anew(
@@ -117,7 +117,7 @@ def test_an_account_that_may_not_raise_a_priority_begins_anew(
         tracker.log(record)
         tracker.settle()
         assert tracker.error is None
-    assert record.id in told(tmp_path)
+    assert record.id in ids_in_mlflow(tmp_path)
 
 
 def test_under_a_quota_it_starts_when_the_load_is_over(
@@ -131,10 +131,10 @@ def test_under_a_quota_it_starts_when_the_load_is_over(
         tracker.log(record)
         assert psutil.Process().children() == []
         tracker.settle()
-        assert record.id in told(tmp_path)
+        assert record.id in ids_in_mlflow(tmp_path)
 
 
-def test_a_process_that_dies_leaves_what_it_was_told_pending(
+def test_a_process_that_dies_leaves_its_records_pending(
     store: Store, begun: ExperimentRecord, new_record: NewRecord, tmp_path: Path
 ) -> None:
     record = new_record()
@@ -146,11 +146,13 @@ def test_a_process_that_dies_leaves_what_it_was_told_pending(
         tracker.log(record)
         tracker.settle()
         tracker.finish(begun)
-        assert tracker.error is not None and "the process that tells it has ended" in tracker.error
+        assert (
+            tracker.error is not None and "the process that sends them has ended" in tracker.error
+        )
         assert "journal sync" in tracker.error
-    assert [each.id for each in store.pending()[1]] == [record.id]
+    assert [one.id for one in store.pending()[1]] == [record.id]
     assert sync(store, tmp_path).failed == 0
-    assert told(tmp_path) == sorted([begun.id, record.id])
+    assert ids_in_mlflow(tmp_path) == sorted([begun.id, record.id])
 
 
 def test_one_that_gave_up_ends_its_process_at_once(

@@ -95,8 +95,8 @@ class Page:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             with contextlib.suppress(Exception):  # a part that is just being drawn anew
-                if said := condition():
-                    return said
+                if value := condition():
+                    return value
             time.sleep(0.1)
         pytest.fail(f"not in {timeout_s} s; the page shows: {self.text}")
 
@@ -143,7 +143,7 @@ def the_charts_are_there_without_any_setting(page: Page) -> None:
     assert all(re.search(f"{UNITS}$", title) for title in titles), titles
     for title in titles:
         legend = [f"{model} (by_batch p256/{title})" for model in (LLAMA, MISTRAL)]
-        assert all(each in page.text for each in legend)
+        assert all(word in page.text for word in legend)
 
 
 def the_comparison_says_what_differs(page: Page) -> None:

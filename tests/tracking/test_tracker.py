@@ -1,4 +1,4 @@
-"""MLflow knows what the journal knows, once, however often and after whatever it is told."""
+"""MLflow has the records of the journal, once, however often and after any error they are sent."""
 
 import dataclasses
 import http.server
@@ -150,12 +150,12 @@ def measured(
     ]
     return [
         new_record(
-            cell=each,
+            cell=one,
             metrics={"ttft_s.p50": Figure(ttft), "e2e_s.p99": Figure(9.0)},
             status="valid",
             **changes,
         )
-        for each, (*_, ttft) in zip(cells, tried, strict=True)
+        for one, (*_, ttft) in zip(cells, tried, strict=True)
     ]
 
 
@@ -191,8 +191,8 @@ def test_what_a_search_found_stands_on_the_parent(
     store: Store, home: Path, new_record: NewRecord
 ) -> None:
     slo = Slo(ttft_ms=200.0, good_fraction=0.9)
-    asked = Experiment(name="search", find_capacity="rate", slo=slo)
-    begun = store.begin_experiment(asked, new_record().started_at, {})
+    searching = Experiment(name="search", find_capacity="rate", slo=slo)
+    begun = store.begin_experiment(searching, new_record().started_at, {})
     tried = {"a": (None, 1.0), "b": (2.0, 1.0), "c": (4.0, 0.99), "d": (8.0, 0.5)}
     with Tracker(store, home) as tracker:
         for identity, (rate, good) in tried.items():
@@ -207,8 +207,8 @@ def test_what_a_search_found_stands_on_the_parent(
     parent, *runs = sorted(
         runs_there(home, "search"), key=lambda run: run.data.tags["journal.level"] == "cell"
     )
-    found = {name: value for name, value in parent.data.metrics.items() if "capacity/" in name}
-    assert found == {
+    capacities = {name: value for name, value in parent.data.metrics.items() if "capacity/" in name}
+    assert capacities == {
         "capacity/highest_held_requests_per_s": 4.0,
         "capacity/highest_held_good_fraction": 0.99,
         "capacity/lowest_beyond_requests_per_s": 8.0,
@@ -220,9 +220,9 @@ def test_what_a_search_found_stands_on_the_parent(
     assert parent.data.params["rate"] == "searched"
 
 
-def test_searches_at_several_lengths_are_told_apart(new_record: NewRecord) -> None:
+def test_searches_at_several_lengths_have_names_of_their_own(new_record: NewRecord) -> None:
     slo = Slo(ttft_ms=200.0)
-    asked = Experiment(name="search", find_capacity="concurrency", slo=slo)
+    searching = Experiment(name="search", find_capacity="concurrency", slo=slo)
     runs = []
     for prompt, batch in ((16, 4), (512, 2)):
         cell = dataclasses.replace(
@@ -230,7 +230,7 @@ def test_searches_at_several_lengths_are_told_apart(new_record: NewRecord) -> No
         )
         metrics = {"good_fraction": Figure(1.0, count=200)}
         runs.append(new_record(cell=cell, metrics=metrics, doubts=()))
-    assert [(point.name, point.value) for point in searched(asked, runs)] == [
+    assert [(point.name, point.value) for point in searched(searching, runs)] == [
         ("capacity/p16_o4_highest_held_requests_in_flight", 4.0),
         ("capacity/p16_o4_highest_held_good_fraction", 1.0),
         ("capacity/p512_o4_highest_held_requests_in_flight", 2.0),
@@ -243,10 +243,14 @@ def of_two(store: Store, begun: ExperimentRecord) -> tuple[ExperimentRecord, Eng
     """An experiment that compares two engines, one of which is given a secret."""
     first = Engine(model="org/a", env={"HF_TOKEN": "s3cret"})
     second = Engine(model="b", quantisation="awq", python="/elsewhere/python")
-    asked = Experiment(
+    searching = Experiment(
         name="two", engines=(first, second), grid=Grid(batch=(1, 2), prompt_tokens=(16,))
     )
-    return store.begin_experiment(asked, begun.started_at, {"gpu_0_name": "H100"}), first, second
+    return (
+        store.begin_experiment(searching, begun.started_at, {"gpu_0_name": "H100"}),
+        first,
+        second,
+    )
 
 
 def test_engines_that_are_compared_are_runs_between_with_one_name_for_each_curve(
@@ -284,9 +288,9 @@ def test_engines_that_are_compared_are_runs_between_with_one_name_for_each_curve
         assert run.data.tags["gpu"] == "H100"
         assert run.info.status == "FINISHED"
     assert parent.data.metrics == {}
-    link, said = parent.data.tags["mlflow.note.content"].split("\n\n")
+    link, text = parent.data.tags["mlflow.note.content"].split("\n\n")
     known = store.experiment(begun.id)
-    assert said == "What came of it."
+    assert text == "What came of it."
     assert f"(#/experiments/{known.mlflow_experiment_id}/runs?" in link
     assert begun.id in link
     assert "s3cret" not in str([run.to_dictionary() for run in runs_there(home, "two")])
@@ -300,16 +304,16 @@ def test_curves_that_change_are_drawn_anew_and_not_over_the_old(
 ) -> None:
     begun, first, second = of_two
     tried = [(engine, batch, 16, 0.1) for engine in (first, second) for batch in (1, 2)]
-    told: list[dict[str, Any]] = []
+    states: list[dict[str, Any]] = []
     for more in (tried, [(first, 2, 16, 0.5)]):  # a repeat that came with a resumed experiment
         for record in measured(new_record, more, experiment_id=begun.id):
             cell = dataclasses.replace(record.cell, experiment="two")
             store.add_run(dataclasses.replace(record, cell=cell), None)
         report = sync(store, home)
         assert report.failed == 0, report.reason
-        told.append({run.info.run_name: run for run in runs_there(home, "two")})
-    old, new = (each["a"] for each in told)
-    same, still = (each["b awq"] for each in told)
+        states.append({run.info.run_name: run for run in runs_there(home, "two")})
+    old, new = (one["a"] for one in states)
+    same, still = (one["b awq"] for one in states)
     assert same.info.run_id == still.info.run_id
     assert curve(home, new, "by_batch p16/ttft_s_p50") == [(1, 0.1), (2, pytest.approx(0.3))]
     parents = [r.data.tags.get("mlflow.parentRunId") for r in runs_there(home, "two")]
@@ -488,7 +492,7 @@ def mlflow_server(tmp_path: Path, tracking_server: Callable[[str], str]) -> str:
 
 
 @pytest.mark.slow
-def test_a_tracking_server_is_told_over_http(
+def test_a_tracking_server_takes_runs_over_http(
     store: Store,
     tmp_path: Path,
     new_record: NewRecord,
@@ -513,8 +517,8 @@ def test_a_tracking_server_is_told_over_http(
     assert parent.info.artifact_uri.startswith("mlflow-artifacts:")
     assert (tmp_path / "served").exists()
     slow, waiting = new_record(), new_record()
-    for each in (slow, waiting):
-        store.add_run(each, None)
+    for one in (slow, waiting):
+        store.add_run(one, None)
     with monkeypatch.context() as patch, Tracker(store, tmp_path) as tracker:
         patch.setattr(tracking, "SLOW_S", 0.0)
         assert tracker.log(slow)

@@ -1,5 +1,5 @@
-"""What comes home from engines that are measured elsewhere: told, and kept once, with what was
-beside it."""
+"""The collector of messages from engines that are measured in other processes or on other hosts: it
+reports events and keeps each run once, with its neighbours."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ Place = Callable[[int, Arrived], str]
 
 
 def place(number: int, news: Arrived) -> str:
-    """Where a task is measured on its host, in a few words."""
+    """The place of a task on its host in a few words: its GPUs, or the number of the engine."""
     if not news.gpus:
         return f"engine {number + 1}"
     return f"GPU{'s' * (len(news.gpus) > 1)} {listed([str(gpu) for gpu in news.gpus])}"
@@ -25,8 +25,8 @@ def place(number: int, news: Arrived) -> str:
 
 @dataclass(slots=True)
 class _Stay:
-    """An engine's time on a host. All times are those of that host's clock; a span of `busy` has
-    no end while it lasts."""
+    """The stay of an engine on a host. All times are in s by that host's clock; a span of `busy`
+    has no end while it lasts."""
 
     model: str
     host: str
@@ -52,7 +52,8 @@ class _Stay:
         self.left = True
 
     def seen_from(self, start_s: float, end_s: float) -> Neighbour | None:
-        """This engine as the neighbour of a run from `start_s` to `end_s`, if it was one."""
+        """This engine as the neighbour of a run from `start_s` to `end_s`; None where it was not
+        there."""
         if self.since_s >= end_s or (self.left and self.heard_s <= start_s):
             return None
         spans = [(max(a, start_s), end_s if b is None else min(b, end_s)) for a, b in self.busy]
@@ -61,9 +62,9 @@ class _Stay:
 
 
 class Collector:
-    """Takes the messages of several tasks, which are known by their places in `tasks`. `records`
-    has the record of each cell that came, by its identity: the same cell is never kept twice.
-    `place` says where a task is measured, in a few words."""
+    """The receiver of messages of several tasks, which are known by their places in `tasks`.
+    `records` has the record of each cell that arrived, by its identity: the same cell is never kept
+    twice. `place` gives the place of a task in a few words."""
 
     def __init__(
         self,
@@ -80,7 +81,8 @@ class Collector:
         self._ended: set[int] = set()
 
     def take(self, number: int, message: Message, answer: Callable[[Record], None]) -> None:
-        """Act on a message, and give its sender the answer that it waits for, whatever happens."""
+        """Act on a message; pass the record that its sender waits for to `answer`, whatever
+        happens."""
         match message.news:
             case Arrived() as news:
                 model, where = self.tasks[number].engine.model, self._place(number, news)
@@ -92,25 +94,25 @@ class Collector:
                 self._now[number].begin(message.at_s)
                 self._listener(replace(event, where=self._now[number].where))
             case Made(record, samples):
-                kept = record
+                stored = record
                 try:
-                    kept = self._made(self._now[number], message.at_s, record, samples)
+                    stored = self._made(self._now[number], message.at_s, record, samples)
                 finally:
-                    answer(kept)
+                    answer(stored)
             case Ended():
                 self._ended.add(number)
 
     def _move(self, number: int, where: str) -> None:
-        """A task that begins again does so because its host was lost."""
+        """End the stay of a task that begins again: its host was lost."""
         stay = self._now.get(number)
         if stay is not None:
             stay.leave()
-            told = f"lost: what it had not measured yet is measured by {where}"
-            self._listener(Event("engine", told, 1, 1, stay.where))
+            message = f"lost: what it had not measured yet is measured by {where}"
+            self._listener(Event("engine", message, 1, 1, stay.where))
 
     def leave(self, number: int, why: str | None) -> None:
-        """A task is over. Cells that have not come home by then have failed, `why` says; None
-        leaves them as they are."""
+        """End a task. Its cells that have not arrived fail with the reason `why`; None leaves them
+        as they are."""
         task, stay = self.tasks[number], self._now.pop(number, None)
         if stay is not None:
             stay.leave()
@@ -133,12 +135,12 @@ class Collector:
                 record.facts, neighbours=self._beside(stay, at_s - record.duration_s, at_s)
             )
             record, samples = replace(record, facts=facts), replace(samples, facts=facts)
-        kept = self._keep(record, samples)
-        if kept.status != "interrupted":
-            self.records[kept.cell.identity] = kept
-        return kept
+        stored = self._keep(record, samples)
+        if stored.status != "interrupted":
+            self.records[stored.cell.identity] = stored
+        return stored
 
     def _beside(self, stay: _Stay, start_s: float, end_s: float) -> tuple[Neighbour, ...]:
-        others = [each for each in self._stays if each is not stay and each.host == stay.host]
-        found = (each.seen_from(start_s, end_s) for each in others)
-        return tuple(neighbour for neighbour in found if neighbour is not None)
+        others = [other for other in self._stays if other is not stay and other.host == stay.host]
+        seen = (other.seen_from(start_s, end_s) for other in others)
+        return tuple(neighbour for neighbour in seen if neighbour is not None)

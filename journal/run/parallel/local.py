@@ -22,7 +22,7 @@ from journal.serve.start import gpus_wanted
 
 def check_fits(planned: Sequence[Cell], width: int, listener: Listener) -> None:
     """Refuse (SpecError) to measure `width` engines at a time where this host has too few GPUs for
-    them, or where it is not for us to choose the GPUs. Tell of engines without GPUs."""
+    them, or where an engine names its own GPUs. Report engines without GPUs to `listener`."""
     engines = [engine for engine, _ in by_engine(planned) if engine]
     if width < 1:
         raise SpecError(f"--parallel-gpus {width}: at least one engine has to run at a time")
@@ -32,7 +32,7 @@ def check_fits(planned: Sequence[Cell], width: int, listener: Listener) -> None:
             "for each engine: leave one of the two out"
         )
     wanted = sorted((gpus_wanted(engine) for engine in engines), reverse=True)[:width]
-    there = _seen() if any(wanted) else ()
+    there = _visible() if any(wanted) else ()
     if sum(wanted) > len(there):
         raise SpecError(
             f"{len(wanted)} engines side by side need {' + '.join(map(str, wanted))} GPUs, and "
@@ -40,15 +40,15 @@ def check_fits(planned: Sequence[Cell], width: int, listener: Listener) -> None:
             f"nvidia-smi and {VISIBLE_GPUS}"
         )
     if len(wanted) > 1 and 0 in wanted:
-        told = "engines side by side on a CPU share its cores, and are slower than each is alone"
-        listener(Event("prepare", f"doubts are to be expected, because {told}"))
+        reason = "engines side by side on a CPU share its cores, and are slower than each is alone"
+        listener(Event("prepare", f"doubts are to be expected, because {reason}"))
 
 
-def _seen() -> tuple[GpuName, ...]:
-    """The GPUs to be dealt out, whole ones first; none where the driver does not answer, which
-    each engine's start will say."""
+def _visible() -> tuple[GpuName, ...]:
+    """The GPUs to distribute, whole ones first; empty where the driver does not answer, which the
+    start of each engine reports."""
     try:
-        gpus = gpu_memory.seen(os.environ).gpus
+        gpus = gpu_memory.visible_to(os.environ).gpus
     except MeasureError:
         return ()
     return tuple(_ordered(gpus))
@@ -66,19 +66,20 @@ class _Running:
 
 
 class SideBySide:
-    """Measures the tasks of `collector`, `width` at a time, each in a process of its own and on
-    GPUs of this host that are free, and takes there what comes of them."""
+    """The measurement of the tasks of `collector`, `width` at a time, each in a process of its own
+    and on free GPUs of this host."""
 
     def __init__(self, width: int, collector: Collector) -> None:
         self._width, self._collector = width, collector
         self._free: list[GpuName] = []
-        with suppress(SpecError):  # else it has been refused, or no engine wants a GPU
-            self._free = list(_seen())
+        with suppress(SpecError):  # a SpecError was raised before, or no engine needs a GPU
+            self._free = list(_visible())
         self._running: dict[Connection, _Running] = {}
 
     def measure(self) -> None:
-        """On KeyboardInterrupt each process stops as it does alone, and what it measured comes
-        home first; at a second one its engine is killed."""
+        """Measure all tasks and pass their messages to the collector. On KeyboardInterrupt each
+        process stops as it does alone, and its measured runs are collected first; at a second one
+        its engine is killed."""
         waiting = deque(enumerate(self._collector.tasks))
         try:
             while waiting or self._running:
@@ -86,16 +87,16 @@ class SideBySide:
                     self._start(*waiting.popleft())
                 self._hear()
         except KeyboardInterrupt:
-            for each in self._running.values():
-                each.worker.interrupt()
+            for running in self._running.values():
+                running.worker.interrupt()
             while self._running:
                 self._hear(stopped=True)
             raise
         finally:
-            for each in self._running.values():
-                each.worker.interrupt()
-            for each in self._running.values():
-                each.worker.end()
+            for running in self._running.values():
+                running.worker.interrupt()
+            for running in self._running.values():
+                running.worker.end()
 
     def _start(self, number: int, task: Task) -> None:
         gpus = tuple(self._free[: gpus_wanted(task.engine)])
@@ -105,7 +106,7 @@ class SideBySide:
         self._free = self._free[len(gpus) :]
 
     def _hear(self, *, stopped: bool = False) -> None:
-        """Act on the messages that are there, or come next."""
+        """Act on the messages that are there, or on the next one."""
         for pipe in cast(list[Connection], wait(list(self._running))):
             one = self._running[pipe]
             message = one.worker.receive()

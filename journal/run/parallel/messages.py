@@ -1,4 +1,4 @@
-"""What goes between the process that stores measurements and those that make them."""
+"""Messages between the process that stores measurements and those that make them."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -17,8 +17,8 @@ Serve = Callable[[Engine, Path, Listener], AbstractContextManager[Endpoint]]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The cells of one engine, to be measured but for those whose record is `known` by their
-    identity. `afar`: perhaps not on the host that stores them."""
+    """The cells of one engine to be measured, except those whose record is `known`, by identity.
+    `remote`: perhaps on another host than the one that stores them."""
 
     group: tuple[Cell, ...]
     begun: ExperimentRecord
@@ -26,10 +26,11 @@ class Task:
     log_path: Path
     serve: Serve
     strict: bool = False
-    afar: bool = False
+    remote: bool = False
 
     @property
     def engine(self) -> Engine:
+        """The engine that all cells of the task share."""
         engine = self.group[0].engine
         assert engine is not None
         return engine
@@ -37,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A process begins on a task, on this host and these GPUs."""
+    """The message that a process begins a task on this host and these GPUs."""
 
     host: str
     gpus: tuple[GpuName, ...]
@@ -45,7 +46,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A run, not summed up yet. Its sender waits for the record as it was kept."""
+    """The message with a run that is not summed up yet. Its sender waits for the stored record."""
 
     record: Record
     samples: Samples | None
@@ -53,12 +54,13 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """All cells of a task came to their end."""
+    """The message that all cells of a task have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """News, and when it was, on the monotonic clock of the sender's host."""
+    """A message and the time at which it was sent, in s on the monotonic clock of the sender's
+    host."""
 
     at_s: float
     news: Arrived | Event | Made | Ended

@@ -1,8 +1,8 @@
-"""Engines on the hosts of a Ray cluster: each is a Ray task, which measures it where it runs, and
-what comes of it goes home to the driver, this process.
+"""Engines on the hosts of a Ray cluster: each is a Ray task that measures its engine on the host
+where it runs and sends the results to the driver, this process.
 
-Ray chooses the hosts and runs the task of a lost one again elsewhere. What had come home by then
-is not measured again.
+Ray chooses the hosts and runs the task of a lost host again elsewhere. Results that had arrived by
+then are not measured again.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from journal.run.parallel.collector import Collector, place
 from journal.run.parallel.messages import Arrived, Made, Message, Task
 from journal.run.parallel.worker import Worker, died_of
 
-RETRIES = 3  # of a task whose host was lost: one that takes down its hosts must come to an end
+RETRIES = 3  # of a task whose host was lost: a task that breaks its hosts must end
 BEAT_S = 0.5  # between two looks at whether there is news, or the driver asks to stop
-FAREWELL_S = 60.0  # for tasks that were told to stop, and may have engines to end
+FAREWELL_S = 60.0  # for tasks that have to stop, and may have engines to end
 OWN_THREADS = "OMP_NUM_THREADS"  # which Ray sets for its tasks, and an engine chooses better
 
 
 @contextmanager
 def cluster() -> Iterator["Cluster"]:
-    """The Ray cluster at RAY_ADDRESS; without it one of this host alone, for as long as the block
-    lasts, which listens at loopback.
+    """Connect to the Ray cluster at RAY_ADDRESS, or start one on this host alone, which listens on
+    loopback; either way for as long as the block lasts.
 
-    Raises MissingExtra without Ray, and EngineError where the cluster cannot be reached.
+    Raises MissingExtra without Ray, and EngineError where the cluster does not answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -47,7 +47,7 @@ def cluster() -> Iterator["Cluster"]:
         import ray
     except ImportError:
         raise MissingExtra("--on ray", "ray") from None
-    if ray.is_initialized():  # by a program that uses this library
+    if ray.is_initialized():  # the program that uses this library did it
         yield Cluster(ray)
         return
     terminate = signal.getsignal(signal.SIGTERM)
@@ -59,9 +59,9 @@ def cluster() -> Iterator["Cluster"]:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise EngineError(
-            f"no Ray cluster answers at {address or 'this host'} ({said}): see to RAY_ADDRESS"
+            f"no Ray cluster answers at {address or 'this host'} ({reason}): check RAY_ADDRESS"
         ) from None
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -73,13 +73,13 @@ def cluster() -> Iterator["Cluster"]:
 
 
 class Cluster:
-    """The hosts of a Ray cluster, and how tasks get there. `ray` is the module."""
+    """The hosts of a Ray cluster, to which tasks are sent. `ray` is the module."""
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
 
     def check(self, engines: Sequence[Engine]) -> None:
-        """Refuse (SpecError) an engine that no host of the cluster has the cards for."""
+        """Refuse (SpecError) an engine that needs more GPUs than any host of the cluster has."""
         most = max(self._of_each("GPU"), default=0)
         for engine in engines:
             if most and engine.gpu_count > most:
@@ -90,7 +90,8 @@ class Cluster:
 
     def measure(self, collector: Collector) -> None:
         """Measure the tasks of `collector`. On KeyboardInterrupt each stops as it does alone, and
-        what it measured comes home first; at a second one its engine is killed."""
+        its measured runs are collected first; at a second one its engine is killed. Raises
+        EngineError where Ray fails."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(
@@ -107,16 +108,16 @@ class Cluster:
         try:
             _Driver(self._ray, mailbox, running, collector).follow()
         except self._ray.exceptions.RayError as error:
-            raise EngineError(f"Ray failed ({_said(error)}): look at ray status") from error
+            raise EngineError(f"Ray failed ({_line_of(error)}): look at ray status") from error
 
     @staticmethod
     def place(number: int, news: Arrived) -> str:
-        """A place in the cluster, in a few words."""
+        """The place of a task in the cluster in a few words: its host and its GPUs."""
         return f"{news.host}, {place(number, news)}"
 
     def needs(self, engine: Engine) -> dict[str, Any]:
-        """What the task of `engine` asks of a host: its cards, with a processor for each; in a
-        cluster without cards a whole host, because an engine on a CPU takes all of it."""
+        """The resources that the task of `engine` takes of a host: its GPUs, with a processor for
+        each; in a cluster without GPUs a whole host, because an engine on a CPU takes all of it."""
         gpus = engine.gpu_count if any(self._of_each("GPU")) else 0
         cpus = gpus or min(filter(None, self._of_each("CPU")), default=1)
         return {
@@ -127,7 +128,7 @@ class Cluster:
         }
 
     def _of_each(self, resource: str) -> list[float]:
-        """How much of a resource each host has."""
+        """The amount of a resource that each host has."""
         hosts = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return [float(host.get(resource, 0)) for host in hosts]
 
@@ -136,7 +137,8 @@ class Cluster:
 
 
 class _Driver:
-    """Takes home what comes of `running` tasks (references, and their numbers in `collector`)."""
+    """The driver, which collects the messages of `running` tasks (references, and their numbers in
+    `collector`)."""
 
     def __init__(
         self, ray: Any, mailbox: Any, running: dict[Any, int], collector: Collector
@@ -182,13 +184,13 @@ class _Driver:
         return lambda record: self._mailbox.answer.remote(message_number, record)
 
     def _end_of(self, reference: Any, number: int) -> str:
-        """Why cells of a task that is over may be missing; its engine's log is put with the
-        others."""
+        """The reason why cells of a task that is over may be missing. Its engine's log is stored
+        with the others."""
         try:
             code, log = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             why = "look at ray status, and have this version of journal on every host"
-            return f"its Ray task failed ({_said(error)}): {why}"
+            return f"its Ray task failed ({_line_of(error)}): {why}"
         if log:
             path = self._collector.tasks[number].log_path
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -197,24 +199,24 @@ class _Driver:
         return died_of(code)
 
     def _break_off(self) -> None:
-        """End all tasks; those that have engines have a while to stop them."""
+        """End all tasks; those with engines get FAREWELL_S to stop them."""
         self._mailbox.close.remote()
-        begun = [each for each, number in self._running.items() if number in self._begun]
+        begun = [reference for reference, number in self._running.items() if number in self._begun]
         if begun:
             self._ray.wait(begun, num_returns=len(begun), timeout=FAREWELL_S)
         for reference in self._running:
             self._ray.cancel(reference, force=True)
 
 
-def _said(error: Exception) -> str:
-    """What Ray says, or the program that failed under it, in one line."""
+def _line_of(error: Exception) -> str:
+    """The error of Ray, or of the program that failed under it, in one line."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[-1] if hasattr(error, "cause") else lines[0]
 
 
 class Mailbox:
-    """Where messages wait for the driver, and their senders for its answers: an actor on the
-    driver's host."""
+    """The mailbox in which messages wait for the driver, and senders for its answers: an actor on
+    the driver's host."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[int, int, Message | None]] = []
@@ -224,23 +226,24 @@ class Mailbox:
         self._answers: dict[int, asyncio.Future[Any]] = {}
 
     async def send(self, number: int, message: Message | None) -> int:
-        """Leave a message of a task; how often the tasks were interrupted."""
+        """Leave a message of a task; return how often the tasks were interrupted."""
         if message is not None:
             self._put(number, message)
         return self._interrupts
 
     async def ask(self, number: int, message: Message | None) -> Any:
-        """Leave a message, and wait for the answer. None asks which records are home already."""
+        """Leave a message and wait for the answer. A message None asks for the records that have
+        arrived."""
         if self._closed:
             return _unread(message)
         answer = asyncio.get_running_loop().create_future()
         self._answers[self._put(number, message)] = answer
         return await answer
 
-    async def collect(self, seen: int) -> list[tuple[int, int, Message | None]]:
-        """The messages after the one numbered `seen`, each with its number and its task's; waits a
-        moment where there is none."""
-        self._messages = [message for message in self._messages if message[0] > seen]
+    async def collect(self, after: int) -> list[tuple[int, int, Message | None]]:
+        """The messages after number `after`, each with its number and the number of its task; waits
+        up to BEAT_S for one."""
+        self._messages = [message for message in self._messages if message[0] > after]
         if not self._messages:
             self._came.clear()
             with suppress(TimeoutError):
@@ -256,7 +259,8 @@ class Mailbox:
         self._interrupts += 1
 
     async def close(self) -> None:
-        """The driver will answer no more: interrupt the tasks, and keep nobody waiting."""
+        """End the answers of the driver: interrupt the tasks, and answer every sender that
+        waits."""
         self._interrupts += 1
         self._closed = True
         for message_number, _, message in self._messages:
@@ -278,15 +282,15 @@ def _unread(message: Message | None) -> Record | None:
 
 
 def _work(task: Task, number: int, mailbox: Any) -> tuple[int, bytes]:
-    """Measure a task on this host, in a process that shares nothing with Ray's: its exit code, and
-    the engine's log."""
+    """Measure a task on this host, in a process that shares nothing with Ray's; return its exit
+    code and the engine's log."""
     known = _value(mailbox.ask.remote(number, None))
     if known is None:
         return 0, b""
     os.environ.pop(OWN_THREADS, None)
     with tempfile.TemporaryDirectory(prefix="journal-") as folder:
         log_path = Path(folder) / task.log_path.name
-        worker = Worker(replace(task, known=known, log_path=log_path, afar=True), {})
+        worker = Worker(replace(task, known=known, log_path=log_path, remote=True), {})
         interrupts = 0
         while True:
             message = worker.receive() if worker.pipe.poll(BEAT_S) else None
@@ -296,20 +300,20 @@ def _work(task: Task, number: int, mailbox: Any) -> tuple[int, bytes]:
                 made = replace(message, news=_as_at_home(message.news, log_path, task.log_path))
                 worker.answer(_value(mailbox.ask.remote(number, made)))
                 continue
-            asked = _value(mailbox.send.remote(number, message))
-            for _ in range(interrupts, asked):
+            wanted = _value(mailbox.send.remote(number, message))
+            for _ in range(interrupts, wanted):
                 worker.interrupt()
-            interrupts = asked
+            interrupts = wanted
         return worker.end(), log_path.read_bytes() if log_path.exists() else b""
 
 
 def _value(reference: Any) -> Any:
-    """Waits for a value. Within ray.get Ray would give this task's processors to another one."""
+    """Wait for a value. Within ray.get Ray would give this task's processors to another one."""
     return reference.future().result()
 
 
 def _as_at_home(made: Made, there: Path, here: Path) -> Made:
-    """The run with its engine's log where the driver will put it."""
+    """The run with the path at which the driver stores its engine's log."""
     if made.record.facts.log_path is not None:
         facts = replace(made.record.facts, log_path=str(here))
         made = Made(

@@ -1,7 +1,7 @@
 """A process that measures the cells of one engine for another process, which stores them.
 
-It is a fresh interpreter in a session of its own: it shares no lock with another load, hears of a
-Ctrl-C only when it is told, and ends when its pipe does. The guard of its engine then ends that.
+It is a fresh interpreter in a session of its own: it shares no lock with another load, receives
+Ctrl-C only from its parent, and ends when its pipe closes. The guard of its engine then ends that.
 """
 
 import os
@@ -32,13 +32,13 @@ from journal.serve.interpreter import installed
 from journal.serve.start import gpus_of
 from journal.store.undivided import undivided
 
-PERIOD_S = 0.1  # between two words on how far a cell is: they cost the load time
-PATIENCE_S = 30.0  # with a process that was told to end, and may have an engine to stop first
+PERIOD_S = 0.1  # between two messages on the progress of a cell: they cost the load time
+PATIENCE_S = 30.0  # for a process that has to end, and may have an engine to stop first
 
 
 class Worker:
-    """Such a process, seen from the one that started it. `env` is laid over its variables; once it
-    is `closed`, no more messages come."""
+    """A worker process, seen from the one that started it. `env` is laid over its variables; once
+    it is `closed`, no more messages come."""
 
     def __init__(self, task: Task, env: Mapping[str, str]) -> None:
         self.pipe, theirs = Pipe()
@@ -52,7 +52,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **env},
         )
         theirs.close()
-        with suppress(ConnectionError):  # the message that does not come will tell
+        with suppress(ConnectionError):  # `receive` notices it
             self.pipe.send(task)
 
     def receive(self) -> Message | None:
@@ -67,17 +67,17 @@ class Worker:
         return message
 
     def answer(self, record: Record) -> None:
-        """The record of the last run, as it was kept."""
+        """Send the record of the last run, as it was stored."""
         with undivided(), suppress(ConnectionError):
             self.pipe.send(record)
 
     def interrupt(self) -> None:
-        """Do there what a Ctrl-C does."""
+        """Interrupt the worker as Ctrl-C would."""
         self._process.send_signal(signal.SIGINT if self._arrived else signal.SIGKILL)
 
     def end(self) -> int:
-        """Its exit code. One that goes on must have been interrupted, and has a while to stop its
-        engine; what it measured by then is not kept."""
+        """Wait for the end of the worker; return its exit code. A worker that still runs must have
+        been interrupted: it gets PATIENCE_S to stop its engine, and its runs are not kept."""
         deadline_s = time.monotonic() + PATIENCE_S
         try:
             while not self.closed and self.pipe.poll(max(deadline_s - time.monotonic(), 0.0)):
@@ -85,13 +85,13 @@ class Worker:
                 if message is not None and isinstance(message.news, Made):
                     self.answer(message.news.record)
         finally:
-            self.pipe.close()  # it does not outlive that
+            self.pipe.close()  # the worker ends then
             self._process.wait()
         return self._process.returncode
 
 
 def died_of(code: int) -> str:
-    """Why cells have no measurement whose worker ended with this exit code."""
+    """The reason why cells have no measurement, for a worker that ended with this exit code."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"the process that measured it {how}: look for the reason, and run again with --resume"
 
@@ -100,7 +100,7 @@ def died_of(code: int) -> str:
 
 
 class _Sender:
-    """The way home for events and records."""
+    """The sender of events and records to the process that stores them."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._next_s = pipe, 0.0
@@ -112,7 +112,8 @@ class _Sender:
             self._pipe.send(Message(time.monotonic(), news))
 
     def tell(self, event: Event) -> None:
-        """How far something is, is told now and then, and only where that need not wait."""
+        """Send an event. Progress is sent at most every PERIOD_S, and only where the pipe has
+        room."""
         now_s = time.monotonic()
         if event.total is not None and 0 < event.done < event.total:
             if now_s < self._next_s or not select.select([], [self._pipe], [], 0)[1]:
@@ -126,7 +127,7 @@ class _Sender:
             return self._answers.get()
 
     def _listen(self) -> None:
-        """Take answers; end this process when nobody is left to measure for."""
+        """Take answers; end this process when the other end of its pipe is gone."""
         try:
             while True:
                 self._answers.put(self._pipe.recv())
@@ -140,7 +141,7 @@ def _measure(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in its workers
     try:
-        if task.afar:
+        if task.remote:
             begun = replace(begun, environment=environment(installed(task.engine)))
         sender.send(Arrived(platform.node(), _gpus(task.engine)))
         served = _served(task, sender.tell)
@@ -152,7 +153,7 @@ def _measure(pipe: Connection) -> None:
 
 @contextmanager
 def _served(task: Task, listener: Listener) -> Iterator[Endpoint]:
-    if task.afar:
+    if task.remote:
         Around().tell(task.group, task.strict, listener)
     with task.serve(task.engine, task.log_path, listener) as endpoint:
         yield endpoint
@@ -161,7 +162,7 @@ def _served(task: Task, listener: Listener) -> Iterator[Endpoint]:
 def _gpus(engine: Engine) -> tuple[GpuName, ...]:
     try:
         return gpus_of(engine)
-    except SpecError:  # which its start will tell
+    except SpecError:  # its start reports it
         return ()
 
 

@@ -21,18 +21,18 @@ def written(stand_in: Callable[..., Engine], tmp_path: Path) -> Callable[..., Pa
         output_tokens: int,
         tensor_parallel: int = 1,
     ) -> Path:
-        said = ""
+        tables = ""
         for name, longest in (("first", 2048), ("second", 1024)):
             engine = stand_in({"family": str(tmp_path / name), **(script or {})})
-            said += (
+            tables += (
                 f"[[engine.variants]]\nmax_model_len = {longest}\n"
                 f"model = {json.dumps(engine.model)}\npython = {json.dumps(engine.python)}\n"
                 f"tensor_parallel = {tensor_parallel}\n[engine.variants.env]\n"
             )
-            said += "".join(f"{key} = {json.dumps(engine.env[key])}\n" for key in engine.env)
+            tables += "".join(f"{key} = {json.dumps(engine.env[key])}\n" for key in engine.env)
         file = tmp_path / "two.toml"
         file.write_text(
-            f"{said}[grid]\nbatch = {list(batch)}\nprompt_tokens = [4]\n"
+            f"{tables}[grid]\nbatch = {list(batch)}\nprompt_tokens = [4]\n"
             f"output_tokens = [{output_tokens}]\n[load]\nrequests = 8\nwarmup = 1\n"
         )
         return file

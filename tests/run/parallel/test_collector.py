@@ -1,4 +1,4 @@
-"""What comes home is kept once, and knows what was beside it."""
+"""Collected runs are kept once, and know their neighbours."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ def made(cell: Cell, run_id: str, lasted_s: float = 4.0) -> Made:
 
 
 class Lab:
-    """Letters go in; `kept` is what was stored, `answers` what their senders were told."""
+    """Letters go in; `kept` is what was stored, `answers` the answers to their senders."""
 
     def __init__(self) -> None:
         self.kept: list[Record] = []
@@ -75,13 +75,13 @@ def test_a_run_knows_who_was_busy_beside_it_on_its_host() -> None:
     lab.hear(0, 20.0, made(CELLS[1], "run 3", lasted_s=5.0))
     lab.home.leave(1, None)
     lab.hear(0, 30.0, made(CELLS[1], "run 4"))
-    found = {record.id: record.facts.neighbours for record in lab.kept}
-    assert [(n.model, n.gpus, n.busy_s) for n in found["run 0"]] == [
+    neighbours = {record.id: record.facts.neighbours for record in lab.kept}
+    assert [(n.model, n.gpus, n.busy_s) for n in neighbours["run 0"]] == [
         ("second", (1, 2), ((0.0, 1.0),))
     ]
-    assert [(n.model, n.busy_s) for n in found["run 3"]] == [("second", ((2.0, 5.0),))]
-    assert [(n.model, n.gpus) for n in found["run 1"]] == [("first", (0,))]
-    assert found["run 2"] == () and "run 4" not in found
+    assert [(n.model, n.busy_s) for n in neighbours["run 3"]] == [("second", ((2.0, 5.0),))]
+    assert [(n.model, n.gpus) for n in neighbours["run 1"]] == [("first", (0,))]
+    assert neighbours["run 2"] == () and "run 4" not in neighbours
 
 
 def test_the_same_cell_is_kept_once() -> None:

@@ -141,37 +141,37 @@ def test_ctrl_c_brings_home_what_all_of_them_measured(stand_in: StandIn, tmp_pat
 
 @pytest.mark.timing
 def test_a_second_ctrl_c_ends_stubborn_engines_at_once(stand_in: StandIn, tmp_path: Path) -> None:
-    experiment, asked = sweep(*two(stand_in, tmp_path, stubborn=True)), list[float]()
+    experiment, times = sweep(*two(stand_in, tmp_path, stubborn=True)), list[float]()
     stop_once = once_both_are_loaded(lambda: signal.raise_signal(signal.SIGINT))
 
     def stop_twice(event: Event) -> None:
         stop_once(event)
-        if "interrupted" in event.message and not asked:
-            asked.append(time.monotonic())
+        if "interrupted" in event.message and not times:
+            times.append(time.monotonic())
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         journal.run(experiment, tmp_path / "lab", parallel_gpus=2, listener=stop_twice)
-    assert asked and not any(map(process.runs, families(tmp_path))) and workers() == []
+    assert times and not any(map(process.runs, families(tmp_path))) and workers() == []
     assert not (tmp_path / "lab" / "log").exists()
     with journal.open_store(tmp_path / "lab") as store:
         assert store.experiment("last").status == "interrupted"
 
 
-# ---- through the command, on a host with several cards -----------------------------------------
+# ---- through the command, on a host with several GPUs ------------------------------------------
 
 
-def scripted_cards(folder: Path, trace: Path, count: int) -> dict[str, str]:
-    """The variables of a host with `count` cards. `folder` has the library."""
+def scripted_gpus(folder: Path, trace: Path, count: int) -> dict[str, str]:
+    """The variables of a host with `count` GPUs. `folder` has the library."""
     lines = [f"cards {count}", "0 - nvmlSystemGetDriverVersion 0 575.57.08"]
-    for card in range(count):
+    for gpu in range(count):
         lines += [
-            f"0 {card} nvmlDeviceGetName 0 Scripted Card",
-            f"0 {card} nvmlDeviceGetUUID 0 GPU-{card}",
-            f"0 {card} nvmlDeviceGetMemoryInfo 0 1000 800 200",
-            f"0 {card} nvmlDeviceGetMemoryInfo_v2 0 1000 100 800 100",
-            f"0 {card} nvmlDeviceGetComputeRunningProcesses_v3 0",
-            f"0 {card} nvmlDeviceGetGraphicsRunningProcesses_v3 0",
+            f"0 {gpu} nvmlDeviceGetName 0 Scripted Card",
+            f"0 {gpu} nvmlDeviceGetUUID 0 GPU-{gpu}",
+            f"0 {gpu} nvmlDeviceGetMemoryInfo 0 1000 800 200",
+            f"0 {gpu} nvmlDeviceGetMemoryInfo_v2 0 1000 100 800 100",
+            f"0 {gpu} nvmlDeviceGetComputeRunningProcesses_v3 0",
+            f"0 {gpu} nvmlDeviceGetGraphicsRunningProcesses_v3 0",
         ]
     trace.write_text("\n".join(lines) + "\n")
     env = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
@@ -182,10 +182,10 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "journal", "run", *map(str, arguments)]
 
 
-def test_each_engine_has_its_own_cards(
+def test_each_engine_has_its_own_gpus(
     nvml_worker: tuple[Any, Path], written: Callable[..., Path], tmp_path: Path
 ) -> None:
-    env = scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 5)
+    env = scripted_gpus(nvml_worker[1].parent, tmp_path / "trace", 5)
     home = tmp_path / "lab"
     done = subprocess.run(
         command(
@@ -203,16 +203,16 @@ def test_each_engine_has_its_own_cards(
         for record in store.runs():
             samples = store.samples(record.id)
             assert samples is not None and record.status in GOOD
-            cards = {reading.device for reading in samples.readings.gpu}
-            used.setdefault(record.facts.log_path, set()).update(cards)
-            assert all(set(beside.gpus).isdisjoint(cards) for beside in samples.facts.neighbours)
+            gpus = {reading.device for reading in samples.readings.gpu}
+            used.setdefault(record.facts.log_path, set()).update(gpus)
+            assert all(set(beside.gpus).isdisjoint(gpus) for beside in samples.facts.neighbours)
     assert sorted(used.values(), key=min) == [{0, 1}, {3, 4}]
 
 
 def test_gpus_named_by_uuid_are_dealt_out_like_those_named_by_index(
     nvml_worker: tuple[Any, Path], written: Callable[..., Path], tmp_path: Path
 ) -> None:
-    env = scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 4)
+    env = scripted_gpus(nvml_worker[1].parent, tmp_path / "trace", 4)
     home = tmp_path / "lab"
     done = subprocess.run(
         command(written(FOR_CUDA, **TWO_EACH), "--parallel-gpus", 2, "--home", home),
@@ -237,7 +237,7 @@ def test_gpus_that_are_not_here_are_refused(
 ) -> None:
     done = subprocess.run(
         command(written(FOR_CUDA, **TWO_EACH), "--parallel-gpus", 2, "--home", tmp_path / "lab"),
-        env=scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 2)
+        env=scripted_gpus(nvml_worker[1].parent, tmp_path / "trace", 2)
         | {"CUDA_VISIBLE_DEVICES": "0,GPU-7"},
         capture_output=True,
         text=True,
@@ -250,7 +250,7 @@ def test_gpus_that_are_not_here_are_refused(
 def test_engines_that_do_not_fit_are_refused(
     nvml_worker: tuple[Any, Path], written: Callable[..., Path], tmp_path: Path
 ) -> None:
-    env = scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 3)
+    env = scripted_gpus(nvml_worker[1].parent, tmp_path / "trace", 3)
     done = subprocess.run(
         command(
             written(FOR_CUDA, **TWO_EACH, tensor_parallel=2),
@@ -275,7 +275,7 @@ def test_the_death_of_the_command_leaves_nothing(
     tmp_path: Path,
     gone: Callable[..., bool],
 ) -> None:
-    env = scripted_cards(nvml_worker[1].parent, tmp_path / "trace", 2)
+    env = scripted_gpus(nvml_worker[1].parent, tmp_path / "trace", 2)
     with subprocess.Popen(
         command(written(FOR_CUDA, **TWO_EACH), "--parallel-gpus", 2, "--home", tmp_path / "lab"),
         env=env,
@@ -298,18 +298,18 @@ def test_the_death_of_the_command_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "reason"),
     [
         ({"find_capacity": "rate", "slo": journal.Slo(ttft_ms=9)}, "from one load to the next"),
         ({"needed_vram": True}, "from one start to the next"),
-        ({"engines": (Engine(model="m", executor="ray"),)}, "finds its cards itself"),
+        ({"engines": (Engine(model="m", executor="ray"),)}, "finds its GPUs itself"),
     ],
 )
 def test_what_is_done_in_turns_is_refused(
-    stand_in: StandIn, tmp_path: Path, changes: dict[str, Any], said: str
+    stand_in: StandIn, tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     experiment = replace(sweep(stand_in()), **changes)
-    with pytest.raises(journal.SpecError, match=f"--parallel-gpus measures several .* {said}"):
+    with pytest.raises(journal.SpecError, match=f"--parallel-gpus measures several .* {reason}"):
         journal.run(experiment, tmp_path, parallel_gpus=2)
 
 
@@ -319,7 +319,7 @@ def test_an_endpoint_is_refused(fake_server: Callable[..., str], tmp_path: Path)
         journal.run(sweep(), tmp_path, endpoint=endpoint, parallel_gpus=2)
 
 
-def test_cards_are_chosen_by_one_of_two(stand_in: StandIn, tmp_path: Path) -> None:
+def test_gpus_are_chosen_by_one_of_two(stand_in: StandIn, tmp_path: Path) -> None:
     engine = stand_in()
     engine = replace(engine, env={**engine.env, "CUDA_VISIBLE_DEVICES": "1"})
     with pytest.raises(journal.SpecError, match="names its GPUs"):

@@ -114,9 +114,9 @@ def families(tmp_path: Path) -> list[int]:
     return [pid for file in files if file.exists() for pid in json.loads(file.read_text())]
 
 
-def places(said: list[str], words: str) -> set[str]:
+def places(lines: list[str], words: str) -> set[str]:
     """Where something was said to happen."""
-    return {line.partition(": ")[0] for line in said if words in line}
+    return {line.partition(": ")[0] for line in lines if words in line}
 
 
 @pytest.mark.timing
@@ -124,7 +124,7 @@ def test_a_node_that_is_lost_in_mid_run_costs_no_more_than_its_cell(
     nodes: Nodes, written: Callable[..., Path], tmp_path: Path, gone: Callable[..., bool]
 ) -> None:
     with Run(tmp_path, written(**THREE_EACH), nodes.address) as run:
-        run.wait_for(lambda said: len(places(said, "cell 2 of 3")) == 2)
+        run.wait_for(lambda lines: len(places(lines, "cell 2 of 3")) == 2)
         nodes.lose_one()
         assert run.end() == 0, "".join(run.said)
         assert any("lost: what it had not measured yet" in line for line in run.said), run.said
@@ -144,7 +144,7 @@ def test_ctrl_c_brings_home_what_was_measured_on_every_host(
     nodes: Nodes, written: Callable[..., Path], tmp_path: Path
 ) -> None:
     with Run(tmp_path, written(**THREE_EACH), nodes.address) as run:
-        run.wait_for(lambda said: len(places(said, "cell 1 of 3")) == 2)
+        run.wait_for(lambda lines: len(places(lines, "cell 1 of 3")) == 2)
         time.sleep(0.3)
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 130, "".join(run.said)
@@ -158,9 +158,9 @@ def test_a_second_ctrl_c_ends_stubborn_engines_at_once(
     nodes: Nodes, written: Callable[..., Path], tmp_path: Path
 ) -> None:
     with Run(tmp_path, written({"stubborn": True}, **THREE_EACH), nodes.address) as run:
-        run.wait_for(lambda said: len(places(said, "cell 1 of 3")) == 2)
+        run.wait_for(lambda lines: len(places(lines, "cell 1 of 3")) == 2)
         run.process.send_signal(signal.SIGINT)
-        run.wait_for(lambda said: any("interrupted" in line for line in said))
+        run.wait_for(lambda lines: any("interrupted" in line for line in lines))
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 130, "".join(run.said)
     assert not any(map(process.runs, families(tmp_path)))
@@ -172,12 +172,12 @@ def test_a_second_ctrl_c_ends_stubborn_engines_at_once(
 
 def hosts(*resources: dict[str, float]) -> Cluster:
     """A cluster with these hosts, and one that is gone."""
-    nodes = [{"Alive": True, "Resources": each} for each in resources]
+    nodes = [{"Alive": True, "Resources": host} for host in resources]
     gone = {"Alive": False, "Resources": {"CPU": 999.0, "GPU": 999.0}}
     return Cluster(SimpleNamespace(nodes=lambda: [*nodes, gone]))
 
 
-def test_a_task_asks_for_the_cards_of_its_engine() -> None:
+def test_a_task_asks_for_the_gpus_of_its_engine() -> None:
     needs = hosts({"CPU": 64.0, "GPU": 8.0}, {"CPU": 4.0}).needs(
         Engine(model="m", tensor_parallel=2)
     )
@@ -189,7 +189,7 @@ def test_an_engine_on_a_cpu_has_a_host_for_itself() -> None:
     assert (needs["num_gpus"], needs["num_cpus"]) == (0, 8)
 
 
-def test_an_engine_that_no_host_has_the_cards_for_is_refused() -> None:
+def test_an_engine_that_no_host_has_the_gpus_for_is_refused() -> None:
     cluster = hosts({"CPU": 64.0, "GPU": 2.0}, {"CPU": 64.0, "GPU": 4.0})
     cluster.check([Engine(model="m", tensor_parallel=4)])
     with pytest.raises(journal.SpecError, match=r"m needs 8 GPUs .* no host .* more than 4"):
