@@ -1,7 +1,7 @@
-"""Turns one GGUF file into a directory that vLLM serves: safetensors, tokenizer, chat template.
+"""Converts one GGUF file into a directory that vLLM serves: safetensors, tokenizer, chat template.
 
 Run as a script, `python convert.py GGUF DIRECTORY`, by the engine's interpreter, because
-transformers and torch may be installed only there; never imported. Each line it writes to
+transformers and torch may be installed only there; never imported. Each line that it writes to
 standard output is one step.
 """
 
@@ -19,7 +19,7 @@ def say(step: str) -> None:
 
 
 def convert(gguf: Path, directory: Path) -> None:
-    """Writes `gguf`, its weights dequantised to bfloat16, into `directory` in Hugging Face form."""
+    """Write `gguf`, its weights dequantised to bfloat16, into `directory` in Hugging Face form."""
     say("loading transformers")
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -40,7 +40,7 @@ def convert(gguf: Path, directory: Path) -> None:
 
 
 def describe(gguf: Path, directory: Path) -> None:
-    """Writes beside the weights what they were made from."""
+    """Write a text beside the weights that names their source."""
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     origin = {

@@ -1,4 +1,4 @@
-"""What an endpoint serves, as far as the files of its model and the GPUs of its host tell."""
+"""The facts of an endpoint that the files of its model and the GPUs of its host give."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -18,10 +18,10 @@ from journal.theory.model_table import find_model
 
 def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
     """The facts of `endpoint` with its model's config, the size of its checkpoint, its GPUs and
-    their kind (where they are of one), as far as they are known on this machine. `engine` is what
-    it was started from; None: what its command line says. Of a server of someone else's, which
-    shows none, only the config is taken, by the model's name: its files may be others. Nothing is
-    fetched, and what cannot be read stays None."""
+    their kind (where all are alike), as far as they are known on this machine. `engine` is the
+    engine that was started (None: its command line says it). A server that was started elsewhere
+    shows no command line: only the config is taken, by the model's name, since its files may be
+    others. Nothing is fetched, and a fact that cannot be read stays None."""
     used = _gpus(endpoint)
     kinds = set(gpu_memory.names(used))
     kind = kinds.pop() if len(kinds) == 1 else None
@@ -35,7 +35,7 @@ def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
 
 
 def undescribed(engine: Engine, facts: EngineFacts) -> EngineFacts:
-    """The `facts` of an engine that never answered, with what its model's files say."""
+    """The `facts` of an engine that never answered, with those that its model's files give."""
     config = _config(engine.model, engine.revision)
     if config is None:
         return facts
@@ -44,15 +44,16 @@ def undescribed(engine: Engine, facts: EngineFacts) -> EngineFacts:
 
 
 def _started_with(endpoint: Endpoint, engine: Engine | None) -> tuple[str | None, str | None]:
-    """Model and revision of an engine that was started by this program."""
+    """The model and the revision of an engine that the journal started; None where it did not."""
     if engine is not None:
         return engine.model, engine.revision
-    said = dict(pairwise(endpoint.facts.argv))
-    return said.get("--model"), said.get("--revision")
+    flags = dict(pairwise(endpoint.facts.argv))
+    return flags.get("--model"), flags.get("--revision")
 
 
 def _config(model: str, revision: str | None) -> dict[str, Any] | None:
-    """From the model's directory or the hub's cache, else from the table of well-known models."""
+    """The config from the model's directory or the hub's cache, else from the table of well-known
+    models; None where none of them has it."""
     try:
         return models.read_config(model, revision) or dict(find_model(model).config)
     except SpecError:
@@ -62,7 +63,8 @@ def _config(model: str, revision: str | None) -> dict[str, Any] | None:
 def _checkpoint_bytes(
     config: dict[str, Any], model: str, revision: str | None, facts: EngineFacts
 ) -> int | None:
-    """The tensors as they are served: what is not packed takes the dtype that the engine said."""
+    """The bytes of the tensors as they are served: a tensor that is not packed takes the dtype that
+    the engine logged."""
     folder = models.local_dir(model, revision)
     if folder is None:
         return None
@@ -74,7 +76,7 @@ def _checkpoint_bytes(
 
 
 def _gpus(endpoint: Endpoint) -> tuple[GpuName, ...]:
-    """The GPUs of this host that serve."""
+    """The GPUs of this host that serve `endpoint`."""
     if not endpoint.gpus and endpoint.pid is not None:
         return gpu_memory.held_by(_tree(endpoint.pid))
     return endpoint.gpus

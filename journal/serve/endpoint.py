@@ -1,4 +1,5 @@
-"""A server that is there already: what it serves and what it can do, found out by asking it."""
+"""A server that is there already: the models that it serves and the requests that it takes, by
+probes."""
 
 import ipaddress
 from collections.abc import Iterable, Mapping
@@ -20,13 +21,13 @@ from journal.serve.engines.vllm.request_fields import (
 )
 from journal.serve.probe import Answer, fetch, printable, split
 
-HOST = "127.0.0.1"  # where an engine of ours listens unless asked otherwise
-SHORT, LONG = 16, 80  # words of the two probes that tell how many tokens a word takes
+HOST = "127.0.0.1"  # the default address of an engine that the journal starts
+SHORT, LONG = 16, 80  # words of the two probes that give the tokens of a word
 VOCABULARY = (1000, 30000)
 NAMES_SHOWN = 12
 KEY_HINT = "set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
-PROBE_S = 60.0  # for one token, from a server that may still work off what was given up
-# What listens in another server's stead: its memory says nothing about the server's.
+PROBE_S = 60.0  # for one token, from a server that may still work on abandoned requests
+# Programs that forward to a server: their memory says nothing about the server's.
 FORWARDERS = {
     *("caddy", "docker-proxy", "envoy", "haproxy", "kubectl", "nginx", "rootlessport"),
     *("socat", "ssh", "traefik"),
@@ -43,11 +44,11 @@ def attach(
     vocabulary: tuple[int, int] = VOCABULARY,
     metric_names: MetricNames | None = None,
 ) -> Endpoint:
-    """The server at `base_url` (with or without /v1), asked with requests of one token what it
-    can do. `model` may be left out where it serves only one; prompts are drawn from the half-open
-    range `vocabulary` of token ids. `metric_names` are those of its /metrics (None: vLLM's).
+    """Probe the server at `base_url` (with or without /v1) with requests of one token. `model` may
+    be left out where it serves only one; prompts are drawn from the half-open range `vocabulary` of
+    token ids. `metric_names` are the names in its /metrics (None: vLLM's).
 
-    Raises SpecError for an address that is none; EndpointError for a server that cannot be
+    Raises SpecError for a text that is not an address; EndpointError for a server that cannot be
     reached, wants a key, does not serve `model`, or does not answer as an OpenAI-compatible one.
     """
     url = normalised(base_url)
@@ -65,28 +66,29 @@ def attach(
 
 
 def observe(base_url: str, api_key: str | None = None) -> Endpoint:
-    """The server at `base_url`, as far as that can be told without asking it for a token. `model`
-    is all that it serves. Raises as `attach` does."""
+    """The server at `base_url`, as far as it is known without a request for tokens. `model` names
+    all models that it serves. Raises SpecError and EndpointError as `attach` does."""
     url = normalised(base_url)
     endpoint = Endpoint(base_url=url, model=_some(models_of(url, api_key)), api_key=api_key)
     return _with_process(_with_extras(endpoint))
 
 
 def models_of(base_url: str, api_key: str | None = None) -> dict[str, int | None]:
-    """The models served at `base_url`, each with its longest context in tokens (None where that is
-    not told); empty where the server does not list them. Raises as `attach` does."""
+    """The models served at `base_url`, each with its longest context in tokens (None: not given);
+    empty where the server does not list them. Raises SpecError and EndpointError as `attach`
+    does."""
     return _models(_Server(normalised(base_url), api_key))
 
 
 def model_at(base_url: str, model: str | None = None, api_key: str | None = None) -> str:
-    """`model` where the server at `base_url` serves it, by default the only one that it serves.
-    Raises as `attach` does."""
+    """The model `model` where the server at `base_url` serves it; None: the only one that it
+    serves. Raises SpecError and EndpointError as `attach` does."""
     return _model(_Server(normalised(base_url), api_key), model)[0]
 
 
 def check_answers(endpoint: Endpoint, *, timeout_s: float) -> None:
-    """Raises EndpointError where the server does not answer a request for one token any more,
-    within `timeout_s` or a minute."""
+    """Raise EndpointError where the server no longer answers a request for one token within
+    `timeout_s` or PROBE_S."""
     path, body = _one_token(endpoint)
     url, key = endpoint.base_url, endpoint.api_key
     try:
@@ -116,7 +118,7 @@ class _Server:
         return fetch(self.base_url + path, api_key=self.api_key)
 
     def extra(self, path: str) -> Answer:
-        """What is at `path` beside /v1; status 0 where that is nothing to talk to."""
+        """The answer to `path` beside /v1; status 0 where no HTTP answer comes."""
         try:
             return fetch(self.base_url.removesuffix("/v1") + path, api_key=self.api_key)
         except EndpointError:
@@ -144,7 +146,7 @@ def _models(server: _Server) -> dict[str, int | None]:
 
 
 def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
-    """The model to ask for, and its longest context where the server tells."""
+    """The name of the model for requests, and its longest context in tokens (None: not given)."""
     served = _models(server)
     if model is None and len(served) != 1:
         what = f"serves {_some(served)}" if served else "does not say what it serves"
@@ -158,27 +160,27 @@ def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
 
 
 def _some(names: Iterable[str], like: str = "") -> str:
-    """Up to `NAMES_SHOWN` of the names, those most like `like` first."""
+    """Up to NAMES_SHOWN of the names, the most similar to `like` first."""
     names = sorted(names, key=lambda name: -SequenceMatcher(None, name, like).ratio())
     more = [f"and {len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
     return ", ".join([printable(name) for name in names[:NAMES_SHOWN]] + more)
 
 
-# ---- what it can do ----------------------------------------------------------------------------
+# ---- the requests that it takes ----------------------------------------------------------------
 
 
 def _with_form(endpoint: Endpoint) -> Endpoint:
-    """`endpoint` with the form of prompt that its server takes: token ids of exactly the asked
-    number where it counts them as such, else text with what a word costs in tokens."""
+    """`endpoint` with the form of prompt that its server takes: token ids, where it counts them
+    exactly, else text with the number of tokens in a word."""
     server = _Server(endpoint.base_url, endpoint.api_key)
     low, high = endpoint.vocabulary
     ids = [low + index * (high - 1 - low) // 7 for index in range(8)]
     answer = _try(server, endpoint.model, ("completions", "token_ids"), ids)
     if answer.status == 200 and _prompt_tokens(answer) == len(ids):
-        found = replace(endpoint, api="completions", prompt_form="token_ids")
+        probed = replace(endpoint, api="completions", prompt_form="token_ids")
     else:
-        found = _probe_text(server, endpoint)
-    return replace(found, extensions=_takes_extensions(server, found))
+        probed = _probe_text(server, endpoint)
+    return replace(probed, extensions=_takes_extensions(server, probed))
 
 
 def _probe_text(server: _Server, endpoint: Endpoint) -> Endpoint:
@@ -194,12 +196,12 @@ def _probe_text(server: _Server, endpoint: Endpoint) -> Endpoint:
             *endpoint.absent,
             {"variant": "no_token_ids"},
         )
-        found = replace(endpoint, api=form[0], prompt_form=form[1], absent=absent)
+        probed = replace(endpoint, api=form[0], prompt_form=form[1], absent=absent)
         if counts[0] is None or counts[1] is None or counts[1] <= counts[0]:
-            return replace(found, absent=(*absent, {"variant": "no_prompt_count"}))
+            return replace(probed, absent=(*absent, {"variant": "no_prompt_count"}))
         per_word = (counts[1] - counts[0]) / (LONG - SHORT)
         overhead = max(0, round(counts[0] - per_word * SHORT))
-        return replace(found, tokens_per_word=per_word, overhead_tokens=overhead)
+        return replace(probed, tokens_per_word=per_word, overhead_tokens=overhead)
     raise EndpointError(
         f"{server.base_url} answers no prompt for {endpoint.model} ({'; '.join(refusals)}): "
         "check that it is an OpenAI-compatible server and the model's name"
@@ -207,7 +209,8 @@ def _probe_text(server: _Server, endpoint: Endpoint) -> Endpoint:
 
 
 def _try(server: _Server, model: str, form: Form, prompt: object) -> Answer:
-    """A request for one token. Raises EndpointError where trying another form is no use."""
+    """The answer to a request for one token. Raises EndpointError where another form would not
+    help."""
     answer = server.post(*_question(model, form, prompt))
     if answer.status in (401, 403):
         raise EndpointError(f"{server.base_url} wants a key ({answer.status}): {KEY_HINT}")
@@ -218,10 +221,10 @@ def _try(server: _Server, model: str, form: Form, prompt: object) -> Answer:
 
 def _question(model: str, form: Form, prompt: object) -> tuple[str, dict[str, object]]:
     api, _ = form
-    asked: dict[str, object] = {"model": model, "max_tokens": 1, "temperature": 0.0}
+    body: dict[str, object] = {"model": model, "max_tokens": 1, "temperature": 0.0}
     if api == "completions":
-        return "/completions", asked | {"prompt": prompt}
-    return "/chat/completions", asked | {"messages": [{"role": "user", "content": prompt}]}
+        return "/completions", body | {"prompt": prompt}
+    return "/chat/completions", body | {"messages": [{"role": "user", "content": prompt}]}
 
 
 def _one_token(endpoint: Endpoint) -> tuple[str, dict[str, object]]:
@@ -238,14 +241,14 @@ def _prompt_tokens(answer: Answer) -> int | None:
 
 
 def _takes_extensions(server: _Server, endpoint: Endpoint) -> bool:
-    """Whether the server takes vLLM's own request fields, or refuses them as unknown."""
+    """Whether the server takes vLLM's own request fields; others refuse them as unknown."""
     path, body = _one_token(endpoint)
     return server.post(path, {**body, **of_exact_length()}).status == 200
 
 
 def _with_extras(endpoint: Endpoint) -> Endpoint:
-    """`endpoint` with what its engine offers beside the OpenAI API, and with the values of
-    what is absent."""
+    """`endpoint` with the parts that its engine offers beside the OpenAI API, and with the values
+    of a doubt "absent" for each part that it lacks."""
     server = _Server(endpoint.base_url, endpoint.api_key)
     absent = list(endpoint.absent)
     names = METRICS if endpoint.metric_names is None else endpoint.metric_names
@@ -271,7 +274,7 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
 
 
 def _with_process(endpoint: Endpoint) -> Endpoint:
-    """`endpoint` with the process that serves it, where that runs on this host and can be seen."""
+    """`endpoint` with the process that serves it, where that runs on this host and may be seen."""
     parts = split(endpoint.base_url)
     if not is_loopback(parts.hostname or ""):
         return replace(endpoint, absent=(*endpoint.absent, {"variant": "other_host"}))
@@ -282,7 +285,7 @@ def _with_process(endpoint: Endpoint) -> Endpoint:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this host itself is reached by the name or address `host`."""
+    """Whether the name or address `host` reaches this host only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -290,8 +293,8 @@ def is_loopback(host: str) -> bool:
 
 
 def listeners(port: int, address: str | None = None) -> set[int | None]:
-    """The process ids that listen on `port` here, at `address` or at any; None stands for one
-    that may not be seen."""
+    """The ids of the processes that listen on `port` here, at `address` or (None) at any; None
+    among them stands for a process that may not be seen."""
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
@@ -307,7 +310,7 @@ def listeners(port: int, address: str | None = None) -> set[int | None]:
 
 
 def _root_of(pids: set[int | None]) -> int | None:
-    """The one of `pids` whose children the others are; None where there is no such process, or
+    """The process of `pids` whose children the others are; None where there is no such process, or
     where it only forwards to another."""
     try:
         for pid in pids:

@@ -1,5 +1,5 @@
-"""The memory of an engine's GPUs before its start and after its end, and what disturbs there. Where
-the driver does not answer nothing is known, and the meters say why."""
+"""The memory of an engine's GPUs before its start and after its end, and disturbances there. Where
+the driver does not answer, nothing is known, and the meters report why."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from journal.measure.visible_gpus import Visible
 
 RELEASE_S = 30.0
-SLACK_BYTES = 256 * 2**20  # what a desktop takes and gives back meanwhile
+SLACK_BYTES = 256 * 2**20  # a desktop's use changes by as much meanwhile
 
 
 def _open(which: Sequence[GpuName] | None = None) -> "Gpus":
@@ -25,10 +25,10 @@ def _open(which: Sequence[GpuName] | None = None) -> "Gpus":
     return Gpus(which)
 
 
-def seen(env: Mapping[str, str]) -> "Visible":
-    """The GPUs that CUDA shows to a process with the variables `env`, its CUDA_DEVICE_ORDER being
-    PCI_BUS_ID; none where this host has none. Raises MeasureError where the driver does not
-    answer, SpecError where CUDA_VISIBLE_DEVICES names what is not here."""
+def visible_to(env: Mapping[str, str]) -> "Visible":
+    """The GPUs that CUDA shows to a process with the variables `env`, with CUDA_DEVICE_ORDER set to
+    PCI_BUS_ID; none where this host has none. Raises MeasureError where the driver does not answer,
+    SpecError where CUDA_VISIBLE_DEVICES names a GPU that is not here."""
     from journal.measure.nvml import has_none
     from journal.measure.visible_gpus import Visible, visible
 
@@ -41,14 +41,14 @@ def seen(env: Mapping[str, str]) -> "Visible":
 
 
 def here() -> "tuple[Gpu, ...]":
-    """The GPUs that this process sees; none where there is no driver, or one that fails."""
+    """The GPUs that this process sees; empty without a driver, or where the driver fails."""
     with suppress(MeasureError), _open() as opened:
         return opened.gpus
     return ()
 
 
 def held_bytes(gpus: Sequence[GpuName]) -> int | None:
-    """The memory now in use on `gpus` together; None where that is not known of each."""
+    """The memory in use on `gpus` together in bytes; None where it is not known for each."""
     with suppress(MeasureError), _open(gpus) as opened:
         sizes = opened.held_bytes()
         known = [size for size in sizes if size is not None]
@@ -57,41 +57,43 @@ def held_bytes(gpus: Sequence[GpuName]) -> int | None:
 
 
 def holders(gpus: Sequence[GpuName]) -> tuple[int, ...]:
-    """The ids of the processes that compute on `gpus`, where the driver lists them."""
+    """The ids of the processes that compute on `gpus`; empty where the driver does not list
+    them."""
     with suppress(MeasureError), _open(gpus) as opened:
         return opened.computing()
     return ()
 
 
 def names(gpus: Sequence[GpuName]) -> tuple[str, ...]:
-    """The names of `gpus`, where the driver gives them."""
+    """The names of `gpus`, as far as the driver gives them."""
     with suppress(MeasureError), _open(gpus) as opened:
         return tuple(gpu.name for gpu in opened.gpus if gpu.name is not None)
     return ()
 
 
 def held_by(pids: Collection[int]) -> tuple[GpuName, ...]:
-    """The GPUs on which one of the processes `pids` holds memory, where the driver lists them."""
+    """The GPUs on which one of the processes `pids` holds memory; empty where the driver does not
+    list processes."""
     with suppress(MeasureError), _open() as opened:
         return tuple(opened.holding(frozenset(pids)))
     return ()
 
 
 def disturbances(gpus: Sequence[GpuName], ours: Collection[int] = ()) -> list[str]:
-    """What would disturb a measurement on `gpus` that began now, in a sentence each. `ours` are
-    the processes that belong there."""
+    """The conditions that would disturb a measurement on `gpus` that began now, a sentence each.
+    `ours` are the processes that belong there."""
     from journal.doubts.rule import listed
 
-    found = []
+    sentences = []
     for gpu in gpus:
         others = sorted(set(holders([gpu])) - set(ours))
         if others:
             pids = listed([str(pid) for pid in others])
-            found.append(f"other processes ({pids}) are on GPU {gpu}: end them")
+            sentences.append(f"other processes ({pids}) are on GPU {gpu}: end them")
         causes = _slowed_by(gpu)
         if causes:
-            found.append(f"GPU {gpu} is slowed down by {listed(causes)}: cool it, or wait")
-    return found
+            sentences.append(f"GPU {gpu} is slowed down by {listed(causes)}: cool it, or wait")
+    return sentences
 
 
 def _slowed_by(gpu: GpuName) -> list[str]:
@@ -112,8 +114,8 @@ def wait_for_release(
     listener: Listener,
     patience_s: float = RELEASE_S,
 ) -> None:
-    """Waits until a stopped engine's memory is back, so that the next one finds it; after
-    `patience_s` says who holds it, and goes on."""
+    """Wait until a stopped engine's memory is free, so that the next engine can use it. After
+    `patience_s` report the processes that hold it to `listener`, and return."""
     deadline = time.monotonic() + patience_s
     while (now_bytes := held_bytes(gpus)) is not None:
         left_bytes = now_bytes - baseline_bytes

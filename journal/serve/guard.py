@@ -1,11 +1,11 @@
 """The guard between this program and an engine: nothing of the engine outlives either of them.
 
 Run as a script of its own, `python -I -S guard.py PARENT GRACE_S COMMAND...`, never imported. It
-starts COMMAND in a session of its own and writes its process id to standard output. Standard
-input is a pipe that the parent holds open: a byte `s` asks to stop (TERM to the group, KILL after
-GRACE_S), a byte `k` to kill at once, and the end of the pipe, which comes with the parent's death
-by whatever signal, means stop. As a subreaper it inherits the orphans of the engine, so that it
-finds those too that left the group. It exits when nothing is left, with the engine's exit code.
+starts COMMAND in a session of its own and writes its process id to standard output. Standard input
+is a pipe that the parent holds open: a byte `s` means stop (TERM to the group, KILL after GRACE_S),
+a byte `k` means kill at once, and the end of the pipe, which comes with the parent's death by any
+signal, means stop. As a subreaper it inherits the orphans of the engine, and so finds those that
+left the group. It exits when nothing is left, with the engine's exit code.
 """
 
 import ctypes
@@ -18,17 +18,17 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-ORPHAN_GRACE_S = 2.0  # for what a dead engine leaves behind: there is nobody to say goodbye to
+ORPHAN_GRACE_S = 2.0  # for processes that a dead engine leaves behind: they have nothing to save
 TRACKER_S = 2.0  # Python's resource tracker needs a moment to free the shared memory of the killed
 PERIOD_S = 0.1
 
 stop_signals: list[int] = []
-ended: dict[int, int] = {}  # the exit codes of our children, by process id
+ended: dict[int, int] = {}  # the exit codes of the guard's children, by process id
 
 
 def start(command: list[str]) -> int:
-    """Starts `command` in a session of its own, writing to our standard error; its process id.
-    Should we be killed, it is told to end."""
+    """Start `command` in a session of its own, with this program's standard error for its output;
+    return its process id. If the guard is killed, the kernel ends the command."""
     child = os.fork()
     if child:
         return child
@@ -52,7 +52,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def reap() -> None:
-    """Notes the exit code of every child that has ended."""
+    """Note the exit code of every child that has ended."""
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -63,20 +63,20 @@ def reap() -> None:
 
 
 def family() -> set[int]:
-    """The process ids of all our living descendants."""
+    """The process ids of all living descendants of the guard."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             state, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
             if state != "Z":
                 children.setdefault(int(parent), []).append(int(stat.parent.name))
-    found: set[int] = set()
+    pids: set[int] = set()
     queue = [os.getpid()]
     while queue:
         born = children.get(queue.pop(), [])
         queue += born
-        found.update(born)
-    return found
+        pids.update(born)
+    return pids
 
 
 def tracks_resources(pid: int) -> bool:
@@ -86,7 +86,7 @@ def tracks_resources(pid: int) -> bool:
 
 
 def watch(child: int, parent: int) -> None:
-    """Waits until the engine ends, or is to be stopped."""
+    """Wait until the engine ends, or has to be stopped."""
     while child not in ended and not stop_signals and os.getppid() == parent:
         if select.select([0], [], [], PERIOD_S)[0]:
             break
@@ -94,17 +94,17 @@ def watch(child: int, parent: int) -> None:
     reap()
 
 
-def told_to_kill() -> bool:
-    """Whether a `k` has come. An `s`, or the end of the pipe, has started the stop already."""
+def kill_requested() -> bool:
+    """Whether a `k` has come. An `s`, or the end of the pipe, has already started the stop."""
     return bool(select.select([0], [], [], 0)[0]) and os.read(0, 1) == b"k"
 
 
 def end(child: int, grace_s: float) -> None:
-    """Ends all that is left: TERM to the group, time to end well, then KILL, until none is."""
+    """End all that is left: TERM to the group, GRACE_S to end, then KILL until nothing is left."""
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
-    while family() and time.monotonic() < deadline and not told_to_kill():
+    while family() and time.monotonic() < deadline and not kill_requested():
         time.sleep(PERIOD_S / 2)
         reap()
     trackers_until = time.monotonic() + TRACKER_S

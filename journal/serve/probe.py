@@ -1,6 +1,6 @@
-"""One question to an HTTP server and its answer: for the probes, where speed is no matter.
+"""One request to an HTTP server and its answer: for the probes, where speed does not matter.
 
-A redirect is not followed, so that a key goes to no other host than the one it was given for.
+A redirect is not followed, so that a key goes only to the host for which it was given.
 """
 
 import http.client
@@ -16,17 +16,19 @@ from journal.errors import EndpointError, SpecError
 from journal.redaction import HIDDEN
 
 CONNECT_S = 10.0
-ANSWER_S = 120.0  # a busy or a slow server may queue a probe for long
+ANSWER_S = 120.0  # a busy or slow server may queue a probe for a long time
 LONGEST_ANSWER = 16 * 2**20
 
 
 @dataclass(frozen=True)
 class Answer:
+    """The answer to one request: its HTTP status and its body."""
+
     status: int
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The body as a JSON object; empty where it is none."""
+        """The body as a JSON object; empty where it is something else."""
         try:
             parsed = json.loads(self.body)
         except ValueError:
@@ -34,14 +36,14 @@ class Answer:
         return parsed if isinstance(parsed, dict) else {}
 
     def message(self) -> str:
-        """What the server says went wrong, in its own words."""
+        """The server's own message about an error, on one line."""
         error = self.json().get("error", self.json().get("detail"))
-        said = error.get("message") if isinstance(error, dict) else error
-        return printable(said if isinstance(said, str) else self.body.decode(errors="replace"))
+        words = error.get("message") if isinstance(error, dict) else error
+        return printable(words if isinstance(words, str) else self.body.decode(errors="replace"))
 
 
 def printable(text: str) -> str:
-    """What a server said, on one line, without control characters and not too long."""
+    """Text of a server on one line, without control characters, up to 300 characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
 
@@ -52,8 +54,8 @@ def fetch(
     api_key: str | None = None,
     timeout_s: float = ANSWER_S,
 ) -> Answer:
-    """GET `url`, or POST `body` to it as JSON. Raises EndpointError when nothing answers there,
-    or something that does not speak HTTP, or with a redirect."""
+    """The answer to GET `url`, or to POST `body` as JSON. Raises EndpointError where no server
+    answers, where the answer is not HTTP, and for a redirect."""
     parts = split(url)
     headers = {"Accept": "*/*", "Connection": "close"}
     if body is not None:
@@ -67,10 +69,10 @@ def fetch(
         content = None if body is None else json.dumps(body)
         connection.request("GET" if body is None else "POST", parts.path, content, headers)
         response = connection.getresponse()
-        said = response.read(LONGEST_ANSWER)
-        if api_key:  # some servers quote it when they refuse it
-            said = said.replace(api_key.encode(), HIDDEN.encode())
-        answer = Answer(response.status, said)
+        received = response.read(LONGEST_ANSWER)
+        if api_key:  # some servers quote the key when they refuse it
+            received = received.replace(api_key.encode(), HIDDEN.encode())
+        answer = Answer(response.status, received)
     except (OSError, http.client.HTTPException) as error:
         raise EndpointError(f"{parts.scheme}://{parts.netloc} {_reason(error)}") from None
     finally:
@@ -82,7 +84,7 @@ def fetch(
 
 
 def split(url: str) -> SplitResult:
-    """The parts of an http or https URL. Raises SpecError for any other."""
+    """The parts of an http or https URL. Raises SpecError for another text."""
     parts = urlsplit(url)
     try:
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

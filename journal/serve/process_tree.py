@@ -32,8 +32,8 @@ class Guarded:
         return self.guard.poll() is None and runs(self.pid)
 
     def exit_code(self) -> int | None:
-        """The root's exit code (128 + the signal that killed it) once nothing of the tree is
-        left, else None. A server whose worker was killed may well exit 0."""
+        """The root's exit code (128 + the signal that killed it) once nothing of the tree is left,
+        else None. A server whose worker was killed may exit with 0."""
         return self.guard.poll()
 
     def processes(self) -> list[psutil.Process]:
@@ -43,11 +43,11 @@ class Guarded:
         return []
 
     def stop(self, *, within_s: float | None = None) -> None:
-        """Ends the tree: TERM, and KILL after `grace_s`, or after `within_s` where that is given
-        and less; returns when nothing of it is left. To stop what is stopped does nothing.
+        """End the tree: TERM, and KILL after `grace_s`, or after `within_s` where that is less;
+        return when nothing of it is left. A second call does nothing.
 
         A KeyboardInterrupt while it waits kills the tree at once and is raised again. Raises
-        EngineError when something of the tree cannot be killed.
+        EngineError when a process of the tree cannot be killed.
         """
         try:
             self._tell(b"s")
@@ -77,7 +77,8 @@ class Guarded:
                 self.guard.stdin.write(order)
 
     def _close(self) -> None:
-        """Lets go of the guard. One that was killed itself can end nothing: then we do."""
+        """Close the pipes to the guard. A guard that was killed itself can end nothing, so the tree
+        is killed here."""
         for pipe in (self.guard.stdin, self.guard.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
@@ -86,8 +87,8 @@ class Guarded:
             self._end_session()
 
     def _end_session(self) -> None:
-        """Kills what is left of the tree's session, and at last the trackers in it, which free the
-        shared memory of the killed and then end by themselves."""
+        """Kill all that is left of the tree's session, and last the resource trackers in it, which
+        free the shared memory of the killed and then end by themselves."""
         began_s = time.monotonic()
         while left := [one for one in psutil.process_iter() if self._has(one)]:
             took_s = time.monotonic() - began_s
@@ -124,9 +125,10 @@ def start(
     log_path: Path,
     grace_s: float = GRACE_S,
 ) -> Guarded:
-    """Starts `command` under a guard, in a session of its own, its output in a private file.
+    """Start `command` under a guard, in a session of its own, with its output in a private file.
 
-    The guard ends the whole tree when this process dies, by whatever signal.
+    The guard ends the whole tree when this process dies, by any signal. Raises EngineError where
+    the guard does not start.
     """
     log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)

@@ -1,8 +1,8 @@
-"""A small check of how well a served model knows its language: for what a quantised build costs.
+"""A small check of how well a served model knows its language: the price of a quantised build.
 
-The passage is the opening of Michael Faraday's The Chemical History of a Candle (London, 1861),
-of W. Crookes' preface and of the first lecture, in the public domain. It is short: it tells a
-broken or coarse build from a sound one, and nothing fine.
+The passage is the opening of Michael Faraday's The Chemical History of a Candle (London, 1861), of
+W. Crookes' preface and of the first lecture, in the public domain. It is short: it separates a
+broken or coarse build from a sound one, and shows nothing finer.
 """
 
 import math
@@ -23,14 +23,14 @@ OUTPUT_TOKENS = 32
 
 
 def check(endpoint: Endpoint) -> Quality:
-    """How surprised the served model is by the passage, and what it makes of the beginnings of
-    its parts when it takes the likeliest token each time. What its server cannot do is told in
-    `absent`: nothing here is worth failing a measurement."""
+    """The surprise of the served model at the passage, and its continuations of the beginnings of
+    its parts by the likeliest token each time. Figures that the server cannot give are named in
+    `absent`: nothing here fails a measurement."""
     if endpoint.api != "completions":
         return Quality(absent=("the server completes no text, so its quality is not checked",))
-    found, absent = Quality(), []
+    surprise, absent = Quality(), []
     try:
-        found = _surprise(endpoint)
+        surprise = _surprise(endpoint)
     except EndpointError as error:
         absent.append(f"no perplexity: {error}")
     outputs: tuple[str, ...] = ()
@@ -39,9 +39,9 @@ def check(endpoint: Endpoint) -> Quality:
     except EndpointError as error:
         absent.append(f"no outputs to compare: {error}")
     return Quality(
-        tokens=found.tokens,
-        perplexity=found.perplexity,
-        bits_per_byte=found.bits_per_byte,
+        tokens=surprise.tokens,
+        perplexity=surprise.perplexity,
+        bits_per_byte=surprise.bits_per_byte,
         outputs=outputs,
         absent=tuple(absent),
     )
@@ -49,38 +49,41 @@ def check(endpoint: Endpoint) -> Quality:
 
 @lru_cache
 def passage() -> str:
+    """The text of the passage."""
     return PASSAGE.read_text(encoding="utf-8").strip()
 
 
 def prompts() -> tuple[str, ...]:
-    """PROMPT_WORDS words each, from PROMPTS places spread evenly over the passage."""
+    """The prompts: PROMPT_WORDS words each, from PROMPTS places spread evenly over the passage."""
     words = passage().split()
     step = (len(words) - PROMPT_WORDS) // (PROMPTS - 1)
     return tuple(" ".join(words[n * step : n * step + PROMPT_WORDS]) for n in range(PROMPTS))
 
 
 def _surprise(endpoint: Endpoint) -> Quality:
-    """exp of the mean negative logarithm of each token's probability, given those before it; and
-    the same information in bits, shared out over the bytes of the text, which does not depend on
-    the tokenizer. The first token has nothing before it and does not count."""
+    """The perplexity of the passage (exp of the mean negative logarithm of each token's probability
+    after those before it), and the same information in bits per byte of the text, which does not
+    depend on the tokenizer. The first token follows nothing and does not count. Raises
+    EndpointError."""
     text = passage()
     choice = _choice(endpoint, {"prompt": text, "max_tokens": 1, PROMPT_LOGPROBS: 0})
     positions = choice.get(PROMPT_LOGPROBS)
     if not isinstance(positions, list):
         raise EndpointError(f"the server gives no {PROMPT_LOGPROBS}, which vLLM does")
-    found = [_logprob(each) for each in positions if each]
-    if not found:
+    logprobs = [_logprob(position) for position in positions if position]
+    if not logprobs:
         raise EndpointError("the server gives no logarithm for any token of the prompt")
-    nats = -math.fsum(found)
+    nats = -math.fsum(logprobs)
     return Quality(
-        tokens=len(found),
-        perplexity=math.exp(nats / len(found)),
+        tokens=len(logprobs),
+        perplexity=math.exp(nats / len(logprobs)),
         bits_per_byte=nats / math.log(2) / len(text.encode()),
     )
 
 
 def _logprob(position: object) -> float:
-    """Of the prompt's own token, which vLLM names before any likelier ones."""
+    """The logarithm of the probability of the prompt's own token, which vLLM names before likelier
+    ones. Raises EndpointError for another value."""
     first = next(iter(position.values())) if isinstance(position, Mapping) else None
     value = first.get("logprob") if isinstance(first, Mapping) else None
     if not isinstance(value, int | float) or not -1e4 < value <= 0:
@@ -96,8 +99,8 @@ def _outputs(endpoint: Endpoint) -> Iterator[str]:
         yield text
 
 
-def _choice(endpoint: Endpoint, asked: Mapping[str, object]) -> Mapping[str, Any]:
-    body = {"model": endpoint.model, "temperature": 0.0, **asked}
+def _choice(endpoint: Endpoint, fields: Mapping[str, object]) -> Mapping[str, Any]:
+    body = {"model": endpoint.model, "temperature": 0.0, **fields}
     answer = fetch(f"{endpoint.base_url}/completions", body=body, api_key=endpoint.api_key)
     if answer.status != 200:
         raise EndpointError(f"the server refuses ({answer.status}): {answer.message()}")

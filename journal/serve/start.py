@@ -1,5 +1,5 @@
-"""One engine of our own: checked before it starts, started under a guard, waited for, read,
-and stopped so that nothing of it remains."""
+"""One engine that the journal runs itself: checked before its start, started under a guard, waited
+for, read, and stopped so that nothing of it remains."""
 
 import ipaddress
 import os
@@ -31,7 +31,7 @@ from journal.units import data_size, seconds
 
 POLL_S = 0.25
 HEALTH_S = 5.0
-HURRY_S = 3.0  # what an engine has to end well after a Ctrl-C, whose sender waits
+HURRY_S = 3.0  # for an engine to end after a Ctrl-C, whose sender waits
 KILLED = 128 + signal.SIGKILL
 
 
@@ -39,28 +39,28 @@ KILLED = 128 + signal.SIGKILL
 
 
 def check(engine: Engine, kind: EngineKind = VLLM) -> None:
-    """Everything that can be known to be wrong without starting the engine, within a second.
+    """Check everything that can be wrong before the engine starts, within a second.
 
     Raises SpecError, in one sentence, for: an interpreter that does not run or lacks `kind` or has
-    too old a version of it, a model that is not there, a context longer than the model's, one that
-    cannot be shared out as asked, more GPUs than there are, and flags that belong to this program
-    or are secrets; MissingExtra for an embedded model that cannot be made.
+    too old a version of it, a model that is not there, a context longer than the model's, a model
+    that cannot be spread as asked, more GPUs than there are, and flags that the journal sets itself
+    or that hold secrets; MissingExtra for an embedded model that cannot be made.
     """
     if not sys.platform.startswith("linux"):
         raise SpecError(
             f"{kind.name} is started on Linux only: name a server with --endpoint instead"
         )
     _check_flags(engine, kind)
-    asked = interpreter.ask(engine, kind)
-    _check_version(asked)
-    models.check_model(engine, asked)
+    installation = interpreter.ask(engine, kind)
+    _check_version(installation)
+    models.check_model(engine, installation)
     _check_context(engine, kind)
-    sharing.check(engine, asked)
+    sharing.check(engine, installation)
 
 
 def context_length(engine: Engine, kind: EngineKind = VLLM) -> int | None:
-    """The longest prompt and output together, in tokens, that `engine` will serve; None where
-    that cannot be known before it starts."""
+    """The longest prompt and output together, in tokens, that `engine` will serve; None where that
+    is not known before it starts."""
     if engine.max_model_len is not None:
         return engine.max_model_len
     on_cpu = interpreter.ask(engine, kind).on_cpu
@@ -68,17 +68,17 @@ def context_length(engine: Engine, kind: EngineKind = VLLM) -> int | None:
 
 
 def gpus_wanted(engine: Engine, kind: EngineKind = VLLM) -> int:
-    """How many GPUs `engine` will use; none on a CPU."""
+    """The number of GPUs that `engine` will use; 0 on a CPU."""
     return 0 if interpreter.ask(engine, kind).on_cpu else engine.gpu_count
 
 
 def gpus_of(engine: Engine, kind: EngineKind = VLLM) -> tuple[GpuName, ...]:
     """The GPUs of this host that `engine` will use, as far as the driver shows them. Raises
-    SpecError where CUDA_VISIBLE_DEVICES names what is not here."""
+    SpecError where CUDA_VISIBLE_DEVICES names a GPU that is not here."""
     wanted = gpus_wanted(engine, kind)
     try:
-        return gpu_memory.seen(_environment(engine, kind)).gpus[:wanted] if wanted else ()
-    except MeasureError:  # which the meters will say
+        return gpu_memory.visible_to(_environment(engine, kind)).gpus[:wanted] if wanted else ()
+    except MeasureError:  # the meters report it
         return ()
 
 
@@ -96,16 +96,16 @@ def _check_flags(engine: Engine, kind: EngineKind) -> None:
             )
 
 
-def _check_version(asked: interpreter.Interpreter) -> None:
-    kind = asked.kind
-    if asked.version is None:
+def _check_version(installation: interpreter.Interpreter) -> None:
+    kind = installation.kind
+    if installation.version is None:
         raise SpecError(
-            f"{asked.python} has no {kind.name}: {kind.install}, set engine.python to an "
+            f"{installation.python} has no {kind.name}: {kind.install}, set engine.python to an "
             "environment that has it, or name a server with --endpoint"
         )
-    if numbers(asked.version) < kind.oldest:
+    if numbers(installation.version) < kind.oldest:
         raise SpecError(
-            f"{kind.name} {asked.version} in {asked.python} is older than "
+            f"{kind.name} {installation.version} in {installation.python} is older than "
             f"{'.'.join(map(str, kind.oldest))}: update it"
         )
 
@@ -139,29 +139,29 @@ def start(
 ) -> Iterator[Endpoint]:
     """Serve `engine` for as long as the block lasts; its output goes to `log_path`. It listens at
     the IP address `host` (loopback) on `port` (any free one), answers to the model name `name` (a
-    random one), and takes only requests that bear `api_key` where that is given.
+    random one), and, where `api_key` is given, takes only requests with that key.
 
-    Raises what `check` and `models.prepare` raise; EngineError, with the cause that the log gives
-    and its last lines, when the engine dies, does not answer within `engine.start_timeout_s`, or
-    has died by the end of the block; EngineOutOfMemory when it died for want of memory. However the
-    block is left, and however this process ends, no process of the engine remains.
+    Raises what `check` and `models.prepare` raise; EngineError, with the cause from the log and its
+    last lines, when the engine dies, does not answer within `engine.start_timeout_s`, or has died
+    by the end of the block; EngineOutOfMemory when it lacked memory. However the block is left, and
+    however this process ends, no process of the engine remains.
     """
     check(engine, kind)
     model = models.prepare(engine, listener)
-    asked = interpreter.ask(engine, kind)
+    installation = interpreter.ask(engine, kind)
     env = _environment(engine, kind) | ({kind.key_variable: api_key} if api_key else {})
     used = gpus_of(engine, kind)
     baseline_bytes = gpu_memory.held_bytes(used) if used else None
     name, port = name or f"journal-{secrets.token_hex(4)}", _free_port(host, port)
     argv = kind.command(
         engine,
-        python=asked.python,
+        python=installation.python,
         model=model,
         name=name,
         host=host,
         port=port,
-        version=asked.version or "",
-        on_cpu=asked.on_cpu,
+        version=installation.version or "",
+        on_cpu=installation.on_cpu,
         longest=models.longest_context(engine),
     )
     began_s = time.monotonic()
@@ -170,7 +170,7 @@ def start(
         door = _Door(host, port, name, api_key)
         starting = _Starting(engine, kind, tree, log_path, env, door, began_s, listener)
         starting.wait()
-        facts = replace(starting.facts(), argv=tuple(argv), version=asked.version)
+        facts = replace(starting.facts(), argv=tuple(argv), version=installation.version)
         yield starting.endpoint(facts, used, baseline_bytes)
         if not tree.lives():
             tree.stop()
@@ -187,8 +187,8 @@ def start(
 
 
 def check_alive(endpoint: Endpoint, kind: EngineKind = VLLM) -> None:
-    """Raises EngineError, with the cause, when the engine behind `endpoint` is one that `start`
-    gave and it has died."""
+    """Raise EngineError, with the cause, when the engine behind `endpoint` came from `start` and
+    has died."""
     if endpoint.facts.log_path is None or endpoint.pid is None:
         return
     if not process.runs(endpoint.pid):
@@ -199,7 +199,7 @@ def check_alive(endpoint: Endpoint, kind: EngineKind = VLLM) -> None:
 
 @dataclass(frozen=True)
 class _Door:
-    """Where an engine is asked, and as what."""
+    """The address and the model name at which an engine is reached."""
 
     host: str
     port: int
@@ -208,13 +208,13 @@ class _Door:
 
     @property
     def url(self) -> str:
-        """The address at which this host reaches it."""
+        """The address at which this host reaches the engine."""
         host = {"0.0.0.0": HOST, "::": "::1"}.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def listeners(self) -> set[int | None]:
-        """The processes that may take what is sent there. Who listens at any address comes after
-        who listens at one."""
+        """The processes that may take requests to this address. A process that listens at any
+        address comes after one that listens at this address."""
         any_address = ipaddress.ip_address(self.host).is_unspecified
         return listeners(self.port, None if any_address else self.host)
 
@@ -233,8 +233,8 @@ class _Starting:
     listener: Listener
 
     def wait(self) -> None:
-        """Returns when our engine, and no other server, answers. Raises EngineError when it ends
-        or does not answer in time."""
+        """Return when this engine, and no other server, answers. Raises EngineError when it ends or
+        does not answer in time."""
         kind, limit_s = self.kind, self.engine.start_timeout_s
         phase = f"starting {kind.name}"
         while not self._answers():
@@ -258,7 +258,7 @@ class _Starting:
         self._check_who_answers()
 
     def _fetching(self) -> str:
-        """How far the download has got, where there is one: the log does not say."""
+        """The progress of the download, where there is one: the log does not show it."""
         here = models.fetched_bytes(self.engine.model)
         if here is None:
             return self.kind.loading or "loading the weights"
@@ -267,14 +267,14 @@ class _Starting:
     def endpoint(
         self, facts: EngineFacts, gpus: tuple[GpuName, ...], baseline_bytes: int | None
     ) -> Endpoint:
-        """The engine as an endpoint, probed like any other server. `baseline_bytes` is what its
-        `gpus` held before."""
+        """The engine as an endpoint, probed like any other server. `baseline_bytes` is the memory
+        that its `gpus` held before. Raises EngineError where the first requests fail."""
         config = models.read_config(self.engine.model, self.engine.revision) or {}
         size = config.get("vocab_size", VOCABULARY[1])
         vocabulary = min(VOCABULARY[0], size // 2), min(VOCABULARY[1], size)
         try:
             door = self.door
-            found = attach(
+            probed = attach(
                 door.url,
                 door.name,
                 door.api_key,
@@ -284,12 +284,12 @@ class _Starting:
         except EndpointError as error:
             event = f"{self.kind.name} started, and then failed its first requests ({error})"
             raise self.kind.failure(event, _text(self.log_path, self.env), self.log_path) from None
-        version = found.facts.version or facts.version
+        version = probed.facts.version or facts.version
         facts = replace(facts, version=version, vram_baseline_bytes=baseline_bytes)
-        return replace(found, pid=self.tree.pid, gpus=gpus, facts=facts)
+        return replace(probed, pid=self.tree.pid, gpus=gpus, facts=facts)
 
     def facts(self) -> EngineFacts:
-        """What the engine said of itself while it started."""
+        """The facts that the engine logged during its start."""
         return replace(
             self.kind.facts(_text(self.log_path, self.env).splitlines()),
             log_path=str(self.log_path),
@@ -304,8 +304,9 @@ class _Starting:
             return False
 
     def _check_who_answers(self) -> None:
-        """An answer on the port proves nothing: two servers can share one, and both say that they
-        are up. Ours is known by being the only one that listens, and by its name."""
+        """Raise EngineError where another server answers. An answer on the port proves nothing: two
+        servers can share one, and both report that they are up. This engine is known by its name,
+        and because no other process listens."""
         ours, found = {one.pid for one in self.tree.processes()}, self.door.listeners()
         models_url, key = f"{self.door.url}/v1/models", self.door.api_key
         served = fetch(models_url, api_key=key, timeout_s=HEALTH_S).json().get("data", [])
@@ -320,7 +321,7 @@ class _Starting:
 
 
 def _environment(engine: Engine, kind: EngineKind) -> dict[str, str]:
-    """The engine's variables, without those that would override what it asks for."""
+    """The engine's variables, without those that would override its settings."""
     overriding = kind.overriding_variables(engine)
     given = interpreter.environment(engine, kind)
     env = {name: value for name, value in given.items() if name not in overriding}
@@ -328,7 +329,7 @@ def _environment(engine: Engine, kind: EngineKind) -> dict[str, str]:
 
 
 def _free_port(host: str, port: int | None) -> int:
-    """`port`, or any free one. Raises SpecError where `host` is no address to listen at,
+    """The port `port`, or any free one. Raises SpecError where `host` is not an IP address,
     EngineError when the port is taken."""
     try:
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
@@ -360,12 +361,12 @@ def _ended(tree: process.Guarded, kind: EngineKind) -> str:
 
 
 def _text(log_path: Path, env: Mapping[str, str]) -> str:
-    """What an engine with the variables `env` has logged, without the keys and tokens in them."""
+    """The log of an engine with the variables `env`, without the keys and tokens in them."""
     return hidden(log_path.read_text(errors="replace"), among(env))
 
 
 def _hide_secrets(log_path: Path, env: Mapping[str, str]) -> None:
-    """Stars out, in the log of an engine that has ended, the keys and tokens that it was given."""
+    """Star out the keys and tokens of an engine that has ended, in its log."""
     written = log_path.read_text(errors="replace")
     without = hidden(written, among(env))
     if without != written:

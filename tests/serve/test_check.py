@@ -1,4 +1,4 @@
-"""What is refused before anything is started, each in one sentence."""
+"""Engines that are refused before anything starts, each in one sentence."""
 
 import json
 import subprocess
@@ -33,12 +33,12 @@ def test_a_good_engine_passes_quickly(stand_in: StandIn) -> None:
 
 
 def test_an_interpreter_that_is_not_there() -> None:
-    told = refusal(Engine(model="a/b", python="/no/such/python"))
-    assert told.startswith("cannot run /no/such/python (No such file or directory)")
-    assert "engine.python" in told
+    reason = refusal(Engine(model="a/b", python="/no/such/python"))
+    assert reason.startswith("cannot run /no/such/python (No such file or directory)")
+    assert "engine.python" in reason
 
 
-def test_an_interpreter_that_is_none() -> None:
+def test_a_program_that_is_not_an_interpreter() -> None:
     assert "does not behave as a Python interpreter" in refusal(
         Engine(model="a/b", python="/bin/true")
     )
@@ -48,9 +48,9 @@ def test_an_environment_without_vllm(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
     )
-    told = refusal(Engine(model="a/b", python=str(tmp_path / "venv" / "bin" / "python")))
-    assert "has no vLLM" in told
-    assert "--endpoint" in told
+    reason = refusal(Engine(model="a/b", python=str(tmp_path / "venv" / "bin" / "python")))
+    assert "has no vLLM" in reason
+    assert "--endpoint" in reason
 
 
 def test_a_vllm_that_is_too_old(stand_in: StandIn) -> None:
@@ -59,7 +59,7 @@ def test_a_vllm_that_is_too_old(stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "reason"),
     [
         ("/no/such/model", "there is no model at /no/such/model"),
         ("./no/such/model", "there is no model at"),
@@ -67,8 +67,8 @@ def test_a_vllm_that_is_too_old(stand_in: StandIn) -> None:
         ("a/b/c", "neither a directory nor a name on the Hugging Face hub"),
     ],
 )
-def test_a_model_that_is_none(stand_in: StandIn, model: str, told: str) -> None:
-    assert told in refusal(stand_in(model=model))
+def test_a_model_that_cannot_be_served(stand_in: StandIn, model: str, reason: str) -> None:
+    assert reason in refusal(stand_in(model=model))
 
 
 def test_a_directory_without_a_model(stand_in: StandIn, tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_model_that_would_have_to_be_fetched_while_that_is_forbidden(stand_in:
 
 def test_a_context_longer_than_the_models(stand_in: StandIn) -> None:
     engines.check(stand_in(max_model_len=8192))
-    told = refusal(stand_in(max_model_len=8193))
-    assert "max_model_len 8193 is longer than the context of 8192" in told
+    reason = refusal(stand_in(max_model_len=8193))
+    assert "max_model_len 8193 is longer than the context of 8192" in reason
     engine = stand_in(max_model_len=8193)
     allowed = {**engine.env, "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
     engines.check(stand_in(max_model_len=8193, env=allowed))
@@ -110,9 +110,9 @@ def test_flags_that_the_journal_sets(stand_in: StandIn, flag: str) -> None:
 
 @pytest.mark.parametrize("flag", ["--api-key", "--hf-token=hf_secret"])
 def test_secrets_are_kept_out_of_the_command_line(stand_in: StandIn, flag: str) -> None:
-    told = refusal(stand_in(flags=(flag,)))
-    assert "show a secret in the process list" in told
-    assert "hf_secret" not in told
+    reason = refusal(stand_in(flags=(flag,)))
+    assert "show a secret in the process list" in reason
+    assert "hf_secret" not in reason
 
 
 def test_a_build_for_cuda_without_a_gpu(stand_in: StandIn) -> None:

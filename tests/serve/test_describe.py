@@ -1,4 +1,4 @@
-"""What a model's files and the host's cards tell of an endpoint."""
+"""The facts of an endpoint from its model's files and the host's GPUs."""
 
 import json
 import struct

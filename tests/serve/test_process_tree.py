@@ -89,9 +89,9 @@ def test_the_variables_are_those_that_were_given(tmp_path: Path) -> None:
     tree = process.start([sys.executable, "-c", says], env={"ONLY": "this"}, log_path=log_path)
     tree.guard.wait(20)
     tree.stop()
-    told = json.loads(log_path.read_text())
-    assert told["ONLY"] == "this"
-    assert "PATH" not in told
+    env = json.loads(log_path.read_text())
+    assert env["ONLY"] == "this"
+    assert "PATH" not in env
 
 
 @pytest.mark.timing

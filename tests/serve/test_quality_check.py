@@ -19,15 +19,15 @@ Answer = Callable[[dict[str, Any]], tuple[int, object]]
 
 @pytest.fixture
 def server() -> Iterator[Callable[[Answer], Endpoint]]:
-    """A server that answers completions as told."""
+    """A server that answers completions by `answer`."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(answer: Answer) -> Endpoint:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                status, said = answer(body)
-                content = json.dumps(said).encode()
+                status, reply = answer(body)
+                content = json.dumps(reply).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
@@ -41,9 +41,9 @@ def server() -> Iterator[Callable[[Answer], Endpoint]]:
         return Endpoint(base_url=f"http://127.0.0.1:{servers[-1].server_port}/v1", model="m")
 
     yield start
-    for each in servers:
-        each.shutdown()
-        each.server_close()
+    for one in servers:
+        one.shutdown()
+        one.server_close()
 
 
 def logprobs(chances: list[float]) -> list[dict[str, Any] | None]:
@@ -55,31 +55,31 @@ def logprobs(chances: list[float]) -> list[dict[str, Any] | None]:
 def test_perplexity_is_that_of_the_given_probabilities(
     server: Callable[[Answer], Endpoint],
 ) -> None:
-    asked = []
+    bodies = []
 
     def answer(body: dict[str, Any]) -> tuple[int, object]:
-        asked.append(body)
+        bodies.append(body)
         likelier = {"9": {"logprob": math.log(0.9)}}
-        found = logprobs([0.5, 0.25, 0.125])
-        found[2] = {**(found[2] or {}), **likelier}
-        return 200, {"choices": [{"text": f"says {len(asked)}", "prompt_logprobs": found}]}
+        positions = logprobs([0.5, 0.25, 0.125])
+        positions[2] = {**(positions[2] or {}), **likelier}
+        return 200, {"choices": [{"text": f"says {len(bodies)}", "prompt_logprobs": positions}]}
 
-    found = quality.check(server(answer))
-    assert found.tokens == 3
-    assert found.perplexity == pytest.approx(4.0), "2 x 4 x 8 to the power of a third"
+    result = quality.check(server(answer))
+    assert result.tokens == 3
+    assert result.perplexity == pytest.approx(4.0), "2 x 4 x 8 to the power of a third"
     size = len(quality.passage().encode())
-    assert found.bits_per_byte == pytest.approx((1 + 2 + 3) / size)
-    assert found.outputs == tuple(f"says {n}" for n in range(2, 10))
-    assert found.absent == ()
-    first, *others = asked
+    assert result.bits_per_byte == pytest.approx((1 + 2 + 3) / size)
+    assert result.outputs == tuple(f"says {n}" for n in range(2, 10))
+    assert result.absent == ()
+    first, *others = bodies
     assert first["prompt"] == quality.passage()
     assert (first["prompt_logprobs"], first["temperature"], first["model"]) == (0, 0.0, "m")
-    assert [each["prompt"] for each in others] == list(quality.prompts())
-    assert {each["max_tokens"] for each in others} == {quality.OUTPUT_TOKENS}
+    assert [request["prompt"] for request in others] == list(quality.prompts())
+    assert {request["max_tokens"] for request in others} == {quality.OUTPUT_TOKENS}
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("reply", "why"),
     [
         ((400, {"error": {"message": "no logprobs here"}}), "refuses (400): no logprobs here"),
         ((200, {"choices": [{"text": "x"}]}), "gives no prompt_logprobs"),
@@ -92,20 +92,20 @@ def test_perplexity_is_that_of_the_given_probabilities(
         ((200, {"choices": [{"text": None}]}), "answers without a text"),
     ],
 )
-def test_what_a_server_cannot_do_is_told_and_nothing_fails(
-    server: Callable[[Answer], Endpoint], said: tuple[int, object], why: str
+def test_a_figure_that_a_server_lacks_is_reported_and_nothing_fails(
+    server: Callable[[Answer], Endpoint], reply: tuple[int, object], why: str
 ) -> None:
-    found = quality.check(server(lambda body: said))
-    assert found.perplexity is None
-    assert any(why in sentence for sentence in found.absent), found.absent
+    result = quality.check(server(lambda body: reply))
+    assert result.perplexity is None
+    assert any(why in sentence for sentence in result.absent), result.absent
 
 
 def test_a_server_of_another_kind_gives_outputs_only() -> None:
     with running(Script(ttft_s=0.001, itl_s=0.0005)) as url:
-        found = quality.check(attach(url))
-    assert found.perplexity is None
-    assert len(found.outputs) == quality.PROMPTS
-    assert "prompt_logprobs" in found.absent[0]
+        result = quality.check(attach(url))
+    assert result.perplexity is None
+    assert len(result.outputs) == quality.PROMPTS
+    assert "prompt_logprobs" in result.absent[0]
     chat = quality.check(Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api="chat"))
     assert chat.outputs == ()
     assert "completes no text" in chat.absent[0]
@@ -124,14 +124,14 @@ def test_the_passage_is_short_and_its_prompts_differ() -> None:
 
 @pytest.mark.engine
 def test_the_real_engine_knows_its_language(engine_endpoint: Endpoint) -> None:
-    found = quality.check(engine_endpoint)
-    assert found.absent == ()
-    assert found.tokens is not None and 500 < found.tokens < 900
-    assert found.perplexity is not None and 3 < found.perplexity < 60
-    assert found.bits_per_byte is not None
-    bits = found.tokens * math.log2(found.perplexity)
-    assert found.bits_per_byte == pytest.approx(bits / len(quality.passage().encode()))
-    assert len(found.outputs) == quality.PROMPTS
-    assert all(output.strip() for output in found.outputs)
+    result = quality.check(engine_endpoint)
+    assert result.absent == ()
+    assert result.tokens is not None and 500 < result.tokens < 900
+    assert result.perplexity is not None and 3 < result.perplexity < 60
+    assert result.bits_per_byte is not None
+    bits = result.tokens * math.log2(result.perplexity)
+    assert result.bits_per_byte == pytest.approx(bits / len(quality.passage().encode()))
+    assert len(result.outputs) == quality.PROMPTS
+    assert all(output.strip() for output in result.outputs)
     again = quality.check(engine_endpoint)
-    assert again.perplexity == pytest.approx(found.perplexity, rel=0.01)
+    assert again.perplexity == pytest.approx(result.perplexity, rel=0.01)

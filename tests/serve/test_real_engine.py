@@ -100,9 +100,9 @@ def test_it_listens_on_loopback_alone(engine_endpoint: Endpoint) -> None:
 
 
 def test_it_can_be_attached_to_like_any_server(engine_endpoint: Endpoint) -> None:
-    found = attach(engine_endpoint.base_url)
-    assert found.model == engine_endpoint.model
-    assert found.pid == engine_endpoint.pid
+    attached = attach(engine_endpoint.base_url)
+    assert attached.model == engine_endpoint.model
+    assert attached.pid == engine_endpoint.pid
 
 
 def post(endpoint: Endpoint, path: str, **body: Any) -> dict[str, Any]:
@@ -114,9 +114,9 @@ def post(endpoint: Endpoint, path: str, **body: Any) -> dict[str, Any]:
 def test_prompts_of_token_ids_are_counted_exactly(engine_endpoint: Endpoint) -> None:
     low, high = engine_endpoint.vocabulary
     prompt = [low, high - 1, *range(low, low + 98)]
-    asked = {"prompt": prompt, "max_tokens": 7, "ignore_eos": True, "temperature": 0.0}
-    answer = post(engine_endpoint, "/completions", **asked)
-    again = post(engine_endpoint, "/completions", **asked)
+    fields = {"prompt": prompt, "max_tokens": 7, "ignore_eos": True, "temperature": 0.0}
+    answer = post(engine_endpoint, "/completions", **fields)
+    again = post(engine_endpoint, "/completions", **fields)
     assert answer["usage"]["prompt_tokens"] == 100
     assert answer["usage"]["completion_tokens"] == 7
     assert again["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
@@ -125,13 +125,13 @@ def test_prompts_of_token_ids_are_counted_exactly(engine_endpoint: Endpoint) -> 
 
 def test_the_model_makes_sense(engine_endpoint: Endpoint) -> None:
     """The conversion kept weights and tokenizer apart from noise: it continues in English."""
-    asked = {"prompt": "The capital of France is", "max_tokens": 4, "temperature": 0.0}
-    answer = post(engine_endpoint, "/completions", **asked)
+    fields = {"prompt": "The capital of France is", "max_tokens": 4, "temperature": 0.0}
+    answer = post(engine_endpoint, "/completions", **fields)
     assert "Paris" in answer["choices"][0]["text"]
 
 
 def test_it_chats(engine_endpoint: Endpoint) -> None:
     messages = [{"role": "user", "content": "What is gravity?"}]
-    asked = {"messages": messages, "max_tokens": 24, "temperature": 0.0}
-    answer = post(engine_endpoint, "/chat/completions", **asked)
+    fields = {"messages": messages, "max_tokens": 24, "temperature": 0.0}
+    answer = post(engine_endpoint, "/chat/completions", **fields)
     assert "gravity" in answer["choices"][0]["message"]["content"].lower()

@@ -34,7 +34,7 @@ def mistral(model: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "reason"),
     [
         (
             {"tensor_parallel": 3},
@@ -62,9 +62,9 @@ def mistral(model: Path) -> Path:
     ],
 )
 def test_what_cannot_be_is_refused(
-    stand_in: StandIn, mistral: Path, fields: dict[str, Any], told: str
+    stand_in: StandIn, mistral: Path, fields: dict[str, Any], reason: str
 ) -> None:
-    assert refusal(stand_in(**fields)) == told.format(model=mistral)
+    assert refusal(stand_in(**fields)) == reason.format(model=mistral)
 
 
 def test_parts_that_fit_the_model_pass(stand_in: StandIn, mistral: Path) -> None:
@@ -72,34 +72,36 @@ def test_parts_that_fit_the_model_pass(stand_in: StandIn, mistral: Path) -> None
     engines.check(stand_in(tensor_parallel=16, pipeline_parallel=3))
 
 
-def test_a_cluster_has_enough_cards_or_its_number_is_told(stand_in: StandIn, mistral: Path) -> None:
+def test_a_cluster_has_enough_gpus_or_its_number_is_reported(
+    stand_in: StandIn, mistral: Path
+) -> None:
     assert mistral.is_dir()
-    asked = {"tensor_parallel": 4, "pipeline_parallel": 2, "executor": "ray"}
-    engines.check(stand_in({"versions": WITH_RAY, "ray": [4, 4]}, **asked))
-    assert refusal(stand_in({"versions": WITH_RAY, "ray": [4, 2.0]}, **asked)) == (
+    parts = {"tensor_parallel": 4, "pipeline_parallel": 2, "executor": "ray"}
+    engines.check(stand_in({"versions": WITH_RAY, "ray": [4, 4]}, **parts))
+    assert refusal(stand_in({"versions": WITH_RAY, "ray": [4, 2.0]}, **parts)) == (
         "tensor_parallel 4 x pipeline_parallel 2 = 8 needs as many GPUs and the Ray cluster of 2 "
         "hosts has 6: start Ray on more hosts (ray start), or lower it"
     )
-    assert "needs ray beside vLLM in " in refusal(stand_in({"versions": CUDA}, **asked))
+    assert "needs ray beside vLLM in " in refusal(stand_in({"versions": CUDA}, **parts))
 
 
-def test_without_a_cluster_the_cards_of_this_host_count(
+def test_without_a_cluster_the_gpus_of_this_host_count(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_memory, "seen", lambda _env: Visible(gpus=(0, 1)))
-    asked = {"tensor_parallel": 2, "executor": "ray"}
-    engines.check(stand_in({"versions": WITH_RAY}, **asked))
-    assert refusal(stand_in({"versions": WITH_RAY}, **asked | {"pipeline_parallel": 2})) == (
+    monkeypatch.setattr(gpu_memory, "visible_to", lambda _env: Visible(gpus=(0, 1)))
+    parts = {"tensor_parallel": 2, "executor": "ray"}
+    engines.check(stand_in({"versions": WITH_RAY}, **parts))
+    assert refusal(stand_in({"versions": WITH_RAY}, **parts | {"pipeline_parallel": 2})) == (
         "tensor_parallel 2 x pipeline_parallel 2 = 4 needs as many GPUs and no Ray cluster "
         "answers and this host shows 2: start Ray on more hosts (ray start), or lower it"
     )
 
 
 @pytest.mark.slow
-def test_a_real_ray_cluster_is_asked_for_its_cards(
+def test_a_real_ray_cluster_gives_its_gpus(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One node on loopback that says it has three cards."""
+    """One node on loopback that says it has three GPUs."""
     ray_node = pytest.importorskip("ray.cluster_utils", reason="ray is not installed")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     cluster = ray_node.Cluster(
@@ -109,7 +111,7 @@ def test_a_real_ray_cluster_is_asked_for_its_cards(
     try:
         env = {"RAY_ADDRESS": cluster.address}
         engine = Engine(model="m", python=sys.executable, env=env)
-        asked = engines.interpreter.ask(engine)
-        assert sharing._gpus_of_cluster(engine, asked) == [3.0]
+        parts = engines.interpreter.ask(engine)
+        assert sharing._gpus_of_cluster(engine, parts) == [3.0]
     finally:
         cluster.shutdown()

@@ -24,12 +24,12 @@ def test_it_is_known_while_it_is_up_and_no_longer(stand_in: StandIn, tmp_path: P
     engine = stand_in()
     assert served(home) == []
     with serve(engine, home) as endpoint:
-        (found,) = served(home)
-        assert (found.base_url, found.model) == (endpoint.base_url, engine.model)
-        assert found.pid == os.getpid()
-        assert not found.has_key
-        assert Path(found.log_path).parent == home / "engines"
-        assert "vLLM" in Path(found.log_path).read_text()
+        (server,) = served(home)
+        assert (server.base_url, server.model) == (endpoint.base_url, engine.model)
+        assert server.pid == os.getpid()
+        assert not server.has_key
+        assert Path(server.log_path).parent == home / "engines"
+        assert "vLLM" in Path(server.log_path).read_text()
         assert address(home) == endpoint.base_url
         assert address(home, "http://elsewhere:1") == "http://elsewhere:1/v1"
     assert served(home) == []
@@ -53,9 +53,9 @@ def test_a_model_is_served_by_its_name_alone(
 def test_what_a_killed_command_left_is_not_believed(tmp_path: Path) -> None:
     folder = tmp_path / "serving"
     folder.mkdir()
-    told = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "log_path": "x"}
-    dead = {**told, "pid": 2**22 + 1, "created_s": 1.0}
-    reused = {**told, "pid": os.getpid(), "created_s": psutil.Process().create_time() - 100}
+    entry = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "log_path": "x"}
+    dead = {**entry, "pid": 2**22 + 1, "created_s": 1.0}
+    reused = {**entry, "pid": os.getpid(), "created_s": psutil.Process().create_time() - 100}
     for name, content in (("dead", dead), ("reused", reused)):
         (folder / f"{name}.json").write_text(json.dumps(content))
     (folder / "torn.json").write_text("{")
@@ -69,9 +69,13 @@ def test_the_newest_is_the_one_that_is_meant(tmp_path: Path) -> None:
     me = psutil.Process()
     with subprocess.Popen(["sleep", "60"]) as younger:
         for process in (psutil.Process(younger.pid), me):
-            told = {"base_url": f"http://127.0.0.1:{process.pid}/v1", "model": "m", "log_path": "x"}
-            told |= {"pid": process.pid, "created_s": process.create_time()}
-            (tmp_path / "serving" / f"{process.pid}.json").write_text(json.dumps(told))
+            entry = {
+                "base_url": f"http://127.0.0.1:{process.pid}/v1",
+                "model": "m",
+                "log_path": "x",
+            }
+            entry |= {"pid": process.pid, "created_s": process.create_time()}
+            (tmp_path / "serving" / f"{process.pid}.json").write_text(json.dumps(entry))
         assert [one.pid for one in served(tmp_path)] == [me.pid, younger.pid]
         assert address(tmp_path) == f"http://127.0.0.1:{younger.pid}/v1"
         younger.kill()
@@ -90,7 +94,7 @@ def test_no_server_at_all_says_what_to_do(
     assert address(tmp_path) == url
 
 
-def test_its_death_is_told_with_the_cause(stand_in: StandIn, tmp_path: Path) -> None:
+def test_its_death_is_reported_with_the_cause(stand_in: StandIn, tmp_path: Path) -> None:
     def kept_up() -> None:
         with serve(stand_in(), tmp_path / "lab") as endpoint:
             psutil.Process(endpoint.pid).kill()

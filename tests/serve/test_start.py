@@ -75,7 +75,7 @@ def test_death_at_start_gives_the_cause_and_the_last_lines(
     assert gone(pids_in(tmp_path / "family"), within_s=0.1)
 
 
-def test_death_for_want_of_memory_is_told_apart(stand_in: StandIn, tmp_path: Path) -> None:
+def test_death_for_want_of_memory_is_an_error_of_its_own(stand_in: StandIn, tmp_path: Path) -> None:
     engine = stand_in({"log": "kv_cache_too_large", "exit": 1})
     with (
         pytest.raises(EngineOutOfMemory, match=r"7\.3/9\.46 GiB .* asks for 100\.0 GiB"),
@@ -99,9 +99,7 @@ def test_an_engine_that_never_answers_is_given_up(
 
 
 @pytest.mark.timing
-def test_the_death_of_its_guard_is_told_apart(
-    stand_in: StandIn, gone: Gone, tmp_path: Path
-) -> None:
+def test_the_death_of_its_guard_is_named(stand_in: StandIn, gone: Gone, tmp_path: Path) -> None:
     family = tmp_path / "family"
     others = psutil.Process().children()  # among them the guard of an engine that tests share
 
@@ -157,11 +155,13 @@ def test_another_server_that_answers_on_the_port_is_refused(
     try:
         engine = stand_in({"stall": True, "family": str(family)}, start_timeout_s=60)
         with (
-            pytest.raises(EngineError, match=f"port {port} is answered by another server") as told,
+            pytest.raises(
+                EngineError, match=f"port {port} is answered by another server"
+            ) as failure,
             engines.start(engine, tmp_path / "log", port=port),
         ):
             pytest.fail("a stranger was taken for the engine")
-        assert f"process {strangers[0].pid}" in str(told.value)
+        assert f"process {strangers[0].pid}" in str(failure.value)
     finally:
         thread.join()
         for stranger in strangers:
@@ -178,7 +178,7 @@ def test_a_server_of_another_name_is_not_ours(stand_in: StandIn, tmp_path: Path)
 
 
 @pytest.mark.timing
-def test_death_while_it_serves_is_told(stand_in: StandIn, gone: Gone, tmp_path: Path) -> None:
+def test_death_while_it_serves_is_reported(stand_in: StandIn, gone: Gone, tmp_path: Path) -> None:
     family = tmp_path / "family"
     with pytest.raises(EngineError, match=r"was killed .* while it served"):  # noqa: SIM117
         with engines.start(stand_in({"family": str(family)}), tmp_path / "log") as endpoint:

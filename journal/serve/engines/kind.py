@@ -1,7 +1,7 @@
-"""A kind of engine, as the rooms that start, follow and read one have to know it.
+"""A kind of engine, as the rooms that start, follow and read one need it.
 
-All that is known of vLLM stands in `vllm/`, and `vllm/vllm.py` puts it together as the one kind
-that there is. Another kind is another `EngineKind`.
+All knowledge of vLLM is in `vllm/`, and `vllm/vllm.py` combines it into the one kind that there is.
+Another kind is another `EngineKind`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from journal.records.experiment import Engine
 
 class Command(Protocol):
     """The argv that serves `model` (a path or hub name) as `name` at `host` and `port`. `longest`
-    is the context in tokens of the model's config, None where it is not known."""
+    is the context in tokens of the model's config (None: not known)."""
 
     def __call__(
         self,
@@ -42,7 +42,8 @@ class ContextTokens(Protocol):
 
 
 class Failure(Protocol):
-    """`event` happened to an engine that has logged `text`; the error to raise, with the cause."""
+    """The error to raise, with its cause, when `event` happened to an engine that has logged
+    `text`."""
 
     def __call__(self, event: str, text: str, log_path: Path) -> EngineError: ...
 
@@ -92,14 +93,15 @@ class EngineKind:
     metric_names: MetricNames
 
     def phase(self, line: str) -> str | None:
-        """The phase of a start that this line of the log begins."""
+        """The phase of a start that this line of the log begins; None where it begins none."""
         return next((name for pattern, name in self.phases if pattern.search(line)), None)
 
     def passed(self, phase: str) -> int:
-        """How many phases of a start lie behind one that is in `phase`, it included."""
+        """The number of phases of a start that are reached in `phase`, with that one."""
         names = [name for _, name in self.phases]
         return names.index(phase) + 1 if phase in names else 0
 
     def version(self, versions: Mapping[str, str | None]) -> str | None:
-        """The version of the installed engine, whichever distribution brings it."""
-        return next((found for name in self.packages if (found := versions.get(name))), None)
+        """The version of the installed engine, from any distribution that brings it; None without
+        one."""
+        return next((version for name in self.packages if (version := versions.get(name))), None)

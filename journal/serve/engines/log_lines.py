@@ -1,9 +1,9 @@
-"""The lines of an engine's log as they may be shown: bounded, and without control characters."""
+"""Lines of an engine's log in a form that may be shown: bounded, and without control characters."""
 
 import re
 
 TAIL_LINES = 30
-# Python's libraries print this when a process ends, whatever ended it.
+# Python's libraries print this at the end of any process.
 NOISE = re.compile(
     r"^nanobind|^ - (?:leaked|\.\.\. skipped)|refleaks|resource_tracker: There|warnings\.warn"
 )
@@ -16,7 +16,7 @@ def clean(text: str) -> str:
 
 
 def tail(text: str) -> str:
-    """The last lines of a log that say something, without control characters."""
+    """The last lines of a log that hold more than noise, without control characters."""
     lines = [clean(line) for line in text.splitlines()]
     telling = [line for line in lines if line.strip() and not NOISE.search(line)]
     return "\n".join(telling[-TAIL_LINES:])

@@ -2,7 +2,7 @@
 
 from journal.records.experiment import Engine
 from journal.serve.engines.vllm.defaults import CPU_CONTEXT_TOKENS, CPU_KV_CACHE_BYTES
-from journal.serve.engines.vllm.flags import said
+from journal.serve.engines.vllm.flags import names_flag
 from journal.serve.engines.vllm.packages import PER_REQUEST_METRICS, numbers
 
 
@@ -18,13 +18,13 @@ def command(
     host: str,
     longest: int | None = None,
 ) -> list[str]:
-    """The argv that serves `model` (a path or hub name) as `name` at `host`, the user's flags
-    last. On the CPU what the user left open is kept small and quick to start; `longest` is the
-    context in tokens that the model's config gives it, None where it is not known."""
+    """The argv that serves `model` (a path or hub name) as `name` at `host`, the user's flags last.
+    On the CPU, settings that the user left open are small and quick to start; `longest` is the
+    context in tokens of the model's config (None: not known)."""
     argv = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     argv += ["--served-model-name", name, "--host", host, "--port", str(port)]
     argv += ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
-    if numbers(version) >= PER_REQUEST_METRICS and not said(engine, "--disable-log-stats"):
+    if numbers(version) >= PER_REQUEST_METRICS and not names_flag(engine, "--disable-log-stats"):
         argv += ["--enable-per-request-metrics"]
     argv += ["--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"]
     values = {
@@ -48,23 +48,25 @@ def command(
 
 
 def context_tokens(engine: Engine, longest: int | None, *, on_cpu: bool) -> int | None:
-    """The longest prompt and output together, in tokens, that `engine` serves under `command`;
-    None where that is not known before it starts. `longest` is as for `command`."""
+    """The longest prompt and output together, in tokens, that `engine` serves under `command`; None
+    where that is not known before it starts. `longest` is the context of the model's config."""
     if engine.max_model_len is not None:
         return engine.max_model_len
-    if said(engine, "--max-model-len"):
+    if names_flag(engine, "--max-model-len"):
         return None
     return min(CPU_CONTEXT_TOKENS, longest or CPU_CONTEXT_TOKENS) if on_cpu else longest
 
 
 def _cpu_defaults(engine: Engine, longest: int | None) -> list[str]:
     argv = []
-    if not said(engine, "--enforce-eager", "--no-enforce-eager", "--compilation-config", "-O"):
+    if not names_flag(
+        engine, "--enforce-eager", "--no-enforce-eager", "--compilation-config", "-O"
+    ):
         argv += ["--enforce-eager"]
-    if engine.max_model_len is None and not said(engine, "--max-model-len"):
+    if engine.max_model_len is None and not names_flag(engine, "--max-model-len"):
         argv += ["--max-model-len", str(min(CPU_CONTEXT_TOKENS, longest or CPU_CONTEXT_TOKENS))]
     sizes = "--kv-cache-memory-bytes", "--gpu-memory-utilization"
-    given = engine.kv_cache_memory_bytes, engine.gpu_memory_utilization
-    if given == (None, None) and not said(engine, *sizes):
+    sized = engine.kv_cache_memory_bytes, engine.gpu_memory_utilization
+    if sized == (None, None) and not names_flag(engine, *sizes):
         argv += ["--kv-cache-memory-bytes", str(CPU_KV_CACHE_BYTES)]
     return argv

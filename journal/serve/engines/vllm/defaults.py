@@ -1,14 +1,14 @@
-"""The sizes that vLLM, or the journal on its behalf, takes where nobody names one."""
+"""The sizes that vLLM uses, or the journal on its behalf, where the user names none."""
 
 from collections.abc import Mapping
 
 GPU_MEMORY_UTILIZATION = 0.92  # of a GPU's memory, as of 0.32; 0.9 in 0.11
-BLOCK_TOKENS = 16  # the KV cache is handed out in blocks of so many tokens
+BLOCK_TOKENS = 16  # tokens in a block of the KV cache
 BLOCKS_KEPT_BACK = 1  # of the pool: vLLM keeps it for itself and counts it neither used nor free
 # On the CPU an engine is kept small and quick to start.
 CPU_CONTEXT_TOKENS = 4096
 CPU_KV_CACHE_BYTES = 2 * 2**30
-# Names under which vLLM serves a checkpoint that is packed as the second name says.
+# vLLM's names for the packings of checkpoints.
 SAME_PACKING: Mapping[str, str] = {
     "awq_marlin": "awq",
     "gptq_marlin": "gptq",

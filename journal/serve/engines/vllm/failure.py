@@ -1,7 +1,7 @@
-"""Why an engine ended: the exception that ended it is looked for first, and explained after.
+"""The cause of an engine's end: first the exception that ended it is found, then it is explained.
 
-A phrase of the log that does not belong to that exception explains nothing: engines print "out of
-memory" or "trust_remote_code" while they are well.
+A phrase of the log outside that exception explains nothing: engines print "out of memory" or
+"trust_remote_code" while they run well.
 """
 
 import re
@@ -17,16 +17,16 @@ from journal.serve.engines.vllm.start_log import PHASES, facts
 
 MOST_OF_A_LINE = 600
 MOST_OF_A_MESSAGE = 30  # lines
-MOST_BEFORE = 80  # lines of the same process in which the reason of an exception is looked for
+MOST_BEFORE = 80  # lines of the same process that may give the reason of an exception
 # The last line of a traceback: "ValueError: what happened".
 RAISED = re.compile(
     r"((?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failed|OutOfResources)"
     r"|OutOfResources)(?:\([\w.]+\))?)(?::\s*(.*))?"
     r"|((?:[a-z_]\w*\.)+[A-Z]\w*):\s(.*)"
 )
-# The same behind something that this room does not know.
+# The same after an unknown prefix.
 WITHIN = re.compile(r".*[\s:|\]>-](?:\w+\.)*\w*(?:Error|Exception): .+")
-# What pydantic says below its own line, and what argparse and the shell say.
+# Errors of pydantic (below its own line), of argparse and of the shell.
 REFUSED = re.compile(r"\s+(Value error, .+)|[\w./ -]+: (error: .+)")
 CHAINED = re.compile(
     r"The above exception was the direct cause|During handling of the above exception"
@@ -71,7 +71,7 @@ class Raised:
         return "\n".join(self.lines)
 
     def chain(self) -> Iterator["Raised"]:
-        """It and those behind it, the first of all last."""
+        """This exception and those behind it, the first one last."""
         raised: Raised | None = self
         while raised is not None:
             yield raised
@@ -80,8 +80,8 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why an engine ended. `remedy` says what to change, where that is known; `line` is what the
-    engine itself said of it."""
+    """The cause of an engine's end. `remedy` says what to change, where that is known; `line` is
+    the engine's own line about it."""
 
     cause: str
     remedy: str | None = None
@@ -94,7 +94,8 @@ class Cause:
 
 
 def failure(event: str, text: str, log_path: Path) -> EngineError:
-    """`event` happened to an engine that has logged `text`: the error to raise, with the cause."""
+    """The error to raise, with the cause, when `event` happened to an engine that has logged
+    `text`."""
     lines = text.splitlines()
     cause, known = why(lines), facts(lines)
     if cause.line is not None:
@@ -135,27 +136,28 @@ def why(lines: Iterable[str]) -> Cause:
 
 
 def ending(log: Sequence[Entry]) -> Raised | None:
-    """The exception that ended the engine: of the last ones of each process, the first in time.
-    One that its process outlived, or that follows from the end of another, only counts where there
-    is no other; one that only passes on that another process failed does not count."""
+    """The exception that ended the engine: of the last ones of each process, the first in time. An
+    exception that its process outlived, or that follows from the end of another process, counts
+    only where there is no other; one that only reports that another process failed does not
+    count."""
     all_raised = _raised(log, RAISED) or _raised(log, WITHIN)
-    raised = [each for each in all_raised if not WRAPPER.search(each.text)]
+    raised = [one for one in all_raised if not WRAPPER.search(one.text)]
     if not raised:
         quoted = [(i, m) for i, e in enumerate(log) if (m := QUOTED.search(e.text))]
         return Raised("", (quoted[-1][1][1],), quoted[-1][0]) if quoted else None
-    fatal = [each for each in raised if not CONSEQUENCE.search(each.text)]
+    fatal = [one for one in raised if not CONSEQUENCE.search(one.text)]
     for some in (_not_outlived(fatal, log), _not_outlived(raised, log), fatal):
-        last = {each.process: each for each in some}
+        last = {one.process: one for one in some}
         if last:
-            return min(last.values(), key=lambda each: each.index)
+            return min(last.values(), key=lambda one: one.index)
     return raised[-1]
 
 
 def _raised(log: Sequence[Entry], form: re.Pattern[str]) -> list[Raised]:
-    """All exceptions of a log whose first lines have this form, but for those that are only warned
-    of."""
-    found: list[Raised] = []
-    linked: dict[str, bool] = {}  # whether the next exception of a process has the last for a cause
+    """All exceptions of a log whose first lines have this form, except those that are only
+    warnings."""
+    exceptions: list[Raised] = []
+    linked: dict[str, bool] = {}  # whether the last exception of a process is the cause of the next
     index = 0
     while index < len(log):
         entry = log[index]
@@ -163,12 +165,12 @@ def _raised(log: Sequence[Entry], form: re.Pattern[str]) -> list[Raised]:
             linked[entry.process] = True
         elif _is_raised(entry, form) and entry.level in ("", "ERROR", "CRITICAL"):
             lines = _message(log, index)
-            last = next((e for e in reversed(found) if e.process == entry.process), None)
+            last = next((e for e in reversed(exceptions) if e.process == entry.process), None)
             cause = last if linked.pop(entry.process, False) else None
-            found.append(Raised(entry.process, lines, index, cause))
+            exceptions.append(Raised(entry.process, lines, index, cause))
             index += len(lines) - 1
         index += 1
-    return found
+    return exceptions
 
 
 def _is_raised(entry: Entry, form: re.Pattern[str]) -> bool:
@@ -195,8 +197,8 @@ def _message(log: Sequence[Entry], index: int) -> tuple[str, ...]:
 
 
 def _not_outlived(raised: Sequence[Raised], log: Sequence[Entry]) -> list[Raised]:
-    """Those after which their process did not go on with its start."""
-    return [each for each in raised if not _outlived(each, log)]
+    """The exceptions after which their process did not go on with its start."""
+    return [one for one in raised if not _outlived(one, log)]
 
 
 def _outlived(raised: Raised, log: Sequence[Entry]) -> bool:
@@ -207,11 +209,11 @@ def _outlived(raised: Raised, log: Sequence[Entry]) -> bool:
     return any(pattern.search(entry.text) for entry in later for pattern, _ in PHASES)
 
 
-# ---- what it means -----------------------------------------------------------------------------
+# ---- its explanation ---------------------------------------------------------------------------
 
 
 def _explained(ended: Raised, log: Sequence[Entry]) -> Cause:
-    """What is known of an exception, or of one that it was raised from; else its own words."""
+    """The known cause of an exception, or of one that it was raised from; else its own words."""
     for raised in ended.chain():
         before = _before(raised, log)
         for known in CAUSES:
@@ -226,7 +228,8 @@ def _explained(ended: Raised, log: Sequence[Entry]) -> Cause:
 
 
 def _before(raised: Raised, log: Sequence[Entry]) -> list[str]:
-    """The lines that may say why: those of the exception, then those before it, newest first."""
+    """The lines that may give the reason: those of the exception, then those before it, newest
+    first."""
     earlier = [
         entry.text.strip()
         for entry in reversed(log[: raised.index])
@@ -240,15 +243,15 @@ def _match(known: Known, raised: Raised, before: Sequence[str]) -> Cause | None:
     if match is None:
         return None
     line = raised.text.count("\n", 0, match.start())
-    said = raised.lines[line]
+    words = raised.lines[line]
     if known.before is not None:
-        found = ((line, m) for line in before if (m := known.before.search(line)))
-        said, match = next(found, ("", None))
+        matches = ((line, m) for line in before if (m := known.before.search(line)))
+        words, match = next(matches, ("", None))
         if match is None:
             return None
     groups = [group for group in match.groups() if group is not None]
     cause, remedy = known.cause.format(*groups), known.remedy.format(*groups)
-    return Cause(_one_line(cause), remedy, known.out_of_memory, said[:MOST_OF_A_LINE])
+    return Cause(_one_line(cause), remedy, known.out_of_memory, words[:MOST_OF_A_LINE])
 
 
 def _own_words(ended: Raised, log: Sequence[Entry]) -> str:
@@ -260,7 +263,7 @@ def _own_words(ended: Raised, log: Sequence[Entry]) -> str:
 
 
 def _short(line: str) -> str:
-    """An exception's line without the modules that its name lies in."""
+    """The line of an exception without the modules in its name."""
     match = RAISED.fullmatch(line)
     name = (match[1] or match[3] or "") if match else ""
     short = name.rpartition(".")[2] or name

@@ -1,7 +1,8 @@
-"""Why vLLM did not start or died, by the exception that ended it, and what to change then.
+"""Causes for which vLLM did not start or died, by the exception that ended it, with the change that
+helps.
 
-`{0}` and so on in a sentence stand for the groups of its pattern, with `before` for those of that
-pattern instead.
+`{0}` and so on in a sentence stand for the groups of its pattern; with `before`, for the groups of
+that pattern.
 """
 
 import re
@@ -17,8 +18,8 @@ HUB_TOKEN = "set HF_TOKEN in the environment"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An exception whose text `pattern` finds. With `before`, its reason stands in a line that the
-    process wrote before it, or in the exception itself, and that pattern has to be found too."""
+    """An exception whose text `pattern` finds. With `before`, a line that the process wrote before
+    it, or the exception itself, gives the reason, and that pattern has to match too."""
 
     pattern: re.Pattern[str]
     cause: str

@@ -7,9 +7,9 @@ from journal.records.experiment import Engine
 RESERVED: frozenset[str] = frozenset(
     {"--host", "--port", "--served-model-name", "--model", "--uds"}
 )
-# They would stand in the list of processes, for every user to read.
+# Every user could read them in the list of processes.
 SECRET: frozenset[str] = frozenset({"--api-key", "--hf-token"})
-# Fields of an experiment say this, so that all that counts GPUs knows it.
+# Fields of an experiment set these, so that every count of GPUs has them.
 FIELDS: Mapping[str, str] = {
     "--tensor-parallel-size": "tensor_parallel",
     "-tp": "tensor_parallel",
@@ -24,6 +24,6 @@ def flag_name(flag: str) -> str:
     return flag.partition("=")[0].replace("_", "-")
 
 
-def said(engine: Engine, *flags: str) -> bool:
+def names_flag(engine: Engine, *flags: str) -> bool:
     """Whether the flags of `engine` name one of `flags`."""
     return any(flag_name(flag) in flags for flag in engine.flags)

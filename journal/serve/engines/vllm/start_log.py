@@ -1,7 +1,7 @@
-"""A start of vLLM as its log tells it: the phase that it is in, and where its memory goes.
+"""A start of vLLM by its log: the phase that it is in, and the parts of its memory.
 
-Figures are kept by the process that gives them, since the ranks of an engine may differ, and are
-put together at the end. They are of one GPU each. Wordings are those of vLLM 0.6 to 0.33.
+Figures are kept by the process that logs them, since the ranks of an engine may differ, and are
+combined at the end. They are of one GPU each. Wordings are those of vLLM 0.6 to 0.33.
 """
 
 import re
@@ -92,7 +92,7 @@ _ONE_OF_A_START = re.compile(r"(?:EngineCore\w*|APIServer) pid=\d+")
 @dataclass(slots=True)
 class Rank:
     """The figures of one process, in bytes and tokens; a figure that the log gives as less than 0
-    is None, for nothing is known from it. The keys are those of `SIZES`, and "tokens"."""
+    is None, because nothing follows from it. The keys are those of SIZES, and "tokens"."""
 
     figures: dict[str, int | None] = field(default_factory=dict)
 
@@ -115,7 +115,7 @@ class StartLog:
     block_tokens: int = BLOCK_TOKENS
 
     def read(self, entry: Entry) -> None:
-        """Take what a line gives."""
+        """Take the figures of a line."""
         text = entry.text
         if self._begins_anew(entry):
             self.ranks, self.words, self.block_tokens = {}, {}, BLOCK_TOKENS
@@ -128,7 +128,7 @@ class StartLog:
             self.ranks.setdefault(entry.process, Rank()).take(name, value)
 
     def _begins_anew(self, entry: Entry) -> bool:
-        """Whether this line belongs to another start than those before it."""
+        """Whether this line begins another start than the lines before it."""
         if _BEGINS.search(entry.text):
             return True
         if _ONE_OF_A_START.fullmatch(entry.process):
@@ -155,7 +155,7 @@ class StartLog:
 
 
 def start_log(lines: Iterable[str]) -> StartLog:
-    """The last start that `lines` tell of."""
+    """The last start in `lines`."""
     log = StartLog()
     for entry in entries(lines):
         log.read(entry)
@@ -163,28 +163,28 @@ def start_log(lines: Iterable[str]) -> StartLog:
 
 
 def facts(lines: Iterable[str]) -> EngineFacts:
-    """The memory of an engine as it speaks of it while it starts: of one GPU, that with the least
-    pool, where it uses several; pools and their tokens are summed over the engines of data
-    parallelism. A figure that the log does not give is None."""
+    """The memory of an engine by the log of its start: of one GPU, the one with the least pool,
+    where it uses several; pools and their tokens are summed over the engines of data parallelism. A
+    figure that the log does not give is None."""
     log = start_log(lines)
     replicas: dict[str, list[str]] = {}
     for process in log.ranks:
         replicas.setdefault(_number_of("DP", process), []).append(process)
-    each = [_of_replica(log, processes) for processes in replicas.values()]
-    with_pool = [figures for figures in each if figures.get("pool") is not None]
+    of_replicas = [_of_replica(log, processes) for processes in replicas.values()]
+    with_pool = [figures for figures in of_replicas if figures.get("pool") is not None]
     least = min(with_pool, key=lambda figures: figures["pool"] or 0) if with_pool else None
-    one: dict[str, int | None] = dict(least or (each[-1] if each else {}))
-    for other in each:
+    one: dict[str, int | None] = dict(least or (of_replicas[-1] if of_replicas else {}))
+    for other in of_replicas:
         one = {**other, **{name: value for name, value in one.items() if value is not None}}
     for name in ("pool", "tokens"):
-        known = [value for figures in each if (value := figures.get(name)) is not None]
+        known = [value for figures in of_replicas if (value := figures.get(name)) is not None]
         one[name] = sum(known) if known else None
     return _as_facts(one, log.words)
 
 
 def _of_replica(log: StartLog, processes: list[str]) -> dict[str, int | None]:
-    """The figures of the rank that limits an engine: its own, and where it has not logged one,
-    that of another rank of the same pipeline stage. Tokens are the fewest that any rank tells."""
+    """The figures of the rank that limits an engine: its own, and where it has logged none, those
+    of another rank of the same pipeline stage. Tokens are the fewest of any rank."""
     ranks = log.ranks
     pools = {process: _pool(ranks[process]) for process in processes}
     known = {process: pool for process, pool in pools.items() if pool is not None}
@@ -193,8 +193,8 @@ def _of_replica(log: StartLog, processes: list[str]) -> dict[str, int | None]:
     figures: dict[str, int | None] = {}
     for process in [*(p for p in reversed(processes) if p != chosen), chosen]:
         if _number_of("PP", process) in (stage, ""):
-            given = ranks[process].figures.items()
-            figures |= {name: value for name, value in given if value is not None}
+            logged = ranks[process].figures.items()
+            figures |= {name: value for name, value in logged if value is not None}
     figures["pool"] = pools[chosen]
     tokens = [count for p in processes if (count := ranks[p].get("tokens")) is not None]
     figures["tokens"] = min(tokens) if tokens else None
@@ -231,8 +231,8 @@ def _as_facts(figures: Mapping[str, int | None], words: Mapping[str, str]) -> En
 
 
 def _number_of(kind: str, process: str) -> str:
-    """The rank of `process` in a kind of parallelism, such as "1" of Worker_PP1_TP0 for "PP";
-    empty where its name does not tell."""
+    """The rank of `process` in a kind of parallelism, such as "1" of Worker_PP1_TP0 for "PP"; empty
+    where its name lacks it."""
     match = re.search(rf"(?:\b|_){kind}(\d+)", process)
     if match is None and kind == "DP":
         match = re.match(r"EngineCore_(\d+)", process)
@@ -240,7 +240,7 @@ def _number_of(kind: str, process: str) -> str:
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str | None:
-    """The first group of `pattern` that caught something in `text`."""
+    """The first group of `pattern` with a match in `text`; None without one."""
     match = pattern.search(text)
     return next((group for group in match.groups() if group), None) if match else None
 

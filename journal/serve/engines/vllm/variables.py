@@ -1,11 +1,13 @@
-"""The environment variables that vLLM heeds."""
+"""The environment variables that vLLM reads."""
 
 from collections.abc import Mapping
 
 from journal.records.experiment import Engine
 
 API_KEY = "VLLM_API_KEY"
-ALLOW_LONG_CONTEXT = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"  # "1": longer than the model's config says
+ALLOW_LONG_CONTEXT = (
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN"  # "1" allows a context longer than the model's config gives
+)
 CPU_KV_CACHE_SPACE = "VLLM_CPU_KVCACHE_SPACE"
 DEVELOPER_MODE = "VLLM_SERVER_DEV_MODE"  # "1" opens request_fields.DEVELOPER_PATHS
 FIXED: Mapping[str, str] = {
@@ -15,6 +17,7 @@ FIXED: Mapping[str, str] = {
 
 
 def overriding(engine: Engine) -> frozenset[str]:
-    """Variables that would override a flag which `engine` names, unless it sets them itself."""
+    """The variables that would override a flag which `engine` sets, unless the experiment sets them
+    itself."""
     pinned = engine.kv_cache_memory_bytes is not None and CPU_KV_CACHE_SPACE not in engine.env
     return frozenset({CPU_KV_CACHE_SPACE} if pinned else ())

@@ -1,4 +1,4 @@
-"""vLLM as a kind of engine: the table of all that this room knows."""
+"""vLLM as a kind of engine: the table that collects this folder."""
 
 from journal.serve.engines.kind import EngineKind
 from journal.serve.engines.vllm import flags, packages, variables

@@ -72,7 +72,7 @@ def test_the_cause_of_a_failure_is_one_sentence(name: str, cause: str) -> None:
         ("RuntimeError: DefaultCPUAllocator: can't allocate memory", "out of memory on the host"),
     ],
 )
-def test_want_of_memory_is_told_with_its_sizes(text: str, cause: str) -> None:
+def test_want_of_memory_is_reported_with_its_sizes(text: str, cause: str) -> None:
     error = failure("vLLM died", text, Path("engine.log"))
     assert isinstance(error, EngineOutOfMemory)
     assert cause in str(error)
