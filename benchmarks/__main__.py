@@ -3,8 +3,8 @@
     python -m benchmarks [clients] [overhead] [log] [growth] [postgres]
 
 Each part is a program of its own with options of its own (`python -m benchmarks.clients --help`)
-that prints its section and puts it into the page. What docs/scale.md reckons with the figures is
-reckoned again after them.
+that prints its section and puts it into the page. The plan in docs/scale.md,
+which rests on these figures, is computed again after them.
 """
 
 import argparse
@@ -18,7 +18,7 @@ PARTS = ("clients", "overhead", "log", "growth", "postgres")
 
 
 def chosen(words: Sequence[str]) -> Sequence[str]:
-    """The parts that the words of a command line name; all, where they name none."""
+    """The parts that a command line names; all parts where it names none."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="all without any")
     named: list[str] = parser.parse_args(words).parts

@@ -25,8 +25,8 @@ from benchmarks.page import ROOT, machine, put
 TTFT_MS, ITL_MS = 50.0, 10.0
 E2E_MS = TTFT_MS + (TOKENS - 1) * ITL_MS
 ATTEMPTS = 3
-DISTURBED_S = 0.1  # more waiting for a core than this in a turn, and it is tried again
-# Who takes part, with how many streams, and how many waves of them.
+DISTURBED_S = 0.1  # a turn that waited longer for a core is tried again
+# The clients, with the number of streams and of waves of them.
 TURNS = [
     ("journal", 256, 6),
     ("journal", 512, 4),
@@ -49,7 +49,8 @@ ON_TWO_CORES = ("journal, 2 processes", "journal, twice", "GuideLLM")
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """What one client said of the server, and what the server knew of itself; in ms and us."""
+    """The figures of one turn, in ms and us: those that the client measured, and those of the
+    server about itself."""
 
     name: str
     streams: int
@@ -111,7 +112,8 @@ def installed(name: str) -> bool:
 
 
 def turn(server: Path, name: str, streams: int, waves: int) -> Turn:
-    """One client's turn, or of several the one that other programs disturbed least."""
+    """The figures of one client's turn; of several turns the one that other programs disturbed
+    least."""
     turns: list[Turn] = []
     while not turns or (turns[-1].disturbance_s > DISTURBED_S and len(turns) < ATTEMPTS):
         turns.append(attempt(server, name, streams, waves))
@@ -137,21 +139,21 @@ def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
         finally:
             process.terminate()
         truth = json.loads(process.stdout.read())
-    said = json.loads(done.stdout)
-    ttft_s, e2e_s = sorted(said["ttft_s"]), sorted(said["e2e_s"])
+    figures = json.loads(done.stdout)
+    ttft_s, e2e_s = sorted(figures["ttft_s"]), sorted(figures["e2e_s"])
     chunks = TOKENS * len(e2e_s)
     return Turn(
         name=name,
         streams=streams,
         requests=len(e2e_s),
-        cpu_us=None if said["cpu_s"] is None else said["cpu_s"] / chunks * 1e6,
+        cpu_us=None if figures["cpu_s"] is None else figures["cpu_s"] / chunks * 1e6,
         ttft_p50_ms=ttft_s[len(ttft_s) // 2] * 1e3,
         ttft_p99_ms=ttft_s[int(len(ttft_s) * 0.99)] * 1e3,
         e2e_p50_ms=e2e_s[len(e2e_s) // 2] * 1e3,
         server_late_ms=truth["late_p99_ms"],
         server_first_late_ms=truth["first_late_p99_ms"],
         server_waited_s=server_waited_s,
-        client_waited_s=said["waited_s"],
+        client_waited_s=figures["waited_s"],
     )
 
 
@@ -173,11 +175,11 @@ client | Requests |
 {rows}
 
 CPU per chunk is user and system time. Ours counts from the end of a warm-up of one request a \
-process, when all are ready, until all is told, and includes opening the connections and reading \
-the JSON of every chunk. With few streams more of it is waking up: each read then comes alone. It \
-is left out where a client's start cannot be told from its work. "With its meters" has the threads \
-beside it that read /metrics, processes, host and cards (where there are any) while cells are \
-measured. "2 processes" shares the streams \
+process, when all are ready, until all traces are in, and includes opening the connections and \
+reading the JSON of every chunk. With few streams more of it is waking up: each read then comes \
+alone. It is left out where a client's start cannot be separated from its work. "With its meters" has \
+the threads beside it that read /metrics, processes, host and GPUs (where there are any) while \
+cells are measured. "2 processes" shares the streams \
 over two worker processes; "twice" is two loads with half of the streams each that know nothing of \
 each other. Both, and GuideLLM, which has processes of its own, run on two \
 cores{two_cores()}. "Kept from their cores" is how long the two were ready to run and other \
@@ -244,7 +246,7 @@ def targets(turns: Sequence[Turn]) -> str:
 
 
 def beside_one_another(by: Mapping[tuple[str, int], Turn]) -> Iterator[str]:
-    """What the meters cost, and a second process."""
+    """The cost of the meters, and of a second process."""
     one, metered = by.get(("journal", 1024)), by.get(("journal, with its meters", 1024))
     if one is not None and metered is not None and one.cpu_us and metered.cpu_us:
         yield (

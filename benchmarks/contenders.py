@@ -3,7 +3,7 @@
     python -m benchmarks.contenders NAME BASE_URL STREAMS WAVES CORES
 
 and prints what it measured as JSON: a TTFT and an E2E for every request, in s, the CPU time it
-took where that can be told apart from its start, and how long other programs kept it waiting.
+took where that can be separated from its start, and how long other programs kept it waiting.
 """
 
 import asyncio
@@ -51,12 +51,12 @@ def journal(
         Request(index=k, body=body, prompt_tokens=8, output_tokens=TOKENS, warmup=k < processes)
         for k in range(processes + streams * waves)
     ]
-    seen: list[tuple[float, float]] = []
+    spans: list[tuple[float, float]] = []
 
     def look(trace: Trace) -> None:
         if trace.warmup or trace.index == requests[-1].index:
             workers = psutil.Process().children()
-            seen.append((_cpu_s(), sum(waited_s(worker.pid) for worker in workers)))
+            spans.append((_cpu_s(), sum(waited_s(worker.pid) for worker in workers)))
 
     (pid,) = listeners(urlsplit(url).port or 80)
     endpoint = Endpoint(base_url=url, model=MODEL, has_metrics=True, pid=pid)
@@ -71,7 +71,7 @@ def journal(
             origin_s=origin_s,
             on_done=look,
         )
-    cpu_s = _cpu_s() - seen[processes - 1][0]
+    cpu_s = _cpu_s() - spans[processes - 1][0]
     failed = [trace.error for trace in traces if trace.outcome != "ok"]
     if failed:
         raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
@@ -80,7 +80,7 @@ def journal(
         "ttft_s": [trace.chunk_s[0] - trace.start_s for trace in measured],
         "e2e_s": [trace.end_s - trace.start_s for trace in measured],
         "cpu_s": cpu_s,
-        "waited_s": waited_s() + seen[-1][1],
+        "waited_s": waited_s() + spans[-1][1],
         "loop_delay_p99_s": health.loop_delay_p99_s,
     }
 
@@ -94,7 +94,7 @@ def journal_with_meters(url: str, streams: int, waves: int) -> Measured:
 
 
 def journal_twice(url: str, streams: int, waves: int) -> Measured:
-    """Two loads that know nothing of each other, on the same cores."""
+    """Two loads, independent of each other, on the same cores."""
     cores = ",".join(map(str, os.sched_getaffinity(0)))
     command = [sys.executable, "-m", "benchmarks.contenders", "journal", url]
     command += [str(streams // 2), str(waves), cores]

@@ -65,7 +65,7 @@ FACTS = EngineFacts(
     version="0.32.0", kv_pool_bytes=30 * 2**30, kv_pool_tokens=245_760, weights_bytes=14 * 2**30
 )
 HOST = {"host": "made up", "cpu": "made up", "gpus": 1, "gpu_0_name": "made up"}
-PARTS = [each for each in Row.metadata.sorted_tables if "run_id" in each.primary_key.columns]
+PARTS = [rows for rows in Row.metadata.sorted_tables if "run_id" in rows.primary_key.columns]
 _runs, _experiments = table(RunRow), table(ExperimentRow)
 
 
@@ -151,7 +151,7 @@ def samples(cell: Cell, chunks: int, chance: np.random.Generator) -> Samples:
 
 
 def copy_day(store: Store, first: date, later: timedelta) -> None:
-    """All of the day `first` once more, so much later, under new ids."""
+    """Copy all rows of the day `first` to a later day, under new ids."""
     since = datetime.combine(first, datetime.min.time(), UTC)
     until = since + timedelta(days=1)
     with store.transaction(writing=True) as connection:
@@ -176,7 +176,7 @@ def copy_parts(connection: Connection, old: str, new: str) -> None:
         connection.execute(insert(part).from_select(names, copied))
 
 
-# ---- what is measured --------------------------------------------------------------------------
+# ---- the measurements --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

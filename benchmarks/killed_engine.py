@@ -51,9 +51,9 @@ with engines.start(Engine(model=models.EMBEDDED), Path(sys.argv[1])) as endpoint
 
 @dataclass(frozen=True)
 class Aftermath:
-    """What became of an engine of which a part was killed."""
+    """The state after a part of an engine was killed."""
 
-    gone_s: float | None  # until none of its processes was left; None: some were, after GONE_S
+    gone_s: float | None  # until none of its processes was left; None: some were left after GONE_S
     shared_left: int  # files of its shared memory
     said: str  # the last line of the program that had started it
 
@@ -105,7 +105,7 @@ def _part(part: str, holder: int, family: Collection[psutil.Process]) -> psutil.
     if part == "guard":
         return eldest_first[0]
     named = [one for one in eldest_first[1:] if MARKS[part] in " ".join(one.cmdline())]
-    if part == "worker" and not named:  # on a single card the core does its work
+    if part == "worker" and not named:  # on a single GPU the core does its work
         return _part("core", holder, family)
     return named[0]
 

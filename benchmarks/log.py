@@ -57,8 +57,8 @@ class Shape:
 
     @property
     def cells(self) -> int:
-        each = len(MODELS) * len(self.batches) * len(self.prompts) * REPEATS
-        return self.experiments * each
+        cells_each = len(MODELS) * len(self.batches) * len(self.prompts) * REPEATS
+        return self.experiments * cells_each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def experiment(number: int, shape: Shape) -> Experiment:
 
 
 def samples(cell: Cell) -> Samples:
-    """A run on a card whose steps take longer from batch 16 on."""
+    """A run on a GPU whose steps take longer from batch 16 on."""
     batch = cell.batch or 1
     step_s = 0.018 + 0.0001 * batch + 0.0012 * max(0, batch - 16)
     ttft_s = 0.012 + 0.0001 * cell.prompt_tokens * (1 + batch / 8)
@@ -274,8 +274,8 @@ that a core worked for it, which other programs do not lengthen much.
 
 
 def verdict(what: str, value: float, limit: float, unit: str) -> str:
-    told = "met" if value <= limit else "**not met in this run**"
-    return f"- {what}: at most {limit:g}{unit}; {value:.2f}{unit}, {told}."
+    outcome = "met" if value <= limit else "**not met in this run**"
+    return f"- {what}: at most {limit:g}{unit}; {value:.2f}{unit}, {outcome}."
 
 
 if __name__ == "__main__":

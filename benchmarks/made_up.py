@@ -1,4 +1,4 @@
-"""Answers that nobody gave, for journals that are only to be large."""
+"""Made-up answers, for journals that only have to be large."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,8 @@ from journal.records.request import Trace
 
 
 def answer(index: int, start_s: float, chunk_s: Sequence[float], cell: Cell) -> Trace:
-    """A request of `cell` that went at `start_s` and had a token at each of `chunk_s`."""
+    """The trace of a request of `cell` that was sent at `start_s` and had a token at each of
+    `chunk_s`."""
     tokens = len(chunk_s)
     return Trace(
         index=index,

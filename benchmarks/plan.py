@@ -1,4 +1,4 @@
-"""The reckoned plan in docs/scale.md: what is assumed there times what docs/performance.md says.
+"""The plan in docs/scale.md: its assumptions times the figures of docs/performance.md.
 
     python -m benchmarks.plan
 
@@ -15,13 +15,13 @@ DAYS, GIB = 365, 2**30
 
 
 def main() -> None:
-    table = reckoned(PAGE.read_text(), SCALE.read_text())
+    table = planned(PAGE.read_text(), SCALE.read_text())
     print(table)
     put("plan", table, SCALE)
 
 
-def reckoned(measured: str, page: str) -> str:
-    """The table, from the text of the page of figures and the assumptions in the other."""
+def planned(measured: str, page: str) -> str:
+    """The table, from the text of the page of figures and the assumptions in the other page."""
     assumed = page.partition("| Assumed | |")[2].partition("\n\n")[0]
     values = [float(v.replace(",", "")) for v in re.findall(r"\| ([\d.,]+) \|$", assumed, re.M)]
     hosts, per_day, requests, chunks, kept_days, hours, run_s, *prices = values
@@ -50,7 +50,7 @@ def reckoned(measured: str, page: str) -> str:
         "their price": f"{gpu_hours * prices[3]:,.0f} USD",
     }
     lines = [f"| {what} | {value} |" for what, value in rows.items()]
-    return "\n".join(["| Reckoned | |", "| --- | ---: |", *lines])
+    return "\n".join(["| Computed | |", "| --- | ---: |", *lines])
 
 
 def section(part: str, text: str) -> str:
@@ -58,10 +58,10 @@ def section(part: str, text: str) -> str:
 
 
 def number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text, re.MULTILINE)
-    if found is None:
-        raise SystemExit(f"nothing is like {pattern}")
-    return float(found[1].replace(",", ""))
+    match = re.search(pattern, text, re.MULTILINE)
+    if match is None:
+        raise SystemExit(f"no line matches {pattern}")
+    return float(match[1].replace(",", ""))
 
 
 if __name__ == "__main__":

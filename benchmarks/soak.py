@@ -38,7 +38,7 @@ SERVER_EVERY = 4
 
 @dataclasses.dataclass
 class Report:
-    """What was done, and what was found. All but the first six have to be 0."""
+    """The numbers of rounds and of findings. All but the first six have to be 0."""
 
     kills: int = 0
     seconds: float = 0.0
@@ -69,7 +69,7 @@ def cells_left(home: Path, sweep: str) -> int:
     return total - int(done)
 
 
-# ---- what is looked for ----------------------------------------------------------------------
+# ---- the checks ------------------------------------------------------------------------------
 
 
 def check_home(home: Path, report: Report) -> None:
@@ -108,14 +108,14 @@ def check_sweep(home: Path, sweep: str, report: Report) -> None:
 
 
 def check_acknowledged(home: Path, said: set[str], report: Report) -> None:
-    """Whatever a process said was stored is in the database."""
+    """Every run that a process acknowledged as stored is in the database."""
     with contextlib.closing(sqlite3.connect(home / "journal.db")) as database:
         stored = {row[0][:8] for row in database.execute("SELECT id FROM runs")}
     report.lost += len(said - stored)
 
 
 def check_mlflow(home: Path, report: Report) -> None:
-    """Once told of all that it missed, MLflow knows each run of the journal exactly once."""
+    """Once it has all that it missed, MLflow has each run of the journal exactly once."""
     import journal
     from journal.tracking.tracker import sync, tracking_uri
 
@@ -183,7 +183,7 @@ class Rounds:
         """Kill until the report has `most` kills or it is `until_s`, and finish the last sweep."""
         try:
             self.round("first", None)  # makes the databases
-            self.round("second", None)  # tells how long things take here and now
+            self.round("second", None)  # measures how long steps take here and now
             sweep = 0
             while self.report.kills < most and time.monotonic() < until_s:
                 sweep, done = sweep + 1, False

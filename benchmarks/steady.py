@@ -96,21 +96,21 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
     options = parser.parse_args()
     with running(Script(ttft_s=0.01, itl_s=0.002)) as url:
-        found = steady(options.seconds, url)
-    said = told(found)
-    print(said)
+        memory = steady(options.seconds, url)
+    text = sentence(memory)
+    print(text)
     if options.write:
-        put("steady", said, RELIABILITY)
-    return 0 if found.growth < LIMIT else 1
+        put("steady", text, RELIABILITY)
+    return 0 if memory.growth < LIMIT else 1
 
 
-def told(found: Steadiness) -> str:
-    """What was found, in a sentence."""
-    half, end = (size / 2**20 for size in (found.half_bytes, found.end_bytes))
+def sentence(memory: Steadiness) -> str:
+    """The steadiness in a sentence."""
+    half, end = (size / 2**20 for size in (memory.half_bytes, memory.end_bytes))
     return (
-        f"{found.loads} loads, {found.requests:,} requests, {found.chunks:,} chunks: resident "
-        f"memory {half:.1f} MiB at the half, {end:.1f} MiB at the end, {100 * found.growth:+.2f}% "
-        f"(limit {100 * LIMIT:g}%)."
+        f"{memory.loads} loads, {memory.requests:,} requests, {memory.chunks:,} chunks: resident "
+        f"memory {half:.1f} MiB at the half, {end:.1f} MiB at the end, {100 * memory.growth:+.2f}"
+        f"% (limit {100 * LIMIT:g}%)."
     )
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import journal
 from benchmarks.page import PAGE
-from benchmarks.plan import SCALE, reckoned, section
+from benchmarks.plan import SCALE, planned, section
 from journal.cli.app import app
 from journal.simulator.http import Script, running
 from journal.store import compact
@@ -47,8 +47,8 @@ def test_two_hosts_are_merged_and_compacted_as_it_says(
         assert (tmp_path / "host-a" / "journal.db.requests").is_dir()
 
 
-def test_the_plan_is_reckoned_from_the_figures() -> None:
-    assert reckoned(PAGE.read_text(), SCALE.read_text()) == PLAN.strip()
+def test_the_plan_is_computed_from_the_figures() -> None:
+    assert planned(PAGE.read_text(), SCALE.read_text()) == PLAN.strip()
 
 
 def test_the_plan_is_right() -> None:

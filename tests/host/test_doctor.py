@@ -206,7 +206,7 @@ def test_vllm_that_is_not_there_or_too_old(interpreter: Callable[..., str]) -> N
     assert (old.state, old.advice) == ("missing", "update it to 0.11 or later")
 
 
-def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
+def test_a_program_that_is_not_an_interpreter(tmp_path: Path) -> None:
     vllm = build(str(tmp_path / "nothing"))
     assert "nothing" in check_vllm(vllm, NO_GPU).found
     assert check_embedded(vllm).state == "note"
