@@ -177,8 +177,8 @@ client | Requests |
 CPU per chunk is user and system time. Ours counts from the end of a warm-up of one request a \
 process, when all are ready, until all traces are in, and includes opening the connections and \
 reading the JSON of every chunk. With few streams more of it is waking up: each read then comes \
-alone. It is left out where a client's start cannot be separated from its work. "With its meters" has \
-the threads beside it that read /metrics, processes, host and GPUs (where there are any) while \
+alone. It is left out where a client's start cannot be separated from its work. "With its meters" \
+has the threads beside it that read /metrics, processes, host and GPUs (where there are any) while \
 cells are measured. "2 processes" shares the streams \
 over two worker processes; "twice" is two loads with half of the streams each that know nothing of \
 each other. Both, and GuideLLM, which has processes of its own, run on two \
