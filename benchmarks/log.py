@@ -130,9 +130,9 @@ def make(home: Path, shape: Shape) -> Path:
     with open_store(home) as store:
         first: str | None = None
         for number in range(shape.experiments):
-            asked = experiment(number, shape)
-            begun = store.begin_experiment(asked, BEGAN, HOST)
-            for position, cell in enumerate(cells(asked)):
+            planned = experiment(number, shape)
+            begun = store.begin_experiment(planned, BEGAN, HOST)
+            for position, cell in enumerate(cells(planned)):
                 key = cell.batch, cell.prompt_tokens
                 measured[key] = measured.get(key) or metrics(samples(cell))
                 at = BEGAN + timedelta(seconds=900 * number + position / 10)
@@ -216,7 +216,7 @@ def record(cell: Cell, measured: Metrics, experiment_id: str, at: datetime) -> R
 
 
 def scaled(figure: Figure, factor: float) -> Figure:
-    ends = [None if each is None else each * factor for each in (figure.low, figure.high)]
+    ends = [None if end is None else end * factor for end in (figure.low, figure.high)]
     value = None if figure.value is None else figure.value * factor
     return replace(figure, value=value, low=ends[0], high=ends[1])
 

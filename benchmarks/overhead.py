@@ -71,18 +71,18 @@ def main() -> None:
 
 def measured(folder: Path, checkouts: Mapping[str, Path], times: int) -> Found:
     """All commands, in turns, after one of each that is not counted."""
-    found: dict[tuple[str, str], list[Took]] = {
+    timings: dict[tuple[str, str], list[Took]] = {
         (name, kind): [] for name in checkouts for kind in KINDS
     }
     for name, checkout in checkouts.items():
         make(folder / name, checkout)
     with running(Script(ttft_s=0.05, itl_s=ITL_S)) as url:
         for turn in range(times + 1):
-            for (name, kind), took in found.items():
+            for (name, kind), took in timings.items():
                 with home_of(folder, name, kind) as home:
                     one = command(checkouts[name], home, url)
                 took += [one] if turn else []
-    return found
+    return timings
 
 
 def make(home: Path, checkout: Path) -> None:
@@ -127,11 +127,11 @@ def of_load(home: Path) -> tuple[float, float]:
 # ---- the section -------------------------------------------------------------------------------
 
 
-def section(found: Found, load: float) -> str:
-    rows = "\n".join(row(name, kind, took) for (name, kind), took in found.items())
-    new, large = (median(each.beyond_s for each in found["now", kind]) for kind in KINDS)
-    load_s = median(each.load_s for took in found.values() for each in took)
-    times = len(found["now", "new"])
+def section(timings: Found, load: float) -> str:
+    rows = "\n".join(row(name, kind, took) for (name, kind), took in timings.items())
+    new, large = (median(one.beyond_s for one in timings["now", kind]) for kind in KINDS)
+    load_s = median(one.load_s for took in timings.values() for one in took)
+    times = len(timings["now", "new"])
     return f"""## What a run takes beyond its load
 
 `journal run --endpoint URL` as a user gives it, from the start of the command to the first \
@@ -147,7 +147,7 @@ Medians of {times}, in turns, with the least and the most of the two together.
 
 {verdict("together, on a new journal", new, LIMIT_S, " s")}
 {verdict("together, on 10,000 runs against a new journal", large / new, LIMIT_RATIO, " times that")}
-{compared(found)}
+{compared(timings)}
 ### Machine
 
 {machine("sqlalchemy", "mlflow-skinny")} Load average before the first: {load:.1f}.
@@ -156,28 +156,28 @@ Medians of {times}, in turns, with the least and the most of the two together.
 
 def row(name: str, kind: str, took: Sequence[Took]) -> str:
     journal = {"new": "new", "large": "10,000 runs"}[kind]
-    every = [each.beyond_s for each in took]
+    every = [one.beyond_s for one in took]
     columns = (
-        median(each.before_s for each in took),
-        median(each.after_s for each in took),
+        median(one.before_s for one in took),
+        median(one.after_s for one in took),
         median(every),
     )
-    figures = " | ".join(f"{each:.2f} s" for each in columns)
+    figures = " | ".join(f"{column:.2f} s" for column in columns)
     version = {"now": "this one", "before": "the one before"}[name]
     return f"| {version} | {journal} | {figures} | {min(every):.2f}–{max(every):.2f} s |"
 
 
-def compared(found: Found) -> str:
+def compared(timings: Found) -> str:
     """This version against the one before, where that took turns with it."""
-    if ("before", "new") not in found:
+    if ("before", "new") not in timings:
         return ""
     lines = []
     for kind, journal in (("new", "a new journal"), ("large", "10,000 runs")):
-        now, before = (found[name, kind] for name in ("now", "before"))
+        now, before = (timings[name, kind] for name in ("now", "before"))
         ratios = (
-            median(each.before_s for each in now) / median(each.before_s for each in before),
-            median(each.after_s for each in now) / median(each.after_s for each in before),
-            median(each.beyond_s for each in now) / median(each.beyond_s for each in before),
+            median(one.before_s for one in now) / median(one.before_s for one in before),
+            median(one.after_s for one in now) / median(one.after_s for one in before),
+            median(one.beyond_s for one in now) / median(one.beyond_s for one in before),
         )
         first, last, both = (f"{ratio:.2f}" for ratio in ratios)
         lines.append(
@@ -188,8 +188,8 @@ def compared(found: Found) -> str:
 
 
 def verdict(subject: str, value: float, limit: float, unit: str) -> str:
-    said = "met" if value <= limit else "**not met in this run**"
-    return f"- {subject}: at most {limit:g}{unit}; {value:.2f}{unit}, {said}."
+    outcome = "met" if value <= limit else "**not met in this run**"
+    return f"- {subject}: at most {limit:g}{unit}; {value:.2f}{unit}, {outcome}."
 
 
 if __name__ == "__main__":

@@ -68,10 +68,10 @@ def sizes(url: str, runs: int) -> tuple[float, float]:
     query = text("SELECT pg_total_relation_size(CAST(:name AS regclass))")
     engine = create_engine(url)
     with engine.connect() as connection:
-        found = {name: connection.scalar(query, {"name": name}) for name in Row.metadata.tables}
+        bytes_of = {name: connection.scalar(query, {"name": name}) for name in Row.metadata.tables}
     engine.dispose()
-    requests = found.pop("requests")
-    return requests / (runs * REQUESTS), sum(found.values()) / runs
+    requests = bytes_of.pop("requests")
+    return requests / (runs * REQUESTS), sum(bytes_of.values()) / runs
 
 
 def together(home: Path, url: str) -> float:

@@ -1,4 +1,5 @@
-"""This host beside a load and before it: who else uses its processors, swapping, and sleep."""
+"""This host beside a load and before it: the use of its processors by others, swapping, and
+sleep."""
 
 import os
 import time
@@ -19,9 +20,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Host:
-    """Looks at the processors that this process may use. `server_pid` is the root of the server's
-    process tree when that is on this host; `whole` is whether what we use, the server's part
-    included, can be told from what others use."""
+    """Readings of the processors that this process may use. `server_pid` is the root of the
+    server's process tree when that is on this host; `whole`: the journal's own use, with the
+    server's part, is known and can be separated from the use of others."""
 
     def __init__(self, server_pid: int | None, *, whole: bool) -> None:
         self._me, self._server_pid = psutil.Process(), server_pid
@@ -30,21 +31,20 @@ class Host:
 
     def look(self, at_s: float) -> HostReading:
         cpus = _usable()
-        times = [
-            each for number, each in enumerate(psutil.cpu_times(percpu=True)) if number in cpus
-        ]
+        times = [cpu for number, cpu in enumerate(psutil.cpu_times(percpu=True)) if number in cpus]
         return HostReading(
             at_s=at_s,
             cpus=len(cpus),
-            busy_s=sum(each.user + each.nice + each.system for each in times),
+            busy_s=sum(cpu.user + cpu.nice + cpu.system for cpu in times),
             ours_s=self._ours_s() if self._whole else None,
-            stolen_s=sum(getattr(each, "steal", 0.0) for each in times),
+            stolen_s=sum(getattr(cpu, "steal", 0.0) for cpu in times),
             asleep_s=_asleep_s(),
             swapped_bytes_total=_swapped_bytes(),
         )
 
     def _ours_s(self) -> float | None:
-        """The CPU time of this process, of its children, and of the server."""
+        """The CPU time in s of this process, of its children, and of the server; None once the
+        server has ended."""
         mine = sum(self._me.cpu_times()[:4]) + self._children_s()
         try:
             theirs = None if self._server is None else self._server.look(0.0).cpu_s
@@ -53,7 +53,8 @@ class Host:
         return mine + (0.0 if theirs is None else theirs)
 
     def _children_s(self) -> float:
-        """The CPU time of our children that live: they send load, or tell MLflow of runs."""
+        """The CPU time in s of the living children of this process: they send load, or records to
+        MLflow."""
         used_s = 0.0
         for pid in _children() - {self._server_pid}:
             with suppress(psutil.Error):
@@ -62,7 +63,8 @@ class Host:
 
 
 def _children() -> set[int]:
-    """The process ids of our own children; none where the kernel does not list them."""
+    """The process ids of the children of this process; empty where the kernel does not list
+    them."""
     pids: set[int] = set()
     for task in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
@@ -79,30 +81,30 @@ class Watch:
         self._first = self._host.look(time.monotonic())
 
     def disturbances(self) -> list[str]:
-        """What would disturb a measurement on this host that began now, in a sentence each; LOOK_S
-        after the look began at the earliest."""
+        """The conditions that would disturb a measurement on this host that began now, a sentence
+        each. It returns LOOK_S after the look began at the earliest."""
         from journal.doubts.surroundings import BUSY_FLAG  # numpy, which loads while this waits
 
         first = self._first
         time.sleep(max(0.0, first.at_s + LOOK_S - time.monotonic()))
         last = self._host.look(time.monotonic())
-        found = []
+        sentences = []
         busy, ours = (_rise(first, last, name) for name in ("busy_s", "ours_s"))
         share = (busy - ours) / ((last.at_s - first.at_s) * first.cpus)
         if share >= BUSY_FLAG:
             what = f"{percent(min(share, 1.0))} of this host's {first.cpus} processors"
-            found.append(f"other programs use {what}: stop them")
+            sentences.append(f"other programs use {what}: stop them")
         if _rise(first, last, "swapped_bytes_total"):
-            found.append("this host is swapping: free some memory")
+            sentences.append("this host is swapping: free some memory")
         memory = psutil.virtual_memory()
         if memory.available < LITTLE_MEMORY * memory.total:
             left = f"{data_size(memory.available)} of {data_size(memory.total)}"
-            found.append(f"only {left} of this host's memory are free: end what takes it")
-        return found
+            sentences.append(f"only {left} of this host's memory are free: end what takes it")
+        return sentences
 
 
 def disturbances(server_pid: int | None = None) -> list[str]:
-    """What a Watch that begins now finds."""
+    """The conditions that would disturb a measurement on this host now, a sentence each."""
     return Watch(server_pid).disturbances()
 
 
@@ -118,15 +120,16 @@ def _usable() -> frozenset[int]:
 
 
 def _asleep_s() -> float | None:
-    """How long the host was suspended since it started: the boot clock counts it, the monotonic
-    one does not (clock_gettime(2))."""
+    """The time in s that the host was suspended since it started: the boot clock counts it, the
+    monotonic one does not (clock_gettime(2))."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return None
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def _swapped_bytes() -> int | None:
-    """Bytes swapped in and out since the host started; None where the kernel does not count."""
+    """The bytes swapped in and out since the host started; None where the kernel does not count
+    them."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

@@ -25,6 +25,7 @@ def described(endpoint: Endpoint, engine: Engine | None) -> EngineFacts:
     used = _gpus(endpoint)
     kinds = set(gpu_memory.names(used))
     kind = kinds.pop() if len(kinds) == 1 else None
+    # `card` and `cards` are names in stored facts: the kind and the number of the GPUs.
     facts = replace(endpoint.facts, card=kind, cards=len(used) or None)
     model, revision = _started_with(endpoint, engine)
     config = _config(endpoint.model if model is None else model, revision)

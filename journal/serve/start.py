@@ -307,12 +307,12 @@ class _Starting:
         """Raise EngineError where another server answers. An answer on the port proves nothing: two
         servers can share one, and both report that they are up. This engine is known by its name,
         and because no other process listens."""
-        ours, found = {one.pid for one in self.tree.processes()}, self.door.listeners()
+        ours, listening = {one.pid for one in self.tree.processes()}, self.door.listeners()
         models_url, key = f"{self.door.url}/v1/models", self.door.api_key
         served = fetch(models_url, api_key=key, timeout_s=HEALTH_S).json().get("data", [])
         names = [entry.get("id") for entry in served]
-        if found - ours or not found & ours or self.door.name not in names:
-            pids = ", ".join(str(pid or "of another user") for pid in found - ours) or "unknown"
+        if listening - ours or not listening & ours or self.door.name not in names:
+            pids = ", ".join(str(pid or "of another user") for pid in listening - ours) or "unknown"
             raise EngineError(
                 f"port {self.door.port} is answered by another server (process {pids}) and not by "
                 "the engine that was started on it: stop that server, or run again on another port",
