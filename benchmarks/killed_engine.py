@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.page import RELIABILITY, machine, put
-from journal.serve.process_tree import runs
+from journal.serve.process_tree import is_running
 
 PARTS = ("parent", "guard", "server", "core", "worker")
 MOMENTS = {"loading": "Starting to load model", "serving": "READY"}
@@ -72,9 +72,13 @@ def kill(part: str, when: str, log_path: Path) -> Aftermath:
         shared = _shared_by(family)
         _part(part, holder.pid, family).send_signal(signal.SIGKILL)
         killed_s = time.monotonic()
-        while [one for one in family if runs(one.pid)] and time.monotonic() - killed_s < GONE_S:
+        while [
+            one for one in family if is_running(one.pid)
+        ] and time.monotonic() - killed_s < GONE_S:
             time.sleep(0.02)
-        gone_s = None if [one for one in family if runs(one.pid)] else time.monotonic() - killed_s
+        gone_s = (
+            None if [one for one in family if is_running(one.pid)] else time.monotonic() - killed_s
+        )
         left = shared & {path.stat().st_ino for path in SHARED.iterdir()}
         with contextlib.suppress(subprocess.TimeoutExpired):
             holder.wait(20)

@@ -127,7 +127,7 @@ def served(home: Path) -> Iterator[str]:
     log = home / "server.log"
     log.unlink(missing_ok=True)
     command = [sys.executable, "-c", code, json.dumps(dataclasses.asdict(SCRIPT))]
-    tree = process.start(command, env=os.environ, log_path=log)
+    tree = process.start_guarded(command, env=os.environ, log_path=log)
     try:
         while "port" not in (text := log.read_text()) or not text.endswith("\n"):
             time.sleep(0.005)

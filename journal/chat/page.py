@@ -32,7 +32,7 @@ LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
 POLICY = b"default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'none'"
 
 
-def serve(
+def serve_chat(
     servers: Sequence[Server],
     store: Store,
     host: str = "127.0.0.1",

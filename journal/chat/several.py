@@ -15,7 +15,7 @@ from journal.chat.ask import (
     Question,
     begun,
     connection,
-    reason,
+    failure_reason,
     without_key,
 )
 from journal.chat.hearing import Hearing
@@ -77,7 +77,7 @@ class Pending:
                 reading.cancel()
                 self._ended["error"] = STOPPED
             elif isinstance(error := reading.exception(), Exception):
-                self._ended["error"] = reason(error, self.question)
+                self._ended["error"] = failure_reason(error, self.question)
             await asyncio.gather(reading, stopping, return_exceptions=True)
 
     def stop(self) -> None:

@@ -50,13 +50,13 @@ def ask(
     """
     from journal.chat.ask import Question, curl
     from journal.serve.endpoint import model_at
-    from journal.serve.standing import address
+    from journal.serve.standing import server_address
 
     text = sys.stdin.read() if prompt == "-" else prompt
     messages = [{"role": "user", "content": text}]
     if system is not None and chat:
         messages.insert(0, {"role": "system", "content": system})
-    url = address(home, endpoint, api_key())
+    url = server_address(home, endpoint, api_key())
     question = Question(
         base_url=url,
         model=model_at(url, model, api_key()),

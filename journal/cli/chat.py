@@ -51,11 +51,11 @@ def chat(
     from journal.chat.several import Server as ChatServer
     from journal.cli.signals import like_ctrl_c
     from journal.serve.endpoint import is_loopback, normalised
-    from journal.serve.standing import address
+    from journal.serve.standing import server_address
     from journal.store.store import open_store
 
     password = _password(password_file)
-    servers = [ChatServer(address(home, endpoint, api_key()), api_key())]
+    servers = [ChatServer(server_address(home, endpoint, api_key()), api_key())]
     if second is not None:
         key = os.environ.get("JOURNAL_SECOND_API_KEY")
         servers.append(ChatServer(normalised(second), key))
@@ -70,7 +70,7 @@ def chat(
             )
 
     with open_store(home) as store, like_ctrl_c(), suppress(KeyboardInterrupt):
-        page.serve(servers, store, host, port, password=password, announce=announce)
+        page.serve_chat(servers, store, host, port, password=password, announce=announce)
 
 
 def _password(path: Path | None) -> str | None:

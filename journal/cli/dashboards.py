@@ -27,12 +27,15 @@ def dashboards(
     - `journal dashboards watch/ --endpoint http://127.0.0.1:8000/v1`
     """
     from journal.cli.render import print_json
-    from journal.monitor.dashboards import write
+    from journal.monitor.dashboards import write_dashboards
     from journal.serve.standing import DEFAULT_URL, served
 
     up = served(home)
     url = endpoint or (up[-1].base_url if up else DEFAULT_URL)
-    files = [str(path) for path in write(directory, url, exporter=exporter_at, interval_s=interval)]
+    files = [
+        str(path)
+        for path in write_dashboards(directory, url, exporter=exporter_at, interval_s=interval)
+    ]
     if json:
         print_json(files)
         return

@@ -23,7 +23,7 @@ def import_(
 
     - `journal import results/openai-infqps-model-20261123-180344.json`
     """
-    from journal.cli.render import counted, print_json
+    from journal.cli.render import plural, print_json
     from journal.cli.run_tables import print_records
     from journal.tracking.tracker import sync
 
@@ -37,7 +37,7 @@ def import_(
     print_records(records)
     there = len(records) - len(found.new)
     known = f"; {there} already there" if there else ""
-    print(f"{counted(len(found.new), 'run')} taken in{known}")
+    print(f"{plural(len(found.new), 'run')} taken in{known}")
     if told and told.reason:
         print(told.reason)
 
@@ -67,7 +67,7 @@ def export(
     import sys
     from typing import cast
 
-    from journal.cli.render import counted
+    from journal.cli.render import plural
     from journal.errors import UsageError
     from journal.exchange.export import FORMS, Form
 
@@ -75,7 +75,7 @@ def export(
         raise UsageError(f"{form!r} is not a format: give one of {', '.join(FORMS)}")
     rows = journal.export(file or sys.stdout, home, cast(Form | None, form), raw=raw)
     if file:
-        print(f"{counted(rows, 'row')} written to {file}")
+        print(f"{plural(rows, 'row')} written to {file}")
 
 
 def merge(
@@ -91,16 +91,16 @@ def merge(
     """
     from dataclasses import asdict
 
-    from journal.cli.render import counted, print_json
+    from journal.cli.render import plural, print_json
 
     merged = journal.merge(other, home)
     if json:
         print_json(asdict(merged))
         return
     parts = (
-        counted(merged.experiments, "experiment"),
-        counted(merged.runs, "run"),
-        counted(merged.notes, "note"),
+        plural(merged.experiments, "experiment"),
+        plural(merged.runs, "run"),
+        plural(merged.notes, "note"),
     )
     print(f"taken in: {', '.join(parts)}; `journal sync` tells MLflow of them")
 
@@ -127,14 +127,14 @@ def compact(
 
     from journal import units
     from journal.cli.progress import showing
-    from journal.cli.render import counted, print_json
+    from journal.cli.render import plural, print_json
 
     with showing(quiet=json) as listener:
         done = journal.compact(home, older_than_days=older_than, dry_run=dry_run, listener=listener)
     if json:
         print_json(asdict(done) | {"saved_bytes": done.saved_bytes, "dry_run": dry_run})
         return
-    what = f"{counted(done.runs, 'run')} with {counted(done.requests, 'request')}"
+    what = f"{plural(done.runs, 'run')} with {plural(done.requests, 'request')}"
     if dry_run:
         size = units.data_size(done.chunk_bytes)
         print(f"{what} would move, {size} of chunk times and tokens in them")
@@ -143,7 +143,7 @@ def compact(
         units.data_size,
         (done.database_before_bytes, done.database_after_bytes, done.files_bytes, done.saved_bytes),
     )
-    print(f"{what} moved into {counted(done.files, 'file')} of {written}")
+    print(f"{what} moved into {plural(done.files, 'file')} of {written}")
     kept = "the database keeps the room for new rows"
     print(f"database: {before} before, {after} now; ", end="")
     print(f"saved: {saved}" if done.saved_bytes > 0 else kept)

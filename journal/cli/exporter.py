@@ -27,10 +27,12 @@ def exporter(
     - `journal exporter`
     - `journal exporter --endpoint http://127.0.0.1:8000/v1 --port 9411`
     """
-    from journal.monitor.exporter import serve
+    from journal.monitor.exporter import serve_exporter
     from journal.serve.endpoint import normalised
     from journal.store.store import open_store
 
     urls = [normalised(url) for url in endpoint or ()]
     with open_store(home) as store:
-        serve(store, home, host, port, endpoints=urls, on_ready=lambda url: print(url, flush=True))
+        serve_exporter(
+            store, home, host, port, endpoints=urls, on_ready=lambda url: print(url, flush=True)
+        )

@@ -70,7 +70,7 @@ def _print(advice: "Fit") -> None:
     from journal import units
     from journal.cli.render import plain, print_table
     from journal.host.fit import choice_verdict
-    from journal.theory.headroom import words
+    from journal.theory.headroom import build_name
 
     print(plain(advice.answer))
     if len(advice.places) == 1:
@@ -78,7 +78,7 @@ def _print(advice: "Fit") -> None:
         columns += ["longest at that batch", "fits", "build"]
         rows = [
             [
-                words(choice.precision),
+                build_name(choice.precision),
                 units.data_size(choice.weight_bytes),
                 f"{advice.kv_bytes_per_token:,} B",
                 units.data_size(choice.kv_bytes),
@@ -92,7 +92,7 @@ def _print(advice: "Fit") -> None:
         spare = ("KV per token", "KV asked for", "left for KV", "weights")
         print_table(columns, rows, left=("precision", "fits", "build"), spare=spare)
     else:
-        precisions = [words(choice.precision) for choice in advice.places[0].fit.choices]
+        precisions = [build_name(choice.precision) for choice in advice.places[0].fit.choices]
         rows = [
             [
                 place.name,

@@ -55,7 +55,7 @@ def _print(plan: "Plan") -> None:
     """The cells in the order in which they would run, and their cost."""
     from rich.text import Text
 
-    from journal.cli.render import counted, plain, print_table
+    from journal.cli.render import plain, plural, print_table
 
     columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
     rows: list[list[RenderableType]] = [
@@ -76,8 +76,8 @@ def _print(plan: "Plan") -> None:
     total = plan.cost
     anew = " (one for each repeat)" if any(cell.load.interleave for cell in plan.cells) else ""
     print(
-        f"{counted(total.cells, 'cell')}, {counted(total.engine_starts, 'engine start')}{anew}, "
-        f"{counted(total.requests, 'request')} "
+        f"{plural(total.cells, 'cell')}, {plural(total.engine_starts, 'engine start')}{anew}, "
+        f"{plural(total.requests, 'request')} "
         f"(warm-up included), {total.prompt_tokens:,} prompt and {total.output_tokens:,} output "
         "tokens"
     )

@@ -21,11 +21,11 @@ def recompute(
 
     - `journal recompute last`
     """
-    from journal.cli.render import counted, print_json
+    from journal.cli.render import plural, print_json
 
     changed = journal.recompute(home, run_id)
     if json:
         print_json([journal.run_json(record) for record in changed])
     else:
         ids = ", ".join(record.id[:8] for record in changed)
-        print(f"{counted(len(changed), 'run')} changed{': ' + ids if ids else ''}")
+        print(f"{plural(len(changed), 'run')} changed{': ' + ids if ids else ''}")

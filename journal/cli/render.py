@@ -53,7 +53,7 @@ def warn_of_edits(log: "LogFiles") -> None:
         )
 
 
-def counted(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 

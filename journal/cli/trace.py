@@ -42,7 +42,7 @@ def record(
 
     with showing(quiet=out is None) as listener:
         told = f"looking at the cards for {seconds:g} s"
-        text = traces.record(
+        text = traces.record_nvml(
             seconds, on_look=lambda passed_s: listener(Event("cell", told, passed_s, seconds))
         )
     if out is None:

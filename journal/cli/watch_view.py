@@ -22,7 +22,7 @@ LABEL, VALUE, MOST = 16, 22, 12  # columns of text beside the sparkline
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WatchRow:
     """One thing that is watched: its value now, in words, and its history in the field `name` of
     the looks. `full` is what fills the sparkline, where that is not the most that was seen."""
 
@@ -51,7 +51,7 @@ def _cores(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f} cores"
 
 
-def rows(now: "Look") -> list[Row]:
+def watch_rows(now: "Look") -> list[WatchRow]:
     """What is watched, as of the look `now`."""
     cards = f", {now.cards} cards" if now.cards > 1 else " reserved"
     spread = ""
@@ -68,22 +68,22 @@ def rows(now: "Look") -> list[Row]:
     size, rate = units.data_size, units.rate
     seen = bool(now.cards)
     return [
-        Row(f"VRAM{cards}", "vram_used_bytes", size, vram, now.vram_total_bytes, always=seen),
-        Row("GPU busy", "gpu_fraction", units.percent, spread, 1.0),
-        Row("power", "power_w", _watts),
-        Row("temperature", "temperature_c", _celsius),
-        Row("resident memory", "rss_bytes", size, always=not seen),
-        Row("CPU", "cpu_cores", _cores),
-        Row("KV cache in use", "kv_cache_fraction", units.percent, pool, 1.0, True, full_kv),
-        Row("running", "running", _count, always=True),
-        Row("waiting", "waiting", _count, always=True, alarm=bool(now.waiting)),
-        Row("output", "output_tokens_per_s", rate, always=True),
-        Row("prompts", "prompt_tokens_per_s", rate, always=True),
-        Row("TTFT mean", "ttft_mean_s", units.seconds, always=True),
-        Row("TTFT p95, about", "ttft_p95_s", units.seconds),
-        Row("ITL mean", "itl_mean_s", units.seconds),
-        Row("prefix hits", "prefix_hit_fraction", units.percent, full=1.0),
-        Row("preemptions", "preemptions", _count, alarm=bool(now.preemptions)),
+        WatchRow(f"VRAM{cards}", "vram_used_bytes", size, vram, now.vram_total_bytes, always=seen),
+        WatchRow("GPU busy", "gpu_fraction", units.percent, spread, 1.0),
+        WatchRow("power", "power_w", _watts),
+        WatchRow("temperature", "temperature_c", _celsius),
+        WatchRow("resident memory", "rss_bytes", size, always=not seen),
+        WatchRow("CPU", "cpu_cores", _cores),
+        WatchRow("KV cache in use", "kv_cache_fraction", units.percent, pool, 1.0, True, full_kv),
+        WatchRow("running", "running", _count, always=True),
+        WatchRow("waiting", "waiting", _count, always=True, alarm=bool(now.waiting)),
+        WatchRow("output", "output_tokens_per_s", rate, always=True),
+        WatchRow("prompts", "prompt_tokens_per_s", rate, always=True),
+        WatchRow("TTFT mean", "ttft_mean_s", units.seconds, always=True),
+        WatchRow("TTFT p95, about", "ttft_p95_s", units.seconds),
+        WatchRow("ITL mean", "itl_mean_s", units.seconds),
+        WatchRow("prefix hits", "prefix_hit_fraction", units.percent, full=1.0),
+        WatchRow("preemptions", "preemptions", _count, alarm=bool(now.preemptions)),
     ]
 
 
@@ -114,8 +114,12 @@ def screen(
     from rich.text import Text
 
     now = looks[-1]
-    history = {row.name: [getattr(look, row.name) for look in looks] for row in rows(now)}
-    kept = [row for row in rows(now) if row.always or any(v is not None for v in history[row.name])]
+    history = {row.name: [getattr(look, row.name) for look in looks] for row in watch_rows(now)}
+    kept = [
+        row
+        for row in watch_rows(now)
+        if row.always or any(v is not None for v in history[row.name])
+    ]
     spare = 4 if now.answers else 5
     while height is not None and len(kept) > max(1, height - spare):
         kept.remove(next((row for row in reversed(kept) if not row.always), kept[-1]))
@@ -142,7 +146,7 @@ def _head(endpoint: "Endpoint", now: "Look", width: int) -> "Text":
     return head
 
 
-def _line(row: Row, history: Sequence[float | None], width: int, bars: str) -> "Text":
+def _line(row: WatchRow, history: Sequence[float | None], width: int, bars: str) -> "Text":
     from rich.text import Text
 
     value = row.shown(history[-1]) + (row.beside if history[-1] is not None else "")

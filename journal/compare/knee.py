@@ -7,7 +7,7 @@ from itertools import pairwise
 from journal.compare.capacity import OVERLOADED
 from journal.compare.points import Point, Points
 from journal.records.load_shape import Closed
-from journal.theory.predictions import served
+from journal.theory.predictions import served_model
 from journal.theory.roofline import Bound
 
 THROUGHPUT = "output_tokens_per_s"
@@ -46,7 +46,7 @@ def decode_bound(point: Point) -> Bound | None:
     loop, and where the model or the GPU is not known."""
     cell, facts = point.good[-1].cell, point.good[-1].facts
     attached = 1 if facts.cards is None else facts.cards
-    model = served(facts, cell.engine, cell.engine.gpu_count if cell.engine else attached)
+    model = served_model(facts, cell.engine, cell.engine.gpu_count if cell.engine else attached)
     if model is None or not isinstance(cell.shape, Closed):
         return None
     return model.decode_bound(cell.shape.batch, cell.prompt_tokens)

@@ -14,7 +14,7 @@ from journal.records.experiment import Engine
 from journal.records.load_shape import Closed
 from journal.records.run import Record
 from journal.serve.engines.vllm.defaults import BLOCKS_KEPT_BACK
-from journal.theory.predictions import served
+from journal.theory.predictions import served_model
 
 MOST_TRIES = 6  # pools for one cell; two are enough where theory holds
 SMALLEST = BLOCKS_KEPT_BACK + 1
@@ -132,7 +132,7 @@ def _block_bytes(record: Record) -> int | None:
         return None
     engine = record.cell.engine
     gpu_count = 1 if engine is None else engine.gpu_count
-    model = served(record.facts, engine, gpu_count)
+    model = served_model(record.facts, engine, gpu_count)
     if model is None:
         return ceil(measured / gpu_count * size)
     return model.kv_bytes_per_token_of_a_gpu * size

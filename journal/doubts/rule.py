@@ -46,7 +46,7 @@ class Rule:
     check: Callable[[Case], Finding | None]
 
 
-def plain(values: Values) -> dict[str, Value]:
+def plain_values(values: Values) -> dict[str, Value]:
     """`values` as plain JSON: lists for tuples, Python's numbers for NumPy's, and None for a number
     that is not finite."""
     return {name: _plain(value) for name, value in values.items()}
@@ -56,7 +56,7 @@ def _plain(value: Value) -> Value:
     if isinstance(value, str) or value is None:
         return value
     if isinstance(value, Mapping):
-        return plain(value)
+        return plain_values(value)
     if isinstance(value, Sequence):
         return [_plain(item) for item in value]
     number: int | float = value.item() if isinstance(value, np.generic) else value

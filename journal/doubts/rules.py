@@ -1,7 +1,7 @@
 """All rules of doubt, the doubts that they find in a run, and the status of the run."""
 
 from journal.doubts import answers, loading, serving, surroundings
-from journal.doubts.rule import Case, Rule, plain
+from journal.doubts.rule import Case, Rule, plain_values
 from journal.metrics.view import View
 from journal.records.doubt import Doubt, Values
 from journal.records.figure import Metrics
@@ -30,14 +30,14 @@ def doubts(
         finding = rule.check(case)
         if finding is not None:
             severity, values = finding
-            reasons.append(Doubt(rule.name, plain(values), severity))
+            reasons.append(Doubt(rule.name, plain_values(values), severity))
     reasons += [unread(values) for values in case.view.samples.readings.absent]
     return tuple(sorted(reasons, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
 
 
 def unread(values: Values) -> Doubt:
     """The note that a reading is absent, by its `values`."""
-    return Doubt("absent", plain(values), "note")
+    return Doubt("absent", plain_values(values), "note")
 
 
 def status(run: Samples | View, doubts: tuple[Doubt, ...]) -> Status:

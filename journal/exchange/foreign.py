@@ -31,7 +31,7 @@ Name = Annotated[str, MaxLen(500)]
 ERROR_CHARS = 500
 
 
-class Part(BaseModel):
+class ForeignPart(BaseModel):
     """A part of a result file: the fields of the model are checked, others are passed over."""
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)

@@ -10,9 +10,9 @@ from journal.errors import UsageError
 from journal.exchange.foreign import (
     Count,
     Foreign,
+    ForeignPart,
     Name,
     Number,
-    Part,
     Rate,
     answered,
     failed,
@@ -50,7 +50,7 @@ Natural = Annotated[int, Ge(0), Le(10**9)]
 Nanoseconds = Annotated[int, Ge(0), Le(10**20)]
 
 
-class _Spread(Part):
+class _Spread(ForeignPart):
     unit: Name
     avg: Number | None = None
     p50: Number | None = None
@@ -60,27 +60,27 @@ class _Spread(Part):
     count: Natural | None = None
 
 
-class _Model(Part):
+class _Model(ForeignPart):
     name: Name
 
 
-class _Models(Part):
+class _Models(ForeignPart):
     items: Annotated[list[_Model], MinLen(1)]
 
 
-class _Phase(Part):
+class _Phase(ForeignPart):
     type: Name
     kind: Name = "profiling"
     concurrency: Count | None = None
     rate: Rate | None = None
 
 
-class _Config(Part):
+class _Config(ForeignPart):
     models: _Models
     phases: Annotated[list[_Phase], MinLen(1)]
 
 
-class _Export(Part):
+class _Export(ForeignPart):
     aiperf_version: Name | None = None
     input_config: _Config
     start_time: Name
@@ -91,17 +91,17 @@ class _Export(Part):
     benchmark_duration: _Spread | None = None
 
 
-class _Value(Part):
+class _Value(ForeignPart):
     value: Number
     unit: Name
 
 
-class _Values(Part):
+class _Values(ForeignPart):
     value: list[Number]
     unit: Name
 
 
-class _Metrics(Part):
+class _Metrics(ForeignPart):
     time_to_first_token: _Value | None = None
     request_latency: _Value | None = None
     inter_chunk_latency: _Values | None = None
@@ -109,30 +109,32 @@ class _Metrics(Part):
     output_sequence_length: _Value | None = None
 
 
-class _Metadata(Part):
+class _Metadata(ForeignPart):
     request_start_ns: Nanoseconds
     request_end_ns: Nanoseconds
     credit_issued_ns: Nanoseconds | None = None
     benchmark_phase: Name = "profiling"
 
 
-class _Error(Part):
+class _Error(ForeignPart):
     code: int | None = None
     message: str = ""
 
 
-class _Line(Part):
+class _Line(ForeignPart):
     metadata: _Metadata
     metrics: _Metrics
     error: _Error | None = None
 
 
-def recognises(data: Mapping[str, Any]) -> bool:
+def is_from_aiperf(data: Mapping[str, Any]) -> bool:
     """Whether `data` is a JSON export of AIPerf."""
     return "aiperf_version" in data and "input_config" in data
 
 
-def runs(data: Mapping[str, Any], lines: Iterable[bytes] | None = None) -> tuple[Foreign, ...]:
+def aiperf_runs(
+    data: Mapping[str, Any], lines: Iterable[bytes] | None = None
+) -> tuple[Foreign, ...]:
     """The one run of an export; `lines` are the lines of its file of requests (None: no such
     file). Raises UsageError and pydantic's ValidationError for values that are not valid."""
     export = _Export.model_validate(data)

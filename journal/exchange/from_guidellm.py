@@ -11,8 +11,8 @@ from journal.exchange.foreign import (
     Count,
     Epoch,
     Foreign,
+    ForeignPart,
     Name,
-    Part,
     Rate,
     Seconds,
     Tokens,
@@ -27,11 +27,11 @@ TOOL = "GuideLLM"
 SMOOTHNESS = {"constant": 0.0, "poisson": 1.0}  # the gamma shape, 0 for a constant gap
 
 
-class _Metadata(Part):
+class _Metadata(ForeignPart):
     guidellm_version: Name | None = None
 
 
-class _Timings(Part):
+class _Timings(ForeignPart):
     targeted_start: Clock | None = None
     request_start: Clock
     first_token_iteration: Clock | None = None
@@ -40,63 +40,63 @@ class _Timings(Part):
     resolve_end: Clock | None = None
 
 
-class _Info(Part):
+class _Info(ForeignPart):
     error: str | None = None
     timings: _Timings
 
 
-class _Output(Part):
+class _Output(ForeignPart):
     text_characters: Annotated[int, Ge(0)] | None = None
 
 
-class _Request(Part):
+class _Request(ForeignPart):
     info: _Info
     prompt_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     output_metrics: _Output = _Output()
 
 
-class _Requests(Part):
+class _Requests(ForeignPart):
     successful: list[_Request]
     errored: list[_Request]
     incomplete: list[Any] | None = None
 
 
-class _Strategy(Part):
+class _Strategy(ForeignPart):
     type_: Name
     streams: Count | None = None
     max_concurrency: Count | None = None
     rate: Rate | None = None
 
 
-class _Backend(Part):
+class _Backend(ForeignPart):
     model: Name | None = None
 
 
-class _Config(Part):
+class _Config(ForeignPart):
     strategy: _Strategy
     backend: _Backend = _Backend()
 
 
-class _Benchmark(Part):
+class _Benchmark(ForeignPart):
     config: _Config
     requests: _Requests
     start_time: Epoch
     duration: Seconds
 
 
-class _Report(Part):
+class _Report(ForeignPart):
     metadata: _Metadata
     benchmarks: Annotated[list[_Benchmark], MinLen(1)]
 
 
-def recognises(data: Mapping[str, Any]) -> bool:
+def is_from_guidellm(data: Mapping[str, Any]) -> bool:
     """Whether `data` is a report of GuideLLM."""
     metadata = data.get("metadata")
     return "benchmarks" in data and isinstance(metadata, dict) and "guidellm_version" in metadata
 
 
-def runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
+def guidellm_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     """A run for each benchmark of the report. Raises pydantic's ValidationError for values that
     are not valid."""
     report = _Report.model_validate(data)

@@ -12,8 +12,8 @@ from journal.exchange.foreign import (
     Clock,
     Count,
     Foreign,
+    ForeignPart,
     Name,
-    Part,
     Seconds,
     Tokens,
     answered,
@@ -28,7 +28,7 @@ TOOL = "vllm bench serve"
 DETAILS = ("start_times", "ttfts", "itls", "errors")
 
 
-class _Result(Part):
+class _Result(ForeignPart):
     date: Annotated[str, MaxLen(40)]
     model_id: Name
     request_rate: float | str
@@ -45,12 +45,12 @@ class _Result(Part):
     generated_texts: list[str] | None = None
 
 
-def recognises(data: Mapping[str, Any]) -> bool:
+def is_from_vllm(data: Mapping[str, Any]) -> bool:
     """Whether `data` is a result file of `vllm bench serve`."""
     return "model_id" in data and "request_throughput" in data
 
 
-def runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
+def vllm_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     """The one run of a file. Raises UsageError for a file without a value for each request, and
     pydantic's ValidationError for values that are not valid."""
     missing = [name for name in DETAILS if name not in data]

@@ -98,13 +98,13 @@ def _read(path: Path, content: bytes) -> tuple[Foreign, ...]:
 
 
 def _by_tool(path: Path, data: Mapping[str, Any]) -> tuple[Foreign, ...]:
-    if from_vllm.recognises(data):
-        return from_vllm.runs(data)
-    if from_guidellm.recognises(data):
-        return from_guidellm.runs(data)
-    if from_aiperf.recognises(data):
+    if from_vllm.is_from_vllm(data):
+        return from_vllm.vllm_runs(data)
+    if from_guidellm.is_from_guidellm(data):
+        return from_guidellm.guidellm_runs(data)
+    if from_aiperf.is_from_aiperf(data):
         requests = path.with_name(from_aiperf.REQUESTS)
-        return from_aiperf.runs(
+        return from_aiperf.aiperf_runs(
             data, _content(requests).splitlines() if requests.is_file() else None
         )
     return ()

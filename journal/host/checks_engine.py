@@ -183,7 +183,7 @@ def build(python: str | None) -> Build:
     engine = Engine(model=EMBEDDED, python=python)
     where = interpreter.python_of(engine)
     try:
-        packages = interpreter.ask(engine)
+        packages = interpreter.ask_interpreter(engine)
     except SpecError as error:
         return Build(where, error=str(error))
     embedded = packages.gguf is not None
@@ -192,7 +192,7 @@ def build(python: str | None) -> Build:
     try:
         done = subprocess.run(
             [where, "-c", IMPORT],
-            env=interpreter.environment(engine),
+            env=interpreter.engine_variables(engine),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -8,7 +8,7 @@ from journal.errors import SpecError, UsageError
 from journal.serve import gpu_memory, models
 from journal.theory.architecture import Architecture, architecture
 from journal.theory.gpu_table import GPU_KINDS, GpuKind, find_gpu
-from journal.theory.headroom import Choice, Headroom, headroom, words
+from journal.theory.headroom import Choice, Headroom, build_name, headroom
 from journal.theory.memory import kv_bytes_per_token
 from journal.theory.model_table import find_model
 from journal.theory.parallelism import check_sharing, pieces
@@ -171,7 +171,7 @@ def _answer(name: str, places: tuple[Place, ...], builds: Mapping[str, str]) -> 
         return sentence if build.lower().endswith(name.lower()) else f"{sentence} That is {build}."
     other = next((one for one in place.fit.choices if one.fits and one.precision in builds), None)
     instead = "" if other is None else f", but {builds[other.precision]} fits as well"
-    return f"{sentence} No {words(best.precision)} of it is known here{instead}."
+    return f"{sentence} No {build_name(best.precision)} of it is known here{instead}."
 
 
 def _described(place: Place) -> str:
@@ -189,7 +189,7 @@ def _from_which_on(short: str, places: tuple[Place, ...]) -> str:
     for number, choice in enumerate(places[0].fit.choices):
         first = next((place for place in places if place.fit.choices[number].fits), None)
         if first is not None:
-            smallest.setdefault(_described(first), []).append(words(choice.precision))
+            smallest.setdefault(_described(first), []).append(build_name(choice.precision))
     load = f"{places[0].fit.batch} x {places[0].fit.context:,} tokens"
     if not smallest:
         advice = "share it among more with --tensor-parallel"

@@ -34,7 +34,7 @@ class Exchange:
     reconnected: bool = False
 
 
-class Reading:
+class AnswerReader:
     """The reader of one exchange, a few events at a time, so that a long answer delays nothing."""
 
     def __init__(self, exchange: Exchange, origin_s: float) -> None:
@@ -214,8 +214,8 @@ class Reading:
         return f"HTTP {status}: {reason}".rstrip(": ")
 
 
-def read(exchange: Exchange, origin_s: float = 0.0) -> Trace:
+def trace_of(exchange: Exchange, origin_s: float = 0.0) -> Trace:
     """The trace of an exchange, with times in s since `origin_s`."""
-    reading = Reading(exchange, origin_s)
+    reading = AnswerReader(exchange, origin_s)
     reading.advance()
     return reading.trace()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from journal.errors import UsageError
 from journal.load.health import Vitals, health
-from journal.load.play import Part, play
+from journal.load.play import LoadPart, play
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import ClientHealth, Request, Trace
@@ -53,7 +53,7 @@ def drive(
         if on_done is not None:
             on_done(trace)
 
-    part = Part(
+    part = LoadPart(
         requests=requests,
         endpoint=endpoint,
         shape=shape,

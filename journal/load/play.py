@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from journal.errors import UsageError
-from journal.load.answer import Exchange, Reading
+from journal.load.answer import AnswerReader, Exchange
 from journal.load.client import Client
 from journal.load.health import Pulse, Vitals
 from journal.records.engine import Endpoint
@@ -28,7 +28,7 @@ FILES_ASIDE = 64  # files a process has open besides its connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class LoadPart:
     """The part of a load that one process sends. A closed loop keeps `shape.batch` requests in
     flight. Times in its traces count from `origin_s` on the monotonic clock. Once more than
     `max_error_rate` of the measured requests, and FAILURES, have failed, no more are sent."""
@@ -46,11 +46,11 @@ class Backlog:
     no time stamp waits for JSON: some 30,000 chunks/s. Chunks that come faster wait here, in about
     300 bytes each, until the load is over."""
 
-    def __init__(self, part: Part, on_trace: Callable[[Trace], None]) -> None:
+    def __init__(self, part: LoadPart, on_trace: Callable[[Trace], None]) -> None:
         self._part = part
         self._on_trace = on_trace
         self._waiting: deque[Exchange] = deque()
-        self._reading: Reading | None = None
+        self._reading: AnswerReader | None = None
         measured = sum(not request.warmup for request in part.requests)
         self._failures_left = max(part.max_error_rate * measured, FAILURES)
         self._silences = 0  # time-outs since the last answer that ended
@@ -70,7 +70,7 @@ class Backlog:
         until = time.monotonic() + limit_s
         while (self._reading is not None or self._waiting) and time.monotonic() < until:
             if self._reading is None:
-                self._reading = Reading(self._waiting.popleft(), self._part.origin_s)
+                self._reading = AnswerReader(self._waiting.popleft(), self._part.origin_s)
             if self._reading.advance(EVENTS_AT_ONCE):
                 trace = self._without_key(self._reading.trace())
                 self._failures_left -= trace.outcome == "error" and not trace.warmup
@@ -91,7 +91,7 @@ class Backlog:
 
 
 def play(
-    part: Part,
+    part: LoadPart,
     on_trace: Callable[[Trace], None],
     gate: Callable[[], Awaitable[float]] | None = None,
 ) -> Vitals:
@@ -113,7 +113,7 @@ def play(
 
 
 async def _play(
-    part: Part, backlog: Backlog, gate: Callable[[], Awaitable[float]] | None
+    part: LoadPart, backlog: Backlog, gate: Callable[[], Awaitable[float]] | None
 ) -> Vitals:
     client, shape = Client(part.endpoint, part.timeout_s), part.shape
     warmup = [request for request in part.requests if request.warmup]

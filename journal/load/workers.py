@@ -21,14 +21,14 @@ from typing import cast
 
 from journal.errors import JournalError, MeasureError
 from journal.load.health import Vitals
-from journal.load.play import Part, play
+from journal.load.play import LoadPart, play
 from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import Trace
 
 AHEAD_S = 0.05  # from the message to all workers until they begin
 
 
-def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list[Vitals]:
+def share(part: LoadPart, processes: int, on_trace: Callable[[Trace], None]) -> list[Vitals]:
     """Send all of `part` from `processes` worker processes, which begin the measured part
     together; pass each trace to `on_trace` and return the vitals of each process. Raises what
     `play` raises, and MeasureError where a worker ends early."""
@@ -59,7 +59,7 @@ def share(part: Part, processes: int, on_trace: Callable[[Trace], None]) -> list
             worker.end()
 
 
-def _pieces(part: Part, processes: int) -> Sequence[Part]:
+def _pieces(part: LoadPart, processes: int) -> Sequence[LoadPart]:
     """The part of each process: every n-th request, and an equal share of the batch."""
     warmup = [request for request in part.requests if request.warmup]
     measured = [request for request in part.requests if not request.warmup]
@@ -129,7 +129,7 @@ def _work(pipe: Connection) -> None:
     """The worker's side: receive a part, play it, send each trace and at last the vitals.
 
     Two threads wait on the pipe, so that the event loop never does."""
-    part: Part = pipe.recv()
+    part: LoadPart = pipe.recv()
     begin: Future[float] = Future()
     outbox: SimpleQueue[bytes | None] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, begin), daemon=True).start()

@@ -19,8 +19,8 @@ import pynvml
 
 from journal.errors import MeasureError, SpecError
 from journal.measure.absence import unreadable
-from journal.measure.nvml import LOST, NEVER, asking, reason, shut
-from journal.measure.visible_gpus import find, opened, resolve
+from journal.measure.nvml import LOST, NEVER, absence_values, asking, shut
+from journal.measure.visible_gpus import find_gpus, opened, resolve
 from journal.records.doubt import Value, Values
 from journal.records.engine import VISIBLE_GPUS, GpuName
 from journal.records.samples import GpuReading
@@ -104,7 +104,7 @@ class Gpus:
             names = visible.gpus
             self._lost += [_unusable(index, why) for index, why in visible.unusable.items()]
         else:
-            names = find(which)
+            names = find_gpus(which)
         if not names:
             raise unreadable("no_gpu_here", variable=VISIBLE_GPUS)
         first: pynvml.NVMLError | None = None
@@ -113,7 +113,7 @@ class Gpus:
                 self._all.append(_Device(name, *opened(name)))
             except pynvml.NVMLError as error:
                 first = first or error
-                self._lost.append(_unusable(name, reason(error)))
+                self._lost.append(_unusable(name, absence_values(error)))
         if first is not None and not self._all:
             raise first
 
@@ -143,7 +143,7 @@ class Gpus:
             except pynvml.NVMLError as error:
                 self._readable.remove(device)
                 gone: Values = {"variant": "gpu_gone", "gpu": device.gpu.index, "at_s": at_s}
-                self._lost.append({**gone, "why": reason(error)})
+                self._lost.append({**gone, "why": absence_values(error)})
         if not readings:
             raise unreadable("no_gpu_left")
         return readings

@@ -4,7 +4,7 @@ quantiles of that."""
 import math
 from dataclasses import dataclass
 
-from journal.measure.server import samples
+from journal.measure.server import parsed_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def histogram(text: bytes, name: str) -> Histogram | None:
     lines = b"\n".join(line for line in text.split(b"\n") if line.startswith(start))
     counts: dict[float, list[float]] = {}
     total = 0.0
-    for sample in samples(lines):
+    for sample in parsed_samples(lines):
         if sample.name == f"{name}_bucket" and "le" in sample.labels:
             counts.setdefault(float(sample.labels["le"]), []).append(sample.value)
         elif sample.name == f"{name}_sum":

@@ -72,7 +72,7 @@ def _children() -> set[int]:
     return pids
 
 
-class Watch:
+class HostWatch:
     """A look at this host that begins now. `server_pid` is the root of a server that belongs
     here."""
 
@@ -103,9 +103,9 @@ class Watch:
         return sentences
 
 
-def disturbances(server_pid: int | None = None) -> list[str]:
+def host_disturbances(server_pid: int | None = None) -> list[str]:
     """The conditions that would disturb a measurement on this host now, a sentence each."""
-    return Watch(server_pid).disturbances()
+    return HostWatch(server_pid).disturbances()
 
 
 def _rise(first: HostReading, last: HostReading, name: str) -> float:

@@ -50,7 +50,7 @@ def asking() -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        why = reason(error)
+        why = absence_values(error)
         raise MeasureError(absence(why), why) from error
 
 
@@ -72,7 +72,7 @@ def shut() -> None:
         pynvml.nvmlShutdown()
 
 
-def reason(error: Any) -> Values:
+def absence_values(error: Any) -> Values:
     """The values of a doubt "absent" for an NVMLError that ends all reading."""
     variant = STOPS.get(error.value)
     if variant is None:

@@ -19,7 +19,7 @@ Answer = tuple[int, str]  # NVML's result and its values
 OK = 0
 
 
-def record(
+def record_nvml(
     seconds: float,
     which: Sequence[int | str] | None = None,
     on_look: Callable[[float], None] | None = None,

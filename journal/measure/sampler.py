@@ -16,7 +16,7 @@ from journal.errors import MeasureError
 from journal.measure import host
 from journal.measure.absence import unreadable, values_of
 from journal.measure.process import ProcessTree
-from journal.measure.server import Connection, names_of, server_reading
+from journal.measure.server import ServerConnection, names_of, server_reading
 from journal.records.doubt import Values
 from journal.records.engine import Endpoint
 from journal.records.samples import GpuReading, HostReading, ProcessReading, Readings, ServerReading
@@ -198,7 +198,7 @@ class Sampler:
         if not self._endpoint.has_metrics:
             self._absent.append({"variant": "no_metrics"})
             return None
-        connection = self._open.enter_context(Connection(self._endpoint))
+        connection = self._open.enter_context(ServerConnection(self._endpoint))
 
         def look() -> tuple[float, bytes]:
             began_s = self._now_s()

@@ -30,7 +30,7 @@ _LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
 
 
-class Sample(NamedTuple):
+class PrometheusSample(NamedTuple):
     """One sample of a Prometheus text: a name, its labels and a value."""
 
     name: str
@@ -38,7 +38,7 @@ class Sample(NamedTuple):
     value: float
 
 
-def samples(text: bytes) -> Iterator[Sample]:
+def parsed_samples(text: bytes) -> Iterator[PrometheusSample]:
     """The samples of `text` in Prometheus' text format 0.0.4; other lines are passed over.
 
     Source: https://prometheus.io/docs/instrumenting/exposition_formats/
@@ -52,7 +52,7 @@ def samples(text: bytes) -> Iterator[Sample]:
         except ValueError:
             continue
         labels = {key: _unescaped(raw) for key, raw in _LABEL.findall(match["labels"] or "")}
-        yield Sample(match["name"], labels, value)
+        yield PrometheusSample(match["name"], labels, value)
 
 
 def names_of(endpoint: Endpoint) -> MetricNames:
@@ -71,7 +71,7 @@ def server_reading(text: bytes, at_s: float, names: MetricNames = METRICS) -> Se
     are summed, and the fraction of the KV cache in use is the mean over their equal pools, as in
     vLLM's own log."""
     values: dict[str, list[float]] = {}
-    for sample in samples(text):
+    for sample in parsed_samples(text):
         values.setdefault(sample.name, []).append(sample.value)
     fields: dict[str, float] = {}
     for field, aliases in names.readings.items():
@@ -81,7 +81,7 @@ def server_reading(text: bytes, at_s: float, names: MetricNames = METRICS) -> Se
     return ServerReading(at_s=at_s, **fields)
 
 
-class Connection:
+class ServerConnection:
     """One keep-alive connection to `endpoint`, for GETs beside the API's /v1.
 
     `get` and `look` raise MeasureError when the server does not answer with HTTP 200 within
@@ -169,7 +169,7 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     """Fill the unknown fields of `facts` from the server's /version and /metrics; a fact that the
     server does not give stays None. Tokens and bytes of the KV pool are summed over engines. The
     bytes of a pool in /metrics are exact and replace those of a log, which are rounded."""
-    with closing(Connection(endpoint)) as connection:
+    with closing(ServerConnection(endpoint)) as connection:
         version = _version(connection) if facts.version is None else facts.version
         pool = names_of(endpoint).pool
         configs = _pool_labels(connection, pool) if endpoint.has_metrics else []
@@ -186,7 +186,7 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     return replace(facts, version=version, **known)  # type: ignore[arg-type]
 
 
-def _version(connection: Connection) -> str | None:
+def _version(connection: ServerConnection) -> str | None:
     try:
         answer = json.loads(connection.get(VERSION_PATH))
     except (MeasureError, ValueError):
@@ -195,13 +195,13 @@ def _version(connection: Connection) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def _pool_labels(connection: Connection, pool: str) -> list[Mapping[str, str]]:
+def _pool_labels(connection: ServerConnection, pool: str) -> list[Mapping[str, str]]:
     """The labels of the sample `pool`, one mapping for each engine."""
     try:
         page = connection.get(METRICS_PATH)
     except MeasureError:
         return []
-    return [sample.labels for sample in samples(page) if sample.name == pool]
+    return [sample.labels for sample in parsed_samples(page) if sample.name == pool]
 
 
 def _pool_tokens(config: Mapping[str, str]) -> int | None:

@@ -14,7 +14,7 @@ import pynvml
 
 from journal.doubts.words import absence
 from journal.errors import SpecError
-from journal.measure.nvml import LOST, UNKNOWN, reason, session
+from journal.measure.nvml import LOST, UNKNOWN, absence_values, session
 from journal.records.doubt import Values
 from journal.records.engine import VISIBLE_GPUS, GpuName
 
@@ -30,7 +30,7 @@ class Visible:
     unusable: Mapping[int, Values] = field(default_factory=dict)
 
 
-def entries(setting: str | None) -> tuple[GpuName, ...] | None:
+def setting_entries(setting: str | None) -> tuple[GpuName, ...] | None:
     """The entries of a value of CUDA_VISIBLE_DEVICES that count: indices, UUIDs, or beginnings of
     UUIDs; None where it is not set and all GPUs are visible.
 
@@ -50,7 +50,7 @@ def entries(setting: str | None) -> tuple[GpuName, ...] | None:
     return tuple(names)
 
 
-def visible(env: Mapping[str, str]) -> Visible:
+def visible_gpus(env: Mapping[str, str]) -> Visible:
     """The GPUs that CUDA shows to a process with the variables `env`. Raises MeasureError where
     the driver does not answer, SpecError where CUDA_VISIBLE_DEVICES names a GPU that is not
     here."""
@@ -62,7 +62,7 @@ def resolve(setting: str | None) -> Visible:
     """The GPUs that CUDA shows for a value of CUDA_VISIBLE_DEVICES, while NVML is open. As in CUDA,
     the list ends before an index that no GPU has. Raises SpecError where such an index is the
     first entry, or where an entry names no GPU of this host; NVMLError."""
-    host, names = _Host.read(), entries(setting)
+    host, names = _Host.read(), setting_entries(setting)
     if names is None:
         return Visible(gpus=tuple(host.uuids), unusable=host.unusable)
     if host.count == 0:
@@ -79,7 +79,7 @@ def resolve(setting: str | None) -> Visible:
     return Visible(gpus=gpus)
 
 
-def find(names: Sequence[GpuName]) -> tuple[GpuName, ...]:
+def find_gpus(names: Sequence[GpuName]) -> tuple[GpuName, ...]:
     """The name of the GPU for each of `names`, which may be beginnings of UUIDs, while NVML is
     open. Raises SpecError for a name that no GPU here has; NVMLError."""
     host = _Host.read()
@@ -114,7 +114,7 @@ class _Host:
             try:
                 host.uuids[index] = _uuid(pynvml.nvmlDeviceGetHandleByIndex(index))
             except pynvml.NVMLError as error:
-                host.unusable[index] = reason(error)
+                host.unusable[index] = absence_values(error)
                 first = first or error
         if first is not None and not host.uuids:
             raise first

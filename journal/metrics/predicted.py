@@ -8,16 +8,16 @@ without them it is absent.
 from collections.abc import Callable
 
 from journal.metrics.latency import LATENCY
-from journal.metrics.row import Metric, Shown, number
+from journal.metrics.row import Metric, Shown, number_only
 from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
 from journal.records.run import Record
 from journal.serve.engines.vllm.metric_names import NEWEST
-from journal.theory.predictions import Served
+from journal.theory.predictions import ServedModel
 
 
-def _predicted(of: Callable[[Served, View], float | None]) -> Callable[[View], float | None]:
+def _predicted(of: Callable[[ServedModel, View], float | None]) -> Callable[[View], float | None]:
     return lambda view: None if view.served is None else of(view.served, view)
 
 
@@ -50,7 +50,7 @@ def kv_pool_tokens(view: View) -> float | None:
     return view.samples.facts.kv_pool_tokens
 
 
-def kv_bytes_per_token(view: View) -> float | None:
+def pool_bytes_per_token(view: View) -> float | None:
     """Bytes of the KV pool for each token that it has room for, on all GPUs together."""
     pool, tokens = kv_pool_bytes(view), kv_pool_tokens(view)
     return None if pool is None or not tokens else pool / tokens
@@ -67,7 +67,7 @@ def of_engine(record: Record, name: str) -> float | None:
     return fact if name == "kv_pool_tokens" else fact * gpu_count
 
 
-def kv_slope(view: View) -> Figure:
+def slope_figure(view: View) -> Figure:
     """Bytes of KV cache for each token in flight on all GPUs together, with the interval of the
     slope."""
     slope, gpu_count = view.kv_slope, view.gpu_count
@@ -77,11 +77,11 @@ def kv_slope(view: View) -> Figure:
     return Figure(slope.bytes_per_token * gpu_count, low, high, slope.points)
 
 
-def _ttft_floor(model: Served, view: View) -> float | None:
+def _ttft_floor(model: ServedModel, view: View) -> float | None:
     return model.ttft_floor_s(view.cell.prompt_tokens)
 
 
-def _tpot_floor(model: Served, view: View) -> float | None:
+def _tpot_floor(model: ServedModel, view: View) -> float | None:
     """The floor under TPOT at the lengths with which decoding begins; in open loop that of one
     sequence alone, since more need not be in flight at once."""
     shape = view.cell.shape
@@ -126,7 +126,7 @@ MEASURED = (
         "bytes",
         "a GPU's by the engine's log x GPUs; else the checkpoint's tensors as they are served",
         "Memory of the model's weights, on all GPUs together.",
-        number(weights_bytes),
+        number_only(weights_bytes),
         better="lower",
         label="weights",
         shown=Shown(amount=True, of_engine=True),
@@ -137,7 +137,7 @@ MEASURED = (
         "bytes",
         "a GPU's by the engine's log or /metrics x GPUs",
         "Memory that the engine reserved for the KV cache when it started, on all GPUs together.",
-        number(kv_pool_bytes),
+        number_only(kv_pool_bytes),
         label="KV pool",
         shown=Shown(amount=True, of_engine=True),
     ),
@@ -147,7 +147,7 @@ MEASURED = (
         "tok",
         "by the engine's log or /metrics",
         "Tokens that the KV-cache pool has room for, all requests together.",
-        number(kv_pool_tokens),
+        number_only(kv_pool_tokens),
         label="KV pool, tokens",
         shown=Shown(amount=True, of_engine=True),
     ),
@@ -169,7 +169,7 @@ MEASURED = (
         "kv_pool_bytes / kv_pool_tokens",
         "Memory of a token in the KV cache, by the engine's own count. The pool is cut into "
         "blocks, of which vLLM keeps one for itself: in a pool of few blocks that shows.",
-        number(kv_bytes_per_token),
+        number_only(pool_bytes_per_token),
         better="lower",
     ),
     Metric(
@@ -179,7 +179,7 @@ MEASURED = (
         f"slope of kv_pool_bytes x {NEWEST['kv_cache_fraction']} over the tokens in flight, by "
         "least squares through the origin, over the readings at which every request was decoding",
         "Memory of a token in the KV cache, measured under load. Tokens count in whole blocks.",
-        kv_slope,
+        slope_figure,
         better="lower",
     ),
 )
@@ -191,7 +191,7 @@ THEORY = (
         "bytes",
         "parameters counted from config.json x bytes of each, by dtype and quantisation",
         "Memory of the weights by theory.",
-        number(_predicted(lambda model, _: model.weights_bytes)),
+        number_only(_predicted(lambda model, _: model.weights_bytes)),
     ),
     Metric(
         "weights_bytes_ratio",
@@ -200,7 +200,7 @@ THEORY = (
         "weights_bytes / weights_bytes_predicted",
         "Measured memory of the weights over that by theory: 1 is full agreement.",
         _ratio(
-            number(weights_bytes),
+            number_only(weights_bytes),
             _predicted(lambda model, _: model.weights_bytes),
         ),
     ),
@@ -211,7 +211,7 @@ THEORY = (
         "2 x layers x KV heads x head_dim x bytes of an element; with MLA layers x (latent + rope) "
         "x bytes",
         "Memory of a token in the KV cache by theory, while every layer keeps it.",
-        number(_predicted(lambda model, _: model.kv_bytes_per_token)),
+        number_only(_predicted(lambda model, _: model.kv_bytes_per_token)),
     ),
     Metric(
         "kv_bytes_per_token_ratio",
@@ -220,7 +220,7 @@ THEORY = (
         "kv_bytes_per_token / kv_bytes_per_token_predicted",
         "The engine's own count over the formula: 1 is full agreement. Absent for models with a "
         "sliding window, whose layers forget tokens.",
-        _kv_ratio(number(kv_bytes_per_token)),
+        _kv_ratio(number_only(pool_bytes_per_token)),
     ),
     Metric(
         "kv_bytes_per_token_slope_ratio",
@@ -228,7 +228,7 @@ THEORY = (
         "1",
         "kv_bytes_per_token_slope / kv_bytes_per_token_predicted",
         "The slope under load over the formula: 1 is full agreement.",
-        _kv_ratio(kv_slope),
+        _kv_ratio(slope_figure),
     ),
     Metric(
         "ttft_floor_s",
@@ -237,7 +237,7 @@ THEORY = (
         "max(FLOP of reading the prompt / the GPUs' FLOP/s, bytes of the weights / their "
         "bandwidth)",
         "No first token can come sooner on these GPUs, even for a prompt read alone.",
-        number(_predicted(_ttft_floor)),
+        number_only(_predicted(_ttft_floor)),
     ),
     Metric(
         "ttft_floor_ratio",
@@ -255,7 +255,7 @@ THEORY = (
         "max(bytes of the weights and of the batch's KV cache / the GPUs' bandwidth, FLOP of one "
         "step / their FLOP/s)",
         "No token can follow another sooner on these GPUs at this batch.",
-        number(_predicted(_tpot_floor)),
+        number_only(_predicted(_tpot_floor)),
     ),
     Metric(
         "tpot_floor_ratio",

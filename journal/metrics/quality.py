@@ -1,6 +1,6 @@
 """The rows of the table on the quality of the model, by a short check."""
 
-from journal.metrics.row import Metric, number
+from journal.metrics.row import Metric, number_only
 from journal.metrics.view import View
 
 
@@ -24,7 +24,7 @@ QUALITY = (
         "exp(-sum of log p(token given those before it) / tokens), by `prompt_logprobs`",
         "How surprised the model is by each token of the passage. Comparable between builds that "
         "share a tokenizer.",
-        number(perplexity),
+        number_only(perplexity),
         better="lower",
     ),
     Metric(
@@ -33,7 +33,7 @@ QUALITY = (
         "bits/byte",
         "-sum of log2 p(token given those before it) / bytes of the passage",
         "The same information, shared out over the text: comparable between tokenizers.",
-        number(bits_per_byte),
+        number_only(bits_per_byte),
         better="lower",
     ),
 )

@@ -7,7 +7,7 @@ before it to the first one after it.
 
 from collections.abc import Callable
 
-from journal.metrics.row import Family, Metric, Shown, in_span, number, total, total_of
+from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total, total_of
 from journal.metrics.view import View
 from journal.metrics.window import Series, Span
 from journal.serve.engines.vllm.metric_names import NEWEST
@@ -101,7 +101,7 @@ def _client(name: str, field: str, unit: str, formula: str, meaning: str) -> Met
         value: float | None = getattr(view.samples.client, field)
         return value
 
-    return Metric(name, "client", unit, formula, meaning, number(figure), better="lower")
+    return Metric(name, "client", unit, formula, meaning, number_only(figure), better="lower")
 
 
 SERVER = (

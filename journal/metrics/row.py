@@ -92,7 +92,7 @@ class Metric:
         return self.name.partition(".")[2]
 
 
-def number(of: Callable[[View], float | None]) -> Callable[[View], Figure]:
+def number_only(of: Callable[[View], float | None]) -> Callable[[View], Figure]:
     """The figure of a number without an interval."""
     return lambda view: Figure(of(view))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from journal.metrics.row import Family, Metric, Shown, in_span, number, total_of
+from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total_of
 from journal.metrics.statistics import Array, Mask, bootstrap_ratio, figure, proportion
 from journal.metrics.view import View
 from journal.metrics.window import Span, busy_s, in_flight
@@ -133,7 +133,7 @@ THROUGHPUT = (
         "tokens",
         "sum of prompt tokens, by the server's usage",
         "Tokens that the server read; absent where one request's usage is missing.",
-        number(lambda view: total_of(view.prompt_tokens)),
+        number_only(lambda view: total_of(view.prompt_tokens)),
     ),
     Metric(
         "output_tokens",
@@ -141,7 +141,7 @@ THROUGHPUT = (
         "tokens",
         "sum of output tokens, by the server's usage",
         "Tokens that the server wrote; absent where one request's count is not known.",
-        number(lambda view: total_of(view.output_tokens)),
+        number_only(lambda view: total_of(view.output_tokens)),
     ),
     Metric(
         "duration_s",
@@ -149,7 +149,7 @@ THROUGHPUT = (
         "s",
         "last measured request's end - first one's start",
         "The measured span, failed requests included.",
-        number(lambda view: None if view.span is None else view.span.length_s),
+        number_only(lambda view: None if view.span is None else view.span.length_s),
     ),
     Metric(
         "output_tokens_per_s",
@@ -212,7 +212,7 @@ THROUGHPUT = (
         "end of the steady state - its start",
         "Closed loop: from the moment all streams are up until the first one drains. Open loop: "
         "from the first answer to the last request sent.",
-        number(_steady_length),
+        number_only(_steady_length),
     ),
     Metric(
         "steady_output_tokens_per_s",
@@ -220,7 +220,7 @@ THROUGHPUT = (
         "tok/s",
         "output tokens that arrive inside the steady state / steady_s",
         "Tokens written per second without ramp-up and drain: the rate that a long run tends to.",
-        number(_steady_tokens_per_s),
+        number_only(_steady_tokens_per_s),
         better="higher",
     ),
     Metric(
@@ -229,7 +229,7 @@ THROUGHPUT = (
         "requests",
         "sum of (end - sent) over measured requests / duration_s",
         "Requests in flight, as the client sees them, on average over time.",
-        number(lambda view: _mean_in_flight(view, view.span)),
+        number_only(lambda view: _mean_in_flight(view, view.span)),
     ),
     Metric(
         "concurrency_peak",
@@ -245,7 +245,7 @@ THROUGHPUT = (
         "requests",
         "time in flight inside the steady state / steady_s",
         "Requests in flight on average over the steady state.",
-        number(lambda view: _mean_in_flight(view, view.steady)),
+        number_only(lambda view: _mean_in_flight(view, view.steady)),
     ),
     Metric(
         "offered_rate_per_s",
@@ -253,7 +253,7 @@ THROUGHPUT = (
         "req/s",
         "the rate of the cell",
         "The offered rate of an open loop; absent in closed loop.",
-        number(lambda view: view.cell.shape.rate),
+        number_only(lambda view: view.cell.shape.rate),
     ),
     Metric(
         "achieved_rate_per_s",
@@ -261,7 +261,7 @@ THROUGHPUT = (
         "req/s",
         "(requests - 1) / (last sent - first sent)",
         "The rate at which the client did send; absent in closed loop.",
-        number(_achieved_rate),
+        number_only(_achieved_rate),
         label="sent",
         shown=Shown(column=5),
     ),

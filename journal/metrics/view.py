@@ -13,7 +13,7 @@ from journal.records.figure import Figure
 from journal.records.load_shape import Closed
 from journal.records.request import Trace
 from journal.records.samples import Samples
-from journal.theory.predictions import Served, served
+from journal.theory.predictions import ServedModel, served_model
 from journal.theory.slope import Slope, kv_slope
 
 
@@ -241,9 +241,9 @@ class View:
         return max(1, len({reading.device for reading in self.samples.readings.gpu}))
 
     @cached_property
-    def served(self) -> Served | None:
+    def served(self) -> ServedModel | None:
         """The model as it is served, for predictions; None where its sizes are not known."""
-        return served(self.samples.facts, self.cell.engine, self.gpu_count)
+        return served_model(self.samples.facts, self.cell.engine, self.gpu_count)
 
     @cached_property
     def kv_slope(self) -> Slope | None:

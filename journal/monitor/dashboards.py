@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from journal.errors import UsageError
-from journal.monitor.panels import BOARDS, Board, Panel
+from journal.monitor.panels import BOARDS, Board, DashboardPanel
 from journal.serve.endpoint import normalised
 from journal.serve.engines.vllm.metric_names import NEWEST
 
@@ -19,7 +19,7 @@ COLUMNS, HEIGHT = 24, 8  # of Grafana's grid
 SCHEMA = 39  # of dashboards, as Grafana 11 writes them; later versions read it
 
 
-def write(
+def write_dashboards(
     directory: Path, base_url: str, *, exporter: str = "127.0.0.1:9410", interval_s: float = 5.0
 ) -> list[Path]:
     """Write all files into `directory`, over those of an earlier call, and return their paths.
@@ -99,7 +99,7 @@ def _panels(board: Board) -> list[dict[str, Any]]:
     return panels
 
 
-def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
+def _panel(panel: DashboardPanel, number: int, x: int, y: int) -> dict[str, Any]:
     table, heatmap = panel.kind == "table", panel.kind == "heatmap"
     json_: dict[str, Any] = {
         "id": number,

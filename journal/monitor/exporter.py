@@ -37,7 +37,7 @@ GPU_GAUGES = {
 }
 
 
-def serve(
+def serve_exporter(
     store: Store,
     home: Path,
     host: str = "127.0.0.1",

@@ -18,7 +18,7 @@ Query = tuple[str, str]  # PromQL, and the legend
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class DashboardPanel:
     """One panel of a dashboard. `unit` is one of Grafana's: s, bytes, percentunit, short, watt,
     celsius, joule. `about` says what to look for."""
 
@@ -36,7 +36,7 @@ class Board:
 
     uid: str
     title: str
-    panels: tuple[Panel, ...]
+    panels: tuple[DashboardPanel, ...]
     by_model: bool = False
 
 
@@ -69,19 +69,19 @@ SERVING = Board(
     "vLLM: serving",
     by_model=True,
     panels=(
-        Panel(
+        DashboardPanel(
             "Requests",
             "short",
             (_sum(NEWEST["running"], "running"), _sum(NEWEST["waiting"], "waiting")),
             "Waiting above 0 for long: the server is at its limit.",
         ),
-        Panel(
+        DashboardPanel(
             "KV cache in use",
             "percentunit",
             ((f"max by (model_name) ({NEWEST['kv_cache_fraction']}{OF})", "{{model_name}}"),),
             "Near 100% running requests are preempted, and their tokens computed twice.",
         ),
-        Panel(
+        DashboardPanel(
             "Tokens per second",
             "short",
             (
@@ -90,25 +90,25 @@ SERVING = Board(
             ),
             "Output is what users wait for; prompts are what prefill costs.",
         ),
-        Panel(
+        DashboardPanel(
             "Time to first token",
             "s",
             (*_quantiles(METRICS.ttft), _mean(METRICS.ttft)),
             "Queue and prefill together. Quantiles are no finer than vLLM's buckets, the mean is.",
         ),
-        Panel(
+        DashboardPanel(
             "Time between tokens",
             "s",
             (*_quantiles(METRICS.itl), _mean(METRICS.itl)),
             "Rises with the batch, and jumps when a long prompt is prefilled beside it.",
         ),
-        Panel(
+        DashboardPanel(
             "Whole latency",
             "s",
             _quantiles(E2E),
             "Depends on how many tokens are asked for.",
         ),
-        Panel(
+        DashboardPanel(
             "Where the time goes",
             "s",
             tuple(
@@ -116,13 +116,13 @@ SERVING = Board(
             ),
             "Queue grows: too much load. Prefill grows: long prompts. Decode: long answers.",
         ),
-        Panel(
+        DashboardPanel(
             "Finished requests per second",
             "short",
             (_rate(REQUESTS_ENDED, "{{finished_reason}}", "finished_reason"),),
             "Many with reason length: answers are cut at max_tokens. Abort: clients went away.",
         ),
-        Panel(
+        DashboardPanel(
             "Prefix-cache hits",
             "percentunit",
             (
@@ -134,13 +134,13 @@ SERVING = Board(
             ),
             "The share of prompt tokens that need no prefill.",
         ),
-        Panel(
+        DashboardPanel(
             "Preemptions per second",
             "short",
             (_rate(NEWEST["preemptions_total"], "{{model_name}}"),),
             "Anything above 0 is work done twice.",
         ),
-        Panel(
+        DashboardPanel(
             "Time to first token, spread",
             "s",
             (
@@ -165,8 +165,10 @@ HOST = Board(
     "journal-host",
     "Host: GPUs and memory",
     (
-        Panel("GPUs", "short", (("journal_gpus", "GPUs"),), "GPUs that NVML reads.", "stat", 4),
-        Panel(
+        DashboardPanel(
+            "GPUs", "short", (("journal_gpus", "GPUs"),), "GPUs that NVML reads.", "stat", 4
+        ),
+        DashboardPanel(
             "VRAM",
             "bytes",
             (
@@ -176,20 +178,20 @@ HOST = Board(
             "Flat while it serves: vLLM reserves its KV cache at the start.",
             width=20,
         ),
-        Panel(
+        DashboardPanel(
             "Utilisation",
             "percentunit",
             _by_gpu("journal_gpu_utilisation_ratio"),
             "The share of time in which anything ran, not how much of the GPU.",
         ),
-        Panel("Power", "watt", _by_gpu("journal_gpu_power_watts"), "Watts now."),
-        Panel(
+        DashboardPanel("Power", "watt", _by_gpu("journal_gpu_power_watts"), "Watts now."),
+        DashboardPanel(
             "Temperature",
             "celsius",
             _by_gpu("journal_gpu_temperature_celsius"),
             "Above about 85 °C GPUs slow down.",
         ),
-        Panel(
+        DashboardPanel(
             "Energy per output token",
             "joule",
             (
@@ -201,13 +203,13 @@ HOST = Board(
             ),
             "Of all GPUs here, whatever else runs on them.",
         ),
-        Panel(
+        DashboardPanel(
             "Resident memory of servers",
             "bytes",
             (("journal_server_resident_bytes", "{{model}}"),),
             "On the CPU engine this is where weights and KV cache are.",
         ),
-        Panel(
+        DashboardPanel(
             "CPU of servers",
             "short",
             ((f"rate(journal_server_cpu_seconds_total[{RATE}])", "{{model}}"),),
@@ -226,7 +228,7 @@ RUNS = Board(
     "journal-runs",
     "Journal: the last run of each cell",
     tuple(
-        Panel(title, unit, _run(f"journal_run_{name}"), about, "table", 12)
+        DashboardPanel(title, unit, _run(f"journal_run_{name}"), about, "table", 12)
         for title, unit, name, about in (
             ("TTFT p50", "s", "ttft_seconds", "At the client, not at the server."),
             ("TPOT", "s", "tpot_seconds", "Mean time per output token after the first."),

@@ -14,12 +14,12 @@ from journal.errors import EndpointError, MeasureError
 from journal.measure.gpu import Gpus
 from journal.measure.histogram import Histogram, histogram
 from journal.measure.process import ProcessTree
-from journal.measure.server import Connection, complete, names_of, server_reading
+from journal.measure.server import ServerConnection, complete, names_of, server_reading
 from journal.records.engine import Endpoint, EngineFacts
 from journal.records.samples import GpuReading, ProcessReading, ServerReading
 from journal.serve.endpoint import is_loopback, observe
 from journal.serve.engines.vllm.request_fields import METRICS_PATH
-from journal.serve.standing import address
+from journal.serve.standing import server_address
 
 WINDOW_S = 30.0  # of requests that latencies are taken from: in 1 s there may be none
 
@@ -94,7 +94,7 @@ class Watch:
         self._gone = False
         self._facts: EngineFacts | None = None
         self._cpu: ProcessReading | None = None
-        self._connection = self._open.enter_context(Connection(self.endpoint))
+        self._connection = self._open.enter_context(ServerConnection(self.endpoint))
         if not self.endpoint.has_metrics:
             self._absent.append("The server has no vLLM metrics at /metrics.")
         self._tree = self._find_tree()
@@ -244,7 +244,7 @@ def watch(
     answers."""
     if isinstance(endpoint, Endpoint):
         return Watch(endpoint)
-    return Watch(observe(address(Path(home), endpoint, api_key), api_key))
+    return Watch(observe(server_address(Path(home), endpoint, api_key), api_key))
 
 
 def _since(now: Histogram | None, first: Histogram | None) -> Histogram | None:

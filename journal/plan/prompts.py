@@ -58,7 +58,7 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> dict[str, o
         fields |= of_exact_length()
     if endpoint.prompt_form == "token_ids":
         return fields | {"prompt": token_ids(cell, endpoint, run_id, index)}
-    text = words(cell, endpoint, run_id, index)
+    text = prompt_words(cell, endpoint, run_id, index)
     if endpoint.api == "completions":
         return fields | {"prompt": text}
     return fields | {"messages": [{"role": "user", "content": text}]}
@@ -75,7 +75,7 @@ def token_ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> list[i
     )
 
 
-def words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
+def prompt_words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
     """The prompt of request `index` as a text of about `cell.prompt_tokens` tokens by the server's
     own count, the tokens of the chat template included."""
     per_word = endpoint.tokens_per_word or 1.0

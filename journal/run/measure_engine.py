@@ -92,7 +92,7 @@ def _known(
     )
     if experiment.quality_check:
         listener(Event("cell", f"checking how well {endpoint.model} knows its language"))
-        facts = replace(facts, quality=quality.check(endpoint))
+        facts = replace(facts, quality=quality.check_quality(endpoint))
     return replace(known, facts=facts)
 
 

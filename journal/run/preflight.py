@@ -16,7 +16,7 @@ class Around:
 
     def __init__(self, endpoint: Endpoint | None = None) -> None:
         self._endpoint = endpoint
-        self._host = host.Watch(endpoint.pid if endpoint else None)
+        self._host = host.HostWatch(endpoint.pid if endpoint else None)
 
     def tell(self, planned: Sequence[Cell], strict: bool, listener: Listener) -> None:
         """Report each condition that would disturb a measurement that began now to `listener`.
@@ -36,8 +36,8 @@ class Around:
         if endpoint is None:
             engines = [engine for engine, _ in by_engine(planned) if engine]
             used = dict.fromkeys(gpu for engine in engines for gpu in gpus_of(engine))
-            return gpu_memory.disturbances(sorted(used, key=str))
+            return gpu_memory.gpu_disturbances(sorted(used, key=str))
         if endpoint.pid is None:
             return []
         ours = ProcessTree(endpoint.pid).pids
-        return gpu_memory.disturbances(endpoint.gpus or gpu_memory.held_by(ours), ours)
+        return gpu_memory.gpu_disturbances(endpoint.gpus or gpu_memory.held_by(ours), ours)

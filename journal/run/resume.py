@@ -14,7 +14,7 @@ from journal.store.plain import from_json, secret_of, to_json
 from journal.store.store import Store
 
 
-def earlier(store: Store, experiment: Experiment, model: str | None) -> ExperimentRecord | None:
+def earlier_try(store: Store, experiment: Experiment, model: str | None) -> ExperimentRecord | None:
     """The newest experiment in the store that has the same name and plans the same cells, however
     it is written; None where the store has none. `model` is as in `cells`."""
     ours = to_json(experiment, secret_of(experiment.engines))
@@ -59,7 +59,7 @@ def newest(
     return tuple(last[cell.identity] for cell in planned if cell.identity in last)
 
 
-def measured(records: Sequence[Record]) -> dict[str, Record]:
+def measured_cells(records: Sequence[Record]) -> dict[str, Record]:
     """The last record of each cell whose last record is valid or flagged, by the cell's
     identity."""
     return {name: record for name, record in _last(records).items() if record.good}

@@ -28,13 +28,13 @@ from journal.report.lines import headline
 from journal.report.log import LogFiles, write_log
 from journal.report.short import summary
 from journal.run.measure_engine import measure_group
-from journal.run.parallel.collector import Collector, Place, place
+from journal.run.parallel.collector import Collector, Place, task_place
 from journal.run.parallel.local import SideBySide, check_fits
 from journal.run.parallel.messages import Serve, Task
 from journal.run.parallel.on_ray import Cluster, cluster
 from journal.run.pool_search import starts
 from journal.run.preflight import Around
-from journal.run.resume import earlier, left_of, measured, newest
+from journal.run.resume import earlier_try, left_of, measured_cells, newest
 from journal.run.summary import summed_up
 from journal.serve import start as engines
 from journal.serve.engines.kind import EngineKind
@@ -158,7 +158,7 @@ def _begin(
     first = planned[0]
     here = environment(installed(first.engine))
     here |= as_environment(last_checkup(store, str(here["host"])))
-    before = earlier(store, experiment, first.model)
+    before = earlier_try(store, experiment, first.model)
     if before is None or not (resume or before.status == "interrupted"):
         return store.begin_experiment(experiment, datetime.now(UTC), here), planned, []
     records = store.runs(experiment_id=before.id)
@@ -220,7 +220,7 @@ class _Options:
             if self.hosts is not None:
                 longest = engine.max_model_len if engine else None
             elif engine:
-                engines.check(engine, self.kind)
+                engines.check_engine(engine, self.kind)
                 longest = engines.context_length(engine, self.kind)
             else:
                 longest = self.endpoint.max_model_len if self.endpoint else None
@@ -274,12 +274,12 @@ class _Options:
 
     def measure(self, begun: ExperimentRecord, left: Sequence[Cell], keeper: _Keeper) -> None:
         """Measure the cells that are left, with each engine that they need."""
-        known = measured(keeper.records)
+        known = measured_cells(keeper.records)
         if self.hosts is not None:
             self.hosts.measure(self._collector(begun, left, keeper, known, Cluster.place))
             return
         if self.parallel_gpus is not None:
-            collector = self._collector(begun, left, keeper, known, place)
+            collector = self._collector(begun, left, keeper, known, task_place)
             SideBySide(self.parallel_gpus, collector).measure()
             return
         for engine, group in starts(begun.experiment, left, keeper.records):

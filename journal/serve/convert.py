@@ -14,32 +14,32 @@ from pathlib import Path
 SAID = "step: "
 
 
-def say(step: str) -> None:
+def print_step(step: str) -> None:
     print(SAID + step, flush=True)  # noqa: T201
 
 
 def convert(gguf: Path, directory: Path) -> None:
     """Write `gguf`, its weights dequantised to bfloat16, into `directory` in Hugging Face form."""
-    say("loading transformers")
+    print_step("loading transformers")
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    say("dequantising the weights")
+    print_step("dequantising the weights")
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,
         quantization_config=GgufConfig(dequantize=True),
         dtype="bfloat16",
     )
-    say("reading the tokenizer")
+    print_step("reading the tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     if not tokenizer.chat_template:
         sys.exit(f"{gguf.name} holds no chat template")
-    say("writing the model")
+    print_step("writing the model")
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 
-def describe(gguf: Path, directory: Path) -> None:
+def write_origin(gguf: Path, directory: Path) -> None:
     """Write a text beside the weights that names their source."""
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -58,4 +58,4 @@ def describe(gguf: Path, directory: Path) -> None:
 if __name__ == "__main__":
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     convert(source, target)
-    describe(source, target)
+    write_origin(source, target)

@@ -19,7 +19,7 @@ from journal.serve.engines.vllm.request_fields import (
     VERSION_PATH,
     of_exact_length,
 )
-from journal.serve.probe import Answer, fetch, printable, split
+from journal.serve.probe import Answer, fetch, printable, url_parts
 
 HOST = "127.0.0.1"  # the default address of an engine that the journal starts
 SHORT, LONG = 16, 80  # words of the two probes that give the tokens of a word
@@ -105,7 +105,7 @@ def check_answers(endpoint: Endpoint, *, timeout_s: float) -> None:
 def normalised(base_url: str) -> str:
     """`base_url` ending with /v1. Raises SpecError where it is not an http(s) address."""
     url = base_url.strip().rstrip("/")
-    split(url)
+    url_parts(url)
     return url if url.endswith("/v1") else f"{url}/v1"
 
 
@@ -275,7 +275,7 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
 
 def _with_process(endpoint: Endpoint) -> Endpoint:
     """`endpoint` with the process that serves it, where that runs on this host and may be seen."""
-    parts = split(endpoint.base_url)
+    parts = url_parts(endpoint.base_url)
     if not is_loopback(parts.hostname or ""):
         return replace(endpoint, absent=(*endpoint.absent, {"variant": "other_host"}))
     pid = _root_of(listeners(parts.port or (443 if parts.scheme == "https" else 80)))

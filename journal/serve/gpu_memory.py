@@ -30,10 +30,10 @@ def visible_to(env: Mapping[str, str]) -> "Visible":
     PCI_BUS_ID; none where this host has none. Raises MeasureError where the driver does not answer,
     SpecError where CUDA_VISIBLE_DEVICES names a GPU that is not here."""
     from journal.measure.nvml import has_none
-    from journal.measure.visible_gpus import Visible, visible
+    from journal.measure.visible_gpus import Visible, visible_gpus
 
     try:
-        return visible(env)
+        return visible_gpus(env)
     except MeasureError as error:
         if has_none(error):
             return Visible()
@@ -79,7 +79,7 @@ def held_by(pids: Collection[int]) -> tuple[GpuName, ...]:
     return ()
 
 
-def disturbances(gpus: Sequence[GpuName], ours: Collection[int] = ()) -> list[str]:
+def gpu_disturbances(gpus: Sequence[GpuName], ours: Collection[int] = ()) -> list[str]:
     """The conditions that would disturb a measurement on `gpus` that began now, a sentence each.
     `ours` are the processes that belong there."""
     from journal.doubts.rule import listed

@@ -26,7 +26,7 @@ stop_signals: list[int] = []
 ended: dict[int, int] = {}  # the exit codes of the guard's children, by process id
 
 
-def start(command: list[str]) -> int:
+def start_in_session(command: list[str]) -> int:
     """Start `command` in a session of its own, with this program's standard error for its output;
     return its process id. If the guard is killed, the kernel ends the command."""
     child = os.fork()
@@ -85,7 +85,7 @@ def tracks_resources(pid: int) -> bool:
     return False
 
 
-def watch(child: int, parent: int) -> None:
+def wait_for_end(child: int, parent: int) -> None:
     """Wait until the engine ends, or has to be stopped."""
     while child not in ended and not stop_signals and os.getppid() == parent:
         if select.select([0], [], [], PERIOD_S)[0]:
@@ -124,11 +124,11 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: stop_signals.append(received))
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    child = start(command)
+    child = start_in_session(command)
     try:
         with suppress(BrokenPipeError):
             os.write(1, f"{child}\n".encode())
-        watch(child, parent)
+        wait_for_end(child, parent)
     finally:
         end(child, ORPHAN_GRACE_S if child in ended else grace_s)
     return ended.get(child, 0)

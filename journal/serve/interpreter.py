@@ -81,7 +81,7 @@ def python_of(engine: Engine) -> str:
     return str(Path(engine.python).expanduser()) if engine.python else sys.executable
 
 
-def environment(engine: Engine, kind: EngineKind = VLLM) -> dict[str, str]:
+def engine_variables(engine: Engine, kind: EngineKind = VLLM) -> dict[str, str]:
     """The variables under which the engine's interpreter runs: those of this process without the
     journal's keys, with reports to others switched off, and the experiment's own last."""
     ours = {"JOURNAL_API_KEY", "OPENAI_API_KEY", kind.key_variable}
@@ -116,11 +116,11 @@ class _Answer:
 _answers: dict[tuple[object, ...], _Answer] = {}  # of this process
 
 
-def ask(engine: Engine, kind: EngineKind = VLLM) -> Interpreter:
+def ask_interpreter(engine: Engine, kind: EngineKind = VLLM) -> Interpreter:
     """The interpreter of `engine` and its distributions. A process of its own reads them, and its
     answer is kept until that environment changes. Raises SpecError when the interpreter cannot be
     run."""
-    python, env = python_of(engine), environment(engine, kind)
+    python, env = python_of(engine), engine_variables(engine, kind)
     names = (*kind.packages, *BESIDE, *OF_THE_JOURNAL)
     program = shutil.which(python, path=env.get("PATH")) or python
     key = (program, _changed_ns(program), names, frozenset(env.items()))
@@ -140,7 +140,7 @@ def installed(engine: Engine | None) -> Mapping[str, str | None] | None:
     if engine is None or python_of(engine) == sys.executable:
         return None
     try:
-        installation = ask(engine)
+        installation = ask_interpreter(engine)
     except SpecError:
         return {}
     return {**installation.versions, "python": installation.python_version}

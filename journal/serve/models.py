@@ -93,14 +93,14 @@ def _alone(lock_path: Path, listener: Listener) -> Iterator[None]:
 def _make(engine: Engine, target: Path, listener: Listener) -> None:
     """Convert the shipped weights beside `target`, then rename: the model is whole or not there.
     Raises EngineError."""
-    installation = interpreter.ask(engine)
+    installation = interpreter.ask_interpreter(engine)
     gguf, package_version = _shipped_weights(installation)
     half_done = target.with_suffix(".half-done")
     shutil.rmtree(half_done, ignore_errors=True)
     half_done.mkdir(mode=0o700)
     log_path = half_done / "conversion.log"
     command = [installation.python, convert.__file__, str(gguf), str(half_done), package_version]
-    tree = process.start(command, env=_offline(engine), log_path=log_path)
+    tree = process.start_guarded(command, env=_offline(engine), log_path=log_path)
     try:
         _follow(tree, log_path, listener)
     finally:
@@ -133,7 +133,7 @@ def _shipped_weights(installation: interpreter.Interpreter) -> tuple[Path, str]:
 
 
 def _offline(engine: Engine) -> dict[str, str]:
-    return {**interpreter.environment(engine), "HF_HUB_OFFLINE": "1"}
+    return {**interpreter.engine_variables(engine), "HF_HUB_OFFLINE": "1"}
 
 
 def _follow(tree: process.Guarded, log_path: Path, listener: Listener) -> None:
@@ -234,7 +234,7 @@ def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
             f"{model!r} is neither a directory nor a name on the Hugging Face hub: "
             f"write owner/name, a path, or {EMBEDDED}"
         )
-    offline = interpreter.environment(engine).get("HF_HUB_OFFLINE", "")
+    offline = interpreter.engine_variables(engine).get("HF_HUB_OFFLINE", "")
     if offline.upper() in {"1", "ON", "YES", "TRUE"} and local_dir(model, engine.revision) is None:
         raise SpecError(
             f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids fetching it: "

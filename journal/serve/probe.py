@@ -56,7 +56,7 @@ def fetch(
 ) -> Answer:
     """The answer to GET `url`, or to POST `body` as JSON. Raises EndpointError where no server
     answers, where the answer is not HTTP, and for a redirect."""
-    parts = split(url)
+    parts = url_parts(url)
     headers = {"Accept": "*/*", "Connection": "close"}
     if body is not None:
         headers["Content-Type"] = "application/json"
@@ -83,7 +83,7 @@ def fetch(
     return answer
 
 
-def split(url: str) -> SplitResult:
+def url_parts(url: str) -> SplitResult:
     """The parts of an http or https URL. Raises SpecError for another text."""
     parts = urlsplit(url)
     try:

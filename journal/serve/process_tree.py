@@ -29,7 +29,7 @@ class Guarded:
 
     def lives(self) -> bool:
         """Whether the root, and its guard, still run."""
-        return self.guard.poll() is None and runs(self.pid)
+        return self.guard.poll() is None and is_running(self.pid)
 
     def exit_code(self) -> int | None:
         """The root's exit code (128 + the signal that killed it) once nothing of the tree is left,
@@ -102,7 +102,7 @@ class Guarded:
 
     def _has(self, one: psutil.Process) -> bool:
         with suppress(ProcessLookupError, PermissionError):
-            return self.pid in (one.pid, os.getsid(one.pid)) and runs(one.pid)
+            return self.pid in (one.pid, os.getsid(one.pid)) and is_running(one.pid)
         return False
 
 
@@ -110,7 +110,7 @@ def _tracks_resources(one: psutil.Process) -> bool:
     return "multiprocessing.resource_tracker" in " ".join(one.cmdline())
 
 
-def runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether there is such a process, and it is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -118,7 +118,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def start(
+def start_guarded(
     command: Sequence[str],
     *,
     env: Mapping[str, str],

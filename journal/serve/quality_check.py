@@ -22,7 +22,7 @@ PROMPT_WORDS = 24
 OUTPUT_TOKENS = 32
 
 
-def check(endpoint: Endpoint) -> Quality:
+def check_quality(endpoint: Endpoint) -> Quality:
     """The surprise of the served model at the passage, and its continuations of the beginnings of
     its parts by the likeliest token each time. Figures that the server cannot give are named in
     `absent`: nothing here fails a measurement."""

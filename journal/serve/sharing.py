@@ -25,7 +25,7 @@ print(json.dumps([node["Resources"].get("GPU", 0) for node in nodes]))
 """
 
 
-def check(engine: Engine, installation: interpreter.Interpreter) -> None:
+def check_shares(engine: Engine, installation: interpreter.Interpreter) -> None:
     """Raise SpecError, in one sentence, for a model that cannot be divided as asked, and for more
     parts than there are GPUs on this host or, with the Ray executor, in the cluster."""
     _check_model(engine)
@@ -76,7 +76,7 @@ def _check_ray(engine: Engine, installation: interpreter.Interpreter) -> None:
 def _gpus_of_cluster(engine: Engine, installation: interpreter.Interpreter) -> list[float]:
     """The number of GPUs of each host of the Ray cluster that the engine's interpreter finds (at
     RAY_ADDRESS, else on this host); empty where there is no cluster."""
-    env = interpreter.environment(engine, installation.kind) | {"RAY_USAGE_STATS_ENABLED": "0"}
+    env = interpreter.engine_variables(engine, installation.kind) | {"RAY_USAGE_STATS_ENABLED": "0"}
     try:
         answer = subprocess.run(
             [installation.python, "-c", QUESTION],
@@ -97,7 +97,7 @@ def _visible(engine: Engine, installation: interpreter.Interpreter) -> "Visible"
     name = f"{installation.kind.name} {installation.version} in {installation.python}"
     build = f"{name} is built for CUDA and"
     try:
-        visible = gpu_memory.visible_to(interpreter.environment(engine, installation.kind))
+        visible = gpu_memory.visible_to(interpreter.engine_variables(engine, installation.kind))
     except MeasureError as error:
         raise SpecError(f"{build} the GPUs here cannot be used: {error}".rstrip(".")) from error
     if not visible.gpus:

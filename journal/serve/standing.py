@@ -90,7 +90,7 @@ def served(home: Path) -> list[Served]:
     return sorted(servers, key=lambda one: one.created_s)
 
 
-def address(home: Path, base_url: str | None = None, api_key: str | None = None) -> str:
+def server_address(home: Path, base_url: str | None = None, api_key: str | None = None) -> str:
     """The base URL of a server: `base_url`, else the newest that `journal serve` keeps up from
     `home`, else the one that answers at DEFAULT_URL. Raises EndpointError where no server
     answers."""

@@ -38,7 +38,7 @@ KILLED = 128 + signal.SIGKILL
 # ---- before the start --------------------------------------------------------------------------
 
 
-def check(engine: Engine, kind: EngineKind = VLLM) -> None:
+def check_engine(engine: Engine, kind: EngineKind = VLLM) -> None:
     """Check everything that can be wrong before the engine starts, within a second.
 
     Raises SpecError, in one sentence, for: an interpreter that does not run or lacks `kind` or has
@@ -51,11 +51,11 @@ def check(engine: Engine, kind: EngineKind = VLLM) -> None:
             f"{kind.name} is started on Linux only: name a server with --endpoint instead"
         )
     _check_flags(engine, kind)
-    installation = interpreter.ask(engine, kind)
+    installation = interpreter.ask_interpreter(engine, kind)
     _check_version(installation)
     models.check_model(engine, installation)
     _check_context(engine, kind)
-    sharing.check(engine, installation)
+    sharing.check_shares(engine, installation)
 
 
 def context_length(engine: Engine, kind: EngineKind = VLLM) -> int | None:
@@ -63,13 +63,13 @@ def context_length(engine: Engine, kind: EngineKind = VLLM) -> int | None:
     is not known before it starts."""
     if engine.max_model_len is not None:
         return engine.max_model_len
-    on_cpu = interpreter.ask(engine, kind).on_cpu
+    on_cpu = interpreter.ask_interpreter(engine, kind).on_cpu
     return kind.context_tokens(engine, models.longest_context(engine), on_cpu=on_cpu)
 
 
 def gpus_wanted(engine: Engine, kind: EngineKind = VLLM) -> int:
     """The number of GPUs that `engine` will use; 0 on a CPU."""
-    return 0 if interpreter.ask(engine, kind).on_cpu else engine.gpu_count
+    return 0 if interpreter.ask_interpreter(engine, kind).on_cpu else engine.gpu_count
 
 
 def gpus_of(engine: Engine, kind: EngineKind = VLLM) -> tuple[GpuName, ...]:
@@ -112,7 +112,7 @@ def _check_version(installation: interpreter.Interpreter) -> None:
 
 def _check_context(engine: Engine, kind: EngineKind) -> None:
     longest, variable = models.longest_context(engine), kind.long_context_variable
-    allowed = variable and interpreter.environment(engine, kind).get(variable) == "1"
+    allowed = variable and interpreter.engine_variables(engine, kind).get(variable) == "1"
     if engine.max_model_len is None or longest is None or allowed:
         return
     if engine.max_model_len > longest:
@@ -146,9 +146,9 @@ def start(
     by the end of the block; EngineOutOfMemory when it lacked memory. However the block is left, and
     however this process ends, no process of the engine remains.
     """
-    check(engine, kind)
+    check_engine(engine, kind)
     model = models.prepare(engine, listener)
-    installation = interpreter.ask(engine, kind)
+    installation = interpreter.ask_interpreter(engine, kind)
     env = _environment(engine, kind) | ({kind.key_variable: api_key} if api_key else {})
     used = gpus_of(engine, kind)
     baseline_bytes = gpu_memory.held_bytes(used) if used else None
@@ -165,7 +165,7 @@ def start(
         longest=models.longest_context(engine),
     )
     began_s = time.monotonic()
-    tree = process.start(argv, env=env, log_path=log_path)
+    tree = process.start_guarded(argv, env=env, log_path=log_path)
     try:
         door = _Door(host, port, name, api_key)
         starting = _Starting(engine, kind, tree, log_path, env, door, began_s, listener)
@@ -191,7 +191,7 @@ def check_alive(endpoint: Endpoint, kind: EngineKind = VLLM) -> None:
     has died."""
     if endpoint.facts.log_path is None or endpoint.pid is None:
         return
-    if not process.runs(endpoint.pid):
+    if not process.is_running(endpoint.pid):
         log_path = Path(endpoint.facts.log_path)
         event = f"{kind.name} died while it served"
         raise kind.failure(event, _text(log_path, os.environ), log_path)
@@ -323,7 +323,7 @@ class _Starting:
 def _environment(engine: Engine, kind: EngineKind) -> dict[str, str]:
     """The engine's variables, without those that would override its settings."""
     overriding = kind.overriding_variables(engine)
-    given = interpreter.environment(engine, kind)
+    given = interpreter.engine_variables(engine, kind)
     env = {name: value for name, value in given.items() if name not in overriding}
     return env | ({"HF_HUB_OFFLINE": "1"} if engine.model == models.EMBEDDED else {})
 

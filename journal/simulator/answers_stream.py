@@ -33,7 +33,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Question:
+class TokenRequest:
     """A request for tokens, checked. `prompt` holds token ids, or words, which count as one token
     each. Raises Refused for a request that the server cannot answer."""
 
@@ -92,10 +92,10 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return fields
 
 
-class Answer:
+class SimulatedAnswer:
     """The bytes of one answer. Every token is a word, so that tests can count tokens."""
 
-    def __init__(self, question: Question, script: Script, fault: Fault | None) -> None:
+    def __init__(self, question: TokenRequest, script: Script, fault: Fault | None) -> None:
         self.question = question
         self.script = script
         self.fault = fault

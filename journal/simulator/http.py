@@ -18,7 +18,7 @@ from typing import Any, cast
 import httptools
 
 from journal.errors import EndpointError, UsageError
-from journal.simulator.answers_stream import Answer, Question, Refused, error_object
+from journal.simulator.answers_stream import Refused, SimulatedAnswer, TokenRequest, error_object
 from journal.simulator.engine_model import Fault, Job, Script, SimulatedEngine
 from journal.simulator.prometheus import prometheus
 
@@ -199,11 +199,11 @@ class _Connection(asyncio.Protocol):
         elif (method, path) == ("POST", "/v1/chat/completions") or (
             (method, path) == ("POST", "/v1/completions") and script.completions
         ):
-            self._generate(Question(path, bytes(self.body), script))
+            self._generate(TokenRequest(path, bytes(self.body), script))
         else:
             raise Refused(404, f"Not Found: {method} {path}")
 
-    def _generate(self, question: Question) -> None:
+    def _generate(self, question: TokenRequest) -> None:
         self.engine.asked += 1
         faulty = self.engine.asked % self.script.fault_every == 0
         fault = self.script.fault if faulty else None
@@ -245,10 +245,12 @@ class _Connection(asyncio.Protocol):
 class _Reply:
     """One answer with tokens, passed from the engine to a connection."""
 
-    def __init__(self, connection: _Connection, question: Question, fault: Fault | None) -> None:
+    def __init__(
+        self, connection: _Connection, question: TokenRequest, fault: Fault | None
+    ) -> None:
         self.connection = connection
         self.fault = fault
-        self.answer = Answer(question, connection.script, fault)
+        self.answer = SimulatedAnswer(question, connection.script, fault)
         self.middle = question.output_tokens // 2
         ends_early = fault in ("abort", "short")
         tokens = max(1, self.middle) if ends_early else question.output_tokens

@@ -66,7 +66,7 @@ LATENCY += (120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0)
 HELP = "Simulated by the journal's fake server."
 
 
-class Histogram:
+class BucketCounts:
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
@@ -82,12 +82,12 @@ class Timings:
 
     def __init__(self) -> None:
         self.histograms = {
-            "time_to_first_token_seconds": Histogram(TTFT),
-            "inter_token_latency_seconds": Histogram(ITL),
-            "e2e_request_latency_seconds": Histogram(LATENCY),
-            "request_queue_time_seconds": Histogram(LATENCY),
-            "request_prefill_time_seconds": Histogram(LATENCY),
-            "request_decode_time_seconds": Histogram(LATENCY),
+            "time_to_first_token_seconds": BucketCounts(TTFT),
+            "inter_token_latency_seconds": BucketCounts(ITL),
+            "e2e_request_latency_seconds": BucketCounts(LATENCY),
+            "request_queue_time_seconds": BucketCounts(LATENCY),
+            "request_prefill_time_seconds": BucketCounts(LATENCY),
+            "request_decode_time_seconds": BucketCounts(LATENCY),
         }
         self.finished: Counter[str] = Counter({"stop": 0, "length": 0, "abort": 0})
         self._between_tokens = self.histograms["inter_token_latency_seconds"].observe
@@ -155,7 +155,7 @@ def _family(name: str, kind: str) -> list[str]:
     return [f"# HELP {name} {HELP}", f"# TYPE {name} {kind}"]
 
 
-def _histogram(name: str, labels: str, histogram: Histogram) -> list[str]:
+def _histogram(name: str, labels: str, histogram: BucketCounts) -> list[str]:
     bounds = [*map(str, histogram.bounds), "+Inf"]
     counts = list(accumulate(histogram.counts))
     lines = [

@@ -34,7 +34,7 @@ from journal.records.samples import (
     ServerReading,
 )
 from journal.redaction import Secret
-from journal.store.plain import from_json, hidden, secret_of, storable, to_json
+from journal.store.plain import from_json, secret_of, starred, storable, to_json
 from journal.store.tables import (
     DoubtRow,
     ExperimentRow,
@@ -144,7 +144,7 @@ def run_row(record: Record, samples: Samples | None) -> Values:
             "status": record.status,
             "started_at": record.started_at,
             "duration_s": record.duration_s,
-            "error": hidden(record.error, secret),
+            "error": starred(record.error, secret),
             "cell": to_json(cell, secret),
             "facts": to_json(record.facts, secret),
             "environment": to_json(_finite(record.environment), secret),
@@ -244,7 +244,7 @@ def _trace_row(trace: Trace, secret: Secret) -> Values:
     values["chunk_s"] = _packed("d", trace.chunk_s)
     if trace.chunk_tokens is not None:
         values["chunk_tokens"] = _packed("i", trace.chunk_tokens)
-    values["error"] = hidden(trace.error, secret)
+    values["error"] = starred(trace.error, secret)
     return values
 
 

@@ -23,7 +23,7 @@ from journal.errors import StoreError, UsageError
 from journal.records.progress import Event, Listener, ignore
 from journal.store import parquet
 from journal.store.codec import table
-from journal.store.database import BUSY_TIMEOUT_S, connectable, explained, file_of, shown
+from journal.store.database import BUSY_TIMEOUT_S, connectable, explained, file_of, shown_address
 from journal.store.migrate import locked
 from journal.store.store import Store, open_store
 from journal.store.tables import RequestRow, RunRow
@@ -181,7 +181,7 @@ def _move(store: Store, folder: Path, day: date, tables: "dict[str, pa.Table]") 
     digest = sha256(" ".join(tables).encode()).hexdigest()[:16]
     path = folder / f"{day}-{digest}.parquet"
     unnamed = folder / f".{path.name}"
-    parquet.write(unnamed, list(tables.values()))
+    parquet.write_runs(unnamed, list(tables.values()))
     unnamed.replace(path)
     _flush(folder)
     mine = _runs.c.id.in_(tables) & _runs.c.requests_file.is_(None)
@@ -190,8 +190,8 @@ def _move(store: Store, folder: Path, day: date, tables: "dict[str, pa.Table]") 
         removed = connection.execute(delete(_requests).where(_requests.c.run_id.in_(tables)))
         if (noted.rowcount, removed.rowcount) != (len(tables), sum(map(len, tables.values()))):
             raise StoreError(
-                f"another process moves requests of {shown(store.url)}: {path} was written in "
-                "vain, and no row was removed; try again when that process is done"
+                f"another process moves requests of {shown_address(store.url)}: {path} was written "
+                "in vain, and no row was removed; try again when that process is done"
             )
     return path
 

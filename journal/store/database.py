@@ -31,7 +31,7 @@ _ADVICE = (
 _MAY_PASS = ("locked", "is full", "disk i/o error", "connection")
 
 
-def address(home: Path, url: str | None = None) -> URL:
+def store_address(home: Path, url: str | None = None) -> URL:
     """The address of the journal: `url`, else the JOURNAL_DB environment variable, else
     `home`/journal.db. Raises StoreError for a text that is not a database URL."""
     setting = url or os.environ.get("JOURNAL_DB")
@@ -107,9 +107,9 @@ def explained(url: URL) -> Iterator[None]:
         advice = (advice for words, advice in _ADVICE if words in reason.lower())
         sentence = next(advice, "refused these values")
         kind = StoreBusy if any(words in reason.lower() for words in _MAY_PASS) else StoreError
-        raise kind(f"the journal {shown(url)} {sentence} ({reason})") from error
+        raise kind(f"the journal {shown_address(url)} {sentence} ({reason})") from error
 
 
-def shown(url: URL) -> str:
+def shown_address(url: URL) -> str:
     """The address as people read it: the file, or the URL without its password."""
     return str(file_of(url) or url.render_as_string(hide_password=True))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, insert, select, update
 
 from journal.errors import StoreError, UsageError
 from journal.store.codec import table
-from journal.store.database import address, file_of
+from journal.store.database import file_of, store_address
 from journal.store.migrate import VERSION_TABLE
 from journal.store.notes import add_note, note_of, notes
 from journal.store.parquet import folder_beside, request_rows
@@ -48,7 +48,7 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
     that is not a journal, StoreTooNew for a journal of a newer version.
     """
     path = _file(Path(other))
-    if file_of(address(Path(home))) == path.absolute():
+    if file_of(store_address(Path(home))) == path.absolute():
         raise UsageError(f"{path} is this journal itself: name another one")
     with tempfile.TemporaryDirectory(prefix="journal-merge-") as folder:
         copy = Path(folder, "journal.db")

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from journal.errors import StoreError, StoreTooNew
-from journal.store.database import connectable, explained, file_of, reader, shown
+from journal.store.database import connectable, explained, file_of, reader, shown_address
 from journal.store.tables import Row
 
 HEAD = "0010"
@@ -115,7 +115,7 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
     config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
-    version, where = _version(connection), shown(connection.engine.url)
+    version, where = _version(connection), shown_address(connection.engine.url)
     if version is None:
         strangers = set(inspect(connection).get_table_names()) & set(Row.metadata.tables)
         if strangers:

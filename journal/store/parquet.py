@@ -40,7 +40,7 @@ def request_rows(connection: Connection, run: Row, folder: Path) -> Rows:
     """The rows of a run's requests, from the database or from its file in `folder`. Raises
     StoreError where the file cannot be read."""
     if run["requests_file"] is not None:
-        return read(folder / run["requests_file"], run["id"])
+        return read_run(folder / run["requests_file"], run["id"])
     query = select(_requests).where(_requests.c.run_id == run["id"])
     return connection.execute(query.order_by(_requests.c.position)).mappings().all()
 
@@ -58,7 +58,7 @@ def as_table(rows: Rows) -> "pa.Table":
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def write(path: Path, runs: "Sequence[pa.Table]") -> None:
+def write_runs(path: Path, runs: "Sequence[pa.Table]") -> None:
     """Write a file, readable by its owner only, with one row group for each of `runs`; flush it to
     the disk and read it back. Raises StoreError where it does not hold the same rows."""
     pa = _arrow()
@@ -78,7 +78,7 @@ def write(path: Path, runs: "Sequence[pa.Table]") -> None:
         raise StoreError(f"{path} does not hold what was written to it: check the disk.")
 
 
-def read(path: Path, run_id: str) -> Rows:
+def read_run(path: Path, run_id: str) -> Rows:
     """The rows of one run, as the database had them. Raises StoreError, naming the file, where it
     is missing, cannot be read, or does not hold the run."""
     pa = _arrow()

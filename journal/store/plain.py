@@ -31,7 +31,7 @@ def secret_of(engines: Iterable[Engine]) -> Secret:
     return secrecy.pattern(secrets)
 
 
-def hidden(text: str | None, secret: Secret) -> str | None:
+def starred(text: str | None, secret: Secret) -> str | None:
     """`text` with every match of `secret` starred out."""
     return secrecy.hidden(text, secret) if text else text
 
@@ -66,7 +66,7 @@ def _tree(value: object, secret: Secret) -> object:
         return {key: _tree(item, secret) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_tree(item, secret) for item in value]
-    return hidden(value, secret) if isinstance(value, str) else value
+    return starred(value, secret) if isinstance(value, str) else value
 
 
 def from_json(kind: type[T], text: str) -> T:

@@ -37,7 +37,14 @@ from journal.records.run import ExperimentRecord, Record, Status
 from journal.records.samples import Samples
 from journal.store import claims, codec, parquet
 from journal.store.codec import table
-from journal.store.database import address, connectable, explained, file_of, reader, shown
+from journal.store.database import (
+    connectable,
+    explained,
+    file_of,
+    reader,
+    shown_address,
+    store_address,
+)
 from journal.store.migrate import bring_up_to_date, is_up_to_date
 from journal.store.run_rows import read_runs
 from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow
@@ -60,7 +67,7 @@ def open_store(home: Path, url: str | None = None) -> "Store":
     environment variable names. Raises StoreTooNew where a newer version of this package wrote it,
     and StoreError where it cannot be read or written.
     """
-    at = address(home, url)
+    at = store_address(home, url)
     _make_private(home)
     path = file_of(at)
     if path is not None:
@@ -135,7 +142,7 @@ class Store:
         return parquet.folder_of(self.url, self._home)
 
     def __repr__(self) -> str:
-        return f"Store({shown(self.url)})"
+        return f"Store({shown_address(self.url)})"
 
     @contextlib.contextmanager
     def transaction(self, *, writing: bool) -> Iterator[Connection]:
@@ -200,7 +207,9 @@ class Store:
                 .values(status=status, ended_at=ended_at, mlflow_pending=True)
             )
             if changed.rowcount == 0:
-                raise NotFound(f"there is no experiment {experiment_id!r} in {shown(self.url)}")
+                raise NotFound(
+                    f"there is no experiment {experiment_id!r} in {shown_address(self.url)}"
+                )
 
     def add_run(self, record: Record, samples: Samples | None) -> None:
         """Store one run with its metrics, doubts and samples (None: nothing was measured).
@@ -236,7 +245,7 @@ class Store:
                 update(_runs).where(_runs.c.id == run_id).values(status=status, mlflow_pending=True)
             )
             if changed.rowcount == 0:
-                raise NotFound(f"there is no run {run_id!r} in {shown(self.url)}")
+                raise NotFound(f"there is no run {run_id!r} in {shown_address(self.url)}")
             for into, values in rows:
                 connection.execute(delete(into).where(into.c.run_id == run_id))
                 if values:

@@ -139,7 +139,7 @@ def _choice(
     )
 
 
-def words(precision: str) -> str:
+def build_name(precision: str) -> str:
     """A precision in words, such as "AWQ build (4 bits)"."""
     return WORDS.get(precision, f"{precision} build")
 
@@ -153,20 +153,21 @@ def _advice(
     best = next((choice for choice in choices if choice.fits), None)
     if best is first:
         return (
-            f"Take the {words(first.precision)}: {load} fit, and there is room for a batch of"
+            f"Take the {build_name(first.precision)}: {load} fit, and there is room for a batch of"
             f" {first.sequences}."
         )
     if best is not None:
         return (
-            f"Take the {words(best.precision)}: {load} fit. The {words(first.precision)} needs"
-            f" {data_size(first.needed_bytes)}{of_each} for them."
+            f"Take the {build_name(best.precision)}: {load} fit. The {build_name(first.precision)}"
+            f" needs {data_size(first.needed_bytes)}{of_each} for them."
         )
     if last.longest > 0:
         return (
-            f"{load} do not fit. With the {words(last.precision)} a batch of {batch} may grow to"
-            f" {last.longest:,} tokens each; of {context:,} tokens it holds {last.sequences}."
+            f"{load} do not fit. With the {build_name(last.precision)} a batch of {batch} may grow"
+            f" to {last.longest:,} tokens each; of {context:,} tokens it holds {last.sequences}."
         )
     return (
-        f"It does not fit: even the {words(last.precision)} needs {data_size(last.needed_bytes)}"
-        f"{of_each} for {load}, and there are {data_size(vram_bytes)}."
+        f"It does not fit: even the {build_name(last.precision)} needs"
+        f" {data_size(last.needed_bytes)}{of_each} for {load},"
+        f" and there are {data_size(vram_bytes)}."
     )

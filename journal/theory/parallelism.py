@@ -51,7 +51,7 @@ def check_sharing(
 def pieces(model: Architecture, tensor_parallel: int, pipeline_parallel: int) -> Iterator[Piece]:
     """The part on a GPU of each pipeline stage, in order. GPUs that outnumber the KV heads hold
     copies of them; with MLA each GPU of a stage keeps the whole cache of the stage."""
-    for number, layers in enumerate(stages(model.layers, pipeline_parallel)):
+    for number, layers in enumerate(layers_by_stage(model.layers, pipeline_parallel)):
         yield Piece(
             layers=layers,
             first=number == 0,
@@ -66,7 +66,7 @@ def pieces(model: Architecture, tensor_parallel: int, pipeline_parallel: int) ->
         )
 
 
-def stages(layers: int, pipeline_parallel: int) -> list[int]:
+def layers_by_stage(layers: int, pipeline_parallel: int) -> list[int]:
     """The number of layers in each stage. Layers left over by the division go one each to the
     stages before the last, which hold neither embeddings nor head."""
     share, left = divmod(layers, pipeline_parallel)

@@ -17,7 +17,7 @@ SIXTEEN_BITS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServedModel:
     """A model on `gpu_count` GPUs (or, on the CPU, in as many processes) that share it evenly:
     each layer is cut over `tensor_parallel` of them, and the layers are dealt out in stages where
     there are more. `precision` is one of BYTES_PER_WEIGHT or the packing of the checkpoint; it is
@@ -96,7 +96,9 @@ class Served:
         )
 
 
-def served(facts: EngineFacts, engine: Engine | None, gpu_count: int = 1) -> Served | None:
+def served_model(
+    facts: EngineFacts, engine: Engine | None, gpu_count: int = 1
+) -> ServedModel | None:
     """The model of `facts` as `engine` serves it on `gpu_count` GPUs; `engine` is None for an
     attached server. None where the model's config is not known or names no sizes."""
     if facts.config is None:
@@ -106,7 +108,7 @@ def served(facts: EngineFacts, engine: Engine | None, gpu_count: int = 1) -> Ser
     except SpecError:
         return None
     element_bytes = _element_bytes(facts, engine)
-    return Served(
+    return ServedModel(
         model=model,
         precision=_precision(facts, engine, model, element_bytes),
         kv_element_bytes=_kv_element_bytes(facts.kv_cache_dtype, element_bytes),

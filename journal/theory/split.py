@@ -35,7 +35,7 @@ SOURCES: dict[Source, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MemoryPart:
     """A part of the memory, in bytes, and the source of the number."""
 
     name: PartName
@@ -53,8 +53,8 @@ class Split:
     0 means that the parts exceed the total, such as activations whose peak no run reached.
     """
 
-    total: Part
-    parts: tuple[Part, ...]
+    total: MemoryPart
+    parts: tuple[MemoryPart, ...]
     gpu_count: int = 1
 
 
@@ -70,7 +70,7 @@ def split(runs: Sequence[Record]) -> Split | None:
     if not known:
         return None
     rest = total.bytes - sum(part.bytes for part in known)
-    return Split(total, (*known, Part("rest", rest, "difference")), _gpus_here(run))
+    return Split(total, (*known, MemoryPart("rest", rest, "difference")), _gpus_here(run))
 
 
 def _peak(run: Record) -> float | None:
@@ -78,12 +78,12 @@ def _peak(run: Record) -> float | None:
     return run.value("rss_peak_bytes") if used is None else used
 
 
-def _total(run: Record) -> Part:
+def _total(run: Record) -> MemoryPart:
     used, resident = run.value("vram_peak_bytes"), run.value("rss_peak_bytes")
     if used is not None:
-        return Part("used", round(used / _gpus_here(run)), "nvml")
+        return MemoryPart("used", round(used / _gpus_here(run)), "nvml")
     assert resident is not None
-    return Part("resident", round(resident), "kernel")
+    return MemoryPart("resident", round(resident), "kernel")
 
 
 def _gpus_here(run: Record) -> int:
@@ -100,7 +100,7 @@ def _gpus(run: Record) -> int:
     return 1 if run.facts.cards is None else run.facts.cards
 
 
-def _parts(run: Record) -> Iterator[Part]:
+def _parts(run: Record) -> Iterator[MemoryPart]:
     """The known parts of the memory of `run`, in the order in which an engine takes it."""
     facts, used = run.facts, run.value("vram_peak_bytes")
     # A log gives the sizes of one GPU. On a CPU the total is that of all processes together.
@@ -110,11 +110,11 @@ def _parts(run: Record) -> Iterator[Part]:
     )
     if measured is not None:
         by: Source = "checkpoint" if facts.weights_bytes is None else "log"
-        yield Part("weights", round(measured / shares), by)
+        yield MemoryPart("weights", round(measured / shares), by)
     elif predicted is not None:
-        yield Part("weights", round(predicted / shares), "config")
+        yield MemoryPart("weights", round(predicted / shares), "config")
     if pool is not None:
-        yield Part("kv_pool", round(pool / shares), "pool")
+        yield MemoryPart("kv_pool", round(pool / shares), "pool")
     logged: tuple[tuple[PartName, int | None], ...] = (
         ("activations", _activations(facts)),
         ("graphs", facts.graph_bytes),
@@ -122,11 +122,11 @@ def _parts(run: Record) -> Iterator[Part]:
     )
     for name, size in logged:
         if size is not None:
-            yield Part(name, size * processes, "log")
+            yield MemoryPart(name, size * processes, "log")
     ours = run.value("vram_process_peak_bytes")
     # NVML may hide which processes are the server's, or give no more than their memory.
     if used is not None and ours is not None and used != ours:
-        yield Part("others", max(0, round((used - ours) / _gpus_here(run))), "others")
+        yield MemoryPart("others", max(0, round((used - ours) / _gpus_here(run))), "others")
 
 
 def _activations(facts: EngineFacts) -> int | None:

@@ -40,7 +40,7 @@ def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None
     command += ["--default-artifact-root", (home.absolute() / "mlflow-artifacts").as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     log_path = home / "mlflow-ui.log"
-    server = process.start(command, env=os.environ | SETTINGS, log_path=log_path)
+    server = process.start_guarded(command, env=os.environ | SETTINGS, log_path=log_path)
     try:
         announce(f"http://{host}:{port}")
         while server.exit_code() is None:

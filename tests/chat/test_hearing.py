@@ -30,7 +30,7 @@ from journal.chat.ask import Question, begun
 from journal.chat.hearing import EMPTY, NOT_STREAMED, Hearing
 from journal.chat.markup import answer_html
 from journal.chat.several import Pending
-from journal.load.answer import Exchange, read
+from journal.load.answer import Exchange, trace_of
 from journal.load.wire import Recording
 from journal.records.notebook import Interaction
 from journal.records.request import Request, Trace
@@ -77,7 +77,7 @@ def traced(pieces: list[bytes]) -> Trace:
         recording.feed(float(at_s), (b"" if at_s else head) + (chunked(piece) if piece else b""))
     recording.feed(float(len(pieces)), b"0\r\n\r\n" if pieces else head + b"0\r\n\r\n")
     request = Request(index=0, body=b"", prompt_tokens=3, output_tokens=1)
-    return read(Exchange(request=request, start_s=0.0, end_s=1.0, recording=recording))
+    return trace_of(Exchange(request=request, start_s=0.0, end_s=1.0, recording=recording))
 
 
 @given(st.lists(EVENTS, max_size=12), st.lists(st.integers(0, 400)), st.booleans())

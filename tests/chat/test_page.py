@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from journal.chat import page as chat
 from journal.chat.ask import STOPPED, Question
-from journal.chat.markup import answer_html, facts, question_html
+from journal.chat.markup import answer_html, facts_line, question_html
 from journal.chat.several import Pending, Server, together
 from journal.errors import EndpointError, MissingExtra, SpecError
 from journal.records.engine import Endpoint
@@ -94,8 +94,8 @@ def test_markdown_is_shown_as_what_it_means() -> None:
 def test_the_numbers_under_an_answer() -> None:
     figures = {"ttft_s": 0.05, "duration_s": 0.2, "output_tokens": 16, "prompt_tokens": 9}
     answer = interaction(model="a/b", answer="x", finish_reason="stop", **figures)
-    assert facts(answer, ended=True) == "a/b · TTFT 50 ms · 100 tok/s · 16 tokens (prompt: 9)"
-    assert facts(interaction(), ended=True) == "m · TTFT – · – · – tokens (prompt: –)"
+    assert facts_line(answer, ended=True) == "a/b · TTFT 50 ms · 100 tok/s · 16 tokens (prompt: 9)"
+    assert facts_line(interaction(), ended=True) == "m · TTFT – · – · – tokens (prompt: –)"
     cut = answer_html(interaction(finish_reason="length", error="it <broke>"), ended=True)
     assert "cut at the length" in cut
     assert "it &lt;broke&gt;" in cut
@@ -181,9 +181,9 @@ def test_others_may_come_in_with_a_password_only(tmp_path: Path) -> None:
     servers = [Server("http://127.0.0.1:9/v1")]
     with open_store(tmp_path) as store:
         with pytest.raises(SpecError, match="--password-file"):
-            chat.serve(servers, store, "0.0.0.0", announce=print)
+            chat.serve_chat(servers, store, "0.0.0.0", announce=print)
         with pytest.raises(EndpointError, match=r"127\.0\.0\.1:9"):
-            chat.serve(servers, store, announce=print)
+            chat.serve_chat(servers, store, announce=print)
 
 
 def test_without_gradio_it_says_how_to_get_it(
@@ -193,7 +193,7 @@ def test_without_gradio_it_says_how_to_get_it(
         monkeypatch.setattr(sys, "path", [])
         monkeypatch.delitem(sys.modules, "gradio", raising=False)
         with pytest.raises(MissingExtra, match=r"pip install 'serving-journal\[chat\]'"):
-            chat.serve([], store, announce=print)
+            chat.serve_chat([], store, announce=print)
 
 
 # ---- the page ------------------------------------------------------------------------------------

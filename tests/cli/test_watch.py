@@ -24,7 +24,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from journal.cli.app import app
-from journal.cli.watch_view import BARS, rows, screen, sparkline
+from journal.cli.watch_view import BARS, screen, sparkline, watch_rows
 from journal.monitor.watch import Look
 from journal.records.engine import Endpoint
 
@@ -95,7 +95,7 @@ def test_the_values_of_a_gpu_host() -> None:
         assert said in text
     for said in ("12,346 tok/s", "523 ms", "1,024"):
         assert said in text
-    alarms = {row.label for row in rows(GPU) if row.alarm}
+    alarms = {row.label for row in watch_rows(GPU) if row.alarm}
     assert alarms == {"KV cache in use", "waiting", "preemptions"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.load.answer import Exchange, Reading, read
+from journal.load.answer import AnswerReader, Exchange, trace_of
 from journal.load.wire import Recording
 from journal.records.request import Request, Trace
 
@@ -51,21 +51,21 @@ def framed(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def trace_of(reads: list[bytes], *, asked: int = 4, failure: str | None = None) -> Trace:
+def traced(reads: list[bytes], *, asked: int = 4, failure: str | None = None) -> Trace:
     """The trace of an answer whose read `k` came at `k` s and which was asked for at 0 s."""
     recording = Recording()
     for at, data in enumerate(reads):
         recording.feed(float(at), data)
     recording.close()
     request = Request(index=5, body=b"", prompt_tokens=3, output_tokens=asked)
-    return read(
+    return trace_of(
         Exchange(request=request, start_s=0.0, end_s=99.0, recording=recording, failure=failure)
     )
 
 
 def stream(*payloads: bytes, **options: Any) -> Trace:
     """The head comes at 0 s, event `k` at `k` s from 1 on, the end after the last."""
-    return trace_of([HEAD, *map(framed, payloads), END], **options)
+    return traced([HEAD, *map(framed, payloads), END], **options)
 
 
 def test_a_good_answer() -> None:
@@ -84,11 +84,11 @@ def test_every_time_of_a_trace_counts_from_the_origin() -> None:
         recording.feed(1000.0 + number, data)
     request = Request(index=5, body=b"", prompt_tokens=3, output_tokens=4)
     times = {"scheduled_s": 998.0, "start_s": 999.0, "end_s": 1010.0}
-    trace = read(Exchange(request=request, recording=recording, **times), 900.0)
+    trace = trace_of(Exchange(request=request, recording=recording, **times), 900.0)
     assert (trace.scheduled_s, trace.start_s, trace.end_s) == (98.0, 99.0, 110.0)
     assert trace.chunk_s == (101.0, 102.0, 103.0, 104.0)
     times["scheduled_s"] = None  # it went as soon as it could
-    trace = read(Exchange(request=request, recording=recording, **times), 900.0)
+    trace = trace_of(Exchange(request=request, recording=recording, **times), 900.0)
     assert (trace.scheduled_s, trace.start_s) == (99.0, 99.0)
 
 
@@ -96,7 +96,7 @@ def test_the_text_of_an_answer_is_its_deltas_joined() -> None:
     recording = Recording()
     recording.feed(0.0, HEAD + b"".join(map(framed, GOOD)) + END)
     request = Request(index=0, body=b"", prompt_tokens=3, output_tokens=4)
-    reading = Reading(Exchange(request=request, start_s=0.0, recording=recording), 0.0)
+    reading = AnswerReader(Exchange(request=request, start_s=0.0, recording=recording), 0.0)
     assert not reading.advance(2)
     assert reading.advance()
     assert reading.text == "née 模型 🙂 end"
@@ -108,7 +108,7 @@ def test_fewer_tokens_than_asked_is_short() -> None:
 
 def test_events_in_one_read_share_its_time() -> None:
     body = b"".join(GOOD)
-    assert trace_of([HEAD + framed(body[:40]), framed(body[40:]) + END]).chunk_s == (1.0,) * 4
+    assert traced([HEAD + framed(body[:40]), framed(body[40:]) + END]).chunk_s == (1.0,) * 4
 
 
 @given(st.data())
@@ -119,7 +119,7 @@ def test_any_split_gives_every_chunk_the_time_of_the_read_that_ended_it(
     cuts = data.draw(st.lists(st.integers(0, len(wire))))
     bounds = [0, *sorted(cuts), len(wire)]
     reads = [wire[a:b] for a, b in itertools.pairwise(bounds)]
-    trace = trace_of(reads)
+    trace = traced(reads)
     assert trace.outcome == "ok"
     ends = [wire.index(framed(part)) + len(framed(part)) - 2 for part in GOOD[:4]]
     for at, end in zip(trace.chunk_s, ends, strict=True):
@@ -130,7 +130,7 @@ def test_any_split_gives_every_chunk_the_time_of_the_read_that_ended_it(
 def test_every_split_in_two_is_the_same_answer() -> None:
     wire = HEAD + b"".join(map(framed, GOOD)) + END
     for cut in range(len(wire) + 1):
-        trace = trace_of([wire[:cut], wire[cut:]])
+        trace = traced([wire[:cut], wire[cut:]])
         assert trace.outcome == "ok" and len(trace.chunk_s) == 4
 
 
@@ -169,13 +169,13 @@ def test_what_does_not_count(reason: str, events: list[bytes]) -> None:
 
 
 def test_the_times_of_a_failed_answer_are_kept() -> None:
-    trace = trace_of([HEAD, framed(GOOD[0]), framed(GOOD[1]), b"33\r\ndata: {half"])
+    trace = traced([HEAD, framed(GOOD[0]), framed(GOOD[1]), b"33\r\ndata: {half"])
     assert trace.error == "the connection was closed in the middle of the answer"
     assert trace.chunk_s == (1.0, 2.0)
 
 
 def test_a_failure_of_the_exchange_is_the_reason() -> None:
-    trace = trace_of([HEAD, framed(GOOD[0])], failure="no end after 1 s")
+    trace = traced([HEAD, framed(GOOD[0])], failure="no end after 1 s")
     assert (trace.outcome, trace.error) == ("error", "no end after 1 s")
 
 
@@ -191,13 +191,13 @@ def test_a_failure_of_the_exchange_is_the_reason() -> None:
 )
 def test_a_status_that_is_not_200(status: int, body: bytes, reason: str) -> None:
     head = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
-    trace = trace_of([head + body])
+    trace = traced([head + body])
     assert (trace.outcome, trace.error, trace.status) == ("error", reason, status)
 
 
 def test_a_redirect_is_named_and_not_followed() -> None:
     wire = b"HTTP/1.1 308 X\r\nlocation: http://other/v1\r\ncontent-length: 0\r\n\r\n"
-    assert "http://other/v1" in (trace_of([wire]).error or "")
+    assert "http://other/v1" in (traced([wire]).error or "")
 
 
 def test_the_role_alone_is_no_token() -> None:
@@ -314,7 +314,7 @@ def test_a_mutated_stream_is_exactly_one_of_ok_short_or_error(
         wire = mutated(HEAD + framed(body) + END, mutations, noise)
     else:
         wire = HEAD + framed(mutated(body, mutations, noise) or b"\n") + END
-    trace = trace_of([wire[k : k + size] for k in range(0, len(wire), size)])
+    trace = traced([wire[k : k + size] for k in range(0, len(wire), size)])
     assert (trace.error is None) == (trace.outcome in ("ok", "short"))
     assert list(trace.chunk_s) == sorted(trace.chunk_s)
     if trace.chunk_tokens is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import journal
-from journal.load.answer import Reading
+from journal.load.answer import AnswerReader
 from journal.load.client import Client
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
@@ -28,11 +28,11 @@ ASKED = Experiment(
 )
 
 
-def by_our_client(endpoint: Endpoint, offered: list[Request]) -> list[Reading]:
-    async def ask() -> list[Reading]:
+def by_our_client(endpoint: Endpoint, offered: list[Request]) -> list[AnswerReader]:
+    async def ask() -> list[AnswerReader]:
         client = Client(endpoint, 120.0)
         await client.open(1)
-        readings = [Reading(await client.exchange(request), 0.0) for request in offered]
+        readings = [AnswerReader(await client.exchange(request), 0.0) for request in offered]
         client.close()
         await asyncio.sleep(0)
         return readings

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from journal.measure.histogram import Histogram, histogram
 from journal.simulator.prometheus import TTFT
-from journal.simulator.prometheus import Histogram as Kept
+from journal.simulator.prometheus import BucketCounts as Kept
 from journal.simulator.prometheus import _histogram as written
 
 TEXT = b"""

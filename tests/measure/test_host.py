@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import psutil
 import pytest
 
-from journal.measure.host import LOOK_S, Host, Watch
+from journal.measure.host import LOOK_S, Host, HostWatch
 from journal.measure.sampler import Sampler
 from journal.records.engine import Endpoint
 from journal.records.samples import HostReading
@@ -78,10 +78,10 @@ def test_children_that_live_are_ours() -> None:
 def test_a_watch_waits_only_for_what_is_left_of_its_look(monkeypatch: pytest.MonkeyPatch) -> None:
     waited_s: list[float] = []
     monkeypatch.setattr(time, "sleep", waited_s.append)
-    watch = Watch()
+    watch = HostWatch()
     watch._first = replace(watch._first, at_s=time.monotonic() - LOOK_S - 1.0)
     watch.disturbances()
-    Watch().disturbances()
+    HostWatch().disturbances()
     assert waited_s[0] == 0.0
     assert 0.0 < waited_s[1] <= LOOK_S
 

@@ -8,7 +8,7 @@ Scripted = Callable[..., Any]
 RECORD = """
 import json
 from journal.measure import nvml_trace as trace
-print(json.dumps(trace.record(options["seconds"])))
+print(json.dumps(trace.record_nvml(options["seconds"])))
 """
 READ = """
 import dataclasses, json

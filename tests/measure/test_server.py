@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from journal.errors import MeasureError
 from journal.measure.server import (
-    Connection,
-    Sample,
+    PrometheusSample,
+    ServerConnection,
     complete,
-    samples,
+    parsed_samples,
     server_reading,
     wanted,
 )
@@ -88,7 +88,9 @@ def test_the_wanted_lines_carry_the_whole_reading() -> None:
 
 def test_a_line_with_timestamp_exemplar_and_escapes() -> None:
     line = rb'a:b{x="1 \"}\\ \n,",y="{" , z="" } 4.5e1 1700000000000 # {t="u"} 0.5'
-    assert list(samples(line)) == [Sample("a:b", {"x": '1 "}\\ \n,', "y": "{", "z": ""}, 45.0)]
+    assert list(parsed_samples(line)) == [
+        PrometheusSample("a:b", {"x": '1 "}\\ \n,', "y": "{", "z": ""}, 45.0)
+    ]
 
 
 names = st.from_regex(r"[a-z_:][a-z0-9_:]{0,12}", fullmatch=True)
@@ -110,7 +112,7 @@ def test_what_is_written_is_read_back(
     written_samples: list[tuple[str, dict[str, str], float]],
 ) -> None:
     lines = "\n".join(written(*one) for one in written_samples)
-    assert [tuple(one) for one in samples(lines.encode())] == written_samples
+    assert [tuple(one) for one in parsed_samples(lines.encode())] == written_samples
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
@@ -188,7 +190,7 @@ def test_a_server_that_can_is_asked_for_the_needed_names_only() -> None:
     def narrow(path: str) -> Answer:
         return (200, text("0.32-two-engines")) if "name%5B%5D" in path else (500, b"")
 
-    with serving(Pages(narrow)) as server, Connection(server.endpoint) as connection:
+    with serving(Pages(narrow)) as server, ServerConnection(server.endpoint) as connection:
         for _ in range(3):
             assert server_reading(connection.look(), 0).running == 7
         assert all(path.startswith("/metrics/?") for path in server.paths)
@@ -202,7 +204,7 @@ def test_a_server_that_cannot_is_asked_for_the_page(refusal: Answer) -> None:
     def whole(path: str) -> Answer:
         return (200, text("0.6")) if path == "/metrics" else refusal
 
-    with serving(Pages(whole)) as server, Connection(server.endpoint) as connection:
+    with serving(Pages(whole)) as server, ServerConnection(server.endpoint) as connection:
         connection.look()
         assert server_reading(connection.look(), 0).running == 8
         assert server.paths[1:] == ["/metrics", "/metrics"]
@@ -210,7 +212,7 @@ def test_a_server_that_cannot_is_asked_for_the_page(refusal: Answer) -> None:
 
 def test_an_idle_connection_that_the_server_closed_is_opened_again() -> None:
     with serving(Pages(lambda _: (200, b"hello"), keep=False)) as server:
-        with Connection(server.endpoint) as connection:
+        with ServerConnection(server.endpoint) as connection:
             assert [connection.get("/version") for _ in range(3)] == [b"hello"] * 3
         assert server.connections == 3
 
@@ -219,7 +221,7 @@ def test_the_key_is_sent_and_never_shown() -> None:
     with serving(Pages(lambda _: (401, b""))) as server:
         endpoint = Endpoint(base_url=server.endpoint.base_url, model="demo", api_key="s3cret")
         with (
-            Connection(endpoint) as connection,
+            ServerConnection(endpoint) as connection,
             pytest.raises(MeasureError, match="/metrics answered HTTP 401") as caught,
         ):
             connection.get("/metrics")
@@ -230,7 +232,7 @@ def test_the_key_is_sent_and_never_shown() -> None:
 def test_a_server_below_a_path() -> None:
     with serving(Pages(lambda _: (200, b"{}"))) as server:
         url = f"http://127.0.0.1:{server.server_port}/team/a/v1"
-        with Connection(Endpoint(base_url=url, model="demo")) as connection:
+        with ServerConnection(Endpoint(base_url=url, model="demo")) as connection:
             connection.get("/version")
         assert server.paths == ["/team/a/version"]
 
@@ -238,7 +240,10 @@ def test_a_server_below_a_path() -> None:
 def test_a_silent_server_is_a_measure_error() -> None:
     with serving(Pages(lambda _: (200, b""))) as server:
         endpoint = server.endpoint
-    with Connection(endpoint) as connection, pytest.raises(MeasureError, match="did not answer"):
+    with (
+        ServerConnection(endpoint) as connection,
+        pytest.raises(MeasureError, match="did not answer"),
+    ):
         connection.get("/metrics")
 
 
@@ -251,7 +256,7 @@ def test_a_server_that_hangs_is_given_up_after_the_time_out() -> None:
 
     with serving(Pages(hang)) as server:
         with (
-            Connection(server.endpoint, timeout_s=0.2) as connection,
+            ServerConnection(server.endpoint, timeout_s=0.2) as connection,
             pytest.raises(MeasureError, match="timed out"),
         ):
             connection.get("/metrics")
@@ -276,7 +281,7 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.socket = context.wrap_socket(server.socket, server_side=True)
     with serving(server):
         url = f"https://localhost:{server.server_port}/v1"
-        with Connection(Endpoint(base_url=url, model="demo")) as connection:
+        with ServerConnection(Endpoint(base_url=url, model="demo")) as connection:
             assert connection.get("/version") == b"safe"
 
 

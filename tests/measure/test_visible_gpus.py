@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.measure.visible_gpus import entries
+from journal.measure.visible_gpus import setting_entries
 from journal.records.engine import GpuName
 
 Scripted = Callable[..., Any]
@@ -16,9 +16,9 @@ SEEN = """
 import json
 from journal.doubts.words import absence
 from journal.errors import MeasureError, SpecError
-from journal.measure.visible_gpus import visible
+from journal.measure.visible_gpus import visible_gpus
 try:
-    here = visible(options["variables"])
+    here = visible_gpus(options["variables"])
     unusable = {gpu: absence(why) for gpu, why in here.unusable.items()}
     print(json.dumps({"gpus": here.gpus, "unusable": unusable}))
 except (MeasureError, SpecError) as error:
@@ -65,12 +65,12 @@ def resolved(scripted: Scripted, setting: str | None, trace: str = TWO, **how: A
 def test_entries_count_up_to_the_first_invalid_one(
     setting: str | None, names: tuple[GpuName, ...] | None
 ) -> None:
-    assert entries(setting) == names
+    assert setting_entries(setting) == names
 
 
 @given(st.text(max_size=20))
 def test_any_text_has_at_most_as_many_entries_as_commas_part(setting: str) -> None:
-    names = entries(setting)
+    names = setting_entries(setting)
     assert names is not None
     assert len(names) <= setting.count(",") + 1
 

@@ -25,8 +25,8 @@ from builders import a_cell
 
 from journal.errors import UsageError
 from journal.metrics.table import rows
-from journal.monitor.dashboards import dashboard, write
-from journal.monitor.exporter import Exporter, serve
+from journal.monitor.dashboards import dashboard, write_dashboards
+from journal.monitor.exporter import Exporter, serve_exporter
 from journal.monitor.panels import BOARDS
 from journal.records.experiment import Experiment
 from journal.records.figure import Figure
@@ -57,7 +57,9 @@ def free_port() -> int:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    write(tmp_path / "watch", "https://gpu-host:8443/models/v1", exporter="gpu-host:9410")
+    write_dashboards(
+        tmp_path / "watch", "https://gpu-host:8443/models/v1", exporter="gpu-host:9410"
+    )
     return tmp_path / "watch"
 
 
@@ -114,7 +116,7 @@ def test_the_compose_file_mounts_what_is_there_and_listens_on_this_host_only(wri
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
-        write(tmp_path / "file", "http://127.0.0.1:8000")
+        write_dashboards(tmp_path / "file", "http://127.0.0.1:8000")
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
@@ -144,7 +146,7 @@ def grafana(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if npm is None:
         pytest.skip("npm is not installed, which fetches Grafana's schema")
     folder = tmp_path_factory.mktemp("grafana")
-    write(folder, "http://127.0.0.1:8000")
+    write_dashboards(folder, "http://127.0.0.1:8000")
     service = yaml.safe_load((folder / "compose.yml").read_text())["services"]["grafana"]
     version = service["image"].split(":")[1]
     command = [npm, "install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
@@ -346,7 +348,7 @@ def test_every_panel_shows_data(
     url = request.getfixturevalue("kept_up")[1] if real else request.getfixturevalue("watched")
     with exporting(lab, url, nvml_worker[1].parent, tmp_path) as exporter:
         where = urllib.parse.urlsplit(exporter).netloc
-        write(tmp_path / "watch", url, exporter=where, interval_s=1)
+        write_dashboards(tmp_path / "watch", url, exporter=where, interval_s=1)
         with (
             load(url, model_at(url)),
             prometheus(tmp_path / "watch" / "prometheus", tmp_path) as query,
@@ -407,4 +409,4 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         open_store(tmp_path) as store,
         pytest.raises(UsageError, match="choose another with --port"),
     ):
-        serve(store, tmp_path, port=taken.getsockname()[1], on_ready=print)
+        serve_exporter(store, tmp_path, port=taken.getsockname()[1], on_ready=print)

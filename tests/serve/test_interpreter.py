@@ -45,27 +45,27 @@ def with_vllm(folder: Path) -> tuple[Engine, Path, Path]:
 
 def test_an_interpreter_is_asked_once(tmp_path: Path) -> None:
     engine, _, questions = with_vllm(tmp_path)
-    first = interpreter.ask(engine)
+    first = interpreter.ask_interpreter(engine)
     assert first.version == "9.8.7" and first.versions["torch"] is None
     assert first.python_version == ".".join(map(str, sys.version_info[:3]))
     for _ in range(5):
-        assert interpreter.ask(engine) == first
+        assert interpreter.ask_interpreter(engine) == first
     assert questions.read_text() == "x"
 
 
 def test_an_upgrade_of_the_engine_is_noticed_by_a_process_that_lives_on(tmp_path: Path) -> None:
     engine, site, questions = with_vllm(tmp_path)
-    assert interpreter.ask(engine).version == "9.8.7"
+    assert interpreter.ask_interpreter(engine).version == "9.8.7"
     install(site, "9.9.0")
-    assert interpreter.ask(engine).version == "9.9.0"
+    assert interpreter.ask_interpreter(engine).version == "9.9.0"
     assert questions.read_text() == "xx"
 
 
 def test_an_interpreter_that_was_replaced_is_asked_again(tmp_path: Path) -> None:
     engine, _, questions = with_vllm(tmp_path)
-    interpreter.ask(engine)
+    interpreter.ask_interpreter(engine)
     os.utime(engine.python or "", ns=(1, 1))
-    interpreter.ask(engine)
+    interpreter.ask_interpreter(engine)
     assert questions.read_text() == "xx"
 
 
@@ -73,10 +73,10 @@ def test_another_environment_is_another_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, _, questions = with_vllm(tmp_path)
-    interpreter.ask(engine)
-    interpreter.ask(replace(engine, env={"LD_LIBRARY_PATH": "/opt/lib"}))
+    interpreter.ask_interpreter(engine)
+    interpreter.ask_interpreter(replace(engine, env={"LD_LIBRARY_PATH": "/opt/lib"}))
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/lib")
-    interpreter.ask(engine)
+    interpreter.ask_interpreter(engine)
     assert questions.read_text() == "xxx"
 
 
@@ -85,7 +85,7 @@ def test_an_interpreter_that_fails_has_no_versions(tmp_path: Path, body: str) ->
     engine = Engine(model="a/b", python=python(tmp_path, body))
     assert interpreter.installed(engine) == {}
     with pytest.raises(SpecError, match="does not behave as a Python interpreter"):
-        interpreter.ask(engine)
+        interpreter.ask_interpreter(engine)
 
 
 def test_versions_of_our_own_interpreter_are_not_asked_for() -> None:
@@ -109,7 +109,7 @@ def test_one_start_of_an_engine_asks_its_interpreter_once(
 ) -> None:
     questions = tmp_path / "questions"
     engine = stand_in({"asked": str(questions)})
-    engines.check(engine)
+    engines.check_engine(engine)
     engines.context_length(engine)
     engines.gpus_of(engine)
     interpreter.installed(engine)

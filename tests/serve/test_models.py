@@ -84,7 +84,7 @@ def test_what_the_conversion_needs_is_named(stand_in: StandIn, shipped: str) -> 
     engine = stand_in({"smollm2": shipped}, model=models.EMBEDDED)
     hint = r"pip install 'serving-journal\[embedded\]'"
     with pytest.raises(MissingExtra, match=hint):
-        engines.check(engine)
+        engines.check_engine(engine)
     with pytest.raises(MissingExtra, match=hint):
         models.prepare(engine)
 

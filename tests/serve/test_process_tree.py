@@ -22,7 +22,7 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from journal.serve import process_tree as process
-tree = process.start(sys.argv[2:], env=os.environ, log_path=Path(sys.argv[1]), grace_s=0.3)
+tree = process.start_guarded(sys.argv[2:], env=os.environ, log_path=Path(sys.argv[1]), grace_s=0.3)
 print("started", flush=True)
 time.sleep(600)
 """
@@ -53,7 +53,7 @@ def pids_in(path: Path) -> list[int]:
 @pytest.mark.timing
 def test_a_stubborn_tree_is_ended(tmp_path: Path, gone: Gone) -> None:
     pids_path, log_path = tmp_path / "pids", tmp_path / "logs" / "log"
-    tree = process.start(family(pids_path), env=os.environ, log_path=log_path, grace_s=0.3)
+    tree = process.start_guarded(family(pids_path), env=os.environ, log_path=log_path, grace_s=0.3)
     pids = pids_in(pids_path)
     assert tree.pid == pids[0]
     assert {one.pid for one in tree.processes()} == set(pids)
@@ -69,7 +69,7 @@ def test_a_stubborn_tree_is_ended(tmp_path: Path, gone: Gone) -> None:
 def test_what_the_tree_says_is_kept_in_a_private_file(tmp_path: Path) -> None:
     log_path = tmp_path / "log"
     says = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
-    tree = process.start([sys.executable, "-uc", says], env=os.environ, log_path=log_path)
+    tree = process.start_guarded([sys.executable, "-uc", says], env=os.environ, log_path=log_path)
     assert tree.guard.wait(20) == tree.exit_code() == 3
     tree.stop()
     assert log_path.read_text() == "out\nerr\n"
@@ -77,7 +77,7 @@ def test_what_the_tree_says_is_kept_in_a_private_file(tmp_path: Path) -> None:
 
 
 def test_a_command_that_cannot_be_run_says_so_in_the_log(tmp_path: Path) -> None:
-    tree = process.start(["/no/such/python"], env=os.environ, log_path=tmp_path / "log")
+    tree = process.start_guarded(["/no/such/python"], env=os.environ, log_path=tmp_path / "log")
     assert tree.guard.wait(20) == 127
     tree.stop()
     assert "cannot run /no/such/python" in (tmp_path / "log").read_text()
@@ -86,7 +86,9 @@ def test_a_command_that_cannot_be_run_says_so_in_the_log(tmp_path: Path) -> None
 def test_the_variables_are_those_that_were_given(tmp_path: Path) -> None:
     says = "import os, json; print(json.dumps(dict(os.environ)))"
     log_path = tmp_path / "log"
-    tree = process.start([sys.executable, "-c", says], env={"ONLY": "this"}, log_path=log_path)
+    tree = process.start_guarded(
+        [sys.executable, "-c", says], env={"ONLY": "this"}, log_path=log_path
+    )
     tree.guard.wait(20)
     tree.stop()
     env = json.loads(log_path.read_text())
@@ -97,7 +99,7 @@ def test_the_variables_are_those_that_were_given(tmp_path: Path) -> None:
 @pytest.mark.timing
 def test_when_the_root_dies_its_children_follow(tmp_path: Path, gone: Gone) -> None:
     pids_path = tmp_path / "pids"
-    tree = process.start(family(pids_path), env=os.environ, log_path=tmp_path / "log")
+    tree = process.start_guarded(family(pids_path), env=os.environ, log_path=tmp_path / "log")
     pids = pids_in(pids_path)
     os.kill(pids[0], signal.SIGKILL)
     assert gone(pids)
@@ -109,7 +111,7 @@ def test_when_the_root_dies_its_children_follow(tmp_path: Path, gone: Gone) -> N
 def test_when_the_guard_is_killed_stop_still_ends_the_group(tmp_path: Path, gone: Gone) -> None:
     stays = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     command = [sys.executable, "-S", "-c", stays]
-    tree = process.start(command, env=os.environ, log_path=tmp_path / "log")
+    tree = process.start_guarded(command, env=os.environ, log_path=tmp_path / "log")
     tree.guard.kill()
     tree.guard.wait()
     assert not tree.lives()
@@ -129,7 +131,7 @@ time.sleep(600)
 def test_when_the_guard_is_killed_stop_leaves_no_shared_memory(tmp_path: Path, gone: Gone) -> None:
     name = tmp_path / "name"
     command = [sys.executable, "-c", SHARES, str(name)]
-    tree = process.start(command, env=os.environ, log_path=tmp_path / "log")
+    tree = process.start_guarded(command, env=os.environ, log_path=tmp_path / "log")
     while not (name.exists() and name.read_text()):
         time.sleep(0.01)
     memory = Path("/dev/shm") / name.read_text()
@@ -145,7 +147,9 @@ def test_when_the_guard_is_killed_stop_leaves_no_shared_memory(tmp_path: Path, g
 @pytest.mark.timing
 def test_an_interrupt_while_it_stops_kills_at_once(tmp_path: Path, gone: Gone) -> None:
     pids_path = tmp_path / "pids"
-    tree = process.start(family(pids_path), env=os.environ, log_path=tmp_path / "log", grace_s=60)
+    tree = process.start_guarded(
+        family(pids_path), env=os.environ, log_path=tmp_path / "log", grace_s=60
+    )
     pids = pids_in(pids_path)
     impatience = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     impatience.start()
@@ -190,5 +194,5 @@ def named(path: Path) -> list[int]:
     return [
         one.pid
         for one in psutil.process_iter(["cmdline"])
-        if str(path) in (one.info["cmdline"] or []) and process.runs(one.pid)
+        if str(path) in (one.info["cmdline"] or []) and process.is_running(one.pid)
     ]

@@ -64,7 +64,7 @@ def test_perplexity_is_that_of_the_given_probabilities(
         positions[2] = {**(positions[2] or {}), **likelier}
         return 200, {"choices": [{"text": f"says {len(bodies)}", "prompt_logprobs": positions}]}
 
-    result = quality.check(server(answer))
+    result = quality.check_quality(server(answer))
     assert result.tokens == 3
     assert result.perplexity == pytest.approx(4.0), "2 x 4 x 8 to the power of a third"
     size = len(quality.passage().encode())
@@ -95,21 +95,21 @@ def test_perplexity_is_that_of_the_given_probabilities(
 def test_a_figure_that_a_server_lacks_is_reported_and_nothing_fails(
     server: Callable[[Answer], Endpoint], reply: tuple[int, object], why: str
 ) -> None:
-    result = quality.check(server(lambda body: reply))
+    result = quality.check_quality(server(lambda body: reply))
     assert result.perplexity is None
     assert any(why in sentence for sentence in result.absent), result.absent
 
 
 def test_a_server_of_another_kind_gives_outputs_only() -> None:
     with running(Script(ttft_s=0.001, itl_s=0.0005)) as url:
-        result = quality.check(attach(url))
+        result = quality.check_quality(attach(url))
     assert result.perplexity is None
     assert len(result.outputs) == quality.PROMPTS
     assert "prompt_logprobs" in result.absent[0]
-    chat = quality.check(Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api="chat"))
+    chat = quality.check_quality(Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api="chat"))
     assert chat.outputs == ()
     assert "completes no text" in chat.absent[0]
-    gone = quality.check(Endpoint(base_url="http://127.0.0.1:9/v1", model="m"))
+    gone = quality.check_quality(Endpoint(base_url="http://127.0.0.1:9/v1", model="m"))
     assert len(gone.absent) == 2
 
 
@@ -124,7 +124,7 @@ def test_the_passage_is_short_and_its_prompts_differ() -> None:
 
 @pytest.mark.engine
 def test_the_real_engine_knows_its_language(engine_endpoint: Endpoint) -> None:
-    result = quality.check(engine_endpoint)
+    result = quality.check_quality(engine_endpoint)
     assert result.absent == ()
     assert result.tokens is not None and 500 < result.tokens < 900
     assert result.perplexity is not None and 3 < result.perplexity < 60
@@ -133,5 +133,5 @@ def test_the_real_engine_knows_its_language(engine_endpoint: Endpoint) -> None:
     assert result.bits_per_byte == pytest.approx(bits / len(quality.passage().encode()))
     assert len(result.outputs) == quality.PROMPTS
     assert all(output.strip() for output in result.outputs)
-    again = quality.check(engine_endpoint)
+    again = quality.check_quality(engine_endpoint)
     assert again.perplexity == pytest.approx(result.perplexity, rel=0.01)

@@ -22,7 +22,7 @@ WITH_RAY = CUDA | {"ray": "2.60.0"}
 
 def refusal(engine: Engine) -> str:
     with pytest.raises(SpecError) as caught:
-        engines.check(engine)
+        engines.check_engine(engine)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused(
 
 def test_parts_that_fit_the_model_pass(stand_in: StandIn, mistral: Path) -> None:
     assert mistral.is_dir()
-    engines.check(stand_in(tensor_parallel=16, pipeline_parallel=3))
+    engines.check_engine(stand_in(tensor_parallel=16, pipeline_parallel=3))
 
 
 def test_a_cluster_has_enough_gpus_or_its_number_is_reported(
@@ -77,7 +77,7 @@ def test_a_cluster_has_enough_gpus_or_its_number_is_reported(
 ) -> None:
     assert mistral.is_dir()
     parts = {"tensor_parallel": 4, "pipeline_parallel": 2, "executor": "ray"}
-    engines.check(stand_in({"versions": WITH_RAY, "ray": [4, 4]}, **parts))
+    engines.check_engine(stand_in({"versions": WITH_RAY, "ray": [4, 4]}, **parts))
     assert refusal(stand_in({"versions": WITH_RAY, "ray": [4, 2.0]}, **parts)) == (
         "tensor_parallel 4 x pipeline_parallel 2 = 8 needs as many GPUs and the Ray cluster of 2 "
         "hosts has 6: start Ray on more hosts (ray start), or lower it"
@@ -90,7 +90,7 @@ def test_without_a_cluster_the_gpus_of_this_host_count(
 ) -> None:
     monkeypatch.setattr(gpu_memory, "visible_to", lambda _env: Visible(gpus=(0, 1)))
     parts = {"tensor_parallel": 2, "executor": "ray"}
-    engines.check(stand_in({"versions": WITH_RAY}, **parts))
+    engines.check_engine(stand_in({"versions": WITH_RAY}, **parts))
     assert refusal(stand_in({"versions": WITH_RAY}, **parts | {"pipeline_parallel": 2})) == (
         "tensor_parallel 2 x pipeline_parallel 2 = 4 needs as many GPUs and no Ray cluster "
         "answers and this host shows 2: start Ray on more hosts (ray start), or lower it"
@@ -111,7 +111,7 @@ def test_a_real_ray_cluster_gives_its_gpus(
     try:
         env = {"RAY_ADDRESS": cluster.address}
         engine = Engine(model="m", python=sys.executable, env=env)
-        parts = engines.interpreter.ask(engine)
+        parts = engines.interpreter.ask_interpreter(engine)
         assert sharing._gpus_of_cluster(engine, parts) == [3.0]
     finally:
         cluster.shutdown()

@@ -14,7 +14,7 @@ from journal.errors import EndpointError, EngineError, SpecError
 from journal.records.engine import Endpoint
 from journal.records.experiment import Engine
 from journal.serve import standing
-from journal.serve.standing import address, keep_up, serve, served
+from journal.serve.standing import keep_up, serve, served, server_address
 
 StandIn = Callable[..., Engine]
 
@@ -30,8 +30,8 @@ def test_it_is_known_while_it_is_up_and_no_longer(stand_in: StandIn, tmp_path: P
         assert not server.has_key
         assert Path(server.log_path).parent == home / "engines"
         assert "vLLM" in Path(server.log_path).read_text()
-        assert address(home) == endpoint.base_url
-        assert address(home, "http://elsewhere:1") == "http://elsewhere:1/v1"
+        assert server_address(home) == endpoint.base_url
+        assert server_address(home, "http://elsewhere:1") == "http://elsewhere:1/v1"
     assert served(home) == []
 
 
@@ -77,7 +77,7 @@ def test_the_newest_is_the_one_that_is_meant(tmp_path: Path) -> None:
             entry |= {"pid": process.pid, "created_s": process.create_time()}
             (tmp_path / "serving" / f"{process.pid}.json").write_text(json.dumps(entry))
         assert [one.pid for one in served(tmp_path)] == [me.pid, younger.pid]
-        assert address(tmp_path) == f"http://127.0.0.1:{younger.pid}/v1"
+        assert server_address(tmp_path) == f"http://127.0.0.1:{younger.pid}/v1"
         younger.kill()
 
 
@@ -86,12 +86,12 @@ def test_no_server_at_all_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(standing, "DEFAULT_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(EndpointError, match="journal serve MODEL"):
-        address(tmp_path)
+        server_address(tmp_path)
     with pytest.raises(SpecError, match="not the address"):
-        address(tmp_path, "elsewhere")
+        server_address(tmp_path, "elsewhere")
     url = fake_server()
     monkeypatch.setattr(standing, "DEFAULT_URL", url)
-    assert address(tmp_path) == url
+    assert server_address(tmp_path) == url
 
 
 def test_its_death_is_reported_with_the_cause(stand_in: StandIn, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_the_death_of_its_guard_is_named(stand_in: StandIn, gone: Gone, tmp_path
     def kill_guard(_: Event) -> None:
         if family.exists():
             for child in set(psutil.Process().children()).difference(others):
-                if process.runs(child.pid) and str(process.GUARD) in child.cmdline():
+                if process.is_running(child.pid) and str(process.GUARD) in child.cmdline():
                     child.kill()
 
     with (

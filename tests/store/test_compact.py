@@ -235,9 +235,9 @@ def test_rows_come_back_bit_for_bit(runs: list[list[Trace]]) -> None:
                 written[f"run {number}"] = [{n: row.get(n) for n in names} for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a=b.parquet")
-        parquet.write(path, [parquet.as_table(rows) for rows in written.values()])
+        parquet.write_runs(path, [parquet.as_table(rows) for rows in written.values()])
         for run_id, rows in written.items():
-            stored = parquet.read(path, run_id)
+            stored = parquet.read_run(path, run_id)
             assert stored == rows
             assert [math.copysign(1, row["start_s"]) for row in stored] == [
                 math.copysign(1, row["start_s"])

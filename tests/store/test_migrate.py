@@ -18,7 +18,7 @@ from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.store import migrate
 from journal.store.checkups import last_checkup
-from journal.store.database import address
+from journal.store.database import store_address
 from journal.store.interactions import interactions
 from journal.store.store import Store, open_store
 from journal.store.tables import Row
@@ -88,7 +88,7 @@ def test_the_wheel_carries_the_migrations() -> None:
 def test_a_migration_keeps_every_row(tmp_path: Path, url: str, record: Record) -> None:
     scripts = scripts_with(tmp_path, ADD_A_COLUMN)
     for _ in range(2):
-        migrate.bring_up_to_date(address(tmp_path, url), scripts)
+        migrate.bring_up_to_date(store_address(tmp_path, url), scripts)
     engine = create_engine(url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT id, colour FROM runs")).all() == [(record.id, "red")]
@@ -109,11 +109,11 @@ def test_a_failed_migration_changes_nothing(
         with pytest.raises(
             StoreError, match=rf"from schema {migrate.HEAD} to 9999 .* \(half way\)"
         ):
-            migrate.bring_up_to_date(address(tmp_path, url), scripts)
+            migrate.bring_up_to_date(store_address(tmp_path, url), scripts)
     with open_store(tmp_path, url) as store:
         assert store.runs() == [record]
         assert store.samples(record.id) == samples
-    migrate.bring_up_to_date(address(tmp_path, url), scripts_with(tmp_path, ADD_A_COLUMN))
+    migrate.bring_up_to_date(store_address(tmp_path, url), scripts_with(tmp_path, ADD_A_COLUMN))
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -128,7 +128,7 @@ def test_what_a_migration_destroyed_is_put_back(
     tmp_path: Path, url: str, record: Record, samples: Samples, body: str, reason: str
 ) -> None:
     with pytest.raises(StoreError, match=reason):
-        migrate.bring_up_to_date(address(tmp_path, url), scripts_with(tmp_path, body))
+        migrate.bring_up_to_date(store_address(tmp_path, url), scripts_with(tmp_path, body))
     with open_store(tmp_path, url) as store:
         assert store.runs() == [record]
         assert store.samples(record.id) == samples

@@ -15,7 +15,7 @@ import pytest
 
 from journal.errors import StoreError
 from journal.store import migrate
-from journal.store.database import address, connectable
+from journal.store.database import connectable, store_address
 from journal.store.store import open_store
 
 WRITERS, EACH = 8, 1250
@@ -139,8 +139,8 @@ def test_several_that_start_at_once_bring_an_old_journal_up_to_date(
     for path in (old / "versions").glob("*.py"):
         if not path.name.startswith("0001"):
             path.unlink()
-    migrate.bring_up_to_date(address(tmp_path, url), old)
-    engine = connectable(address(tmp_path, url))
+    migrate.bring_up_to_date(store_address(tmp_path, url), old)
+    engine = connectable(store_address(tmp_path, url))
     assert not migrate.is_up_to_date(engine)
     command = [sys.executable, "-c", STARTERS, str(tmp_path), url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -6,7 +6,7 @@ from journal.errors import SpecError
 from journal.theory.architecture import architecture, parameters
 from journal.theory.memory import kv_bytes, weight_bytes
 from journal.theory.model_table import find_model
-from journal.theory.parallelism import check_sharing, piece_weight_bytes, pieces, stages
+from journal.theory.parallelism import check_sharing, layers_by_stage, piece_weight_bytes, pieces
 
 # A layer: 4 x 64 x 64 of attention (of keys and values a quarter: 2 of 8 heads), 3 x 64 x 96 of
 # the MLP, two norms of 64; the embedding and the head are 100 x 64 each, the last norm 64.
@@ -39,7 +39,7 @@ OTHER = 6 * 2 * 64 + 64
 def test_layers_that_are_left_over_go_to_the_last_stages_but_one(
     layers: int, parts: int, dealt: list[int]
 ) -> None:
-    assert stages(layers, parts) == dealt
+    assert layers_by_stage(layers, parts) == dealt
 
 
 def test_the_tables_are_at_the_ends_and_a_stage_between_holds_layers_alone() -> None:

@@ -10,14 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from journal.serve.process_tree import runs
+from journal.serve.process_tree import is_running
 from journal.tracking.mlflow_store import make_whole
 
 OPEN = """
 import sys
 from pathlib import Path
-from journal.tracking.mlflow_ui import serve
-serve(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), announce=lambda url: print(url, flush=True))
+from journal.tracking.mlflow_ui import serve_ui
+where = Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2])
+serve_ui(*where, announce=lambda url: print(url, flush=True))
 """
 
 
@@ -39,7 +40,7 @@ def test_nothing_of_it_outlives_its_command(tmp_path: Path, number: signal.Signa
         opened.send_signal(number)
         opened.communicate()
     deadline = time.monotonic() + 30
-    while left := [child.pid for child in children if runs(child.pid)]:
+    while left := [child.pid for child in children if is_running(child.pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert (tmp_path / "mlflow-ui.log").stat().st_mode & 0o077 == 0

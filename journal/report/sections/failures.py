@@ -10,7 +10,7 @@ from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.report.document import Block, Paragraph, Section, Text, Verbatim, say
 from journal.report.places import Places
-from journal.theory.predictions import served
+from journal.theory.predictions import served_model
 
 MOST_PLACES = 6  # named; beyond, they are counted
 
@@ -85,7 +85,7 @@ def _of_the_model(record: Record, context: int) -> Iterator[Text]:
     GPU. `context` is the length of the longest request, in tokens."""
     engine, memory = record.cell.engine, record.environment.get("gpu_0_total_bytes")
     gpus = engine.gpu_count if engine else 1
-    theory = served(record.facts, engine, gpus)
+    theory = served_model(record.facts, engine, gpus)
     weights = record.facts.weights_bytes
     if weights is None and theory is not None and theory.weights_bytes is not None:
         weights = theory.weights_bytes // gpus

@@ -21,7 +21,7 @@ from journal.report.document import (
     say,
 )
 from journal.report.places import Places
-from journal.theory.split import Part, PartName, Split, split
+from journal.theory.split import MemoryPart, PartName, Split, split
 
 MOST_STARTS = 4  # columns of one table; `journal show` has every run's
 ORDER: tuple[PartName, ...] = (
@@ -98,7 +98,9 @@ def _table(starts: Sequence[Split], labels: Sequence[Text]) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _row(name: PartName, parts: Sequence[Part | None], starts: Sequence[Split]) -> tuple[Box, ...]:
+def _row(
+    name: PartName, parts: Sequence[MemoryPart | None], starts: Sequence[Split]
+) -> tuple[Box, ...]:
     boxes = []
     for part, whole in zip(parts, starts, strict=True):
         if part is None:
@@ -116,7 +118,7 @@ def _bar(parts: Split, label: Text) -> Bar:
     return Bar(label, tuple(_segments(parts.parts)))
 
 
-def _segments(parts: Iterable[Part]) -> Iterator[Segment]:
+def _segments(parts: Iterable[MemoryPart]) -> Iterator[Segment]:
     for part in parts:
         if part.bytes > 0:
             hue = None if part.name == "rest" else ORDER.index(part.name)

@@ -16,7 +16,7 @@ from journal.serve.describe import undescribed
 Place = Callable[[int, Arrived], str]
 
 
-def place(number: int, news: Arrived) -> str:
+def task_place(number: int, news: Arrived) -> str:
     """The place of a task on its host in a few words: its GPUs, or the number of the engine."""
     if not news.gpus:
         return f"engine {number + 1}"

@@ -20,7 +20,7 @@ from typing import Any
 from journal.errors import EngineError, MissingExtra, SpecError
 from journal.records.experiment import Engine
 from journal.records.run import Record
-from journal.run.parallel.collector import Collector, place
+from journal.run.parallel.collector import Collector, task_place
 from journal.run.parallel.messages import Arrived, Made, Message, Task
 from journal.run.parallel.worker import Worker, died_of
 
@@ -113,7 +113,7 @@ class Cluster:
     @staticmethod
     def place(number: int, news: Arrived) -> str:
         """The place of a task in the cluster in a few words: its host and its GPUs."""
-        return f"{news.host}, {place(number, news)}"
+        return f"{news.host}, {task_place(number, news)}"
 
     def needs(self, engine: Engine) -> dict[str, Any]:
         """The resources that the task of `engine` takes of a host: its GPUs, with a processor for

@@ -62,7 +62,7 @@ def stored(home: Path) -> list[Record]:
 
 
 def workers() -> list[psutil.Process]:
-    children = [child for child in psutil.Process().children() if process.runs(child.pid)]
+    children = [child for child in psutil.Process().children() if process.is_running(child.pid)]
     return [child for child in children if "journal.run.parallel.worker" in child.cmdline()]
 
 
@@ -104,7 +104,7 @@ def test_engines_side_by_side_are_measured_apart_and_say_so(
     assert journal.recompute(tmp_path / "lab") == ()  # the neighbours are among what is stored
     ports = {record.facts.argv[record.facts.argv.index("--port") + 1] for record in result.records}
     assert (len(logs), len(ports)) == (2, 2)
-    assert not any(map(process.runs, families(tmp_path)))
+    assert not any(map(process.is_running, families(tmp_path)))
 
 
 @pytest.mark.timing
@@ -133,7 +133,7 @@ def test_ctrl_c_brings_home_what_all_of_them_measured(stand_in: StandIn, tmp_pat
     half = [record for record in runs if record.status == "interrupted"]
     assert half and all("stopped after" in str(record.error) for record in half)
     assert len(runs) == 4 and {r.status for r in runs} <= GOOD | {"interrupted"}
-    assert not any(map(process.runs, families(tmp_path))) and workers() == []
+    assert not any(map(process.is_running, families(tmp_path))) and workers() == []
     assert list((tmp_path / "lab" / "log").glob("*.md"))
     again = journal.run(experiment, tmp_path / "lab", parallel_gpus=2, resume=True)
     assert again.ok and len(stored(tmp_path / "lab")) == 4 + len(half)
@@ -152,7 +152,7 @@ def test_a_second_ctrl_c_ends_stubborn_engines_at_once(stand_in: StandIn, tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         journal.run(experiment, tmp_path / "lab", parallel_gpus=2, listener=stop_twice)
-    assert times and not any(map(process.runs, families(tmp_path))) and workers() == []
+    assert times and not any(map(process.is_running, families(tmp_path))) and workers() == []
     assert not (tmp_path / "lab" / "log").exists()
     with journal.open_store(tmp_path / "lab") as store:
         assert store.experiment("last").status == "interrupted"

@@ -149,7 +149,7 @@ def test_ctrl_c_brings_home_what_was_measured_on_every_host(
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 130, "".join(run.said)
     half = [record for record in run.stored() if record.status == "interrupted"]
-    assert half and not any(map(process.runs, families(tmp_path)))
+    assert half and not any(map(process.is_running, families(tmp_path)))
     assert list((run.home / "log").glob("*.md"))
 
 
@@ -163,7 +163,7 @@ def test_a_second_ctrl_c_ends_stubborn_engines_at_once(
         run.wait_for(lambda lines: any("interrupted" in line for line in lines))
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 130, "".join(run.said)
-    assert not any(map(process.runs, families(tmp_path)))
+    assert not any(map(process.is_running, families(tmp_path)))
     assert not (run.home / "log").exists()
 
 

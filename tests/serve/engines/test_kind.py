@@ -8,7 +8,7 @@ from simulated_engine import BLOCK_TOKENS, BLOCKS, SIMULATOR
 import journal
 from journal import Engine, Experiment, Grid, Load
 from journal.errors import EngineError, SpecError
-from journal.measure.server import Connection, names_of, server_reading
+from journal.measure.server import ServerConnection, names_of, server_reading
 from journal.records.progress import Event
 from journal.serve import start as engines
 from journal.serve.engines.vllm.vllm import VLLM
@@ -26,7 +26,7 @@ def test_a_second_kind_of_engine_is_started_and_read_by_its_own_record(
         assert endpoint.max_model_len == 8192
         assert endpoint.has_metrics
         assert names_of(endpoint) == SIMULATOR.metric_names
-        with Connection(endpoint) as connection:
+        with ServerConnection(endpoint) as connection:
             reading = server_reading(connection.look(), 0.0, names_of(endpoint))
         assert reading.running == 0
         assert reading.output_tokens_total is not None and reading.output_tokens_total > 0
@@ -58,9 +58,9 @@ def test_a_second_kind_of_engine_has_flags_of_its_own(
 ) -> None:
     engine = Engine(model=str(model), flags=flags)
     with pytest.raises(SpecError, match=reason):
-        engines.check(engine, SIMULATOR)
+        engines.check_engine(engine, SIMULATOR)
     plain = Engine(model=str(model), flags=("--host=here", "--api-key=k"))
-    engines.check(plain, SIMULATOR)  # these are vLLM's
+    engines.check_engine(plain, SIMULATOR)  # these are vLLM's
 
 
 def test_a_second_kind_of_engine_is_measured_from_end_to_end(

@@ -12,8 +12,8 @@ from pathlib import Path
 from journal.errors import EngineError, EngineOutOfMemory
 from journal.serve.engines.log_lines import NOISE, tail
 from journal.serve.engines.vllm.failure_causes import CAUSES, Known
-from journal.serve.engines.vllm.log_entries import Entry, entries
-from journal.serve.engines.vllm.start_log import PHASES, facts
+from journal.serve.engines.vllm.log_entries import LogEntry, entries
+from journal.serve.engines.vllm.start_log import PHASES, start_facts
 
 MOST_OF_A_LINE = 600
 MOST_OF_A_MESSAGE = 30  # lines
@@ -97,7 +97,7 @@ def failure(event: str, text: str, log_path: Path) -> EngineError:
     """The error to raise, with the cause, when `event` happened to an engine that has logged
     `text`."""
     lines = text.splitlines()
-    cause, known = why(lines), facts(lines)
+    cause, known = why(lines), start_facts(lines)
     if cause.line is not None:
         known = replace(known, last_words=cause.line)
     sentence = f"{event}: {cause.sentence}"
@@ -135,7 +135,7 @@ def why(lines: Iterable[str]) -> Cause:
 # ---- the exception that ended it ---------------------------------------------------------------
 
 
-def ending(log: Sequence[Entry]) -> Raised | None:
+def ending(log: Sequence[LogEntry]) -> Raised | None:
     """The exception that ended the engine: of the last ones of each process, the first in time. An
     exception that its process outlived, or that follows from the end of another process, counts
     only where there is no other; one that only reports that another process failed does not
@@ -153,7 +153,7 @@ def ending(log: Sequence[Entry]) -> Raised | None:
     return raised[-1]
 
 
-def _raised(log: Sequence[Entry], form: re.Pattern[str]) -> list[Raised]:
+def _raised(log: Sequence[LogEntry], form: re.Pattern[str]) -> list[Raised]:
     """All exceptions of a log whose first lines have this form, except those that are only
     warnings."""
     exceptions: list[Raised] = []
@@ -173,11 +173,11 @@ def _raised(log: Sequence[Entry], form: re.Pattern[str]) -> list[Raised]:
     return exceptions
 
 
-def _is_raised(entry: Entry, form: re.Pattern[str]) -> bool:
+def _is_raised(entry: LogEntry, form: re.Pattern[str]) -> bool:
     return bool(form.fullmatch(entry.text) or REFUSED.fullmatch(entry.text))
 
 
-def _message(log: Sequence[Entry], index: int) -> tuple[str, ...]:
+def _message(log: Sequence[LogEntry], index: int) -> tuple[str, ...]:
     """The line at `index` and those after it that belong to the same message."""
     first, lines = log[index], [log[index].text.strip()]
     for entry in log[index + 1 : index + MOST_OF_A_MESSAGE]:
@@ -196,12 +196,12 @@ def _message(log: Sequence[Entry], index: int) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _not_outlived(raised: Sequence[Raised], log: Sequence[Entry]) -> list[Raised]:
+def _not_outlived(raised: Sequence[Raised], log: Sequence[LogEntry]) -> list[Raised]:
     """The exceptions after which their process did not go on with its start."""
     return [one for one in raised if not _outlived(one, log)]
 
 
-def _outlived(raised: Raised, log: Sequence[Entry]) -> bool:
+def _outlived(raised: Raised, log: Sequence[LogEntry]) -> bool:
     later = log[raised.index + len(raised.lines) :]
     if raised.process:
         mine = (entry for entry in later if entry.process == raised.process)
@@ -212,7 +212,7 @@ def _outlived(raised: Raised, log: Sequence[Entry]) -> bool:
 # ---- its explanation ---------------------------------------------------------------------------
 
 
-def _explained(ended: Raised, log: Sequence[Entry]) -> Cause:
+def _explained(ended: Raised, log: Sequence[LogEntry]) -> Cause:
     """The known cause of an exception, or of one that it was raised from; else its own words."""
     for raised in ended.chain():
         before = _before(raised, log)
@@ -227,7 +227,7 @@ def _explained(ended: Raised, log: Sequence[Entry]) -> Cause:
     return Cause(own)
 
 
-def _before(raised: Raised, log: Sequence[Entry]) -> list[str]:
+def _before(raised: Raised, log: Sequence[LogEntry]) -> list[str]:
     """The lines that may give the reason: those of the exception, then those before it, newest
     first."""
     earlier = [
@@ -254,7 +254,7 @@ def _match(known: Known, raised: Raised, before: Sequence[str]) -> Cause | None:
     return Cause(_one_line(cause), remedy, known.out_of_memory, words[:MOST_OF_A_LINE])
 
 
-def _own_words(ended: Raised, log: Sequence[Entry]) -> str:
+def _own_words(ended: Raised, log: Sequence[LogEntry]) -> str:
     words = _short(ended.lines[0])
     if ":" in words:
         return words

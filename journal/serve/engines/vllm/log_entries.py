@@ -24,7 +24,7 @@ _GROUP = re.compile(r"[ +|]*\| (?=\S)")  # of a traceback of several exceptions
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One line of a log. `process` wrote it (such as "Worker_TP1 pid=7"), `level` is its level
     (such as "ERROR"), `place` its place in the source (such as "core.py:402"); each is empty where
     the line lacks it."""
@@ -35,12 +35,12 @@ class Entry:
     text: str
 
 
-def entries(lines: Iterable[str]) -> list[Entry]:
+def entries(lines: Iterable[str]) -> list[LogEntry]:
     """`lines` taken apart; lines that are empty are left out."""
     return [entry for line in lines if (entry := _entry(clean(line))).text.strip()]
 
 
-def _entry(line: str) -> Entry:
+def _entry(line: str) -> LogEntry:
     for carrier in _CARRIERS:
         if match := carrier.match(line):
             line = line[match.end() :]
@@ -52,4 +52,4 @@ def _entry(line: str) -> Entry:
         level, place, line = match[1], match[2] or match[3] or "", line[match.end() :]
     if match := _GROUP.match(line):
         line = line[match.end() :]
-    return Entry(process, level, place, line.rstrip())
+    return LogEntry(process, level, place, line.rstrip())

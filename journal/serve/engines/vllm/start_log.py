@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from journal.records.engine import EngineFacts
 from journal.serve.engines.vllm.defaults import BLOCK_TOKENS
-from journal.serve.engines.vllm.log_entries import Entry, entries
+from journal.serve.engines.vllm.log_entries import LogEntry, entries
 from journal.serve.engines.vllm.packages import GRAPHS_IN_ACTIVATION, numbers
 
 GIB = 2**30
@@ -114,7 +114,7 @@ class StartLog:
     words: dict[str, str] = field(default_factory=dict)
     block_tokens: int = BLOCK_TOKENS
 
-    def read(self, entry: Entry) -> None:
+    def read(self, entry: LogEntry) -> None:
         """Take the figures of a line."""
         text = entry.text
         if self._begins_anew(entry):
@@ -127,7 +127,7 @@ class StartLog:
         for name, value in self._figures(text):
             self.ranks.setdefault(entry.process, Rank()).take(name, value)
 
-    def _begins_anew(self, entry: Entry) -> bool:
+    def _begins_anew(self, entry: LogEntry) -> bool:
         """Whether this line begins another start than the lines before it."""
         if _BEGINS.search(entry.text):
             return True
@@ -162,7 +162,7 @@ def start_log(lines: Iterable[str]) -> StartLog:
     return log
 
 
-def facts(lines: Iterable[str]) -> EngineFacts:
+def start_facts(lines: Iterable[str]) -> EngineFacts:
     """The memory of an engine by the log of its start: of one GPU, the one with the least pool,
     where it uses several; pools and their tokens are summed over the engines of data parallelism. A
     figure that the log does not give is None."""

@@ -5,7 +5,7 @@ from journal.serve.engines.vllm import flags, packages, variables
 from journal.serve.engines.vllm.command import command, context_tokens
 from journal.serve.engines.vllm.failure import failure
 from journal.serve.engines.vllm.metric_names import METRICS
-from journal.serve.engines.vllm.start_log import FETCHING, LOADING, PHASES, facts
+from journal.serve.engines.vllm.start_log import FETCHING, LOADING, PHASES, start_facts
 
 VLLM = EngineKind(
     name="vLLM",
@@ -25,7 +25,7 @@ VLLM = EngineKind(
     phases=PHASES,
     fetching=FETCHING,
     loading=LOADING,
-    facts=facts,
+    facts=start_facts,
     failure=failure,
     metric_names=METRICS,
 )

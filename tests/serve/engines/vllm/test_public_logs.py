@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from journal.serve.engines.vllm.failure import why
-from journal.serve.engines.vllm.start_log import facts
+from journal.serve.engines.vllm.start_log import start_facts
 
 PUBLIC = Path(__file__).parents[3] / "data" / "engine" / "public"
 STARTS: list[dict[str, Any]] = json.loads((PUBLIC / "start-logs.json").read_text())
@@ -23,7 +23,7 @@ def same(value: object, expected: object) -> bool:
 
 @pytest.mark.parametrize("case", STARTS, ids=lambda case: f"{case['id']} {case['version']}")
 def test_the_figures_of_a_public_start_are_read(case: dict[str, Any]) -> None:
-    known = facts(case["lines"])
+    known = start_facts(case["lines"])
     for name, expected in case["expect"].items():
         right = expected if isinstance(expected, list) else [expected]
         value = getattr(known, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from journal.serve.engines.vllm.start_log import facts, start_log
+from journal.serve.engines.vllm.start_log import start_facts, start_log
 from journal.serve.engines.vllm.vllm import VLLM
 
 DATA = Path(__file__).parents[3] / "data" / "engine"
@@ -32,7 +32,7 @@ def test_the_phases_of_a_start_in_their_order() -> None:
 
 
 def test_the_memory_of_a_cpu_engine_is_read() -> None:
-    known = facts(read("start").splitlines())
+    known = start_facts(read("start").splitlines())
     assert (known.kv_pool_bytes, known.kv_pool_tokens) == (2 * GIB, 93_184)
     assert known.weights_bytes is None
     assert known.graph_bytes is None
@@ -48,7 +48,7 @@ def test_the_memory_of_a_gpu_engine_is_read() -> None:
         "(Worker pid=7) INFO [gpu_model_runner.py:6582] Graph capturing finished in 12 secs, took "
         "0.75 GiB",
     ]
-    known = facts(lines)
+    known = start_facts(lines)
     assert known.weights_bytes == round(13.5 * GIB)
     assert known.kv_pool_bytes == round(56.25 * GIB)
     assert known.kv_pool_tokens == 460_800
@@ -78,7 +78,7 @@ def test_activations_and_the_driver_s_part_are_read_in_several_wordings(
     used: str,
 ) -> None:
     loaded = "INFO Model loading took 13.5 GiB memory and 42.1 seconds"
-    known = facts([loaded, USED.format(used)])
+    known = start_facts([loaded, USED.format(used)])
     assert known.activation_bytes == round(1.25 * GIB)
     assert known.context_bytes == round(0.5 * GIB)
 
@@ -86,10 +86,10 @@ def test_activations_and_the_driver_s_part_are_read_in_several_wordings(
 def test_the_types_of_an_engine_are_those_of_its_configuration() -> None:
     line = "INFO [core.py:133] Initializing a V1 LLM engine (v0.32.0) with config: model='m', {}"
     said = "dtype=torch.float16, max_seq_len=4096, quantization=awq_marlin, kv_cache_dtype=fp8_e5m2"
-    known = facts([line.format(said)])
+    known = start_facts([line.format(said)])
     assert (known.dtype, known.quantisation) == ("float16", "awq_marlin")
     assert known.kv_cache_dtype == "fp8_e5m2"
-    known = facts(read("start").splitlines())
+    known = start_facts(read("start").splitlines())
     assert (known.dtype, known.quantisation, known.kv_cache_dtype) == (
         "bfloat16",
         None,
@@ -119,7 +119,7 @@ def test_stages_that_differ_give_the_figures_of_the_one_that_limits_the_pool() -
         line("Worker_PP0_TP0", USAGE.format(53.5, 1.25)),
     ]
     for order in (lines, [lines[place] for place in (1, 0, 3, 2, 4, 6, 5)]):
-        known = facts(order)
+        known = start_facts(order)
         assert known.weights_bytes == 58 * GIB
         assert known.kv_pool_bytes == round(22.5 * GIB)
         assert known.context_bytes == round(2.5 * GIB)
@@ -130,7 +130,7 @@ def test_stages_that_differ_give_the_figures_of_the_one_that_limits_the_pool() -
 
 
 def test_a_stage_that_logged_no_weights_does_not_borrow_those_of_another() -> None:
-    known = facts(
+    known = start_facts(
         [
             line("Worker_PP0_TP0", "Model loading took 51.25 GiB memory and 30.1 seconds"),
             line("Worker_PP0_TP0", "Available KV cache memory: 30.5 GiB"),
@@ -144,7 +144,7 @@ def test_a_stage_that_logged_no_weights_does_not_borrow_those_of_another() -> No
 
 
 def test_ranks_that_share_a_layer_stand_for_each_other() -> None:
-    known = facts(
+    known = start_facts(
         [
             line("Worker_TP0", "Model loading took 7.5 GiB memory and 30.1 seconds"),
             line("Worker_TP0", "Available KV cache memory: 30.5 GiB"),
@@ -163,7 +163,7 @@ def test_the_pools_of_data_parallel_engines_are_summed() -> None:
             line(core, f"Available KV cache memory: {20 + rank}.5 GiB"),
             line(core, "GPU KV cache size: 100,000 tokens"),
         ]
-    known = facts(lines)
+    known = start_facts(lines)
     assert known.weights_bytes == 13.5 * GIB
     assert known.kv_pool_bytes == 42 * GIB
     assert known.kv_pool_tokens == 200_000
@@ -181,7 +181,7 @@ def test_the_last_start_in_a_file_counts() -> None:
         "(EngineCore pid=9) INFO Model loading took 7.5 GiB memory and 4.1 seconds",
     ]
     for lines in ([*first, *second], [*first[1:], *second[1:]]):
-        known = facts(lines)
+        known = start_facts(lines)
         assert known.weights_bytes == 7.5 * GIB
         assert (known.kv_pool_bytes, known.graph_bytes) == (None, None)
 
@@ -207,7 +207,7 @@ def test_what_carries_a_log_does_not_hide_who_wrote_it(carrier: str) -> None:
 
 
 def test_a_figure_below_zero_is_absent() -> None:
-    known = facts(
+    known = start_facts(
         [
             "INFO Model loading took 65.5 GiB and 12.8 seconds",
             "INFO Available KV cache memory: -2.14 GiB",
@@ -240,14 +240,17 @@ def test_a_figure_below_zero_is_absent() -> None:
     ids=["pinned", "in bytes", "in use", "0.7"],
 )
 def test_the_pool_is_read_in_every_wording(text: str, size: float) -> None:
-    assert facts([f"(EngineCore pid=41) INFO 01-02 03:04:05 [w.py:4] {text}"]).kv_pool_bytes == size
+    assert (
+        start_facts([f"(EngineCore pid=41) INFO 01-02 03:04:05 [w.py:4] {text}"]).kv_pool_bytes
+        == size
+    )
 
 
 def test_blocks_of_an_old_version_are_counted_in_tokens() -> None:
     blocks = "INFO 12-02 10:00:05 gpu_executor.py:113] # GPU blocks: 1952, # CPU blocks: 2048"
-    assert facts([blocks]).kv_pool_tokens == 1952 * 16
+    assert start_facts([blocks]).kv_pool_tokens == 1952 * 16
     asked = "INFO 12-02 10:00:00 api_server.py:5] non-default args: {'block_size': 32}"
-    assert facts([asked, blocks]).kv_pool_tokens == 1952 * 32
+    assert start_facts([asked, blocks]).kv_pool_tokens == 1952 * 32
 
 
 ESTIMATED = [
@@ -262,11 +265,11 @@ CONSUMED = USAGE.format(20, 1.5)
 
 def test_the_estimate_of_the_graphs_is_kept_apart_from_the_activations_since_0_21() -> None:
     lines = [*ESTIMATED, CONSUMED]
-    known = facts(each.format("0.32.0") for each in lines)
+    known = start_facts(each.format("0.32.0") for each in lines)
     assert (known.activation_bytes, known.graph_estimate_bytes) == (1.5 * GIB, 0.75 * GIB)
-    assert facts(each.format("0.20.1") for each in lines).graph_estimate_bytes is None
+    assert start_facts(each.format("0.20.1") for each in lines).graph_estimate_bytes is None
     older = "Actual usage is 18 GiB for weight, 1.5 GiB for peak activation, 2 GiB for non-torch"
-    assert facts([*ESTIMATED[1:], older]).graph_estimate_bytes is None
+    assert start_facts([*ESTIMATED[1:], older]).graph_estimate_bytes is None
 
 
 def test_a_second_model_runner_fetches_before_it_has_loaded() -> None:
