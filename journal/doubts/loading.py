@@ -1,13 +1,13 @@
 """Doubts about the load: the client, the batch, the schedule, and the number of samples."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule, listed
-from journal.metrics.statistics import PERCENTILES, Array, drift, needed_samples, outliers, trend
-from journal.metrics.window import in_flight
+from journal.metrics.drift import STRENGTH, drift, levelled
+from journal.metrics.overload import CHANCE, FILLING, Growth, growth
+from journal.metrics.statistics import PERCENTILES, Array, needed_samples, outliers
 from journal.records.doubt import Severity, Value
 from journal.records.load_shape import Closed, Open
 from journal.units import percent, seconds
@@ -17,12 +17,11 @@ CLIENT_DELAY_FLOOR_S = 0.01
 CLIENT_DELAY_SHARE = 0.1
 RATE_SHARE = 0.95
 RATE_OFF = 0.01
-BEHIND_CHANCE = 0.01
-BEHIND_DEVIATIONS = 2
-BEHIND_REQUESTS = 10
-BEHIND_LOOKS = 40
+OVERLOAD = 1.2  # times what a server answers: less may hide behind chance in the arrivals
+OVERLOAD_REQUESTS = 300
 DRIFT_CHANCE = 0.01
 DRIFT_CHANGE = 0.1
+DRIFT_SPANS = 8
 TOGETHER = 0.25
 STEADY_SHARE = 0.5
 BURST_SHARE = 0.5
@@ -91,62 +90,49 @@ def _rate_not_achieved(case: Case) -> Finding | None:
     return severity, {"variant": variant, "sent_fraction": sent, **rates}
 
 
-class Growth(NamedTuple):
-    """Requests that arrived in a second, and the part of them that piled up in flight."""
-
-    came_per_s: float
-    piled_per_s: float
-
-
 def _growth(case: Case) -> Growth | None:
-    """The growth of the requests in flight over the last two thirds of the steady state of an open
-    loop; None where it is no more than chance explains.
+    """How the requests in flight of an open loop grew; None where that cannot be looked for."""
+    order = np.argsort(case.view.all_start_s, kind="stable")
+    return growth(case.view.all_start_s[order], case.view.all_end_s[order])
 
-    Below its capacity a server answers as many requests as arrive, and their number in flight has
-    a level; above it they pile up, whether they wait their turn or slow each other down. Arrivals
-    that bunch by chance make piles that go away again: their number in flight wanders by the
-    square root of the number of arrivals times the relative deviation of their gaps.
-    """
-    view = case.view
-    if not view.cell.shape.is_open or view.steady is None:
-        return None
-    begin_s, end_s = view.steady.start_s + view.steady.length_s / 3, view.steady.end_s
-    sent_s = np.sort(view.all_start_s[view.all_start_s >= begin_s])
-    if len(sent_s) < BEHIND_REQUESTS or np.ptp(sent_s) == 0:
-        return None
-    flight = in_flight(view.all_start_s, view.all_end_s)
-    at_s = np.linspace(begin_s, end_s, BEHIND_LOOKS)
-    flying = flight.value[np.searchsorted(flight.at_s, at_s, side="right") - 1]
-    growth = trend(at_s, flying)
-    came_per_s = len(sent_s) / (end_s - begin_s)
-    if growth is None or growth.probability >= BEHIND_CHANCE:
-        return None
-    if growth.slope <= (1 - RATE_SHARE) * came_per_s:
-        return None
-    gaps_s = np.diff(sent_s)
-    wander = float(gaps_s.std() / gaps_s.mean()) * math.sqrt(len(gaps_s))
-    least = max(BEHIND_DEVIATIONS * wander, BEHIND_DEVIATIONS)
-    return Growth(came_per_s, growth.slope) if growth.slope * (end_s - begin_s) > least else None
+
+def _piles_up(found: Growth | None) -> bool:
+    """Whether requests pile up, by more than chance and more than is worth a word."""
+    return bool(found and found.settled and found.low > 0 and found.fraction > 1 - RATE_SHARE)
 
 
 def _falls_behind(case: Case) -> Finding | None:
-    growth = _growth(case)
-    if growth is None:
+    found = _growth(case) if case.view.cell.shape.is_open else None
+    if found is None or not _piles_up(found):
         return None
     return "flag", {
-        "came_per_s": growth.came_per_s,
-        "piled_per_s": growth.piled_per_s,
-        "answered_fraction": 1 - growth.piled_per_s / growth.came_per_s,
+        "came_per_s": found.came_per_s,
+        "piled_per_s": found.piled_per_s,
+        "answered_fraction": 1 - found.piled_per_s / found.came_per_s,
+    }
+
+
+def _overload_unseen(case: Case) -> Finding | None:
+    """An open loop too short to tell a server that keeps up from one that falls behind."""
+    if not case.view.cell.shape.is_open or case.count < 2 or _burst(case) is not None:
+        return None
+    found = _growth(case)
+    if _piles_up(found) or (found and found.settled and found.high <= 1 - 1 / OVERLOAD):
+        return None
+    return "note", {
+        "requests": case.count,
+        "overload": OVERLOAD,
+        "enough_requests": max(OVERLOAD_REQUESTS, 2 * case.count),
     }
 
 
 def _settled(case: Case, values: Array) -> Array:
-    """The values in which drift is looked for, in order of start. In closed loop they are those of
-    requests that ran wholly in the steady state, without the first of each stream, since those
-    all begin at once and then spread out.
+    """The values to look for drift in, in order of start, one for each wave (`_waves`).
 
-    Requests that begin together give one value, their median: where all are equally long, the
-    streams of a closed loop go in waves, and a wave is no more evidence than one request.
+    In closed loop those of requests that ran wholly in the steady state, without the first of
+    each stream. In open loop those of requests sent after the first answer, as they would have
+    been with the usual number in flight; none where the run holds less than DRIFT_SPANS times a
+    request, in which a server has hardly filled up.
     """
     view, shape = case.view, case.view.cell.shape
     kept = ~np.isnan(values)
@@ -154,29 +140,47 @@ def _settled(case: Case, values: Array) -> Array:
         first = np.argsort(view.start_s, kind="stable")[: shape.batch]
         kept &= view.in_steady
         kept[first] = False
+    elif view.steady is None or view.steady.length_s < DRIFT_SPANS * float(np.median(view.e2e_s)):
+        return np.zeros(0)
+    else:
+        kept &= (view.start_s >= view.steady.start_s) & (values > 0)
     order = np.argsort(view.start_s, kind="stable")
     order = order[kept[order]]
+    if not len(order):
+        return np.zeros(0)
+    if shape.is_open:
+        over_s, begun_s = np.sort(view.all_end_s), np.sort(view.all_start_s)
+        crowd = np.searchsorted(begun_s, view.start_s[order]) - np.searchsorted(
+            over_s, view.start_s[order], side="right"
+        )
+        return levelled(values[order], crowd.astype(float))
+    return _waves(values[order], view.start_s[order], TOGETHER * float(np.median(view.e2e_s)))
+
+
+def _waves(values: Array, start_s: Array, together_s: float) -> Array:
+    """The median of each wave of requests that begin within `together_s`: where all requests are
+    equally long, the streams of a closed loop go in waves, and a wave is no more evidence than
+    one request."""
     begins, since_s = [], -math.inf
-    together_s = TOGETHER * float(np.median(view.e2e_s)) if len(order) else 0.0
-    for place, start_s in enumerate(view.start_s[order].tolist()):
-        if start_s - since_s > together_s:
+    for place, at_s in enumerate(start_s.tolist()):
+        if at_s - since_s > together_s:
             begins.append(place)
-            since_s = start_s
-    waves = np.split(values[order], begins[1:])
-    return np.array([np.median(wave) for wave in waves if len(wave)], dtype=float)
+            since_s = at_s
+    return np.array([np.median(wave) for wave in np.split(values, begins[1:])], dtype=float)
 
 
 def _drift(case: Case) -> Finding | None:
     view = case.view
-    if _growth(case) is not None:  # falls_behind says so
+    if _falls_behind(case) is not None:
         return None
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
     if view.cell.shape.is_open:
         series["ttft_s"] = view.ttft_s
     for name, values in series.items():
         change = drift(_settled(case, values))
-        if change and change.probability < DRIFT_CHANCE and abs(change.change) >= DRIFT_CHANGE:
+        if change and change.strength > STRENGTH and abs(change.change) >= DRIFT_CHANGE:
             return "flag", {
+                **({"variant": "open"} if view.cell.shape.is_open else {}),
                 "metric": name,
                 "before_s": change.before,
                 "after_s": change.after,
@@ -298,21 +302,30 @@ RULES = (
     ),
     Rule(
         "falls_behind",
-        f"in open loop: over the last two thirds of the steady state the requests in flight grow "
-        f"by more than {percent(1 - RATE_SHARE)} of those that come, by Theil's slope with Mann's "
-        f"test below {percent(BEHIND_CHANCE)}, and by {BEHIND_DEVIATIONS} times what chance in the "
-        "arrivals explains",
-        "A server that holds its load answers as many requests as arrive; one that is offered more "
-        "has a queue that grows for as long as the load lasts.",
+        f"in open loop: after the first {percent(FILLING)} of the steady state the requests in "
+        f"flight, less the queue that the bunching of arrivals explains, grow by more than "
+        f"{percent(1 - RATE_SHARE)} of those that come, by Student's t at {percent(CHANCE)}",
+        "A server that holds its load answers as many as come; one that is offered more has a "
+        "queue that grows for as long as one looks. docs/calibration.md has how often this is "
+        "right.",
         _falls_behind,
     ),
     Rule(
+        "overload_unseen",
+        f"in open loop: the same growth may be as much as that of a server which is offered "
+        f"{OVERLOAD:g} times what it answers",
+        "What could not be looked for is said: in a short run a queue has no time to grow.",
+        _overload_unseen,
+    ),
+    Rule(
         "drift",
-        f"Pettitt's test below {percent(DRIFT_CHANCE)} and medians {percent(DRIFT_CHANGE)} apart, "
-        f"from 20 settled requests on, of which those that begin within {percent(TOGETHER)} of "
-        "E2E count as one",
+        f"a self-normalised test below {percent(DRIFT_CHANCE)} over TPOT, E2E and "
+        f"TTFT together, and medians {percent(DRIFT_CHANGE)} apart, from 20 settled requests on; "
+        f"in closed loop those that begin within {percent(TOGETHER)} of E2E count as one, in open "
+        f"loop requests are compared at equal numbers in flight, over at least {DRIFT_SPANS} "
+        "times E2E",
         "Both, since in a long run the slightest change is certain, and in a short one a large "
-        "one may be chance; streams that go in waves are no more evidence than one.",
+        "one may be chance; the test stands requests that are alike because they shared a queue.",
         _drift,
     ),
     Rule(

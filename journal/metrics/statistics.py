@@ -8,7 +8,6 @@ independent of each other: every interval of a single run resamples whole reques
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 from typing import TypeAlias
@@ -182,75 +181,6 @@ def proportion(part: int, whole: int) -> Figure:
     centre = (share + z**2 / (2 * whole)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / whole + z**2 / (4 * whole**2))
     return figure(share, max(0.0, centre - half), min(1.0, centre + half), whole)
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """The most likely point of change in a series: the share of the series that lies before it,
-    the medians on either side, and the probability of as much by chance."""
-
-    at_fraction: float
-    before: float
-    after: float
-    probability: float
-
-    @property
-    def change(self) -> float:
-        """The relative change of the median: 0.1 is 10% more after than before."""
-        return self.after / self.before - 1 if self.before else 0.0
-
-
-def drift(values: Array, least: int = 20, points: int = 40) -> Drift | None:
-    """Pettitt's (1979) rank test for a change in level, over at most `points` medians of
-    neighbouring values; None below `least` values, or where all are equal.
-
-    Medians of neighbours, since requests in flight together are alike and would otherwise pass
-    for evidence many times over. A slow trend shows as a change near the middle.
-    """
-    if len(values) < least or np.ptp(values) == 0:
-        return None
-    size = min(points, len(values))
-    medians = _medians(values, size)
-    signs = np.sign(medians[None, :] - medians[:, None])
-    reach = np.abs([signs[:cut, cut:].sum() for cut in range(1, size)])
-    cut = int(np.argmax(reach)) + 1
-    probability = min(1.0, 2 * math.exp(-6 * float(reach[cut - 1]) ** 2 / (size**3 + size**2)))
-    before, after = np.median(medians[:cut]), np.median(medians[cut:])
-    return Drift(cut / size, float(before), float(after), probability)
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """How a series rises: by `slope` per unit of its axis (Theil, 1950), and the probability of as
-    much rising or falling by chance (Mann, 1945)."""
-
-    slope: float
-    probability: float
-
-
-def trend(at: Array, values: Array, least: int = 10, points: int = 40) -> Trend | None:
-    """The trend of `values` over `at` (same shape, rising), over at most `points` medians of
-    neighbouring values; None below `least` values, or where all are at one place.
-
-    The slope is the median of those between all pairs, which a few outliers do not move.
-    """
-    size = min(points, len(values))
-    if len(values) < least or np.ptp(at) == 0:
-        return None
-    x, y = _medians(at, size), _medians(values, size)
-    first, second = np.triu_indices(size, 1)
-    run, rise = x[second] - x[first], y[second] - y[first]
-    score = abs(float(np.sign(rise).sum()))
-    deviation = math.sqrt(size * (size - 1) * (2 * size + 5) / 18)
-    probability = 2 * (1 - NormalDist().cdf(max(0.0, score - 1) / deviation))
-    return Trend(float(np.median(rise[run > 0] / run[run > 0])), probability)
-
-
-def _medians(values: Array, size: int) -> Array:
-    """The medians of `size` parts of neighbours. Parts of different length alternate: the median
-    of a few skewed values depends on how few they are, which must not look like a change."""
-    ends = np.arange(1, size) * len(values) // size
-    return np.array([np.median(part) for part in np.split(values, ends)])
 
 
 def outliers(values: Array, deviations: float = 10.0, ratio: float = 1.5) -> Mask:

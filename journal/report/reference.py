@@ -161,10 +161,13 @@ In closed loop: from the moment at which as many requests are in flight as the b
 ends that no other replaces. In open loop: from the first answer to the last request sent. Requests
 are in the steady state if they began and ended in it. Tokens are, if their chunk arrived in it.
 
-Drift is looked for in TPOT and E2E, in open loop also in TTFT: by Pettitt's (1979) rank test over
-up to 40 medians of neighbouring requests, at {percent(DRIFT_CHANCE)}, together with a change of the
-median of {percent(DRIFT_CHANGE)} or more. In closed loop that is inside the steady state, without
-the first request of each stream, since those begin all at once.
+Drift is looked for in TPOT and E2E, in open loop also in TTFT: by a self-normalised test (after
+Shao and Zhang, 2010) on up to 40 medians of neighbouring requests, at
+{percent(DRIFT_CHANCE)} over all of them, together with a change of the median of
+{percent(DRIFT_CHANGE)} or more. In closed loop that is inside the steady state, without the first
+request of each stream, since those begin all at once. In open loop each request is compared with
+those that met as many in flight (by isotonic regression), so that a queue that comes and goes is
+no drift. [How often these are right](calibration.md) is simulated.
 """
 
 

@@ -15,13 +15,11 @@ from journal.metrics.statistics import (
     STATISTICS,
     bootstrap_ratio,
     describe,
-    drift,
     needed_samples,
     outliers,
     proportion,
     t_interval,
     t_quantile,
-    trend,
 )
 from journal.metrics.table import metrics
 from journal.records.figure import Figure
@@ -163,94 +161,6 @@ def test_a_proportion_and_its_interval_stay_between_none_and_all() -> None:
         for part in (0, 1, whole - 1, whole):
             found = proportion(part, whole)
             assert 0.0 <= found.low <= found.value <= found.high <= 1.0
-
-
-def test_a_step_a_trend_and_no_change() -> None:
-    random = np.random.default_rng(1)
-    noise = random.normal(0, 0.05, 200)
-    step = drift(1 + noise + 0.3 * (np.arange(200) >= 140))
-    assert step is not None
-    assert step.probability < 0.001
-    assert step.at_fraction == pytest.approx(0.7)
-    assert step.change == pytest.approx(0.3, abs=0.03)
-    trend = drift(1 + noise + np.linspace(0, 0.4, 200))
-    assert trend is not None
-    assert trend.probability < 0.001
-    assert 0.3 < trend.at_fraction < 0.7
-    level = drift(1 + noise)
-    assert level is not None
-    assert abs(level.change) < 0.05
-
-
-def test_the_probability_of_a_step_is_that_of_pettitt() -> None:
-    """Of 20 values whose second half is higher K is 10 x 10: p = 2 exp(-6 K^2 / (n^3 + n^2))."""
-    step = drift(np.repeat([2.0, 3.0], 10))
-    assert step is not None
-    assert step.probability == pytest.approx(2 * math.exp(-6 * 100**2 / (20**3 + 20**2)))
-    assert (step.at_fraction, step.before, step.after) == (0.5, 2.0, 3.0)
-    assert step.change == pytest.approx(0.5)
-    early = drift(np.repeat([4.0, 1.0], [5, 15]))
-    assert early is not None
-    assert early.probability == pytest.approx(2 * math.exp(-6 * 75**2 / (20**3 + 20**2)))
-    assert (early.at_fraction, early.change) == (0.25, pytest.approx(-0.75))
-    by_turns = drift(np.tile([1.0, 2.0], 10))
-    assert by_turns is not None
-    assert by_turns.probability == 1.0
-
-
-def test_a_change_from_nothing_has_no_ratio() -> None:
-    step = drift(np.repeat([0.0, 3.0], 10))
-    assert step is not None
-    assert step.change == 0.0
-
-
-def test_drift_needs_twenty_values_that_differ() -> None:
-    assert drift(np.arange(19.0)) is None
-    assert drift(np.ones(50)) is None
-    assert drift(np.arange(20.0)) is not None
-
-
-def test_a_test_for_drift_that_is_seldom_wrong() -> None:
-    called = 0
-    for seed in range(500):
-        found = drift(np.random.default_rng(seed).exponential(size=60))
-        called += found is not None and found.probability < 0.01
-    assert called <= 10
-
-
-def test_a_trend_is_found_through_outliers() -> None:
-    at = np.sort(np.random.default_rng(2).uniform(0, 10, 100))
-    values = 3 + 0.2 * at
-    values[::10] += 50
-    found = trend(at, values)
-    assert found is not None
-    assert found.slope == pytest.approx(0.2, abs=0.01)
-    assert found.probability < 1e-6
-    level = trend(at, np.ones(100))
-    assert level is not None
-    assert (level.slope, level.probability) == (0.0, 1.0)
-    assert trend(at[:9], values[:9]) is None
-    assert trend(np.zeros(50), values[:50]) is None
-
-
-def test_the_probability_of_a_trend_is_that_of_mann_and_kendall() -> None:
-    """Of 10 values that all rise the score is 45 and its variance 10 x 9 x 25 / 18 = 125: with
-    the correction for continuity z = 44 / sqrt(125) = 3.935, and p = 8.3e-05."""
-    rising = trend(np.arange(10.0), np.arange(10.0))
-    assert rising is not None
-    assert rising.slope == 1.0
-    assert rising.probability == pytest.approx(8.30e-5, rel=0.005)
-    one_swapped = trend(np.arange(10.0), np.array([0, 1, 2, 3, 5, 4, 6, 7, 8, 9.0]))
-    assert one_swapped is not None  # a score of 43: z = 42 / sqrt(125)
-    assert one_swapped.probability == pytest.approx(1.723e-4, rel=0.005)
-
-
-def test_a_test_for_a_trend_that_is_seldom_wrong() -> None:
-    called = 0
-    for seed in range(500):
-        found = trend(np.arange(60.0), np.random.default_rng(seed).exponential(size=60))
-        called += found is not None and found.probability < 0.01
-    assert called <= 10
 
 
 def test_outliers_lie_far_above_the_rest() -> None:

@@ -1,0 +1,99 @@
+"""A change in level is found, and neighbours that are alike are no evidence of one."""
+
+import math
+
+import numpy as np
+import pytest
+
+from journal.metrics.drift import STRENGTH, drift, levelled
+
+
+def strength_by_its_formula(values: list[float], cut: int) -> float:
+    """Shao and Zhang's ratio from its sums, each side about a line of its own."""
+    size, mean = len(values), sum(values) / len(values)
+    apart = sum(value - mean for value in values[:cut]) / math.sqrt(size)
+    wander = 0.0
+    for side in (values[:cut], values[cut:][::-1]):
+        at = np.arange(len(side))
+        off = np.array(side) - np.polyval(np.polyfit(at, side, 1), at)
+        wander += sum(float(sum(off[:t])) ** 2 for t in range(1, len(side) + 1))
+    return apart**2 / (wander / size**2)
+
+
+def test_a_step_a_trend_and_no_change() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.05, 200)
+    step = drift(1 + noise + 0.3 * (np.arange(200) >= 140))
+    assert step is not None
+    assert step.strength > 3 * STRENGTH
+    assert step.at_fraction == pytest.approx(0.7)
+    assert step.change == pytest.approx(0.3, abs=0.03)
+    trend = drift(1 + noise + np.linspace(0, 0.4, 200))
+    assert trend is not None
+    assert trend.strength > STRENGTH
+    assert 0.3 < trend.at_fraction < 0.7
+    level = drift(1 + noise)
+    assert level is not None
+    assert level.strength < STRENGTH
+    assert abs(level.change) < 0.05
+
+
+def test_the_strength_of_a_step_is_that_of_its_formula() -> None:
+    values = np.random.default_rng(3).normal(size=30) + (np.arange(30) >= 12)
+    step = drift(values)
+    assert step is not None
+    strengths = {cut: strength_by_its_formula(values.tolist(), cut) for cut in range(4, 27)}
+    cut = max(strengths, key=strengths.__getitem__)
+    assert step.strength == pytest.approx(strengths[cut])
+    assert step.at_fraction == pytest.approx(cut / 30)
+    clean = drift(np.repeat([2.0, 3.0], 10))
+    assert clean is not None
+    assert clean.strength > 1000 * STRENGTH
+    assert clean.at_fraction == 0.5
+    assert (clean.before, clean.after, clean.change) == (2.0, 3.0, 0.5)
+
+
+def test_a_change_from_nothing_has_no_ratio() -> None:
+    step = drift(np.repeat([0.0, 3.0], 10))
+    assert step is not None
+    assert step.change == 0.0
+
+
+def test_drift_needs_twenty_values_that_differ() -> None:
+    assert drift(np.arange(19.0)) is None
+    assert drift(np.ones(50)) is None
+    assert drift(np.arange(20.0)) is not None
+
+
+def series(kind: str, seed: int, size: int = 200) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    if kind == "heavy":
+        return random.exponential(size=size)
+    values = random.normal(size=size)
+    for place in range(1, size):
+        values[place] += 0.8 * values[place - 1]
+    return values
+
+
+@pytest.mark.parametrize(("kind", "most"), [("heavy", 2), ("alike", 8)])
+def test_a_series_without_a_change_is_seldom_called_changed(kind: str, most: int) -> None:
+    """One of 1,000 where neighbours are independent; 2% where each has four fifths of the one
+    before."""
+    steps = [drift(series(kind, seed)) for seed in range(400)]
+    assert sum(step is not None and step.strength > STRENGTH for step in steps) <= most
+
+
+def test_values_are_levelled_by_how_many_were_in_flight() -> None:
+    crowd = np.array([0.0, 1, 2, 3] * 10)
+    same = levelled(0.1 + 0.05 * crowd, crowd)
+    assert same == pytest.approx(np.full(40, 0.175))
+    slower = np.where(np.arange(40) < 20, 1.0, 1.3)
+    found = levelled((0.1 + 0.05 * crowd) * slower, crowd)
+    assert np.median(found[20:]) / np.median(found[:20]) == pytest.approx(1.3)
+
+
+def test_more_in_flight_is_never_taken_to_be_quicker() -> None:
+    """The third place is quicker than the second: both are pooled to 2.5, the mean of three."""
+    crowd, values = np.array([0.0, 1, 1, 2]), np.array([1.0, 2.0, 4.0, 1.5])
+    assert levelled(values, crowd) == pytest.approx(
+        1.75 * np.array([1.0, 2 / 2.5, 4 / 2.5, 1.5 / 2.5])
+    )
