@@ -65,7 +65,7 @@ def test_a_server_that_is_offered_too_much_carries_a_doubt(
 ) -> None:
     """Two at a time, 100 ms each: 20 requests/s are what it can answer."""
     url = fake_server(ttft_s=0.06, itl_s=0.01, max_running=2)
-    load = ("--rate", "10,40", "--burstiness", "0", "--requests", "36", "--slo-ttft-ms", "300")
+    load = ("--rate", "10,40", "--burstiness", "0", "--requests", "80", "--slo-ttft-ms", "300")
     below, above = measured(url, tmp_path, *load)
     rules = [{rule["name"] for rule in run["doubt_rules"]} for run in (below, above)]
     assert ["falls_behind" in names for names in rules] == [False, True]

@@ -1,0 +1,25 @@
+"""How often the doubts about open loops are right: a short version of docs/calibration.md."""
+
+import pytest
+
+from benchmarks.calibrate_open import Case, rates
+
+
+@pytest.mark.parametrize("server", ["fixed", "random", "batch"])
+@pytest.mark.parametrize("load", [0.5, 0.95])
+def test_a_healthy_open_loop_is_flagged_in_at_most_2_percent(server: str, load: float) -> None:
+    found = rates(Case(server=server, load=load), trials=50)
+    assert found["falls_behind"] <= 0.02
+    assert found["drift"] <= 0.02
+
+
+@pytest.mark.parametrize("server", ["fixed", "random", "batch"])
+def test_an_overload_of_1_2_times_is_named_or_the_run_is_too_short(server: str) -> None:
+    found = rates(Case(server=server, load=1.2), trials=50)
+    if server == "fixed":
+        assert found["falls_behind"] >= 0.95
+    assert found["falls_behind"] + found["overload_unseen"] >= 0.95
+
+
+def test_a_server_that_becomes_slower_drifts() -> None:
+    assert rates(Case(load=0.5, slower=1.3), trials=20)["drift"] >= 0.95
