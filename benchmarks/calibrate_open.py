@@ -21,7 +21,7 @@ from journal.records.experiment import Load
 from journal.records.request import ClientHealth, Trace
 from journal.records.samples import Readings, Samples
 
-TRIALS = 300
+TRIALS = 200
 PAGE = ROOT / "docs" / "calibration.md"
 LANES, LASTS_S, TTFT_S = 4, 0.1, 0.06
 STREAMS, STEP_S, STEP_PER_STREAM_S, TOKENS = 16, 0.01, 0.001, 32

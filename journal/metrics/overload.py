@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import CONFIDENCE, Array, t_quantile
+from journal.metrics.statistics import Array, t_quantile
 from journal.metrics.window import in_flight
 
 FILLING = 0.2  # of the time from the first answer to the last request, in which a server fills up
 LOOKS = 16  # at the requests in flight, evenly spread over the rest
 LEAST = 10  # requests sent in that rest
-CHANCE = 0.01  # that a server which keeps up is taken for one that does not
+CHANCE = 0.01  # that either end of the interval is on the wrong side of the truth
 ANSWERS = 12  # in the first half of that rest
 LEVEL = 1.2  # times as many in the second half: more, and the server still fills up
 
@@ -20,7 +20,7 @@ LEVEL = 1.2  # times as many in the second half: more, and the server still fill
 class Growth(NamedTuple):
     """How requests piled up: `came_per_s` of them came in a second and `piled_per_s` stayed.
     `fraction` is the share of those that came which piled up beyond what their own bunching makes
-    of it, from `low` (99%, one-sided) to `high` (95%, two-sided). `settled` is whether the server
+    of it, from `low` to `high`, each of which is missed by 1%. `settled` is whether the server
     had the time to fill up before."""
 
     came_per_s: float
@@ -62,7 +62,7 @@ def growth(start_s: Array, end_s: Array) -> Growth | None:
         piled_per_s=float(flying[-1] - flying[0]) / (last_s - begin_s),
         fraction=fraction,
         low=fraction - t_quantile(1 - CHANCE, LOOKS - 1) * error,
-        high=fraction + t_quantile((1 + CONFIDENCE) / 2, LOOKS - 1) * error,
+        high=fraction + t_quantile(1 - CHANCE, LOOKS - 1) * error,
         settled=_settled(end_s, begin_s, last_s),
     )
 
