@@ -103,5 +103,5 @@ def main() -> None:
         print("journal: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away; there is nobody to tell
+        sys.stderr.close()  # the reader of our output went away
         sys.exit(141)

@@ -25,7 +25,7 @@ def ask(
         bool, typer.Option("--chat/--completions", help="With the model's chat template, or bare.")
     ] = True,
     system: Annotated[
-        str | None, typer.Option("--system", help="What the model is told first, in a chat.")
+        str | None, typer.Option("--system", help="The system prompt, in a chat.")
     ] = None,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")
@@ -80,16 +80,16 @@ def _ask(question: "Question", home: Path, *, raw: bool, json: bool) -> None:
     from journal.store.store import open_store
 
     with open_store(home) as store:
-        told: dict[str, Any] = {}
+        answer: dict[str, Any] = {}
         if raw:
-            asked, told = whole_answer(question)
+            asked, answer = whole_answer(question)
         else:
             asked = _streamed(question, quiet=json)
         add_interaction(store, asked)
     if json:
         print_json(_as_json(asked))
-    elif raw and told:
-        print_json(told)
+    elif raw and answer:
+        print_json(answer)
     elif not raw:
         print(f"\n\n{_summary(asked)}")
     if asked.note and not json:
@@ -139,5 +139,5 @@ def _summary(asked: "Interaction") -> str:
 def _as_json(asked: "Interaction") -> dict[str, Any]:
     from dataclasses import asdict
 
-    told = {**asdict(asked), "asked_at": asked.asked_at.isoformat()}
-    return told | {"tokens_per_s": asked.tokens_per_s}
+    values = {**asdict(asked), "asked_at": asked.asked_at.isoformat()}
+    return values | {"tokens_per_s": asked.tokens_per_s}

@@ -64,8 +64,8 @@ def chat(
         print(f"chat page: {url}" + (f" (user: {page.USER})" if password else ""), flush=True)
         if not is_loopback(host):
             typer.echo(
-                f"Whoever reaches {host} sees this page's login, and what is said travels "
-                "unencrypted: a tunnel (ssh -L) to 127.0.0.1 is safer.",
+                f"anyone who reaches {host} sees this page's login, and every message travels "
+                "unencrypted: a tunnel (ssh -L) to 127.0.0.1 is safer",
                 err=True,
             )
 

@@ -46,11 +46,13 @@ def compare(
     from journal.report.phrases import words
     from journal.report.versus import comparison_page
 
-    said = words(lang)
-    found = journal.compare(a, b, home, by=[name.strip() for name in by.split(",")] if by else ())
+    language = words(lang)
+    comparison = journal.compare(
+        a, b, home, by=[name.strip() for name in by.split(",")] if by else ()
+    )
     if html:
-        write_text(html, as_html(comparison_page(found), said, {}))
+        write_text(html, as_html(comparison_page(comparison), language, {}))
     if json:
-        print_json(found.as_json())
+        print_json(comparison.as_json())
     else:
-        print(as_markdown(comparison_page(found), said, ""), end="")
+        print(as_markdown(comparison_page(comparison), language, ""), end="")

@@ -59,10 +59,10 @@ def _print(checkup: "Checkup", verdict: str) -> None:
     table.add_column("")
     table.add_column("found, and what to do", overflow="fold")
     for check in checkup.checks:
-        found = Text("\n".join(plain(line) for line in check.found.splitlines()))
+        finding = Text("\n".join(plain(line) for line in check.found.splitlines()))
         if check.advice:
-            found.append(f"\n-> {plain(check.advice)}", style="cyan")
-        table.add_row(check.name, Text(*MARK[check.state]), found)
+            finding.append(f"\n-> {plain(check.advice)}", style="cyan")
+        table.add_row(check.name, Text(*MARK[check.state]), finding)
     console = Console()
     console.print(table)
     console.print(Text(plain(verdict), style="bold" if checkup.ok else "bold red"))

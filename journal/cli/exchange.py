@@ -27,19 +27,19 @@ def import_(
     from journal.cli.run_tables import print_records
     from journal.tracking.tracker import sync
 
-    found = journal.import_results(file, home)
+    imported = journal.import_results(file, home)
     with journal.open_store(home) as store:
-        told = sync(store, home) if found.new else None
-        records = [store.run(record.id) for record in found.records]
+        report = sync(store, home) if imported.new else None
+        records = [store.run(record.id) for record in imported.records]
     if json:
         print_json([journal.run_json(record) for record in records])
         return
     print_records(records)
-    there = len(records) - len(found.new)
+    there = len(records) - len(imported.new)
     known = f"; {there} already there" if there else ""
-    print(f"{plural(len(found.new), 'run')} taken in{known}")
-    if told and told.reason:
-        print(told.reason)
+    print(f"{plural(len(imported.new), 'run')} taken in{known}")
+    if report and report.reason:
+        print(report.reason)
 
 
 def export(

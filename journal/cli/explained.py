@@ -12,8 +12,8 @@ LABELS = {
     "weights_bytes": "weights",
     "kv_bytes_per_token": "KV cache per token, by the engine's own count",
     "kv_bytes_per_token_slope": "KV cache per token, as seen under load",
-    "ttft_s.p50": "TTFT p50, beside the card's floor",
-    "tpot_s.p50": "TPOT p50, beside the card's floor",
+    "ttft_s.p50": "TTFT p50, beside the GPU's floor",
+    "tpot_s.p50": "TPOT p50, beside the GPU's floor",
 }
 
 
@@ -43,17 +43,17 @@ def split_rows(record: Record) -> "list[list[RenderableType]]":
     their sum; none where it saw none."""
     from journal.theory.split import NAMES, SOURCES, split
 
-    found = split([record])
-    if found is None:
+    memory = split([record])
+    if memory is None:
         return []
-    total = found.total
-    each = {total.name: f", the mean of {found.gpu_count}"} if found.gpu_count > 1 else {}
+    total = memory.total
+    mean = {total.name: f", the mean of {memory.gpu_count}"} if memory.gpu_count > 1 else {}
     return [
         [
-            NAMES[part.name] + each.get(part.name, ""),
+            NAMES[part.name] + mean.get(part.name, ""),
             units.data_size(part.bytes),
             units.percent(part.bytes / total.bytes) if total.bytes else units.ABSENT,
             SOURCES[part.source],
         ]
-        for part in (*found.parts, total)
+        for part in (*memory.parts, total)
     ]

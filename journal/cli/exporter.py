@@ -13,14 +13,14 @@ def exporter(
         typer.Option(
             "--endpoint",
             metavar="URL",
-            help="A server on this host whose memory is told too; those of `journal serve` are.",
+            help="Read the memory of this server on this host too, as of those of `journal serve`.",
         ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.")] = 9410,
     home: Home = "lab",  # type: ignore[assignment]
 ) -> None:
-    """Tell Prometheus of this host's cards, its servers' memory, and the last runs, until Ctrl-C.
+    """Serve this host's GPUs, its servers' memory and the last runs to Prometheus, until Ctrl-C.
 
     Examples:
 

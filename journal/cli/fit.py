@@ -102,19 +102,19 @@ def _print(advice: "Fit") -> None:
             for place in advice.places
         ]
         print_table(["GPU", "memory", *precisions], rows, left=("GPU", *precisions))
-    print(_reckoned(advice))
+    print(_assumptions(advice))
 
 
-def _reckoned(advice: "Fit") -> str:
+def _assumptions(advice: "Fit") -> str:
     from journal import units
     from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
     from journal.theory.headroom import OVERHEAD_BYTES
 
-    each = " Sizes are those of one GPU." if advice.places[0].fit.gpu_count > 1 else ""
+    of_one = " Sizes are those of one GPU." if advice.places[0].fit.gpu_count > 1 else ""
     return (
-        f"Reckoned from {advice.known_from}: {units.percent(GPU_MEMORY_UTILIZATION)} of the memory "
+        f"Computed from {advice.known_from}: {units.percent(GPU_MEMORY_UTILIZATION)} of the memory "
         f"for the engine, {units.data_size(OVERHEAD_BYTES)} of it for activations, CUDA graphs and "
-        f"the driver.{each}"
+        f"the driver.{of_one}"
     )
 
 

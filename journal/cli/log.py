@@ -67,7 +67,7 @@ def note(
     Examples:
 
     - `journal note "Batch 16 is where TPOT begins to grow."`
-    - `journal note "The card was hot." --run last`
+    - `journal note "The GPU was hot." --run last`
     """
     from dataclasses import asdict
 

@@ -90,10 +90,10 @@ def rates(text: str | None, option: str) -> tuple[float, ...] | None:
 def size(text: str, option: str) -> int:
     """The bytes in "24GiB" (binary), "24GB" (decimal) or "24" (GiB); SpecError names `option`
     and the value."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt])(i?)b)?", text.strip().lower())
-    if found is None or float(found[1]) == 0:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt])(i?)b)?", text.strip().lower())
+    if match is None or float(match[1]) == 0:
         raise SpecError(f"{option} {text!r} is not a size above 0, such as 24GiB, 24GB or 24")
-    number, prefix, binary = found.groups()
+    number, prefix, binary = match.groups()
     power = "kmgt".index(prefix or "g") + 1
     base = 1024.0 if binary or not prefix else 1000.0
     return round(float(number) * base**power)

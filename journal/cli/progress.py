@@ -26,7 +26,7 @@ def showing(*, quiet: bool = False) -> Iterator[Listener]:
 
 
 def _lines() -> Listener:
-    """One line for each new message; how far it is, is not told."""
+    """One line for each new message, without the share that is done."""
     last: dict[str | None, str] = {}
 
     def listener(event: Event) -> None:
@@ -42,7 +42,7 @@ def _placed(event: Event) -> str:
 
 
 def time_left() -> "ProgressColumn":
-    """A column with the time left, empty where that cannot be told."""
+    """A column with the time left, empty where that is not known."""
     from rich.progress import Task, TimeRemainingColumn
     from rich.text import Text
 

@@ -17,7 +17,7 @@ def rent(
         typer.Option(
             "--gpu",
             metavar="NAME[:N]",
-            help="The card, and how many. By default the smallest on which the largest cell fits.",
+            help="The GPU, and how many. By default the smallest on which the largest cell fits.",
         ),
     ] = None,
     cloud: Annotated[

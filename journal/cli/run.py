@@ -161,7 +161,7 @@ def run(
     Ctrl-C stores what was measured, writes the log and ends the engine; a second one stops at
     once. After it, or after a power cut, the same command with `--resume` goes on.
 
-    `--strict` refuses to measure while other programs use the cards or processors, or the host
+    `--strict` refuses to measure while other programs use the GPUs or processors, or the host
     swaps, and calls a cell with a doubt a failure.
 
     Exit code: 0 all cells measured, 1 some cell failed, 2 nothing was started, 130 stopped.
@@ -231,19 +231,19 @@ def _tell(result: "Result", json: bool) -> None:
     from journal.cli.render import print_json
     from journal.cli.run_tables import print_result
     from journal.report.run_json import run_json
-    from journal.report.sections import needed
-    from journal.report.sections import searches as capacity
+    from journal.report.sections.needed import needed_json
+    from journal.report.sections.searches import capacity_json
 
     if not json:
         print_result(result)
         return
-    asked, found = result.experiment.experiment, dict[str, Any]()
+    asked, searches = result.experiment.experiment, dict[str, Any]()
     if asked.find_capacity is not None:
-        found["capacity"] = [capacity.capacity_json(each) for each in result.capacities]
+        searches["capacity"] = [capacity_json(search) for search in result.capacities]
     if asked.needed_vram:
-        found["needed_vram"] = [needed.needed_json(each) for each in result.needed]
+        searches["needed_vram"] = [needed_json(search) for search in result.needed]
     runs = [run_json(record) for record in result.records]
-    print_json({**found, "runs": runs} if found else runs)
+    print_json({**searches, "runs": runs} if searches else runs)
 
 
 def _say_how_to_resume() -> None:

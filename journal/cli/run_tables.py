@@ -66,7 +66,7 @@ def _name(record: Record) -> str:
 
 
 def print_result(result: "Result") -> None:
-    """What one `journal run` found, and where it is written."""
+    """The runs of one `journal run`, the results of its searches, and the files of its log."""
     print_records(result.records)
     console = wide_console()
     for record in result.records:
@@ -80,28 +80,28 @@ def print_result(result: "Result") -> None:
     warn_of_edits(result.log)
 
 
-def print_capacities(found: "Sequence[Capacity]") -> None:
-    """What searches for capacity found: a sentence each, and what was asked."""
+def print_capacities(capacities: "Sequence[Capacity]") -> None:
+    """The result of each search for capacity in a sentence, and the limits of its SLO."""
     from journal.report.phrases import words
     from journal.report.sections.searches import limits, sentences
 
     english, console = words("en"), wide_console()
-    for each in found:
-        told = english.paragraph(sentences(each), plain)
-        console.print(told, style="bold", markup=False, highlight=False)
-    if found:
-        console.print(english.say(limits(found[0].slo), plain), markup=False, highlight=False)
+    for capacity in capacities:
+        result = english.paragraph(sentences(capacity), plain)
+        console.print(result, style="bold", markup=False, highlight=False)
+    if capacities:
+        console.print(english.say(limits(capacities[0].slo), plain), markup=False, highlight=False)
 
 
-def print_needed(found: "Sequence[Needed]") -> None:
-    """What searches for the least memory found: a sentence each."""
+def print_needed(searches: "Sequence[Needed]") -> None:
+    """The result of each search for the least memory in a sentence."""
     from journal.report.phrases import words
     from journal.report.sections.needed import needed_sentence
 
     english, console = words("en"), wide_console()
-    for each in found:
-        told = english.say(needed_sentence(each), plain)
-        console.print(told, style="bold", markup=False, highlight=False)
+    for search in searches:
+        result = english.say(needed_sentence(search), plain)
+        console.print(result, style="bold", markup=False, highlight=False)
 
 
 def print_repeats(tries: Sequence[Record]) -> None:
@@ -134,8 +134,8 @@ def print_record(record: Record) -> None:
     )
     where = [record.environment.get(name) for name in ("host", "user")]
     if where[0] is not None:
-        said = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
-        console.print(plain(said), style="dim", markup=False, highlight=False)
+        place = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
+        console.print(plain(place), style="dim", markup=False, highlight=False)
     if record.error:
         console.print(plain(record.error), style="red", markup=False)
     for doubt in record.doubts:
@@ -150,8 +150,8 @@ def print_record(record: Record) -> None:
     if parts:
         headed = ("memory", "bytes", "share", "by")
         print_table(headed, parts, left=("memory", "by"))
-    told = {name for names in compared for name in names}
-    print_table(["metric", "value", "95% interval"], _figures(record, told), left=("metric",))
+    shown = {name for names in compared for name in names}
+    print_table(["metric", "value", "95% interval"], _figures(record, shown), left=("metric",))
 
 
 def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]":
@@ -163,7 +163,7 @@ def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]"
     for name, label in latencies().items():
         if record.value(f"{name}.mean") is None:
             continue
-        times = (units.seconds(record.value(f"{name}.{each}")) for each in STATISTICS)
+        times = (units.seconds(record.value(f"{name}.{statistic}")) for statistic in STATISTICS)
         rows.append([label, *times, _interval(record.metrics.get(f"{name}.p50"), "s")])
     return ["latency", *STATISTICS, "95% interval of p50"], rows
 
@@ -174,14 +174,14 @@ def _interval(figure: Figure | None, unit: str) -> str:
     return f"{units.formatted(figure.low, unit)} to {units.formatted(figure.high, unit)}"
 
 
-def _figures(record: Record, told: Collection[str]) -> "list[list[RenderableType]]":
-    """What is not `told` already, and has one value."""
+def _figures(record: Record, left_out: Collection[str]) -> "list[list[RenderableType]]":
+    """A row for each metric that has one value, but for those `left_out` by name."""
     from journal.metrics import table
 
     rows: list[list[RenderableType]] = []
     for metric in table.rows():
         figure = record.metrics.get(metric.name)
-        if figure is None or figure.value is None or metric.statistic or metric.name in told:
+        if figure is None or figure.value is None or metric.statistic or metric.name in left_out:
             continue
         shown = units.formatted(figure.value, metric.unit)
         rows.append([metric.name, shown, _interval(figure, metric.unit)])

@@ -40,7 +40,7 @@ def show(
 ) -> None:
     """Show one run in full, its doubts first.
 
-    With it: its cell over all repeats, and what the search for capacity found that it is part of.
+    With it: its cell over all repeats, and the result of the search for capacity it is part of.
 
     Examples:
 
@@ -51,19 +51,19 @@ def show(
     from journal.cli.run_tables import print_capacities, print_record, print_repeats
     from journal.compare import repeats
     from journal.compare.capacity import capacities
-    from journal.report.sections import searches as capacity
+    from journal.report.sections.searches import capacity_json
 
     with journal.open_store(home) as store:
         record = store.run(run_id)
         among = store.runs(experiment_id=record.experiment_id)
-        found = capacities(store.experiment(record.experiment_id).experiment, among)
+        searches = capacities(store.experiment(record.experiment_id).experiment, among)
     tries = repeats.repeats(record, among)
     if json:
         together = {"repeats": repeats.repeats_json(tries)} if len(tries) > 1 else {}
-        searched = {"capacity": [capacity.capacity_json(each) for each in found]} if found else {}
+        searched = {"capacity": [capacity_json(search) for search in searches]} if searches else {}
         print_json(journal.run_json(record) | together | searched)
         return
     print_record(record)
     if len(tries) > 1:
         print_repeats(tries)
-    print_capacities(found)
+    print_capacities(searches)

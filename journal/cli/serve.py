@@ -28,10 +28,13 @@ def serve(
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="Such as bfloat16, float16.")] = "auto",
     tensor_parallel: Annotated[
-        int, typer.Option("--tensor-parallel", metavar="N", min=1, help="Cards to spread it over.")
+        int, typer.Option("--tensor-parallel", metavar="N", min=1, help="GPUs to spread it over.")
     ] = 1,
     pipeline_parallel: Annotated[
-        int, typer.Option("--pipeline-parallel", metavar="N", min=1, help="Stages of such cards.")
+        int,
+        typer.Option(
+            "--pipeline-parallel", metavar="N", min=1, help="Stages of so many GPUs each."
+        ),
     ] = 1,
     max_model_len: Annotated[
         int | None, typer.Option("--max-model-len", metavar="N", min=1, help="Longest context.")
@@ -109,9 +112,9 @@ def _announce(endpoint: "Endpoint", host: str, json: bool) -> None:
 
     facts, key = endpoint.facts, "JOURNAL_API_KEY" if endpoint.api_key else None
     if json:
-        told = {"base_url": endpoint.base_url, "model": endpoint.model, "log": facts.log_path}
+        about = {"base_url": endpoint.base_url, "model": endpoint.model, "log": facts.log_path}
         names = "version start_s weights_bytes kv_pool_bytes kv_pool_tokens".split()
-        print_json(told | {name: getattr(facts, name) for name in names})
+        print_json(about | {name: getattr(facts, name) for name in names})
         sys.stdout.flush()
         return
     question = Question(
@@ -125,19 +128,19 @@ def _announce(endpoint: "Endpoint", host: str, json: bool) -> None:
     print("or, in another terminal: journal ask, journal watch. Ctrl-C ends it.", flush=True)
     if key is None and not is_loopback(host):
         print(
-            f"Whoever reaches {host} can use it: serve with --require-key to ask for a key.",
+            f"anyone who reaches {host} can use it: serve with --require-key to ask for a key",
             file=sys.stderr,
         )
 
 
 def _facts(endpoint: "Endpoint") -> str:
     facts = endpoint.facts
-    told = [f"vLLM {facts.version or 'of unknown version'}"]
+    parts = [f"vLLM {facts.version or 'of unknown version'}"]
     if facts.start_s is not None:
-        told.append(f"up after {units.seconds(facts.start_s)}")
+        parts.append(f"up after {units.seconds(facts.start_s)}")
     if facts.weights_bytes is not None:
-        told.append(f"weights {units.data_size(facts.weights_bytes)}")
+        parts.append(f"weights {units.data_size(facts.weights_bytes)}")
     if facts.kv_pool_tokens is not None:
         size = units.data_size(facts.kv_pool_bytes)
-        told.append(f"KV pool {size} for {facts.kv_pool_tokens:,} tokens")
-    return f"engine    {', '.join(told)}"
+        parts.append(f"KV pool {size} for {facts.kv_pool_tokens:,} tokens")
+    return f"engine    {', '.join(parts)}"

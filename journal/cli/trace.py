@@ -7,7 +7,7 @@ import typer
 
 trace = typer.Typer(
     no_args_is_help=True,
-    help="Record what NVIDIA's driver says of the cards while a server is busy.\n\nExample:\n\n"
+    help="Record what NVIDIA's driver says of the GPUs while a server is busy.\n\nExample:\n\n"
     "- `journal trace record --seconds 20 --out serving.trace`",
 )
 
@@ -26,10 +26,10 @@ def record(
         Path | None, typer.Option("--out", metavar="FILE", help="Where to; else it is printed.")
     ] = None,
 ) -> None:
-    """Record NVML's own answers about the cards of this host, call by call, while a server is
+    """Record NVML's own answers about the GPUs of this host, call by call, while a server is
     busy: the tests give such a trace again through a stand-in for the driver.
 
-    It holds the cards' UUIDs and the ids of the processes on them.
+    It holds the GPUs' UUIDs and the ids of the processes on them.
 
     Examples:
 
@@ -41,9 +41,9 @@ def record(
     from journal.records.progress import Event
 
     with showing(quiet=out is None) as listener:
-        told = f"looking at the cards for {seconds:g} s"
+        message = f"looking at the GPUs for {seconds:g} s"
         text = traces.record_nvml(
-            seconds, on_look=lambda passed_s: listener(Event("cell", told, passed_s, seconds))
+            seconds, on_look=lambda passed_s: listener(Event("cell", message, passed_s, seconds))
         )
     if out is None:
         print(text, end="")

@@ -27,7 +27,7 @@ def watch(
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
-    """Watch a server: its memory, its load and its latency, as `watch nvidia-smi` shows a card.
+    """Watch a server: its memory, its load and its latency, as `watch nvidia-smi` shows a GPU.
 
     With `--json` each look is one line of JSON; times are in s, memory in bytes.
 

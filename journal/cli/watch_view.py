@@ -1,4 +1,4 @@
-"""How looks at a server are drawn: one line for each thing that is watched, with its history."""
+"""Looks at a server as text: one line for each figure that is watched, with its history."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def _cores(value: float | None) -> str:
 
 def watch_rows(now: "Look") -> list[WatchRow]:
     """What is watched, as of the look `now`."""
-    cards = f", {now.cards} cards" if now.cards > 1 else " reserved"
+    gpus = f", {now.cards} GPUs" if now.cards > 1 else " reserved"
     spread = ""
     if now.cards > 1 and now.gpu_fraction_least is not None:
         ends = units.percent(now.gpu_fraction_least), units.percent(now.gpu_fraction_most)
@@ -68,7 +68,7 @@ def watch_rows(now: "Look") -> list[WatchRow]:
     size, rate = units.data_size, units.rate
     seen = bool(now.cards)
     return [
-        WatchRow(f"VRAM{cards}", "vram_used_bytes", size, vram, now.vram_total_bytes, always=seen),
+        WatchRow(f"VRAM{gpus}", "vram_used_bytes", size, vram, now.vram_total_bytes, always=seen),
         WatchRow("GPU busy", "gpu_fraction", units.percent, spread, 1.0),
         WatchRow("power", "power_w", _watts),
         WatchRow("temperature", "temperature_c", _celsius),
@@ -126,9 +126,9 @@ def screen(
     bars = BARS if "utf" in encoding.lower() else PLAIN_BARS
     lines = [_head(endpoint, now, width), Text()]
     lines += [_line(row, history[row.name], width, bars) for row in kept]
-    said = [line for sentence in now.absent for line in wrap(plain(sentence), width)]
-    left = len(said) if height is None else max(0, height - len(kept) - spare)
-    lines += [Text(line, style="dim") for line in said[:left]]
+    notes = [line for sentence in now.absent for line in wrap(plain(sentence), width)]
+    left = len(notes) if height is None else max(0, height - len(kept) - spare)
+    lines += [Text(line, style="dim") for line in notes[:left]]
     lines.append(Text(_cut(_foot(interval_s, window_s), width), style="dim"))
     return Group(*lines)
 
@@ -139,8 +139,10 @@ def _head(endpoint: "Endpoint", now: "Look", width: int) -> "Text":
     version = f"vLLM {endpoint.facts.version}" if endpoint.facts.version else ""
     clock = f"{now.at.astimezone():%H:%M:%S}"
     parts = (endpoint.base_url, endpoint.model, version)
-    told = _cut(plain("  ".join(part for part in parts if part)), width - len(clock) - 2)
-    head = Text(f"{told}{clock:>{width - len(told)}}", style="bold" if now.answers else "bold red")
+    title = _cut(plain("  ".join(part for part in parts if part)), width - len(clock) - 2)
+    head = Text(
+        f"{title}{clock:>{width - len(title)}}", style="bold" if now.answers else "bold red"
+    )
     if not now.answers:
         head.append("\n" + _cut("the server does not answer", width))
     return head
@@ -151,8 +153,8 @@ def _line(row: WatchRow, history: Sequence[float | None], width: int, bars: str)
 
     value = row.shown(history[-1]) + (row.beside if history[-1] is not None else "")
     spark_width = width - LABEL - VALUE - MOST - 3
-    seen = [each for each in history[-spark_width:] if each is not None]
-    most = max(seen, default=0.0)
+    known = [value for value in history[-spark_width:] if value is not None]
+    most = max(known, default=0.0)
     spark = sparkline(history, max(0, spark_width), row.full or most, bars)
     style = "bold red" if row.alarm else "bold"
     line = Text(f"{row.label:<{LABEL}} ", no_wrap=True, overflow="crop")
@@ -160,7 +162,7 @@ def _line(row: WatchRow, history: Sequence[float | None], width: int, bars: str)
     if len(history) == 1:
         return line
     line.append(spark, style="cyan")
-    if seen:
+    if known:
         line.append(f" {row.shown(most):>{MOST}}", style="dim")
     return line
 

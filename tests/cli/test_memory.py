@@ -63,7 +63,7 @@ def test_fit_answers_first_and_then_shows_its_sums(journal: Journal) -> None:
     code, out, _ = journal("fit", "Mistral-7B-Instruct-v0.2", "--gpu", "4090", "--batch", 8)
     assert code == 0
     assert out.startswith("Mistral-7B-Instruct-v0.2 on RTX 4090 (24 GiB): Take the ")
-    for told in ("AWQ build (4 bits)", "TheBloke/Mistral-7B-Instruct-v0.2-AWQ", "Reckoned from"):
+    for told in ("AWQ build (4 bits)", "TheBloke/Mistral-7B-Instruct-v0.2-AWQ", "Computed from"):
         assert told in out
     found = parsed(journal("fit", "Qwen/Qwen3-8B", "--vram", "24GiB", "--json"))
     (place,) = found["places"]
@@ -116,7 +116,7 @@ def test_what_is_no_size(text: str) -> None:
 def test_without_a_card_nothing_is_recorded(journal: Journal, tmp_path: Path) -> None:
     code, out, error = journal("trace", "record", "--seconds", "0.1", "--out", tmp_path / "t")
     if code == 0:
-        pytest.skip("this host has an NVIDIA card")
+        pytest.skip("this host has an NVIDIA GPU")
     assert (code, out) == (1, "")
     assert error.startswith("journal: ")
     assert len(error.splitlines()) == 1

@@ -84,7 +84,7 @@ def test_it_fits(looks: list[Look], width: int, height: int) -> None:
 
 def test_what_matters_stays_where_there_is_little_room() -> None:
     text = "\n".join(drawn([GPU, GPU], 80, 12))
-    for label in ("VRAM, 8 cards", "KV cache in use", "running", "waiting", "output", "TTFT mean"):
+    for label in ("VRAM, 8 GPUs", "KV cache in use", "running", "waiting", "output", "TTFT mean"):
         assert label in text
     assert "temperature" not in text
 
