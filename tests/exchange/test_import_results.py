@@ -144,7 +144,7 @@ def test_imported_runs_stand_beside_others_in_a_comparison(tmp_path: Path) -> No
     a, b = "GuideLLM: guidellm-concurrent", "AIPerf: profile_export_aiperf"
     comparison = journal.compare(a, b, tmp_path)
     assert comparison.as_json()["environment"]["tool"] == {"a": ["GuideLLM"], "b": ["AIPerf"]}
-    assert comparison.rows[0].figures[0].reason == "one repeat each"
+    assert comparison.rows[0].figures[0].reason == "one run of an experiment each"
 
 
 # ---- what is refused ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def test_the_process_that_is_measuring_is_named(tmp_path: Path) -> None:
         assert oct(home.stat().st_mode & 0o777) == "0o700"
         assert oct(lock_of(home).stat().st_mode & 0o777) == "0o600"
         with (
-            pytest.raises(UsageError, match=rf"^Process {os.getpid()} \(since \d{{4}}-"),
+            pytest.raises(UsageError, match=rf"^process {os.getpid()} \(since \d{{4}}-"),
             alone(home),
         ):
             pass
@@ -31,7 +31,7 @@ def test_a_note_that_cannot_be_read_names_nobody(tmp_path: Path, note: str) -> N
     with alone(tmp_path):
         lock_of(tmp_path).write_text(note)
         with (
-            pytest.raises(UsageError, match=r"^Another process is measuring into"),
+            pytest.raises(UsageError, match=r"^another process is measuring into"),
             alone(tmp_path),
         ):
             pass
