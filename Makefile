@@ -5,6 +5,8 @@
 #             WRITE=--write puts the figures into docs/reliability.md
 # make mutate changes single expressions at random and counts the changes that the tests notice:
 #             ROOMS=metrics,load MUTANTS=50 SEED=2
+# make calibrate simulates how often intervals and verdicts are right: docs/calibration.md, half an
+#             hour
 # make docs   writes the pages of docs/ that are made from the code
 # make audit  asks PyPI for known holes in what is installed
 
@@ -38,7 +40,7 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-.PHONY: run test lint bench soak mutate docs audit clean
+.PHONY: run test lint bench soak calibrate mutate docs audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -60,6 +62,10 @@ bench: $(STAMP_DEV)
 soak: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.soak --kills $(KILLS) --seconds $(SOAK_SECONDS) $(WRITE)
 	$(BIN)/python -m benchmarks.steady $(WRITE)
+
+calibrate: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks.calibrate --write
+	$(BIN)/python -m benchmarks.calibrate_compare
 
 docs: $(STAMP_DEV)
 	$(BIN)/python tests/test_architecture_page.py

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
+CALIBRATION = ROOT / "docs" / "calibration.md"
 
 
 def put(part: str, text: str, page: Path = PAGE) -> None:

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from journal.compare.capacity import OVERLOADED
 from journal.compare.points import Point, Points
+from journal.metrics.inference import Error, error, half_of_difference
+from journal.records.figure import Figure
 from journal.records.load_shape import Closed
 from journal.theory.predictions import served_model
 from journal.theory.roofline import Bound
@@ -20,25 +22,56 @@ KNEE_GAIN = 1.2
 @dataclass(frozen=True, slots=True)
 class BatchStep:
     """A step from one batch to the next. `gain` is the factor in throughput for each doubling of
-    the batch."""
+    the batch, `low` to `high` its 95% interval (None where a throughput has none)."""
 
     before: Point
     after: Point
     gain: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is certain that the step gains KNEE_GAIN or more."""
+        return self.low is not None and self.low >= KNEE_GAIN
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it is certain that the step gains less."""
+        return self.high is not None and self.high < KNEE_GAIN
 
 
 def batch_steps(line: Points) -> list[BatchStep]:
     """The steps between the points of `line` (ordered by batch) that have a throughput."""
-    rates = [(point, rate) for point in line if (rate := point.value(THROUGHPUT))]
-    return [
-        BatchStep(low, high, (more / less) ** (1 / math.log2(high.load / low.load)))
-        for (low, less), (high, more) in pairwise(rates)
-    ]
+    rates = [(point, figure) for point in line if (figure := point.figure(THROUGHPUT))]
+    rates = [(point, figure) for point, figure in rates if figure.value]
+    return [_step(*low, *high) for low, high in pairwise(rates)]
+
+
+def _step(low: Point, less: Figure, high: Point, more: Figure) -> BatchStep:
+    assert less.value and more.value
+    doublings = math.log2(high.load / low.load)
+    gain = (more.value / less.value) ** (1 / doublings)
+    errors = _relative_error(less), _relative_error(more)
+    if errors[0] is None or errors[1] is None:
+        return BatchStep(low, high, gain)
+    factor = math.exp(half_of_difference(errors[0], errors[1]) / doublings)
+    return BatchStep(low, high, gain, gain / factor, gain * factor)
+
+
+def _relative_error(figure: Figure) -> Error | None:
+    """The error of the logarithm of a throughput, by the wider half of its interval."""
+    halves = (error(figure, upwards=False), error(figure, upwards=True))
+    if halves[0] is None or halves[1] is None or not figure.value:
+        return None
+    widest = max(halves[0], halves[1])
+    return Error(widest.standard / figure.value, widest.degrees)
 
 
 def knee(line: Points) -> BatchStep | None:
-    """The first step that gains less than KNEE_GAIN for a doubling; None where none does."""
-    return next((step for step in batch_steps(line) if step.gain < KNEE_GAIN), None)
+    """The first step that is certain to gain less than KNEE_GAIN for a doubling; None where none
+    is."""
+    return next((step for step in batch_steps(line) if step.is_past), None)
 
 
 def decode_bound(point: Point) -> Bound | None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from journal.compare.setups import Setup
+from journal.metrics.inference import differ
 from journal.metrics.statistics import t_interval
 from journal.records.figure import Figure
 from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, LoadShape
@@ -76,17 +77,18 @@ def over_repeats(values: Sequence[float]) -> Figure:
     return replace(mean, low=max(mean.low, 0.0))
 
 
-def change(before: Figure, after: Figure) -> Literal["flat", "noise", "moved"]:
-    """Whether a figure changed: not by more than FLAT, not beyond the noise (its intervals
-    overlap), or truly."""
-    if before.value is None or after.value is None or not before.value:
-        return "noise"
-    if abs(after.value / before.value - 1) <= FLAT:
-        return "flat"
-    if before.low is None or before.high is None or after.low is None or after.high is None:
+def change(before: Figure, after: Figure) -> Literal["flat", "noise", "moved", "unsure"]:
+    """Whether a figure changed, by `inference.differ`: truly; not beyond the noise, or besides not
+    by more than FLAT; or that it cannot be said, where one of them has no interval."""
+    if before.value is None or after.value is None:
+        return "unsure"
+    different = differ(before, after)
+    if different is None:
+        return "unsure"
+    if different:
         return "moved"
-    overlapping = before.low <= after.high and after.low <= before.high
-    return "noise" if overlapping else "moved"
+    near = abs(after.value - before.value) <= FLAT * abs(before.value)
+    return "flat" if near else "noise"
 
 
 Points: TypeAlias = tuple[Point, ...]

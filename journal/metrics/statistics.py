@@ -1,8 +1,7 @@
 """Statistics over the samples of one run and over repeats: pure functions on arrays.
 
 Percentiles interpolate linearly between order statistics (numpy's default, type 7 of Hyndman and
-Fan, 1996). Samples carry the request they came from, because the gaps of one request are not
-independent of each other: every interval of a single run resamples whole requests.
+Fan, 1996). The intervals of a single run are in journal/metrics/inference.py.
 """
 
 import math
@@ -10,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +19,13 @@ from journal.records.figure import Figure
 Array: TypeAlias = NDArray[np.float64]
 Index: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
+Angle = TypeVar("Angle", float, Array)
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
-STATISTICS = ("mean", *PERCENTILES)
+STATISTICS = ("mean", *PERCENTILES, "max")
 
 CONFIDENCE = 0.95  # of every interval
 PERCENTILE_CONFIDENCE = 0.99  # that a percentile has samples beyond it
-RESAMPLES = 1000
-MAX_GROUPS = 512  # more requests than this are resampled in blocks of neighbours
-MIN_GROUPS = 8  # fewer requests than this give no interval
-SEED = 20_240_229
 
 
 @lru_cache
@@ -48,84 +44,6 @@ def needed_samples(fraction: float) -> int:
         return none_beyond + one_beyond <= 1 - PERCENTILE_CONFIDENCE
 
     return 2 + bisect_left(range(2, 10**8), True, key=enough)
-
-
-def describe(values: Array, owner: Index) -> dict[str, Figure]:
-    """Mean, p50, p90, p95 and p99 of `values`, each with its 95% interval.
-
-    `owner` (same shape, not decreasing) says which request each value belongs to. A percentile
-    with fewer samples than `needed_samples` is None. The mean's interval is a bootstrap over
-    requests of sum / count; a percentile's is Woodruff's (1952): the same bootstrap, of the
-    share of samples below the percentile, read back through the quantile function.
-    """
-    count = len(values)
-    if count == 0:
-        return {name: Figure(None, count=0) for name in STATISTICS}
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    group = np.cumsum(np.diff(owner, prepend=owner[0]) != 0)
-    per_group = np.bincount(group).astype(float)
-    given = [name for name, at in PERCENTILES.items() if count >= needed_samples(at)]
-    ranks = [round(PERCENTILES[name] * count) for name in given]
-    below = [np.bincount(group[order[:rank]], minlength=len(per_group)) for rank in ranks]
-    sums = np.bincount(group, weights=values)
-    low, high = bootstrap_ratio(np.stack([sums, *below]), per_group)
-
-    figures = {name: Figure(None, count=count) for name in STATISTICS}
-    figures["mean"] = figure(float(values.mean()), low[0], high[0], count)
-    for name, rank, less, more in zip(given, ranks, low[1:], high[1:], strict=True):
-        at, share = PERCENTILES[name], rank / count
-        if np.isnan(less):
-            figures[name] = Figure(float(np.quantile(ordered, at)), count=count)
-            continue
-        around = [at, max(0, min(at, at + less - share)), min(1, max(at, at + more - share))]
-        value, least, most = np.quantile(ordered, around).tolist()
-        figures[name] = Figure(value, least, most, count)
-    return figures
-
-
-def figure(value: float, low: float, high: float, count: int) -> Figure:
-    """`value` with its interval, which always holds it; without one where `low` is NaN."""
-    if math.isnan(low):
-        return Figure(value, count=count)
-    return Figure(value, min(float(low), value), max(float(high), value), count)
-
-
-def bootstrap_ratio(numerators: Array, denominators: Array) -> tuple[Array, Array]:
-    """95% intervals (lows, highs) of the k ratios sum(numerators) / sum(denominators), where column
-    i of `numerators` (k x n) and element i of `denominators` (n, above 0) belong to request i.
-
-    A percentile bootstrap over requests with Hesterberg's (2015) widening for small n: the tails
-    are cut where a t interval would be. Above 512 requests, blocks of neighbours are resampled,
-    which bounds the cost and respects that neighbours are alike. NaN below 8 requests. The draws
-    come from a bit generator with a fixed seed: the same input gives the same bits.
-    """
-    groups = len(denominators)
-    if groups < MIN_GROUPS:
-        nothing = np.full(len(numerators), np.nan)
-        return nothing, nothing
-    if groups > MAX_GROUPS:
-        firsts = np.arange(MAX_GROUPS) * groups // MAX_GROUPS
-        numerators = np.add.reduceat(numerators, firsts, axis=1)
-        denominators = np.add.reduceat(denominators, firsts)
-        groups = MAX_GROUPS
-    drawn = _resamples(groups)
-    # einsum and not @: BLAS would spread over the cores of a machine that is being measured
-    below = np.einsum("ij,j->i", drawn, denominators)
-    ratios = np.einsum("kj,ij->ki", numerators, drawn) / below
-    widening = math.sqrt(groups / (groups - 1))
-    tail = NormalDist().cdf(-widening * t_quantile((1 + CONFIDENCE) / 2, groups - 1))
-    low, high = np.quantile(ratios, [tail, 1 - tail], axis=1)
-    return low, high
-
-
-@lru_cache(maxsize=4)
-def _resamples(groups: int) -> Array:
-    """How often each group is drawn in each resample: RESAMPLES x groups."""
-    raw = np.random.PCG64(SEED).random_raw(RESAMPLES * groups) % np.uint64(groups)
-    cell = raw.astype(np.int64) + np.repeat(np.arange(RESAMPLES) * groups, groups)
-    counts = np.bincount(cell, minlength=RESAMPLES * groups)
-    return counts.reshape(RESAMPLES, groups).astype(float)
 
 
 def t_interval(values: Sequence[float]) -> Figure:
@@ -151,24 +69,25 @@ def t_quantile(probability: float, degrees: int) -> float:
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         angle = (low + high) / 2
-        if _t_inside(angle, degrees) < 2 * probability - 1:
+        if within_angle(angle, degrees) < 2 * probability - 1:
             low = angle
         else:
             high = angle
     return math.tan((low + high) / 2) * math.sqrt(degrees)
 
 
-def _t_inside(angle: float, degrees: int) -> float:
-    """P(|T| < tan(angle) * sqrt(degrees))."""
+def within_angle(angle: Angle, degrees: int) -> Angle:
+    """P(|T| < tan(angle) * sqrt(degrees)) for Student's T, of one angle or of an array of them."""
     odd = degrees % 2
-    cosine = math.cos(angle)
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
+    cosine = np.cos(angle)
+    term = cosine if odd else cosine * 0 + 1
+    total = term if degrees > 1 else cosine * 0
     for power in range(2 + odd, degrees - 1, 2):
-        term *= (power - 1) / power * cosine**2
-        total += term
-    series = math.sin(angle) * total
-    return 2 / math.pi * (angle + series) if odd else series
+        term = term * ((power - 1) / power * cosine**2)
+        total = total + term
+    series = np.sin(angle) * total
+    inside: Angle = 2 / math.pi * (angle + series) if odd else series
+    return inside
 
 
 def proportion(part: int, whole: int) -> Figure:
@@ -181,6 +100,11 @@ def proportion(part: int, whole: int) -> Figure:
     centre = (share + z**2 / (2 * whole)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / whole + z**2 / (4 * whole**2))
     return figure(share, max(0.0, centre - half), min(1.0, centre + half), whole)
+
+
+def figure(value: float, low: float, high: float, count: int) -> Figure:
+    """`value` with its interval, which always holds it."""
+    return Figure(value, min(low, value), max(high, value), count)
 
 
 def outliers(values: Array, deviations: float = 10.0, ratio: float = 1.5) -> Mask:

@@ -2,16 +2,17 @@
 
 import numpy as np
 
+from journal.metrics import inference
 from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total_of
-from journal.metrics.statistics import Array, Mask, bootstrap_ratio, figure, proportion
+from journal.metrics.statistics import Array, Index, Mask
 from journal.metrics.view import View
 from journal.metrics.window import Span, busy_s, in_flight
 from journal.records.figure import Figure
 
 
 def _per_second(view: View, amounts: Array) -> Figure:
-    """sum(amounts) over the measured span; in closed loop with the interval of
-    sum(amounts) / sum(time in flight) over requests, at the concurrency that was reached."""
+    """sum(amounts) over the measured span; in closed loop with its interval, in open loop without
+    one, since the schedule sets it."""
     amount, span = total_of(amounts), view.span
     if amount is None or span is None or span.length_s <= 0:
         return Figure(None, count=0)
@@ -19,9 +20,8 @@ def _per_second(view: View, amounts: Array) -> Figure:
     flight_s = view.end_s - view.start_s
     if view.cell.shape.is_open or np.any(flight_s <= 0):
         return Figure(value, count=count)
-    low, high = bootstrap_ratio(amounts[None, :], flight_s)
-    scale = float(flight_s.sum()) / span.length_s
-    return figure(value, low[0] * scale, high[0] * scale, count)
+    group = view.units.group[view.is_done]
+    return inference.throughput(amounts, flight_s, group, view.units, span.length_s)
 
 
 def _requests(view: View) -> Figure:
@@ -33,7 +33,18 @@ def _errors(view: View) -> Figure:
 
 
 def _error_fraction(view: View) -> Figure:
-    return proportion(len(view.measured) - len(view.done), len(view.measured))
+    return _share(view, ~view.is_done)
+
+
+def _share(view: View, chosen: Mask, among: Mask | None = None) -> Figure:
+    """The share of `chosen` (one element for each measured request) among those in `among`, or
+    among all."""
+    group, run = view.units.group, view.units
+    if among is not None:
+        chosen, group = chosen[among], group[among]
+    owner: Index = np.arange(len(view.done))
+    factor = inference.factor_of(view.e2e_s, owner, run) if len(owner) else run.widening
+    return inference.share_of_requests(chosen, group, run, factor)
 
 
 def _steady_tokens_per_s(view: View) -> float | None:
@@ -86,17 +97,26 @@ def _goodput(view: View, span: Span) -> float | None:
     return None if good is None else int(good.sum()) / span.length_s
 
 
-def _good_fraction(view: View) -> Figure:
+def _good_of_measured(view: View) -> Mask | None:
+    """The same for each measured request; one that failed is not good."""
     good = _good(view)
-    return Figure(None) if good is None else proportion(int(good.sum()), len(view.measured))
+    if good is None:
+        return None
+    whole = np.zeros(len(view.measured), dtype=bool)
+    whole[view.is_done] = good
+    return whole
+
+
+def _good_fraction(view: View) -> Figure:
+    good = _good_of_measured(view)
+    return Figure(None) if good is None else _share(view, good)
 
 
 def _steady_good_fraction(view: View) -> Figure:
-    good, steady = _good(view), view.steady
+    good, steady = _good_of_measured(view), view.steady
     if good is None or steady is None:
         return Figure(None)
-    sent = view.all_start_s > steady.start_s
-    return proportion(int(good[view.start_s > steady.start_s].sum()), int(sent.sum()))
+    return _share(view, good, view.all_start_s > steady.start_s)
 
 
 THROUGHPUT = (
@@ -122,7 +142,7 @@ THROUGHPUT = (
         "throughput",
         "fraction",
         "errors / requests",
-        "The share of requests that failed, with Wilson's interval.",
+        "The share of requests that failed.",
         _error_fraction,
         better="lower",
         shown=Shown(family=Family("journal_run_error_ratio", "Requests that failed, 0 to 1.")),

@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from journal.metrics.statistics import Array, Index, Mask, describe
+from journal.metrics.inference import Units, describe, slow_steps, units
+from journal.metrics.statistics import Array, Index, Mask
 from journal.metrics.window import Series, Span, steady_closed, steady_open
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
@@ -250,16 +251,37 @@ class View:
         """The KV cache of a token on one GPU, by the slope over the tokens in flight."""
         return kv_slope(self.samples.readings.server, self.samples.traces, self.samples.facts)
 
+    # ---- independence ----
+
+    @cached_property
+    def is_done(self) -> Mask:
+        """Which of `measured` did not fail."""
+        return np.array([trace.outcome != "error" for trace in self.measured], dtype=bool)
+
+    @cached_property
+    def units(self) -> Units:
+        """The groups of `measured` that are independent of each other; how slowly the steps of the
+        server change is read from the gaps inside the steady state."""
+        run = units(self.all_start_s, self.all_end_s, self.cell.shape.batch)
+        gaps_s, at_s = self.icl.values, self.chunk_s[1:][np.diff(self.chunk_owner) == 0]
+        if self.steady is not None:
+            inside = (at_s >= self.steady.start_s) & (at_s <= self.steady.end_s)
+            gaps_s, at_s = gaps_s[inside], at_s[inside]
+        return slow_steps(at_s, gaps_s, run)
+
     # ---- summaries ----
 
     def described(self, source: "Source") -> dict[str, Figure]:
-        """The statistics (`statistics.describe`) of the sample that `source` takes from this view,
+        """The statistics (`inference.describe`) of the sample that `source` takes from this view,
         computed once."""
         if source not in self._described:
             sample = source(self)
             same = (figures for other, figures in self._described.values() if other is sample)
-            self._described[source] = sample, next(same, {}) or describe(*sample)
+            self._described[source] = sample, next(same, {}) or self._describe(sample)
         return self._described[source][1]
+
+    def _describe(self, sample: Sample) -> dict[str, Figure]:
+        return describe(*sample, self.units.group[self.is_done], self.units)
 
 
 Source = Callable[[View], Sample]

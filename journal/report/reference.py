@@ -5,8 +5,16 @@ from typing import get_args
 
 from journal.doubts.loading import DRIFT_CHANCE, DRIFT_CHANGE
 from journal.doubts.rules import RULES
+from journal.metrics.inference import (
+    BEYOND,
+    BEYOND_OPEN,
+    LEAST_GROUPS,
+    MOST_GROUPS,
+    OPEN_REQUESTS,
+)
 from journal.metrics.row import Metric, Section
-from journal.metrics.statistics import MAX_GROUPS, MIN_GROUPS, RESAMPLES, STATISTICS, needed_samples
+from journal.metrics.slowness import PARTS
+from journal.metrics.statistics import STATISTICS, needed_samples
 from journal.metrics.table import rows as metric_rows
 from journal.units import percent
 
@@ -93,7 +101,7 @@ def metrics_page() -> str:
         rows = _rows(metric for metric in metric_rows() if metric.section == section)
         header = ("name", "unit", "better", "formula", "meaning")
         parts.append(f"## {section.capitalize()}\n\n{_SECTIONS[section]}\n{_table(header, rows)}")
-    return "\n".join([*parts, _percentiles(), _intervals(), _doubts()])
+    return "\n".join([*parts, _percentiles(), _intervals(), _steady_state(), _doubts()])
 
 
 def _rows(metrics: Iterable[Metric]) -> list[Sequence[str]]:
@@ -131,7 +139,7 @@ generator begins. With fewer samples, a p99 is little more than the maximum.
 TTFT, TPOT and E2E have one sample for each request, ICL and ITL one for each gap. The gaps of one
 request are not independent of each other, so that 662 gaps of 20 requests say less about p99 than
 662 gaps of 662 requests. The number of gaps decides whether the percentile is given; how far to
-trust it is shown by its interval, which counts requests.
+trust it is shown by its interval, which counts waves or blocks of requests.
 """
 
 
@@ -139,22 +147,36 @@ def _intervals() -> str:
     return f"""\
 ## Intervals
 
-Intervals are 95%, and absent below {MIN_GROUPS} requests. They say how much a figure would move if
-*other requests of the same kind* had been drawn in the same run. They do not hold what changes from
-run to run (clocks, heat, placement): for that, set `load.repeats` and compare repeats, whose
-interval is Student's t.
+Intervals are 95%. They say how much a figure would move if *other requests of the same kind* had
+been drawn in the same run. They do not hold what changes from run to run (clocks, heat, placement):
+for that, set `load.repeats` and compare repeats, whose interval is Student's t. How often each kind
+of interval is right was simulated: [calibration.md](calibration.md).
 
-- **Means** of latencies: a bootstrap that draws whole requests with replacement,
-  {RESAMPLES:,} times, with a fixed seed. Its tails are widened for few requests (Hesterberg, 2015).
-  Above {MAX_GROUPS} requests, blocks of neighbours are drawn.
-- **Percentiles**: the same bootstrap, of the share of samples below the percentile, read back
-  through the quantile function (Woodruff, 1952). For gaps it is too narrow when few requests hold
-  the tail: with 24 requests of 31 gaps, drawn from a known distribution, the interval of p99 held
-  the truth in about 8 of 10 trials and that of the mean in 19 of 20.
-- **Throughput** in closed loop: the bootstrap of work / time in flight over requests, at the
-  concurrency that was reached (Little's law). In open loop the schedule sets it: no interval.
-- **Fractions** of requests: Wilson's score interval.
+Requests that are in flight together share the server's steps and its queue, and are alike. What is
+independent is the *wave* in a closed loop (as many requests in order of start as the batch), and in
+an open loop a *block* of neighbours, longer than the requests in flight. Whole waves or blocks form
+{LEAST_GROUPS} to {MOST_GROUPS} groups. With fewer than {LEAST_GROUPS} waves, or in open loop with
+fewer than {OPEN_REQUESTS} requests, there is no interval, and the note `interval_refused` says so.
 
+- **Means** of latencies: Student's t over the groups. The upper end is that of the excess over the
+  least value on the logarithmic scale, in open loop the lower end too: latencies are skewed.
+- **Percentiles**: the t interval of the share of requests below, read back through the quantile
+  function (Woodruff, 1952), or that of the groups' own percentiles where it is wider. From {BEYOND}
+  waves beyond the percentile on, in open loop (above the median) from {BEYOND_OPEN} requests.
+- **Throughput** in closed loop: work / time in flight over the groups, at the concurrency that was
+  reached (Little's law), and wider where requests of different length leave streams idle at the
+  end. In open loop the schedule sets it: no interval.
+- **Fractions** of requests: Wilson's score interval of as many independent requests as the scatter
+  between the groups leaves; where all are alike, of as many as there are waves or blocks.
+
+All of them are wider where the server's steps change slowly, which the gaps between chunks show, or
+in open loop where the latency itself does: by the power of the low frequencies of {PARTS} parts of
+the run (`journal/metrics/slowness.py`).
+"""
+
+
+def _steady_state() -> str:
+    return f"""\
 ## Steady state
 
 In closed loop: from the moment at which as many requests are in flight as the batch, until one

@@ -61,7 +61,38 @@ def test_a_clean_run_has_no_flag(run, clean: dict[str, Any]) -> None:
 
 
 def test_a_long_clean_run_on_a_gpu_has_no_doubt(run) -> None:
-    assert doubts_of(run(requests=700, noise=0.1, gpu=True).samples()) == {}
+    assert doubts_of(run(requests=2000, batch=4, noise=0.1, gpu=True).samples()) == {}
+
+
+def refused(samples: Samples) -> Any:
+    every = doubts(samples, metrics(samples))
+    return next((d.values for d in every if d.name == "interval_refused"), None)
+
+
+def test_a_run_of_few_waves_says_why_it_has_no_interval(run) -> None:
+    few = run(requests=24, batch=8).samples()
+    assert refused(few) == {
+        "variant": "waves",
+        "requests": 24,
+        "unit": 8,
+        "units": 3,
+        "needed_units": 8,
+        "enough_requests": 64,
+    }
+    assert all(figure.low is None for name, figure in metrics(few).items() if "ttft" in name)
+
+
+def test_an_open_loop_of_few_requests_says_why_it_has_no_interval(run) -> None:
+    values = refused(run(requests=60, batch=None, rate=20.0).samples())
+    assert (values["variant"], values["enough_requests"]) == ("requests", 200)
+
+
+def test_percentiles_without_an_interval_say_how_many_requests_they_take(run) -> None:
+    values = refused(run(requests=200, batch=4, noise=0.1).samples())
+    assert values["variant"] == "some"
+    assert values["refused"] == [
+        {"variant": "percentile", "percentile": "p95", "enough_requests": 400}
+    ]
 
 
 def test_noise_alone_is_hardly_ever_called_drift(run) -> None:
@@ -244,6 +275,7 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     trapped = {name for name, _, _ in TRAPS}
     noted = {
         "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused",
+        "interval_refused",
         "done_missing", "reasoning_not_streamed", "reconnected",
         "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
         "overload_unseen",

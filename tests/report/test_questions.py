@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,10 +65,25 @@ def keys(blocks: Iterable[Block]) -> set[str]:
     }
 
 
-def curve(record: Build, rates: dict[int, float], **of_last: float) -> Points:
-    """One line over the batch with these throughputs."""
+def sure(value: float, within: float = 0.02) -> Figure:
+    """A figure of one run whose interval is that part of it to either side."""
+    return Figure(value, value * (1 - within), value * (1 + within), 1)
+
+
+def curve(
+    record: Build, rates: dict[int, float], within: float | None = 0.02, **of_last: float
+) -> Points:
+    """One line over the batch with these throughputs, each within a part of it; None: without an
+    interval."""
     records = [
-        record(batch=batch, number=n, metrics={"output_tokens_per_s": rate, "tpot_s.p50": 0.02})
+        record(
+            batch=batch,
+            number=n,
+            metrics={
+                "output_tokens_per_s": Figure(rate) if within is None else sure(rate, within),
+                "tpot_s.p50": 0.02,
+            },
+        )
         for n, (batch, rate) in enumerate(rates.items())
     ]
     extra = {name: Figure(value) for name, value in of_last.items()}
@@ -160,10 +176,14 @@ def test_a_run_without_a_version_joins_the_only_one_that_served_so(record: Build
     ("before", "after", "kind"),
     [
         (Figure(1.0, 0.9, 1.1), Figure(1.04, 1.0, 1.08), "flat"),
-        (Figure(1.0, 0.8, 1.2), Figure(1.3, 1.1, 1.5), "noise"),
+        (Figure(1.0, 0.8, 1.2), Figure(1.2, 1.0, 1.4), "noise"),
+        (Figure(1.0, 0.8, 1.2), Figure(1.4, 1.2, 1.6), "moved"),  # the ends meet: Welch sees it
+        (Figure(1.0, 0.99, 1.01), Figure(1.04, 1.03, 1.05), "moved"),
         (Figure(1.0, 0.9, 1.1), Figure(1.3, 1.2, 1.4), "moved"),
         (Figure(1.3, 1.2, 1.4), Figure(1.0, 0.9, 1.1), "moved"),
-        (Figure(1.0), Figure(1.3), "moved"),
+        (Figure(1.0), Figure(1.3), "unsure"),
+        (Figure(1.0), Figure(1.0, 0.9, 1.1), "unsure"),
+        (Figure(None), Figure(1.0, 0.9, 1.1), "unsure"),
     ],
 )
 def test_a_change_is_one_only_beyond_the_noise(before: Figure, after: Figure, kind: str) -> None:
@@ -213,8 +233,45 @@ def test_the_knee_is_the_last_batch_before_the_gain_falls(record: Build) -> None
 
 def test_the_gain_is_for_a_doubling_however_far_the_step(record: Build) -> None:
     (line,) = lines(curve(record, {1: 10, 16: 10 * 1.5**4}), "batch")
-    assert [step.gain for step in knee.batch_steps(line)] == pytest.approx([1.5])
+    (step,) = knee.batch_steps(line)
+    assert step.gain == pytest.approx(1.5)
+    # 2% to either side are 0.884% of standard error each; t(0.975, 14) x 0.884% x sqrt(2) / 4
+    assert step.low == pytest.approx(1.5 * math.exp(-0.0067), rel=1e-3)
+    assert step.high == pytest.approx(1.5 * math.exp(0.0067), rel=1e-3)
+    assert step.goes_on and not step.is_past
     assert knee.knee(line) is None
+
+
+@pytest.mark.parametrize(
+    ("rates", "within", "key"),
+    [
+        ({1: 10, 2: 19, 4: 36}, 0.02, "knee.none"),
+        ({1: 10, 2: 19, 4: 20}, 0.02, "knee.found"),
+        ({1: 10, 2: 10.5}, 0.02, "knee.first"),
+        ({1: 10, 2: 12.1, 4: 12.3}, 0.02, "knee.latest"),
+        ({1: 10, 2: 12.1}, 0.02, "knee.unsure"),
+        ({1: 10, 2: 11}, 0.2, "knee.unsure"),
+        ({1: 10, 2: 11}, None, "knee.unsure"),
+        ({1: 10, 2: 19, 4: 36}, None, "knee.unsure"),
+    ],
+)
+def test_a_knee_is_called_only_where_the_intervals_leave_no_other(
+    record: Build, rates: dict[int, float], within: float | None, key: str
+) -> None:
+    points = curve(record, rates, within)
+    section = batching.batching_section(points, places(points), "1-first")
+    assert section is not None
+    kinds = ("knee.none", "knee.found", "knee.first", "knee.latest", "knee.unsure")
+    assert [each for each in keys(section.blocks) if each in kinds] == [key]
+
+
+def test_an_undecided_knee_says_how_far_the_gain_is_known(record: Build) -> None:
+    points = curve(record, {1: 10, 2: 11}, 0.2)
+    section = batching.batching_section(points, places(points), "1-first")
+    assert section is not None
+    text = paragraphs(section.blocks)
+    assert "Whether there is a knee up to batch 2 cannot be said" in text
+    assert "gives 1.1 (95% interval 0.841 to 1.44) times the throughput" in text
 
 
 @pytest.mark.parametrize(
@@ -251,9 +308,9 @@ def test_a_knee_without_a_queue_is_explained_by_the_roofline(
             number=number,
             facts=facts,
             metrics={
-                "output_tokens_per_s": 100.0,
+                "output_tokens_per_s": sure(100.0),
                 "kv_cache_peak_fraction": 0.4,
-                "tpot_s.p50": 0.03 * (number + 1),
+                "tpot_s.p50": sure(0.03 * (number + 1)),
                 "tpot_floor_s": 0.02,
                 "tpot_floor_ratio": 1.5 * (number + 1),
             },
@@ -337,7 +394,7 @@ def test_memory_stays_flat_while_the_kv_cache_grows(record: Build) -> None:
                 "kv_cache_peak_bytes": prompt / 93184 * 2**31,
                 "kv_pool_bytes": 2**31,
                 "kv_pool_tokens": 93184,
-                "ttft_s.p50": prompt * 0.001,
+                "ttft_s.p50": sure(prompt * 0.001),
             },
         )
         for prompt in (64, 512)

@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 from journal import units
-from journal.compare.knee import KNEE_GAIN, batch_steps, decode_bound, fell_behind, kept_up, knee
+from journal.compare.knee import (
+    KNEE_GAIN,
+    BatchStep,
+    batch_steps,
+    decode_bound,
+    fell_behind,
+    kept_up,
+    knee,
+)
 from journal.compare.points import Point, Points, change, lines
 from journal.records.load_shape import LOAD_AXES
 from journal.report.curves import figure_of, panel, plot_caption, with_tails
@@ -125,17 +133,22 @@ def _knee_sentences(line: Points) -> Iterator[Text]:
         return
     threshold = units.number(KNEE_GAIN, 2)
     if knee_step is None:
+        open_steps = [step for step in doublings if not step.goes_on]
         yield say(
-            "knee.none",
+            "knee.unsure" if open_steps else "knee.none",
             least=units.number(min(step.gain for step in doublings), 3),
             threshold=threshold,
             last=f"{line[-1].load:g}",
             further=f"{line[-1].load * 2:g}",
+            step=f"{open_steps[0].before.load:g}" if open_steps else "",
+            next=f"{open_steps[0].after.load:g}" if open_steps else "",
+            gain=_gain(open_steps[0]) if open_steps else "",
         )
         return
     before = doublings[: doublings.index(knee_step)]
+    found = "knee.found" if all(step.goes_on for step in before) else "knee.latest"
     yield say(
-        "knee.found" if before else "knee.first",
+        found if before else "knee.first",
         batch=f"{knee_step.before.load:g}",
         next=f"{knee_step.after.load:g}",
         before=units.number(min((step.gain for step in before), default=None), 3),
@@ -143,6 +156,15 @@ def _knee_sentences(line: Points) -> Iterator[Text]:
         threshold=threshold,
     )
     yield from causes(knee_step.before, knee_step.after)
+
+
+def _gain(step: BatchStep) -> Text:
+    """The gain of a step with its interval, where it has one."""
+    gain = units.number(step.gain, 3)
+    if step.low is None or step.high is None:
+        return say("knee.point", gain=gain)
+    low, high = units.number(step.low, 3), units.number(step.high, 3)
+    return say("knee.interval", gain=gain, low=low, high=high)
 
 
 def causes(before: Point, after: Point) -> Iterator[Text]:

@@ -1,0 +1,158 @@
+"""How often each 95% interval holds the truth, in simulated worlds where the truth is known.
+
+    python -m benchmarks.calibrate [--trials 400] [--only M/D/4] [--write]
+
+Prints a table; `--write` puts it into docs/calibration.md. The same seed gives the same table.
+"""
+
+import argparse
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.page import CALIBRATION, put
+from benchmarks.worlds import (
+    World,
+    closed,
+    engine_in_open_loop,
+    independent,
+    queue,
+)
+from journal.metrics.statistics import PERCENTILES
+from journal.metrics.table import named
+from journal.metrics.view import View
+from journal.records.figure import Figure
+
+TRIALS = 400
+HEAD = "| world | figure | holds the truth | given | median width | runs |"
+SHARED = ("tpot_s.mean", "e2e_s.mean", "e2e_s.p50", "output_tokens_per_s")
+QUEUED = ("ttft_s.mean", "e2e_s.mean", "e2e_s.p50", "e2e_s.p90", "good_fraction")
+SEED = 20_240_229
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of the intervals of one metric in one world: the share that held the truth among
+    those that were given, the share of runs that had one, and its width relative to the truth (None
+    where none was given)."""
+
+    world: str
+    metric: str
+    held: float | None
+    given: float
+    width: float | None
+    trials: int
+
+
+def worlds() -> dict[str, tuple[tuple[str, ...], list[World]]]:
+    """The worlds of each part of the page, with the metrics that are looked at."""
+    noises = ("white", "slow", "slower", "heavy")
+    shared = [World(f"independent, {n} requests, batch {b}", independent(n, b)) for n, b in PLAIN]
+    for n, b in PLAIN:
+        shared += [World(f"in step, {z}, {n}, batch {b}", closed(n, b, z)) for z in noises]
+    for noise in noises:
+        name = f"{noise}, 200, batch 8"
+        shared.append(World(f"spread starts, {name}", closed(200, 8, noise, spread=True)))
+        mixed = closed(200, 8, noise, spread=True, lengths=0.5)
+        shared.append(World(f"mixed lengths, {name}", mixed))
+    for noise in ("white", "heavy"):
+        two = closed(200, 8, noise, speeds=(1.0, 1.5))
+        shared.append(World(f"two servers, {noise}, 200, batch 8", two))
+    queues = [
+        World(f"M/D/4 at {load}, {n}", queue(n, 4, load, "fixed"))
+        for n in (200, 400, 1500)
+        for load in (0.5, 0.7, 0.8, 0.9)
+    ]
+    queues += [World(f"M/M/4 at {at}, 400", queue(400, 4, at, "random")) for at in (0.5, 0.7, 0.9)]
+    opened = [
+        World(f"open loop, 4 in flight, {z}, 400", engine_in_open_loop(400, 4.0, z)) for z in noises
+    ]
+    return {
+        "closed": (SHARED, shared),
+        "open": (QUEUED, queues),
+        "steps": (SHARED[:3], opened),
+        "limits": (("tpot_s.mean", "ttft_s.mean"), _limits()),
+    }
+
+
+def _limits() -> list[World]:
+    """Worlds of which a single run does not see enough."""
+    long = [
+        World(f"steps correlated over {part} of the run, 80, batch 8", closed(80, 8, requests))
+        for part, requests in (("half", 5.0), ("the whole", 10.0), ("three times", 30.0))
+    ]
+    hidden = World("white and slow steps, 80, batch 8", closed(80, 8, "hidden"))
+    return [*long, hidden, World("in step, heavy, 200, batch 8", closed(200, 8, "heavy"))]
+
+
+PLAIN = ((24, 1), (80, 8), (200, 8))
+
+
+def rows(world: World, metrics: Sequence[str], trials: int) -> Iterator[Row]:
+    """The row of each metric in `world`. The truth of a percentile is that of all runs' requests
+    together, of all else the mean of all runs."""
+    seed = zlib.crc32(world.name.encode())
+    views = (View(world.draw(np.random.default_rng([SEED, seed, t]))) for t in range(trials))
+    figures: dict[str, list[Figure]] = {name: [] for name in metrics}
+    pooled: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    for view in views:
+        for name in metrics:
+            figures[name].append(named(name).figure(view))
+            family, _, statistic = name.partition(".")
+            if statistic in PERCENTILES:
+                pooled[name].append(getattr(view, family))
+    for name in metrics:
+        values = [figure.value for figure in figures[name] if figure.value is not None]
+        if not values:
+            continue
+        statistic = name.partition(".")[2]
+        truth = float(np.mean(values))
+        if statistic in PERCENTILES:
+            truth = float(np.quantile(np.concatenate(pooled[name]), PERCENTILES[statistic]))
+        yield row(world.name, name, figures[name], truth)
+
+
+def row(world: str, metric: str, figures: Sequence[Figure], truth: float) -> Row:
+    """How often the intervals of `figures` hold `truth`, to a millionth of it."""
+    given = [(f.low, f.high) for f in figures if f.low is not None and f.high is not None]
+    grace = 1e-6 * abs(truth)
+    held = [low - grace <= truth <= high + grace for low, high in given]
+    widths = [(high - low) / truth for low, high in given]
+    return Row(
+        world=world,
+        metric=metric,
+        held=float(np.mean(held)) if held else None,
+        given=len(given) / len(figures),
+        width=float(np.median(widths)) if widths else None,
+        trials=len(figures),
+    )
+
+
+def line(one: Row) -> str:
+    """A row of the page's table."""
+    held = "–" if one.held is None else f"{one.held:.1%}"
+    width = "–" if one.width is None else f"{one.width:.1%}"
+    return f"| {one.world} | `{one.metric}` | {held} | {one.given:.0%} | {width} | {one.trials} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--only", default="", help="part of a world's name")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    for part, (metrics, chosen) in worlds().items():
+        lines = [HEAD, "| --- | --- | ---: | ---: | ---: | ---: |"]
+        for world in chosen:
+            if options.only in world.name:
+                for one in rows(world, metrics, options.trials):
+                    lines.append(line(one))
+                    print(lines[-1], flush=True)
+        if options.write and not options.only:
+            put(part, "\n".join(lines), CALIBRATION)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,347 @@
+"""The requests of a run that are independent of each other, and the intervals that rest on them.
+
+Requests in flight together share the server's steps, its queue and its stalls, so that the request
+is not the unit. In a closed loop the unit is the wave: as many requests in order of start as are in
+flight. In an open loop it is a block of neighbours that is longer than the requests in flight. At
+most ten groups of whole units are formed; an interval is Student's t over them, widened by
+journal/metrics/slowness.py where the noise changes slowly. Where there are too few units there is
+no interval. docs/calibration.md has how often each interval is right.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from journal.metrics.slowness import Prior, widening
+from journal.metrics.statistics import (
+    CONFIDENCE,
+    PERCENTILES,
+    STATISTICS,
+    Array,
+    Index,
+    Mask,
+    figure,
+    needed_samples,
+    t_quantile,
+)
+from journal.records.figure import Figure
+
+MOST_GROUPS = 10
+LEAST_GROUPS = 8  # with fewer, one slow or heavy group decides
+OPEN_REQUESTS = 200  # the least of an open loop: a queue is empty for long and long for a while
+BEYOND = 5  # waves that must lie beyond a percentile in a closed loop
+BEYOND_OPEN = 100  # requests that must in an open one, for a percentile above the median
+TAIL_POWER = 1.5  # of the widening of such a percentile: its scatter is that of whole queues
+DIFFERING = 10  # requests, in effect, that the excess over the least latency must stem from
+SKEW = 1.4  # of a queue: few runs see its long stretches, and those that do not are all too low
+DRAIN = 1.4  # of the idle share times the deviation of the lengths
+FARTHEST = 3.0  # logarithms of the excess: 20 times
+# A server's steps may be slow for most of a run, a queue may outlast it.
+STEPS = Prior(lengths=(0.7, 1.4, 2.8, 5.6, 11.0, 22.0, 45.0, 90.0), white=10.0)
+QUEUE = Prior(lengths=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), white=3.0)
+
+NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+Refusal = Literal["waves", "requests"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """The independent groups of one run's requests. `group` has the group of each measured request,
+    from 0 to `groups` - 1; `unit` is the number of requests in a unit, the batch or the mean number
+    in flight. `widening` is the factor on each interval, 1 or more, for noise that changes slowly.
+    """
+
+    group: Index
+    groups: int
+    unit: int
+    is_open: bool
+    widening: float = 1.0
+
+    @property
+    def requests(self) -> int:
+        return len(self.group)
+
+    @property
+    def whole(self) -> int:
+        """How many whole units there are."""
+        return self.requests // self.unit
+
+    @property
+    def needed(self) -> int:
+        """The requests from which on there are intervals."""
+        return max(LEAST_GROUPS * self.unit, OPEN_REQUESTS if self.is_open else 0)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the run has no intervals at all; None where it has."""
+        if self.requests >= self.needed:
+            return None
+        return "requests" if self.is_open else "waves"
+
+    def needed_for(self, fraction: float) -> int:
+        """The requests from which on the percentile at `fraction` (0 to 1) has an interval."""
+        if self.is_open:
+            tail = math.ceil(BEYOND_OPEN / (1 - fraction) - 1e-9) if fraction > 0.5 else 0
+            return max(self.needed, tail)
+        return max(self.needed, math.ceil(BEYOND / (1 - fraction) - 1e-9) * self.unit)
+
+
+def units(start_s: Array, end_s: Array, batch: int | None) -> Units:
+    """The groups of requests that were sent at `start_s` and over at `end_s` (same shape); `batch`
+    is that of a closed loop, None in an open one."""
+    count = len(start_s)
+    unit = batch
+    if unit is None:
+        span_s = float(end_s.max() - start_s.min()) if count else 0.0
+        unit = math.ceil(float((end_s - start_s).sum()) / span_s) if span_s > 0 else 1
+    unit = max(1, unit)
+    whole = count // unit
+    groups = min(MOST_GROUPS, whole)
+    rank = np.empty(count, dtype=np.int64)
+    rank[np.argsort(start_s, kind="stable")] = np.arange(count)
+    ends = np.arange(1, groups) * whole // max(groups, 1) * unit
+    group = np.searchsorted(ends, rank, side="right")
+    return Units(group, groups, unit, batch is None)
+
+
+class Estimate(NamedTuple):
+    """A mean or a ratio of sums, and half of its 95% interval."""
+
+    value: float
+    half: float
+
+
+def ratio_of_sums(
+    numerator: Array, denominator: Array, group: Index, factor: float
+) -> Estimate | None:
+    """sum(numerator) / sum(denominator), where element i of both belongs to group[i]: Student's t
+    over the groups, `factor` times as wide. None below LEAST_GROUPS groups with anything in them.
+    """
+    below = np.bincount(group, weights=denominator)
+    known = below > 0
+    count = int(known.sum())
+    if count < LEAST_GROUPS:
+        return None
+    above, below = np.bincount(group, weights=numerator)[known], below[known]
+    value = float(above.sum() / below.sum())
+    rest = (above - value * below) / below.mean()
+    return Estimate(value, factor * _half(rest, count))
+
+
+def _half(deviations: Array, count: int) -> float:
+    spread = math.sqrt(float((deviations**2).sum()) / (count - 1) / count)
+    return t_quantile((1 + CONFIDENCE) / 2, count - 1) * spread
+
+
+class _Values(NamedTuple):
+    """The values of one latency in the groups of a run, and how much wider its intervals are."""
+
+    values: Array
+    group: Index
+    ordered: Array
+    run: Units
+    factor: float
+
+
+def describe(values: Array, owner: Index, group: Index, run: Units) -> dict[str, Figure]:
+    """Mean, p50, p90, p95, p99 and maximum of `values`, with 95% intervals where there are any.
+
+    `owner` (same shape, not decreasing) is the row of the request that each value belongs to, and
+    `group` the group of each row, in order of `run`. A percentile with fewer samples than
+    `needed_samples` is None.
+    """
+    count = len(values)
+    if count == 0:
+        return {name: Figure(None, count=0) for name in STATISTICS}
+    sample = _Values(values, group[owner], np.sort(values), run, factor_of(values, owner, run))
+    figures = {"mean": _mean(sample)}
+    for name, at in PERCENTILES.items():
+        figures[name] = _percentile(sample, at)
+    figures["max"] = Figure(float(sample.ordered[-1]), count=count)
+    return figures
+
+
+def factor_of(values: Array, owner: Index, run: Units) -> float:
+    """The widening for a latency: in an open loop also by how slowly the latency itself changes
+    from request to request, as a queue makes it do."""
+    if not run.is_open or run.refusal:
+        return run.widening
+    count = np.bincount(owner)
+    means = np.bincount(owner, weights=values)[count > 0] / count[count > 0]
+    return max(run.widening, widening(means, run.groups, QUEUE))
+
+
+def _mean(sample: _Values) -> Figure:
+    values, count = sample.values, len(sample.values)
+    mean, least = float(values.mean()), float(sample.ordered[0])
+    estimate = None
+    if sample.run.refusal is None:
+        estimate = ratio_of_sums(values, np.ones(count), sample.group, sample.factor)
+    excess = values - least
+    if estimate is None or (sample.run.is_open and _differing(excess) < DIFFERING):
+        return Figure(mean, count=count)
+    return figure(mean, *_around(mean, estimate.half, least, sample.run.is_open), count)
+
+
+def _differing(excess: Array) -> float:
+    """How many values, in effect, the sum of `excess` stems from: all of them where they are equal,
+    one where one holds it all."""
+    squares = float((excess**2).sum())
+    return float(excess.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def _around(value: float, half: float, least: float, is_open: bool) -> tuple[float, float]:
+    """The ends of an interval of a latency. Its excess over the least one is skewed, so that the
+    upper end lies where it would be on the logarithmic scale; in an open loop, where latency is
+    service and a queue, both ends do."""
+    excess = value - least
+    if excess <= 1e-9 * abs(value):
+        return value - half, value + half
+    logarithm = half / excess
+    if is_open:
+        up, down = min(SKEW * logarithm, FARTHEST), logarithm / SKEW
+        return least + excess * math.exp(-down), least + excess * math.exp(up)
+    high = least + excess * math.exp(min(logarithm, FARTHEST))
+    return max(0.0, value - half), max(value + half, high)
+
+
+def _percentile(sample: _Values, at: float) -> Figure:
+    """The percentile at `at`, with the wider of two intervals: Woodruff's (1952), which is that of
+    the share of samples below it read back through the quantile function, and that of the groups'
+    own percentiles."""
+    count, run = len(sample.values), sample.run
+    if count < needed_samples(at):
+        return Figure(None, count=count)
+    value = float(np.quantile(sample.ordered, at))
+    if run.requests < run.needed_for(at):
+        return Figure(value, count=count)
+    factor = sample.factor**TAIL_POWER if run.is_open and at > 0.5 else sample.factor
+    rank = round(at * count)
+    below = np.zeros(count)
+    below[np.argsort(sample.values, kind="stable")[:rank]] = 1.0
+    estimate = ratio_of_sums(below, np.ones(count), sample.group, factor)
+    if estimate is None:
+        return Figure(value, count=count)
+    share = rank / count
+    less, more = _wilson(share, _uncertainty(share, estimate.half, count))
+    shares = [max(0.0, min(at, at + less - share)), min(1.0, max(at, at + more - share))]
+    low, high = np.quantile(sample.ordered, shares).tolist()
+    half = factor * _scatter(sample, at)
+    least, most = _around(value, half, float(sample.ordered[0]), run.is_open)
+    return figure(value, min(low, least), max(high, most), count)
+
+
+def _scatter(sample: _Values, at: float) -> float:
+    """Half the t interval of the mean of the groups' percentiles."""
+    order = np.argsort(sample.group, kind="stable")
+    ends = np.flatnonzero(np.diff(sample.group[order])) + 1
+    parts = np.split(sample.values[order], ends)
+    inside = np.array([np.quantile(part, at) for part in parts])
+    return _half(inside - inside.mean(), len(inside))
+
+
+def share_of_requests(good: Mask, group: Index, run: Units, factor: float) -> Figure:
+    """The share of `good` (one element for each request, as in `group`) with Wilson's (1927) score
+    interval: of as many independent requests as the scatter between groups leaves, and where all
+    requests are alike, of as many as there are units. None of nothing."""
+    count = len(good)
+    if count == 0:
+        return Figure(None, count=0)
+    share = float(good.mean())
+    estimate = ratio_of_sums(good.astype(float), np.ones(count), group, factor)
+    if run.refusal or estimate is None:
+        return Figure(share, count=count)
+    uncertainty = NORMAL**2 * factor**2 / run.whole
+    if 0 < share < 1:
+        uncertainty = _uncertainty(share, estimate.half, count)
+    return figure(share, *_wilson(share, uncertainty), count)
+
+
+def _uncertainty(share: float, half: float, count: int) -> float:
+    """z^2 / n of Wilson's interval for the n independent requests whose share would have an
+    interval of +-half; at most `count` of them."""
+    return max(NORMAL**2 / count, half**2 / (share * (1 - share)))
+
+
+def _wilson(share: float, uncertainty: float) -> tuple[float, float]:
+    """Wilson's interval, where `uncertainty` is z^2 / n."""
+    centre = share + uncertainty / 2
+    half = math.sqrt(share * (1 - share) * uncertainty + uncertainty**2 / 4)
+    scale = 1 + uncertainty
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def throughput(amounts: Array, flight_s: Array, group: Index, run: Units, span_s: float) -> Figure:
+    """sum(amounts) / span_s of a closed loop, where element i of `amounts` and the time in flight
+    flight_s[i] (above 0) belong to one request: with the interval of sum(amounts) / sum(flight_s)
+    at the concurrency that was reached.
+
+    Where the requests are of different length, chance also decides how long the last one leaves
+    the other streams idle, which widens the interval by as much as the streams were idle, times
+    the relative deviation of the lengths.
+    """
+    value, count = float(amounts.sum()) / span_s, len(amounts)
+    estimate = ratio_of_sums(amounts, flight_s, group, run.widening)
+    if run.refusal or estimate is None:
+        return Figure(value, count=count)
+    reached = float(flight_s.sum()) / span_s
+    idle = max(0.0, 1 - reached / run.unit)
+    drain = DRAIN * value * idle * float(flight_s.std() / flight_s.mean())
+    half = math.hypot(estimate.half * reached, drain)
+    return figure(value, max(0.0, value - half), value + half, count)
+
+
+def slow_steps(at_s: Array, gaps_s: Array, run: Units) -> Units:
+    """`run` with its widening, by the gaps between chunks that ended at `at_s`."""
+    if run.refusal:
+        return run
+    ordered = gaps_s[np.argsort(at_s, kind="stable")]
+    return replace(run, widening=widening(ordered, run.groups, STEPS))
+
+
+class Error(NamedTuple):
+    """A figure's standard error, and its degrees of freedom."""
+
+    standard: float
+    degrees: int
+
+
+def error(figure: Figure, upwards: bool) -> Error | None:
+    """The error of `figure` by the upper or the lower half of its interval; None where it has none.
+
+    The interval of a single run (`count` 1, or that of its requests) rests on LEAST_GROUPS to
+    MOST_GROUPS groups, and that of the mean of repeats on their number.
+    """
+    end = figure.high if upwards else figure.low
+    if figure.value is None or end is None:
+        return None
+    repeats = figure.count or 1
+    few = 1 < repeats < LEAST_GROUPS
+    t = t_quantile((1 + CONFIDENCE) / 2, repeats - 1 if few else MOST_GROUPS - 1)
+    return Error(abs(end - figure.value) / t, repeats - 1 if few else LEAST_GROUPS - 1)
+
+
+def half_of_difference(before: Error, after: Error) -> float:
+    """Half of the 95% interval of a difference: Welch's (1947) t."""
+    squares = (before.standard**2, after.standard**2)
+    if sum(squares) == 0:
+        return 0.0
+    parts = (squares[0] ** 2 / before.degrees, squares[1] ** 2 / after.degrees)
+    freedom = max(1, math.floor(sum(squares) ** 2 / sum(parts) + 1e-9))
+    return t_quantile((1 + CONFIDENCE) / 2, freedom) * math.sqrt(sum(squares))
+
+
+def differ(before: Figure, after: Figure) -> bool | None:
+    """Whether two figures differ, by Welch's test at 5% on the halves of their intervals that face
+    each other; None where one has no interval."""
+    if before.value is None or after.value is None:
+        return None
+    rising = after.value > before.value
+    errors = error(before, upwards=rising), error(after, upwards=not rising)
+    if errors[0] is None or errors[1] is None:
+        return None
+    return abs(after.value - before.value) > half_of_difference(errors[0], errors[1])

@@ -1,0 +1,116 @@
+"""How slowly a series changes, and how much wider that makes the interval of its mean.
+
+The means of a few groups cannot show noise that outlasts a group: all of them are off together. The
+fine structure of the series does. It is cut into 64 parts of neighbours; the cosine transform of
+the ranks of their means (as normal scores, so that a single stall counts for no more than its rank)
+gives the power at each frequency. That is compared with white noise and with mixtures of white and
+correlated noise, each weighted by its likelihood: a Bayesian average over what the low frequencies
+leave open, as Mueller and Watson (2008) look at them.
+"""
+
+import math
+from functools import cached_property, lru_cache
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from journal.metrics.statistics import Array, t_quantile, within_angle
+
+PARTS = 64
+SHARES = (0.0, 0.1, 0.3, 0.6, 1.0)  # of the variance of a part's mean that is correlated
+TAIL = 0.05
+
+
+class Prior(NamedTuple):
+    """What noise may be before anything is seen of it: correlated over a time that the run is so
+    many times as long as (`lengths`, each as likely as the other), or `white`, which is so many
+    times as likely as each share of correlated noise."""
+
+    lengths: tuple[float, ...]
+    white: float
+
+
+class _Mixtures:
+    """The kinds of noise that a series is compared with, as arrays with one element for each."""
+
+    def __init__(self, prior: Prior) -> None:
+        lengths, shares = np.meshgrid(prior.lengths, SHARES, indexing="ij")
+        self.share: Array = shares.ravel()
+        self.weight: Array = np.where(self.share == 0, prior.white, 1.0)
+        self._step: Array = np.exp(-lengths.ravel() / PARTS)  # correlation of two neighbours
+        angle = np.pi * np.arange(1, PARTS)[:, None] / PARTS
+        self.cosines: Array = math.sqrt(2 / PARTS) * np.cos(angle * (np.arange(PARTS) + 0.5))
+        step = self._step[:, None]
+        slow: Array = (1 - step**2) / (1 - 2 * step * np.cos(angle.T) + step**2)
+        self.power: Array = self.share[:, None] * slow + 1 - self.share[:, None]
+
+    @cached_property
+    def _log_power(self) -> Array:
+        logarithm: Array = np.log(self.power)
+        total: Array = np.sum(logarithm, axis=1)
+        return total
+
+    def likelihood(self, scores: Array) -> Array:
+        """How likely each kind of noise is, given the scores of 64 parts; the sum is 1."""
+        measured = np.einsum("fk,k->f", self.cosines, scores) ** 2
+        scale = (measured / self.power).mean(axis=1)
+        logarithm = np.log(self.weight) - (self._log_power + (PARTS - 1) * np.log(scale)) / 2
+        weights: Array = np.exp(logarithm - logarithm.max())
+        share: Array = weights / weights.sum()
+        return share
+
+    def _variance(self, parts: float) -> Array:
+        """The variance of the mean of so many neighbouring parts."""
+        step = self._step
+        slow = (1 + step) / (1 - step) - 2 * step * (1 - step**parts) / (parts * (1 - step) ** 2)
+        mean: Array = (self.share * slow + 1 - self.share) / parts
+        return mean
+
+    def inflation(self, groups: int) -> Array:
+        """The true variance of the series' mean over the one that the scatter of so many group
+        means suggests."""
+        whole, group = self._variance(PARTS), self._variance(PARTS / groups)
+        ratio: Array = (groups - 1) * whole / (group - whole)
+        return ratio
+
+
+@lru_cache
+def _mixtures(prior: Prior) -> _Mixtures:
+    return _Mixtures(prior)
+
+
+def widening(series: Array, groups: int, prior: Prior) -> float:
+    """The factor, 1 or more, by which the t interval from the means of `groups` groups of `series`
+    (in order of time) must be widened; 1 where it has fewer than 64 values, or where all are equal.
+    """
+    if len(series) < PARTS or np.ptp(series) == 0:
+        return 1.0
+    ends = np.arange(PARTS + 1) * len(series) // PARTS
+    means = np.add.reduceat(series, ends[:-1]) / np.diff(ends)
+    if np.ptp(means) == 0:
+        return 1.0
+    mixtures = _mixtures(prior)
+    return _factor(mixtures.likelihood(_scores(means)), mixtures.inflation(groups), groups)
+
+
+def _scores(values: Array) -> Array:
+    """The normal score of the rank of each value; equal ones share their mean rank."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    rank = np.cumsum(count) - (count - 1) / 2
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf((at - 0.5) / len(values)) for at in rank.tolist()])
+    placed: Array = scores[place]
+    return placed
+
+
+def _factor(likelihood: Array, inflation: Array, groups: int) -> float:
+    """The factor on a t interval beyond which the mixture of t distributions has TAIL."""
+    t = t_quantile(1 - TAIL / 2, groups - 1)
+    low, high = 1.0, 64.0
+    for _ in range(20):
+        factor = math.sqrt(low * high)
+        angle = np.arctan(factor * t / np.sqrt((groups - 1) * inflation))
+        beyond = float((likelihood * (1 - within_angle(angle, groups - 1))).sum())
+        low, high = (factor, high) if beyond > TAIL else (low, factor)
+    return high

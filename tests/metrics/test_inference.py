@@ -1,0 +1,276 @@
+"""The independent groups of a run, and intervals against the truth of simulated worlds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.calibrate import rows
+from benchmarks.worlds import (
+    World,
+    closed,
+    engine_in_open_loop,
+    independent,
+    queue,
+)
+from journal.metrics.inference import (
+    LEAST_GROUPS,
+    OPEN_REQUESTS,
+    Units,
+    describe,
+    differ,
+    ratio_of_sums,
+    share_of_requests,
+    throughput,
+    units,
+)
+from journal.metrics.statistics import PERCENTILES, STATISTICS, needed_samples, t_quantile
+from journal.metrics.table import metrics, named
+from journal.metrics.view import View
+from journal.records.figure import Figure
+
+
+def alone(count: int, groups: int = 10) -> Units:
+    """So many requests, one after the other."""
+    start_s = np.arange(float(count))
+    run = units(start_s, start_s + 1, batch=1)
+    assert run.groups == min(groups, count)
+    return run
+
+
+def described(values: np.ndarray, per_request: int = 1) -> dict[str, Figure]:
+    owner = np.arange(len(values)) // per_request
+    run = alone(len(set(owner.tolist())))
+    return describe(values, owner, run.group, run)
+
+
+# ---- groups ------------------------------------------------------------------------------------
+
+
+def test_the_groups_of_a_closed_loop_are_whole_waves_in_order_of_start() -> None:
+    wave = np.repeat(np.arange(25.0), 4)
+    order = np.random.default_rng(1).permutation(100)
+    run = units(wave[order], wave[order] + 1, batch=4)
+    assert (run.groups, run.unit, run.whole) == (10, 4, 25)
+    for number in range(25):  # the requests of a wave are in one group
+        assert len(set(run.group[wave[order] == number].tolist())) == 1
+    assert [int((run.group == g).sum()) for g in range(10)] == [8, 12] * 5
+    assert np.all(np.diff(run.group[np.argsort(wave[order], kind="stable")]) >= 0)
+
+
+def test_the_unit_of_an_open_loop_is_longer_than_the_requests_in_flight() -> None:
+    start_s = np.arange(400.0)
+    assert units(start_s, start_s + 3.5, batch=None).unit == 4  # 3.5 in flight, and the drain
+    assert units(start_s, start_s + 0.2, batch=None).unit == 1
+
+
+@pytest.mark.parametrize(
+    ("requests", "batch", "refusal"),
+    [(8, 1, None), (7, 1, "waves"), (64, 8, None), (63, 8, "waves"), (4, 8, "waves")],
+)
+def test_fewer_than_eight_waves_have_no_interval(
+    requests: int, batch: int, refusal: str | None
+) -> None:
+    start_s = np.arange(requests) // batch * 1.0
+    run = units(start_s, start_s + 1, batch)
+    assert run.refusal == refusal
+    values = np.random.default_rng(requests).exponential(size=requests)
+    figure = describe(values, np.arange(requests), run.group, run)["mean"]
+    assert figure.value == pytest.approx(values.mean())
+    assert (figure.low is None) == (refusal is not None)
+
+
+def test_an_open_loop_has_intervals_from_two_hundred_requests_on() -> None:
+    start_s = np.arange(float(OPEN_REQUESTS))
+    assert units(start_s, start_s + 1, None).refusal is None
+    assert units(start_s[1:], start_s[1:] + 1, None).refusal == "requests"
+    busy = units(start_s, start_s + 40, None)  # 40 in flight: 5 blocks
+    assert (busy.refusal, busy.needed) == ("requests", LEAST_GROUPS * busy.unit)
+
+
+def test_nothing_measured_has_no_groups() -> None:
+    nothing = np.array([])
+    run = units(nothing, nothing, batch=4)
+    assert (run.groups, run.requests, run.refusal) == (0, 0, "waves")
+
+
+# ---- intervals worked out by hand ----------------------------------------------------------------
+
+
+def test_a_ratio_over_groups_worked_out_by_hand() -> None:
+    """Eight groups whose sums are 1 to 8 over 2 each: 36 / 16, and Student's t of the eight means
+    0.5 to 4, whose deviation is half of that of 1 to 8."""
+    group = np.repeat(np.arange(8), 2)
+    estimate = ratio_of_sums((group + 1) / 2, np.ones(16), group, factor=1.0)
+    assert estimate is not None
+    deviation = np.std(np.arange(1, 9) / 2, ddof=1)
+    assert estimate.value == 36 / 16
+    assert estimate.half == pytest.approx(t_quantile(0.975, 7) * deviation / np.sqrt(8))
+    wider = ratio_of_sums((group + 1) / 2, np.ones(16), group, factor=2.0)
+    assert wider is not None and wider.half == pytest.approx(2 * estimate.half)
+    assert ratio_of_sums(np.ones(14), np.ones(14), group[2:], 1.0) is None  # seven groups
+
+
+def test_a_share_of_all_counts_waves_and_not_requests() -> None:
+    start_s = np.repeat(np.arange(25.0), 8)
+    run = units(start_s, start_s + 1, batch=8)
+    share = share_of_requests(np.ones(200, dtype=bool), run.group, run, factor=1.0)
+    assert (share.value, share.high) == (1.0, 1.0)
+    assert share.low == pytest.approx(25 / (25 + 1.959964**2))  # Wilson's of 25 of 25
+    good = np.ones(200, dtype=bool)
+    good[64:72] = False  # a wave that went wrong as a whole
+    some = share_of_requests(good, run.group, run, factor=1.0)
+    assert some.value == 0.96
+    assert some.low is not None and some.low < 0.85  # Wilson's over 200 requests: 0.923
+
+
+def test_streams_that_are_idle_at_the_end_widen_a_rate_of_mixed_lengths() -> None:
+    random = np.random.default_rng(2)
+    flight_s = random.uniform(0.5, 1.5, 80)
+    start_s = np.repeat(np.arange(10.0), 8)
+    run = units(start_s, start_s + flight_s, batch=8)
+    busy = throughput(np.ones(80), flight_s, run.group, run, span_s=float(flight_s.sum()) / 8)
+    idle = throughput(np.ones(80), flight_s, run.group, run, span_s=float(flight_s.sum()) / 4)
+    assert busy.value and idle.value and busy.high and idle.high
+    assert idle.high / idle.value > 1.1 * busy.high / busy.value
+
+
+@pytest.mark.parametrize("name", PERCENTILES)
+def test_a_percentile_is_given_from_the_needed_number_on(name: str) -> None:
+    needed = needed_samples(PERCENTILES[name])
+    assert described(np.arange(needed - 1.0))[name] == Figure(None, count=needed - 1)
+    assert described(np.arange(float(needed)))[name].value is not None
+
+
+def test_percentiles_interpolate_linearly_and_the_maximum_is_kept() -> None:
+    figures = described(np.arange(1001.0)[::-1])
+    assert [figures[name].value for name in STATISTICS] == [500, 500, 900, 950, 990, 1000]
+    assert described(np.arange(12.0))["p50"].value == 5.5
+    assert figures["max"] == Figure(1000.0, count=1001)
+
+
+def test_nothing_is_described_as_absent() -> None:
+    nothing = np.array([], dtype=np.int64)
+    figures = describe(np.array([]), nothing, nothing, alone(10))
+    assert figures == {name: Figure(None, count=0) for name in STATISTICS}
+
+
+def test_few_requests_give_no_interval_however_many_gaps() -> None:
+    figures = described(np.random.default_rng(0).exponential(size=700), per_request=100)
+    assert figures["mean"].value is not None
+    assert figures["p99"].value is not None
+    assert {figure.low for figure in figures.values()} == {None}
+
+
+@pytest.mark.parametrize(("name", "waves"), [("p50", 10), ("p90", 50), ("p95", 100), ("p99", 500)])
+def test_a_percentile_has_an_interval_from_five_waves_beyond_it_on(name: str, waves: int) -> None:
+    random = np.random.default_rng(waves)
+    for count, given_low in ((waves, True), (waves - 1, False)):
+        start_s = np.repeat(np.arange(float(count)), 2)
+        run = units(start_s, start_s + 1, batch=2)
+        assert run.needed_for(PERCENTILES[name]) == 2 * waves
+        values = random.exponential(size=2 * count)
+        figure = describe(values, np.arange(2 * count), run.group, run)[name]
+        assert (figure.low is not None) == (given_low and figure.value is not None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0, 1e3, width=32), min_size=1, max_size=200), st.integers(1, 7))
+def test_intervals_hold_their_figures_and_move_with_the_unit(values, per_request: int) -> None:
+    array = np.array(values, dtype=float)
+    figures, doubled = described(array, per_request), described(2 * array, per_request)
+    for name, figure in figures.items():
+        assert repr(figure) == repr(described(array, per_request)[name])
+        if figure.low is not None:
+            assert figure.low <= figure.value <= figure.high
+        if figure.value is not None:
+            assert doubled[name].value == 2 * figure.value
+            twice = None if figure.low is None else pytest.approx(2 * figure.low)
+            assert doubled[name].low == twice
+
+
+# ---- coverage ------------------------------------------------------------------------------------
+
+TRIALS = 80
+CLOSED = ("tpot_s.mean", "e2e_s.mean", "output_tokens_per_s")
+WORLDS = [
+    (independent(200, 8), CLOSED),
+    (closed(80, 8, "white"), CLOSED),
+    (closed(80, 8, "slow"), CLOSED),
+    (closed(80, 8, "slower"), CLOSED),
+    (closed(24, 1, "heavy"), CLOSED),
+    (closed(200, 8, "white", spread=True, lengths=0.5), CLOSED),
+    (engine_in_open_loop(400, 4.0, "slow"), ("tpot_s.mean", "e2e_s.p50")),
+    (queue(400, 4, 0.7, "fixed"), ("ttft_s.mean", "e2e_s.mean", "good_fraction")),
+    (queue(400, 4, 0.9, "fixed"), ("ttft_s.mean", "e2e_s.p50")),
+]
+
+
+@pytest.mark.parametrize(("draw", "names"), WORLDS)
+def test_intervals_hold_the_truth_as_often_as_they_say(draw, names) -> None:  # type: ignore[no-untyped-def]
+    for row in rows(World("a world", draw), names, TRIALS):
+        assert row.given >= 0.9, row
+        assert row.held is not None and row.held >= 0.86, row  # 0.95 and 4 deviations of 80 trials
+
+
+def test_requests_taken_as_units_would_hold_it_in_half_of_the_runs() -> None:
+    """What the wave is for: the same t interval over groups that cut across the waves."""
+    held = []
+    draws = [closed(80, 8, "white")(np.random.default_rng(seed)) for seed in range(60)]
+    views = [View(draw) for draw in draws]
+    truth = float(np.mean([view.tpot_s.mean() for view in views]))
+    for view in views:
+        across = ratio_of_sums(view.tpot_s, np.ones(80), np.arange(80) % 8, 1.0)
+        assert across is not None
+        held.append(abs(across.value - truth) <= across.half)
+    assert np.mean(held) < 0.5
+
+
+def test_intervals_are_not_wider_than_need_be_where_noise_is_white() -> None:
+    (row,) = rows(World("white", closed(80, 8, "white")), ["tpot_s.mean"], 40)
+    assert row.width is not None and row.width < 0.06  # 0.028 is that of the best method
+
+
+# ---- whether two figures differ ------------------------------------------------------------------
+
+
+def test_two_figures_differ_by_welch_and_not_by_overlap() -> None:
+    """Intervals of +-1 about 10 and 11.7 overlap; the difference has one of +-1.5."""
+    before, after = Figure(10.0, 9.0, 11.0, 1), Figure(11.7, 10.7, 12.7, 1)
+    assert differ(before, after) is True
+    assert differ(after, before) is True
+    assert differ(before, Figure(11.3, 10.3, 12.3, 1)) is False
+
+
+def test_the_halves_that_face_each_other_decide() -> None:
+    skewed = Figure(10.0, 9.9, 30.0, 1)
+    assert differ(skewed, Figure(9.0, 8.9, 9.1, 1)) is True
+    assert differ(skewed, Figure(11.0, 10.9, 11.1, 1)) is False
+
+
+def test_repeats_count_as_many_degrees_as_they_have() -> None:
+    """Of two repeats t is 12.7: an interval of +-12.7 has a standard error of 1."""
+    two = (Figure(10.0, -2.706, 22.706, 2), Figure(14.0, 1.294, 26.706, 2))
+    assert differ(*two) is False  # 4 / sqrt(2) = 2.83, below t(0.975, 2) = 4.30
+    assert differ(two[0], Figure(17.0, 4.294, 29.706, 2)) is True  # 4.95
+
+
+def test_figures_without_an_interval_cannot_be_said_to_differ() -> None:
+    assert differ(Figure(10.0), Figure(20.0)) is None
+    assert differ(Figure(10.0, 9.0, 11.0), Figure(20.0)) is None
+    assert differ(Figure(None), Figure(20.0, 19.0, 21.0)) is None
+    assert differ(Figure(10.0, 10.0, 10.0), Figure(10.0, 10.0, 10.0)) is False
+
+
+def test_equal_servers_are_seldom_said_to_differ() -> None:
+    draw, tpot = closed(80, 8, "white"), named("tpot_s.mean")
+    figures = [tpot.figure(View(draw(np.random.default_rng([7, seed])))) for seed in range(120)]
+    called = [differ(*pair) for pair in zip(figures[::2], figures[1::2], strict=True)]
+    assert None not in called
+    assert sum(called) <= 6  # 3 of 60 at 5%
+
+
+def test_the_same_run_has_the_same_intervals_bit_for_bit() -> None:
+    draw = closed(80, 8, "slow")
+    first, again = (metrics(draw(np.random.default_rng(3))) for _ in range(2))
+    assert repr(first) == repr(again)
