@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
+from journal.plan.sequence import Slot, sequence
 from journal.records.cell import Cell
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Load, Slo
@@ -156,10 +157,20 @@ class Run:
     period_s: float = 0.1
     gpu: bool = False
     slo: Slo | None = None
+    convoy: bool = True
+    length_spread: float = 0.0
 
-    def trace(self, index: int, at_s: float, factor: float, warmup: bool = False) -> Trace:
-        counts = [self.per_chunk] * (self.output_tokens // self.per_chunk)
-        if rest := self.output_tokens % self.per_chunk:
+    def trace(
+        self,
+        index: int,
+        at_s: float,
+        factor: float,
+        slot: Slot | None = None,
+        warmup: bool = False,
+    ) -> Trace:
+        slot = slot or Slot(prompt_tokens=self.prompt_tokens, output_tokens=self.output_tokens)
+        counts = [self.per_chunk] * (slot.output_tokens // self.per_chunk)
+        if rest := slot.output_tokens % self.per_chunk:
             counts.append(rest)
         after = np.cumsum([0, *counts[1:]]) * self.itl_s
         chunk_s = tuple(float(at_s + (self.ttft_s + gap) * factor) for gap in after)
@@ -170,39 +181,60 @@ class Run:
             start_s=at_s,
             end_s=chunk_s[-1],
             outcome="ok",
-            prompt_tokens_asked=self.prompt_tokens,
-            output_tokens_asked=self.output_tokens,
+            prompt_tokens_asked=slot.prompt_tokens,
+            output_tokens_asked=slot.output_tokens,
             chunk_s=chunk_s,
             chunk_tokens=tuple(counts) if self.counted else None,
-            prompt_tokens=self.prompt_tokens,
-            output_tokens=self.output_tokens,
+            prompt_tokens=slot.prompt_tokens,
+            output_tokens=slot.output_tokens,
             cached_tokens=0,
-            output_chars=4 * self.output_tokens,
+            output_chars=4 * slot.output_tokens,
             finish_reason="length",
             status=200,
         )
 
     def traces(self) -> list[Trace]:
         random = np.random.default_rng(self.seed)
-        factors = np.exp(random.normal(0, self.noise, self.requests + self.warmup))
+        slots = sequence(self.cell())
+        factors = np.exp(random.normal(0, self.noise, len(slots)))
         warm = []
         free = 0.0
         for index in range(self.warmup):
-            warm.append(self.trace(index, free, factors[index], warmup=True))
+            warm.append(self.trace(index, free, factors[index], slots[index], warmup=True))
             free = warm[-1].end_s
         if self.rate is None:
-            slots = [free] * (self.batch or 1)
+            lanes = [free] * (self.batch or 1)
         else:
             came = np.cumsum(random.exponential(1.0, self.requests))
             lasts_s = (self.requests - 1) / self.rate
-            slots = list(free + lasts_s * (came - came[0]) / max(came[-1] - came[0], 1e-9))
-        measured = []
-        for index in range(self.requests):
-            slot = int(np.argmin(slots))
-            trace = self.trace(self.warmup + index, slots[slot], factors[self.warmup + index])
-            slots[slot] = trace.end_s if self.rate is None else np.inf
-            measured.append(trace)
-        return warm + measured
+            lanes = list(free + lasts_s * (came - came[0]) / max(came[-1] - came[0], 1e-9))
+        sent = []
+        for index, slot in list(enumerate(slots))[self.warmup :]:
+            lane = int(np.argmin(lanes))
+            begins_s = lanes[lane] + slot.phase * self.ttft_s
+            trace = self.trace(index, begins_s, factors[index], slot, warmup=slot.filler)
+            lanes[lane] = trace.end_s if self.rate is None else np.inf
+            sent.append(trace)
+        return warm + sent
+
+    def cell(self) -> Cell:
+        return Cell(
+            experiment="known",
+            model="known",
+            quantisation=None,
+            engine=None,
+            batch=self.batch if self.rate is None else None,
+            rate=self.rate,
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.output_tokens,
+            load=Load(
+                requests=self.requests,
+                warmup=self.warmup,
+                convoy=self.convoy,
+                length_spread=self.length_spread,
+            ),
+            slo=self.slo,
+        )
 
     def samples(self) -> Samples:
         traces = self.traces()
@@ -210,18 +242,7 @@ class Run:
             0, max(trace.end_s for trace in traces) + 2 * self.period_s, self.period_s
         )
         return Samples(
-            cell=Cell(
-                experiment="known",
-                model="known",
-                quantisation=None,
-                engine=None,
-                batch=self.batch if self.rate is None else None,
-                rate=self.rate,
-                prompt_tokens=self.prompt_tokens,
-                output_tokens=self.output_tokens,
-                load=Load(requests=self.requests, warmup=self.warmup),
-                slo=self.slo,
-            ),
+            cell=self.cell(),
             facts=EngineFacts(),
             traces=tuple(traces),
             readings=Readings(

@@ -50,7 +50,7 @@ TRAPS = [
     ({"quirks": ("content_length",)}, {}, {"not_streamed", "chunks_together"}),
     ({"max_running": 2}, {"batch": 8, "requests": 60}, {"server_batch"}),
     ({"kv_blocks": 40, "block_size": 4}, {"batch": 8}, {"preemptions", "server_batch"}),
-    ({}, {"batch": 16, "requests": 8}, {"batch_not_reached"}),
+    ({}, {"batch": 16, "requests": 8, "convoy": True}, {"batch_not_reached"}),
 ]
 
 

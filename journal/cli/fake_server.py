@@ -10,6 +10,14 @@ def fake_server(
     port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.")] = 8000,
     ttft_ms: Annotated[float, typer.Option("--ttft-ms", help="Until the first token.")] = 50.0,
     itl_ms: Annotated[float, typer.Option("--itl-ms", help="Between tokens.")] = 10.0,
+    prefill_ms_per_token: Annotated[
+        float,
+        typer.Option("--prefill-ms-per-token", help="More until the first, per prompt token."),
+    ] = 0.0,
+    prefill_blocks: Annotated[
+        bool,
+        typer.Option("--prefill-blocks", help="Make no other token while a prompt is read."),
+    ] = False,
     model: Annotated[str, typer.Option("--model", help="The name it serves.")] = "simulated",
     max_running: Annotated[
         int, typer.Option("--max-running", min=1, help="Requests at once; the others wait.")
@@ -32,6 +40,8 @@ def fake_server(
     script = Script(
         ttft_s=ttft_ms / 1e3,
         itl_s=itl_ms / 1e3,
+        prefill_s_per_token=prefill_ms_per_token / 1e3,
+        prefill_blocks=prefill_blocks,
         model=model,
         max_running=max_running,
         stall_at_s=stall_at,

@@ -78,6 +78,6 @@ def _print(plan: "Plan") -> None:
     print(
         f"{plural(total.cells, 'cell')}, {plural(total.engine_starts, 'engine start')}{anew}, "
         f"{plural(total.requests, 'request')} "
-        f"(warm-up included), {total.prompt_tokens:,} prompt and {total.output_tokens:,} output "
-        "tokens"
+        f"(warm-up and fillers included), {total.prompt_tokens:,} prompt and "
+        f"{total.output_tokens:,} output tokens"
     )

@@ -38,6 +38,26 @@ Burstiness = Annotated[
     typer.Option("--burstiness", help="Of the arrivals at --rate: 1 is Poisson, 0 constant."),
 ]
 
+Convoy = Annotated[
+    bool | None,
+    typer.Option(
+        "--convoy/--no-convoy",
+        help="Begin all requests in flight together, as static batching does; by default they "
+        "begin one after another, and stay so.",
+        show_default=False,
+    ),
+]
+
+LengthSpread = Annotated[
+    float | None,
+    typer.Option(
+        "--length-spread",
+        metavar="CV",
+        help="Coefficient of variation of the lengths of prompts and outputs, such as 0.3; their "
+        "means stay as given.",
+    ),
+]
+
 PromptTokens = Annotated[
     str | None, typer.Option("--prompt-tokens", metavar="N,N", help="Length of prompts.")
 ]
@@ -135,6 +155,8 @@ def run(
     burstiness: Burstiness = None,
     prompt_tokens: PromptTokens = None,
     output_tokens: OutputTokens = None,
+    length_spread: LengthSpread = None,
+    convoy: Convoy = None,
     requests: Requests = None,
     warmup: Warmup = None,
     repeats: Repeats = None,
@@ -197,6 +219,8 @@ def run(
             "timeout_s": timeout,
             "processes": processes,
             "burstiness": burstiness,
+            "convoy": convoy,
+            "length_spread": length_spread,
         },
         engine={"model": model, "python": python},
         slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},

@@ -69,35 +69,35 @@ def _server_lost(case: Case) -> Finding | None:
 
 
 def _short_outputs(case: Case) -> Finding | None:
-    lengths = [
-        trace.output_tokens
-        for trace in case.view.done
-        if trace.output_tokens is not None and trace.output_tokens < trace.output_tokens_asked
-    ]
-    if not lengths:
+    short = [pair for pair in _outputs(case) if pair[0] < pair[1]]
+    if not short:
         return None
+    shortest, requested = min(short)
     return "flag", {
-        "short": len(lengths),
+        "short": len(short),
         "answers": len(case.view.done),
-        "shortest_tokens": min(lengths),
-        "asked_tokens": case.view.cell.output_tokens,
+        "shortest_tokens": shortest,
+        "asked_tokens": requested,
     }
 
 
 def _long_outputs(case: Case) -> Finding | None:
-    lengths = [
-        trace.output_tokens
-        for trace in case.view.done
-        if trace.output_tokens is not None and trace.output_tokens > trace.output_tokens_asked
-    ]
-    if not lengths:
+    long = [pair for pair in _outputs(case) if pair[0] > pair[1]]
+    if not long:
         return None
+    longest, requested = max(long)
     return "flag", {
-        "long": len(lengths),
+        "long": len(long),
         "answers": len(case.view.done),
-        "longest_tokens": max(lengths),
-        "asked_tokens": case.view.cell.output_tokens,
+        "longest_tokens": longest,
+        "asked_tokens": requested,
     }
+
+
+def _outputs(case: Case) -> list[tuple[int, int]]:
+    """The output tokens of each answer that has a count, and how many were requested of it."""
+    counts = ((trace.output_tokens, trace.output_tokens_asked) for trace in case.view.done)
+    return [(count, goal) for count, goal in counts if count is not None]
 
 
 def _prompt_tokens(case: Case) -> Finding | None:
@@ -107,7 +107,17 @@ def _prompt_tokens(case: Case) -> Finding | None:
         return None
     far = any(abs(count - goal) > PROMPT_TOLERANCE * goal for count, goal in other)
     counts = sorted({count for count, _ in other})
-    return "flag" if far else "note", {
+    severity: Severity = "flag" if far else "note"
+    if len({goal for _, goal in other}) > 1:
+        count, goal = max(other, key=lambda pair: abs(pair[0] - pair[1]) / pair[1])
+        return severity, {
+            "variant": "spread",
+            "counted_tokens": count,
+            "asked_tokens": goal,
+            "other": len(other),
+            "requests": len(pairs),
+        }
+    return severity, {
         "variant": "alike" if len(counts) == 1 else "several",
         "least_tokens": counts[0],
         "most_tokens": counts[-1],

@@ -5,18 +5,17 @@ import math
 import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule, listed
+from journal.doubts.sending import RATE_SHARE
 from journal.metrics.drift import STRENGTH, drift, levelled
 from journal.metrics.overload import CHANCE, FILLING, Growth, growth
 from journal.metrics.statistics import PERCENTILES, Array, needed_samples, outliers
-from journal.records.doubt import Severity, Value
+from journal.records.doubt import Value
 from journal.records.load_shape import Closed, Open
 from journal.units import percent, seconds
 
 CLIENT_CPU = 0.8
 CLIENT_DELAY_FLOOR_S = 0.01
 CLIENT_DELAY_SHARE = 0.1
-RATE_SHARE = 0.95
-RATE_OFF = 0.01
 OVERLOAD = 1.2  # times what a server answers: less may hide behind chance in the arrivals
 OVERLOAD_REQUESTS = 300
 DRIFT_CHANCE = 0.01
@@ -68,26 +67,6 @@ def _batch_not_reached(case: Case) -> Finding | None:
         few = {"requests": case.count, "batch": batch, "enough_requests": 3 * batch}
         return "flag", {"variant": "few_requests", **few}
     return "flag", {"peak": peak, "batch": batch}
-
-
-def _rate_not_achieved(case: Case) -> Finding | None:
-    view, shape = case.view, case.view.cell.shape
-    if not isinstance(shape, Open) or case.count < 2:
-        return None
-    achieved_per_s = case.value("achieved_rate_per_s")
-    if achieved_per_s is None:
-        return None
-    rates = {"achieved_rate_per_s": achieved_per_s, "rate_per_s": shape.rate}
-    meant_s = float(np.ptp([trace.scheduled_s for trace in view.measured]))
-    pace = meant_s / float(np.ptp(view.all_start_s))
-    if pace < RATE_SHARE:
-        return "flag", {"sent_fraction": pace, **rates}
-    sent = achieved_per_s / shape.rate
-    if case.count < view.cell.load.requests or abs(sent - 1) <= RATE_OFF:
-        return None  # of a schedule that was cut short, the rate is not known
-    severity: Severity = "flag" if abs(sent - 1) > 1 - RATE_SHARE else "note"
-    variant = "late" if abs(pace - 1) > RATE_OFF else "schedule"
-    return severity, {"variant": variant, "sent_fraction": sent, **rates}
 
 
 def _growth(case: Case) -> Growth | None:
@@ -291,14 +270,6 @@ RULES = (
         "fewer requests in flight, at the peak, than the batch",
         "The figures would be those of a smaller batch.",
         _batch_not_reached,
-    ),
-    Rule(
-        "rate_not_achieved",
-        f"sent at more than {percent(RATE_OFF)} off the rate that was asked for; a flag from "
-        f"{percent(1 - RATE_SHARE)} on",
-        "Latency near saturation rises steeply with the rate, so a twentieth less load matters. A "
-        "schedule comes to the rate exactly; those of other tools and of earlier versions do not.",
-        _rate_not_achieved,
     ),
     Rule(
         "falls_behind",

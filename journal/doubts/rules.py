@@ -1,6 +1,6 @@
 """All rules of doubt, the doubts that they find in a run, and the status of the run."""
 
-from journal.doubts import answers, certainty, loading, serving, surroundings
+from journal.doubts import answers, certainty, loading, sending, serving, surroundings
 from journal.doubts.rule import Case, Rule, plain_values
 from journal.metrics.view import View
 from journal.records.doubt import Doubt, Values
@@ -10,6 +10,7 @@ from journal.records.samples import Samples
 
 RULES: tuple[Rule, ...] = (
     *answers.RULES,
+    *sending.RULES,
     *loading.RULES,
     *certainty.RULES,
     *serving.RULES,

@@ -185,6 +185,11 @@ def _cell(foreign: Foreign, experiment: str) -> Cell:
             rate=foreign.rate,
             prompt_tokens=foreign.prompt_tokens,
             output_tokens=foreign.output_tokens,
-            load=Load(requests=max(1, foreign.requests), warmup=0, burstiness=foreign.burstiness),
+            load=Load(
+                requests=max(1, foreign.requests),
+                warmup=0,
+                burstiness=foreign.burstiness,
+                convoy=True,  # other tools begin their streams together
+            ),
         )
     )

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from journal.errors import UsageError
 from journal.load.answer import AnswerReader, Exchange
@@ -41,6 +42,24 @@ class LoadPart:
     max_error_rate: float = 1.0
 
 
+class Ready(NamedTuple):
+    """The message of a process whose warm-up is over: the least time to first token of that, in s
+    (None: not known)."""
+
+    ttft_s: float | None
+
+
+class Beginning(NamedTuple):
+    """The beginning of the load after the warm-up: its time on the monotonic clock, in s, and the
+    least time to first token of the warm-up of all processes, in s (None: not known)."""
+
+    at_s: float
+    ttft_s: float | None
+
+
+Gate = Callable[[float | None], Awaitable[Beginning]]
+
+
 class Backlog:
     """Answers that are over and not yet read. They are read in slices of at most READ_S, so that
     no time stamp waits for JSON: some 30,000 chunks/s. Chunks that come faster wait here, in about
@@ -54,6 +73,7 @@ class Backlog:
         measured = sum(not request.warmup for request in part.requests)
         self._failures_left = max(part.max_error_rate * measured, FAILURES)
         self._silences = 0  # time-outs since the last answer that ended
+        self.ttft_s: float | None = None  # the least of the requests that are not measured
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange that is over."""
@@ -74,6 +94,9 @@ class Backlog:
             if self._reading.advance(EVENTS_AT_ONCE):
                 trace = self._without_key(self._reading.trace())
                 self._failures_left -= trace.outcome == "error" and not trace.warmup
+                if trace.warmup and trace.chunk_s:
+                    ttft_s = trace.chunk_s[0] - trace.start_s
+                    self.ttft_s = ttft_s if self.ttft_s is None else min(self.ttft_s, ttft_s)
                 self._on_trace(trace)
                 self._reading.release()
                 self._reading = None
@@ -93,11 +116,11 @@ class Backlog:
 def play(
     part: LoadPart,
     on_trace: Callable[[Trace], None],
-    gate: Callable[[], Awaitable[float]] | None = None,
+    gate: Gate | None = None,
 ) -> Vitals:
     """Send all of `part`, pass each trace to `on_trace` in no certain order, and return the
-    vitals of this process. `gate` is awaited between warm-up and measurement and gives the
-    beginning of the latter (monotonic clock, in s).
+    vitals of this process. `gate` is awaited between warm-up and measurement: it is given the least
+    TTFT of this process's warm-up and gives the beginning.
 
     Raises EndpointError where the server cannot be reached. On KeyboardInterrupt the connections
     are closed, and `on_trace` still receives the answers that were over."""
@@ -112,12 +135,9 @@ def play(
             backlog.finish()
 
 
-async def _play(
-    part: LoadPart, backlog: Backlog, gate: Callable[[], Awaitable[float]] | None
-) -> Vitals:
+async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
     client, shape = Client(part.endpoint, part.timeout_s), part.shape
-    warmup = [request for request in part.requests if request.warmup]
-    measured = [request for request in part.requests if not request.warmup]
+    warmup, sent = divided(part.requests)
     try:
         if warmup:
             lanes = min(shape.batch, len(warmup)) if isinstance(shape, Closed) else len(warmup)
@@ -125,28 +145,45 @@ async def _play(
             await _closed_loop(client, warmup, lanes, backlog)
             backlog.finish()
         ready = shape.batch if isinstance(shape, Closed) else OPEN_AHEAD
-        lanes = min(ready, len(measured))
+        lanes = min(ready, len(sent))
         await client.open(lanes)
-        begin_s = await gate() if gate is not None else time.monotonic()
+        begin = Beginning(time.monotonic(), backlog.ttft_s)
+        if gate is not None:
+            begin = await gate(backlog.ttft_s)
         async with Pulse(backlog.work) as pulse:
             if shape.is_open:
-                await _open_loop(client, measured, begin_s, backlog)
+                await _open_loop(client, sent, begin.at_s, backlog)
             else:
-                await _closed_loop(client, measured, lanes, backlog)
+                await _closed_loop(client, sent, lanes, backlog, begin)
         return pulse.vitals()
     finally:
         client.close()
         await asyncio.sleep(0)  # transports close before their loop does
 
 
+def divided(requests: Sequence[Request]) -> tuple[list[Request], list[Request]]:
+    """The warm-up, which is over before the others begin, and the others: those that are measured,
+    with the fillers before and after them."""
+    warmup = [request for request in requests if request.warmup and not request.filler]
+    return warmup, [request for request in requests if request.filler or not request.warmup]
+
+
 async def _closed_loop(
-    client: Client, requests: Sequence[Request], lanes: int, backlog: Backlog
+    client: Client,
+    requests: Sequence[Request],
+    lanes: int,
+    backlog: Backlog,
+    begin: Beginning | None = None,
 ) -> None:
-    """Keep `lanes` requests in flight: send the next one as soon as one is over."""
+    """Keep `lanes` requests in flight: send the next one as soon as one is over. A request with a
+    phase waits for its share of the time to first token from `begin`."""
     left = iter(requests)
 
     async def lane() -> None:
         while not backlog.is_lost(lanes) and (request := next(left, None)) is not None:
+            if request.phase and begin is not None and begin.ttft_s is not None:
+                sent_s = begin.at_s + request.phase * begin.ttft_s
+                await asyncio.sleep(sent_s - time.monotonic())
             backlog.add(await client.exchange(request))
 
     async with asyncio.TaskGroup() as tasks:

@@ -21,7 +21,7 @@ from typing import cast
 
 from journal.errors import JournalError, MeasureError
 from journal.load.health import Vitals
-from journal.load.play import LoadPart, play
+from journal.load.play import Beginning, LoadPart, Ready, divided, play
 from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import Trace
 
@@ -37,7 +37,7 @@ def share(part: LoadPart, processes: int, on_trace: Callable[[Trace], None]) -> 
     try:
         for worker, piece in zip(workers, _pieces(part, processes), strict=True):
             worker.send(piece)
-        ready = 0
+        ready: list[Ready] = []
         by_pipe = {worker.pipe: worker for worker in workers}
         while by_pipe:
             for pipe in cast(list[Connection], wait(list(by_pipe))):
@@ -47,12 +47,13 @@ def share(part: LoadPart, processes: int, on_trace: Callable[[Trace], None]) -> 
                 elif isinstance(message, Vitals):
                     vitals.append(message)
                     del by_pipe[pipe]
-                elif message == "ready":
-                    ready += 1
-                    if ready == processes:
-                        begin_s = time.monotonic() + AHEAD_S
+                elif isinstance(message, Ready):
+                    ready.append(message)
+                    if len(ready) == processes:
+                        known = (each.ttft_s for each in ready if each.ttft_s is not None)
+                        begin = Beginning(time.monotonic() + AHEAD_S, min(known, default=None))
                         for worker in workers:
-                            worker.send(begin_s)
+                            worker.send(begin)
         return vitals
     finally:
         for worker in workers:
@@ -61,12 +62,11 @@ def share(part: LoadPart, processes: int, on_trace: Callable[[Trace], None]) -> 
 
 def _pieces(part: LoadPart, processes: int) -> Sequence[LoadPart]:
     """The part of each process: every n-th request, and an equal share of the batch."""
-    warmup = [request for request in part.requests if request.warmup]
-    measured = [request for request in part.requests if not request.warmup]
+    warmup, sent = divided(part.requests)
     return [
         replace(
             part,
-            requests=(*warmup[k::processes], *measured[k::processes]),
+            requests=(*warmup[k::processes], *sent[k::processes]),
             shape=_share(part.shape, k, processes),
         )
         for k in range(processes)
@@ -130,7 +130,7 @@ def _work(pipe: Connection) -> None:
 
     Two threads wait on the pipe, so that the event loop never does."""
     part: LoadPart = pipe.recv()
-    begin: Future[float] = Future()
+    begin: Future[Beginning] = Future()
     outbox: SimpleQueue[bytes | None] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, begin), daemon=True).start()
     sender = threading.Thread(target=_send, args=(pipe, outbox))
@@ -139,11 +139,11 @@ def _work(pipe: Connection) -> None:
     def tell(message: object) -> None:
         outbox.put(pickle.dumps(message))
 
-    async def gate() -> float:
-        tell("ready")
-        begin_s = await asyncio.wrap_future(begin)
-        await asyncio.sleep(begin_s - time.monotonic())
-        return begin_s
+    async def gate(ttft_s: float | None) -> Beginning:
+        tell(Ready(ttft_s))
+        beginning = await asyncio.wrap_future(begin)
+        await asyncio.sleep(beginning.at_s - time.monotonic())
+        return beginning
 
     try:
         tell(play(part, tell, gate))
@@ -154,7 +154,7 @@ def _work(pipe: Connection) -> None:
         sender.join()
 
 
-def _listen(pipe: Connection, begin: "Future[float]") -> None:
+def _listen(pipe: Connection, begin: "Future[Beginning]") -> None:
     """Receive the time to begin; end this process when the other end of its pipe is gone."""
     try:
         begin.set_result(pipe.recv())

@@ -78,7 +78,7 @@ def slope_figure(view: View) -> Figure:
 
 
 def _ttft_floor(model: ServedModel, view: View) -> float | None:
-    return model.ttft_floor_s(view.cell.prompt_tokens)
+    return model.ttft_floor_s(view.median_prompt_tokens)
 
 
 def _tpot_floor(model: ServedModel, view: View) -> float | None:

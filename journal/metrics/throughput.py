@@ -3,7 +3,7 @@
 import numpy as np
 
 from journal.metrics import inference
-from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total_of
+from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total, total_of
 from journal.metrics.statistics import Array, Index, Mask
 from journal.metrics.view import View
 from journal.metrics.window import Span, busy_s, in_flight
@@ -50,13 +50,20 @@ def _share(view: View, chosen: Mask, among: Mask | None = None) -> Figure:
 def _steady_tokens_per_s(view: View) -> float | None:
     """The tokens per second whose chunks arrive inside the steady state; where the tokens per chunk
     are not known, a request's tokens count as spread evenly over its chunks."""
-    steady = view.steady
-    if steady is None or len(view.done) == 0 or np.isnan(view.output_tokens).any():
+    if view.steady is None or len(view.done) == 0:
+        return None
+    tokens = total(_tokens_inside(part, view.steady) for part in (view, view.fillers))
+    return None if tokens is None else tokens / view.steady.length_s
+
+
+def _tokens_inside(view: View, span: Span) -> float | None:
+    """The tokens of chunks inside `span`; None where a request's tokens are not known."""
+    if np.isnan(view.output_tokens).any():
         return None
     even = (view.output_tokens / np.maximum(view.chunks, 1))[view.chunk_owner]
     tokens = np.where(np.isnan(view.chunk_tokens), even, view.chunk_tokens)
-    inside = (view.chunk_s > steady.start_s) & (view.chunk_s <= steady.end_s)
-    return float(tokens[inside].sum()) / steady.length_s
+    inside = (view.chunk_s > span.start_s) & (view.chunk_s <= span.end_s)
+    return float(tokens[inside].sum())
 
 
 def _steady_length(view: View) -> float | None:
@@ -66,11 +73,11 @@ def _steady_length(view: View) -> float | None:
 def _mean_in_flight(view: View, span: Span | None) -> float | None:
     if span is None or span.length_s <= 0:
         return None
-    return busy_s(view.all_start_s, view.all_end_s, span) / span.length_s
+    return busy_s(view.loop_start_s, view.loop_end_s, span) / span.length_s
 
 
 def _peak_in_flight(view: View, span: Span) -> float | None:
-    return in_flight(view.all_start_s, view.all_end_s).peak(span)
+    return in_flight(view.loop_start_s, view.loop_end_s).peak(span)
 
 
 def _achieved_rate(view: View) -> float | None:
@@ -167,8 +174,10 @@ THROUGHPUT = (
         "duration_s",
         "throughput",
         "s",
-        "last measured request's end - first one's start",
-        "The measured span, failed requests included.",
+        "first measured request's start until as many were sent as are measured and one more goes; "
+        "where none goes, until the last one's end",
+        "The measured span, failed requests included. Where fillers keep the streams of a closed "
+        "loop busy it is the time of so many requests, without ramp-up and drain.",
         number_only(lambda view: None if view.span is None else view.span.length_s),
     ),
     Metric(
@@ -176,7 +185,8 @@ THROUGHPUT = (
         "throughput",
         "tok/s",
         "output_tokens / duration_s",
-        "Tokens written per second over the whole run, ramp-up and drain included.",
+        "Tokens written per second over the measured span: with ramp-up and drain in open loop and "
+        "in a convoy, without them where streams are spread.",
         lambda view: _per_second(view, view.output_tokens),
         better="higher",
         label="output throughput",
@@ -247,15 +257,15 @@ THROUGHPUT = (
         "concurrency_mean",
         "throughput",
         "requests",
-        "sum of (end - sent) over measured requests / duration_s",
-        "Requests in flight, as the client sees them, on average over time.",
+        "time in flight inside the measured span / duration_s",
+        "Requests in flight, as the client sees them, on average over time; fillers count.",
         number_only(lambda view: _mean_in_flight(view, view.span)),
     ),
     Metric(
         "concurrency_peak",
         "throughput",
         "requests",
-        "most measured requests in flight at once",
+        "most requests in flight at once inside the measured span",
         "The batch that the client reached, at most the requested one.",
         in_span(_peak_in_flight),
     ),

@@ -1,6 +1,7 @@
 """The samples of one run as arrays, each built once and only when it is read."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import NamedTuple, Protocol
@@ -97,6 +98,14 @@ class View:
         """The prompt tokens of each request by the server's usage."""
         return column(trace.prompt_tokens for trace in self.done)
 
+    @property
+    def median_prompt_tokens(self) -> int:
+        """The prompt tokens requested of a median request: those of the cell where all prompts are
+        equally long."""
+        asked = sorted(trace.prompt_tokens_asked for trace in self.done)
+        spread = self.cell.load.length_spread
+        return asked[(len(asked) - 1) // 2] if spread and asked else self.cell.prompt_tokens
+
     @cached_property
     def output_chars(self) -> Array:
         """The characters of each answer."""
@@ -182,12 +191,34 @@ class View:
     # ---- time ----
 
     @cached_property
+    def beside(self) -> tuple[Trace, ...]:
+        """The traces that are not measured and were in flight beside the measured ones: the fillers
+        of a closed loop. A warm-up is over before."""
+        begin_s = min((trace.start_s for trace in self.measured), default=np.inf)
+        return tuple(t for t in self.samples.traces if t.warmup and t.end_s > begin_s)
+
+    @cached_property
+    def fillers(self) -> "View":
+        """The traces of `beside` as a view of their own, in which they count as measured."""
+        counted = tuple(replace(trace, warmup=False) for trace in self.beside)
+        return View(replace(self.samples, traces=counted))
+
+    @cached_property
     def span(self) -> Span | None:
-        """The measured span: from the first start to the last end of the measured requests, failed
-        ones included; None without such requests."""
+        """The measured span; None without measured requests.
+
+        It begins with the first of them, and ends when as many requests were sent as are measured
+        and the next one goes: where streams are kept busy after the last measured request was
+        sent, its time is that of so many requests and no ramp is in it. Where nothing more is sent,
+        it ends with the last measured request. Failed requests are included.
+        """
         if not self.measured:
             return None
         start_s = min(trace.start_s for trace in self.measured)
+        sent_s = np.sort(self.loop_start_s[self.loop_start_s >= start_s])
+        count = len(self.measured)
+        if len(sent_s) > count:
+            return Span(start_s, float(sent_s[count]))
         return Span(start_s, max(trace.end_s for trace in self.measured))
 
     @cached_property
@@ -201,12 +232,28 @@ class View:
         return column(trace.end_s for trace in self.measured)
 
     @cached_property
+    def loop_start_s(self) -> Array:
+        """The times at which measured requests and those beside them were sent."""
+        return np.append(self.all_start_s, [trace.start_s for trace in self.beside])
+
+    @cached_property
+    def loop_end_s(self) -> Array:
+        """The times at which measured requests and those beside them ended."""
+        return np.append(self.all_end_s, [trace.end_s for trace in self.beside])
+
+    @cached_property
     def steady(self) -> Span | None:
-        """The steady state of the load; None where it had none."""
+        """The steady state of the load, from the first start to the last end of measured requests
+        at most; None where it had none."""
         shape = self.cell.shape
-        if isinstance(shape, Closed):
-            return steady_closed(self.all_start_s, self.all_end_s, shape.batch)
-        return steady_open(self.all_start_s, self.all_end_s)
+        if not isinstance(shape, Closed):
+            return steady_open(self.all_start_s, self.all_end_s)
+        steady = steady_closed(self.loop_start_s, self.loop_end_s, shape.batch)
+        if steady is None:
+            return None
+        start_s = max(steady.start_s, float(self.all_start_s.min()))
+        end_s = min(steady.end_s, float(self.all_end_s.max()))
+        return Span(start_s, end_s) if end_s > start_s else None
 
     @cached_property
     def in_steady(self) -> Mask:

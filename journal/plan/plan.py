@@ -6,13 +6,15 @@ from pathlib import Path
 
 from journal.plan.cells import by_engine, cells
 from journal.plan.experiment_file import load_experiment
+from journal.plan.sequence import fillers
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The work of a plan for the server, warm-up included. Tokens are the requested ones."""
+    """The work of a plan for the server, warm-up and fillers included. Tokens are the requested
+    ones."""
 
     cells: int
     engine_starts: int
@@ -24,13 +26,24 @@ class Cost:
 def cost(planned: Iterable[Cell]) -> Cost:
     """The cells, engine starts, requests and tokens of the whole plan."""
     planned = list(planned)
-    requests = [cell.load.requests + cell.load.warmup for cell in planned]
+    sizes = [_size(cell) for cell in planned]
     return Cost(
         cells=len(planned),
         engine_starts=sum(engine is not None for engine, _ in by_engine(planned)),
-        requests=sum(requests),
-        prompt_tokens=sum(n * c.prompt_tokens for n, c in zip(requests, planned, strict=True)),
-        output_tokens=sum(n * c.output_tokens for n, c in zip(requests, planned, strict=True)),
+        requests=sum(requests for requests, _, _ in sizes),
+        prompt_tokens=sum(prompts for _, prompts, _ in sizes),
+        output_tokens=sum(outputs for _, _, outputs in sizes),
+    )
+
+
+def _size(cell: Cell) -> tuple[int, int, int]:
+    """The requests of one run of `cell`, their prompt tokens and their output tokens."""
+    whole = cell.load.warmup + cell.load.requests
+    others = [slot for part in fillers(cell) for slot in part]
+    return (
+        whole + len(others),
+        whole * cell.prompt_tokens + sum(slot.prompt_tokens for slot in others),
+        whole * cell.output_tokens + sum(slot.output_tokens for slot in others),
     )
 
 

@@ -7,12 +7,13 @@ so that its prompts can be drawn again.
 """
 
 import json
-import random
 from itertools import accumulate
 from math import fsum
+from random import Random
 
 from journal.errors import SpecError
 from journal.plan.english_words import WORDS
+from journal.plan.sequence import Slot, lengths, sequence
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Open
@@ -29,59 +30,62 @@ def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]
     together are longer than the longest context of the server.
     """
     check_context(cell, endpoint.max_model_len)
-    warmup, measured = cell.load.warmup, cell.load.requests
-    due = [None] * warmup + (arrivals(cell) if cell.shape.is_open else [None] * measured)
+    slots = sequence(cell)
+    due = iter(arrivals(cell) if cell.shape.is_open else ())
     return tuple(
         Request(
             index=index,
-            body=json.dumps(body(cell, endpoint, run_id, index), separators=(",", ":")).encode(),
-            prompt_tokens=cell.prompt_tokens,
-            output_tokens=cell.output_tokens,
-            warmup=index < warmup,
-            due_s=due[index],
+            body=json.dumps(
+                body(cell, endpoint, run_id, index, slot), separators=(",", ":")
+            ).encode(),
+            prompt_tokens=slot.prompt_tokens,
+            output_tokens=slot.output_tokens,
+            warmup=slot.warmup,
+            due_s=None if slot.warmup else next(due, None),
+            filler=slot.filler,
+            phase=slot.phase,
         )
-        for index in range(warmup + measured)
+        for index, slot in enumerate(slots)
     )
 
 
-def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> dict[str, object]:
-    """The JSON body of request `index`: greedy, streamed, and of exactly the requested output
-    length where the server can hold it."""
+def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> dict[str, object]:
+    """The JSON body of request `index`: greedy, streamed, and of exactly the output length of its
+    `slot` where the server can hold it."""
     fields: dict[str, object] = {
         "model": endpoint.model,
-        "max_tokens": cell.output_tokens,
+        "max_tokens": slot.output_tokens,
         "temperature": 0.0,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
     if endpoint.extensions:
         fields |= of_exact_length()
+    own, common = _generators(cell, run_id, index)
     if endpoint.prompt_form == "token_ids":
-        return fields | {"prompt": token_ids(cell, endpoint, run_id, index)}
-    text = prompt_words(cell, endpoint, run_id, index)
+        return fields | {"prompt": token_ids(slot.prompt_tokens, endpoint, own, common)}
+    text = prompt_words(slot.prompt_tokens, endpoint, own, common)
     if endpoint.api == "completions":
         return fields | {"prompt": text}
     return fields | {"messages": [{"role": "user", "content": text}]}
 
 
-def token_ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> list[int]:
-    """The prompt of request `index` as `cell.prompt_tokens` token ids from the endpoint's
-    vocabulary."""
+def token_ids(length: int, endpoint: Endpoint, own: Random, common: Random) -> list[int]:
+    """A prompt of `length` token ids from the endpoint's vocabulary: the first by the run's `own`
+    generator, the others by the `common` one of all runs of its cell."""
     low, high = endpoint.vocabulary
-    opening = min(OPENING, cell.prompt_tokens)
-    own, common = _generators(cell, run_id, index)
+    opening = min(OPENING, length)
     return own.choices(range(low, high), k=opening) + common.choices(
-        range(low, high), k=cell.prompt_tokens - opening
+        range(low, high), k=length - opening
     )
 
 
-def prompt_words(cell: Cell, endpoint: Endpoint, run_id: str, index: int) -> str:
-    """The prompt of request `index` as a text of about `cell.prompt_tokens` tokens by the server's
-    own count, the tokens of the chat template included."""
+def prompt_words(length: int, endpoint: Endpoint, own: Random, common: Random) -> str:
+    """A prompt as a text of about `length` tokens by the server's own count, the tokens of the
+    chat template included; generators as in `token_ids`."""
     per_word = endpoint.tokens_per_word or 1.0
-    count = max(1, round((cell.prompt_tokens - endpoint.overhead_tokens) / per_word))
+    count = max(1, round((length - endpoint.overhead_tokens) / per_word))
     opening = min(OPENING, count)
-    own, common = _generators(cell, run_id, index)
     return " ".join(own.choices(WORDS, k=opening) + common.choices(WORDS, k=count - opening))
 
 
@@ -95,7 +99,7 @@ def arrivals(cell: Cell) -> list[float]:
     """
     assert isinstance(cell.shape, Open)
     shape, count = cell.shape.burstiness, cell.load.requests - 1
-    chance = random.Random(f"arrivals {cell.seed}")
+    chance = Random(f"arrivals {cell.seed}")
     gaps = [chance.gammavariate(shape, 1.0) if shape else 1.0 for _ in range(count)]
     drawn = fsum(gaps)
     if count == 0:
@@ -106,18 +110,21 @@ def arrivals(cell: Cell) -> list[float]:
     return [lasts_s * (so_far / drawn) for so_far in accumulate(gaps, initial=0.0)]
 
 
-def _generators(cell: Cell, run_id: str, index: int) -> tuple[random.Random, random.Random]:
-    own = random.Random(f"{run_id} {index}")
-    common = random.Random(f"{cell.seed} {cell.prompt_tokens} {index}")
+def _generators(cell: Cell, run_id: str, index: int) -> tuple[Random, Random]:
+    own = Random(f"{run_id} {index}")
+    common = Random(f"{cell.seed} {cell.prompt_tokens} {index}")
     return own, common
 
 
 def check_context(cell: Cell, longest: int | None) -> None:
-    """Refuse (SpecError) a cell whose prompt and output together are longer than the server's
-    longest context, `longest` tokens (None: not known)."""
-    tokens = cell.prompt_tokens + cell.output_tokens
-    if longest is not None and tokens > longest:
+    """Refuse (SpecError) a cell of which a prompt and its output together are longer than the
+    server's longest context, `longest` tokens (None: not known)."""
+    if longest is None:
+        return
+    prompt, output = max(lengths(cell), key=sum)
+    if prompt + output > longest:
+        drawn = " (the longest by length_spread)" if cell.load.length_spread else ""
         raise SpecError(
-            f"{cell.prompt_tokens} prompt + {cell.output_tokens} output tokens = {tokens} pass the "
+            f"{prompt} prompt + {output} output tokens = {prompt + output}{drawn} pass the "
             f"server's context of {longest}: ask for fewer, or serve with a larger max_model_len"
         )

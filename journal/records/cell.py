@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from journal.records.experiment import Engine, Load, Slo
-from journal.records.load_shape import LoadShape, load_shape
+from journal.records.load_shape import Closed, LoadShape, load_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,19 @@ class Cell:
     def shape(self) -> LoadShape:
         """The load shape: a closed loop with its batch, or an open loop with its rate."""
         return load_shape(self.batch, self.rate, self.load.burstiness)
+
+    @property
+    def convoy(self) -> bool | None:
+        """Whether the streams of a closed loop begin together; None in open loop and for a single
+        stream, which have nothing to begin together."""
+        shape = self.shape
+        return self.load.convoy if isinstance(shape, Closed) and shape.batch > 1 else None
+
+    @property
+    def spread_streams(self) -> int:
+        """The number of streams that begin one after another and are kept apart; 0 without."""
+        shape = self.shape
+        return shape.batch if isinstance(shape, Closed) and self.convoy is False else 0
 
     def under(self, shape: LoadShape) -> "Cell":
         """The same cell under another load; the identity stays that of the old cell."""

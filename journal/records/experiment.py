@@ -66,9 +66,13 @@ class Load:
     above 1 is smoother, 0 is a constant interval. `processes` None leaves the number of client
     processes to the load room. `max_error_rate` (0 to 1) ends a cell that fails more often.
     `interleave` starts the engines anew for each repeat, in turn; None: where there are several
-    engines."""
+    engines. `convoy` begins all streams of a closed loop together; without it they begin, and stay,
+    spread over the time of a request. `length_spread` is the coefficient of variation of the
+    lengths of prompts and of outputs, whose means are those of the cell."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
+    # Values of fields that came later, for what was stored before they came.
+    STORED_BEFORE: ClassVar[Mapping[str, object]] = {"convoy": True}
 
     requests: Count = 24
     warmup: Natural = 2
@@ -79,6 +83,8 @@ class Load:
     processes: Count | None = None
     max_error_rate: Annotated[float, Ge(0), Le(1)] = 0.5
     interleave: bool | None = None
+    convoy: bool = False
+    length_spread: Annotated[float, Ge(0), Le(1)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,11 @@ Outcome = Literal["ok", "short", "error"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One request, ready to be sent. `due_s` is its scheduled time in s from the start of the
-    measured load; None in closed loop, where it is sent as soon as a place is free."""
+    measured load; None in closed loop, where it is sent as soon as a place is free.
+
+    `warmup`: it is not measured. A `filler` is not measured either: it keeps its stream of a
+    closed loop busy before or after the measured requests. `phase` is the share (0 to 1) of the
+    time to first token by which a filler waits when the loop begins."""
 
     index: int
     body: bytes
@@ -17,6 +21,8 @@ class Request:
     output_tokens: int
     warmup: bool = False
     due_s: float | None = None
+    filler: bool = False
+    phase: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +30,7 @@ class Trace:
     """The trace of one request, as the client saw it. It is frozen and stored: every metric can be
     computed again from it.
 
+    `warmup`: it was not measured, as one of the warm-up or as a filler.
     `scheduled_s` is the time at which it was due (equal to `start_s` in closed loop), `start_s`
     that at which it was sent, `end_s` that at which the answer was complete; all in s on one
     monotonic clock. `chunk_s` holds the time of every chunk with content (a role-only delta does

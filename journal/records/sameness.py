@@ -102,6 +102,15 @@ FIELDS = (
     Field("load", "processes", (), "how the client sends; a late client is a doubt"),
     Field("load", "max_error_rate", (), "when a cell is given up; the errors are recorded"),
     Field("load", "interleave", (), "the order of the cells"),
+    Field(
+        "load",
+        "convoy",
+        (*_SAME_CELL, "point"),
+        "whether prompts are read together: TTFT and TPOT differ many times over. Runs of journals "
+        "that know no such field were convoys, and keep their identities as such",
+        True,
+    ),
+    Field("load", "length_spread", (*_SAME_CELL, "point"), "what is asked of the server", 0.0),
     Field("slo", "ttft_ms", _SAME_CELL, "what goodput counts as good"),
     Field("slo", "tpot_ms", _SAME_CELL, "what goodput counts as good"),
     Field("slo", "e2e_ms", _SAME_CELL, "what goodput counts as good"),
@@ -164,11 +173,14 @@ def counting(part: Part, question: Question) -> tuple[str, ...]:
 
 def counting_fields(cell: Cell, question: Question) -> dict[str, str | int | float | None]:
     """The fields of a cell and of its load that count for `question`, with their values; the
-    burstiness of a closed loop is None."""
+    burstiness of a closed loop is None. A single stream and an open loop have no convoy, but in
+    pairs: there one side has one value, so that it is named where the other has another."""
     values = {name: getattr(cell, name) for name in counting("cell", question)}
     values |= {name: getattr(cell.load, name) for name in counting("load", question)}
     if "burstiness" in values:
         values["burstiness"] = cell.shape.burstiness
+    if "convoy" in values and question != "pairing":
+        values["convoy"] = cell.convoy
     return values
 
 
@@ -176,6 +188,7 @@ def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity"
     """All fields of a cell and of its parts that count for `question`, as plain values by part and
     name."""
     parts = asdict(cell)
+    parts["load"]["convoy"] = cell.convoy is not False  # one stream has nothing to be spread from
     kept = {name: parts[name] for name in counting("cell", question)}
     for row in FIELDS:
         own = kept.get(row.part)

@@ -47,11 +47,12 @@ class Script:
     """The script of a simulated server. Token `k` of a stream (from 0) is due at
     `ttft_s + prefill_s_per_token * prompt_tokens + k * itl_s` after the request began to run,
     where `itl_s` grows by `itl_s_per_running` for every other running request; tokens leave
-    `tokens_per_chunk` at a time, when the first of them is due. At most `max_running` requests
-    run at once, and only while their KV blocks fit; the others wait. From `stall_at_s` after the
-    first request the engine stands still for `stall_s`. Every `fault_every`-th request meets
-    `fault`; quirks are unusual but correct ways to answer. The names at /metrics are those of vLLM
-    0.32 behind `metric_prefix`.
+    `tokens_per_chunk` at a time, when the first of them is due. With `prefill_blocks` no other
+    token is made while a prompt is read, as in an engine that does both in one step. At most
+    `max_running` requests run at once, and only while their KV blocks fit; the others wait. From
+    `stall_at_s` after the first request the engine stands still for `stall_s`. Every
+    `fault_every`-th request meets `fault`; quirks are unusual but correct ways to answer. The names
+    at /metrics are those of vLLM 0.32 behind `metric_prefix`.
     """
 
     model: str = "simulated-model"
@@ -59,6 +60,7 @@ class Script:
     itl_s: float = 0.01
     tokens_per_chunk: int = 1
     prefill_s_per_token: float = 0.0
+    prefill_blocks: bool = False
     itl_s_per_running: float = 0.0
     max_running: int = 4096
     max_model_len: int = 32768
@@ -116,6 +118,7 @@ class SimulatedEngine:
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._began: float | None = None
+        self._read_until = 0.0  # when the prompts that block are read
 
     def submit(self, job: Job) -> None:
         if self._began is None:
@@ -173,8 +176,20 @@ class SimulatedEngine:
             self.prompt_tokens += len(job.prompt)
             job.cached_tokens = self._cached(job.prompt)
         new_tokens = len(job.prompt) + job.made - job.cached_tokens
-        job.due = now + self.script.ttft_s + self.script.prefill_s_per_token * new_tokens
+        prefill_s = self.script.prefill_s_per_token * new_tokens
+        begins = now
+        if self.script.prefill_blocks:
+            self._delay(prefill_s)
+            begins = max(now, self._read_until)
+            self._read_until = begins + prefill_s
+        job.due = begins + self.script.ttft_s + prefill_s
         heapq.heappush(self._due, (job.due, next(self._order), job))
+
+    def _delay(self, delay_s: float) -> None:
+        """Put off every token that is due by `delay_s`."""
+        for _, _, job in self._due:
+            job.due += delay_s
+        self._due = [(due + delay_s, order, job) for due, order, job in self._due]
 
     def _cached(self, prompt: tuple[int | str, ...]) -> int:
         """The number of tokens of `prompt` in whole blocks that an earlier prompt began with."""

@@ -80,7 +80,8 @@ def _made(kind: Any, tree: Any) -> Any:
     origin = get_origin(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = _hints(kind)
-        known = {name: item for name, item in tree.items() if name in hints}
+        before: Mapping[str, Any] = getattr(kind, "STORED_BEFORE", {})
+        known = {**before, **{name: item for name, item in tree.items() if name in hints}}
         return kind(**{name: _made(hints[name], item) for name, item in known.items()})
     if origin is tuple:
         return tuple(_made(get_args(kind)[0], item) for item in tree)

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from journal.doubts.rule import Case
 from journal.doubts.rules import RULES, doubts, status
+from journal.doubts.sending import _in_step
 from journal.doubts.surroundings import changes
 from journal.doubts.words import LANGUAGES, sentence
 from journal.metrics.table import metrics
+from journal.metrics.view import View
 from journal.records.doubt import Doubt
 from journal.records.engine import Neighbour
 from journal.records.experiment import Engine, Load
@@ -50,6 +53,10 @@ CLEAN: list[dict[str, Any]] = [
     {"rate": 10.0, "requests": 60, "noise": 0.2, "seed": 6},
     {"rate": 50.0, "requests": 300, "noise": 0.1, "seed": 7, "gpu": True},
     {"warmup": 0, "requests": 24},
+    {"convoy": False, "requests": 24},
+    {"convoy": False, "batch": 64, "requests": 192, "noise": 0.1, "gpu": True},
+    {"convoy": False, "batch": 4, "requests": 40, "length_spread": 0.5},
+    {"batch": 16, "requests": 64, "length_spread": 1.0},
 ]
 
 
@@ -205,6 +212,11 @@ def beside(*spans: tuple[float, float]) -> Callable[[Samples], Samples]:
     return trap
 
 
+def unasked_convoy(samples: Samples) -> Samples:
+    load = replace(samples.cell.load, convoy=False)
+    return replace(samples, cell=replace(samples.cell, load=load))
+
+
 def one_chunk(trace: Trace) -> Trace:
     return replace(trace, chunk_s=trace.chunk_s[-1:], chunk_tokens=(trace.output_tokens or 0,))
 
@@ -229,6 +241,8 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
         {"batch": 8, "requests": 40},
         lambda samples: replace(samples, cell=replace(samples.cell, batch=16)),
     ),
+    ("in_step", {"requests": 80}, unasked_convoy),
+    ("in_step", {"batch": 4, "requests": 80, "noise": 0.02}, unasked_convoy),
     ("drift", {"requests": 240, "noise": 0.02}, traces(slower_later)),
     ("drift", {"rate": 5.0, "requests": 120, "noise": 0.02}, traces(slower_later)),
     ("falls_behind", {"rate": 10.0, "requests": 100, "noise": 0.02}, overloaded),
@@ -421,6 +435,46 @@ def test_a_schedule_that_missed_its_rate_is_named(run, faster: float, severity: 
     if doubt is not None:
         assert doubt.values["variant"] == "schedule"
         assert doubt.values["achieved_rate_per_s"] == pytest.approx(10 * faster)
+
+
+def test_a_convoy_that_was_asked_for_is_a_note(run) -> None:
+    doubt = doubts_of(run(requests=40, noise=0.01).samples())["in_step"]
+    assert (doubt.severity, doubt.values["variant"]) == ("note", "convoy")
+    assert doubt.values["near_fraction"] > 0.9
+
+
+@pytest.mark.parametrize("batch", [4, 8, 64])
+@pytest.mark.parametrize("turns", [3, 10])
+def test_spread_streams_are_hardly_ever_called_in_step_and_convoys_are(
+    run, batch: int, turns: int
+) -> None:
+    """Streams that are spread, of lengths that vary or not, against convoys."""
+
+    def in_step(tries: int, **changes: Any) -> int:
+        load = {"batch": batch, "requests": turns * batch, "output_tokens": 4, **changes}
+        every = (run(**load, seed=seed).samples() for seed in range(tries))
+        return sum(_in_step(Case(View(samples), {})) is not None for samples in every)
+
+    assert in_step(30, convoy=False, noise=0.1) <= 1
+    assert in_step(30, convoy=False, noise=0.02) == 0
+    assert in_step(10, convoy=False, noise=0.3, length_spread=0.3) <= 1
+    assert in_step(10, convoy=True, noise=0.01) == 10
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_few_streams_meet_by_chance(run, batch: int) -> None:
+    assert "in_step" not in doubts_of(unasked_convoy(run(batch=batch, requests=40).samples()))
+
+
+def test_lengths_that_are_spread_are_compared_request_by_request(run) -> None:
+    samples = run(length_spread=0.5, requests=40).samples()
+    assert not {"short_outputs", "long_outputs", "prompt_tokens"} & doubts_of(samples).keys()
+    first = next(t for t in samples.traces if not t.warmup)
+    odd = some_of(lambda t: replace(t, prompt_tokens=t.prompt_tokens + 9), 2)(samples)
+    assert doubts_of(odd)["prompt_tokens"].values["variant"] == "spread"
+    short = traces(lambda t: replace(t, output_tokens=3) if t.index == first.index else t)(samples)
+    values = doubts_of(short)["short_outputs"].values
+    assert values["asked_tokens"] == first.output_tokens_asked
 
 
 def test_a_client_a_little_late_is_a_note(run) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -15,11 +16,14 @@ from typing import Any
 
 import psutil
 import pytest
+from builders import a_cell
 
 from journal.errors import EndpointError, MeasureError, UsageError
 from journal.load.drive import drive, processes_for
 from journal.load.wire import Recording
+from journal.plan.prompts import requests as drawn
 from journal.records.engine import Endpoint
+from journal.records.experiment import Load
 from journal.records.load_shape import Closed, Open
 from journal.records.request import ClientHealth, Request, Trace
 
@@ -102,6 +106,61 @@ def test_a_closed_loop_keeps_the_batch_in_flight(fake_server: Start, processes: 
     assert health.cpu_fraction is not None and 0 < health.cpu_fraction <= 1.1
     assert health.loop_delay_max_s is not None and health.loop_delay_p99_s is not None
     assert 0 <= health.loop_delay_p99_s <= health.loop_delay_max_s
+
+
+def planned(
+    batch: int, count: int, warmup: int = 2, output_tokens: int = 32, convoy: bool = False
+) -> list[Request]:
+    """The requests of a cell, whose streams are spread or not."""
+    load = Load(requests=count, warmup=warmup, convoy=convoy)
+    cell = a_cell(batch=batch, prompt_tokens=8, output_tokens=output_tokens, load=load)
+    return list(drawn(cell, Endpoint(base_url="http://x", model="simulated-model"), "run"))
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_streams_of_a_closed_loop_stay_spread(fake_server: Start, processes: int) -> None:
+    """Eight streams of 330 ms: a request begins every 41 ms, with eight in flight from the first
+    measured one to the last one's end."""
+    url = fake_server(ttft_s=0.02, itl_s=0.01)
+    traces, _ = driven(url, planned(8, 40), batch=8, processes=processes)
+    assert [trace.warmup for trace in traces] == [True] * 17 + [False] * 40 + [True] * 7
+    measured = traces[17:57]
+    starts = sorted(trace.start_s for trace in measured)
+    turn_s = statistics.median(trace.end_s - trace.start_s for trace in measured)
+    gaps_s = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert statistics.median(gaps_s) == pytest.approx(turn_s / 8, rel=0.25)
+    assert sum(gap_s < turn_s / 32 for gap_s in gaps_s) <= 4
+    first_s, last_s = starts[0], max(trace.end_s for trace in measured)
+    busy_s = sum(
+        max(0.0, min(trace.end_s, last_s) - max(trace.start_s, first_s)) for trace in traces
+    )
+    assert busy_s / (last_s - first_s) == pytest.approx(8, rel=0.05)
+
+
+@pytest.mark.timing
+def test_requests_that_are_mostly_prompt_are_spread_by_the_ttft_of_the_warm_up(
+    fake_server: Start,
+) -> None:
+    url = fake_server(ttft_s=0.4, itl_s=0.01)
+    traces, _ = driven(url, planned(4, 8, output_tokens=1), batch=4)
+    begun = [trace.start_s for trace in traces[2:6]]
+    assert [later - begun[0] for later in begun] == pytest.approx([0, 0.1, 0.2, 0.3], abs=0.05)
+    traces, _ = driven(url, planned(4, 8, warmup=0, output_tokens=1), batch=4)
+    assert max(trace.start_s for trace in traces[:4]) - traces[0].start_s < 0.05
+
+
+@pytest.mark.timing
+def test_prompts_that_block_decodes_tell_a_convoy_from_spread_streams(fake_server: Start) -> None:
+    """A prompt takes 16 ms, in which no other token is made: 16 that come together 256 ms."""
+    url = fake_server(ttft_s=0.0, itl_s=0.01, prefill_s_per_token=0.002, prefill_blocks=True)
+    ttft_s = []
+    for convoy in (True, False):
+        offered = planned(16, 48, output_tokens=16, convoy=convoy)
+        traces, _ = driven(url, offered, batch=16)
+        waits = [t.chunk_s[0] - t.start_s for t in traces if not t.warmup]
+        ttft_s.append(statistics.median(waits))
+    assert ttft_s[0] > 0.2 > 3 * ttft_s[1]
 
 
 @pytest.mark.timing

@@ -1,5 +1,6 @@
 """Plans: cells and cost, of an experiment by any of its names."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,20 @@ TWO_ENGINES = Experiment(
 
 
 def test_the_cost_counts_warm_up_too() -> None:
-    planned = plan(TWO_ENGINES)
-    assert planned.experiment is TWO_ENGINES
-    assert planned.cells == cells(TWO_ENGINES)
+    convoys = replace(TWO_ENGINES, load=replace(TWO_ENGINES.load, convoy=True))
+    planned = plan(convoys)
+    assert planned.experiment is convoys
+    assert planned.cells == cells(convoys)
     assert planned.cost == Cost(24, 6, 24 * 12, 12 * 12 * (16 + 64), 24 * 12 * 32)
+
+
+def test_the_cost_counts_the_fillers_of_spread_streams() -> None:
+    """Of 8 streams: 8 cut ones, 7 whole ones and 7 cut ones after the measured requests."""
+    cost, fillers = plan(TWO_ENGINES).cost, 12 * (8 + 7 + 7)
+    tokens = 12 * (4 * sum(range(1, 9)) + 7 * 32 + 4 * sum(range(1, 8)))
+    assert (cost.cells, cost.requests) == (24, 24 * 12 + fillers)
+    assert cost.prompt_tokens == 12 * 12 * (16 + 64) + fillers * (16 + 64) / 2
+    assert cost.output_tokens == 24 * 12 * 32 + tokens
 
 
 def test_an_experiment_is_named_by_a_file_or_as_it_ships(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from journal.records.sameness import (
 )
 from journal.run.resume import earlier_try
 from journal.store.history import place
+from journal.store.plain import from_json, to_json
 from journal.store.store import Store
 
 PARTS = {"experiment": Experiment, "cell": Cell, "engine": Engine, "load": Load, "slo": Slo}
@@ -75,6 +76,8 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("load", "processes"): 2,
     ("load", "max_error_rate"): 0.1,
     ("load", "interleave"): True,
+    ("load", "convoy"): True,
+    ("load", "length_spread"): 0.3,
     ("slo", "ttft_ms"): 101.0,
     ("slo", "tpot_ms"): 11.0,
     ("slo", "e2e_ms"): 1001.0,
@@ -137,6 +140,35 @@ def test_a_field_that_came_later_leaves_earlier_identities_as_they_were() -> Non
     (cell,) = cells(Experiment(name="x", engines=(Engine(model="m"),)))
     assert cell.identity == "aa034aa7bff8963f"
     assert without_repeat(cell) != cell.identity
+
+
+def test_a_cell_of_an_older_journal_was_a_convoy() -> None:
+    """Its streams began together, and nothing said so: it stays what it was, and a cell whose
+    streams are spread is another."""
+    grid = Grid(batch=(8,))
+    spread, convoy = (
+        cells(Experiment(name="x", grid=grid, load=Load(convoy=convoy)), model="m")[0]
+        for convoy in (False, True)
+    )
+    text = to_json(convoy).replace('"convoy":true,', "").replace(',"length_spread":0.0', "")
+    assert "convoy" not in text and "length_spread" not in text
+    stored = from_json(Cell, text)
+    assert stored == convoy
+    assert identified(stored).identity == "d690a1bdc773a889"
+    assert spread.identity != convoy.identity
+    assert from_json(Cell, to_json(spread)) == spread
+
+
+@pytest.mark.parametrize("grid", [Grid(batch=(1,)), Grid(rate=(2.0,))], ids=["alone", "open"])
+def test_a_single_stream_and_an_open_loop_have_nothing_to_begin_together(grid: Grid) -> None:
+    spread, convoy = (
+        cells(Experiment(name="x", grid=grid, load=Load(convoy=convoy)), model="m")[0]
+        for convoy in (False, True)
+    )
+    assert (spread.convoy, spread.spread_streams) == (None, 0) == (convoy.convoy, 0)
+    assert spread.identity == convoy.identity
+    one, two = (replace(a_record(), cell=cell) for cell in (spread, convoy))
+    assert len(points([(one, SETUP), (two, SETUP)])) == 1
 
 
 ENGINE_LATER = ("pipeline_parallel", "executor")

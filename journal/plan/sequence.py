@@ -1,0 +1,114 @@
+"""The sequence of a cell's requests: the lengths of each, and which of them are measured.
+
+The streams of a closed loop are to stay spread. Where they begin together and their requests are
+equally long, all of them read their prompts in one step of the engine and decode in the next ones,
+wave after wave: TTFT is then that of a whole batch of prompts, and no prompt disturbs a decode. So
+fillers, which do not count, go before and after the measured requests:
+
+- one for each stream, whose output is cut to 1/batch, 2/batch, ... of the cell's: one stream after
+  the other ends. Cut in tokens, they keep their distances at whatever pace the server decodes;
+- batch - 1 whole ones, so that the first measured request goes when each stream has begun anew and
+  the prompts that came together at the start have been read;
+- batch - 1 after the measured requests, each cut so that it ends about when the last of those
+  does: until then as many requests are in flight as the cell says.
+"""
+
+import random
+from dataclasses import dataclass
+from math import ceil, exp, fsum, log1p, sqrt
+from statistics import NormalDist
+
+from journal.records.cell import Cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A request of a cell before its prompt is drawn: its lengths in tokens, and the fields of the
+    same names in `Request`."""
+
+    prompt_tokens: int
+    output_tokens: int
+    warmup: bool = False
+    filler: bool = False
+    phase: float = 0.0
+
+
+def sequence(cell: Cell) -> tuple[Slot, ...]:
+    """The requests of one run of `cell` in the order in which they are sent: the warm-up, the
+    fillers before the measured requests, these, and the fillers after them."""
+    before, after = fillers(cell)
+    warmup = Slot(prompt_tokens=cell.prompt_tokens, output_tokens=cell.output_tokens, warmup=True)
+    measured = (Slot(prompt_tokens=n, output_tokens=k) for n, k in lengths(cell))
+    return (*[warmup] * cell.load.warmup, *before, *measured, *after)
+
+
+def fillers(cell: Cell) -> tuple[tuple[Slot, ...], tuple[Slot, ...]]:
+    """The fillers of `cell` before its measured requests and after them; none where its streams
+    are not spread."""
+    streams = cell.spread_streams
+    if not streams:
+        return (), ()
+    longest = max(output for _, output in lengths(cell))
+    shares = [(stream + 1) / streams for stream in range(streams)]
+    after = [1 - share for share in shares[:-1]]
+    return (
+        (
+            *(_filler(cell, cell.output_tokens, share, phase=share) for share in shares),
+            *(_filler(cell, cell.output_tokens, 1.0) for _ in range(streams - 1)),
+        ),
+        tuple(_filler(cell, longest, share) for share in after),
+    )
+
+
+def _filler(cell: Cell, output_tokens: int, share: float, phase: float = 0.0) -> Slot:
+    return Slot(
+        prompt_tokens=cell.prompt_tokens,
+        output_tokens=max(1, ceil(output_tokens * share - 1e-9)),
+        warmup=True,
+        filler=True,
+        phase=phase,
+    )
+
+
+def lengths(cell: Cell) -> list[tuple[int, int]]:
+    """The prompt and output tokens of each measured request of `cell`. Their means are the cell's
+    lengths, and where these are long enough their coefficient of variation is `length_spread`.
+
+    They are the quantiles of a log-normal distribution in an order of the cell's seed: each repeat
+    has the same lengths, and prompts and outputs are drawn independently of each other.
+    """
+    count, spread = cell.load.requests, cell.load.length_spread
+    if not spread or count < 2:
+        return [(cell.prompt_tokens, cell.output_tokens)] * count
+    chance = random.Random(f"lengths {cell.seed}")
+    prompts = spread_around(cell.prompt_tokens, spread, count)
+    outputs = spread_around(cell.output_tokens, spread, count)
+    chance.shuffle(prompts)
+    chance.shuffle(outputs)
+    return list(zip(prompts, outputs, strict=True))
+
+
+def spread_around(mean: int, spread: float, count: int) -> list[int]:
+    """`count` whole numbers from 1 up, rising, whose sum is `count` x `mean` and whose standard
+    deviation is about `spread` x `mean`."""
+    sigma = sqrt(log1p(spread**2))
+    quantile = NormalDist().inv_cdf
+    drawn = [exp(sigma * quantile((number + 0.5) / count)) for number in range(count)]
+    middle = fsum(drawn) / count
+    deviation = sqrt(fsum((value - middle) ** 2 for value in drawn) / count)
+    scale = spread * mean / deviation
+    rounded = [max(1, round(mean + scale * (value - middle))) for value in drawn]
+    return _summing_to(count * mean, rounded)
+
+
+def _summing_to(total: int, numbers: list[int]) -> list[int]:
+    """`numbers` with single tokens added to or taken from the largest, in turn, until they sum to
+    `total`."""
+    left, place = total - sum(numbers), len(numbers) - 1
+    while left:
+        step = 1 if left > 0 else -1
+        if numbers[place] + step >= 1:
+            numbers[place] += step
+            left -= step
+        place = place - 1 if place else len(numbers) - 1
+    return sorted(numbers)
