@@ -90,11 +90,11 @@ class Units:
         return max(self.needed, math.ceil(BEYOND / (1 - fraction) - 1e-9) * self.unit)
 
 
-def units(start_s: Array, end_s: Array, batch: int | None) -> Units:
-    """The groups of requests that were sent at `start_s` and over at `end_s` (same shape); `batch`
-    is that of a closed loop, None in an open one."""
+def units(start_s: Array, end_s: Array, lanes: int | None) -> Units:
+    """The groups of requests that were sent at `start_s` and over at `end_s` (same shape); `lanes`
+    is the batch of a closed loop, None in an open one."""
     count = len(start_s)
-    unit = batch
+    unit = lanes
     if unit is None:
         span_s = float(end_s.max() - start_s.min()) if count else 0.0
         unit = math.ceil(float((end_s - start_s).sum()) / span_s) if span_s > 0 else 1
@@ -105,7 +105,7 @@ def units(start_s: Array, end_s: Array, batch: int | None) -> Units:
     rank[np.argsort(start_s, kind="stable")] = np.arange(count)
     ends = np.arange(1, groups) * whole // max(groups, 1) * unit
     group = np.searchsorted(ends, rank, side="right")
-    return Units(group, groups, unit, batch is None)
+    return Units(group, groups, unit, lanes is None)
 
 
 class Estimate(NamedTuple):

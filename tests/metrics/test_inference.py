@@ -33,7 +33,7 @@ from journal.records.figure import Figure
 def alone(count: int, groups: int = 10) -> Units:
     """So many requests, one after the other."""
     start_s = np.arange(float(count))
-    run = units(start_s, start_s + 1, batch=1)
+    run = units(start_s, start_s + 1, lanes=1)
     assert run.groups == min(groups, count)
     return run
 
@@ -50,7 +50,7 @@ def described(values: np.ndarray, per_request: int = 1) -> dict[str, Figure]:
 def test_the_groups_of_a_closed_loop_are_whole_waves_in_order_of_start() -> None:
     wave = np.repeat(np.arange(25.0), 4)
     order = np.random.default_rng(1).permutation(100)
-    run = units(wave[order], wave[order] + 1, batch=4)
+    run = units(wave[order], wave[order] + 1, lanes=4)
     assert (run.groups, run.unit, run.whole) == (10, 4, 25)
     for number in range(25):  # the requests of a wave are in one group
         assert len(set(run.group[wave[order] == number].tolist())) == 1
@@ -60,8 +60,8 @@ def test_the_groups_of_a_closed_loop_are_whole_waves_in_order_of_start() -> None
 
 def test_the_unit_of_an_open_loop_is_longer_than_the_requests_in_flight() -> None:
     start_s = np.arange(400.0)
-    assert units(start_s, start_s + 3.5, batch=None).unit == 4  # 3.5 in flight, and the drain
-    assert units(start_s, start_s + 0.2, batch=None).unit == 1
+    assert units(start_s, start_s + 3.5, lanes=None).unit == 4  # 3.5 in flight, and the drain
+    assert units(start_s, start_s + 0.2, lanes=None).unit == 1
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_open_loop_has_intervals_from_two_hundred_requests_on() -> None:
 
 def test_nothing_measured_has_no_groups() -> None:
     nothing = np.array([])
-    run = units(nothing, nothing, batch=4)
+    run = units(nothing, nothing, lanes=4)
     assert (run.groups, run.requests, run.refusal) == (0, 0, "waves")
 
 
@@ -113,7 +113,7 @@ def test_a_ratio_over_groups_worked_out_by_hand() -> None:
 
 def test_a_share_of_all_counts_waves_and_not_requests() -> None:
     start_s = np.repeat(np.arange(25.0), 8)
-    run = units(start_s, start_s + 1, batch=8)
+    run = units(start_s, start_s + 1, lanes=8)
     share = share_of_requests(np.ones(200, dtype=bool), run.group, run, factor=1.0)
     assert (share.value, share.high) == (1.0, 1.0)
     assert share.low == pytest.approx(25 / (25 + 1.959964**2))  # Wilson's of 25 of 25
@@ -128,7 +128,7 @@ def test_streams_that_are_idle_at_the_end_widen_a_rate_of_mixed_lengths() -> Non
     random = np.random.default_rng(2)
     flight_s = random.uniform(0.5, 1.5, 80)
     start_s = np.repeat(np.arange(10.0), 8)
-    run = units(start_s, start_s + flight_s, batch=8)
+    run = units(start_s, start_s + flight_s, lanes=8)
     busy = throughput(np.ones(80), flight_s, run.group, run, span_s=float(flight_s.sum()) / 8)
     idle = throughput(np.ones(80), flight_s, run.group, run, span_s=float(flight_s.sum()) / 4)
     assert busy.value and idle.value and busy.high and idle.high
@@ -167,7 +167,7 @@ def test_a_percentile_has_an_interval_from_five_waves_beyond_it_on(name: str, wa
     random = np.random.default_rng(waves)
     for count, given_low in ((waves, True), (waves - 1, False)):
         start_s = np.repeat(np.arange(float(count)), 2)
-        run = units(start_s, start_s + 1, batch=2)
+        run = units(start_s, start_s + 1, lanes=2)
         assert run.needed_for(PERCENTILES[name]) == 2 * waves
         values = random.exponential(size=2 * count)
         figure = describe(values, np.arange(2 * count), run.group, run)[name]
