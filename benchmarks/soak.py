@@ -29,6 +29,7 @@ import psutil
 from benchmarks.nursery import MARK, SCRIPT, Nursery, planned
 from benchmarks.page import RELIABILITY, put
 from journal.plan.cells import cells
+from journal.plan.sequence import sequence
 from journal.simulator.http import running
 
 GONE_S = 20.0
@@ -96,9 +97,8 @@ def check_sweep(home: Path, sweep: str, report: Report) -> None:
             samples = store.samples(run.id)
             right = (
                 samples is not None
-                and len(samples.traces) == run.cell.load.requests + run.cell.load.warmup
-                and all(trace.output_tokens == run.cell.output_tokens for trace in samples.traces)
-                and all(len(trace.chunk_s) == run.cell.output_tokens for trace in samples.traces)
+                and [(t.output_tokens, len(t.chunk_s)) for t in samples.traces]
+                == [(slot.output_tokens, slot.output_tokens) for slot in sequence(run.cell)]
                 and dataclasses.replace(run, mlflow_run_id=None)
                 == dataclasses.replace(summarised(run, samples, runs), mlflow_run_id=None)
             )

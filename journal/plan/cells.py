@@ -34,7 +34,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
     loads = load_shapes(experiment)
     if experiment.needed_vram:
         _check_needed_vram(experiment)
-        load = replace(load, repeats=1)
+        load = replace(load, repeats=1, convoy=True)  # all at their full length at once
     if experiment.find_capacity is not None:
         loads, load = (_first_load(experiment),), replace(load, repeats=1)
     if load.interleave is None:

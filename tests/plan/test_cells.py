@@ -153,3 +153,11 @@ def test_a_search_for_the_needed_vram_that_could_find_nothing_is_refused(
     else:
         with pytest.raises(SpecError, match=missing):
             cells(experiment, model="m")
+
+
+def test_the_needed_memory_is_looked_for_with_all_requests_at_their_full_length_at_once() -> None:
+    asked = Experiment(
+        name="x", engines=(Engine(model="m"),), grid=Grid(batch=(4,)), needed_vram=True
+    )
+    assert [cell.convoy for cell in cells(asked)] == [True]
+    assert [cell.convoy for cell in cells(replace(asked, needed_vram=False))] == [False]
