@@ -88,8 +88,9 @@ def in_batch(arrive_s: Array, tokens: list[int], slower: float) -> tuple[Array, 
     return first_s, last_s
 
 
-def samples(cell: Cell, arrive_s: Array, first_s: Array, last_s: Array) -> Samples:
-    """The samples of a run of `cell`, each of whose requests has two chunks, at known times."""
+def samples(cell: Cell, arrive_s: Array, first_s: Array, last_s: Array, tokens: int = 2) -> Samples:
+    """The samples of a run of `cell`, each of whose requests has two chunks, at known times; the
+    second holds all `tokens` but one."""
     traces = tuple(
         Trace(
             index=index,
@@ -99,10 +100,11 @@ def samples(cell: Cell, arrive_s: Array, first_s: Array, last_s: Array) -> Sampl
             end_s=end_s,
             outcome="ok",
             prompt_tokens_asked=cell.prompt_tokens,
-            output_tokens_asked=2,
+            output_tokens_asked=tokens,
             chunk_s=(chunk_s, end_s),
-            chunk_tokens=(1, 1),
-            output_tokens=2,
+            chunk_tokens=(1, tokens - 1),
+            prompt_tokens=cell.prompt_tokens,
+            output_tokens=tokens,
             finish_reason="length",
             status=200,
         )

@@ -36,11 +36,16 @@ def plan(
         return
     _print(planned)
     if asked.find_capacity is not None:
-        from journal.run.capacity_search import most_runs
+        from journal.run.capacity_search import long_request_s, price_of
 
+        prices = [price_of(cell, asked.find_capacity) for cell in planned.cells]
+        dearest = max(prices, key=lambda price: price.load_s)
+        assert asked.slo is not None
+        long_s = long_request_s(asked.slo, asked.find_capacity)
         print(
             f"each of these is the first of a search for the highest {asked.find_capacity} that "
-            f"holds the SLO, which takes {most_runs()} runs at most"
+            f"holds the SLO, which takes {dearest.label}, or more where a request takes longer "
+            f"than {units.seconds(long_s)}"
         )
     if asked.needed_vram:
         from journal.run.pool_search import most_starts

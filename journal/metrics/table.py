@@ -13,13 +13,14 @@ from journal.metrics.quality import QUALITY
 from journal.metrics.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
 from journal.metrics.row import Metric, Section, Shown
 from journal.metrics.statistics import STATISTICS
+from journal.metrics.steady import STEADY
 from journal.metrics.throughput import THROUGHPUT
 from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.samples import Samples
 
 TABLE: tuple[Metric, ...] = (
-    *(*LATENCY, *THROUGHPUT, *MEMORY, *MEASURED, *THEORY),
+    *(*LATENCY, *THROUGHPUT, *STEADY, *MEMORY, *MEASURED, *THEORY),
     *(*SERVER, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
 

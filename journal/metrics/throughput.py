@@ -104,8 +104,9 @@ def _goodput(view: View, span: Span) -> float | None:
     return None if good is None else int(good.sum()) / span.length_s
 
 
-def _good_of_measured(view: View) -> Mask | None:
-    """The same for each measured request; one that failed is not good."""
+def good_of_measured(view: View) -> Mask | None:
+    """Whether each measured request held every limit of the SLO, as `_good`; one that failed did
+    not. None without an SLO."""
     good = _good(view)
     if good is None:
         return None
@@ -115,12 +116,12 @@ def _good_of_measured(view: View) -> Mask | None:
 
 
 def _good_fraction(view: View) -> Figure:
-    good = _good_of_measured(view)
+    good = good_of_measured(view)
     return Figure(None) if good is None else _share(view, good)
 
 
 def _steady_good_fraction(view: View) -> Figure:
-    good, steady = _good_of_measured(view), view.steady
+    good, steady = good_of_measured(view), view.steady
     if good is None or steady is None:
         return Figure(None)
     return _share(view, good, view.all_start_s > steady.start_s)

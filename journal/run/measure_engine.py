@@ -21,7 +21,7 @@ from journal.records.request import ClientHealth, Request, Trace
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Readings, Samples
 from journal.report.lines import reason, title
-from journal.run.capacity_search import Search, search
+from journal.run.capacity_search import Search, price, price_of, search
 from journal.serve import quality_check as quality
 from journal.serve import start as engines
 from journal.serve.describe import described, undescribed
@@ -54,7 +54,7 @@ def measure_group(
             endpoint = _known(endpoint, group[0].engine, experiment, listener)
             while left:
                 if course is None:
-                    course = _course(left[0], experiment)
+                    course = _course(left[0], experiment, listener)
                     left[0] = next(course)
                 record, samples = known.get(left[0].identity), None
                 if record is None:
@@ -102,12 +102,28 @@ def _known_at_end(error: JournalError, engine: Engine | None) -> EngineFacts:
     return facts if engine is None else undescribed(engine, facts)
 
 
-def _course(first: Cell, experiment: Experiment) -> Search:
-    """The cells that follow from a planned one: the cell itself, or all cells of its search."""
-    if experiment.find_capacity is None:
+def _course(first: Cell, experiment: Experiment, listener: Listener) -> Search:
+    """The cells that come of a planned one: itself alone, or all that its search asks for, whose
+    price is said before it starts, and again when the E2E of a request is known."""
+    of = experiment.find_capacity
+    if of is None:
         yield first
-    else:
-        yield from search(first, experiment)
+        return
+    course = search(first, experiment)
+    prices = [price_of(first, of)]
+    listener(Event("cell", f"a search for the highest {of} takes {prices[0].label}"))
+    try:
+        cell = next(course)
+        while True:
+            record = yield cell
+            e2e_s = record.value("e2e_s.mean")
+            if len(prices) == 1 and e2e_s is not None and first.slo is not None:
+                prices.append(price(first.slo, of, first.output_tokens, e2e_s))
+                if prices[1] != prices[0]:
+                    listener(Event("cell", f"the search takes {prices[1].label}"))
+            cell = course.send(record)
+    except StopIteration:
+        return
 
 
 def _measure(

@@ -71,6 +71,9 @@ def searched(experiment: Experiment, runs: Sequence[Record]) -> list[CurvePoint]
                 if probe.good.value is not None:
                     name = f"capacity/{place}{kind}_good_fraction"
                     points.append(CurvePoint(name, probe.good.value, at))
+        if search.breaks_from is not None:
+            at = max(run.started_at for probe in search.probes for run in probe.records)
+            points.append(CurvePoint(f"capacity/{place}breaks_from_{load}", search.breaks_from, at))
     return points
 
 

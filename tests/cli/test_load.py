@@ -118,15 +118,26 @@ def test_a_rate_is_searched_for_and_told(fake_server: Server, tmp_path: Path) ->
     (found,) = told["capacity"]
     assert found["of"] == "rate" and found["whole"]
     assert found["alone"]["good_fraction"] == 1
-    assert 15 <= found["held"]["load"] <= 44
-    assert found["held"]["load"] < found["beyond"]["load"] <= 1.1 * found["held"]["load"]
+    assert 15 <= found["holds_up_to"] <= 40 < 1.08 * found["breaks_from"]
+    assert found["undecided"] == [found["holds_up_to"], found["breaks_from"]]
+    assert found["held"]["load"] == found["holds_up_to"] < found["breaks_from"]
     assert found["held"]["interval"][0] >= 0.8
     assert len(told["runs"]) == 1 + sum(len(probe["runs"]) for probe in found["probes"])
-    assert len(told["runs"]) <= 61
+    assert len(told["runs"]) <= 97
     again = json.loads(journal("show", found["held"]["runs"][0], "--home", home, "--json").stdout)
     assert again["capacity"] == told["capacity"]
     shown = journal("show", "last", "--home", home).stdout
     assert "the highest rate that holds the SLO lies between" in " ".join(shown.split())
+
+
+def test_the_plan_of_a_search_says_what_it_costs(tmp_path: Path) -> None:
+    file = tmp_path / "capacity.toml"
+    file.write_text(
+        'find_capacity = "rate"\n[slo]\nttft_ms = 4000\n[engine]\nmodel = "whatever is there"\n'
+    )
+    shown = " ".join(journal("plan", file).stdout.split())
+    assert "which takes at most 97 runs, about 10 min of load" in shown
+    assert "or more where a request takes longer than 321 ms" in shown
 
 
 WRONG = [

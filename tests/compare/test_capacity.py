@@ -1,41 +1,148 @@
 """Capacities: the verdicts on loads, and the highest load that holds an SLO."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import NormalDist
 
 import pytest
 
-from journal.compare.capacity import capacities, judged
+from journal.compare.capacity import answered_per_s, capacities, judged, long_enough
 from journal.metrics.statistics import proportion
 from journal.plan.cells import identified
 from journal.records.doubt import Doubt
-from journal.records.experiment import Experiment, Slo
+from journal.records.experiment import Experiment, Load, Slo
 from journal.records.figure import Figure
 from journal.records.run import Record
 
 Build = Callable[..., Record]
 SLO = Slo(ttft_ms=200.0)
 SEARCH = Experiment(name="x", find_capacity="concurrency", slo=SLO)
+BY_RATE = Experiment(name="x", find_capacity="rate", slo=SLO)
 
 
 def ran(record: Build, batch: int, good: int, number: int = 0, **changes: object) -> Record:
     metrics = {"steady_good_fraction": proportion(good, 200)}
+    changes = {"load": Load(requests=200), **changes}
     made = record(batch=batch, number=100 * batch + number, metrics=metrics, **changes)
-    return replace(made, cell=identified(made.cell))
+    return replace(made, cell=identified(replace(made.cell, seed=number)))
 
 
-def test_the_highest_that_held_and_the_lowest_above_it_that_did_not(record: Build) -> None:
-    (capacity,) = capacities(
-        SEARCH, [ran(record, batch, good) for batch, good in ((8, 200), (2, 200), (32, 0), (16, 0))]
-    )
-    assert [probe.load for probe in capacity.probes] == [2, 8, 16, 32]
+def twice(record: Build, batch: int, good: int, **changes: object) -> list[Record]:
+    """The two runs that it takes to say that a load holds."""
+    return [ran(record, batch, good, number, **changes) for number in (0, 1)]
+
+
+def opened(record: Build, rate: float, good: int, number: int = 0, **changes: object) -> Record:
+    """A run at a rate that is long enough for an overload of 5% to pass 200 ms: 4 s."""
+    steady = {"steady_good_fraction": proportion(good, 200), "steady_s": Figure(10.0)}
+    metrics = {**steady, "steady_requests_per_s": Figure(changes.pop("answered", rate))}
+    made = record(batch=None, rate=rate, number=number, metrics=metrics, slo=SLO, **changes)
+    load = replace(made.cell.load, requests=math.ceil(5 * rate))
+    return replace(made, cell=identified(replace(made.cell, load=load, slo=SLO, seed=number)))
+
+
+def test_the_answer_has_three_parts(record: Build) -> None:
+    tried = ((8, 200), (2, 200), (32, 0), (12, 190), (16, 0))
+    runs = [run for batch, good in tried for run in twice(record, batch, good)]
+    (capacity,) = capacities(SEARCH, runs)
+    assert [probe.load for probe in capacity.probes] == [2, 8, 12, 16, 32]
+    assert (capacity.holds_up_to, capacity.undecided, capacity.breaks_from) == (8, (8, 16), 16)
     assert capacity.held is not None and capacity.beyond is not None
-    assert (capacity.held.load, capacity.beyond.load, capacity.whole) == (8, 16, True)
+    assert (capacity.held.load, capacity.beyond.load, capacity.whole) == (8, 12, True)
     (never,) = capacities(SEARCH, [ran(record, 4, 0), ran(record, 2, 0)])
-    assert never.held is None
-    assert never.beyond is not None and never.beyond.load == 2
-    (always,) = capacities(SEARCH, [ran(record, 4, 200)])
-    assert always.beyond is None
+    assert (never.holds_up_to, never.undecided, never.breaks_from) == (None, (0, 2), 2)
+    (always,) = capacities(SEARCH, twice(record, 4, 200))
+    assert (always.holds_up_to, always.undecided, always.breaks_from) == (4, (4, None), None)
+    (exact,) = capacities(SEARCH, [*twice(record, 4, 200), ran(record, 5, 0)])
+    assert exact.undecided is None
+
+
+def test_runs_that_contradict_each_other_leave_the_loads_between_undecided(record: Build) -> None:
+    runs = [*twice(record, 2, 200), ran(record, 4, 0), *twice(record, 6, 200), ran(record, 9, 0)]
+    (capacity,) = capacities(SEARCH, runs)
+    assert (capacity.holds_up_to, capacity.undecided, capacity.breaks_from) == (2, (2, 9), 9)
+
+
+def test_a_load_holds_by_two_runs_that_are_long_enough(record: Build) -> None:
+    once = ran(record, 4, 200)
+    assert judged(4, [once], SLO).verdict == "undecided"
+    assert judged(4, [once], SLO).too_short
+    assert judged(4, [once, ran(record, 4, 200, 1)], SLO).verdict == "held"
+    short = replace(once, cell=replace(once.cell, load=Load(requests=8 * 4 - 1)))
+    assert judged(4, [once, short], SLO).verdict == "undecided"
+    assert not judged(4, [ran(record, 4, 0)], SLO).too_short
+
+
+@pytest.mark.parametrize(
+    ("slo", "requests", "long"),
+    [
+        (Slo(ttft_ms=200), 40, True),
+        (Slo(ttft_ms=200), 39, False),
+        (Slo(ttft_ms=500, e2e_ms=300), 60, True),
+        (Slo(ttft_ms=500, e2e_ms=300), 59, False),
+        (Slo(tpot_ms=20), 1, True),
+    ],
+)
+def test_a_run_is_long_enough_when_a_queue_of_5_percent_passes_the_limit(
+    record: Build, slo: Slo, requests: int, long: bool
+) -> None:
+    """At 10 requests/s: 200 ms are 5% of 4 s."""
+    cell = replace(record(batch=None, rate=10.0).cell, slo=slo)
+    assert long_enough(replace(cell, load=Load(requests=requests))) == long
+
+
+def test_no_rate_is_held_that_the_server_was_never_seen_to_answer(record: Build) -> None:
+    behind = (Doubt("falls_behind", {}, "flag"),)
+    fast = [opened(record, 42.0, 200, number) for number in (1, 2)]
+    slow = [opened(record, 38.0, 200, number) for number in (3, 4)]
+    (unbounded,) = capacities(BY_RATE, [*slow, *fast])
+    assert (unbounded.holds_up_to, unbounded.answered_per_s) == (42, None)
+    over = opened(record, 80.0, 0, 5, doubts=behind, answered=40.0)
+    runs = [*slow, *[replace(run, metrics={**run.metrics, **only(40.0)}) for run in fast], over]
+    (capacity,) = capacities(BY_RATE, runs)
+    assert (capacity.holds_up_to, capacity.breaks_from) == (38, 40.0)
+    assert capacity.answered_per_s == 40.0
+    assert [probe.verdict for probe in capacity.probes] == ["held", "missed", "missed"]
+    assert [probe.beyond_answers for probe in capacity.probes] == [False, True, True]
+
+
+def only(answered: float) -> dict[str, Figure]:
+    return {"steady_requests_per_s": Figure(answered)}
+
+
+def test_what_the_server_answers_is_that_of_its_longest_overload(record: Build) -> None:
+    behind = (Doubt("falls_behind", {}, "flag"),)
+    short = opened(record, 80.0, 0, 1, doubts=behind, answered=45.0)
+    short = replace(short, metrics={**short.metrics, "steady_s": Figure(2.0)})
+    long = opened(record, 50.0, 0, 2, doubts=behind, answered=40.0)
+    assert answered_per_s([short]) == 45.0
+    assert answered_per_s([short, long]) == 40.0
+    assert answered_per_s([short, long, opened(record, 41.0, 200, 3)]) == 41.0
+    late = (*behind, Doubt("client_saturated", {}, "flag"))
+    assert answered_per_s([replace(long, doubts=late)]) is None
+
+
+def test_requests_that_are_good_or_bad_together_are_worth_fewer(record: Build) -> None:
+    runs = twice(record, 4, 199)
+    assert judged(4, runs, SLO).verdict == "held"
+    fewer = [
+        replace(run, metrics={**run.metrics, "steady_good_effective": Figure(40.0)}) for run in runs
+    ]
+    assert judged(4, fewer, SLO).verdict == "undecided"
+    low, high = judged(4, fewer, SLO).good.low, judged(4, fewer, SLO).good.high
+    assert (low, high) == pytest.approx(bounds(0.995, 80), abs=1e-4)
+
+
+def bounds(share: float, worth: float) -> tuple[float, float]:
+    """The shares at which a score test at 5% / 4 just keeps `share` of `worth` requests."""
+    z = NormalDist().inv_cdf(1 - 0.05 / 4 / 2)
+    kept = [
+        at / 1e5
+        for at in range(1, 100_000)
+        if abs(share - at / 1e5) <= z * math.sqrt(at / 1e5 * (1 - at / 1e5) / worth)
+    ]
+    return min(kept), max(kept)
 
 
 def test_each_model_and_length_is_a_search_of_its_own(record: Build) -> None:
@@ -51,9 +158,10 @@ def test_each_model_and_length_is_a_search_of_its_own(record: Build) -> None:
 
 
 def test_of_a_cell_that_was_tried_again_the_last_run_counts(record: Build) -> None:
-    (capacity,) = capacities(SEARCH, [ran(record, 4, 0), ran(record, 4, 200, 1)])
-    assert capacity.held is not None
-    assert [one.id for one in capacity.held.records] == [f"{401:016x}"]
+    again = replace(ran(record, 4, 200), id="again")
+    (capacity,) = capacities(SEARCH, [ran(record, 4, 0), again])
+    assert [[one.id for one in probe.records] for probe in capacity.probes] == [["again"]]
+    assert capacity.probes[0].verdict == "undecided"
 
 
 def test_a_search_with_a_run_that_was_cut_short_is_not_whole(record: Build) -> None:
@@ -72,12 +180,13 @@ def test_without_a_search_or_an_slo_there_is_no_capacity(record: Build) -> None:
 
 @pytest.mark.parametrize(
     ("good", "whole", "verdict"),
-    [(73, 73, "held"), (72, 72, "undecided"), (0, 1, "missed"), (190, 200, "undecided")],
+    [(60, 60, "held"), (59, 59, "undecided"), (0, 1, "missed"), (190, 200, "undecided")],
 )
 def test_wilsons_interval_decides(record: Build, good: int, whole: int, verdict: str) -> None:
-    """95% are asked for: 73 of 73 have a lower end of 73 / (73 + 1.96^2) = 0.950."""
-    made = replace(record(), metrics={"steady_good_fraction": proportion(good, whole)})
-    assert judged(1, [made], SLO).verdict == verdict
+    """95% are asked for: 120 of 120 in two runs have a lower end of 120 / (120 + 2.50^2) = 0.950,
+    at the 1.25% of one of four looks."""
+    made = replace(record(batch=1), metrics={"steady_good_fraction": proportion(good, whole)})
+    assert judged(1, [made, made], SLO).verdict == verdict
 
 
 def test_requests_of_several_runs_are_added_up_and_those_of_the_whole_run_stand_in(

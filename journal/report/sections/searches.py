@@ -52,24 +52,40 @@ def _answer(capacity: Capacity) -> Text:
     if held is None and beyond is None:
         assert capacity.alone is not None
         return say("capacity.alone", subject=subject, good=_share(capacity.alone))
-    if held is None:
-        assert beyond is not None
-        least = f"{beyond.load:,g}"
-        return say(
-            f"capacity.none.{capacity.of}", subject=subject, beyond=least, reason=_why(beyond)
-        )
-    values: dict[str, Text] = {"subject": subject, "held": f"{held.load:,g}", "good": _share(held)}
-    if beyond is None:
-        return say(f"capacity.above.{capacity.of}", **values)
-    values |= {"beyond": f"{beyond.load:,g}", "reason": _why(beyond)}
-    if capacity.of == "concurrency" and beyond.load - held.load == 1:
-        return say("capacity.exactly.concurrency", **values)
-    return say(f"capacity.between.{capacity.of}", **values)
+    values: dict[str, Text] = {"subject": subject}
+    if held is not None:
+        values |= {"held": f"{held.load:,g}", "good": _share(held)}
+    if capacity.breaks_from is not None:
+        values |= {"breaks": units.number(capacity.breaks_from), "reason": _why_it_breaks(capacity)}
+    elif beyond is not None:
+        values |= {"beyond": f"{beyond.load:,g}", "reason": _why(beyond)}
+    return say(f"capacity.{_form(capacity)}.{capacity.of}", **values)
+
+
+def _form(capacity: Capacity) -> str:
+    """The name of the sentence: by which of the three parts of the answer there are."""
+    if capacity.held is None:
+        if capacity.breaks_from is None:
+            return "unknown"
+        lowest = capacity.probes[0].load
+        return "none" if capacity.breaks_from <= lowest else "unshown"
+    if capacity.breaks_from is None:
+        return "above" if capacity.beyond is None else "open"
+    return "exactly" if capacity.undecided is None else "between"
+
+
+def _why_it_breaks(capacity: Capacity) -> Text:
+    """The reason why no higher load holds: the lowest that broke the SLO, or all that the server
+    answers where that is less."""
+    broken, answered = capacity.broken, capacity.answered_per_s
+    if broken is not None and broken.load == capacity.breaks_from and not broken.beyond_answers:
+        return _why(broken)
+    return say("capacity.reason.answered", answered=units.number(answered))
 
 
 def capacity_json(capacity: Capacity) -> dict[str, Any]:
-    """One search as plain JSON values; `held` and `beyond` are null where there is no such load,
-    `alone` where no rate was searched for."""
+    """One search as plain JSON values; what is not known is null. `undecided` has the two loads
+    between which neither was shown, `alone` is null where no rate was searched for."""
     cell, slo = capacity.cell, capacity.slo
     return {
         "of": capacity.of,
@@ -79,6 +95,10 @@ def capacity_json(capacity: Capacity) -> dict[str, Any]:
         "output_tokens": cell.output_tokens,
         "slo": {name: getattr(slo, name) for name in Slo.__slots__},
         "whole": capacity.whole,
+        "holds_up_to": capacity.holds_up_to,
+        "undecided": capacity.undecided,
+        "breaks_from": capacity.breaks_from,
+        "answered_per_s": capacity.answered_per_s,
         "alone": _probe_json(capacity.alone),
         "held": _probe_json(capacity.held),
         "beyond": _probe_json(capacity.beyond),
@@ -113,12 +133,16 @@ def _kind(probe: Probe) -> str:
         return "client"
     if probe.disturbed and probe.verdict == "undecided":
         return "disturbed"
-    return "behind" if probe.verdict == "missed" and probe.overloaded else probe.verdict
+    if probe.verdict == "missed" and probe.overloaded:
+        return "behind"
+    if probe.verdict == "missed" and probe.beyond_answers:
+        return "answered"
+    return "short" if probe.verdict == "undecided" and probe.too_short else probe.verdict
 
 
 def _why(probe: Probe) -> Text:
     kind = _kind(probe)
-    given = {"good": _share(probe)} if kind in ("missed", "undecided") else {}
+    given = {"good": _share(probe)} if kind in ("missed", "undecided", "short") else {}
     return say(f"capacity.reason.{kind}", **given)
 
 
