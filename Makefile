@@ -66,6 +66,8 @@ soak: $(STAMP_DEV)
 calibrate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.calibrate --write
 	$(BIN)/python -m benchmarks.calibrate_compare
+	$(BIN)/python -m benchmarks.calibrate_open
+	$(BIN)/python -m benchmarks.calibrate_capacity
 
 docs: $(STAMP_DEV)
 	$(BIN)/python tests/test_architecture_page.py

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from benchmarks.calibrate_open import LASTS_S, TTFT_S, in_lanes, samples
-from benchmarks.page import ROOT, put
+from benchmarks.page import CALIBRATION, put
 from journal.compare.capacity import Capacity, capacities
 from journal.plan.cells import cells
 from journal.plan.prompts import arrivals
@@ -29,7 +29,6 @@ from journal.run.summary import summarised
 
 SEEDS = 20
 GRACE = 1.08
-PAGE = ROOT / "docs" / "calibration.md"
 # The highest rate at which 95% of requests hold the limit of TTFT (ms), of 2 million requests.
 TRUE_PER_S = {100: 20.3, 200: 31.1, 500: 36.7, 2000: 39.3}
 ANSWERED_PER_S = 40.0
@@ -236,7 +235,7 @@ def main() -> None:
             f"| {found.width:.0%} | {found.longest_s:.0f} |"
         )
         print(lines[-1], flush=True)
-    put("capacity", "\n".join(lines), PAGE)
+    put("capacity", "\n".join(lines), CALIBRATION)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.page import ROOT, put
+from benchmarks.page import CALIBRATION, put
 from journal.doubts.rules import doubts
 from journal.metrics.statistics import Array
 from journal.metrics.table import metrics
@@ -22,7 +22,6 @@ from journal.records.request import ClientHealth, Trace
 from journal.records.samples import Readings, Samples
 
 TRIALS = 200
-PAGE = ROOT / "docs" / "calibration.md"
 LANES, LASTS_S, TTFT_S = 4, 0.1, 0.06
 STREAMS, STEP_S, STEP_PER_STREAM_S, TOKENS = 16, 0.01, 0.001, 32
 PER_S = {
@@ -184,7 +183,7 @@ def main() -> None:
     for case in cases():
         rows.append(row(case, rates(case, TRIALS)))
         print(rows[-1], flush=True)
-    put("open loops", head + "\n".join(rows), PAGE)
+    put("open loops", head + "\n".join(rows), CALIBRATION)
 
 
 if __name__ == "__main__":
