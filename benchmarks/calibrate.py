@@ -1,17 +1,21 @@
 """How often each 95% interval holds the truth, in simulated worlds where the truth is known.
 
-    python -m benchmarks.calibrate [--trials 400] [--only M/D/4] [--write]
+    python -m benchmarks.calibrate [--trials 400] [--only M/D/4] [--loopback 60] [--write]
 
-Prints a table; `--write` puts it into docs/calibration.md. The same seed gives the same table.
+Prints its tables; `--write` puts them into docs/calibration.md. The same seed gives the same tables
+of worlds. `--loopback` is the number of real runs against the simulated server, which take a minute
+or two.
 """
 
 import argparse
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
+from benchmarks import loopback
 from benchmarks.page import CALIBRATION, put
 from benchmarks.worlds import (
     World,
@@ -24,6 +28,7 @@ from journal.metrics.statistics import PERCENTILES
 from journal.metrics.table import named
 from journal.metrics.view import View
 from journal.records.figure import Figure
+from journal.simulator.http import running
 
 TRIALS = 400
 HEAD = "| world | figure | holds the truth | given | median width | runs |"
@@ -130,6 +135,17 @@ def row(world: str, metric: str, figures: Sequence[Figure], truth: float) -> Row
     )
 
 
+def on_loopback(base_url: str, count: int) -> Iterator[Row]:
+    """The row of each metric over repeats of one cell at the simulated server. The truth is the
+    mean of all runs."""
+    runs = loopback.repeats(base_url, count)
+    world = f"{loopback.REQUESTS} requests, batch {loopback.BATCH}, noise {loopback.NOISE:.0%}"
+    for name in SHARED:
+        figures = [run[name] for run in runs]
+        values = [figure.value for figure in figures if figure.value is not None]
+        yield row(world, name, figures, float(np.mean(values)))
+
+
 def line(one: Row) -> str:
     """A row of the page's table."""
     held = "–" if one.held is None else f"{one.held:.1%}"
@@ -142,16 +158,25 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--only", default="", help="part of a world's name")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--loopback", type=int, default=60, help="runs; 0 for none")
     options = parser.parse_args()
+    write = options.write and not options.only
     for part, (metrics, chosen) in worlds().items():
-        lines = [HEAD, "| --- | --- | ---: | ---: | ---: | ---: |"]
-        for world in chosen:
-            if options.only in world.name:
-                for one in rows(world, metrics, options.trials):
-                    lines.append(line(one))
-                    print(lines[-1], flush=True)
-        if options.write and not options.only:
-            put(part, "\n".join(lines), CALIBRATION)
+        drawn = (rows(w, metrics, options.trials) for w in chosen if options.only in w.name)
+        _table(part, chain.from_iterable(drawn), write)
+    if options.loopback and not options.only:
+        with running(loopback.SCRIPT) as base_url:
+            _table("loopback", on_loopback(base_url, options.loopback), write)
+
+
+def _table(part: str, every: Iterable[Row], write: bool) -> None:
+    """Prints each row when it is there, and puts them into their part of the page."""
+    lines = [HEAD, "| --- | --- | ---: | ---: | ---: | ---: |"]
+    for one in every:
+        lines.append(line(one))
+        print(lines[-1], flush=True)
+    if write:
+        put(part, "\n".join(lines), CALIBRATION)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import itertools
 import math
+import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -42,6 +43,9 @@ Quirk = Literal[
 ]
 
 
+LEAST_STEP = 0.05  # of a step without noise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
     """The script of a simulated server. Token `k` of a stream (from 0) is due at
@@ -50,9 +54,11 @@ class Script:
     `tokens_per_chunk` at a time, when the first of them is due. With `prefill_blocks` no other
     token is made while a prompt is read, as in an engine that does both in one step. At most
     `max_running` requests run at once, and only while their KV blocks fit; the others wait. From
-    `stall_at_s` after the first request the engine stands still for `stall_s`. Every
-    `fault_every`-th request meets `fault`; quirks are unusual but correct ways to answer. The names
-    at /metrics are those of vLLM 0.32 behind `metric_prefix`.
+    `stall_at_s` after the first request the engine stands still for `stall_s`. All steps that begin
+    within the same `noise_s` (None: `itl_s`) share a relative noise whose standard deviation is
+    `noise_fraction`, drawn with `noise_seed`. Every `fault_every`-th request meets `fault`; quirks
+    are unusual but correct ways to answer. The names at /metrics are those of vLLM 0.32 behind
+    `metric_prefix`.
     """
 
     model: str = "simulated-model"
@@ -69,6 +75,9 @@ class Script:
     prefix_caching: bool = False
     stall_at_s: float | None = None
     stall_s: float = 0.0
+    noise_fraction: float = 0.0
+    noise_s: float | None = None
+    noise_seed: int = 0
     chat_overhead_tokens: int = 5
     fault: Fault | None = None
     fault_every: int = 1
@@ -240,9 +249,19 @@ class SimulatedEngine:
             self._release(job)
         else:
             pace = self.script.itl_s + self.script.itl_s_per_running * (len(self.running) - 1)
-            job.due = due + pace * self.script.tokens_per_chunk
+            job.due = due + pace * self.script.tokens_per_chunk * self._slowness(due)
             heapq.heappush(self._due, (job.due, next(self._order), job))
         job.on_tokens(first, count)
+
+    def _slowness(self, due: float) -> float:
+        """The factor on a step that begins at `due`, the same for all jobs."""
+        script = self.script
+        if script.noise_fraction == 0 or self._began is None:
+            return 1.0
+        each_s = script.itl_s if script.noise_s is None else script.noise_s
+        stretch = math.floor((due - self._began) / each_s)
+        chance = random.Random(f"{script.noise_seed} {stretch}")
+        return max(LEAST_STEP, 1 + script.noise_fraction * chance.gauss())
 
     def _make_room(self, job: Job, count: int) -> None:
         """Grow the job's KV blocks; where they do not fit, preempt the youngest other jobs."""

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.calibrate import rows
+from benchmarks.calibrate import on_loopback, rows
+from benchmarks.loopback import SCRIPT
 from benchmarks.worlds import (
     World,
     closed,
@@ -229,6 +230,14 @@ def test_requests_taken_as_units_would_hold_it_in_half_of_the_runs() -> None:
 def test_intervals_are_not_wider_than_need_be_where_noise_is_white() -> None:
     (row,) = rows(World("white", closed(80, 8, "white")), ["tpot_s.mean"], 40)
     assert row.width is not None and row.width < 0.06  # 0.028 is that of the best method
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+def test_on_loopback_the_intervals_of_runs_hold_the_mean_of_all(fake_server) -> None:  # type: ignore[no-untyped-def]
+    for row in on_loopback(fake_server(SCRIPT), 15):
+        assert row.given == 1.0, row
+        assert row.held is not None and row.held >= 0.8, row
 
 
 # ---- whether two figures differ ------------------------------------------------------------------

@@ -5,8 +5,10 @@ import itertools
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -166,6 +168,32 @@ def test_prefix_cache_hits_are_counted(fake_server: Start, client: Connect) -> N
     assert cached == [0, 8, 4]
     assert metric(url, "prefix_cache_queries_total") == 29
     assert metric(url, "prefix_cache_hits_total") == 12
+
+
+@pytest.mark.timing
+def test_steps_share_their_noise(fake_server: Start, client: Connect) -> None:
+    """Two streams that run together, with a noise that lasts 100 ms: of ten such stretches the
+    slow ones are slow for both."""
+    url = fake_server(ttft_s=0.0, itl_s=0.01, noise_fraction=0.5, noise_s=0.1, noise_seed=3)
+    openai_client = client(url)
+    streams = [
+        openai_client.completions.create(
+            model="simulated-model", prompt="a", max_tokens=80, stream=True
+        )
+        for _ in range(2)
+    ]
+    times: list[list[float]] = [[], []]
+    threads = [
+        threading.Thread(target=lambda n=n: times[n].extend(time.monotonic() for _ in streams[n]))
+        for n in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pieces = [[at[k + 8] - at[k] for k in range(0, 72, 8)] for at in times]
+    assert max(pieces[0]) > 1.5 * min(pieces[0])
+    assert statistics.correlation(*pieces) > 0.7
 
 
 @pytest.mark.timing

@@ -1,0 +1,43 @@
+"""Repeats of one cell against the simulated server, whose steps share a noise of 10%."""
+
+import time
+
+from journal.load.drive import drive
+from journal.metrics.table import metrics
+from journal.plan.cells import cells
+from journal.plan.prompts import requests
+from journal.records.experiment import Experiment, Grid, Load
+from journal.records.figure import Metrics
+from journal.records.samples import Readings, Samples
+from journal.serve.endpoint import attach
+from journal.simulator.http import Script
+
+BATCH, REQUESTS, TOKENS = 8, 80, 16
+NOISE = 0.1
+SCRIPT = Script(ttft_s=0.01, itl_s=0.01, noise_fraction=NOISE, noise_seed=7)
+
+
+def repeats(base_url: str, count: int) -> list[Metrics]:
+    """The metrics of `count` runs of the cell, one after the other, at a server of SCRIPT."""
+    endpoint = attach(base_url)
+    experiment = Experiment(
+        name="loopback",
+        grid=Grid(batch=(BATCH,), prompt_tokens=(16,), output_tokens=(TOKENS,)),
+        load=Load(requests=REQUESTS, warmup=2),
+    )
+    (cell,) = cells(experiment, model=endpoint.model)
+    runs = []
+    for number in range(count):
+        traces, client = drive(
+            requests(cell, endpoint, f"repeat {number}"),
+            endpoint,
+            shape=cell.shape,
+            timeout_s=20.0,
+            processes=1,
+            origin_s=time.monotonic(),
+        )
+        samples = Samples(
+            cell=cell, facts=endpoint.facts, traces=traces, readings=Readings(), client=client
+        )
+        runs.append(metrics(samples))
+    return runs
