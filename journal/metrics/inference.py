@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from journal.metrics.slowness import Prior, widening
+from journal.metrics.slowness import Prior, shared, widening
 from journal.metrics.statistics import (
     CONFIDENCE,
     PERCENTILES,
@@ -40,9 +40,10 @@ SKEW = 1.4  # of a queue: few runs see its long stretches, and those that do not
 DRAIN = 1.4  # of the idle share times the deviation of the lengths
 FARTHEST = 3.0  # logarithms of the excess: 20 times
 # A server's steps may be slow for most of a run, a queue may outlast it.
-STEPS = Prior(lengths=(0.7, 1.4, 2.8, 5.6, 11.0, 22.0, 45.0, 90.0), white=10.0)
+STEPS = Prior(lengths=(0.6, 1.2, 2.4, 4.8, 9.6, 19.0, 38.0, 77.0), white=10.0)
 QUEUE = Prior(lengths=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), white=3.0)
 
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it fall into either half without a pattern
 NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 Refusal = Literal["waves", "requests"]
@@ -295,12 +296,18 @@ def throughput(amounts: Array, flight_s: Array, group: Index, run: Units, span_s
     return figure(value, max(0.0, value - half), value + half, count)
 
 
-def slow_steps(at_s: Array, gaps_s: Array, run: Units) -> Units:
-    """`run` with its widening, by the gaps between chunks that ended at `at_s`."""
+def slow_steps(at_s: Array, gaps_s: Array, owner: Index, run: Units) -> Units:
+    """`run` with its widening, by the gaps between chunks that ended at `at_s`, each of the request
+    in row `owner`. Slow noise counts as far as requests in flight together have it in common: a
+    request that is slow by itself says nothing about the others.
+    """
     if run.refusal:
         return run
-    ordered = gaps_s[np.argsort(at_s, kind="stable")]
-    return replace(run, widening=widening(ordered, run.groups, STEPS))
+    order = np.argsort(at_s, kind="stable")
+    series, half = gaps_s[order], owner[order] * GOLDEN % 1 < 0.5
+    factor = widening(series, run.groups, STEPS)
+    part = shared(series, half)
+    return replace(run, widening=math.sqrt(1 + part * (factor**2 - 1)))
 
 
 class Error(NamedTuple):

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array, t_quantile, within_angle
+from journal.metrics.statistics import Array, Mask, t_quantile, within_angle
 
 PARTS = 64
 SHARES = (0.0, 0.1, 0.3, 0.6, 1.0)  # of the variance of a part's mean that is correlated
 TAIL = 0.05
+LOWEST = 8  # frequencies: the length of a group and more
 
 
 class Prior(NamedTuple):
@@ -92,6 +93,34 @@ def widening(series: Array, groups: int, prior: Prior) -> float:
         return 1.0
     mixtures = _mixtures(prior)
     return _factor(mixtures.likelihood(_scores(means)), mixtures.inflation(groups), groups)
+
+
+def shared(series: Array, half: Mask) -> float:
+    """The part, 0 to 1, of what changes slowly in `series` (in order of time) that its values in
+    `half` have in common with the others: twice the correlation of the lowest frequencies of the
+    two, since that of chance is a third. 1 where a part of the series has values of one half only.
+    """
+    if len(series) < PARTS:
+        return 1.0
+    part = np.arange(len(series)) * PARTS // len(series)
+    coefficients = []
+    for chosen in (half, ~half):
+        count = np.bincount(part[chosen], minlength=PARTS)
+        if np.any(count == 0):
+            return 1.0
+        means = np.bincount(part[chosen], weights=series[chosen], minlength=PARTS) / count
+        coefficients.append(_lowest() @ _scores(means))
+    one, other = coefficients
+    size = math.sqrt(float((one**2).sum() * (other**2).sum()))
+    return 1.0 if size == 0 else min(1.0, max(0.0, 2 * float((one * other).sum()) / size))
+
+
+@lru_cache
+def _lowest() -> Array:
+    """The cosines of the lowest frequencies: one row for each."""
+    angle = np.pi * np.arange(1, LOWEST + 1)[:, None] / PARTS
+    cosines: Array = np.cos(angle * (np.arange(PARTS) + 0.5))
+    return cosines
 
 
 def _scores(values: Array) -> Array:

@@ -310,11 +310,12 @@ class View:
         """The groups of `measured` that are independent of each other; how slowly the steps of the
         server change is read from the gaps inside the steady state."""
         run = units(self.all_start_s, self.all_end_s, self.cell.shape.batch)
-        gaps_s, at_s = self.icl.values, self.chunk_s[1:][np.diff(self.chunk_owner) == 0]
+        at_s = self.chunk_s[1:][np.diff(self.chunk_owner) == 0]
+        inside = np.ones(len(at_s), dtype=bool)
         if self.steady is not None:
             inside = (at_s >= self.steady.start_s) & (at_s <= self.steady.end_s)
-            gaps_s, at_s = gaps_s[inside], at_s[inside]
-        return slow_steps(at_s, gaps_s, run)
+        gaps_s, owner = self.icl
+        return slow_steps(at_s[inside], gaps_s[inside], owner[inside], run)
 
     # ---- summaries ----
 

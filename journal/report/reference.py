@@ -169,9 +169,9 @@ fewer than {OPEN_REQUESTS} requests, there is no interval, and the note `interva
 - **Fractions** of requests: Wilson's score interval of as many independent requests as the scatter
   between the groups leaves; where all are alike, of as many as there are waves or blocks.
 
-All of them are wider where the server's steps change slowly, which the gaps between chunks show, or
-in open loop where the latency itself does: by the power of the low frequencies of {PARTS} parts of
-the run (`journal/metrics/slowness.py`).
+All of them are wider where the server's steps change slowly, which the gaps between chunks of
+requests that are in flight together show, or in open loop where the latency itself does: by the
+power of the low frequencies of {PARTS} parts of the run (`journal/metrics/slowness.py`).
 """
 
 

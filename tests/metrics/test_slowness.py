@@ -6,9 +6,11 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
+from benchmarks.worlds import closed, independent
 from journal.metrics.inference import QUEUE, STEPS
-from journal.metrics.slowness import PARTS, widening
+from journal.metrics.slowness import PARTS, shared, widening
 from journal.metrics.statistics import t_quantile, within_angle
+from journal.metrics.view import View
 
 
 def correlated(seed: int, over: float, count: int = 640) -> np.ndarray:
@@ -57,3 +59,33 @@ def test_probabilities_of_t_are_those_of_its_quantiles(degrees: int) -> None:
     angles = np.arctan([t_quantile(p, degrees) / math.sqrt(degrees) for p in (0.9, 0.975)])
     assert within_angle(angles, degrees) == pytest.approx([0.8, 0.95], abs=1e-9)
     assert within_angle(float(angles[1]), degrees) == pytest.approx(0.95, abs=1e-9)
+
+
+def test_slow_noise_is_shared_as_far_as_both_halves_of_the_requests_have_it() -> None:
+    half = np.arange(1280) % 2 == 0
+    together, apart, on_top = [], [], []
+    for seed in range(20):
+        common = np.repeat(correlated(seed, 64), 2)  # the same for both halves at each time
+        own = np.empty(1280)
+        own[half], own[~half] = correlated(seed + 100, 64), correlated(seed + 200, 64)
+        jitter = np.random.default_rng(seed).standard_normal(1280)
+        together.append(shared(common, half))
+        apart.append(shared(own, half))
+        on_top.append(shared(common + jitter, half))
+    assert together == pytest.approx([1.0] * 20)
+    assert np.mean(apart) < 0.45
+    assert np.median(on_top) == 1.0  # what is white and of one's own does not hide it
+
+
+def test_where_requests_do_not_run_together_slow_noise_counts_in_full() -> None:
+    series = correlated(1, 64)
+    assert shared(series, np.arange(640) < 320) == 1.0  # one half after the other
+    assert shared(series[:63], np.arange(63) % 2 == 0) == 1.0
+    assert shared(np.ones(640), np.arange(640) % 2 == 0) == 1.0
+
+
+def test_a_request_that_is_slow_by_itself_does_not_widen_the_intervals_of_a_run() -> None:
+    draws = [independent(80, 8)(np.random.default_rng(seed)) for seed in range(12)]
+    slow = [closed(80, 8, "slow")(np.random.default_rng(seed)) for seed in range(12)]
+    alone = np.median([View(draw).units.widening for draw in draws])
+    assert alone < 2.0 < np.median([View(draw).units.widening for draw in slow])
