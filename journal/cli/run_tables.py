@@ -124,11 +124,14 @@ def print_record(record: Record) -> None:
     from rich.text import Text
 
     cell, console = record.cell, wide_console()
-    lengths = f"{cell.prompt_tokens} + {cell.output_tokens}"
+    lengths = f"{cell.prompt_tokens} + {cell.output_tokens} tokens"
+    if cell.load.length_spread:
+        lengths += f" (spread by {units.percent(cell.load.length_spread)})"
+    load = f"{cell.shape.label}, convoy" if cell.convoy else cell.shape.label
     console.print(
         Text.assemble(
             (record.id, "bold"),
-            f"  {plain(cell.model)}  {cell.shape.label}  {lengths} tokens  ",
+            f"  {plain(cell.model)}  {load}  {lengths}  ",
             (record.status, STATUS_STYLE[record.status]),
         )
     )

@@ -30,6 +30,16 @@ class Point:
     records: tuple[Record, ...]
 
     @property
+    def convoy(self) -> bool:
+        """Whether the streams of a closed loop were to begin together."""
+        return self.records[0].cell.load.convoy
+
+    @property
+    def length_spread(self) -> float:
+        """The coefficient of variation of the requested lengths."""
+        return self.records[0].cell.load.length_spread
+
+    @property
     def batch(self) -> int | None:
         return self.shape.batch
 
@@ -134,6 +144,7 @@ def lines(among: Iterable[Point], across: str) -> list[Points]:
         if point.good and getattr(point, across) is not None:
             load = point.shape.burstiness if across in LOAD_AXES else point.shape
             fixed = (getattr(point, name) for name in lengths)
-            groups.setdefault((point.setup, load, *fixed, point.requests), []).append(point)
+            manner = point.requests, point.convoy, point.length_spread
+            groups.setdefault((point.setup, load, *fixed, manner), []).append(point)
     ordered = (sorted(g, key=lambda p: getattr(p, across)) for g in groups.values())
     return [tuple(group) for group in ordered if len(group) > 1]

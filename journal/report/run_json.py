@@ -52,6 +52,8 @@ def _further(record: Record) -> dict[str, Any]:
         "rate": cell.rate,
         "repeat": cell.repeat,
         "requests_asked": cell.load.requests,
+        "convoy": cell.convoy,
+        "length_spread": cell.load.length_spread,
         "identity": cell.identity,
         "experiment_id": record.experiment_id,
         "tool": record.environment.get("tool"),

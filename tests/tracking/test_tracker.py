@@ -99,6 +99,8 @@ def test_an_experiment_is_a_parent_and_its_runs_are_children(
         "prompt_tokens": "64",
         "output_tokens": "4",
         "requests": "3",
+        "convoy": "False",
+        "length_spread": "0.0",
         "repeat": "1",
         "seed": str(2**40),
     }

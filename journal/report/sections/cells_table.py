@@ -115,6 +115,19 @@ def _leading(points: Points) -> Iterator[Filled]:
         values = {getattr(point, name) for point in points}
         if values != {None} and (len(values) > 1 or name != "output_tokens"):
             yield Column(say(f"column.{name}")), _attribute(name)
+    if len({point.convoy for point in points}) > 1:
+        yield Column(say("column.streams"), numeric=False), _streams
+    if any(point.length_spread for point in points):
+        yield Column(say("column.length_spread")), _length_spread
+
+
+def _streams(point: Point) -> Box:
+    """How the streams of a closed loop began: together or spread."""
+    return Box(say("streams.together" if point.convoy else "streams.spread"))
+
+
+def _length_spread(point: Point) -> Box:
+    return Box(units.percent(point.length_spread))
 
 
 def _attribute(name: str) -> Callable[[Point], Box]:
