@@ -115,6 +115,8 @@ def _settled(case: Case, values: Array) -> Array:
     """
     view, shape = case.view, case.view.cell.shape
     kept = ~np.isnan(values)
+    if not kept.any():
+        return np.zeros(0)
     if isinstance(shape, Closed):
         first = np.argsort(view.start_s, kind="stable")[: shape.batch]
         kept &= view.in_steady

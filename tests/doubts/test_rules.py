@@ -437,6 +437,11 @@ def test_a_schedule_that_missed_its_rate_is_named(run, faster: float, severity: 
         assert doubt.values["achieved_rate_per_s"] == pytest.approx(10 * faster)
 
 
+def test_a_run_of_which_no_request_succeeded_has_no_drift(run) -> None:
+    samples = traces(fail)(run(rate=10.0, requests=20).samples())
+    assert "drift" not in doubts_of(samples)
+
+
 def test_a_convoy_that_was_asked_for_is_a_note(run) -> None:
     doubt = doubts_of(run(requests=40, noise=0.01).samples())["in_step"]
     assert (doubt.severity, doubt.values["variant"]) == ("note", "convoy")
