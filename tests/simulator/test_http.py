@@ -172,13 +172,13 @@ def test_prefix_cache_hits_are_counted(fake_server: Start, client: Connect) -> N
 
 @pytest.mark.timing
 def test_steps_share_their_noise(fake_server: Start, client: Connect) -> None:
-    """Two streams that run together, with a noise that lasts 100 ms: of ten such stretches the
+    """Two streams that run together, with a noise that lasts 200 ms: of ten such stretches the
     slow ones are slow for both."""
-    url = fake_server(ttft_s=0.0, itl_s=0.01, noise_fraction=0.5, noise_s=0.1, noise_seed=3)
+    url = fake_server(ttft_s=0.0, itl_s=0.01, noise_fraction=0.5, noise_s=0.2, noise_seed=3)
     openai_client = client(url)
     streams = [
         openai_client.completions.create(
-            model="simulated-model", prompt="a", max_tokens=80, stream=True
+            model="simulated-model", prompt="a", max_tokens=160, stream=True
         )
         for _ in range(2)
     ]
@@ -191,7 +191,7 @@ def test_steps_share_their_noise(fake_server: Start, client: Connect) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    pieces = [[at[k + 8] - at[k] for k in range(0, 72, 8)] for at in times]
+    pieces = [[at[k + 16] - at[k] for k in range(0, 144, 16)] for at in times]
     assert max(pieces[0]) > 1.5 * min(pieces[0])
     assert statistics.correlation(*pieces) > 0.7
 
