@@ -17,6 +17,13 @@ from journal.serve import gpu_memory
 
 Server = Callable[..., str]
 BURN = "while True: pass"
+# Another program, not a child of this process, says its id and burns a processor.
+OTHER = f"""
+import os
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
+    {BURN}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +44,22 @@ def sweep(**load: object) -> Experiment:
 def busy() -> Iterator[None]:
     """Other programs keep every processor busy."""
     count = len(psutil.Process().cpu_affinity() or [])
-    others = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(count)]
+    others = [another_program() for _ in range(count)]
     try:
         yield
     finally:
         for other in others:
             other.kill()
-            other.wait()
+
+
+def another_program() -> psutil.Process:
+    """A program that keeps one processor busy and whose parent is gone."""
+    parent = subprocess.Popen([sys.executable, "-c", OTHER], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent.stdout as said:
+        pid = int(said.readline())
+    parent.wait()
+    return psutil.Process(pid)
 
 
 @pytest.mark.timing
@@ -66,13 +82,12 @@ def test_a_busy_host_is_told_doubted_and_refused_if_strict(
 
 @pytest.mark.timing
 def test_our_own_work_and_the_servers_is_no_disturbance() -> None:
-    server = subprocess.Popen([sys.executable, "-c", BURN])
+    server = another_program()
     try:
         told = [s for s in host.host_disturbances(server.pid) if "other programs" in s]
         alone = [s for s in host.host_disturbances() if "other programs" in s]
     finally:
         server.kill()
-        server.wait()
     assert len(told) <= len(alone) == 1  # whatever else runs here, the server itself is not it
 
 

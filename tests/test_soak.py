@@ -28,6 +28,6 @@ def test_every_kind_of_failure_counts() -> None:
 @pytest.mark.timing
 def test_memory_over_many_loads_is_measured(fake_server) -> None:
     found = steady(2.0, fake_server(ttft_s=0.005, itl_s=0.0))
-    assert found.loads >= 2 and found.requests == found.loads * 322
-    assert found.chunks == found.requests * 32
+    assert found.loads >= 2 and found.requests >= found.loads * 322  # and those that spread streams
+    assert found.loads * 322 * 32 <= found.chunks <= found.requests * 32
     assert found.growth < 0.5  # the first loads still fill caches; the limit is for minutes

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from journal.records.experiment import Engine, Experiment, Grid, Slo
+from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.figure import Figure
 from journal.records.progress import Event
 from journal.records.run import ExperimentRecord, Record
@@ -195,13 +195,15 @@ def test_what_a_search_found_stands_on_the_parent(
     slo = Slo(ttft_ms=200.0, good_fraction=0.9)
     searching = Experiment(name="search", find_capacity="rate", slo=slo)
     begun = store.begin_experiment(searching, new_record().started_at, {})
-    tried = {"a": (None, 1.0), "b": (2.0, 1.0), "c": (4.0, 0.99), "d": (8.0, 0.5)}
+    tried = [(None, 1.0), (2.0, 1.0), (2.0, 1.0), (4.0, 0.99), (4.0, 0.99), (8.0, 0.5)]
     with Tracker(store, home) as tracker:
-        for identity, (rate, good) in tried.items():
-            cell = dataclasses.replace(new_record().cell, experiment="search", slo=slo)
+        for identity, (rate, good) in zip("abcdef", tried, strict=True):
+            cell = dataclasses.replace(
+                new_record().cell, experiment="search", slo=slo, load=Load(requests=24)
+            )
             batch = 1 if rate is None else None
             cell = dataclasses.replace(cell, identity=identity, rate=rate, batch=batch)
-            metrics = {"good_fraction": Figure(good, count=200)}
+            metrics = {"good_fraction": Figure(good, count=400)}
             record = new_record(cell=cell, experiment_id=begun.id, metrics=metrics, doubts=())
             store.add_run(record, None)
             assert tracker.log(record), tracker.error
@@ -215,6 +217,7 @@ def test_what_a_search_found_stands_on_the_parent(
         "capacity/highest_held_good_fraction": 0.99,
         "capacity/lowest_beyond_requests_per_s": 8.0,
         "capacity/lowest_beyond_good_fraction": 0.5,
+        "capacity/breaks_from_requests_per_s": 8.0,
     }
     assert all(run.data.params.keys() == parent.data.params.keys() for run in runs)
     assert parent.data.params["slo_ttft_ms"] == "200.0"
@@ -226,9 +229,14 @@ def test_searches_at_several_lengths_have_names_of_their_own(new_record: NewReco
     slo = Slo(ttft_ms=200.0)
     searching = Experiment(name="search", find_capacity="concurrency", slo=slo)
     runs = []
-    for prompt, batch in ((16, 4), (512, 2)):
+    for prompt, batch, repeat in ((16, 4, 1), (16, 4, 2), (512, 2, 1), (512, 2, 2)):
         cell = dataclasses.replace(
-            new_record().cell, prompt_tokens=prompt, batch=batch, slo=slo, identity=f"{prompt}"
+            new_record().cell,
+            prompt_tokens=prompt,
+            batch=batch,
+            slo=slo,
+            load=Load(requests=200),
+            identity=f"{prompt} {repeat}",
         )
         metrics = {"good_fraction": Figure(1.0, count=200)}
         runs.append(new_record(cell=cell, metrics=metrics, doubts=()))
