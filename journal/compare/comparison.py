@@ -2,14 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import exp, fsum, log
 from pathlib import Path
 from typing import Any, Literal
 
 from journal.compare.pairing import Match, Pair, Pairing, Records, pair
 from journal.compare.ratios import Ratio, Units, beyond_chance
 from journal.compare.sides import Side, find_side
-from journal.compare.starts import Measured, Unit, by_unit, more_needed, ratio_of, way_measured
+from journal.compare.starts import (
+    Measured,
+    Unit,
+    by_unit,
+    geometric_mean,
+    more_needed,
+    ratio_of,
+    way_measured,
+)
 from journal.errors import UsageError
 from journal.metrics.row import Metric
 from journal.metrics.table import named, standing_in
@@ -229,8 +236,8 @@ def _figures(cells: Iterable[Pair], chosen: Iterable[Metric]) -> Iterator[Compar
             yield Compared(
                 metric=name,
                 headline=headline,
-                a=_mean([_mean([_mean(values) for values in units.values()]) for units in a]),
-                b=_mean([_mean([_mean(values) for values in units.values()]) for units in b]),
+                a=geometric_mean([_of_units(units) for units in a]),
+                b=geometric_mean([_of_units(units) for units in b]),
                 ratio=ratio,
                 repeats=(_fewest_runs(a), _fewest_runs(b)),
                 units=(min(map(len, a)), min(map(len, b))),
@@ -239,19 +246,16 @@ def _figures(cells: Iterable[Pair], chosen: Iterable[Metric]) -> Iterator[Compar
             )
 
 
+def _of_units(units: Units) -> float:
+    return geometric_mean([geometric_mean(values) for values in units.values()])
+
+
 def _has(records: Records, name: str) -> bool:
     return any(record.value(name) is not None for record in records)
 
 
 def _fewest_runs(cells: Iterable[Units]) -> int:
     return min(sum(map(len, units.values())) for units in cells)
-
-
-def _mean(values: Sequence[float]) -> float:
-    """The geometric mean; the arithmetic one where a value is not above 0."""
-    if min(values) <= 0:
-        return fsum(values) / len(values)
-    return exp(fsum(map(log, values)) / len(values))
 
 
 def _side_json(side: Side) -> dict[str, Any]:

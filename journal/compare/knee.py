@@ -13,6 +13,7 @@ from journal.theory.predictions import served_model
 from journal.theory.roofline import Bound
 
 THROUGHPUT = "output_tokens_per_s"
+UNSEEN = "overload_unseen"  # the note on a run too short to show an overload
 KEPT_UP = 0.97  # of the requests sent in a second
 # Below this gain in throughput for a doubling of the batch, the batch is past its knee: 80% of the
 # added load only adds latency.
@@ -88,6 +89,11 @@ def decode_bound(point: Point) -> Bound | None:
 def fell_behind(point: Point) -> bool:
     """Whether the server fell behind in a run of `point`: it was offered more than it answers."""
     return any(doubt.name == OVERLOADED for record in point.good for doubt in record.doubts)
+
+
+def too_short_to_tell(point: Point) -> bool:
+    """Whether a run of `point` was too short to show an overload."""
+    return any(doubt.name == UNSEEN for record in point.good for doubt in record.doubts)
 
 
 def kept_up(point: Point) -> bool:

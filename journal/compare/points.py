@@ -3,18 +3,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from journal.compare.setups import Setup
-from journal.metrics.inference import differ
 from journal.metrics.statistics import t_interval
+from journal.records.experiment import Slo
 from journal.records.figure import Figure
-from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, LoadShape
+from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, Closed, LoadShape
 from journal.records.run import Record
 from journal.records.sameness import counting_fields
 
-FLAT = 0.05  # a relative change within it counts as none
 TAILS = ("p99", "p95", "p90")
+IN_STEP = "in_step"  # the doubt about streams that march in step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +38,30 @@ class Point:
     def length_spread(self) -> float:
         """The coefficient of variation of the requested lengths."""
         return self.records[0].cell.load.length_spread
+
+    @property
+    def warmup(self) -> int:
+        """The number of requests before those that are measured."""
+        return self.records[0].cell.load.warmup
+
+    @property
+    def slo(self) -> Slo | None:
+        """The limits by which requests count as good."""
+        return self.records[0].cell.slo
+
+    @property
+    def together(self) -> bool:
+        """Whether prompts of several streams are known to be read together: the streams began so,
+        or were seen to march in step."""
+        if not isinstance(self.shape, Closed) or self.shape.batch < 2:
+            return False
+        return self.convoy or any(doubt.name == IN_STEP for r in self.good for doubt in r.doubts)
+
+    @property
+    def manner(self) -> tuple[object, ...]:
+        """The way in which the load was laid on, beyond the axes of the grid: runs that differ in
+        it are never one point, nor points that differ in it one line."""
+        return self.requests, self.convoy, self.length_spread, self.warmup, self.slo
 
     @property
     def batch(self) -> int | None:
@@ -87,20 +111,6 @@ def over_repeats(values: Sequence[float]) -> Figure:
     return replace(mean, low=max(mean.low, 0.0))
 
 
-def change(before: Figure, after: Figure) -> Literal["flat", "noise", "moved", "unsure"]:
-    """Whether a figure changed, by `inference.differ`: truly; not beyond the noise, or besides not
-    by more than FLAT; or that it cannot be said, where one of them has no interval."""
-    if before.value is None or after.value is None:
-        return "unsure"
-    different = differ(before, after)
-    if different is None:
-        return "unsure"
-    if different:
-        return "moved"
-    near = abs(after.value - before.value) <= FLAT * abs(before.value)
-    return "flat" if near else "noise"
-
-
 Points: TypeAlias = tuple[Point, ...]
 
 
@@ -112,7 +122,7 @@ def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
     for record, setup in measured:
         cell = record.cell
         order.setdefault(setup, len(order))
-        key = tuple(counting_fields(cell, "point").values())
+        key = (*counting_fields(cell, "point").values(), cell.load.warmup, cell.slo)
         groups.setdefault((setup, key), []).append(record)
     made = [_point(setup, group) for (setup, _), group in groups.items()]
     return tuple(sorted(made, key=lambda point: (order[point.setup], *_rank(point))))
@@ -144,7 +154,6 @@ def lines(among: Iterable[Point], across: str) -> list[Points]:
         if point.good and getattr(point, across) is not None:
             load = point.shape.burstiness if across in LOAD_AXES else point.shape
             fixed = (getattr(point, name) for name in lengths)
-            manner = point.requests, point.convoy, point.length_spread
-            groups.setdefault((point.setup, load, *fixed, manner), []).append(point)
+            groups.setdefault((point.setup, load, *fixed, point.manner), []).append(point)
     ordered = (sorted(g, key=lambda p: getattr(p, across)) for g in groups.values())
     return [tuple(group) for group in ordered if len(group) > 1]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import hypot, log, sqrt
+from math import exp, fsum, hypot, log, sqrt
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -119,6 +119,20 @@ def by_unit(records: Iterable[Record], name: str, way: Measured) -> Units:
         if value is not None:
             values.setdefault(way.labels[record.id], []).append(value)
     return values
+
+
+def centre_of(records: Iterable[Record], name: str, way: Measured) -> float | None:
+    """The mean of metric `name` that ratios are made of: geometric over the runs of a unit, then
+    over units; None where no run has it."""
+    units = by_unit(records, name, way)
+    return geometric_mean([geometric_mean(runs) for runs in units.values()]) if units else None
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The geometric mean; the arithmetic one where a value is not above 0."""
+    if min(values) <= 0:
+        return fsum(values) / len(values)
+    return exp(fsum(map(log, values)) / len(values))
 
 
 def _labels(cells: Sequence[Pair], a: Records, b: Records) -> tuple[Unit, Mapping[str, Hashable]]:

@@ -15,6 +15,7 @@ TOKENS_PER_CHUNK = 1.5
 SHARED_CHUNKS_NOTE = 0.01
 SHARED_CHUNKS_FLAG = 0.5
 ZERO_GAPS = 0.1
+WAITED_OUT = 0.1  # of the measured span: what is less moves throughput less than a repeat does
 LOST = 3  # requests at the end without an HTTP answer
 EXCERPT = 160  # characters of a server's own error message
 
@@ -66,6 +67,37 @@ def _server_lost(case: Case) -> Finding | None:
     if not case.view.done or lost < LOST:
         return None
     return "invalid", {"lost": lost, "requests": case.count}
+
+
+def _timed_out(case: Case) -> Finding | None:
+    """Requests that timed out, where for WAITED_OUT of the span nothing else was in flight."""
+    late = [trace for trace in case.view.measured if trace.timed_out]
+    span = case.view.span
+    if not late or span is None or span.length_s <= 0 or not case.view.done:
+        return None
+    every = [*case.view.measured, *case.view.beside]
+    alone_s = _covered_s(every) - _covered_s([trace for trace in every if not trace.timed_out])
+    share = min(1.0, alone_s / span.length_s)
+    if share < WAITED_OUT:
+        return None
+    rate = case.value("output_tokens_per_s")
+    return "flag", {
+        "late": len(late),
+        "requests": case.count,
+        "timeout_s": case.view.cell.load.timeout_s,
+        "alone_fraction": share,
+        "tokens_per_s": rate,
+        "without_per_s": None if rate is None or share >= 1 else rate / (1 - share),
+    }
+
+
+def _covered_s(traces: list[Trace]) -> float:
+    """The time in s during which at least one of `traces` was in flight."""
+    covered, until_s = 0.0, -np.inf
+    for start_s, end_s in sorted((trace.start_s, trace.end_s) for trace in traces):
+        covered += max(0.0, end_s - max(start_s, until_s))
+        until_s = max(until_s, end_s)
+    return covered
 
 
 def _short_outputs(case: Case) -> Finding | None:
@@ -220,6 +252,12 @@ RULES = (
         f"the last {LOST} requests without an HTTP answer",
         "A server that breaks down was in trouble before; one request may miss it by chance.",
         _server_lost,
+    ),
+    Rule(
+        "timed_out",
+        f"nothing but requests that timed out in flight for {percent(WAITED_OUT)} of the span",
+        "Throughput is tokens over the span, of which that much is waiting for nothing.",
+        _timed_out,
     ),
     Rule(
         "short_outputs",

@@ -294,7 +294,7 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
         "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
         "overload_unseen",
     }  # fmt: skip
-    apart = {"rate_not_achieved", "remote_code", "environment_changed"}
+    apart = {"rate_not_achieved", "remote_code", "environment_changed", "timed_out"}
     invalid = {name for name, _ in INVALID}
     assert {rule.name for rule in RULES} == trapped | noted | apart | invalid
     assert len(RULES) == len({rule.name for rule in RULES})
@@ -341,6 +341,24 @@ def test_a_server_that_hangs_is_not_lost(run) -> None:
 
     assert "server_lost" in doubts_of(traces(hung)(samples))
     assert "server_lost" not in doubts_of(traces(lambda t: hung(t, timed_out=True))(samples))
+
+
+def test_a_time_out_that_decides_throughput_is_named(run) -> None:
+    """One of 40 requests gets no answer for 60 s, and 2 s of work become 33 times slower."""
+    samples = run(requests=40).samples()
+
+    def stuck(trace: Trace) -> Trace:
+        late = {"outcome": "error", "error": "no answer within 60 s", "timed_out": True}
+        ends_s = trace.start_s + 60
+        return replace(trace, end_s=ends_s, **late) if trace.index == 41 else trace
+
+    found = doubts_of(traces(stuck)(samples))["timed_out"]
+    before = metrics(samples)["output_tokens_per_s"].value
+    assert found.severity == "flag" and found.values["alone_fraction"] > 0.9
+    assert found.values["tokens_per_s"] < before / 20
+    assert found.values["without_per_s"] == pytest.approx(before, rel=0.2)
+    quick = traces(lambda t: replace(stuck(t), end_s=t.end_s))(samples)
+    assert "timed_out" not in doubts_of(quick), "its end decides nothing"
 
 
 def test_neighbours_count_while_they_are_busy_beside_the_run(run) -> None:

@@ -1,8 +1,9 @@
 """The effect of more requests at once: throughput, latency, and the knee between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from journal import units
+from journal.compare.difference import ALIKE, difference
 from journal.compare.knee import (
     KNEE_GAIN,
     BatchStep,
@@ -11,16 +12,20 @@ from journal.compare.knee import (
     fell_behind,
     kept_up,
     knee,
+    too_short_to_tell,
 )
-from journal.compare.points import Point, Points, change, lines
+from journal.compare.points import Point, Points, lines
 from journal.records.load_shape import LOAD_AXES
 from journal.report.curves import figure_of, panel, plot_caption, with_tails
 from journal.report.document import Block, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
+from journal.report.verdict_words import KINDS, open_words
 
 KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
 WAITS = 0.1  # of TTFT spent in the queue: what is less is not why a batch gains nothing
+NOBODYS = 0.1  # of TTFT that neither the queue nor the prefill explains, from which it is named
+TIMED_OUT = "timed_out"  # the doubt about a time-out that decides throughput
 MOST_DESCRIBED = 4  # lines in sentences; the table has them all
 
 THROUGHPUT = "output_tokens_per_s"
@@ -81,81 +86,158 @@ def _panels(varied: list[Points], across: str, places: Places, name: str) -> Ite
 
 def _sentences(line: Points, across: str) -> Iterator[Text]:
     first, last = line[0], line[-1]
-    yield from gained(first, last, across)
+    counted = tuple(point for point in line if not _waited_out(point))
+    yield from _time_outs(line)
+    if len(counted) > 1:
+        yield from gained(counted[0], counted[-1], across)
     for latency in ("ttft", "tpot"):
-        low, high = first.figure(f"{latency}_s.p50"), last.figure(f"{latency}_s.p50")
-        if low and high and low.value and high.value:
-            yield say(
-                f"latency.{change(low, high)}",
-                name=latency.upper(),
-                before=units.seconds(low.value),
-                after=units.seconds(high.value),
-                ratio=units.number(high.value / low.value, 2),
-            )
+        yield from latency_sentences(first, last, latency)
+    yield from _read_together(last)
     yield from _split(last, across)
     if across == "batch":
-        yield from _knee_sentences(line)
+        yield from _knee_sentences(counted)
     else:
         yield from _kept_up(line)
 
 
+def latency_sentences(first: Point, last: Point, latency: str) -> Iterator[Text]:
+    """The sentence on the median of `latency` (ttft, tpot) at two points, where both have it."""
+    low, high = first.figure(f"{latency}_s.p50"), last.figure(f"{latency}_s.p50")
+    between = difference(low, high)
+    if low is None or high is None or between is None:
+        return
+    yield say(
+        f"latency.{KINDS[between.verdict]}",
+        name=latency.upper(),
+        before=units.seconds(low.value),
+        after=units.seconds(high.value),
+        ratio=units.number(between.ratio, 2),
+        within=units.percent(ALIKE),
+        **open_words(between, "longer"),
+    )
+
+
+def _waited_out(point: Point) -> bool:
+    """Whether a time-out decides the throughput of a run of `point`."""
+    return any(doubt.name == TIMED_OUT for record in point.good for doubt in record.doubts)
+
+
+def _time_outs(line: Points) -> Iterator[Text]:
+    """The sentence on the points whose throughput is that of a time-out, and so is left out."""
+    waited = [point for point in line if _waited_out(point)]
+    if waited:
+        yield say(
+            "batch.timed_out",
+            loads=tuple(say(f"at.{point.shape.axis}", n=f"{point.load:g}") for point in waited),
+            rates=tuple(units.rate(point.value(THROUGHPUT)) for point in waited),
+        )
+
+
+def _read_together(point: Point) -> Iterator[Text]:
+    """The sentence on prompts that are known to be read together, which makes TTFT theirs all."""
+    if point.together and point.value("ttft_s.p50") is not None:
+        yield say("latency.together", batch=f"{point.batch}")
+
+
 def _split(point: Point, across: str) -> Iterator[Text]:
-    """The parts of the TTFT of `point`, by its server's own metrics."""
+    """The parts of the TTFT of `point`, by its server's own metrics, and the part that neither
+    has."""
     queued, read = point.value("queue_s.p50"), point.value("prefill_s.p50")
     ttft = point.value("ttft_s.p50")
-    if queued is not None and read is not None and ttft is not None:
-        yield say(
-            f"split.{across}",
-            load=f"{point.load:g}",
-            ttft=units.seconds(ttft),
-            queued=units.seconds(queued),
-            read=units.seconds(read),
-        )
+    if queued is None or read is None or not ttft:
+        return
+    rest = ttft - queued - read
+    yield say(
+        f"split.{across}",
+        load=f"{point.load:g}",
+        ttft=units.seconds(ttft),
+        queued=units.seconds(queued),
+        read=units.seconds(read),
+    )
+    if rest >= NOBODYS * ttft:
+        shown = {"rest": units.seconds(rest), "share": units.percent(rest / ttft)}
+        yield say("split.rest", **shown)
+    elif rest <= -NOBODYS * ttft:
+        yield say("split.over")
 
 
 def gained(first: Point, last: Point, across: str) -> Iterator[Text]:
     """The sentence on throughput between two points, where both have it."""
-    low, high = first.value(THROUGHPUT), last.value(THROUGHPUT)
-    if low and high:
-        yield say(
-            f"batch.throughput.{across}",
-            first_load=f"{first.load:g}",
-            last_load=f"{last.load:g}",
-            first=units.rate(low),
-            last=units.rate(high),
-            ratio=units.number(high / low, 2),
-        )
+    low, high = first.figure(THROUGHPUT), last.figure(THROUGHPUT)
+    between = difference(low, high)
+    if low is None or high is None or between is None:
+        return
+    offered = across == "rate" and between.verdict == "unknown"
+    yield say(
+        f"throughput.{'offered' if offered else KINDS[between.verdict]}",
+        span=say(f"throughput.{across}", first_load=f"{first.load:g}", last_load=f"{last.load:g}"),
+        first=units.rate(low.value),
+        last=units.rate(high.value),
+        ratio=units.number(between.ratio, 2),
+        within=units.percent(ALIKE),
+        **open_words(between, "more"),
+    )
 
 
 def _knee_sentences(line: Points) -> Iterator[Text]:
-    knee_step, doublings = knee(line), batch_steps(line)
-    if not doublings:
+    knee_step, steps = knee(line), batch_steps(line)
+    if not steps:
         return
     threshold = units.number(KNEE_GAIN, 2)
     if knee_step is None:
-        open_steps = [step for step in doublings if not step.goes_on]
-        yield say(
-            "knee.unsure" if open_steps else "knee.none",
-            least=units.number(min(step.gain for step in doublings), 3),
-            threshold=threshold,
-            last=f"{line[-1].load:g}",
-            further=f"{line[-1].load * 2:g}",
-            step=f"{open_steps[0].before.load:g}" if open_steps else "",
-            next=f"{open_steps[0].after.load:g}" if open_steps else "",
-            gain=_gain(open_steps[0]) if open_steps else "",
-        )
+        yield from _no_knee(line, steps, threshold)
         return
-    before = doublings[: doublings.index(knee_step)]
+    before = steps[: steps.index(knee_step)]
     found = "knee.found" if all(step.goes_on for step in before) else "knee.latest"
     yield say(
         found if before else "knee.first",
         batch=f"{knee_step.before.load:g}",
         next=f"{knee_step.after.load:g}",
         before=units.number(min((step.gain for step in before), default=None), 3),
-        gain=units.number(knee_step.gain, 3),
+        gain=_gain(knee_step),
         threshold=threshold,
+        steps=_tried(before),
+        between=_between(knee_step),
     )
     yield from causes(knee_step.before, knee_step.after)
+
+
+def _no_knee(line: Points, steps: list[BatchStep], threshold: str) -> Iterator[Text]:
+    """The sentence that no step is past the knee, or that intervals leave it open."""
+    open_step = next((step for step in steps if not step.goes_on), None)
+    if open_step is None:
+        yield say(
+            "knee.none",
+            least=units.number(min(step.gain for step in steps), 3),
+            threshold=threshold,
+            steps=_tried(steps),
+            further=f"{line[-1].load * 2:g}",
+            last=f"{line[-1].load:g}",
+        )
+        return
+    yield say(
+        "knee.unsure",
+        threshold=threshold,
+        last=f"{line[-1].load:g}",
+        step=f"{open_step.before.load:g}",
+        next=f"{open_step.after.load:g}",
+        gain=_gain(open_step),
+    )
+
+
+def _tried(steps: Sequence[BatchStep]) -> Text:
+    """The steps as a list: nothing is known of batches between them."""
+    return tuple(
+        say("knee.step", batch=f"{step.before.load:g}", next=f"{step.after.load:g}")
+        for step in steps
+    )
+
+
+def _between(step: BatchStep) -> Text:
+    """The words that nothing between the ends of `step` was tried, where something lies there."""
+    if step.after.load - step.before.load <= 1:
+        return ""
+    return say("knee.between")
 
 
 def _gain(step: BatchStep) -> Text:
@@ -200,14 +282,10 @@ def _waiting(point: Point) -> Iterator[Text]:
 
 def _roofline(before: Point, after: Point) -> Iterator[Text]:
     """Sentences on the slower steps of the larger batch, and on the bound: memory or arithmetic."""
-    slow, fast = after.figure("tpot_s.p50"), before.figure("tpot_s.p50")
-    if not (slow and fast and slow.value and fast.value) or change(fast, slow) != "moved":
+    slower = difference(before.figure("tpot_s.p50"), after.figure("tpot_s.p50"))
+    if slower is None or slower.verdict != "rises":
         return
-    yield say(
-        "cause.steps",
-        before=f"{before.load:g}",
-        ratio=units.number(slow.value / fast.value, 2),
-    )
+    yield say("cause.steps", before=f"{before.load:g}", ratio=units.number(slower.ratio, 2))
     floor, ratio = after.value("tpot_floor_s"), after.value("tpot_floor_ratio")
     bound = decode_bound(after)
     if None not in (floor, ratio) and bound is not None:
@@ -231,4 +309,6 @@ def _kept_up(line: Points) -> Iterator[Text]:
         )
         yield from causes(line[0], point)
     elif reached and all(kept_up(point) for point, _ in reached):
-        yield say("rate.kept", offered=units.rate(reached[-1][0].load, "req/s"))
+        unseen = any(too_short_to_tell(point) for point, _ in reached)
+        offered = units.rate(reached[-1][0].load, "req/s")
+        yield say("rate.unseen" if unseen else "rate.kept", offered=offered)

@@ -1,6 +1,6 @@
 """Cells of an experiment with their figures, and the doubts that their runs carry."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -119,6 +119,10 @@ def _leading(points: Points) -> Iterator[Filled]:
         yield Column(say("column.streams"), numeric=False), _streams
     if any(point.length_spread for point in points):
         yield Column(say("column.length_spread")), _length_spread
+    if len({point.warmup for point in points}) > 1:
+        yield Column(say("column.warmup")), lambda point: Box(f"{point.warmup:,}")
+    if len({point.slo for point in points}) > 1:
+        yield Column(say("column.slo"), numeric=False), lambda point: Box(_limits(point))
 
 
 def _streams(point: Point) -> Box:
@@ -128,6 +132,19 @@ def _streams(point: Point) -> Box:
 
 def _length_spread(point: Point) -> Box:
     return Box(units.percent(point.length_spread))
+
+
+def _limits(point: Point) -> Text:
+    """The limits of the SLO of a point, by which its good requests are counted."""
+    slo = point.slo
+    if slo is None:
+        return units.ABSENT
+    limits = {"ttft": slo.ttft_ms, "tpot": slo.tpot_ms, "e2e": slo.e2e_ms}
+    return tuple(
+        say("column.limit", name=name.upper(), limit=units.seconds(limit / 1e3))
+        for name, limit in limits.items()
+        if limit is not None
+    )
 
 
 def _attribute(name: str) -> Callable[[Point], Box]:
@@ -196,14 +213,29 @@ def doubts_by_rule(points: Points) -> dict[str, list[tuple[Point, Doubt]]]:
 def _notes(
     notes: Mapping[str, list[tuple[Point, Doubt]]], points: Points, places: Places
 ) -> Iterator[Text]:
-    """The first doubt of each rule, and the cells that carry it."""
+    """The first doubt of each rule, and the cells that carry it. Numbers stand for the cells that
+    share them; the others that the rule doubts are named as such."""
     every = sum(1 for point in points if point.good)
     for carried in notes.values():
-        at = list(dict.fromkeys(point for point, _ in carried))
-        named = tuple(places.cell(point) for point in at[:MOST_PLACES])
-        more = (say("more", n=str(len(at) - MOST_PLACES)),) if len(at) > MOST_PLACES else ()
-        where: Text = say("everywhere") if 1 < len(at) == every else (*named, *more)
-        yield say("doubt", text=carried[0][1], places=where)
+        first = carried[0][1]
+        alike = list(dict.fromkeys(point for point, doubt in carried if doubt == first))
+        others = list(dict.fromkeys(point for point, doubt in carried if doubt != first))
+        if not others:
+            yield say("doubt", text=first, places=where(alike, every, places))
+        else:
+            also = where([p for p in others if p not in alike] or others, every, places)
+            of = where(alike, every, places)
+            yield say("doubt_of_some", text=first, places=of, others=also)
+
+
+def where(at: Sequence[Point], every: int, places: Places) -> Text:
+    """The names of the cells `at`, of the first few and the number of the rest, or "every cell"
+    where they are all of `every`."""
+    if 1 < len(at) == every:
+        return say("everywhere")
+    named = tuple(places.cell(point) for point in at[:MOST_PLACES])
+    more = (say("more", n=str(len(at) - MOST_PLACES)),) if len(at) > MOST_PLACES else ()
+    return (*named, *more)
 
 
 def _caption(points: Points) -> tuple[Text, ...]:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from journal import units
-from journal.compare.points import Points
+from journal.compare.difference import difference
+from journal.compare.knee import THROUGHPUT
+from journal.compare.points import Point, Points
 from journal.report.document import Paragraph, Section, Text, say
 from journal.report.places import Places
 
@@ -50,13 +52,28 @@ def _ends(
     shown: Callable[[float], str],
     **given: Text,
 ) -> Iterator[Text]:
-    """The sentence on the least and the most of the metric `name`, or on the only value."""
-    values = [(value, n) for n, p in enumerate(points) if (value := p.value(name)) is not None]
+    """The sentence on the least and the most of the metric `name`, or on the only value. The least
+    is called the best where the test tells the two apart."""
+    known = [point for point in points if point.value(name) is not None]
+    values = [(value, n) for n, p in enumerate(known) if (value := p.value(name)) is not None]
     if not values:
         return
     (least, best), (most, worst) = min(values), max(values)
-    given |= {"least": shown(least), "place": places.cell(points[best])}
+    given |= {"least": shown(least), "place": places.cell(known[best])}
     if len(values) == 1:
         yield say(f"cost.{kind}_once", **given)
         return
-    yield say(f"cost.{kind}", most=shown(most), other=places.cell(points[worst]), **given)
+    apart = _rises(name, known[best], known[worst])
+    if name == PRICE:  # the hour's price over the throughput, which has an interval of its own
+        apart = apart or _rises(THROUGHPUT, known[worst], known[best])
+    yield say(
+        f"cost.{kind}" if apart else f"cost.{kind}_open",
+        most=shown(most),
+        other=places.cell(known[worst]),
+        **given,
+    )
+
+
+def _rises(name: str, before: Point, after: Point) -> bool:
+    between = difference(before.figure(name), after.figure(name))
+    return between is not None and between.verdict == "rises"

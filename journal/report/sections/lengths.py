@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from journal import units
-from journal.compare.points import FLAT, Point, Points, change, lines
-from journal.compare.room import longest_in_batch, meter, room
+from journal.compare.difference import ALIKE, difference
+from journal.compare.points import Point, Points, lines
+from journal.compare.room import Room, full_bytes, longest_in_batch, meter, room
 from journal.report.curves import figure_of, panel, plot_caption, with_tails
 from journal.report.document import Block, Level, Panel, Paragraph, Plot, Section, Text, say
 from journal.report.places import Places
-from journal.report.sections.batching import described_lines
+from journal.report.sections.batching import described_lines, latency_sentences
+from journal.report.verdict_words import KINDS, open_words, requests_held
 
 ACROSS = "prompt_tokens"
 KV_IN_USE = "kv_cache_peak_bytes"
+CAUGHT = 0.9  # of what full requests hold: a highest reading below it missed the peak
 
 
 def lengths_section(points: Points, places: Places, name: str) -> Section | None:
@@ -70,38 +73,78 @@ def _levels(varied: list[Points]) -> Iterator[Level]:
 def _sentences(line: Points) -> Iterator[Text]:
     first, last = line[0], line[-1]
     yield from _memory(first, last)
+    yield from _kv(first, last)
     yield from _fits(last)
-    yield from _latency(first, last)
+    yield from _ttft(first, last)
+    yield from latency_sentences(first, last, "tpot")
 
 
 def _memory(first: Point, last: Point) -> Iterator[Text]:
+    """The sentence on the peak of memory: with a verdict where repeats give it an interval, else on
+    two readings."""
     before, after = meter(first), meter(last)
-    lengths = {"first": f"{first.prompt_tokens:,}", "last": f"{last.prompt_tokens:,}"}
-    if before and after and before[0] == after[0]:
-        moved = after[1] / before[1] - 1
-        same = units.data_size(before[1]) == units.data_size(after[1])
-        flat = "memory.same" if same else "memory.flat"
-        yield say(
-            flat if abs(moved) <= FLAT else "memory.changes",
-            meter=say(f"meter.{after[0]}"),
-            before=units.data_size(before[1]),
-            after=units.data_size(after[1]),
-            change=f"{moved * 100:+.1f}%",
-            **lengths,
-        )
-    used_first, used_last = first.value(KV_IN_USE), last.value(KV_IN_USE)
-    if used_first and used_last:
-        yield say(
-            "memory.kv",
-            before=units.data_size(used_first),
-            after=units.data_size(used_last),
-            ratio=units.number(used_last / used_first, 2),
-            tokens=units.number(_length(last) / _length(first), 2),
-        )
+    if not before or not after or before[0] != after[0]:
+        return
+    between = difference(first.figure(before[0]), last.figure(after[0]))
+    if between is None:
+        return
+    verdict = between.verdict
+    same = units.data_size(before[1]) == units.data_size(after[1])
+    kind = "same" if same and not between.seen else KINDS[verdict]
+    yield say(
+        f"memory.{kind}",
+        meter=say(f"meter.{after[0]}"),
+        before=units.data_size(before[1]),
+        after=units.data_size(after[1]),
+        change=f"{(between.ratio - 1) * 100:+.1f}%",
+        within=units.percent(ALIKE),
+        first=f"{first.prompt_tokens:,}",
+        last=f"{last.prompt_tokens:,}",
+        **open_words(between, "more"),
+    )
 
 
-def _length(point: Point) -> int:
-    return point.prompt_tokens + point.output_tokens
+def _kv(first: Point, last: Point) -> Iterator[Text]:
+    """Sentences on the highest readings of the KV cache in use: a peak between two readings is
+    missed, so that they have no ratio; whole blocks say what full requests hold."""
+    seen = [point.repeats(KV_IN_USE) for point in (first, last)]
+    if not all(seen):
+        return
+    before, after = (max(readings) for readings in seen)
+    yield say(
+        "memory.kv",
+        first=f"{first.prompt_tokens:,}",
+        last=f"{last.prompt_tokens:,}",
+        before=units.data_size(before),
+        after=units.data_size(after),
+    )
+    rooms = room(first), room(last)
+    yield from _blocks(rooms)
+    expected = [full_bytes(p, held) for p, held in zip((first, last), rooms, strict=True) if held]
+    if len(expected) < 2 or expected[0] is None or expected[1] is None:
+        return
+    missed = min(before / expected[0], after / expected[1]) < CAUGHT
+    yield say(
+        "memory.kv_missed" if missed else "memory.kv_full",
+        batch=f"{last.batch:,}",
+        before=units.data_size(expected[0]),
+        after=units.data_size(expected[1]),
+    )
+
+
+def _blocks(rooms: tuple[Room | None, Room | None]) -> Iterator[Text]:
+    """The sentence on the blocks that requests of two lengths take."""
+    less, more = rooms
+    if less is None or more is None or less.blocks is None or more.blocks is None:
+        return
+    yield say(
+        "memory.blocks",
+        block=f"{more.block_tokens:,}",
+        short=f"{less.length:,}",
+        long=f"{more.length:,}",
+        few=f"{less.blocks:,}",
+        many=f"{more.blocks:,}",
+    )
 
 
 def _fits(point: Point) -> Iterator[Text]:
@@ -113,7 +156,7 @@ def _fits(point: Point) -> Iterator[Text]:
         "memory.fits" if held.pool_bytes else "memory.fits_unsized",
         pool=units.data_size(held.pool_bytes),
         tokens=f"{held.tokens:,.0f}",
-        requests=f"{held.requests:,}",
+        requests=requests_held(held),
         prompt=f"{point.prompt_tokens:,}",
         output=f"{point.output_tokens:,}",
     )
@@ -135,26 +178,26 @@ def _stops(point: Point, longest: int) -> Iterator[Text]:
         yield say("memory.stops", batch=batch, prompt=prompt)
 
 
-def _latency(first: Point, last: Point) -> Iterator[Text]:
+def _ttft(first: Point, last: Point) -> Iterator[Text]:
+    """The sentence on TTFT, with the time for each further token at the load at which it was
+    measured where it rises."""
     low, high = first.figure("ttft_s.p50"), last.figure("ttft_s.p50")
-    if low and high and low.value and high.value:
-        moved = change(low, high) == "moved" and high.value > low.value
+    between = difference(low, high)
+    if between is None or between.verdict != "rises" or low is None or high is None:
+        yield from latency_sentences(first, last, "ttft")
+    else:
+        assert low.value is not None and high.value is not None
         further = last.prompt_tokens - first.prompt_tokens
         yield say(
-            "prompt.ttft" if moved else f"latency.{change(low, high)}",
-            name="TTFT",
+            "prompt.ttft",
             before=units.seconds(low.value),
             after=units.seconds(high.value),
-            ratio=units.number(high.value / low.value, 2),
+            ratio=units.number(between.ratio, 2),
             tokens=units.number(last.prompt_tokens / first.prompt_tokens, 2),
             per_token=units.seconds((high.value - low.value) / further),
+            load=say(f"at.{last.shape.axis}", n=f"{last.load:g}"),
         )
-    low, high = first.figure("tpot_s.p50"), last.figure("tpot_s.p50")
-    if low and high and low.value and high.value:
-        yield say(
-            f"latency.{change(low, high)}",
-            name="TPOT",
-            before=units.seconds(low.value),
-            after=units.seconds(high.value),
-            ratio=units.number(high.value / low.value, 2),
-        )
+        if last.together:
+            yield say("latency.together", batch=f"{last.batch}")
+        elif last.batch != 1:
+            yield say("prompt.shared")

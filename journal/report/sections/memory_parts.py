@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from journal import units
+from journal.compare.difference import ALIKE
 from journal.compare.points import Points
 from journal.compare.setups import Setup
 from journal.records.run import Record
@@ -23,27 +24,54 @@ from journal.report.document import (
 from journal.report.places import Places
 from journal.theory.split import MemoryPart, PartName, Split, split
 
-MOST_STARTS = 4  # columns of one table; `journal show` has every run's
+MOST_COLUMNS = 4  # of one table; `journal show` has every run's
 ORDER: tuple[PartName, ...] = (
     *("weights", "kv_pool", "activations", "graphs", "context", "others", "rest"),
 )
 
 
 def memory_section(points: Points, places: Places, name: str) -> Section | None:
-    """A section on the memory of each engine start, as a table and bars; None without readings."""
+    """A section on the memory of each engine, as a table and bars; None without readings."""
     starts = _starts(points)
     known = [(setup, part) for setup, records in starts if (part := split(records)) is not None]
     if not known:
         return None
-    shown = known[:MOST_STARTS]
-    labels = _labels([setup for setup, _ in shown], places)
-    blocks: list[Block] = [Paragraph(tuple(_sentences(shown[0][1])))]
-    blocks.append(_table([parts for _, parts in shown], labels))
-    if len(known) > len(shown):
-        blocks.append(Paragraph((say("memory.more", n=f"{len(known) - len(shown)}"),)))
-    bars = tuple(_bar(parts, label) for (_, parts), label in zip(shown, labels, strict=True))
+    columns = _together(known)
+    shown = columns[:MOST_COLUMNS]
+    labels = _labels(shown, places)
+    blocks: list[Block] = []
+    for (_, alike), label in zip(shown, labels, strict=True):
+        about = say("about", what=label) if len(shown) > 1 else ""
+        blocks.append(Paragraph(tuple(_sentences(alike)), about))
+    blocks.append(_table([alike for _, alike in shown], labels))
+    left = sum(len(alike) for _, alike in columns[MOST_COLUMNS:])
+    if left:
+        blocks.append(Paragraph((say("memory.more", n=f"{left}"),)))
+    bars = tuple(_bar(alike[0], label) for (_, alike), label in zip(shown, labels, strict=True))
     blocks.append(Plot((Bars(f"{name}-memory", say("memory.bars"), "bytes", bars),)))
     return Section(3, say("memory.heading"), tuple(blocks))
+
+
+def _together(known: Sequence[tuple[Setup, Split]]) -> list[tuple[Setup, list[Split]]]:
+    """The starts of each setup that are alike, as one column: no part of one differs from that of
+    the first by more than ALIKE of the whole."""
+    columns: list[tuple[Setup, list[Split]]] = []
+    for setup, start in known:
+        for other, alike in columns:
+            if other == setup and _alike(alike[0], start):
+                alike.append(start)
+                break
+        else:
+            columns.append((setup, [start]))
+    return columns
+
+
+def _alike(a: Split, b: Split) -> bool:
+    sizes = [{part.name: part.bytes for part in (*s.parts, s.total)} for s in (a, b)]
+    most = ALIKE * a.total.bytes
+    return sizes[0].keys() == sizes[1].keys() and all(
+        abs(sizes[0][name] - sizes[1][name]) <= most for name in sizes[0]
+    )
 
 
 def _starts(points: Points) -> list[tuple[Setup, list[Record]]]:
@@ -56,61 +84,84 @@ def _starts(points: Points) -> list[tuple[Setup, list[Record]]]:
     return [(setup, records) for (setup, _), records in groups.items()]
 
 
-def _labels(setups: Sequence[Setup], places: Places) -> list[Text]:
-    """The name of each start; a number distinguishes those of one setup."""
+def _labels(columns: Sequence[tuple[Setup, list[Split]]], places: Places) -> list[Text]:
+    """The name of each column, with the number of its starts; a number distinguishes columns of one
+    setup."""
+    setups = [setup for setup, _ in columns]
     counts: dict[Setup, int] = {}
     labels: list[Text] = []
-    for setup in setups:
+    for setup, alike in columns:
         counts[setup] = number = counts.get(setup, 0) + 1
         label = places.brief[setup]
-        several = setups.count(setup) > 1
-        labels.append(say("memory.start", setup=label, n=str(number)) if several else label)
+        if setups.count(setup) > 1:
+            label = say("memory.start", setup=label, n=str(number))
+        elif len(alike) > 1:
+            label = say("memory.starts", setup=label, n=f"{len(alike)}")
+        labels.append(label)
     return labels
 
 
-def _sentences(parts: Split) -> Iterator[Text]:
-    total, sizes = parts.total, {part.name: part.bytes for part in parts.parts}
-    pool, rest = sizes.get("kv_pool"), sizes["rest"]
-    if pool is not None and total.bytes:
+def _sentences(starts: Sequence[Split]) -> Iterator[Text]:
+    first = starts[0]
+    sizes = [{part.name: part.bytes for part in start.parts} for start in starts]
+    pools = [parts["kv_pool"] for parts in sizes if "kv_pool" in parts]
+    totals = [start.total.bytes for start in starts]
+    if len(pools) == len(starts) and min(totals) > 0:
+        shares = [pool / total for pool, total in zip(pools, totals, strict=True)]
         yield say(
-            f"memory.reserved.{'each' if parts.gpu_count > 1 else total.name}",
-            n=f"{parts.gpu_count}",
-            total=units.data_size(total.bytes),
-            pool=units.data_size(pool),
-            share=units.percent(pool / total.bytes),
+            f"memory.reserved.{'each' if first.gpu_count > 1 else first.total.name}",
+            n=f"{first.gpu_count}",
+            total=_range(totals),
+            pool=_range(pools),
+            share=_shares(shares),
         )
-    kind = "over" if rest < 0 else total.name
-    yield say(f"memory.rest.{kind}", rest=units.data_size(abs(rest)))
+    rests = [parts["rest"] for parts in sizes]
+    kind = "over" if max(rests) < 0 else first.total.name
+    shown = [abs(rest) for rest in rests] if kind == "over" else [max(0, rest) for rest in rests]
+    yield say(f"memory.rest.{kind}", rest=_range(shown))
 
 
-def _table(starts: Sequence[Split], labels: Sequence[Text]) -> Table:
-    columns = (
+def _range(sizes: Sequence[float]) -> str:
+    """Sizes from the least to the most."""
+    ends = (units.data_size(end) for end in (min(sizes), max(sizes)))
+    return "–".join(dict.fromkeys(ends))
+
+
+def _shares(shares: Sequence[float]) -> str:
+    return "–".join(dict.fromkeys(units.percent(end) for end in (min(shares), max(shares))))
+
+
+def _table(columns: Sequence[Sequence[Split]], labels: Sequence[Text]) -> Table:
+    heads = (
         Column(say("column.part"), numeric=False),
         *(Column(label) for label in labels),
         Column(say("column.source"), numeric=False),
     )
-    named = [{part.name: part for part in (*start.parts, start.total)} for start in starts]
-    rows = [
-        _row(name, [parts.get(name) for parts in named], starts)
-        for name in (*ORDER, "used", "resident")
-        if any(name in parts for parts in named)
-    ]
-    return Table(columns, tuple(rows))
+    every = [start for alike in columns for start in alike]
+    names = {part.name for start in every for part in (*start.parts, start.total)}
+    rows = [_row(name, columns) for name in (*ORDER, "used", "resident") if name in names]
+    return Table(heads, tuple(rows))
 
 
-def _row(
-    name: PartName, parts: Sequence[MemoryPart | None], starts: Sequence[Split]
-) -> tuple[Box, ...]:
-    boxes = []
-    for part, whole in zip(parts, starts, strict=True):
-        if part is None:
+def _row(name: PartName, columns: Sequence[Sequence[Split]]) -> tuple[Box, ...]:
+    boxes: list[Box] = []
+    sources: dict[str, None] = {}
+    for alike in columns:
+        found = [(part, start) for start in alike if (part := _part(start, name)) is not None]
+        if not found:
             boxes.append(Box(units.ABSENT))
-        else:
-            share = part.bytes / whole.total.bytes if whole.total.bytes else None
-            boxes.append(Box(units.data_size(part.bytes), units.percent(share)))
-    sources = dict.fromkeys(part.source for part in parts if part is not None)
+            continue
+        whole = [part.bytes / start.total.bytes for part, start in found if start.total.bytes]
+        boxes.append(
+            Box(_range([part.bytes for part, _ in found]), _shares(whole) if whole else "")
+        )
+        sources |= dict.fromkeys(part.source for part, _ in found)
     by = tuple(say(f"source.{source}") for source in sources)
     return (Box(say(f"part.{name}")), *boxes, Box(by))
+
+
+def _part(start: Split, name: PartName) -> MemoryPart | None:
+    return next((part for part in (*start.parts, start.total) if part.name == name), None)
 
 
 def _bar(parts: Split, label: Text) -> Bar:

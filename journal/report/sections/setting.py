@@ -65,24 +65,35 @@ def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places
         for setup in setups
     ]
     names = ("setup", "model", "quantisation", *SHOWN, *FACTS)
-    kept = [n for n in range(len(names)) if any(row[n].text for row in rows)]
+    without = {"tensor_parallel"} if not any(map(_has_gpu, records.values())) else set()
+    kept = [
+        n for n in range(len(names)) if names[n] not in without and any(row[n].text for row in rows)
+    ]
     columns = (Column(say(f"column.{names[n]}"), numeric=names[n] in FACTS) for n in kept)
     return Table(tuple(columns), tuple(tuple(_filled(row[n]) for n in kept) for row in rows))
+
+
+def _has_gpu(records: Sequence[Record]) -> bool:
+    """Whether a host of `records` is not known to be without a GPU."""
+    return any(
+        not record.environment.get("gpu_absent") and record.environment.get("gpus") != 0
+        for record in records
+    )
 
 
 FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 
 
 def _facts(records: Sequence[Record]) -> Iterator[Box]:
-    """The engine's own figures, by the last run that has them."""
+    """The figures of the engine itself, from the least to the most over its starts."""
     for name in FACTS:
         known = [v for record in records if (v := _of_facts(record, name)) is not None]
-        if not known:
-            yield Box("")
-        elif name == "kv_pool_tokens":
-            yield Box(f"{known[-1]:,.0f}")
+        ends = (min(known), max(known)) if known else ()
+        if name == "kv_pool_tokens":
+            shown = [f"{end:,.0f}" for end in ends]
         else:
-            yield Box(units.formatted(known[-1], "s" if name == "start_s" else "bytes"))
+            shown = [units.formatted(end, "s" if name == "start_s" else "bytes") for end in ends]
+        yield Box("–".join(dict.fromkeys(shown)))
 
 
 def _of_facts(record: Record, name: str) -> float | None:

@@ -1,16 +1,27 @@
 """Models, or builds and settings of one, side by side at the same batch and prompt length."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import permutations
+from typing import Literal
 
 from journal import units
+from journal.compare.difference import ALIKE
 from journal.compare.points import Point, Points, lines
 from journal.compare.ratios import Ratio
 from journal.compare.room import meter
-from journal.compare.starts import ratio_of, way_measured
+from journal.compare.starts import (
+    Measured,
+    by_unit,
+    centre_of,
+    more_needed,
+    ratio_of,
+    way_measured,
+)
 from journal.compare.token_text import characters_per_token, cut_differently
 from journal.metrics.table import named
+from journal.records.figure import Figure
 from journal.records.load_shape import STEP_AXES
 from journal.report import how_measured
 from journal.report.curves import figure_of, panel, plot_caption
@@ -30,6 +41,7 @@ from journal.report.document import (
 from journal.report.places import Places
 from journal.report.sections import links
 from journal.report.sections.cells_table import Quantity, figure_box, quantities, quantity
+from journal.report.verdict_words import range_words, tell
 
 METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
 PRICES = {"energy": "energy_per_output_token_j", "cost": "usd_per_million_output_tokens"}
@@ -47,11 +59,12 @@ def side_by_side_section(points: Points, places: Places, day: Day) -> Section | 
     first = described[0]
     for other in described[1:]:
         about = (places.labels[other.setup], places.labels[first.setup])
+        pair = Beside(first, other)
         blocks.append(
-            Paragraph(tuple(_sentences(first, other)), say("compare.about", a=about[0], b=about[1]))
+            Paragraph(tuple(_sentences(pair)), say("compare.about", a=about[0], b=about[1]))
         )
-        way = way_measured([(first.good, other.good)])
-        blocks.append(Paragraph(tuple(how_measured.measured_sentences(way, about[1], about[0]))))
+        sentences = how_measured.measured_sentences(pair.way, about[1], about[0])
+        blocks.append(Paragraph(tuple(sentences)))
     blocks.append(_table(shared, places))
     further = links.of_comparison(described, day)
     blocks += [further] if further else []
@@ -65,58 +78,96 @@ def common(points: Points) -> list[Points]:
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in points:
         if point.good:
-            key = (point.shape, point.prompt_tokens, point.output_tokens)
-            groups.setdefault((*key, point.requests), []).append(point)
+            key = (point.shape, point.prompt_tokens, point.output_tokens, point.manner)
+            groups.setdefault(key, []).append(point)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def ratio_to(point: Point, first: Point, name: str) -> Ratio | None:
-    """Metric `name` of `point` over that of `first`, at the level of repeats."""
-    return ratio_of([(first.good, point.good)], name)
+@dataclass(frozen=True)
+class Beside:
+    """One cell at two setups, of which `first` is what `other` is compared with."""
+
+    first: Point
+    other: Point
+
+    @cached_property
+    def way(self) -> Measured:
+        """The way in which the two were measured, by which their starts are counted."""
+        return way_measured([(self.first.good, self.other.good)])
+
+    def ratio(self, name: str) -> Ratio | None:
+        """Metric `name` of the other over that of the first, by starts."""
+        return ratio_of([(self.first.good, self.other.good)], name, self.way)
+
+    def means(self, name: str) -> tuple[float | None, float | None]:
+        """The means of the other and of the first whose ratio is `ratio`."""
+        a, b = (centre_of(point.good, name, self.way) for point in (self.other, self.first))
+        return a, b
+
+    def repeats(self, name: str, quotient: Ratio) -> int | None:
+        """The number of starts of each that would tell; None where that is not known."""
+        sides = [by_unit(point.good, name, self.way) for point in (self.first, self.other)]
+        more = more_needed(quotient, sides, self.way)
+        return None if more is None else more + min(self.way.units)
 
 
-def _sentences(first: Point, other: Point) -> Iterator[Text]:
+def verdict_of(quotient: Ratio) -> Literal["other", "equal", "open", "unknown"]:
+    """Whether the interval of a ratio leaves out 1, lies within ALIKE of it, or leaves it open;
+    unknown without an interval."""
+    if quotient.low is None or quotient.high is None:
+        return "unknown"
+    if not quotient.low <= 1 <= quotient.high:
+        return "other"
+    return "equal" if max(1 - quotient.low, quotient.high - 1) <= ALIKE else "open"
+
+
+def _sentences(pair: Beside) -> Iterator[Text]:
+    other = pair.other
     yield say(
         "compare.at_rate" if other.shape.is_open else "compare.at",
         load=f"{other.load:g}",
         prompt=f"{other.prompt_tokens:,}",
     )
     for key, name in METRICS.items():
-        yield from _ratio(key, name, first, other)
-    yield from _text(first, other)
-    yield from _memory(first, other)
+        yield from _ratio(key, name, pair)
+    yield from _text(pair)
+    yield from _memory(pair.first, other)
     for key, name in PRICES.items():
-        yield from _ratio(key, name, first, other)
-    if min(way_measured([(first.good, other.good)]).units) < 2:
+        yield from _ratio(key, name, pair)
+    if min(pair.way.units) < 2:
         yield say("compare.repeat")
 
 
-def _ratio(key: str, name: str, first: Point, other: Point) -> Iterator[Text]:
-    """The sentence on a metric of `other` against that of `first`, where both have it."""
-    quotient = ratio_to(other, first, name)
+def _ratio(key: str, name: str, pair: Beside) -> Iterator[Text]:
+    """The sentence on a metric of the other against that of the first, where both have it."""
+    quotient, (a, b) = pair.ratio(name), pair.means(name)
     if quotient is None:
         return
-    unit = UNITS.get(key, "s")
-    same = (
-        quotient.low is not None
-        and quotient.high is not None
-        and quotient.low <= 1 <= quotient.high
-    )
-    yield say(
-        f"compare.{key}_same" if same else f"compare.{key}",
-        interval=_interval(quotient) if quotient.low is not None else "",
-        a=units.formatted(other.value(name), unit),
-        b=units.formatted(first.value(name), unit),
-        ratio=units.number(quotient.value, 3),
-    )
+    unit, found = UNITS.get(key, "s"), verdict_of(quotient)
+    shown: dict[str, Text] = {
+        "interval": _interval(quotient) if quotient.low is not None else "",
+        "a": units.formatted(a, unit),
+        "b": units.formatted(b, unit),
+        "ratio": units.number(quotient.value, 3),
+    }
+    if found == "other":
+        yield say(f"compare.{key}", **shown)
+        return
+    name_ = say(f"compare.name.{key}")
+    if found == "open" and quotient.low is not None and quotient.high is not None:
+        more = "longer" if key in ("ttft", "tpot") else "more"
+        shown["range"] = range_words(quotient.low - 1, quotient.high - 1, more)
+        shown["tell"] = tell(pair.repeats(name, quotient))
+    yield say(f"compare.{found}", name=name_, within=units.percent(ALIKE), **shown)
 
 
-def _text(first: Point, other: Point) -> Iterator[Text]:
+def _text(pair: Beside) -> Iterator[Text]:
     """The comparison in equal text, where equal numbers of tokens are not equal text."""
+    first, other = pair.first, pair.other
     if cut_differently(first, other):
         a, b = (units.number(characters_per_token(point)) for point in (other, first))
         yield say("compare.tokenizers", a=a, b=b)
-        yield from _ratio("characters", CHARACTERS, first, other)
+        yield from _ratio("characters", CHARACTERS, pair)
 
 
 def _memory(first: Point, other: Point) -> Iterator[Text]:
@@ -154,7 +205,7 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
             Box(f"{point.load:g}"),
             Box(f"{point.prompt_tokens:,}"),
             Box(places.brief[point.setup]),
-            *(_compared(q, factor, point, group[0]) for q, factor, _ in scaled),
+            *(_compared(q, factor, point, group) for q, factor, _ in scaled),
         )
         for group in shared
         for point in group
@@ -162,14 +213,17 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
     return Table(columns, rows, (say("compare.caption"),))
 
 
-def _compared(column: Quantity, factor: float, point: Point, first: Point) -> Box:
-    """A figure with its ratio to that of the first setup, and the ratio's interval."""
-    own = figure_box(column.pick(point), factor, precise=False)
-    quotient = None if point is first else ratio_to(point, first, column.name)
+def _compared(column: Quantity, factor: float, point: Point, group: Points) -> Box:
+    """A mean with its ratio to that of the first setup, and the ratio's interval."""
+    is_first = point is group[0]
+    pair = Beside(group[0], group[1] if is_first else point)
+    own = pair.means(column.name)[1 if is_first else 0]
+    box = figure_box(Figure(own), factor, precise=False)
+    quotient = None if is_first else pair.ratio(column.name)
     if quotient is None:
-        return own
+        return box
     return replace(
-        own, detail=times_with_interval(quotient if column.precise else Ratio(quotient.value))
+        box, detail=times_with_interval(quotient if column.precise else Ratio(quotient.value))
     )
 
 

@@ -13,7 +13,6 @@ from typing import Literal, Protocol
 from journal.errors import EngineError
 from journal.records.engine import EngineFacts, MetricNames
 from journal.records.experiment import Engine
-from journal.records.explanation import Explanation
 
 
 class Command(Protocol):
@@ -67,8 +66,7 @@ class EngineKind:
 
     Its log: `phases` of a start in their order, each begun by a line that its pattern finds;
     `fetching` is the phase in which weights may be downloaded, and `loading` the one after it;
-    `facts` reads lines of a start, `failure` those of an engine that ended, `explanation` those of
-    any.
+    `facts` reads lines of a start, `failure` those of an engine that ended.
 
     Its /metrics: `metric_names`.
     """
@@ -92,7 +90,6 @@ class EngineKind:
     loading: str | None
     facts: Callable[[Iterable[str]], EngineFacts]
     failure: Failure
-    explanation: Callable[[Iterable[str]], Explanation]
     metric_names: MetricNames
 
     def phase(self, line: str) -> str | None:

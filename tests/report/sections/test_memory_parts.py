@@ -104,17 +104,27 @@ def test_of_several_gpus_the_parts_are_those_of_one(record: Build) -> None:
     assert "|2 x 2|ray|" in setting
 
 
-def test_each_start_has_a_column_and_too_many_are_counted(record: Build) -> None:
+@pytest.mark.parametrize(
+    ("growth", "titles"),
+    [(1, ["m, start 1", "m, start 2", "m, start 3", "m, start 4"]), (0.001, ["m, 6 starts"])],
+)
+def test_each_start_that_differs_has_a_column_and_too_many_are_counted(
+    record: Build, growth: float, titles: list[str]
+) -> None:
     runs = [
-        record(number=n, repeat=n, metrics=CPU, facts=EngineFacts(log_path=f"{n}.log"))
+        record(
+            number=n,
+            repeat=n,
+            metrics={**CPU, "rss_peak_bytes": CPU["rss_peak_bytes"] * (1 + growth * n)},
+            facts=EngineFacts(log_path=f"{n}.log"),
+        )
         for n in range(6)
     ]
     points = gathered(runs)
     section = memory.memory_section(points, places(points), "1-x")
     assert section is not None
-    titles = table_of(section.blocks)[0]
-    assert titles == ["part", "m, start 1", "m, start 2", "m, start 3", "m, start 4", "by"]
-    assert "2 more engine starts" in prose(section.blocks)
+    assert table_of(section.blocks)[0] == ["part", *titles, "by"]
+    assert ("2 more engine starts" in prose(section.blocks)) == (growth == 1)
 
 
 def test_parts_above_the_total_are_said(record: Build) -> None:
@@ -192,14 +202,40 @@ def test_theory_stands_beside_what_each_cell_gave(record: Build) -> None:
 # ---- money and energy ------------------------------------------------------------------------
 
 
+def sure(value: float) -> Figure:
+    return Figure(value, value * 0.98, value * 1.02, 1)
+
+
+def test_a_best_cell_is_one_that_the_test_tells_from_the_worst(record: Build) -> None:
+    runs = [
+        record(batch=n, number=n, metrics={"usd_per_million_output_tokens": usd, **more})
+        for n, usd, more in (
+            (1, 10.0, {"output_tokens_per_s": Figure(100.0, 80.0, 120.0, 1)}),
+            (2, 9.5, {"output_tokens_per_s": Figure(105.0, 85.0, 125.0, 1)}),
+        )
+    ]
+    points = gathered(runs)
+    section = cost.cost_section(points, 3.6, places(points))
+    assert section is not None
+    text = prose(section.blocks)
+    assert "between 9.50 USD (batch 2" in text and "whether these differ is not decided" in text
+    apart = [
+        replace(r, metrics={**r.metrics, "output_tokens_per_s": sure(rate)})
+        for r, rate in zip(runs, (100.0, 130.0), strict=True)
+    ]
+    section = cost.cost_section(gathered(apart), 3.6, places(gathered(apart)))
+    assert section is not None
+    assert "9.50 USD at best" in prose(section.blocks), "by the throughput that makes the price"
+
+
 def test_energy_and_money_of_the_best_and_the_worst_cell(record: Build) -> None:
     runs = [
         record(
             batch=batch,
             number=batch,
             metrics={
-                "usd_per_million_output_tokens": 1000 / rate,
-                "energy_per_output_token_j": 100 / rate,
+                "usd_per_million_output_tokens": sure(1000 / rate),
+                "energy_per_output_token_j": sure(100 / rate),
                 "output_tokens_per_s_per_w": rate / 100,
             }
             | more,
