@@ -40,12 +40,14 @@ if TYPE_CHECKING:
     from journal.records.cell import Cell
     from journal.records.engine import Endpoint
     from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+    from journal.records.explanation import Explanation
     from journal.records.figure import Figure
     from journal.records.notebook import Checkup, Interaction, Note
     from journal.records.progress import Event
     from journal.records.run import Record
     from journal.records.samples import Samples
     from journal.report.checklist import Step, checklist
+    from journal.report.explain import explain
     from journal.report.log import LogFiles, log
     from journal.report.run_json import run_json
     from journal.run.begin import run
@@ -77,12 +79,14 @@ _HOME_OF = {
     "journal.records.cell": "Cell",
     "journal.records.engine": "Endpoint",
     "journal.records.experiment": "Engine Experiment Grid Load Slo",
+    "journal.records.explanation": "Explanation",
     "journal.records.figure": "Figure",
     "journal.records.notebook": "Checkup Interaction Note",
     "journal.records.progress": "Event",
     "journal.records.run": "Record",
     "journal.records.samples": "Samples",
     "journal.report.checklist": "Step checklist",
+    "journal.report.explain": "explain",
     "journal.report.log": "LogFiles log",
     "journal.report.run_json": "run_json",
     "journal.run.begin": "run",
@@ -128,6 +132,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "EngineError",
     "Event",
     "Experiment",
+    "Explanation",
     "Figure",
     "Fit",
     "Grid",
@@ -160,6 +165,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "compact",
     "compare",
     "doctor",
+    "explain",
     "export",
     "fit",
     "import_results",

@@ -13,6 +13,7 @@ from typing import Literal
 from journal.errors import EngineError
 from journal.records.engine import EngineFacts, MetricNames
 from journal.records.experiment import Engine
+from journal.records.explanation import Explanation
 from journal.serve.engines.kind import EngineKind
 from journal.serve.engines.log_lines import tail
 from journal.simulator.http import Script, serve
@@ -82,6 +83,7 @@ SIMULATOR = EngineKind(
     loading=None,
     facts=facts,
     failure=failure,
+    explanation=lambda lines: Explanation(kv_pool_tokens=facts(lines).kv_pool_tokens),
     metric_names=MetricNames(
         prefix="sim:",
         readings={

@@ -19,7 +19,9 @@ def test_every_public_name_is_there_and_nothing_else_is() -> None:
 
 
 ROOMS = ("run", "serve", "plan", "compare")
-VERBS = "doctor fit ask serve watch plan run compare log note checklist recompute merge export"
+VERBS = (
+    "doctor fit explain ask serve watch plan run compare log note checklist recompute merge export"
+)
 
 
 def test_the_verbs_of_the_command_line_are_functions_also_where_a_room_has_their_name() -> None:

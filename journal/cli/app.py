@@ -11,6 +11,7 @@ from journal.cli.compare import compare
 from journal.cli.dashboards import dashboards
 from journal.cli.doctor import doctor
 from journal.cli.exchange import compact, export, import_, merge
+from journal.cli.explain import explain
 from journal.cli.exporter import exporter
 from journal.cli.fake_server import fake_server
 from journal.cli.fit import fit
@@ -61,6 +62,7 @@ for command, panel in (
     (plan, "Measure"),
     (doctor, "Serve"),
     (fit, "Serve"),
+    (explain, "Serve"),
     (rent, "Serve"),
     (serve, "Serve"),
     (ask, "Serve"),

@@ -48,6 +48,26 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartPhases:
+    """The phases of an engine's start by its log, in s; None: not logged. `kind` is "cold" where
+    weights were downloaded or code was compiled anew, "warm" where compiled code came from a cache
+    and nothing was downloaded, None where the log shows neither.
+
+    `download_s` fetches the weights, `load_s` brings them into memory (as the slowest process did),
+    `compile_s` compiles the model or loads compiled code, `graphs_s` captures the CUDA graphs.
+    `init_s` profiles memory, creates the KV cache and warms up: it contains compiling and
+    capturing.
+    """
+
+    kind: Literal["cold", "warm"] | None = None
+    download_s: float | None = None
+    load_s: float | None = None
+    compile_s: float | None = None
+    graphs_s: float | None = None
+    init_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
     """The facts of an engine, from its log at start-up, its /version, its /metrics, the files of
     its model and its host. None: not known.
@@ -61,7 +81,7 @@ class EngineFacts:
     `usd_per_hour` is the price of the host, `vram_baseline_bytes` the memory in use on all its
     GPUs before it started. `quality` is the result of the check, where an experiment has one;
     `last_words` is the line of the log with the cause, where the engine failed. `neighbours` are
-    other engines on the host during the run.
+    other engines on the host during the run; `phases` are those of its start.
     """
 
     version: str | None = None
@@ -90,6 +110,7 @@ class EngineFacts:
     cards: int | None = None
     neighbours: tuple[Neighbour, ...] = ()
     vram_baseline_bytes: int | None = None
+    phases: StartPhases | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -244,7 +244,7 @@ def test_help_is_quick_to_import() -> None:
     "command",
     (
         "run plan runs show log compare checklist note import export merge compact "
-        "doctor fit trace serve ask watch "
+        "doctor fit explain trace serve ask watch "
         "exporter dashboards chat rent ui sync recompute fake-server"
     ).split(),
 )

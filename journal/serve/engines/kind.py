@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from journal.errors import EngineError
 from journal.records.engine import EngineFacts, MetricNames
 from journal.records.experiment import Engine
+from journal.records.explanation import Explanation
 
 
 class Command(Protocol):
@@ -66,7 +67,8 @@ class EngineKind:
 
     Its log: `phases` of a start in their order, each begun by a line that its pattern finds;
     `fetching` is the phase in which weights may be downloaded, and `loading` the one after it;
-    `facts` reads lines of a start, `failure` those of an engine that ended.
+    `facts` reads lines of a start, `failure` those of an engine that ended, `explanation` those of
+    any.
 
     Its /metrics: `metric_names`.
     """
@@ -90,6 +92,7 @@ class EngineKind:
     loading: str | None
     facts: Callable[[Iterable[str]], EngineFacts]
     failure: Failure
+    explanation: Callable[[Iterable[str]], Explanation]
     metric_names: MetricNames
 
     def phase(self, line: str) -> str | None:

@@ -10,13 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from journal.errors import EngineError, EngineOutOfMemory
+from journal.records.explanation import Phrase
 from journal.serve.engines.log_lines import NOISE, tail
-from journal.serve.engines.vllm.failure_causes import CAUSES, Known
-from journal.serve.engines.vllm.log_entries import LogEntry, entries
-from journal.serve.engines.vllm.start_log import PHASES, start_facts
+from journal.serve.engines.vllm.causes_host import SHARED_MEMORY
+from journal.serve.engines.vllm.failure_causes import CAUSES
+from journal.serve.engines.vllm.known_cause import Known
+from journal.serve.engines.vllm.log_entries import LogEntry
+from journal.serve.engines.vllm.start_log import StartLog, facts_of, last_start
+from journal.serve.engines.vllm.start_wordings import PHASES
 
 MOST_OF_A_LINE = 600
 MOST_OF_A_MESSAGE = 30  # lines
+MOST_OF_A_MESSAGE_LINE = 4000
 MOST_BEFORE = 80  # lines of the same process that may give the reason of an exception
 # The last line of a traceback: "ValueError: what happened".
 RAISED = re.compile(
@@ -51,8 +56,13 @@ VANISHED = re.compile(
     r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly|initialization failed"
     r"|Engine core proc \S+ died unexpectedly|actor died unexpectedly"
 )
-KILLED = re.compile(r"Killed|.*line \d+:\s+\d+ Killed\b.*|.*\boom-kill(?:er)?\b.*")
+KILLED = re.compile(
+    r"Killed|.*line \d+:\s+\d+ Killed\b.*|.*\boom-kill(?:er)?\b.*|.*\bOOMKilled\b.*"
+    r"|.*\bOut of memory: Killed process\b.*"
+    r"|.*\b[Ee]xit(?:ed)?(?: with)?[ _]?[Cc]ode:? (?:137|-9)\b.*"
+)
 CRASHED = re.compile(r"(Fatal Python error: .+|Segmentation fault.*|!+ Segfault encountered !+)")
+BUS_ERROR = re.compile(r"(?:.*line \d+:\s+\d+ )?Bus error\b.*|Fatal Python error: Bus error.*")
 ENDING = re.compile(r"shut|terminat|clean|exit|stop|bye|died|kill", re.IGNORECASE)
 
 
@@ -78,26 +88,47 @@ class Raised:
             raised = raised.cause
 
 
+OWN_WORDS = "{0}"  # the template of a cause that is not known: the words of the exception
+NO_REASON = Phrase("its log gives no reason")
+KILLED_BY_KERNEL = (
+    Phrase("the kernel killed it, as it does when the host's memory runs out (dmesg says so)"),
+    Phrase("free memory, or take a smaller model"),
+)
+PROCESS_CRASHED = "one of its processes crashed ({0})"
+CRASHED_ON_THE_BUS = (
+    "one of its processes crashed (bus error), as when the shared memory in /dev/shm is full"
+)
+PROCESS_VANISHED = Phrase(
+    "one of its processes vanished, as when the kernel kills it because the host's memory runs out "
+    "(dmesg tells)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The cause of an engine's end. `remedy` says what to change, where that is known; `line` is
+    """The cause of an engine's end. `advice` says what to change, where that is known; `line` is
     the engine's own line about it."""
 
-    cause: str
-    remedy: str | None = None
+    words: Phrase
+    advice: Phrase | None = None
     out_of_memory: bool = False
     line: str | None = None
 
     @property
+    def remedy(self) -> str | None:
+        return None if self.advice is None else self.advice.text
+
+    @property
     def sentence(self) -> str:
-        return self.cause if self.remedy is None else f"{self.cause}: {self.remedy}"
+        cause, remedy = self.words.text, self.remedy
+        return cause if remedy is None else f"{cause}: {remedy}"
 
 
 def failure(event: str, text: str, log_path: Path) -> EngineError:
     """The error to raise, with the cause, when `event` happened to an engine that has logged
     `text`."""
-    lines = text.splitlines()
-    cause, known = why(lines), start_facts(lines)
+    start, log = last_start(text.splitlines())
+    cause, known = cause_of(log, start), facts_of(start)
     if cause.line is not None:
         known = replace(known, last_words=cause.line)
     sentence = f"{event}: {cause.sentence}"
@@ -109,48 +140,49 @@ def failure(event: str, text: str, log_path: Path) -> EngineError:
 
 def why(lines: Iterable[str]) -> Cause:
     """The cause of the end of an engine that has logged `lines`."""
-    log = entries(lines)
+    start, log = last_start(lines)
+    return cause_of(log, start)
+
+
+def cause_of(log: Sequence[LogEntry], start: StartLog) -> Cause:
+    """The cause of the end of an engine with this log, whose last start `start` is."""
     ended = ending(log)
     killed = next((entry for entry in reversed(log) if KILLED.fullmatch(entry.text)), None)
     vanished = any(VANISHED.search(entry.text) for entry in log)
     if ended is not None and not (CONSEQUENCE.search(ended.text) and (killed or vanished)):
-        return _explained(ended, log)
+        return _explained(ended, log, start)
     if killed is not None:
-        return Cause(
-            "the kernel killed it, as it does when the host's memory runs out (dmesg says so)",
-            "free memory, or take a smaller model",
-            line=killed.text[:MOST_OF_A_LINE],
-        )
+        return Cause(*KILLED_BY_KERNEL, line=killed.text[:MOST_OF_A_LINE])
+    if any(BUS_ERROR.fullmatch(entry.text) for entry in log):
+        return Cause(Phrase(CRASHED_ON_THE_BUS), Phrase(SHARED_MEMORY[1]))
     crash = next((match for entry in log if (match := CRASHED.match(entry.text))), None)
     if crash is not None:
-        return Cause(f"one of its processes crashed ({crash[1][:300]})")
-    if vanished:
-        return Cause(
-            "one of its processes vanished, as when the kernel kills it because the host's memory "
-            "runs out (dmesg tells)"
-        )
-    return Cause("its log gives no reason")
+        return Cause(Phrase(PROCESS_CRASHED, (crash[1][:300],)))
+    return Cause(PROCESS_VANISHED if vanished else NO_REASON)
 
 
 # ---- the exception that ended it ---------------------------------------------------------------
 
 
-def ending(log: Sequence[LogEntry]) -> Raised | None:
+def ending(log: Sequence[LogEntry], *, outlived: bool = True) -> Raised | None:
     """The exception that ended the engine: of the last ones of each process, the first in time. An
     exception that its process outlived, or that follows from the end of another process, counts
-    only where there is no other; one that only reports that another process failed does not
-    count."""
+    only where there is no other, and without `outlived` the former not at all; one that only
+    reports that another process failed does not count."""
     all_raised = _raised(log, RAISED) or _raised(log, WITHIN)
     raised = [one for one in all_raised if not WRAPPER.search(one.text)]
     if not raised:
         quoted = [(i, m) for i, e in enumerate(log) if (m := QUOTED.search(e.text))]
         return Raised("", (quoted[-1][1][1],), quoted[-1][0]) if quoted else None
     fatal = [one for one in raised if not CONSEQUENCE.search(one.text)]
-    for some in (_not_outlived(fatal, log), _not_outlived(raised, log), fatal):
+    candidates = [_not_outlived(fatal, log), _not_outlived(raised, log)]
+    if outlived:
+        candidates += [fatal, raised[-1:]]
+    for some in candidates:
         last = {one.process: one for one in some}
         if last:
             return min(last.values(), key=lambda one: one.index)
-    return raised[-1]
+    return None
 
 
 def _raised(log: Sequence[LogEntry], form: re.Pattern[str]) -> list[Raised]:
@@ -179,7 +211,7 @@ def _is_raised(entry: LogEntry, form: re.Pattern[str]) -> bool:
 
 def _message(log: Sequence[LogEntry], index: int) -> tuple[str, ...]:
     """The line at `index` and those after it that belong to the same message."""
-    first, lines = log[index], [log[index].text.strip()]
+    first, lines = log[index], [log[index].text.strip()[:MOST_OF_A_MESSAGE_LINE]]
     for entry in log[index + 1 : index + MOST_OF_A_MESSAGE]:
         same = (entry.process, entry.level, entry.place) == (
             first.process,
@@ -188,11 +220,12 @@ def _message(log: Sequence[LogEntry], index: int) -> tuple[str, ...]:
         )
         ends = TRACEBACK.search(entry.text) or CHAINED.search(entry.text)
         raised = RAISED.fullmatch(entry.text)
-        if not (same or entry.process == entry.level == "") or ends or raised:
+        plain = entry.level == "" and entry.process in ("", first.outer)
+        if not (same or plain) or ends or raised:
             break
         if NOISE.search(entry.text) or KILLED.fullmatch(entry.text):
             break
-        lines.append(entry.text.strip())
+        lines.append(entry.text.strip()[:MOST_OF_A_MESSAGE_LINE])
     return tuple(lines)
 
 
@@ -212,33 +245,33 @@ def _outlived(raised: Raised, log: Sequence[LogEntry]) -> bool:
 # ---- its explanation ---------------------------------------------------------------------------
 
 
-def _explained(ended: Raised, log: Sequence[LogEntry]) -> Cause:
+def _explained(ended: Raised, log: Sequence[LogEntry], start: StartLog) -> Cause:
     """The known cause of an exception, or of one that it was raised from; else its own words."""
     for raised in ended.chain():
         before = _before(raised, log)
         for known in CAUSES:
-            cause = _match(known, raised, before)
+            cause = _match(known, raised, before, start)
             if cause is not None:
                 return cause
     first = list(ended.chain())[-1]
     own = _own_words(ended, log)
     if first is not ended and first.lines[0] not in own:
         own += f", from {_short(first.lines[0])}"
-    return Cause(own)
+    return Cause(Phrase(OWN_WORDS, (own,)))
 
 
 def _before(raised: Raised, log: Sequence[LogEntry]) -> list[str]:
-    """The lines that may give the reason: those of the exception, then those before it, newest
-    first."""
+    """The lines that may give the reason: those of the exception, then those before it of its
+    process or of a library, newest first."""
     earlier = [
         entry.text.strip()
         for entry in reversed(log[: raised.index])
-        if entry.process in (raised.process, "")
+        if entry.process in (raised.process, "") or entry.level == ""
     ]
     return [*raised.lines, *earlier[:MOST_BEFORE]]
 
 
-def _match(known: Known, raised: Raised, before: Sequence[str]) -> Cause | None:
+def _match(known: Known, raised: Raised, before: Sequence[str], start: StartLog) -> Cause | None:
     match = known.pattern.search(raised.text)
     if match is None:
         return None
@@ -249,16 +282,26 @@ def _match(known: Known, raised: Raised, before: Sequence[str]) -> Cause | None:
         words, match = next(matches, ("", None))
         if match is None:
             return None
-    groups = [group for group in match.groups() if group is not None]
-    cause, remedy = known.cause.format(*groups), known.remedy.format(*groups)
-    return Cause(_one_line(cause), remedy, known.out_of_memory, words[:MOST_OF_A_LINE])
+    groups = tuple(group for group in match.groups() if group is not None)
+    cause, advice = Phrase(known.cause, groups), _advice(known, groups, start)
+    return Cause(cause, advice, known.out_of_memory, words[:MOST_OF_A_LINE])
+
+
+def _advice(known: Known, groups: tuple[str, ...], start: StartLog) -> Phrase:
+    """The remedy with the values that the log's own figures give, where they give them."""
+    for reckoned in known.reckoned:
+        values = reckoned.values(groups, start)
+        if values is not None:
+            return Phrase(reckoned.remedy, tuple(values))
+    return Phrase(known.remedy, groups)
 
 
 def _own_words(ended: Raised, log: Sequence[LogEntry]) -> str:
     words = _short(ended.lines[0])
     if ":" in words:
         return words
-    source = log[ended.index - 1].text.strip() if ended.index else ""
+    earlier = (entry.text.strip() for entry in reversed(log[: ended.index]))
+    source = next((line for line in earlier if line.strip("^~ ")), "")
     return f"{words} at {source[:200]}" if source and not TRACEBACK.search(source) else words
 
 

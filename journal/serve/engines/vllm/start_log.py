@@ -4,87 +4,36 @@ Figures are kept by the process that logs them, since the ranks of an engine may
 combined at the end. They are of one GPU each. Wordings are those of vLLM 0.6 to 0.33.
 """
 
+import math
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from journal.records.engine import EngineFacts
 from journal.serve.engines.vllm.defaults import BLOCK_TOKENS
-from journal.serve.engines.vllm.log_entries import LogEntry, entries
+from journal.serve.engines.vllm.log_entries import LogEntry, each_entry
 from journal.serve.engines.vllm.packages import GRAPHS_IN_ACTIVATION, numbers
-
-GIB = 2**30
-
-FETCHING, LOADING = "fetching the weights", "loading the weights"
-# A line that matches begins the phase that stands beside it.
-PHASES = tuple(
-    (re.compile(pattern), phase)
-    for pattern, phase in (
-        (r"non-default args:", "reading the model's config"),
-        (r"Initializing an? (?:V\d )?LLM engine", "starting the engine core"),
-        (r"Starting to load model|Loading model from scratch", FETCHING),
-        (r"Time spent downloading weights|checkpoint shards|Runai Model Streamer:", LOADING),
-        (r"Loading weights took|Model loading took|Loading model weights took", "profiling memory"),
-        (r"Start compiling|Dynamo bytecode transform|Compiling a graph", "compiling"),
-        (r"KV cache size:|# GPU blocks:", "warming up"),
-        (r"Capturing (?:the model for )?CUDA graph|Graph capturing", "capturing graphs"),
-        (r"init engine .* took", "starting the server"),
-        (r"Starting vLLM", "waiting for the first answer"),
-    )
+from journal.serve.engines.vllm.start_times import StartTimes
+from journal.serve.engines.vllm.start_wordings import (
+    BLOCK_SIZE,
+    BLOCKS,
+    CONCURRENCY,
+    GIB,
+    PHASES,
+    POOL_IN_BYTES,
+    SETTING,
+    SIZES,
+    TOKENS,
+    WITHOUT_ESTIMATE,
+    WORDS,
 )
 
-NUMBER = r"(-?[\d.,]+)"
-_SIZE = rf"{NUMBER} ?Gi?B"  # vLLM 0.6 and 0.7 wrote GB and meant GiB
-# A figure and the wordings that give it, in GiB.
-SIZES: Mapping[str, tuple[re.Pattern[str], ...]] = {
-    name: tuple(re.compile(wording) for wording in wordings)
-    for name, wordings in {
-        "weights": (
-            rf"Model loading took {_SIZE}",
-            rf"Loading model weights took {_SIZE}",
-            rf"model weights take {_SIZE}",
-        ),
-        "pool": (
-            rf"Available KV cache memory: {_SIZE}",
-            rf"reserved {_SIZE} memory for KV Cache as specified",
-            rf"(?:Explicitly|Auto) set \({NUMBER}/.*GiB for KV cache",
-            rf"the memory reserved for KV Cache is {_SIZE}",
-            rf"\bkv_cache_size={_SIZE}",
-        ),
-        "pool_in_use": (rf"Current kv cache memory in use is {_SIZE}",),
-        "activation": (
-            rf"{_SIZE} for peak activation",
-            rf"activation peak memory takes {_SIZE}",
-        ),
-        "graphs": (rf"Graph capturing finished .*took {_SIZE}",),
-        "graphs_in_use": (rf"{_SIZE} for CUDAGraph memory",),
-        "graph_estimate": (
-            rf"Estimated (?:\w+ )?CUDA graph memory: {_SIZE} total",
-            rf"CUDA graph pool memory: .*\(actual\), {_SIZE} \(estimated\)",
-        ),
-        "context": (
-            rf"{_SIZE} for non-torch memory",
-            rf"non_torch_memory takes {_SIZE}",
-            rf"\bnon_torch_memory={_SIZE}",
-        ),
-        "consumed": (rf"{_SIZE} for consumed memory \(weights \+ non-torch\)",),
-    }.items()
-}
-POOL_IN_BYTES = re.compile(r"Current kv cache memory in use is (\d+) bytes")
-TOKENS = re.compile(rf"KV cache size: {NUMBER} tokens")
-BLOCKS = re.compile(r"# (?!CPU)\w+ blocks: (\d+)")
-BLOCK_SIZE = re.compile(r"'block_size': (\d+)|\bblock_size=(\d+)")
-_CONFIG = r"Initializing an? (?:V\d )?LLM engine.*?[ ,(]"
-WORDS: Mapping[str, re.Pattern[str]] = {
-    "version": re.compile(
-        r"Initializing an? (?:V\d )?LLM engine \(v([^)]+)\)|API server version:? ([\w.+]+)"
-    ),
-    "dtype": re.compile(_CONFIG + r"dtype=(?:torch\.)?(\w+)"),
-    "quantisation": re.compile(_CONFIG + r"quantization=(?!None)(\w[\w-]*)"),
-    "kv_cache_dtype": re.compile(_CONFIG + r"kv_cache_dtype=(\w+)"),
-}
 # Of several lines of one process in one start: the ranks of an old engine write as one.
 _TOGETHER = {"weights": max, "pool": min, "tokens": min}
+MOST_LINES = 20_000
+# Of a server at work: its requests, and its figures every ten seconds.
+EVERY_DAY = re.compile(r'"(?:GET|POST) /\S* HTTP/[\d.]+" \d|Avg prompt throughput')
 _BEGINS = re.compile(r"non-default args:|API server version")
 _ONE_OF_A_START = re.compile(r"(?:EngineCore\w*|APIServer) pid=\d+")
 
@@ -112,13 +61,26 @@ class StartLog:
 
     ranks: dict[str, Rank] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, float] = field(default_factory=dict)
+    times: StartTimes = field(default_factory=StartTimes)
     block_tokens: int = BLOCK_TOKENS
+    estimate_applied: bool = True
+    concurrency: tuple[int, float] | None = None
+    phase: str | None = None
+    starts: int = 0
 
     def read(self, entry: LogEntry) -> None:
         """Take the figures of a line."""
         text = entry.text
         if self._begins_anew(entry):
-            self.ranks, self.words, self.block_tokens = {}, {}, BLOCK_TOKENS
+            fresh = StartLog(starts=self.starts + 1)
+            for name in self.__slots__:
+                setattr(self, name, getattr(fresh, name))
+        self.times.read(entry)
+        self.phase = phase_of(text) or self.phase
+        if WITHOUT_ESTIMATE.search(text):
+            self.estimate_applied = False
+        self._read_settings(text)
         for name, pattern in WORDS.items():
             if word := _first(pattern, text):
                 self.words[name] = word
@@ -126,6 +88,16 @@ class StartLog:
             self.block_tokens = int(size)
         for name, value in self._figures(text):
             self.ranks.setdefault(entry.process, Rank()).take(name, value)
+
+    def _read_settings(self, text: str) -> None:
+        if entry := CONCURRENCY.search(text):
+            tokens, times = _number(entry[1]), _number(entry[2])
+            if tokens is not None and times is not None:
+                self.concurrency = (round(tokens), times)
+        for name, raw, desired, current in SETTING.findall(text):
+            value = _number(raw or desired or current)
+            if value is not None:
+                self.settings[name or "gpu_memory_utilization"] = value
 
     def _begins_anew(self, entry: LogEntry) -> bool:
         """Whether this line begins another start than the lines before it."""
@@ -145,6 +117,8 @@ class StartLog:
             if raw is not None:
                 value = _number(raw)
                 yield name, None if value is None or value < 0 else round(value * GIB)
+                if name == "pool" and value is not None and value < 0:
+                    yield "pool_missing", round(-value * GIB)
         if raw := _first(POOL_IN_BYTES, text):
             yield "pool_in_use", int(raw)
         if raw := _first(TOKENS, text):
@@ -157,16 +131,39 @@ class StartLog:
 def start_log(lines: Iterable[str]) -> StartLog:
     """The last start in `lines`."""
     log = StartLog()
-    for entry in entries(lines):
+    for entry in each_entry(lines):
         log.read(entry)
     return log
+
+
+def last_start(lines: Iterable[str]) -> tuple[StartLog, list[LogEntry]]:
+    """The last start in `lines`, and its lines taken apart: the last MOST_LINES of them, without
+    those that a server writes again and again."""
+    log, kept, starts = StartLog(), deque[LogEntry](maxlen=MOST_LINES), 0
+    for entry in each_entry(lines):
+        log.read(entry)
+        if log.starts != starts:
+            starts = log.starts
+            kept.clear()
+        if not EVERY_DAY.search(entry.text):
+            kept.append(entry)
+    return log, list(kept)
+
+
+def phase_of(line: str) -> str | None:
+    """The phase of a start that this line begins; None where it begins none."""
+    return next((phase for pattern, phase in PHASES if pattern.search(line)), None)
 
 
 def start_facts(lines: Iterable[str]) -> EngineFacts:
     """The memory of an engine by the log of its start: of one GPU, the one with the least pool,
     where it uses several; pools and their tokens are summed over the engines of data parallelism. A
     figure that the log does not give is None."""
-    log = start_log(lines)
+    return facts_of(start_log(lines))
+
+
+def facts_of(log: StartLog) -> EngineFacts:
+    """The facts of `start_facts`, of a log that was read."""
     replicas: dict[str, list[str]] = {}
     for process in log.ranks:
         replicas.setdefault(_number_of("DP", process), []).append(process)
@@ -179,7 +176,7 @@ def start_facts(lines: Iterable[str]) -> EngineFacts:
     for name in ("pool", "tokens"):
         known = [value for figures in of_replicas if (value := figures.get(name)) is not None]
         one[name] = sum(known) if known else None
-    return _as_facts(one, log.words)
+    return _as_facts(one, log)
 
 
 def _of_replica(log: StartLog, processes: list[str]) -> dict[str, int | None]:
@@ -206,27 +203,41 @@ def _pool(rank: Rank) -> int | None:
     return rank.get("pool_in_use") if pool is None and "pool" not in rank.figures else pool
 
 
-def _as_facts(figures: Mapping[str, int | None], words: Mapping[str, str]) -> EngineFacts:
-    context, consumed = figures.get("context"), figures.get("consumed")
-    weights, graphs = figures.get("weights"), figures.get("graphs")
-    estimate = None
-    if consumed is not None:
-        context = consumed - weights if weights is not None and weights <= consumed else None
-        version = words.get("version")
-        if version is None or numbers(version) >= GRAPHS_IN_ACTIVATION:
-            estimate = figures.get("graph_estimate")
+def context_of(figures: Mapping[str, int | None]) -> int | None:
+    """Bytes of the driver and its libraries: as logged, or what vLLM had taken less the weights."""
+    consumed, weights = figures.get("consumed"), figures.get("weights")
+    if consumed is None:
+        return figures.get("context")
+    return consumed - weights if weights is not None and weights <= consumed else None
+
+
+def estimate_of(figures: Mapping[str, int | None], log: StartLog) -> int | None:
+    """Bytes of the estimate of the CUDA graphs that the peak of the activations includes; None
+    where it includes none."""
+    version = log.words.get("version")
+    # Versions that give the weights apart, not within what is consumed, keep the estimate apart.
+    if figures.get("consumed") is None or not log.estimate_applied:
+        return None
+    if version is not None and numbers(version) < GRAPHS_IN_ACTIVATION:
+        return None
+    return figures.get("graph_estimate")
+
+
+def _as_facts(figures: Mapping[str, int | None], log: StartLog) -> EngineFacts:
+    words, graphs = log.words, figures.get("graphs")
     return EngineFacts(
         version=words.get("version"),
         dtype=words.get("dtype"),
         quantisation=words.get("quantisation"),
         kv_cache_dtype=words.get("kv_cache_dtype"),
-        weights_bytes=weights,
+        weights_bytes=figures.get("weights"),
         graph_bytes=figures.get("graphs_in_use") if graphs is None else graphs,
         activation_bytes=figures.get("activation"),
-        graph_estimate_bytes=estimate,
-        context_bytes=context,
+        graph_estimate_bytes=estimate_of(figures, log),
+        context_bytes=context_of(figures),
         kv_pool_bytes=figures.get("pool"),
         kv_pool_tokens=figures.get("tokens"),
+        phases=log.times.phases(),
     )
 
 
@@ -247,6 +258,7 @@ def _first(pattern: re.Pattern[str], text: str) -> str | None:
 
 def _number(raw: str) -> float | None:
     try:
-        return float(raw.replace(",", "").rstrip("."))
+        value = float(raw.replace(",", "").rstrip("."))
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

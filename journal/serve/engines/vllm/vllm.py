@@ -4,8 +4,10 @@ from journal.serve.engines.kind import EngineKind
 from journal.serve.engines.vllm import flags, packages, variables
 from journal.serve.engines.vllm.command import command, context_tokens
 from journal.serve.engines.vllm.failure import failure
+from journal.serve.engines.vllm.log_explanation import explanation
 from journal.serve.engines.vllm.metric_names import METRICS
-from journal.serve.engines.vllm.start_log import FETCHING, LOADING, PHASES, start_facts
+from journal.serve.engines.vllm.start_log import start_facts
+from journal.serve.engines.vllm.start_wordings import FETCHING, LOADING, PHASES
 
 VLLM = EngineKind(
     name="vLLM",
@@ -27,5 +29,6 @@ VLLM = EngineKind(
     loading=LOADING,
     facts=start_facts,
     failure=failure,
+    explanation=explanation,
     metric_names=METRICS,
 )

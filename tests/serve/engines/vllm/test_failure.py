@@ -271,7 +271,7 @@ def test_the_kernel_s_kill_counts_only_where_nothing_was_raised() -> None:
             " Based on the available memory, the estimated maximum model length is 79104.",
             "to 79104",
         ),
-        ("", "lower max_model_len, or raise"),
+        ("", "lower max_model_len to about 77136, or raise"),
     ],
 )
 def test_the_context_that_would_fit_is_named_where_vllm_names_it(
