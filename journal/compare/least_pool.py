@@ -133,9 +133,8 @@ def _block_bytes(record: Record) -> int | None:
     engine = record.cell.engine
     gpu_count = 1 if engine is None else engine.gpu_count
     model = served_model(record.facts, engine, gpu_count)
-    if model is None:
-        return ceil(measured / gpu_count * size)
-    return model.kv_bytes_per_token_of_a_gpu * size
+    of_a_gpu = None if model is None else model.kv_bytes_per_token_of_a_gpu
+    return ceil(measured / gpu_count * size) if of_a_gpu is None else of_a_gpu * size
 
 
 def _theory(record: Record) -> int | None:

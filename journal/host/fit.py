@@ -11,6 +11,7 @@ from journal.theory.gpu_table import GPU_KINDS, GpuKind, find_gpu
 from journal.theory.headroom import Choice, Headroom, build_name, headroom
 from journal.theory.memory import kv_bytes_per_token
 from journal.theory.model_table import find_model
+from journal.theory.packing import Packing
 from journal.theory.parallelism import check_sharing, pieces
 from journal.units import data_size
 
@@ -122,7 +123,9 @@ def _model(name: str) -> tuple[Architecture, Mapping[str, str], str]:
     if config is not None:
         return architecture(config), builds, "its config.json"
     packed = next((p for p, build in known.variants.items() if build.lower().endswith(end)), None)
-    model = replace(known.architecture, quantisation=packed) if packed else known.architecture
+    model = known.architecture
+    if packed:
+        model = replace(model, packing=Packing(name=packed))
     return model, builds, "the table of well-known models"
 
 

@@ -51,7 +51,10 @@ def kv_pool_tokens(view: View) -> float | None:
 
 
 def pool_bytes_per_token(view: View) -> float | None:
-    """Bytes of the KV pool for each token that it has room for, on all GPUs together."""
+    """Bytes of the KV pool for each token that it has room for, on all GPUs together; None where
+    layers keep different spans, so that the engine's count of tokens is no rate."""
+    if view.served is not None and view.served.model.mixed:
+        return None
     pool, tokens = kv_pool_bytes(view), kv_pool_tokens(view)
     return None if pool is None or not tokens else pool / tokens
 
@@ -106,13 +109,13 @@ def _ratio(
 
 
 def _kv_ratio(measured: Callable[[View], Figure]) -> Callable[[View], Figure]:
-    """The ratio of measured to predicted bytes of a token; absent with a sliding window, with which
-    a long sequence keeps less than the formula says."""
+    """The ratio of measured to predicted bytes of a token; absent where layers keep different
+    spans, so that a long sequence keeps less than the formula says."""
     ratio = _ratio(measured, _predicted(lambda model, _: model.kv_bytes_per_token))
 
     def figure(view: View) -> Figure:
-        windowed = view.served is not None and view.served.model.window is not None
-        return Figure(None) if windowed else ratio(view)
+        mixed = view.served is not None and view.served.model.mixed
+        return Figure(None) if mixed else ratio(view)
 
     return figure
 
@@ -168,7 +171,9 @@ MEASURED = (
         "bytes/tok",
         "kv_pool_bytes / kv_pool_tokens",
         "Memory of a token in the KV cache, by the engine's own count. The pool is cut into "
-        "blocks, of which vLLM keeps one for itself: in a pool of few blocks that shows.",
+        "blocks, of which vLLM keeps one for itself: in a pool of few blocks that shows. Absent "
+        "for models some of whose layers keep a window or a state only: there the engine counts "
+        "the tokens of the longest sequences that fit, which is no rate.",
         number_only(pool_bytes_per_token),
         better="lower",
     ),
@@ -218,8 +223,8 @@ THEORY = (
         "theory",
         "1",
         "kv_bytes_per_token / kv_bytes_per_token_predicted",
-        "The engine's own count over the formula: 1 is full agreement. Absent for models with a "
-        "sliding window, whose layers forget tokens.",
+        "The engine's own count over the formula: 1 is full agreement. Absent for models some of "
+        "whose layers keep a window or a state only.",
         _kv_ratio(number_only(pool_bytes_per_token)),
     ),
     Metric(

@@ -1,34 +1,30 @@
-"""The sizes of a model by its config.json: parameters by kind, and the shape of its KV cache.
+"""The sizes of a model by its config.json: parameters by kind, and what its layers keep of a
+sequence."""
 
-Parameters are counted from the definition of each architecture, as in the modelling code of
-Hugging Face transformers (models/llama, mistral, mixtral, qwen2, qwen3, phi3, gemma, gemma2 and
-gemma3). A test compares the counts with the published ones.
-"""
-
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from journal.errors import SpecError
-
-# Beside the two norms of a layer: biases of q, k and v; norms of q and k; more norms of a layer.
-QKV_BIAS = {"qwen2"}
-QK_NORM = {"qwen3", "gemma3_text"}
-FOUR_NORMS = {"gemma2", "gemma3_text"}
-TIED_UNLESS_SAID = {"gemma", "gemma2", "gemma3_text"}
-COUNTED = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", *TIED_UNLESS_SAID}
-
-KEYS = tuple(
-    """
-    model_type num_hidden_layers hidden_size num_attention_heads vocab_size num_key_value_heads
-    head_dim intermediate_size tie_word_embeddings max_position_embeddings num_local_experts
-    num_experts_per_tok sliding_window use_sliding_window layer_types sliding_window_pattern
-    kv_lora_rank qk_rope_head_dim attention_bias dtype torch_dtype
-    """.split()
+from journal.theory.config_fields import (
+    AUDIO_PARTS,
+    KEPT,
+    TEXT_PARTS,
+    VISION_PARTS,
+    completed,
+    text_part,
 )
-PACKED_KEYS = tuple(
-    "quant_method bits w_bit group_size q_group_size load_in_8bit config_groups".split()
-)
+from journal.theory.families import FAMILIES
+from journal.theory.layer_building import layers_of
+from journal.theory.layers import Cache, Layer, Place, heads
+from journal.theory.packing import PACKED_KEYS, Packing, packing
+from journal.theory.tables_and_towers import Tables, tables
+
+NEEDED = ("num_hidden_layers", "hidden_size", "vocab_size")
+STATE_ONLY = {"mamba", "mamba2", "falcon_mamba"}
+WITHOUT_ROTATION = STATE_ONLY | {"bloom", "mpt", "jamba", "zamba", "nemotron_h", "whisper"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,31 +32,30 @@ class Parameters:
     """Numbers of parameters. `linear` counts the layers' matrices, which quantisation packs;
     `used` counts the part of them that one token passes (less than all where a router picks
     experts). `embedding` is the table of input vectors, `head` the output matrix (0 where it is
-    the same table), `other` norms, biases and routers."""
+    the same table), `other` norms, biases and routers, `tower` what sees and hears."""
 
     linear: int
     used: int
     embedding: int
     head: int
     other: int
+    tower: int = 0
 
     @property
     def total(self) -> int:
         """All parameters of the model."""
-        return self.linear + self.embedding + self.head + self.other
+        return self.linear + self.embedding + self.head + self.other + self.tower
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The sizes of a decoder. `windowed_layers` of its `layers` look back `window` tokens only.
-    `latent` is the number of elements that MLA keeps for a token in a layer instead of keys and
-    values. `context` is the longest sequence in tokens that the config allows, `dtype` the type
-    of its weights. `quantisation` names the packing of the checkpoint (awq, gptq, fp8,
-    bitsandbytes or another name), `bits` is the size of a packed weight, and `group` the number
-    of weights that share a scale: None where a channel or more shares one."""
+    """The sizes of a decoder and its layers (`plan`). `context` is the longest sequence in tokens
+    that the config allows, `dtype` the type of its weights. `packing` is how the checkpoint packs
+    its weights; None: not at all. `tables` are embeddings, head and towers; None where its
+    family's parameters cannot be counted here. `rotary` is the number of elements in the table of
+    rotations that an engine makes beside the weights."""
 
     kind: str
-    layers: int
     hidden: int
     heads: int
     kv_heads: int
@@ -68,152 +63,203 @@ class Architecture:
     intermediate: int
     vocabulary: int
     tied: bool
+    plan: tuple[Layer, ...]
+    tables: Tables | None
     context: int | None = None
     experts: int = 1
     experts_used: int = 1
-    window: int | None = None
-    windowed_layers: int = 0
-    latent: int | None = None
-    attention_bias: bool = False
+    rotary: int = 0
     dtype: str | None = None
-    quantisation: str | None = None
-    bits: int | None = None
-    group: int | None = None
+    packing: Packing | None = None
+
+    @property
+    def layers(self) -> int:
+        """The number of layers."""
+        return len(self.plan)
+
+    @cached_property
+    def caches(self) -> tuple[Cache, ...]:
+        """The caches of all layers, in order."""
+        return tuple(cache for layer in self.plan for cache in layer.caches)
+
+    @cached_property
+    def cache_counts(self) -> Mapping[Cache, int]:
+        """The number of layers with each cache."""
+        return Counter(self.caches)
+
+    @cached_property
+    def states(self) -> tuple[int, int]:
+        """The number of layers that keep a state of constant size, and the bytes of the largest."""
+        sizes = [layer.state_bytes for layer in self.plan if layer.state_bytes]
+        return len(sizes), max(sizes, default=0)
+
+    @cached_property
+    def counts(self) -> Parameters | None:
+        """The parameters by kind; None for a family that is not known here."""
+        return None if self.tables is None else _counted(self, self.tables)
+
+    @property
+    def windowed_layers(self) -> int:
+        """The number of layers that look back a window or a chunk only."""
+        return sum(cache.kind in ("sliding", "chunked") for cache in self.caches)
+
+    @property
+    def window(self) -> int | None:
+        """The longest of the windows in tokens; None where no layer has one."""
+        windows = [c.window for c in self.caches if c.kind in ("sliding", "chunked") and c.window]
+        return max(windows, default=None)
+
+    @property
+    def latent(self) -> int | None:
+        """The number of elements that MLA keeps for a token in a layer instead of keys and
+        values; None for other attention."""
+        return next((c.head_values for c in self.caches if c.kind == "latent"), None)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether layers keep different spans of a sequence, so that tokens times a rate do not
+        give the bytes of the cache."""
+        return self.states[0] > 0 or self.windowed_layers > 0
+
+    @property
+    def quantisation(self) -> str | None:
+        """The name of the checkpoint's packing (awq, gptq, fp8, ...); None: not packed."""
+        return None if self.packing is None else self.packing.name
+
+    @property
+    def bits(self) -> int | None:
+        """The size of a packed weight in bits, where its packing states it."""
+        return None if self.packing is None else self.packing.bits
+
+    @property
+    def group(self) -> int | None:
+        """The number of packed weights that share a scale; None where a channel or more does."""
+        return None if self.packing is None else self.packing.group
 
 
 def architecture(config: Mapping[str, Any]) -> Architecture:
-    """The sizes in a config.json; those of the text part where a model has several parts. Raises
-    SpecError where a size is missing."""
-    text = config.get("text_config") or config
-    kind = text.get("model_type", config.get("model_type"))
-    try:
-        layers, hidden = text["num_hidden_layers"], text["hidden_size"]
-        heads, vocabulary = text["num_attention_heads"], text["vocab_size"]
-    except (KeyError, TypeError) as error:
+    """The sizes in a config.json; those of the text part where a model has several parts, completed
+    by the library's defaults. Raises SpecError where a size is missing, or where layers are of a
+    kind that is not known here."""
+    fields = completed(config)
+    kind = fields["model_type"]
+    missing = [name for name in NEEDED if not isinstance(fields.get(name), int)]
+    if not missing and kind not in STATE_ONLY and not fields.get("num_attention_heads"):
+        missing = ["num_attention_heads"]
+    if missing:
         raise SpecError(
-            f"the config.json of this {kind or 'unnamed'} model lacks {error}: its memory cannot be"
-            " computed from it"
+            f"the config.json of this {kind or 'unnamed'} model lacks {missing[0]!r}: its memory"
+            " cannot be computed from it"
+        )
+    fields.setdefault("num_attention_heads", 1)
+    try:
+        return _sized(fields, config)
+    except KeyError as error:
+        raise SpecError(
+            f"the config.json of this {kind} model lacks {error}: its memory cannot be computed"
+            " from it"
         ) from error
-    window, windowed = _window(text, kind, layers)
-    rank = text.get("kv_lora_rank")
-    dtype = _given(text, "dtype", _given(text, "torch_dtype", config.get("torch_dtype")))
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise SpecError(
+            f"a size in the config.json of this {kind} model is not what it should be ({error}):"
+            " fetch it again, or correct it"
+        ) from error
+
+
+def _sized(fields: dict[str, Any], config: Mapping[str, Any]) -> Architecture:
+    count, kv, size = heads(_first_of_lists(fields))
+    dtype = fields.get("dtype", fields.get("torch_dtype"))
+    many = fields.get("num_experts") or 1
+    family = FAMILIES.get(fields["model_type"])
+    tied = fields.get("tie_word_embeddings")
     return Architecture(
-        kind=kind or "",
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=_given(text, "num_key_value_heads", heads),
-        head_dim=_given(text, "head_dim", hidden // heads),
-        intermediate=_given(text, "intermediate_size", 4 * hidden),
-        vocabulary=vocabulary,
-        tied=_given(text, "tie_word_embeddings", kind in TIED_UNLESS_SAID),
-        context=text.get("max_position_embeddings"),
-        experts=_given(text, "num_local_experts", 1),
-        experts_used=_given(text, "num_experts_per_tok", 1),
-        window=window,
-        windowed_layers=windowed,
-        latent=None if rank is None else rank + _given(text, "qk_rope_head_dim", 0),
-        attention_bias=_given(text, "attention_bias", kind in QKV_BIAS),
+        kind=fields["model_type"],
+        hidden=fields["hidden_size"],
+        heads=count,
+        kv_heads=kv,
+        head_dim=size,
+        intermediate=_first_of_lists(fields).get("intermediate_size") or 4 * fields["hidden_size"],
+        vocabulary=fields["vocab_size"],
+        tied=bool(tied) if tied is not None else family is not None and family.tied,
+        plan=layers_of(fields),
+        tables=None if family is None else tables(fields, family, config),
+        context=fields.get("max_position_embeddings"),
+        experts=many,
+        experts_used=(fields.get("num_experts_per_tok") or 1) if many > 1 else 1,
+        rotary=_rotary(fields, size),
         dtype=None if dtype is None else str(dtype).removeprefix("torch."),
-        **_packing(config.get("quantization_config") or {}),
+        packing=packing(_quantization(config)),
     )
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a config.json that `architecture` reads, which is stored with each run."""
-    text = config.get("text_config") or config
-    kept = {key: part[key] for part in (config, text) for key in KEYS if key in part}
-    packed = config.get("quantization_config")
+    kept = {key: value for key, value in config.items() if key in KEPT}
+    for name in (*TEXT_PARTS, *VISION_PARTS, *AUDIO_PARTS):
+        if isinstance(config.get(name), Mapping):
+            kept[name] = essence(config[name])
+    packed = _quantization(config)
     if packed:
         kept["quantization_config"] = {key: packed[key] for key in PACKED_KEYS if key in packed}
     return kept
 
 
 def parameters(model: Architecture) -> Parameters:
-    """The parameters of `model` by kind. Raises SpecError for an architecture that is not in
-    COUNTED."""
-    if model.kind not in COUNTED:
+    """The parameters of `model` by kind. Raises SpecError for a family that is not known here."""
+    if model.counts is None:
         raise SpecError(
-            f"the parameters of a {model.kind!r} model cannot be counted here (only those of"
-            f" {', '.join(sorted(COUNTED))}): give the folder of its checkpoint instead"
+            f"the parameters of a {model.kind!r} model cannot be counted here: the folder of its"
+            " checkpoint, or its name on the hub, gives them by the headers of its files"
         )
-    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    attention = 2 * model.hidden * queries + 2 * model.hidden * keys
-    expert = 3 * model.hidden * model.intermediate
-    norms = (4 if model.kind in FOUR_NORMS else 2) * model.hidden
-    if model.kind in QK_NORM:
-        norms += 2 * model.head_dim
-    biases = 0
-    if model.attention_bias:
-        biases = queries + 2 * keys + (0 if model.kind in QKV_BIAS else model.hidden)
-    router = model.hidden * model.experts if model.experts > 1 else 0
-    table = model.vocabulary * model.hidden
+    return model.counts
+
+
+def _counted(model: Architecture, tables: Tables) -> Parameters:
     return Parameters(
-        linear=model.layers * (attention + model.experts * expert),
-        used=model.layers * (attention + model.experts_used * expert),
-        embedding=table,
-        head=0 if model.tied else table,
-        other=model.layers * (norms + biases + router) + model.hidden,
+        linear=matrix_weights(model.plan),
+        used=sum(part.used for layer in model.plan for part in layer.matrices),
+        embedding=tables.embedding,
+        head=0 if model.tied else tables.head,
+        other=sum(layer.other for layer in model.plan) + tables.other,
+        tower=tables.tower,
     )
 
 
-def _window(text: Mapping[str, Any], kind: str | None, layers: int) -> tuple[int | None, int]:
-    """The sliding window in tokens and the number of layers that have it, as vLLM reads a config:
-    by `layer_types` where given, else in every second layer of Gemma 2, in all but every sixth of
-    Gemma 3, and in all layers of others."""
-    window = text.get("sliding_window")
-    if not window or text.get("use_sliding_window") is False:
-        return None, 0
-    types = text.get("layer_types")
-    if types is not None:
-        windowed = sum(kind_of_layer == "sliding_attention" for kind_of_layer in types)
-    elif kind == "gemma2":
-        windowed = (layers + 1) // 2
-    elif kind == "gemma3_text":
-        windowed = layers - layers // _given(text, "sliding_window_pattern", 6)
-    else:
-        windowed = layers
-    return (window, windowed) if windowed else (None, 0)
+def matrix_weights(plan: Iterable[Layer], place: Place | None = None) -> int:
+    """The number of weights in the matrices of layers, those of one `place` where it is given."""
+    return sum(
+        part.weights
+        for layer in plan
+        for part in layer.matrices
+        if place is None or part.place == place
+    )
 
 
-def _packing(packed: Mapping[str, Any]) -> dict[str, Any]:
-    """The packing of the weights in a quantization_config, under the keys that various tools
-    write there, as fields of Architecture."""
-    method = packed.get("quant_method")
-    if method is None:
-        return {}
-    if method == "compressed-tensors":
-        return _compressed(packed)
-    bits = packed.get("bits", packed.get("w_bit"))
-    if method == "bitsandbytes":
-        bits = 8 if packed.get("load_in_8bit") else None  # 4 bits come in several forms
-    if "fp8" in method:
-        method, bits = "fp8", 8
-    group = packed.get("group_size", packed.get("q_group_size"))
-    return {"quantisation": str(method), "bits": bits, "group": _positive(group)}
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    for whole in (config, text_part(config)):
+        for name in ("quantization_config", "compression_config"):
+            if isinstance(whole.get(name), Mapping) and whole[name]:
+                found: Mapping[str, Any] = whole[name]
+                return found
+    return {}
 
 
-def _compressed(packed: Mapping[str, Any]) -> dict[str, Any]:
-    """The packing of the first group of layers of compressed-tensors; most tools write one group
-    only. Integers of 4 bits are packed as those of GPTQ."""
-    groups = (packed.get("config_groups") or {}).values()
-    weights: Mapping[str, Any] = next((g["weights"] for g in groups if g.get("weights")), {})
-    forms = {"float 8": "fp8", "int 4": "gptq"}
-    form = f"{weights.get('type')} {weights.get('num_bits')}"
+def _rotary(fields: Mapping[str, Any], head_dim: int) -> int:
+    """Elements of the table of rotations: a row of a head's rotated part for each position."""
+    family = FAMILIES.get(fields["model_type"])
+    context = fields.get("max_position_embeddings")
+    learned = family is not None and (family.positions is not None or fields.get("alibi"))
+    if not isinstance(context, int) or learned or fields["model_type"] in WITHOUT_ROTATION:
+        return 0
+    rope = fields.get("rope_parameters") or {}
+    part = fields.get("partial_rotary_factor") or rope.get("partial_rotary_factor") or 1
+    size = fields.get("qk_rope_head_dim") or head_dim * part
+    return round(context * size)
+
+
+def _first_of_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with the first entry of those that list a size for each layer."""
     return {
-        "quantisation": forms.get(form, "compressed-tensors"),
-        "bits": weights.get("num_bits"),
-        "group": _positive(weights.get("group_size")),
+        name: value[0] if isinstance(value, list) and value and isinstance(value[0], int) else value
+        for name, value in fields.items()
     }
-
-
-def _positive(value: Any) -> int | None:
-    """A group size; None for -1 and 0, which mean that weights have no groups."""
-    return value if isinstance(value, int) and value > 0 else None
-
-
-def _given(text: Mapping[str, Any], key: str, default: Any) -> Any:
-    """The value of `key`; `default` where it is missing or null, which mean the same in a
-    config.json."""
-    value = text.get(key)
-    return default if value is None else value

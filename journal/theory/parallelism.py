@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from journal.errors import SpecError
 from journal.theory.architecture import Architecture, parameters
-from journal.theory.memory import bytes_per_weight
+from journal.theory.memory import matrix_bytes, plain_bytes
 
 MOST_SHOWN = 6
 
@@ -19,9 +19,10 @@ MOST_SHOWN = 6
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """The part of a model on each of the `tensor_parallel` GPUs of one pipeline stage: `layers` of
-    its layers, the table of embeddings in the `first` stage, the head in the `last`. `cache` is
-    an architecture with the KV cache of one such GPU."""
+    its layers from the one at `start` on, the table of embeddings in the `first` stage, the head in
+    the `last`. `cache` is an architecture with the KV cache of one such GPU."""
 
+    start: int
     layers: int
     first: bool
     last: bool
@@ -51,19 +52,22 @@ def check_sharing(
 def pieces(model: Architecture, tensor_parallel: int, pipeline_parallel: int) -> Iterator[Piece]:
     """The part on a GPU of each pipeline stage, in order. GPUs that outnumber the KV heads hold
     copies of them; with MLA each GPU of a stage keeps the whole cache of the stage."""
+    start = 0
     for number, layers in enumerate(layers_by_stage(model.layers, pipeline_parallel)):
+        plan = model.plan[start : start + layers]
         yield Piece(
+            start=start,
             layers=layers,
             first=number == 0,
             last=number == pipeline_parallel - 1,
             tensor_parallel=tensor_parallel,
             cache=replace(
                 model,
-                layers=layers,
-                windowed_layers=round(model.windowed_layers * layers / model.layers),
+                plan=tuple(layer.on_one_of(tensor_parallel) for layer in plan),
                 kv_heads=max(1, model.kv_heads // tensor_parallel),
             ),
         )
+        start += layers
 
 
 def layers_by_stage(layers: int, pipeline_parallel: int) -> list[int]:
@@ -75,15 +79,16 @@ def layers_by_stage(layers: int, pipeline_parallel: int) -> list[int]:
 
 
 def piece_weight_bytes(model: Architecture, piece: Piece, precision: str = "fp16") -> int:
-    """Bytes of the weights on one GPU of a stage. Matrices, embeddings and head are cut by tensor
-    parallel; norms, biases and routers are on every GPU of the stage. Raises SpecError where the
-    architecture cannot be counted."""
+    """Bytes of the weights on one GPU of a stage. Matrices, embeddings, head and towers are cut by
+    tensor parallel; norms, biases and routers are on every GPU of the stage, and so is the table of
+    rotations that an engine makes. Raises SpecError where the architecture cannot be counted."""
     count, part = parameters(model), piece.layers / model.layers
+    own = tuple(enumerate(model.plan))[piece.start : piece.start + piece.layers]
     tables = count.embedding if piece.first or (piece.last and model.tied) else 0
-    tables += count.head if piece.last else 0
-    packed = count.linear * part / piece.tensor_parallel * bytes_per_weight(model, precision)
-    plain = 4 if precision == "fp32" else 2
-    return round(packed + plain * (tables / piece.tensor_parallel + count.other * part))
+    tables += (count.head if piece.last else 0) + (count.tower if piece.first else 0)
+    matrices = sum(matrix_bytes(model, layer, number, precision) for number, layer in own)
+    plain = tables / piece.tensor_parallel + count.other * part + model.rotary
+    return round(matrices / piece.tensor_parallel + plain_bytes(precision) * plain)
 
 
 def _divides(gpu_count: int, model: Architecture) -> bool:

@@ -1,5 +1,6 @@
 """Predictions for a served model: bytes of weights and KV cache, floors of latency."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
@@ -9,7 +10,8 @@ from journal.records.experiment import Engine
 from journal.serve.engines.vllm.defaults import SAME_PACKING
 from journal.theory.architecture import Architecture, architecture
 from journal.theory.gpu_table import GpuKind, find_gpu
-from journal.theory.memory import DTYPE_BYTES, kv_bytes_per_token, weight_bytes
+from journal.theory.kv_types import Kv, kv_type
+from journal.theory.memory import DTYPE_BYTES, kv_bytes, kv_bytes_per_token, weight_bytes
 from journal.theory.parallelism import pieces
 from journal.theory.roofline import Bound, Floor, decode_floor, prefill_floor
 
@@ -20,34 +22,55 @@ SIXTEEN_BITS = 2
 class ServedModel:
     """A model on `gpu_count` GPUs (or, on the CPU, in as many processes) that share it evenly:
     each layer is cut over `tensor_parallel` of them, and the layers are dealt out in stages where
-    there are more. `precision` is one of BYTES_PER_WEIGHT or the packing of the checkpoint; it is
-    None where that is not known, and so is the kind of `gpu`."""
+    there are more. `precision` is one of BYTES_PER_WEIGHT or the packing of the checkpoint, `kv`
+    the type of the KV cache or the bytes of its elements; they are None where not known, and
+    so is the kind of `gpu`."""
 
     model: Architecture
     precision: str | None
-    kv_element_bytes: int
+    kv: Kv | None
     gpu_count: int = 1
     tensor_parallel: int = 1
     gpu: GpuKind | None = None
 
     @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes of KV cache for one token, all GPUs together. GPUs of a stage that outnumber the
-        KV heads hold copies of them, and with MLA each holds the whole.
+    def kv_bytes_per_token(self) -> int | None:
+        """Bytes of KV cache for one token, all GPUs together, while all layers keep it; None where
+        the type of the cache is not known. GPUs of a stage that outnumber the KV heads hold copies
+        of them, and with MLA each holds the whole.
 
         Source: Shoeybi et al. 2019, "Megatron-LM" (heads are split); vLLM copies heads to the
         GPUs that are left over.
         """
         heads = 1 if self.model.latent is not None else self.model.kv_heads
         copies = max(1, self.tensor_parallel / heads)
-        return round(kv_bytes_per_token(self.model, self.kv_element_bytes) * copies)
+        token = self._known(kv_bytes_per_token)
+        return None if token is None else round(token * copies)
+
+    def sequence_bytes_of_a_gpu(self, tokens: int) -> int | None:
+        """Bytes that a sequence of `tokens` keeps on one GPU of the stage that keeps most; None
+        where the type of the cache is not known."""
+        return self._known(lambda cache, kv: kv_bytes(cache, tokens, kv), of_a_gpu=True)
 
     @property
-    def kv_bytes_per_token_of_a_gpu(self) -> int:
-        """Bytes of KV cache for one token on one GPU of the stage with the most layers."""
+    def kv_bytes_per_token_of_a_gpu(self) -> int | None:
+        """Bytes of KV cache for one token on one GPU of the stage with the most layers; None where
+        the type of the cache is not known."""
+        return self._known(kv_bytes_per_token, of_a_gpu=True)
+
+    def _known(
+        self, size: Callable[[Architecture, Kv], int], *, of_a_gpu: bool = False
+    ) -> int | None:
+        if self.kv is None:
+            return None
         stages = self.gpu_count // self.tensor_parallel
-        cut = pieces(self.model, self.tensor_parallel, stages)
-        return max(kv_bytes_per_token(piece.cache, self.kv_element_bytes) for piece in cut)
+        cut = pieces(self.model, self.tensor_parallel, stages) if of_a_gpu else ()
+        try:
+            return max((size(piece.cache, self.kv) for piece in cut), default=None) or size(
+                self.model, self.kv
+            )
+        except SpecError:  # a type without a layout for these layers
+            return None
 
     @property
     def weights_bytes(self) -> int | None:
@@ -85,6 +108,8 @@ class ServedModel:
     def _decode(self, batch: int, context: int) -> Floor | None:
         if self.gpu is None or self.precision is None or self.weights_bytes is None:
             return None
+        if self.kv_bytes_per_token is None or self.kv is None:
+            return None
         stages = self.gpu_count // self.tensor_parallel
         return decode_floor(
             self.model,
@@ -92,7 +117,7 @@ class ServedModel:
             batch=ceil(batch / stages),
             context=context,
             precision=self.precision,
-            kv_element_bytes=self.kv_element_bytes,
+            kv_element_bytes=self.kv,
         )
 
 
@@ -111,7 +136,7 @@ def served_model(
     return ServedModel(
         model=model,
         precision=_precision(facts, engine, model, element_bytes),
-        kv_element_bytes=_kv_element_bytes(facts.kv_cache_dtype, element_bytes),
+        kv=kv_type(facts.kv_cache_dtype, element_bytes),
         gpu_count=gpu_count,
         tensor_parallel=gpu_count if engine is None else engine.tensor_parallel,
         gpu=_gpu_kind(facts),
@@ -137,12 +162,6 @@ def _precision(
     if packed is None:
         return "fp32" if element_bytes == 4 else "fp16"
     return SAME_PACKING.get(packed, packed)
-
-
-def _kv_element_bytes(dtype: str | None, element_bytes: int) -> int:
-    if dtype is None or dtype == "auto":
-        return element_bytes
-    return 1 if dtype.startswith(("fp8", "int8")) else DTYPE_BYTES.get(dtype, element_bytes)
 
 
 def _gpu_kind(facts: EngineFacts) -> GpuKind | None:

@@ -12,8 +12,9 @@ Inference".
 from dataclasses import dataclass
 from typing import Literal
 
-from journal.theory.architecture import Architecture, parameters
+from journal.theory.architecture import Architecture, matrix_weights, parameters
 from journal.theory.gpu_table import GpuKind
+from journal.theory.kv_types import Kv
 from journal.theory.memory import bytes_per_weight, kv_bytes, weight_bytes
 
 Bound = Literal["memory", "compute"]
@@ -44,7 +45,7 @@ def decode_floor(
     batch: int,
     context: int,
     precision: str = "fp16",
-    kv_element_bytes: float = 2,
+    kv_element_bytes: Kv = 2,
 ) -> Floor:
     """The least time of one decode step for `batch` sequences of `context` tokens each: a floor
     under TPOT and ITL. Where a router picks experts, the step reads those that its `batch` tokens
@@ -87,19 +88,10 @@ def _weights_read(model: Architecture, precision: str, tokens: int) -> int:
     """
     count = parameters(model)
     untouched = (1 - model.experts_used / model.experts) ** tokens
-    experts_idle = round((count.linear - _shared(model)) * untouched)
+    experts_idle = round(matrix_weights(model.plan, "experts") * untouched)
     table = 0 if model.tied else count.embedding  # a pass reads only the rows of its tokens
     idle_bytes = round(experts_idle * bytes_per_weight(model, precision)) + 2 * table
     return weight_bytes(model, precision) - idle_bytes
-
-
-def _shared(model: Architecture) -> int:
-    """The number of weights in the layers' matrices that every token passes."""
-    count = parameters(model)
-    if model.experts == 1:
-        return count.linear
-    expert = (count.linear - count.used) // (model.experts - model.experts_used)
-    return count.linear - model.experts * expert
 
 
 def _head(model: Architecture) -> int:
@@ -109,9 +101,11 @@ def _head(model: Architecture) -> int:
 def _attention_flops(model: Architecture, context: int) -> float:
     """FLOP of one token's attention to `context` tokens: 2 for each product with a key and 2 with
     a value, over all heads; layers with a sliding window attend to no more than the window."""
-    kept = context if model.window is None else min(context, model.window)
-    full = model.layers - model.windowed_layers
-    positions = full * context + model.windowed_layers * kept
+    positions = sum(
+        context if cache.window is None else min(context, cache.window)
+        for cache in model.caches
+        if cache.kind != "index"
+    )
     return 4 * model.heads * model.head_dim * positions
 
 

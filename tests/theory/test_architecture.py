@@ -9,8 +9,10 @@ LLAMA = {
     "num_hidden_layers": 2,
     "hidden_size": 8,
     "num_attention_heads": 2,
+    "num_key_value_heads": 2,
     "intermediate_size": 16,
     "vocab_size": 10,
+    "max_position_embeddings": 8192,
 }
 
 
@@ -44,16 +46,17 @@ def test_a_router_passes_a_token_through_some_experts() -> None:
 def test_defaults_of_a_sparse_config() -> None:
     model = architecture({**LLAMA, "num_key_value_heads": None, "head_dim": None})
     assert (model.kv_heads, model.head_dim, model.experts, model.window) == (2, 4, 1, None)
-    assert model.context is None
+    assert model.context == 8192
 
 
 def test_what_a_config_leaves_out_has_the_usual_size() -> None:
     bare = {name: size for name, size in LLAMA.items() if name != "intermediate_size"}
-    assert architecture(bare).intermediate == 4 * 8
-    latent = architecture(LLAMA | {"kv_lora_rank": 16})
-    assert latent.latent == 16
-    assert architecture(LLAMA | {"kv_lora_rank": 16, "qk_rope_head_dim": 4}).latent == 20
-    assert (latent.experts_used, latent.tied, latent.kv_heads) == (1, False, 2)
+    assert architecture(bare).intermediate == 11008  # that of LlamaConfig
+    strange = architecture(bare | {"model_type": "new"})
+    assert (strange.intermediate, strange.experts_used, strange.tied) == (4 * 8, 1, False)
+    latent = {**LLAMA, "model_type": "new", "kv_lora_rank": 16}
+    assert architecture(latent).latent == 16
+    assert architecture(latent | {"qk_rope_head_dim": 4}).latent == 20
 
 
 def test_the_text_part_of_a_model_of_several_parts() -> None:
@@ -103,7 +106,7 @@ FP8_OF_LLM_COMPRESSOR = {
         ({"quant_method": "gptq", "bits": 8, "group_size": -1}, ("gptq", 8, None)),
         ({"quant_method": "fp8", "activation_scheme": "dynamic"}, ("fp8", 8, None)),
         ({"quant_method": "fbgemm_fp8"}, ("fp8", 8, None)),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ("bitsandbytes", None, None)),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ("bitsandbytes", 4, 64)),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, ("bitsandbytes", 8, None)),
         (GPTQ_OF_LLM_COMPRESSOR, ("gptq", 4, 128)),
         (FP8_OF_LLM_COMPRESSOR, ("fp8", 8, None)),

@@ -39,7 +39,7 @@ def test_a_70b_model_on_one_and_on_several_gpus() -> None:
     four = headroom(model, h100, context=8192, batch=4, tensor_parallel=4)
     assert all(choice.fits for choice in four.choices)
     for sixteen, quarter in zip(alone.choices, four.choices, strict=True):
-        assert quarter.weight_bytes == pytest.approx(sixteen.weight_bytes / 4, rel=0.001)
+        assert quarter.weight_bytes == pytest.approx(sixteen.weight_bytes / 4, rel=0.005)
         assert quarter.kv_bytes == sixteen.kv_bytes / 4
     eight = headroom(model, h100, context=8192, batch=1, tensor_parallel=8, pipeline_parallel=2)
     assert eight.gpu_count == 16

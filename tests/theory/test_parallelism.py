@@ -18,6 +18,7 @@ CONFIG = {
     "num_key_value_heads": 2,
     "intermediate_size": 96,
     "vocab_size": 100,
+    "max_position_embeddings": 0,
 }
 SMALL = architecture(CONFIG)
 LAYER = 2 * 64 * 64 + 2 * 64 * 16 + 3 * 64 * 96

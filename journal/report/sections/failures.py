@@ -92,6 +92,7 @@ def _of_the_model(record: Record, context: int) -> Iterator[Text]:
     if isinstance(memory, int) and weights:
         kind = "failures.fits" if weights <= memory else "failures.too_big"
         yield say(kind, weights=units.data_size(weights), memory=units.data_size(memory))
-    if record.status == "failed" and theory is not None:
-        size = units.data_size(theory.kv_bytes_per_token_of_a_gpu * context)
+    needed = None if theory is None else theory.sequence_bytes_of_a_gpu(context)
+    if record.status == "failed" and needed is not None:
+        size = units.data_size(needed)
         yield say("failures.request", context=f"{context:,}", size=size)
