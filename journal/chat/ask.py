@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from journal.chat.hearing import Hearing
 from journal.records.notebook import Interaction
-from journal.redaction import hidden, pattern
+from journal.redaction import hidden, pattern, remember, shown_url
 from journal.serve.endpoint import is_loopback
 from journal.serve.probe import printable
 
@@ -129,6 +129,7 @@ def begun(question: Question) -> Interaction:
 def _client(question: Question) -> "OpenAI":
     import openai
 
+    remember(question.api_key)
     return openai.OpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
@@ -160,7 +161,7 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, openai.APIStatusError):
         if error.response.has_redirect_location:
-            where = printable(error.response.headers["location"])
+            where = printable(shown_url(error.response.headers["location"]))
             return f"the server redirects to {where}: give that address instead"
         body = error.body if isinstance(error.body, dict) else {}
         message = printable(str(body.get("message") or error.message))

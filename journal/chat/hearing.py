@@ -5,6 +5,7 @@ from dataclasses import replace
 from journal.load.stream import ERROR_OBJECT, Stream, excerpt
 from journal.load.wire import EventFeed
 from journal.records.notebook import Interaction
+from journal.redaction import Veil
 from journal.serve.probe import printable
 
 THOUGHTS_ONLY = "the answer holds thoughts only: allow more tokens"
@@ -22,6 +23,7 @@ class Hearing:
     def __init__(self, begun: Interaction) -> None:
         self.so_far = begun
         self._stream = Stream()
+        self._answer, self._thoughts = Veil(), Veil()
         self._feed = EventFeed()
         self._body = b""  # up to the first event: an answer that is no stream
 
@@ -66,8 +68,8 @@ class Hearing:
         if chunk is not None and chunk.full:
             begun = bool(chunk.text or chunk.tool_calls) and now.ttfo_s is None
             self._change(
-                answer=now.answer + chunk.text,
-                thoughts=now.thoughts + chunk.thought,
+                answer=now.answer + self._answer.take(chunk.text),
+                thoughts=now.thoughts + self._thoughts.take(chunk.thought),
                 ttft_s=at_s if now.ttft_s is None else now.ttft_s,
                 ttfo_s=at_s if begun else now.ttfo_s,
             )
@@ -80,7 +82,11 @@ class Hearing:
         )
 
     def _judge(self) -> None:
-        error = self._error()
+        error, now = self._error(), self.so_far
+        self._change(
+            answer=now.answer + self._answer.close(),
+            thoughts=now.thoughts + self._thoughts.close(),
+        )
         self._change(error=error, note=self._note() if error is None else None)
 
     def _error(self) -> str | None:

@@ -21,6 +21,7 @@ from journal.chat.ask import (
 from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
 from journal.records.notebook import Interaction
+from journal.redaction import remember
 from journal.serve.endpoint import models_of
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _client(question: Question) -> "AsyncOpenAI":
     import openai
 
+    remember(question.api_key)
     return openai.AsyncOpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",

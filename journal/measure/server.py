@@ -18,6 +18,7 @@ from journal.errors import MeasureError
 from journal.measure.absence import unreadable
 from journal.records.engine import Endpoint, EngineFacts, MetricNames
 from journal.records.samples import ServerReading
+from journal.redaction import hidden, remember
 from journal.serve.engines.vllm.metric_names import METRICS
 from journal.serve.engines.vllm.request_fields import METRICS_PATH, VERSION_PATH
 
@@ -93,6 +94,7 @@ class ServerConnection:
         self._root = url.path.rstrip("/").removesuffix("/v1")
         self._where = f"{url.scheme}://{url.netloc}{self._root}"
         self._headers = {"Accept": "*/*"}
+        remember(endpoint.api_key)
         if endpoint.api_key is not None:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         self._names = names_of(endpoint)
@@ -134,7 +136,7 @@ class ServerConnection:
 
     def _silent(self, path: str, error: Exception) -> MeasureError:
         self._http.close()
-        reason = str(error) or type(error).__name__
+        reason = " ".join(hidden(str(error)[:300]).split()) or type(error).__name__
         return unreadable("silent", address=f"{self._where}{path}", error=reason)
 
     def look(self) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 from journal.errors import SpecError
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.redaction import in_text, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
@@ -56,6 +57,7 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
 
 def parse(source: str, *, default_name: str, where: str) -> Experiment:
     """The experiment in the TOML text `source`; `where` names it in errors (SpecError)."""
+    remember(*in_text(source))
     try:
         raw = tomllib.loads(source)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
