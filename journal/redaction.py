@@ -169,19 +169,21 @@ class Veil:
 
     def __init__(self) -> None:
         self._held = ""
+        self._grams: frozenset[str] | None = None  # looked up with the first piece
 
     def take(self, piece: str) -> str:
         """The part of the text that may be shown, now that `piece` has come."""
-        grams, text = _grams(_known()), self._held + piece
-        if not grams:
-            self._held = ""
-            return text
+        if self._grams is None:
+            self._grams = _grams(_known())
+        grams, text = self._grams, self._held + piece
+        if not grams or not piece:
+            return piece
         end = _settled(text, grams) if len(text) < MOST_HELD else len(text)
         for first, last in _spans(text, grams):
             if last > end - 1 and end < len(text):
                 end = min(end, first)
         self._held = text[end:]
-        return hidden(text[:end])
+        return _starred(text[:end], grams)
 
     def close(self) -> str:
         """The rest of the text, at its end."""

@@ -210,9 +210,9 @@ class AnswerReader:
             return f"HTTP {status}: redirects are not followed, give the address {place} itself"
         try:
             refusal = parsed(self._body)
+            reason = excerpt(self._body) if refusal is None else message(refusal)
         except (ValueError, RecursionError):
-            refusal = None
-        reason = excerpt(self._body) if refusal is None else message(refusal)
+            reason = excerpt(self._body)
         return f"HTTP {status}: {reason}".rstrip(": ")
 
 

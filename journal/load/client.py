@@ -174,7 +174,7 @@ class Client:
 
         The clock starts here, so the time to open a connection counts."""
         message = self.target.message(request.body)
-        recording = Recording()
+        recording = Recording(request.output_tokens)
         exchange = Exchange(
             request=request,
             scheduled_s=scheduled_s,
@@ -188,7 +188,7 @@ class Client:
                 await connection.ask(message, recording)
                 if recording.unanswered and connection.used:  # closed while it was idle
                     self._drop(connection)
-                    recording = exchange.recording = Recording()
+                    recording = exchange.recording = Recording(request.output_tokens)
                     exchange.reconnected = True
                     connection = await self._connect()
                     await connection.ask(message, recording)

@@ -115,7 +115,7 @@ class Stream:
             elif event is not None:
                 return self._event(event)
         except _UNREADABLE as error:
-            self._fail(f"event {self.count} cannot be read ({error}): {excerpt(data)}")
+            self._fail(f"event {self.count} {_unread(error)}: {excerpt(data)}")
         return None
 
     def _fail(self, reason: str) -> None:
@@ -253,6 +253,15 @@ def message(event: dict[str, Any]) -> str:
     if isinstance(problem, dict):
         problem = problem.get("message") or problem.get("detail") or problem
     return hidden(str(problem)[:LONGEST])[:300]
+
+
+def _unread(error: Exception) -> str:
+    """Why an event was not read: what was wrong with it, or what this program does not read."""
+    if isinstance(error, RecursionError):
+        return "is nested deeper than is read"
+    if "digits" in str(error) and "limit" in str(error):
+        return "holds a number of more digits than are read"
+    return f"cannot be read ({str(error)[:LONGEST]})"
 
 
 def excerpt(data: bytes) -> str:

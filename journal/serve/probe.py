@@ -13,11 +13,17 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from journal.errors import EndpointError, SpecError
+from journal.measure.bounded_http import (
+    BoundedConnection,
+    BoundedTlsConnection,
+    Unbounded,
+    parsed_json,
+    whole_body,
+)
 from journal.redaction import Secret, hidden, pattern, remember, shown_url
 
 CONNECT_S = 10.0
 ANSWER_S = 120.0  # a busy or slow server may queue a probe for a long time
-LONGEST_ANSWER = 16 * 2**20
 LONGEST = 4096  # characters of a server's own words that are looked at
 
 
@@ -33,10 +39,20 @@ class Answer:
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; empty where it is something else."""
         try:
-            parsed = json.loads(self.body)
-        except ValueError:
+            parsed = parsed_json(self.body)
+        except (ValueError, Unbounded):
             return {}
         return parsed if isinstance(parsed, dict) else {}
+
+    def beyond(self) -> str | None:
+        """What the body holds that is more than this program reads; None where it reads it."""
+        try:
+            parsed_json(self.body)
+        except Unbounded as error:
+            return str(error)
+        except ValueError:
+            return None
+        return None
 
     def message(self) -> str:
         """The server's own message about an error, on one line."""
@@ -70,6 +86,7 @@ def fetch(
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
     connection = _connection(parts)
+    connection.answer_s = timeout_s
     try:
         connection.connect()
         connection.sock.settimeout(timeout_s)
@@ -77,7 +94,9 @@ def fetch(
         connection.request("GET" if body is None else "POST", parts.path, content, headers)
         response = connection.getresponse()
         secret = pattern([api_key]) if api_key else None
-        answer = Answer(response.status, response.read(LONGEST_ANSWER), secret)
+        answer = Answer(response.status, whole_body(response), secret)
+    except Unbounded as error:
+        raise EndpointError(f"{url} {error}: check that it is the address of a server") from None
     except (OSError, http.client.HTTPException) as error:
         raise EndpointError(f"{parts.scheme}://{parts.netloc} {_reason(error)}") from None
     finally:
@@ -103,11 +122,10 @@ def url_parts(url: str) -> SplitResult:
     return parts
 
 
-def _connection(parts: SplitResult) -> http.client.HTTPConnection:
+def _connection(parts: SplitResult) -> BoundedConnection:
     assert parts.hostname is not None
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=CONNECT_S)
-    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=CONNECT_S)
+    kind = BoundedTlsConnection if parts.scheme == "https" else BoundedConnection
+    return kind(parts.hostname, parts.port, timeout=CONNECT_S)
 
 
 def _reason(error: OSError | http.client.HTTPException) -> str:
