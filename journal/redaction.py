@@ -70,7 +70,7 @@ def pattern(values: Iterable[str]) -> Secret:
     return frozenset(filter(None, values)) or None
 
 
-def of_engine(env: Mapping[str, str], flags: Sequence[str]) -> Secret:
+def secrets_of_engine(env: Mapping[str, str], flags: Sequence[str]) -> Secret:
     """The keys and tokens of an engine: the values of variables `env` and of `flags` whose names
     mean a secret, of any length. None where there are none."""
     words = [word for flag in flags for word in flag.split("=", 1)]

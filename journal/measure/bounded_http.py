@@ -34,7 +34,8 @@ class BoundedConnection(http.client.HTTPConnection):
 
         class Response(http.client.HTTPResponse):
             def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-                super().__init__(_Bounded(sock, *bounds), *args, **kwargs)
+                read: Any = _Bounded(sock, *bounds)
+                super().__init__(read, *args, **kwargs)
 
         self.response_class = Response
         try:

@@ -22,7 +22,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def secret_of(engines: Iterable[Engine]) -> Secret:
     """The engines' keys and tokens: the values of variables and of flags whose names mean a
     secret. None where there are no secrets."""
-    each = (redaction.of_engine(engine.env, engine.flags) for engine in engines)
+    each = (redaction.secrets_of_engine(engine.env, engine.flags) for engine in engines)
     return redaction.pattern(value for secret in each for value in secret or ())
 
 
