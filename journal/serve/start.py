@@ -17,7 +17,7 @@ from journal.errors import EndpointError, EngineError, MeasureError, SpecError
 from journal.records.engine import Endpoint, EngineFacts, GpuName
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
-from journal.redaction import among, hidden, secrets_of_engine, remember
+from journal.redaction import among, hidden, remember, secrets_of_engine
 from journal.serve import gpu_memory, interpreter, models, sharing
 from journal.serve import process_tree as process
 from journal.serve.endpoint import HOST, VOCABULARY, attach, listeners
