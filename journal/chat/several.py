@@ -9,21 +9,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from journal.chat.ask import (
-    LATE,
     STOPPED,
     STREAMED,
-    UNPACKED,
+    TIMEOUT_S,
     Question,
     begun,
     connection,
     failure_reason,
     without_key,
 )
-from journal.chat.bounds import TIMEOUT_S, bounded_async
 from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
 from journal.records.notebook import Interaction
-from journal.redaction import remember
 from journal.serve.endpoint import models_of
 
 if TYPE_CHECKING:
@@ -73,14 +70,12 @@ class Pending:
         async with self._client:
             reading = asyncio.create_task(self._read())
             stopping = asyncio.create_task(self._stop.wait())
-            both, first = [reading, stopping], asyncio.FIRST_COMPLETED
-            await asyncio.wait(both, timeout=TIMEOUT_S, return_when=first)
+            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
             self._ended = {"duration_s": self._elapsed_s()}
             stopping.cancel()
             if not reading.done():
                 reading.cancel()
-                late = LATE.format(TIMEOUT_S)
-                self._ended["error"] = STOPPED if self._stop.is_set() else late
+                self._ended["error"] = STOPPED
             elif isinstance(error := reading.exception(), Exception):
                 self._ended["error"] = failure_reason(error, self.question)
             await asyncio.gather(reading, stopping, return_exceptions=True)
@@ -131,14 +126,10 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _client(question: Question) -> "AsyncOpenAI":
     import openai
 
-    remember(question.api_key)
     return openai.AsyncOpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
         max_retries=0,  # a silent retry would look like a slow answer
         timeout=TIMEOUT_S,
-        default_headers=UNPACKED,
-        http_client=openai.DefaultAsyncHttpx2Client(
-            **connection(question), event_hooks={"response": [bounded_async]}
-        ),
+        http_client=openai.DefaultAsyncHttpx2Client(**connection(question)),
     )

@@ -10,18 +10,22 @@ from journal.cli.options import Home, Json
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A result file, as its tool wrote it.")],
+    file: Annotated[
+        Path, typer.Argument(help="A result file as its tool wrote it, or a folder of them.")
+    ],
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
     """Take in a result file of another tool as runs, marked with their tool.
 
-    Known are the JSON files of `vllm bench serve --save-result --save-detailed`, of GuideLLM, and
-    of AIPerf (profile_export_aiperf.json, with profile_export.jsonl where that lies beside it).
+    Known are the files of vllm bench serve and its sweeps, GuideLLM, AIPerf, SGLang's
+    bench_serving, servebench, inference-perf, evalscope, GenAI-Perf and LLMPerf; docs/exchange.md
+    says what is taken of each.
 
-    Example:
+    Examples:
 
     - `journal import results/openai-infqps-model-20261123-180344.json`
+    - `journal import sweeps/20261123-180344/`
     """
     from journal.cli.render import plural, print_json
     from journal.cli.run_tables import print_records

@@ -45,8 +45,7 @@ def print_records(records: Sequence[Record]) -> None:
                 f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
                 Text(plain(_name(record))),
                 cell.shape.amount,
-                str(cell.prompt_tokens),
-                str(cell.output_tokens),
+                *(units.ABSENT if n is None else str(n) for n in cell.known_lengths),
                 units.seconds(record.value("ttft_s.p50")),
                 units.seconds(record.value("tpot_s.mean")),
                 units.seconds(record.value("e2e_s.p50")),
@@ -124,7 +123,7 @@ def print_record(record: Record) -> None:
     from rich.text import Text
 
     cell, console = record.cell, wide_console()
-    lengths = f"{cell.prompt_tokens} + {cell.output_tokens} tokens"
+    lengths = cell.lengths_label
     if cell.load.length_spread:
         lengths += f" (spread by {units.percent(cell.load.length_spread)})"
     load = f"{cell.shape.label}, convoy" if cell.convoy else cell.shape.label

@@ -49,7 +49,7 @@ def sync(
     from dataclasses import asdict
 
     from journal.cli.progress import showing
-    from journal.cli.render import print_json
+    from journal.cli.render import plural, print_json
     from journal.report.short import summary
     from journal.store.store import open_store
     from journal.tracking.tracker import sync as sync_store
@@ -60,6 +60,9 @@ def sync(
         print_json(asdict(report))
     else:
         print(f"{report.logged} logged, {report.failed} not yet")
+        if report.imported:
+            runs = plural(report.imported, "run")
+            print(f"among them {runs} of other tools that an import had not sent")
     if report.failed:
         if not json:
             print(report.reason)

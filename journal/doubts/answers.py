@@ -44,10 +44,22 @@ def _errors(case: Case) -> Finding | None:
     if not failed or not case.view.done:
         return None
     allowed = case.view.cell.load.max_error_rate
-    values = {"failed": len(failed), "requests": case.count, "error": _commonest_error(failed)}
-    if len(failed) / case.count > allowed:
+    return _failed(len(failed), case.count, _commonest_error(failed), allowed)
+
+
+def _failed(failed: int, requests: int, error: str | None, allowed: float) -> Finding:
+    values = {"failed": failed, "requests": requests, "error": error}
+    if failed / requests > allowed:
         return "invalid", {"variant": "too_many", **values, "allowed_fraction": allowed}
     return "flag", values
+
+
+def of_failures(requests: int, failed: int, allowed: float) -> dict[str, Finding]:
+    """The finding on `failed` of `requests` requests whose errors are not known, by the name of its
+    doubt; `allowed` is the fraction (0 to 1) that may fail."""
+    if failed and failed >= requests:
+        return {"nothing_succeeded": ("invalid", {"requests": requests, "error": None})}
+    return {"errors": _failed(failed, requests, None, allowed)} if failed else {}
 
 
 def _given_up(case: Case) -> Finding | None:

@@ -1,6 +1,6 @@
 """All rules of doubt, the doubts that they find in a run, and the status of the run."""
 
-from journal.doubts import answers, certainty, loading, sending, serving, surroundings
+from journal.doubts import answers, certainty, imports, loading, sending, serving, surroundings
 from journal.doubts.rule import Case, Rule, plain_values
 from journal.metrics.view import View
 from journal.records.doubt import Doubt, Values
@@ -15,6 +15,7 @@ RULES: tuple[Rule, ...] = (
     *certainty.RULES,
     *serving.RULES,
     *surroundings.RULES,
+    *imports.RULES,
 )
 _RANK = {"invalid": 0, "flag": 1, "note": 2}
 _LEADS = "client_saturated"  # a client that measures itself makes all else doubtful
@@ -33,7 +34,25 @@ def doubts(
         if finding is not None:
             severity, values = finding
             reasons.append(Doubt(rule.name, plain_values(values), severity))
-    reasons += [unread(values) for values in case.view.samples.readings.absent]
+    absent = case.view.samples.readings.absent
+    reasons += [unread(values) for values in absent if not imports.is_claim(values)]
+    return _in_order(reasons)
+
+
+def doubts_of_figures(
+    requests: int, failed: int, allowed: float, absent: tuple[Values, ...]
+) -> tuple[Doubt, ...]:
+    """The doubts about a run that is known by its figures alone, in the order of `doubts`: those on
+    its `failed` requests, of which a fraction `allowed` may fail, and on what is `absent`."""
+    findings = imports.of_claims(absent) | answers.of_failures(requests, failed, allowed)
+    reasons = [
+        Doubt(name, plain_values(values), severity) for name, (severity, values) in findings.items()
+    ]
+    reasons += [unread(values) for values in absent if not imports.is_claim(values)]
+    return _in_order(reasons)
+
+
+def _in_order(reasons: list[Doubt]) -> tuple[Doubt, ...]:
     return tuple(sorted(reasons, key=lambda doubt: (doubt.name != _LEADS, _RANK[doubt.severity])))
 
 
@@ -45,8 +64,11 @@ def unread(values: Values) -> Doubt:
 def status(run: Samples | View, doubts: tuple[Doubt, ...]) -> Status:
     """The status of a run: failed where no request succeeded, invalid or flagged by the worst of
     its `doubts`, else valid."""
-    if not View.of(run).done:
-        return "failed"
+    return worst(doubts) if View.of(run).done else "failed"
+
+
+def worst(doubts: tuple[Doubt, ...]) -> Status:
+    """The status of a run of which a request succeeded: by the worst of its `doubts`."""
     severities = {doubt.severity for doubt in doubts}
     if "invalid" in severities:
         return "invalid"

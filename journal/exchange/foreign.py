@@ -4,31 +4,37 @@ Such files are untrusted: each reader has a model of the part that it needs, wit
 number and text, and passes over the rest of the file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
-from statistics import median_low
+from statistics import fmean, median_low
 from typing import Annotated
 
+import numpy as np
 from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import BaseModel, ConfigDict
 
 from journal.errors import UsageError
+from journal.metrics.statistics import PERCENTILES, needed_samples
 from journal.records.doubt import Values
-from journal.records.figure import Metrics
+from journal.records.figure import Figure, Metrics
 from journal.records.request import Trace
 
 Seconds = Annotated[float, Ge(0), Le(1e7)]
 Clock = Annotated[float, Ge(0), Le(1e12)]  # seconds of some clock, which may be that of the epoch
 Epoch = Annotated[float, Ge(1e9), Le(4e9)]  # from 2001 to 2096
-Number = Annotated[float, Ge(0), Le(1e15)]
+MOST = 1e15
+Number = Annotated[float, Ge(0), Le(MOST)]
 Rate = Annotated[float, Gt(0), Le(1e7)]
 Tokens = Annotated[int, Ge(0), Le(10**8)]
 Count = Annotated[int, Gt(0), Le(10**7)]
+Natural = Annotated[int, Ge(0), Le(10**9)]
 Name = Annotated[str, MaxLen(500)]
 
 ERROR_CHARS = 500
+SHOWN_CHARS = 60
+AGAIN = "let the tool write the file again"
 
 
 class ForeignPart(BaseModel):
@@ -39,26 +45,35 @@ class ForeignPart(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """One run of another tool. `rate` is in requests/s; None: a closed loop of `batch`. Without
-    `traces` the run has `figures` alone. `every_chunk` False: only the first and the last chunk of
-    each answer are known. `notes` are the values of a doubt "absent" for each fact that the file
-    lacks."""
+    """One run of another tool; None: the file does not say. `rate` is in requests/s, `batch` a
+    closed loop's. `traces` are its requests; `every_chunk` False: only the first and the last chunk
+    of each answer are known. Without traces the run has `figures` alone, and `samples` are values
+    of its requests whose times are not known, by the families of metrics.
+
+    `own` are the figures that the file gives itself, to be compared: by the name of a metric, or
+    of one of `own_figures.Values`. `notes` are the values of a doubt "absent" for each fact that
+    the file lacks, and `cancelled` says that the tool was stopped. `repeat` counts runs of one
+    setting."""
 
     tool: str
-    version: str | None
-    model: str
+    version: str | None = None
+    model: str | None
     batch: int | None
     rate: float | None
     burstiness: float = 1.0
-    started_at: datetime
-    duration_s: float
+    started_at: datetime | None
+    duration_s: float | None
     requests: int
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     traces: tuple[Trace, ...] = ()
     every_chunk: bool = True
     figures: Metrics = field(default_factory=dict)
+    samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    own: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[Values, ...] = ()
+    cancelled: bool = False
+    repeat: int = 0
 
 
 def answered(
@@ -69,35 +84,46 @@ def answered(
     *,
     prompt_tokens: int | None,
     output_tokens: int | None,
+    prompt_tokens_asked: int | None = None,
+    cached_tokens: int | None = None,
     scheduled_s: float | None = None,
     output_chars: int | None = None,
+    warmup: bool = False,
 ) -> Trace:
     """The trace of a request that the tool counted as a success, times in s. The tokens asked for
-    are taken to be the tokens that came: the file has one number for both."""
+    are taken to be the tokens that came, unless the file has another number for them."""
+    asked = prompt_tokens if prompt_tokens_asked is None else prompt_tokens_asked
     return Trace(
         index=index,
-        warmup=False,
+        warmup=warmup,
         scheduled_s=start_s if scheduled_s is None else scheduled_s,
         start_s=start_s,
         end_s=max(end_s, *chunk_s) if chunk_s else end_s,
         outcome="ok",
-        prompt_tokens_asked=prompt_tokens or 0,
-        output_tokens_asked=output_tokens or 0,
+        prompt_tokens_asked=0 if asked is None else asked,
+        output_tokens_asked=0 if output_tokens is None else output_tokens,
         chunk_s=tuple(chunk_s),
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
+        cached_tokens=cached_tokens,
         output_chars=output_chars,
     )
 
 
 def failed(
-    index: int, start_s: float, end_s: float, error: str, scheduled_s: float | None = None
+    index: int,
+    start_s: float,
+    end_s: float,
+    error: str,
+    scheduled_s: float | None = None,
+    *,
+    warmup: bool = False,
 ) -> Trace:
     """The trace of a request that failed, times in s, with up to ERROR_CHARS of the tool's
     error."""
     return Trace(
         index=index,
-        warmup=False,
+        warmup=warmup,
         scheduled_s=start_s if scheduled_s is None else scheduled_s,
         start_s=start_s,
         end_s=max(start_s, end_s),
@@ -125,7 +151,55 @@ def local_time(text: str, form: str | None = None) -> datetime:
         raise UsageError(f"the file was written at {text[:40]!r}, which is not a time") from error
 
 
-def typical(lengths: Sequence[int | None]) -> int:
-    """The typical length in tokens: the median of the known lengths; 0 where all are unknown."""
+def typical(lengths: Sequence[int | None]) -> int | None:
+    """The typical length in tokens: the median of the known lengths; None where all are unknown."""
     known = [length for length in lengths if length is not None]
-    return median_low(known) if known else 0
+    return median_low(known) if known else None
+
+
+def spread_of(values: Sequence[float]) -> dict[str, Figure]:
+    """The mean and the percentiles of `values` by their names; a percentile of too few is
+    absent."""
+    count = len(values)
+    figures = {"mean": Figure(fmean(values) if count else None, count=count)}
+    for name, at in PERCENTILES.items():
+        enough = count >= needed_samples(at)
+        figures[name] = Figure(float(np.quantile(values, at)) if enough else None, count=count)
+    return figures
+
+
+def given(
+    own: Mapping[str, float | None], count: int | None, scale: float = 1.0
+) -> dict[str, Figure]:
+    """The figures of a file for one latency by their statistics (mean, p50 and so on), `own`
+    times `scale` in s. A percentile is absent where `count` requests are too few for it, or where
+    the file does not tell their number."""
+    figures = {}
+    for name, value in own.items():
+        at = PERCENTILES.get(name)
+        enough = at is None or (count is not None and count >= needed_samples(at))
+        known = value if enough else None
+        figures[name] = Figure(None if known is None else known * scale, count=count)
+    return figures
+
+
+def checked_number(value: object, where: str) -> float | None:
+    """`value` as a number from 0 to MOST; None where it is null. Raises UsageError with `where` the
+    file has it."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise UsageError(f"{where} is {shown(value)}, which is no number from 0 on: {AGAIN}")
+    return float(value)
+
+
+def shown(value: object) -> str:
+    """A value of a file, short enough for a sentence."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+
+
+def without_requests(lack: str, option: str = "") -> Values:
+    """The values of a doubt "absent" for a file without requests: `lack` says why, and `option` is
+    the tool's option that writes them."""
+    return {"variant": "imported_figures", "lack": lack, "option": option}

@@ -5,21 +5,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MinLen
+from pydantic import Field
 
 from journal.errors import UsageError
 from journal.exchange.foreign import (
+    AGAIN,
     Count,
     Foreign,
     ForeignPart,
     Name,
+    Natural,
     Number,
     Rate,
     answered,
     failed,
+    given,
     local_time,
+    shown,
     stamps,
 )
-from journal.metrics.statistics import PERCENTILES, needed_samples
+from journal.records.doubt import Values
 from journal.records.figure import Figure
 from journal.records.request import Trace
 
@@ -43,14 +48,27 @@ SINGLE = {
     "total_osl": "output_tokens",
     "benchmark_duration": "duration_s",
 }
+STATISTICS = {"mean": "avg", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
+COMPARED = {
+    "ttft_s": "ttft_from_send_s",
+    "icl_s": "icl_s",
+    "tpot_s": "tpot_s",
+    "e2e_s": "e2e_from_send_s",
+    "requests_per_s": "requests_per_s",
+    "output_tokens_per_s": "output_tokens_per_s",
+    "output_tokens": "output_tokens",
+}
 SCALE = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 
 
-Natural = Annotated[int, Ge(0), Le(10**9)]
+WARM_UP = "warm"  # what the name of a phase that is not measured begins with
+
 Nanoseconds = Annotated[int, Ge(0), Le(10**20)]
 
 
-class _Spread(ForeignPart):
+class Spread(ForeignPart):
+    """A figure of an export: its unit, and the statistics that it has."""
+
     unit: Name
     avg: Number | None = None
     p50: Number | None = None
@@ -69,26 +87,76 @@ class _Models(ForeignPart):
 
 
 class _Phase(ForeignPart):
-    type: Name
-    kind: Name = "profiling"
+    type: Name = ""
+    name: Name = ""
+    kind: Name = ""
+    exclude_from_results: bool = False
     concurrency: Count | None = None
     rate: Rate | None = None
 
+    @property
+    def measured(self) -> bool:
+        """Whether the phase counts: it is no warm-up by its mark, its name or its kind."""
+        names = (self.name.lower(), self.kind.lower())
+        return not self.exclude_from_results and not any(n.startswith(WARM_UP) for n in names)
+
+
+class _Endpoint(ForeignPart):
+    model_names: list[Name] = Field(default_factory=list)
+
+
+class _Loadgen(ForeignPart):
+    concurrency: Count | None = None
+    request_rate: Rate | None = None
+    request_rate_mode: Name | None = None
+    arrival_pattern: Name | None = None
+
 
 class _Config(ForeignPart):
-    models: _Models
-    phases: Annotated[list[_Phase], MinLen(1)]
+    models: _Models | None = None
+    phases: Annotated[list[_Phase], MinLen(1)] | None = None
+    endpoint: _Endpoint = _Endpoint()
+    loadgen: _Loadgen = _Loadgen()
+
+    @property
+    def model(self) -> str | None:
+        """The first model; None where the configuration names none."""
+        names = [item.name for item in self.models.items] if self.models else []
+        return next(iter([*names, *self.endpoint.model_names]), None)
+
+    @property
+    def phase(self) -> _Phase:
+        """The first phase that counts; in the form of AIPerf 0.1 to 0.4 its load generator."""
+        phases = self.phases or ()
+        measured = next((phase for phase in phases if phase.measured), None)
+        if measured:
+            return measured
+        load = self.loadgen
+        mode = load.arrival_pattern or load.request_rate_mode or "poisson"
+        return _Phase(type=mode, concurrency=load.concurrency, rate=load.request_rate)
+
+    @property
+    def unmeasured(self) -> frozenset[str]:
+        """The names and kinds of the phases that do not count."""
+        phases = [phase for phase in self.phases or () if not phase.measured]
+        return frozenset(word for phase in phases for word in (phase.name, phase.kind) if word)
+
+
+class _ErrorCount(ForeignPart):
+    count: Natural
 
 
 class _Export(ForeignPart):
     aiperf_version: Name | None = None
     input_config: _Config
-    start_time: Name
-    request_count: _Spread | None = None
-    error_request_count: _Spread | None = None
-    input_sequence_length: _Spread | None = None
-    output_sequence_length: _Spread | None = None
-    benchmark_duration: _Spread | None = None
+    start_time: Name | None = None
+    was_cancelled: bool = False
+    error_summary: list[_ErrorCount] | None = None
+    request_count: Spread | None = None
+    error_request_count: Spread | None = None
+    input_sequence_length: Spread | None = None
+    output_sequence_length: Spread | None = None
+    benchmark_duration: Spread | None = None
 
 
 class _Value(ForeignPart):
@@ -107,11 +175,15 @@ class _Metrics(ForeignPart):
     inter_chunk_latency: _Values | None = None
     input_sequence_length: _Value | None = None
     output_sequence_length: _Value | None = None
+    usage_prompt_tokens: _Value | None = None
+    usage_completion_tokens: _Value | None = None
+    usage_prompt_cache_read_tokens: _Value | None = None
 
 
 class _Metadata(ForeignPart):
     request_start_ns: Nanoseconds
     request_end_ns: Nanoseconds
+    was_cancelled: bool = False
     credit_issued_ns: Nanoseconds | None = None
     benchmark_phase: Name = "profiling"
 
@@ -123,13 +195,16 @@ class _Error(ForeignPart):
 
 class _Line(ForeignPart):
     metadata: _Metadata
-    metrics: _Metrics
+    metrics: _Metrics = _Metrics()
     error: _Error | None = None
 
 
 def is_from_aiperf(data: Mapping[str, Any]) -> bool:
     """Whether `data` is a JSON export of AIPerf."""
-    return "aiperf_version" in data and "input_config" in data
+    config = data.get("input_config")
+    if not isinstance(config, dict):
+        return False
+    return "aiperf_version" in data or "loadgen" in config or "phases" in config
 
 
 def aiperf_runs(
@@ -138,78 +213,127 @@ def aiperf_runs(
     """The one run of an export; `lines` are the lines of its file of requests (None: no such
     file). Raises UsageError and pydantic's ValidationError for values that are not valid."""
     export = _Export.model_validate(data)
-    phases = export.input_config.phases
-    profiling = (phase for phase in phases if phase.kind == "profiling")
-    phase = next(profiling, phases[-1])
-    traces = _traces([_Line.model_validate_json(line) for line in lines], phase) if lines else ()
-    errors = _whole(export.error_request_count)
-    duration = export.benchmark_duration
+    phase = export.input_config.phase
+    every = [_Line.model_validate_json(line) for line in lines or () if line.strip()]
+    measured = _measured(every, export.input_config.unmeasured)
+    whole = [line for line in measured if not line.metadata.was_cancelled]
+    traces = _traces(whole, phase)
+    cut = len(measured) - len(whole)
+    notes: list[Values] = [] if traces else [{"variant": "imported_no_requests", "file": REQUESTS}]
+    notes += [{"variant": "imported_cut_short", "requests": cut}] if cut else []
+    errors = _errors(export)
+    figures = figures_of(data, SPREADS, SINGLE, _whole(export.request_count))
+    done = _whole(export.request_count)
     return (
         Foreign(
             tool=TOOL,
             version=export.aiperf_version,
-            model=export.input_config.models.items[0].name,
-            batch=None if phase.rate else phase.concurrency or 1,
+            model=export.input_config.model,
+            batch=None if phase.rate else phase.concurrency,
             rate=phase.rate,
             burstiness=SMOOTHNESS.get(phase.type, 1.0),
-            started_at=local_time(export.start_time),
-            duration_s=(_seconds(duration, duration.avg) or 0.0) if duration else 0.0,
-            requests=len(traces) or _whole(export.request_count) + errors,
+            started_at=None if export.start_time is None else local_time(export.start_time),
+            duration_s=in_seconds(export.benchmark_duration),
+            requests=len(traces) if traces else errors + (0 if done is None else done),
             prompt_tokens=_whole(export.input_sequence_length),
             output_tokens=_whole(export.output_sequence_length),
             traces=traces,
-            figures={} if traces else _figures(data, export, errors),
-            notes=() if traces else ({"variant": "imported_no_requests", "file": REQUESTS},),
+            figures={} if traces else figures | _counts(done, errors),
+            own=_own(figures, done, errors) if traces else {},
+            notes=tuple(notes),
+            cancelled=export.was_cancelled,
         ),
     )
 
 
-def _whole(spread: _Spread | None) -> int:
+def _whole(spread: Spread | None) -> int | None:
     value = None if spread is None else spread.avg if spread.p50 is None else spread.p50
-    return 0 if value is None else round(value)
+    return None if value is None else round(value)
 
 
-def _seconds(spread: _Spread | _Value | _Values, value: float | None) -> float | None:
-    if spread.unit not in SCALE:
-        raise UsageError(
-            f"this file of {TOOL} has times in {spread.unit!r}: the journal reads ns to s"
-        )
-    return None if value is None else value * SCALE[spread.unit]
+def _errors(export: _Export) -> int:
+    """The number of failed requests: as a figure, or summed over the kinds of errors."""
+    told = _whole(export.error_request_count)
+    return sum(error.count for error in export.error_summary or ()) if told is None else told
+
+
+def _counts(done: int | None, errors: int) -> dict[str, Figure]:
+    requests = None if done is None else float(done + errors)
+    return {"requests": Figure(requests), "errors": Figure(float(errors))}
+
+
+def in_seconds(spread: Spread | None) -> float | None:
+    """The mean of a time of an export in s; None without one. Raises UsageError for a unit that is
+    not known."""
+    if spread is None or spread.avg is None:
+        return None
+    return spread.avg * _scale(spread.unit)
+
+
+def _scale(unit: str) -> float:
+    """The seconds in a time of 1 in `unit`."""
+    if unit not in SCALE:
+        raise UsageError(f"a time is in {shown(unit)}, and ns, us, ms and s can be read: {AGAIN}")
+    return SCALE[unit]
 
 
 # ---- the figures of the export ---------------------------------------------------------------
 
 
-def _figures(data: Mapping[str, Any], export: _Export, errors: int) -> dict[str, Figure]:
-    """The figures of the export, by the journal's names; a percentile only where it rests on
-    enough samples."""
-    done = _whole(export.request_count)
-    figures = {"requests": Figure(float(done + errors)), "errors": Figure(float(errors))}
-    for theirs, ours in SPREADS.items():
-        if theirs in data:
-            spread = _Spread.model_validate(data[theirs])
-            figures |= {f"{ours}.{name}": figure for name, figure in _spread(spread).items()}
-    for theirs, ours in SINGLE.items():
-        if theirs in data:
-            figures[ours] = Figure(_Spread.model_validate(data[theirs]).avg)
+def figures_of(
+    data: Mapping[str, Any],
+    spreads: Mapping[str, str],
+    singles: Mapping[str, str],
+    requests: int | None,
+) -> dict[str, Figure]:
+    """The figures of an export of AIPerf or of GenAI-Perf, by the names of metrics; a percentile
+    only where it rests on enough samples, which are `requests` where it does not tell them."""
+    figures: dict[str, Figure] = {}
+    for theirs, ours in spreads.items():
+        if data.get(theirs) is None:
+            continue
+        spread = Spread.model_validate(data[theirs])
+        count = requests if spread.count is None else spread.count
+        own = {name: getattr(spread, theirs) for name, theirs in STATISTICS.items()}
+        figures |= {
+            f"{ours}.{n}": figure for n, figure in given(own, count, _scale(spread.unit)).items()
+        }
+    for theirs, ours in singles.items():
+        if data.get(theirs) is not None:
+            spread = Spread.model_validate(data[theirs])
+            times = spread.unit in SCALE and ours.endswith("_s") and not ours.endswith("per_s")
+            figures[ours] = Figure(in_seconds(spread) if times else spread.avg)
     return figures
 
 
-def _spread(spread: _Spread) -> dict[str, Figure]:
-    count = spread.count or 0
-    figures = {"mean": Figure(_seconds(spread, spread.avg), count=count)}
-    for name, at in PERCENTILES.items():
-        value = getattr(spread, name) if count >= needed_samples(at) else None
-        figures[name] = Figure(_seconds(spread, value), count=count)
-    return figures
+def _own(figures: Mapping[str, Figure], done: int | None, errors: int) -> dict[str, float]:
+    """The figures of the export that are compared with its requests': AIPerf's times count from
+    the moment of sending, and its tokens are those that it counts itself."""
+    own: dict[str, float] = {"errors": float(errors)}
+    if done is not None:
+        own["requests"] = float(done + errors)
+    for name, figure in figures.items():
+        family, _, statistic = name.partition(".")
+        compared = COMPARED.get(family)
+        if compared and figure.value is not None:
+            own[f"{compared}.{statistic}" if statistic else compared] = figure.value
+    return own
 
 
 # ---- the requests beside the export ----------------------------------------------------------
 
 
-def _traces(lines: Sequence[_Line], phase: _Phase) -> tuple[Trace, ...]:
-    measured = [line for line in lines if line.metadata.benchmark_phase == "profiling"]
-    measured.sort(key=lambda line: line.metadata.request_start_ns)
+def _measured(lines: Sequence[_Line], unmeasured: frozenset[str]) -> list[_Line]:
+    """The lines of phases that count, in order of start."""
+
+    def counts(phase: str) -> bool:
+        return phase not in unmeasured and not phase.lower().startswith(WARM_UP)
+
+    measured = [line for line in lines if counts(line.metadata.benchmark_phase)]
+    return sorted(measured, key=lambda line: line.metadata.request_start_ns)
+
+
+def _traces(measured: Sequence[_Line], phase: _Phase) -> tuple[Trace, ...]:
     zero = min((_meant(line, phase) for line in measured), default=0)
     return tuple(_trace(n, line, zero, phase) for n, line in enumerate(measured))
 
@@ -229,14 +353,19 @@ def _trace(index: int, line: _Line, zero: int, phase: _Phase) -> Trace:
     if line.error is not None or first is None:
         reason = f"{line.error.code or ''} {line.error.message}".strip() if line.error else ""
         return failed(index, start_s, end_s, reason, meant_s)
-    gaps_s = [_seconds(gaps, value) or 0.0 for value in gaps.value] if gaps else []
+    gaps_s = [value * _scale(gaps.unit) for value in gaps.value] if gaps else []
+    asked = _tokens(metrics.input_sequence_length)
+    counted = _tokens(metrics.usage_prompt_tokens)
+    written = _tokens(metrics.usage_completion_tokens)
     return answered(
         index,
         start_s,
-        stamps(start_s, _seconds(first, first.value) or 0.0, gaps_s),
+        stamps(start_s, first.value * _scale(first.unit), gaps_s),
         end_s,
-        prompt_tokens=_tokens(metrics.input_sequence_length),
-        output_tokens=_tokens(metrics.output_sequence_length),
+        prompt_tokens=asked if counted is None else counted,
+        prompt_tokens_asked=asked,
+        output_tokens=_tokens(metrics.output_sequence_length) if written is None else written,
+        cached_tokens=_tokens(metrics.usage_prompt_cache_read_tokens),
         scheduled_s=meant_s,
     )
 

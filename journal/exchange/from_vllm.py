@@ -1,99 +1,223 @@
-"""Result files of `vllm bench serve --save-result --save-detailed`."""
+"""Result files of `vllm bench serve`: with every request (--save-detailed), or with their figures
+alone, as JSON, as appended lines, or as a list of a sweep; and of `vllm bench throughput` and
+`vllm bench latency`, which give figures alone."""
 
 import math
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import AllowInfNan
 
 from journal.errors import UsageError
 from journal.exchange.foreign import (
+    AGAIN,
     Clock,
     Count,
     Foreign,
     ForeignPart,
     Name,
+    Natural,
+    Number,
     Seconds,
     Tokens,
     answered,
+    checked_number,
     failed,
+    given,
     local_time,
+    shown,
+    spread_of,
     stamps,
     typical,
+    without_requests,
 )
+from journal.records.figure import Figure
 from journal.records.request import Trace
 
 TOOL = "vllm bench serve"
-DETAILS = ("start_times", "ttfts", "itls", "errors")
+OFFLINE = {"throughput": "vllm bench throughput", "latency": "vllm bench latency"}
+LATENCIES = {"ttft": "ttft_s", "tpot": "tpot_s", "itl": "icl_s", "e2el": "e2e_s"}
+STATISTICS = {"mean": "mean", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99"}
+DETAILS = ("input_lens", "output_lens", "ttfts", "itls")
 
 
-class _Result(ForeignPart):
-    date: Annotated[str, MaxLen(40)]
-    model_id: Name
-    request_rate: float | str
+class Summary(ForeignPart):
+    """The part of a result that every file of the family has: the load, counts and rates."""
+
+    date: Annotated[str, MaxLen(40)] | None = None
+    model_id: Name | None = None
+    request_rate: Annotated[float, AllowInfNan(True)] | str | None = None
     burstiness: Annotated[float, Ge(0), Le(1e6)] = 1.0
     max_concurrency: Count | None = None
-    duration: Seconds
+    ramp_up_strategy: Name | None = None
+    run_number: int | None = None
+    num_prompts: Natural | None = None
+    duration: Seconds | None = None
+    completed: Natural | None = None
+    failed: Natural | None = None
+    total_input_tokens: Number | None = None
+    total_output_tokens: Number | None = None
+    request_throughput: Number | None = None
+    output_throughput: Number | None = None
+    total_token_throughput: Number | None = None
+    total_throughput: Number | None = None
+
+
+class _Result(Summary):
     input_lens: Annotated[list[Tokens], MinLen(1)]
     output_lens: list[Tokens]
     ttfts: list[Seconds]
     itls: list[list[Seconds]]
-    start_times: list[Clock]
-    errors: list[str]
+    start_times: list[Clock] | None = None
+    errors: list[str | None] | None = None
     latencies: list[Seconds] | None = None
     generated_texts: list[str] | None = None
+    cached_tokens: list[Tokens | None] | None = None
+
+
+class _Offline(ForeignPart):
+    elapsed_time: Seconds | None = None
+    num_requests: Count | None = None
+    requests_per_second: Number | None = None
+    tokens_per_second: Number | None = None
+    avg_latency: Seconds | None = None
+    latencies: Annotated[list[Seconds], MinLen(1)] | None = None
 
 
 def is_from_vllm(data: Mapping[str, Any]) -> bool:
-    """Whether `data` is a result file of `vllm bench serve`."""
-    return "model_id" in data and "request_throughput" in data
+    """Whether `data` is a result of `vllm bench serve`, or of a program with its form."""
+    return "request_throughput" in data and ("model_id" in data or "duration" in data)
+
+
+def is_offline(data: Mapping[str, Any]) -> bool:
+    """Whether `data` is a result of `vllm bench throughput` or `vllm bench latency`."""
+    throughput = "requests_per_second" in data and "elapsed_time" in data
+    return throughput or ("avg_latency" in data and "percentiles" in data)
 
 
 def vllm_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
-    """The one run of a file. Raises UsageError for a file without a value for each request, and
-    pydantic's ValidationError for values that are not valid."""
-    missing = [name for name in DETAILS if name not in data]
-    if missing:
-        raise UsageError(
-            f"this file of {TOOL} has no {missing[0]} for each request: measure again with "
-            "--save-detailed, by vLLM 0.13 or later"
-        )
-    result = _Result.model_validate(data)
-    count = len(result.input_lens)
-    for name in ("output_lens", "latencies", "generated_texts", *DETAILS):
-        if getattr(result, name) is not None and len(getattr(result, name)) != count:
-            raise UsageError(f"{name} of this file needs {count} values, as input_lens has")
-    rate = _rate(result.request_rate)
-    open_loop = math.isfinite(rate) and rate > 0
-    traces = tuple(_trace(result, index) for index in range(count))
+    """The one run of a result. Raises UsageError and pydantic's ValidationError for values that
+    are not valid."""
+    return (family_run(data, TOOL, "--save-detailed"),)
+
+
+def offline_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
+    """The one run of a benchmark without a server: its figures alone. Raises ValidationError."""
+    result = _Offline.model_validate(data)
+    kind = "latency" if result.latencies else "throughput"
+    figures = {
+        "requests_per_s": Figure(result.requests_per_second),
+        "total_tokens_per_s": Figure(result.tokens_per_second),
+        "duration_s": Figure(result.elapsed_time),
+    }
+    figures = {name: figure for name, figure in figures.items() if figure.value is not None}
+    samples = {"e2e_s": result.latencies} if result.latencies else {}
+    own = {} if result.avg_latency is None else {"e2e_s.mean": result.avg_latency}
     return (
         Foreign(
-            tool=TOOL,
-            version=None,
-            model=result.model_id,
-            batch=None if open_loop else result.max_concurrency or count,
-            rate=rate if open_loop else None,
-            burstiness=result.burstiness,
-            started_at=local_time(result.date, "%Y%m%d-%H%M%S")
-            - timedelta(seconds=result.duration),
-            duration_s=result.duration,
-            requests=count,
-            prompt_tokens=typical([trace.prompt_tokens for trace in traces]),
-            output_tokens=typical([trace.output_tokens for trace in traces]),
-            traces=traces,
-            notes=(({"variant": "imported_from_send"},) if open_loop else ()),
+            tool=OFFLINE[kind],
+            model=None,
+            batch=None,
+            rate=None,
+            started_at=None,
+            duration_s=result.elapsed_time,
+            requests=len(result.latencies) if result.latencies else result.num_requests or 1,
+            prompt_tokens=None,
+            output_tokens=None,
+            figures=figures | _spreads(samples),
+            samples=samples,
+            own=own,
+            notes=(without_requests("never"),),
         ),
     )
 
 
+def family_run(
+    data: Mapping[str, Any], tool: str, option: str, model: str | None = None
+) -> Foreign:
+    """The run of one result in the form that `vllm bench serve` and its family write; `option` is
+    the option by which `tool` writes every request, and `model` the model where the result does not
+    name it. Raises UsageError and ValidationError."""
+    if any(data.get(name) is None for name in DETAILS):
+        return _of_figures(data, Summary.model_validate(data), tool, option, model)
+    result = _Result.model_validate(data)
+    count = len(result.input_lens)
+    lists = (*DETAILS, "start_times", "errors", "latencies", "generated_texts", "cached_tokens")
+    for name in lists:
+        if getattr(result, name) is not None and len(getattr(result, name)) != count:
+            raise UsageError(
+                f"{name} has {len(getattr(result, name))} values and needs {count}, as input_lens "
+                f"has: {AGAIN}"
+            )
+    own = _own(data, result)
+    if result.start_times is None:
+        return _of_lists(data, result, own, tool, model)
+    traces = tuple(_trace(result, index) for index in range(count))
+    run = _about(result, tool, count, model)
+    return Foreign(
+        **run,
+        prompt_tokens=typical([trace.prompt_tokens for trace in traces]),
+        output_tokens=typical([trace.output_tokens for trace in traces]),
+        traces=traces,
+        own=own,
+        notes=(({"variant": "imported_from_send"},) if run["rate"] else ()),
+    )
+
+
+def _about(result: Summary, tool: str, count: int, model: str | None) -> dict[str, Any]:
+    """What a result says of its load and its time, as fields of Foreign."""
+    rate = None if result.ramp_up_strategy else _rate(result.request_rate)
+    open_loop = rate is not None and math.isfinite(rate) and rate > 0
+    at_once = result.max_concurrency or (None if rate is None else count)
+    duration_s = result.duration
+    return {
+        "tool": tool,
+        "model": result.model_id or model,
+        "batch": None if open_loop else at_once,
+        "rate": rate if open_loop else None,
+        "burstiness": result.burstiness,
+        "started_at": _started(result.date, duration_s),
+        "duration_s": duration_s,
+        "requests": count,
+        "repeat": max(0, result.run_number or 0),
+    }
+
+
+def _started(date: str | None, duration_s: float | None) -> datetime | None:
+    """When a run began whose file was written at `date`, just after its end."""
+    if date is None:
+        return None
+    ended = local_time(date, "%Y%m%d-%H%M%S")
+    return ended - timedelta(seconds=0.0 if duration_s is None else duration_s)
+
+
+def _rate(written: float | str | None) -> float | None:
+    """The rate in requests/s; infinite where all requests are sent at once, None where they
+    follow a trace."""
+    if written == "trace":
+        return None
+    try:
+        return math.inf if written is None else float(written)
+    except ValueError as error:
+        raise UsageError(
+            f"request_rate is {shown(written)}, which is no number: {AGAIN}"
+        ) from error
+
+
+# ---- with requests ---------------------------------------------------------------------------
+
+
 def _trace(result: _Result, index: int) -> Trace:
-    start_s = result.start_times[index] - min(result.start_times)
+    starts = result.start_times or [0.0]
+    start_s = starts[index] - min(starts)
     ttft_s, gaps_s = result.ttfts[index], result.itls[index]
     latency_s = result.latencies[index] if result.latencies else ttft_s + math.fsum(gaps_s)
-    if result.errors[index] or ttft_s == 0:
-        return failed(index, start_s, start_s + latency_s, result.errors[index])
-    texts = result.generated_texts
+    if _has_failed(result, index):
+        error = (result.errors[index] if result.errors else None) or ""
+        return failed(index, start_s, start_s + latency_s, error)
+    texts, cached = result.generated_texts, result.cached_tokens
     return answered(
         index,
         start_s,
@@ -101,12 +225,149 @@ def _trace(result: _Result, index: int) -> Trace:
         start_s + latency_s,
         prompt_tokens=result.input_lens[index],
         output_tokens=result.output_lens[index],
+        cached_tokens=cached[index] if cached else None,
         output_chars=len(texts[index]) if texts else None,
     )
 
 
-def _rate(written: float | str) -> float:
-    try:
-        return float(written)
-    except ValueError as error:
-        raise UsageError(f"request_rate {written!r} of this file is not a number") from error
+def _has_failed(result: _Result, index: int) -> bool:
+    """Whether a request failed: with an error, or without a first token."""
+    return bool(result.errors and result.errors[index]) or result.ttfts[index] == 0
+
+
+def _of_lists(
+    data: Mapping[str, Any], result: _Result, own: Mapping[str, float], tool: str, model: str | None
+) -> Foreign:
+    """A run whose requests are known by their latencies, but not when each was sent."""
+    count = len(result.input_lens)
+    good = [index for index in range(count) if not _has_failed(result, index)]
+    samples = _samples(result, good)
+    written = _figures(data, result, count)
+    lengths = {
+        "prompt_tokens": [result.input_lens[index] for index in good],
+        "output_tokens": [result.output_lens[index] for index in good],
+    }
+    counted = {name: Figure(float(sum(values))) for name, values in lengths.items()}
+    counted |= {"requests": Figure(float(count)), "errors": Figure(float(count - len(good)))}
+    return Foreign(
+        **_about(result, tool, count, model),
+        prompt_tokens=typical(lengths["prompt_tokens"]),
+        output_tokens=typical(lengths["output_tokens"]),
+        figures=written | counted | _spreads(samples),
+        samples=samples,
+        own=own,
+        notes=(without_requests("no_starts"),),
+    )
+
+
+def _samples(result: _Result, good: Sequence[int]) -> dict[str, list[float]]:
+    """The latencies of the requests `good`, by the families of metrics."""
+    lasting = {index: math.fsum(result.itls[index]) for index in good}
+    several = [index for index in good if result.output_lens[index] > 1 and result.itls[index]]
+    samples = {
+        "ttft_s": [result.ttfts[index] for index in good],
+        "icl_s": [gap for index in good for gap in result.itls[index]],
+        "tpot_s": [lasting[index] / (result.output_lens[index] - 1) for index in several],
+        "e2e_s": [
+            result.latencies[index] if result.latencies else result.ttfts[index] + lasting[index]
+            for index in good
+        ],
+    }
+    return {name: values for name, values in samples.items() if values}
+
+
+def _spreads(samples: Mapping[str, Sequence[float]]) -> dict[str, Figure]:
+    return {
+        f"{family}.{name}": figure
+        for family, values in samples.items()
+        for name, figure in spread_of(values).items()
+    }
+
+
+def _own(data: Mapping[str, Any], result: Summary) -> dict[str, float]:
+    """The figures that the file gives itself, by the names of metrics."""
+    own = {
+        f"{family}.{name}": value
+        for theirs, family in LATENCIES.items()
+        for name, value in _written(data, theirs).items()
+    }
+    own |= {
+        "errors": _failures(result),
+        "prompt_tokens": result.total_input_tokens,
+        "output_tokens": result.total_output_tokens,
+        "requests_per_s": result.request_throughput,
+        "output_tokens_per_s": result.output_throughput,
+    }
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _failures(result: Summary) -> float | None:
+    if result.failed is not None:
+        return float(result.failed)
+    if result.num_prompts is None or result.completed is None:
+        return None
+    return float(max(0, result.num_prompts - result.completed))
+
+
+# ---- figures alone ---------------------------------------------------------------------------
+
+
+def _written(data: Mapping[str, Any], theirs: str) -> dict[str, float | None]:
+    """The statistics of the latency `theirs` in s, as the file gives them in ms: mean, median and
+    percentiles; SGLang says e2e_latency for e2el."""
+    names = (f"{theirs}_ms", "e2e_latency_ms") if theirs == "e2el" else (f"{theirs}_ms",)
+    written = {}
+    for ours, statistic in STATISTICS.items():
+        name = next((f"{statistic}_{n}" for n in names if f"{statistic}_{n}" in data), None)
+        if name is not None:
+            value = checked_number(data[name], name)
+            written[ours] = None if value is None else value / 1e3
+    return written
+
+
+def _figures(data: Mapping[str, Any], result: Summary, count: int) -> dict[str, Figure]:
+    """The figures of the file, by the names of metrics."""
+    failures = _failures(result)
+    done = count if failures is None else count - int(failures)
+    figures = {
+        f"{family}.{name}": figure
+        for theirs, family in LATENCIES.items()
+        for name, figure in given(_written(data, theirs), done).items()
+    }
+    total = result.total_token_throughput
+    singles = {
+        "requests": float(count),
+        "errors": failures,
+        "duration_s": result.duration,
+        "prompt_tokens": result.total_input_tokens,
+        "output_tokens": result.total_output_tokens,
+        "requests_per_s": result.request_throughput,
+        "output_tokens_per_s": result.output_throughput,
+        "total_tokens_per_s": result.total_throughput if total is None else total,
+    }
+    known = {name: Figure(value) for name, value in singles.items() if value is not None}
+    return {name: figure for name, figure in figures.items() if figure.value is not None} | known
+
+
+def _of_figures(
+    data: Mapping[str, Any], result: Summary, tool: str, option: str, model: str | None
+) -> Foreign:
+    """A run without requests: the file's own figures."""
+    asked = result.num_prompts
+    done = result.completed
+    if asked is None and done is None:
+        raise UsageError(f"it has neither completed nor num_prompts: {AGAIN}")
+    known = [number for number in (done, result.failed) if number is not None]
+    count = sum(known) if asked is None else asked
+    answers = 0 if done is None else done
+    return Foreign(
+        **_about(result, tool, count, model),
+        prompt_tokens=_mean(result.total_input_tokens, answers),
+        output_tokens=_mean(result.total_output_tokens, answers),
+        figures=_figures(data, result, count),
+        notes=(without_requests("no_details", option),),
+    )
+
+
+def _mean(total: float | None, answers: int) -> int | None:
+    return None if not total or not answers else round(total / answers)

@@ -33,6 +33,19 @@ class Cell:
         return load_shape(self.batch, self.rate, self.load.burstiness)
 
     @property
+    def known_lengths(self) -> tuple[int | None, int | None]:
+        """The lengths of prompt and output in tokens; None for one that another tool's file does
+        not tell, which is stored as 0."""
+        prompt, output = self.prompt_tokens, self.output_tokens
+        return prompt if prompt > 0 else None, output if output > 0 else None
+
+    @property
+    def lengths_label(self) -> str:
+        """The lengths in a sentence: "128 + 64 tokens"."""
+        prompt, output = ("?" if length is None else length for length in self.known_lengths)
+        return f"{prompt} + {output} tokens"
+
+    @property
     def convoy(self) -> bool | None:
         """Whether the streams of a closed loop begin together; None in open loop and for a single
         stream, which have nothing to begin together."""

@@ -11,8 +11,7 @@ from journal.records.run import Record
 
 def title(cell: Cell) -> str:
     """A cell in a few words: model, load, and lengths in tokens."""
-    lengths = f"{cell.prompt_tokens} + {cell.output_tokens} tokens"
-    return f"{cell.model}, {cell.shape.label}, {lengths}"
+    return f"{cell.model}, {cell.shape.label}, {cell.lengths_label}"
 
 
 def headline(record: Record) -> str:

@@ -19,14 +19,15 @@ def run_json(record: Record) -> dict[str, Any]:
     was not measured is null. `metrics` repeats every metric of the run under its own name, and
     `intervals` gives the 95% interval [low, high] of those that have one."""
     cell = record.cell
+    prompt_tokens, output_tokens = cell.known_lengths
     return {
         "id": record.id,
         "experiment": cell.experiment,
         "model": cell.model,
         "quantisation": cell.quantisation,
         "concurrency": cell.batch,
-        "prompt_tokens": cell.prompt_tokens,
-        "output_tokens": cell.output_tokens,
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
         "requests": _count(record, "requests"),
         "errors": _count(record, "errors"),
         "started_at": record.started_at.astimezone(UTC).isoformat(),

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, insert, select, update
 from journal.errors import StoreError, UsageError
 from journal.store.codec import table
 from journal.store.database import file_of, store_address
-from journal.store.migrate import VERSION_TABLE
+from journal.store.migrate import VERSION_TABLE, locked
 from journal.store.notes import add_note, note_of, notes
 from journal.store.parquet import folder_beside, request_rows
 from journal.store.store import Store, open_store
@@ -56,6 +56,7 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
         with (
             open_store(Path(folder), f"sqlite:///{copy}") as theirs,
             open_store(Path(home)) as ours,
+            locked(Path(home) / "merge.lock"),  # a merge at the same time waits, and adds the rest
         ):
             return Merged(
                 experiments=_take_experiments(theirs, ours),

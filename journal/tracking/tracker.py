@@ -6,6 +6,7 @@ reason, and `sync` sends them later. Sending twice, also after a crash half-way,
 """
 
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,6 @@ from typing import Self
 
 from journal.records.progress import Event, Listener, ignore
 from journal.records.run import ExperimentRecord, Record
-from journal.redaction import hidden, shown_url
 from journal.store.migrate import locked
 from journal.store.store import Store
 from journal.tracking.addresses import charts
@@ -35,7 +35,6 @@ from journal.tracking.mlflow_store import make_whole
 
 Describe = Callable[[ExperimentRecord, Sequence[Record]], str]
 
-LONGEST = 4096  # characters of MLflow's own words that are looked at
 SLOW_S = 10.0  # a tracking server that takes longer for one record is left alone until `sync`
 
 # By default a server that is gone blocks each call for minutes. The user's own settings win.
@@ -184,11 +183,13 @@ class Tracker:
 @dataclass(frozen=True, slots=True)
 class SyncReport:
     """The result of a sync: the numbers of experiments and runs that MLflow took and did not take,
-    and the reason for the last failure (None: no failure)."""
+    and the reason for the last failure (None: no failure). `imported` are those of the runs it took
+    that came from files of other tools."""
 
     logged: int
     failed: int
     reason: str | None = None
+    imported: int = 0
 
 
 def sync(
@@ -212,7 +213,12 @@ def sync(
             own = store.runs(experiment_id=record.id)
             summary = describe(record, own) if describe else None
             taken.append(tracker.finish(record, _logs_of(record, home), summary, own))
-    return SyncReport(taken.count(True), taken.count(False), tracker.error)
+    left = [run for run, sent in zip(runs, taken, strict=False) if sent and _imported(run)]
+    return SyncReport(taken.count(True), taken.count(False), tracker.error, len(left))
+
+
+def _imported(run: Record) -> bool:
+    return run.environment.get("tool") is not None
 
 
 def _logs_of(record: ExperimentRecord, home: Path) -> list[Path]:
@@ -249,6 +255,7 @@ def _sentence(error: BaseException, home: Path) -> str:
     inner = error.__cause__ or error.__context__
     while inner is not None and not isinstance(inner, KeyError):
         error, inner = inner, inner.__cause__ or inner.__context__
-    reason = " ".join(hidden(str(error)[:LONGEST]).split())[:300] or type(error).__name__
-    place = shown_url(tracking_uri(home))
-    return f"MLflow at {place} did not take it ({reason}): repair that, then run journal sync"
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    place = tracking_uri(home)
+    text = f"MLflow at {place} did not take it ({reason}): repair that, then run journal sync"
+    return re.sub(r"//[^@/]*@", "//***@", text)

@@ -26,8 +26,8 @@ SENTENCES = list(zip(DOUBTS, (one["sentence"] for one in EXAMPLES), strict=True)
 # Words that are the same in Chinese and in English: names, units, and words quoted or typed.
 ALIKE = set(
     "TTFT TPOT HTTP DONE KV PCIe GPU token id ms min s MHz MiB GiB NVIDIA NVML MIG SM UUID WSL Xid "
-    "GuideLLM metrics version vllm modprobe nvidia dev dmesg cgroup nvidia-smi usage p90 p95 p99 "
-    "tiny big gpus".split()
+    "AIPerf GuideLLM batch metrics version vllm modprobe nvidia dev dmesg cgroup nvidia-smi usage "
+    "p90 p95 p99 tiny big gpus".split()
 )
 
 

@@ -149,8 +149,8 @@ def _limits(point: Point) -> Text:
 
 def _attribute(name: str) -> Callable[[Point], Box]:
     def box(point: Point) -> Box:
-        value = getattr(point, name)
-        return Box(units.ABSENT if value is None else f"{value:,g}")
+        value = getattr(point, name)  # 0 is a length that another tool's file does not tell
+        return Box(f"{value:,g}" if value else units.ABSENT)
 
     return box
 
