@@ -20,15 +20,20 @@ value, and the remedy.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from journal.redaction import hidden
+
 if TYPE_CHECKING:
     from journal.records.engine import EngineFacts
 
 
 class JournalError(Exception):
-    """The root of this package's errors. `str(error)` is one sentence for a person; `exit_code` is
-    the exit status of the CLI."""
+    """The root of this package's errors. `str(error)` is one sentence for a person, without
+    secrets; `exit_code` is the exit status of the CLI."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(hidden(message))
 
 
 class UsageError(JournalError):
@@ -59,7 +64,7 @@ class EngineError(JournalError):
         self, message: str, *, log_tail: str = "", facts: "EngineFacts | None" = None
     ) -> None:
         super().__init__(message)
-        self.log_tail = log_tail
+        self.log_tail = hidden(log_tail)
         self.facts = facts
 
 

@@ -10,16 +10,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from journal.chat.bounds import TIMEOUT_S, Deadline, bounded
 from journal.chat.hearing import Hearing
+from journal.load.wire import MOST_OF_ANSWER
+from journal.measure.bounded_http import parsed_json
 from journal.records.notebook import Interaction
-from journal.redaction import hidden, pattern
+from journal.redaction import hidden, pattern, remember, shown_url
 from journal.serve.endpoint import is_loopback
 from journal.serve.probe import printable
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-TIMEOUT_S = 600.0
+LATE = "the server did not answer within {:g} s: see its log"
+UNPACKED = {"Accept-Encoding": "identity"}
 STOPPED = "stopped by hand"
 STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 Api = Literal["completions", "chat"]
@@ -68,10 +72,10 @@ def ask(question: Question) -> Iterator[Interaction]:
     """Ask, and yield the interaction as it grows, from the moment the question is sent; the last
     one is complete. A caller that stops before has the answer so far. A failure of the server is
     never raised: it stands in `error`."""
-    hearing, began_s = Hearing(begun(question)), time.monotonic()
+    hearing, began_s, deadline = Hearing(begun(question)), time.monotonic(), Deadline()
     yield hearing.so_far
     try:
-        with _client(question) as client:
+        with deadline, _client(question, deadline) as client:
             create = _kind(client, question).with_streaming_response.create
             began_s = time.monotonic()  # the time of imports is not the server's
             with create(**question.body, **STREAMED) as response:
@@ -83,26 +87,37 @@ def ask(question: Question) -> Iterator[Interaction]:
                 hearing.end(time.monotonic() - began_s)
         yield without_key(hearing.so_far, question)
     except Exception as error:  # noqa: BLE001 - recorded: a question that failed is an answer too
-        took_s, why = time.monotonic() - began_s, failure_reason(error, question)
+        took_s = time.monotonic() - began_s
+        why = LATE.format(TIMEOUT_S) if deadline.over else failure_reason(error, question)
         yield replace(hearing.so_far, duration_s=took_s, error=why)
 
 
 def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
     """Ask without streaming: the interaction, which then has no TTFT, and the answer's JSON (empty
     when there was none: then `error` says why)."""
-    hearing, began_s = Hearing(begun(question)), time.monotonic()
+    hearing, began_s, deadline = Hearing(begun(question)), time.monotonic(), Deadline()
     try:
-        with _client(question) as client:
+        with deadline, _client(question, deadline) as client:
             kind = _kind(client, question)
             began_s = time.monotonic()
-            raw = kind.with_raw_response.create(**question.body, stream=False)
-            whole: dict[str, Any] = json.loads(raw.text)
-            hearing.whole(raw.content, time.monotonic() - began_s)
+            with kind.with_streaming_response.create(**question.body, stream=False) as raw:
+                content = _whole_body(raw.iter_bytes())
+            whole: dict[str, Any] = parsed_json(content)
+            hearing.whole(content, time.monotonic() - began_s)
     except Exception as error:  # noqa: BLE001 - as above
         took_s = time.monotonic() - began_s
-        failed = replace(hearing.so_far, duration_s=took_s, error=failure_reason(error, question))
-        return failed, {}
+        why = LATE.format(TIMEOUT_S) if deadline.over else failure_reason(error, question)
+        return replace(hearing.so_far, duration_s=took_s, error=why), {}
     return without_key(hearing.so_far, question), whole
+
+
+def _whole_body(pieces: Iterator[bytes]) -> bytes:
+    body = bytearray()
+    for piece in pieces:  # as they are unpacked
+        body += piece
+        if len(body) > MOST_OF_ANSWER:
+            raise ValueError(f"it is longer than {MOST_OF_ANSWER >> 20} MiB, the most that is read")
+    return bytes(body)
 
 
 def without_key(interaction: Interaction, question: Question) -> Interaction:
@@ -126,15 +141,20 @@ def begun(question: Question) -> Interaction:
     )
 
 
-def _client(question: Question) -> "OpenAI":
+def _client(question: Question, deadline: Deadline) -> "OpenAI":
     import openai
 
+    remember(question.api_key)
     return openai.OpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
         max_retries=0,  # a silent retry would look like a slow answer
         timeout=TIMEOUT_S,
-        http_client=openai.DefaultHttpx2Client(**connection(question)),
+        default_headers=UNPACKED,
+        http_client=openai.DefaultHttpx2Client(
+            **connection(question),
+            event_hooks={"request": [deadline.watch], "response": [bounded]},
+        ),
     )
 
 
@@ -160,7 +180,7 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, openai.APIStatusError):
         if error.response.has_redirect_location:
-            where = printable(error.response.headers["location"])
+            where = printable(shown_url(error.response.headers["location"]))
             return f"the server redirects to {where}: give that address instead"
         body = error.body if isinstance(error.body, dict) else {}
         message = printable(str(body.get("message") or error.message))
@@ -171,7 +191,7 @@ def _reason(error: Exception) -> str:
             hint = ": ask with --completions"
         return f"the server answers {error.status_code} ({message}){hint}"
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
-        return f"the server did not answer within {TIMEOUT_S:g} s: see its log"
+        return LATE.format(TIMEOUT_S)
     if isinstance(error, openai.APIConnectionError | httpx2.TransportError):
         cause = printable(str(error.__cause__ or error))
         return f"the connection failed ({cause}): check that the server is up"

@@ -1,10 +1,12 @@
 """The answer to a question by hand while its bytes come in, read as `run` reads streams."""
 
 from dataclasses import replace
+from threading import Lock
 
 from journal.load.stream import ERROR_OBJECT, Stream, excerpt
-from journal.load.wire import EventFeed
+from journal.load.wire import MOST_OF_ANSWER, EventFeed
 from journal.records.notebook import Interaction
+from journal.redaction import Veil
 from journal.serve.probe import printable
 
 THOUGHTS_ONLY = "the answer holds thoughts only: allow more tokens"
@@ -16,14 +18,34 @@ _TOOL_REASONS = ("tool_calls", "tool_use", "function_call")
 
 
 class Hearing:
-    """An answer as it grows. `so_far` is the interaction with the part of the answer that has come;
-    times are in s since the question was sent."""
+    """An answer as it grows; times are in s since the question was sent."""
 
     def __init__(self, begun: Interaction) -> None:
-        self.so_far = begun
+        self._so_far = begun
+        self._alone = Lock()  # the chat page reads it in another thread
+        self._changes: dict[str, object] = {}
+        self._new: tuple[list[str], list[str]] = [], []  # of the answer, of the thoughts
         self._stream = Stream()
+        self._answer, self._thoughts = Veil(), Veil()
         self._feed = EventFeed()
-        self._body = b""  # up to the first event: an answer that is no stream
+        self._ttft_s: float | None = None
+        self._ttfo_s: float | None = None  # of the answer itself
+        self._left = MOST_OF_ANSWER
+        self._body = bytearray()  # up to the first event: an answer that is no stream
+
+    @property
+    def so_far(self) -> Interaction:
+        """The interaction with the part of the answer that has come."""
+        with self._alone:
+            if self._changes:  # put together when it is read: a read of the network has many events
+                now, (answer, thoughts) = self._so_far, self._new
+                texts = {
+                    "answer": now.answer + "".join(answer),
+                    "thoughts": now.thoughts + "".join(thoughts),
+                }
+                self._so_far = replace(now, **texts, **self._changes)  # type: ignore[arg-type]
+                self._changes, self._new = {}, ([], [])
+            return self._so_far
 
     @property
     def done(self) -> bool:
@@ -31,7 +53,11 @@ class Hearing:
         return self._stream.done
 
     def hear(self, data: bytes, at_s: float) -> bool:
-        """Take in bytes that were read at `at_s`. Returns whether they held an event."""
+        """Take in bytes that were read at `at_s`. Returns whether they held an event. Raises
+        ValueError for an answer that is longer than MOST_OF_ANSWER."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"it is longer than {MOST_OF_ANSWER >> 20} MiB, the most that is read")
         before = self._stream.count
         for name, event in self._feed.feed(data):
             self._take(name, event, at_s)
@@ -42,7 +68,7 @@ class Hearing:
     def end(self, at_s: float) -> None:
         """Take in the end of the body at `at_s`, and set the error and the note of the answer."""
         if self._stream.count == 0 and self._body.lstrip().startswith(b"{"):
-            self.whole(self._body, at_s)
+            self.whole(bytes(self._body), at_s)
             if self.so_far.error is None:
                 self._change(note="; ".join(filter(None, (NOT_STREAMED, self.so_far.note))))
             return
@@ -57,20 +83,19 @@ class Hearing:
         self._judge()
 
     def _take(self, name: bytes, event: bytes, at_s: float) -> None:
-        stream, now = self._stream, self.so_far
+        stream = self._stream
         if stream.done:
             return
         chunk = stream.take(name, event)
         if stream.done:
             return
         if chunk is not None and chunk.full:
-            begun = bool(chunk.text or chunk.tool_calls) and now.ttfo_s is None
-            self._change(
-                answer=now.answer + chunk.text,
-                thoughts=now.thoughts + chunk.thought,
-                ttft_s=at_s if now.ttft_s is None else now.ttft_s,
-                ttfo_s=at_s if begun else now.ttfo_s,
-            )
+            self._add(self._answer.take(chunk.text), self._thoughts.take(chunk.thought))
+            if self._ttft_s is None:
+                self._ttft_s = at_s
+            if self._ttfo_s is None and (chunk.text or chunk.tool_calls):
+                self._ttfo_s = at_s
+            self._change(ttft_s=self._ttft_s, ttfo_s=self._ttfo_s)
         self._change(
             duration_s=at_s,
             finish_reason=stream.finish_reason,
@@ -80,6 +105,7 @@ class Hearing:
         )
 
     def _judge(self) -> None:
+        self._add(self._answer.close(), self._thoughts.close())
         error = self._error()
         self._change(error=error, note=self._note() if error is None else None)
 
@@ -89,7 +115,7 @@ class Hearing:
             words = printable(stream.error.removeprefix(ERROR_OBJECT))
             return f"the answer could not be read ({words})"
         if stream.count == 0:
-            words = printable(excerpt(self._body)) or "its body is empty"
+            words = printable(excerpt(bytes(self._body))) or "its body is empty"
             return f"the answer could not be read (no events in it: {words})"
         if reason is None:
             return "the answer was cut off: see the server's log"
@@ -110,4 +136,10 @@ class Hearing:
         return None if stream.texts else EMPTY
 
     def _change(self, **values: object) -> None:
-        self.so_far = replace(self.so_far, **values)  # type: ignore[arg-type]
+        with self._alone:
+            self._changes |= values
+
+    def _add(self, answer: str, thoughts: str) -> None:
+        with self._alone:
+            self._new[0].append(answer)
+            self._new[1].append(thoughts)

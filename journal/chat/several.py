@@ -9,18 +9,21 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from journal.chat.ask import (
+    LATE,
     STOPPED,
     STREAMED,
-    TIMEOUT_S,
+    UNPACKED,
     Question,
     begun,
     connection,
     failure_reason,
     without_key,
 )
+from journal.chat.bounds import TIMEOUT_S, bounded_async
 from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
 from journal.records.notebook import Interaction
+from journal.redaction import remember
 from journal.serve.endpoint import models_of
 
 if TYPE_CHECKING:
@@ -70,12 +73,14 @@ class Pending:
         async with self._client:
             reading = asyncio.create_task(self._read())
             stopping = asyncio.create_task(self._stop.wait())
-            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            both, first = [reading, stopping], asyncio.FIRST_COMPLETED
+            await asyncio.wait(both, timeout=TIMEOUT_S, return_when=first)
             self._ended = {"duration_s": self._elapsed_s()}
             stopping.cancel()
             if not reading.done():
                 reading.cancel()
-                self._ended["error"] = STOPPED
+                late = LATE.format(TIMEOUT_S)
+                self._ended["error"] = STOPPED if self._stop.is_set() else late
             elif isinstance(error := reading.exception(), Exception):
                 self._ended["error"] = failure_reason(error, self.question)
             await asyncio.gather(reading, stopping, return_exceptions=True)
@@ -126,10 +131,14 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _client(question: Question) -> "AsyncOpenAI":
     import openai
 
+    remember(question.api_key)
     return openai.AsyncOpenAI(
         base_url=question.base_url,
         api_key=question.api_key or "none",
         max_retries=0,  # a silent retry would look like a slow answer
         timeout=TIMEOUT_S,
-        http_client=openai.DefaultAsyncHttpx2Client(**connection(question)),
+        default_headers=UNPACKED,
+        http_client=openai.DefaultAsyncHttpx2Client(
+            **connection(question), event_hooks={"response": [bounded_async]}
+        ),
     )

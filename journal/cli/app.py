@@ -26,6 +26,7 @@ from journal.cli.trace import trace
 from journal.cli.ui import sync, ui
 from journal.cli.watch import watch
 from journal.errors import EngineError, JournalError
+from journal.redaction import hidden
 
 app = typer.Typer(
     name="journal",
@@ -89,8 +90,16 @@ for command, panel in (
 app.add_typer(trace, name="trace", rich_help_panel="Try")
 
 
+def _without_secrets(_kind: type[BaseException], error: BaseException, _at: object) -> None:
+    """Print the traceback of a fault of this program, as Python does, without secrets."""
+    import traceback
+
+    print(hidden("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+
+
 def main() -> None:
     """The entry point. Every JournalError becomes one sentence on stderr and its exit code."""
+    sys.excepthook = _without_secrets
     try:
         app()
     except JournalError as error:

@@ -70,7 +70,9 @@ def integers(text: str | None, option: str) -> tuple[int, ...] | None:
     except ValueError:
         values = (0,)
     if min(values) < 1:
-        raise SpecError(f"{option} {text!r} is not whole numbers above 0 with commas, such as 1,8")
+        raise SpecError(
+            f"{option} {text[:60]!r} is not whole numbers above 0 with commas, such as 1,8"
+        )
     return values
 
 
@@ -83,7 +85,7 @@ def rates(text: str | None, option: str) -> tuple[float, ...] | None:
     except ValueError:
         values = (0.0,)
     if not all(0 < value < float("inf") for value in values):
-        raise SpecError(f"{option} {text!r} is not numbers above 0 with commas, such as 0.5,2")
+        raise SpecError(f"{option} {text[:60]!r} is not numbers above 0 with commas, such as 0.5,2")
     return values
 
 
@@ -91,8 +93,8 @@ def size(text: str, option: str) -> int:
     """The bytes in "24GiB" (binary), "24GB" (decimal) or "24" (GiB); SpecError names `option`
     and the value."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt])(i?)b)?", text.strip().lower())
-    if match is None or float(match[1]) == 0:
-        raise SpecError(f"{option} {text!r} is not a size above 0, such as 24GiB, 24GB or 24")
+    if match is None or not 0 < float(match[1]) < 1e15:
+        raise SpecError(f"{option} {text[:60]!r} is not a size above 0, such as 24GiB, 24GB or 24")
     number, prefix, binary = match.groups()
     power = "kmgt".index(prefix or "g") + 1
     base = 1024.0 if binary or not prefix else 1000.0

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from journal.redaction import hidden, hidden_in
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -14,25 +16,28 @@ if TYPE_CHECKING:
 
 
 def plain(text: str) -> str:
-    """`text` with control characters made visible, so that none reaches the terminal."""
+    """`text` without secrets, and with control characters made visible, so that none reaches the
+    terminal."""
     return "".join(
         f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Cf") else char
-        for char in text
+        for char in hidden(text)
     )
 
 
 def readable(text: str) -> str:
     """A model's words for a terminal: as `plain`, but with their lines, tabs and joined letters."""
-    return "".join(char if char in "\n\t\u200c\u200d" else plain(char) for char in text)
+    return "".join(char if char in "\n\t\u200c\u200d" else plain(char) for char in hidden(text))
 
 
 def print_json(value: Any) -> None:
-    """`value` as indented JSON on stdout, with control characters escaped."""
+    """`value` as indented JSON on stdout, without secrets, and with control characters escaped."""
     print(as_json_text(value, indent=2))
 
 
 def as_json_text(value: Any, indent: int | None = None) -> str:
-    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str, allow_nan=False)
+    text = json.dumps(
+        hidden_in(value), indent=indent, ensure_ascii=False, default=str, allow_nan=False
+    )
     if text.replace("\n", "").isprintable():
         return text
     return "".join(
@@ -98,5 +103,6 @@ def _table(
     for column in shown:
         table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(row[columns.index(column)] for column in shown))
+        cells = (row[columns.index(column)] for column in shown)
+        table.add_row(*(hidden(cell) if isinstance(cell, str) else cell for cell in cells))
     return table

@@ -14,6 +14,7 @@ from typing import Any
 from journal.load.stream import Chunk, Stream, excerpt, message, parsed
 from journal.load.wire import Recording, events
 from journal.records.request import Request, Trace
+from journal.redaction import shown_url
 from journal.serve.engines.vllm.request_fields import DECODE_MS, PREFILL_MS, QUEUE_MS
 
 
@@ -204,13 +205,14 @@ class AnswerReader:
 
     def _refusal(self, status: int) -> str:
         if 300 <= status < 400:
-            place = self._exchange.recording.headers.get(b"location", b"?").decode("latin-1")
+            location = self._exchange.recording.headers.get(b"location", b"elsewhere")
+            place = shown_url(excerpt(location))
             return f"HTTP {status}: redirects are not followed, give the address {place} itself"
         try:
             refusal = parsed(self._body)
+            reason = excerpt(self._body) if refusal is None else message(refusal)
         except (ValueError, RecursionError):
-            refusal = None
-        reason = excerpt(self._body) if refusal is None else message(refusal)
+            reason = excerpt(self._body)
         return f"HTTP {status}: {reason}".rstrip(": ")
 
 

@@ -16,6 +16,7 @@ from journal.load.answer import Exchange
 from journal.load.wire import Recording
 from journal.records.engine import Endpoint
 from journal.records.request import Request
+from journal.redaction import remember, shown_url
 
 IDLE_S = 1.0  # an older idle connection is not used again: servers close them after 2 s or more
 OPENING_AT_ONCE = 64  # connections; the queue of a listening socket often holds 128
@@ -35,11 +36,12 @@ class Target:
         sound = url.scheme in ("http", "https") and endpoint.base_url.isascii() and port != -1
         if not sound or not url.hostname:
             raise EndpointError(
-                f"{endpoint.base_url!r} is not the address of a server: give http://HOST:PORT/v1"
+                f"{shown_url(endpoint.base_url)!r} is not the address of a server: give http://HOST:PORT/v1"
             )
         key = endpoint.api_key
         if key is not None and not (key.isascii() and key.isprintable()):
             raise EndpointError("the API key holds characters that no header may hold: check it")
+        remember(key)
         self.host = url.hostname
         self.port = port or (443 if url.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if url.scheme == "https" else None
@@ -172,7 +174,7 @@ class Client:
 
         The clock starts here, so the time to open a connection counts."""
         message = self.target.message(request.body)
-        recording = Recording()
+        recording = Recording(request.output_tokens)
         exchange = Exchange(
             request=request,
             scheduled_s=scheduled_s,
@@ -186,7 +188,7 @@ class Client:
                 await connection.ask(message, recording)
                 if recording.unanswered and connection.used:  # closed while it was idle
                     self._drop(connection)
-                    recording = exchange.recording = Recording()
+                    recording = exchange.recording = Recording(request.output_tokens)
                     exchange.reconnected = True
                     connection = await self._connect()
                     await connection.ask(message, recording)

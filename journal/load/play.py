@@ -18,6 +18,7 @@ from journal.load.health import Pulse, Vitals
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Closed, LoadShape
 from journal.records.request import Request, Trace
+from journal.redaction import hidden, pattern
 
 READ_S = 0.001  # the longest slice in which answers are read while others stream
 EVENTS_AT_ONCE = 50  # about 0.15 ms
@@ -108,9 +109,9 @@ class Backlog:
     def _without_key(self, trace: Trace) -> Trace:
         """The trace with the API key starred out of its error, where the server quoted the key."""
         key = self._part.endpoint.api_key
-        if key and trace.error is not None and key in trace.error:
-            return replace(trace, error=trace.error.replace(key, "***"))
-        return trace
+        if trace.error is None or key is None:
+            return trace
+        return replace(trace, error=hidden(trace.error, pattern([key])))
 
 
 def play(

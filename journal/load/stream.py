@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from journal.redaction import hidden
+
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 _STOP = (
@@ -41,6 +43,7 @@ _WORDS = (
     *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
     *("summary", "refusal", "transcript", "output_text"),
 )
+LONGEST = 4096  # characters of a server's own words that are looked at
 MOST = 1 << 31  # tokens: a larger number is not a count
 USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields are details
 _OUTPUT = ("completion_tokens", "output_tokens")
@@ -112,12 +115,12 @@ class Stream:
             elif event is not None:
                 return self._event(event)
         except _UNREADABLE as error:
-            self._fail(f"event {self.count} cannot be read ({error}): {excerpt(data)}")
+            self._fail(f"event {self.count} {_unread(error)}: {excerpt(data)}")
         return None
 
     def _fail(self, reason: str) -> None:
         if self.error is None:
-            self.error = reason
+            self.error = hidden(reason)
 
     def _event(self, event: dict[str, Any]) -> Chunk | None:
         choices = event.get("choices")
@@ -225,7 +228,7 @@ class Stream:
     def _take_reason(self, reason: Any) -> None:
         if isinstance(reason, dict):
             reason = reason.get("type") or ""
-        word = str(reason).strip().lower().replace("-", "_").replace(" ", "_")
+        word = hidden(str(reason)[:LONGEST]).strip().lower().replace("-", "_").replace(" ", "_")
         word = word.removeprefix("finishreason.").removeprefix("finish_reason_")
         if word and word not in _PLACEHOLDERS and self.finish_reason not in _FINAL:
             self.finish_reason = REASONS.get(word, word)
@@ -249,12 +252,21 @@ def message(event: dict[str, Any]) -> str:
     problem = event.get("error") or event
     if isinstance(problem, dict):
         problem = problem.get("message") or problem.get("detail") or problem
-    return str(problem)[:300]
+    return hidden(str(problem)[:LONGEST])[:300]
+
+
+def _unread(error: Exception) -> str:
+    """Why an event was not read: what was wrong with it, or what this program does not read."""
+    if isinstance(error, RecursionError):
+        return "is nested deeper than is read"
+    if "digits" in str(error) and "limit" in str(error):
+        return "holds a number of more digits than are read"
+    return f"cannot be read ({str(error)[:LONGEST]})"
 
 
 def excerpt(data: bytes) -> str:
     """The beginning of a server's bytes as text on one line, up to 120 characters."""
-    text = " ".join(data[:400].decode("utf-8", "replace").split())
+    text = " ".join(hidden(data[:LONGEST].decode("utf-8", "replace")).split())
     return text if len(text) <= 120 else text[:120] + "..."
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import httptools
 
+MOST_OF_HEAD = 1 << 20  # bytes before the body, interim answers included
+MOST_OF_ANSWER = 16 << 20  # bytes of an answer, and of what a compressed one unpacks to ...
+MOST_OF_TOKEN = 4 << 10  # ... and so many more for each token that was asked for
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 
 
@@ -18,6 +21,8 @@ class Recording:
 
     __slots__ = (
         "_counts",
+        "_left",
+        "_most",
         "_parser",
         "_pieces",
         "_stamps",
@@ -31,7 +36,9 @@ class Recording:
         "unanswered",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: int = 0) -> None:
+        """`tokens` is the number that was asked for: it bounds the bytes that are read."""
+        self._most = self._left = MOST_OF_ANSWER + tokens * MOST_OF_TOKEN
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
         self.over = False
@@ -48,6 +55,10 @@ class Recording:
     def feed(self, at_s: float, data: bytes) -> None:
         """Take in `data`, which was read at `at_s` (monotonic clock)."""
         self._stamps.append(at_s)
+        self._left -= len(data)
+        if self._left < 0 or (self.status is None and self._most - self._left > MOST_OF_HEAD):
+            self._refuse()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -57,6 +68,14 @@ class Recording:
                 self.reusable = False
             else:
                 self.failure = f"the answer is not valid HTTP: {error}"
+        self._counts.append(len(self._pieces))
+
+    def _refuse(self) -> None:
+        """Read no more of an answer that is longer than this program reads."""
+        part, most = ("an answer", self._most) if self._left < 0 else ("a head", MOST_OF_HEAD)
+        if not self.over:
+            self.failure = f"{part} of more than {most >> 20} MiB, the most that is read of one"
+        self.reusable = False
         self._counts.append(len(self._pieces))
 
     def close(self) -> None:
@@ -80,11 +99,11 @@ class Recording:
     def body(self) -> tuple[bytes, list[float], list[int]]:
         """The body (decompressed where it was compressed), the time of each read in s, and the
         offset in the body at which each read ended. Raises ValueError for a body that cannot be
-        decompressed."""
+        decompressed, or that unpacks to more than is read."""
         pieces = self._pieces[: self._total]
         encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity":
-            pieces = _decompressed(pieces, encoding, complete=self.over)
+            pieces = _decompressed(pieces, encoding, self._most, complete=self.over)
         offsets = [0, *itertools.accumulate(map(len, pieces))]
         last = len(pieces)
         return b"".join(pieces), self._stamps, [offsets[min(n, last)] for n in self._counts]
@@ -118,17 +137,27 @@ class Recording:
             self._total = len(self._pieces)
 
 
-def _decompressed(pieces: list[bytes], encoding: bytes, *, complete: bool) -> list[bytes]:
+def _decompressed(
+    pieces: list[bytes], encoding: bytes, most: int, *, complete: bool
+) -> list[bytes]:
     """The decompressed part of each piece. Raises ValueError for a body that is damaged, cut off,
-    or compressed in another way than gzip or deflate."""
+    compressed in another way than gzip or deflate, or that unpacks to more than `most` bytes."""
     if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise ValueError(f"the body is compressed ({encoding.decode('latin-1')}) without a request")
+        name = encoding[:20].decode("latin-1")
+        raise ValueError(f"the body is compressed ({name}) without a request")
     start = b"".join(pieces[:2])[:2]
     zlib_header = len(start) == 2 and start[0] & 15 == 8 and int.from_bytes(start, "big") % 31 == 0
     bare = encoding == b"deflate" and not zlib_header  # some servers send deflate without it
     unpack = zlib.decompressobj(-15 if bare else 47)
+    unpacked, left = [], most
     try:
-        unpacked = [unpack.decompress(piece) for piece in pieces]
+        for piece in pieces:
+            unpacked.append(unpack.decompress(piece, left + 1))
+            left -= len(unpacked[-1])
+            if left < 0:
+                raise ValueError(
+                    f"the body unpacks to more than {most >> 20} MiB, the most that is read of one"
+                )
     except zlib.error as error:
         raise ValueError(f"the compressed body is damaged: {error}") from None
     if complete and not unpack.eof:
@@ -167,20 +196,22 @@ class EventFeed:
     """Server-sent events from a body that arrives in parts: each event as soon as its end came."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
         self._begun = False
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The name and the data of every event that `data` completes."""
+        new = max(0, len(self._held) - 3)  # where the blank line of an event may begin
         self._held += data
-        end = max((match.end() for match in _BLANK_LINE.finditer(self._held)), default=0)
-        whole, self._held = self._held[:end], self._held[end:]
+        end = max((match.end() for match in _BLANK_LINE.finditer(self._held, new)), default=0)
+        whole = bytes(self._held[:end])
+        del self._held[:end]
         yield from self._read(whole)
 
     def close(self) -> Iterator[tuple[bytes, bytes]]:
         """The last event without its blank line, if there is one, once the body is complete."""
-        yield from self._read(self._held)
-        self._held = b""
+        yield from self._read(bytes(self._held))
+        self._held.clear()
 
     def _read(self, body: bytes) -> Iterator[tuple[bytes, bytes]]:
         if self._begun:  # a byte-order mark counts at the very beginning only

@@ -41,7 +41,9 @@ class Histogram:
         wanted = fraction * self.count
         if self.count <= 0 or len(self.bounds) < 2:
             return None
-        place = next(i for i, count in enumerate(self.counts) if count >= wanted)
+        place = next((i for i, count in enumerate(self.counts) if count >= wanted), None)
+        if place is None:  # counts that do not grow: no histogram
+            return None
         if math.isinf(self.bounds[place]):
             return self.bounds[place - 1]
         low, before = (0.0, 0.0) if place == 0 else (self.bounds[place - 1], self.counts[place - 1])
@@ -60,10 +62,22 @@ def histogram(text: bytes, name: str) -> Histogram | None:
     total = 0.0
     for sample in parsed_samples(lines):
         if sample.name == f"{name}_bucket" and "le" in sample.labels:
-            counts.setdefault(float(sample.labels["le"]), []).append(sample.value)
+            bound = _bound(sample.labels["le"])
+            if bound is None:
+                return None
+            counts.setdefault(bound, []).append(sample.value)
         elif sample.name == f"{name}_sum":
             total += sample.value
     bounds = tuple(sorted(counts))
     if not bounds or not math.isinf(bounds[-1]) or len({len(v) for v in counts.values()}) > 1:
         return None
     return Histogram(bounds, tuple(sum(counts[bound]) for bound in bounds), total)
+
+
+def _bound(text: str) -> float | None:
+    """The upper end of a bucket; None for a text that is not one."""
+    try:
+        bound = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(bound) else bound

@@ -4,7 +4,6 @@ A name that a server does not have stays None: absent is not 0.
 """
 
 import http.client
-import json
 import math
 import re
 import ssl
@@ -16,17 +15,30 @@ from urllib.parse import urlencode, urlsplit
 
 from journal.errors import MeasureError
 from journal.measure.absence import unreadable
+from journal.measure.bounded_http import (
+    BoundedConnection,
+    BoundedTlsConnection,
+    Unbounded,
+    parsed_json,
+    whole_body,
+)
 from journal.records.engine import Endpoint, EngineFacts, MetricNames
 from journal.records.samples import ServerReading
+from journal.redaction import hidden, remember
 from journal.serve.engines.vllm.metric_names import METRICS
 from journal.serve.engines.vllm.request_fields import METRICS_PATH, VERSION_PATH
 
+# Both are linear in what they read: no part gives back what it took (++, *+), and a name begins
+# where no name goes on.
 _SAMPLE = re.compile(
-    r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)[ \t]*"
-    r'(?:\{(?P<labels>(?:[^"{}]|"(?:[^"\\]|\\.)*")*)\})?'
-    r"[ \t]*(?<![A-Za-z0-9_:])(?P<value>[^\s#]+)(?:[ \t]+-?\d+)?[ \t\r]*(?:#.*)?"
+    r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*+)[ \t]*+"
+    r'(?:\{(?P<labels>(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+)\})?+'
+    r"[ \t]*+(?<![A-Za-z0-9_:])(?P<value>[^\s#]++)(?:[ \t]++-?\d++)?+[ \t\r]*+(?:#.*+)?+"
 )
-_LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(
+    r'(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\]++|\\.)*+)"'
+)
+MOST_BYTES = 4 * 2**20  # of one page; vLLM's have 50 KB
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -84,8 +96,8 @@ def server_reading(text: bytes, at_s: float, names: MetricNames = METRICS) -> Se
 class ServerConnection:
     """One keep-alive connection to `endpoint`, for GETs beside the API's /v1.
 
-    `get` and `look` raise MeasureError when the server does not answer with HTTP 200 within
-    `timeout_s`.
+    `get` and `look` raise MeasureError when the server does not answer with HTTP 200, in all of
+    its answer, within `timeout_s`, or with more than MOST_BYTES.
     """
 
     def __init__(self, endpoint: Endpoint, timeout_s: float = 3.0) -> None:
@@ -93,17 +105,18 @@ class ServerConnection:
         self._root = url.path.rstrip("/").removesuffix("/v1")
         self._where = f"{url.scheme}://{url.netloc}{self._root}"
         self._headers = {"Accept": "*/*"}
+        remember(endpoint.api_key)
         if endpoint.api_key is not None:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         self._names = names_of(endpoint)
         self._metrics_path: str | None = None
+        host = url.hostname or ""
         self._http = (
-            http.client.HTTPSConnection(
-                url.hostname or "", url.port, timeout=timeout_s, context=_tls()
-            )
+            BoundedTlsConnection(host, url.port, timeout=timeout_s, context=_tls())
             if url.scheme == "https"
-            else http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
+            else BoundedConnection(host, url.port, timeout=timeout_s)
         )
+        self._http.answer_s, self._http.most_bytes = timeout_s, MOST_BYTES
 
     def get(self, path: str) -> bytes:
         """The body of the answer to GET `path`, for instance "/metrics"."""
@@ -113,18 +126,18 @@ class ServerConnection:
         except (http.client.RemoteDisconnected, ConnectionError) as error:
             if fresh:  # otherwise the server has closed an idle connection: try a new one
                 raise self._silent(path, error) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, Unbounded) as error:
             raise self._silent(path, error) from error
         try:
             return self._get(path)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, Unbounded) as error:
             raise self._silent(path, error) from error
 
     def _get(self, path: str) -> bytes:
         try:
             self._http.request("GET", self._root + path, headers=self._headers)
             answer = self._http.getresponse()
-            body = answer.read()
+            body = whole_body(answer)
         except BaseException:
             self._http.close()
             raise
@@ -134,7 +147,7 @@ class ServerConnection:
 
     def _silent(self, path: str, error: Exception) -> MeasureError:
         self._http.close()
-        reason = str(error) or type(error).__name__
+        reason = " ".join(hidden(str(error)[:300]).split()) or type(error).__name__
         return unreadable("silent", address=f"{self._where}{path}", error=reason)
 
     def look(self) -> bytes:
@@ -188,8 +201,8 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
 
 def _version(connection: ServerConnection) -> str | None:
     try:
-        answer = json.loads(connection.get(VERSION_PATH))
-    except (MeasureError, ValueError):
+        answer = parsed_json(connection.get(VERSION_PATH))
+    except (MeasureError, ValueError, Unbounded):
         return None
     version = answer.get("version") if isinstance(answer, dict) else None
     return version if isinstance(version, str) else None
@@ -216,7 +229,7 @@ def _pool_tokens(config: Mapping[str, str]) -> int | None:
 
 def _integer(config: Mapping[str, str], key: str) -> int | None:
     text = config.get(key, "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _first(configs: list[Mapping[str, str]], key: str) -> int | None:

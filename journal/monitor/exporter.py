@@ -12,6 +12,7 @@ from journal.measure.process import ProcessTree
 from journal.metrics.table import rows
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
+from journal.redaction import hidden, shown_url
 from journal.serve.endpoint import observe
 from journal.serve.standing import served
 from journal.store.store import Store
@@ -106,7 +107,7 @@ class Exporter:
             for name, (_, field) in GPU_GAUGES.items():
                 value = getattr(reading, field)
                 if value is not None:
-                    labels = [str(reading.device), names[reading.device]]
+                    labels = [str(reading.device), hidden(names[reading.device])]
                     families[name].add_metric(labels, value)
         count.add_metric([], len(readings))
         yield count
@@ -130,9 +131,10 @@ class Exporter:
             except (EndpointError, MeasureError):
                 self._trees.pop(url, None)  # gone, or not of this host: looked up again next time
                 continue
-            memory.add_metric([url, model], reading.rss_bytes)
+            where = [shown_url(url), hidden(model)]
+            memory.add_metric(where, reading.rss_bytes)
             if reading.cpu_s is not None:
-                cpu.add_metric([url, model], reading.cpu_s)
+                cpu.add_metric(where, reading.cpu_s)
         yield memory
         yield cpu
 
@@ -169,4 +171,4 @@ class Exporter:
 
 
 def _label(value: object) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else hidden(str(value))

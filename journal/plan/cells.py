@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby, product
@@ -13,6 +14,8 @@ from journal.records.experiment import Engine, Experiment, Load
 from journal.records.load_shape import Closed, LoadShape, Open
 from journal.records.sameness import definition
 
+MOST_CELLS = 20_000
+
 
 def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ...]:
     """All cells in the order in which they run: by engine, so that one start serves all of its
@@ -21,8 +24,8 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
     take turns at every repeat. A search for capacity is one cell here, the first that it measures.
 
     `model` is the name at an endpoint, for an experiment without engines. Raises SpecError where
-    neither names a model, where a search for capacity has no SLO, and for a search for the needed
-    VRAM that cannot work.
+    neither names a model, where a search for capacity has no SLO, for a search for the needed VRAM
+    that cannot work, and for more than MOST_CELLS.
     """
     engines: tuple[Engine | None, ...] = experiment.engines or (None,)
     if engines == (None,) and model is None:
@@ -30,6 +33,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
             f"experiment {experiment.name!r} names no model: add [engine] with a model, "
             "or give --endpoint and --model"
         )
+    check_count(experiment)
     grid, load = experiment.grid, experiment.load
     loads = load_shapes(experiment)
     if experiment.needed_vram:
@@ -60,6 +64,21 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
         for prompt_tokens, output_tokens in product(grid.prompt_tokens, grid.output_tokens)
         for shape in loads
     )
+
+
+def check_count(experiment: Experiment, where: str = "") -> None:
+    """Refuse (SpecError) a grid of more than MOST_CELLS cells, which are counted before they
+    are laid out; `where` begins the message."""
+    grid, repeats = experiment.grid, experiment.load.repeats
+    axes = [len(grid.prompt_tokens), len(grid.output_tokens), len(grid.rate or grid.batch)]
+    if experiment.find_capacity is not None:
+        axes, repeats = axes[:2], 1
+    count = max(1, len(experiment.engines)) * math.prod(axes) * repeats
+    if count > MOST_CELLS:
+        raise SpecError(
+            f"{where}experiment {experiment.name[:60]!r} has {count:,} cells, which is more than "
+            f"the {MOST_CELLS:,} that one may have: give fewer values in [grid], or fewer repeats"
+        )
 
 
 def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:

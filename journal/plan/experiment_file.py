@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import SpecError
+from journal.plan.cells import check_count
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.redaction import in_text, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
 RATES = tuple(field.name for field in fields(GpuRates))
+MOST_BYTES = 1 << 20  # of a file
 HOST_KEYS = ("usd_per_hour", *RATES)
 
 
@@ -36,6 +39,7 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
     Raises SpecError, which names the file, the key and the nearest known key.
     """
     if isinstance(path_or_name, Experiment):
+        check_count(path_or_name)
         return path_or_name
     path = Path(path_or_name)
     if not path.is_file():
@@ -48,6 +52,8 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
             )
         path = known[str(path_or_name)]
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SpecError(f"{path} holds more than 1 MiB: it is no experiment file")
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} cannot be read as UTF-8 text: {error}") from error
@@ -56,10 +62,15 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
 
 def parse(source: str, *, default_name: str, where: str) -> Experiment:
     """The experiment in the TOML text `source`; `where` names it in errors (SpecError)."""
+    remember(*in_text(source))
     try:
         raw = tomllib.loads(source)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(f"{where} is not valid TOML: {error}") from error
+    except RecursionError:
+        raise SpecError(
+            f"{where} is not valid TOML: it is nested deeper than an experiment file may be"
+        ) from None
+    except ValueError as error:  # of int(), too: a number of thousands of digits
+        raise SpecError(f"{where} is not valid TOML: {str(error)[:300]}") from None
     _check_keys(raw, TOP_LEVEL, "the top level", where)
     host = _table(raw, "host", where)
     _check_keys(host, HOST_KEYS, "[host]", where)
@@ -130,13 +141,13 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: str, wher
     for key in table:
         if key not in known:
             raise SpecError(
-                f"{where}: {place} has no key {key!r}{_nearest(key, known)} "
+                f"{where}: {place} has no key {key[:60]!r}{_nearest(key, known)} "
                 f"(known: {', '.join(known)})"
             )
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(key[:60], list(known), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
@@ -145,18 +156,41 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
 
     _check_predictions(values.get("predict", {}), where)
     try:
-        text = json.dumps(values)
+        text = json.dumps(values, ensure_ascii=False)
         if NUL.search(text):
             raise SpecError(f"{where}: a value has a NUL character, which nothing takes: drop it")
-        return TypeAdapter(Experiment).validate_json(text, strict=True)
+        experiment = TypeAdapter(Experiment).validate_json(text.encode(), strict=True)
+        check_count(experiment, f"{where}: ")
+        return experiment
+    except UnicodeEncodeError:
+        raise SpecError(
+            f"{where}: a value has half a character, which nothing takes: drop it"
+        ) from None
+    except RecursionError:
+        raise SpecError(f"{where} is nested deeper than an experiment file may be") from None
     except TypeError as error:  # a date or time, which no key of ours takes
         raise SpecError(f"{where}: dates and times are not values of any key: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"])[:100]
         raise SpecError(
-            f"{where}: {key} = {first['input']!r} cannot be used: {first['msg'].lower()}"
-        ) from error
+            f"{where}: {key} = {_short(first['input'])} cannot be used: {first['msg'].lower()}"
+        ) from None
+    except ValueError:  # of json: a whole number of thousands of digits
+        raise SpecError(f"{where}: a number has more digits than any key takes") from None
+
+
+def _short(value: Any) -> str:
+    """A value as a file may give it, up to about 60 characters."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list) and len(value) > 6:
+        return "a list"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # the ValueError: of an integer with many digits
+        return "a value"
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _check_predictions(predict: Any, where: str) -> None:
@@ -169,6 +203,6 @@ def _check_predictions(predict: Any, where: str) -> None:
     for key in predict:
         if key not in known:
             raise SpecError(
-                f"{where}: [predict] names no metric {key!r}{_nearest(key, known)} "
+                f"{where}: [predict] names no metric {key[:60]!r}{_nearest(key, known)} "
                 "(docs/metrics.md has them all, with underscores for dots)"
             )

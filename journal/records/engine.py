@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from journal.records.doubt import Values
 
@@ -31,9 +31,9 @@ class GpuRates:
     and TFLOP/s without sparsity. `fp8_tflops` is None where it computes in 16 bits whatever the
     weights."""
 
-    bandwidth_gb_per_s: Annotated[float, Gt(0)]
-    fp16_tflops: Annotated[float, Gt(0)]
-    fp8_tflops: Annotated[float, Gt(0)] | None = None
+    bandwidth_gb_per_s: Annotated[float, Gt(0), Le(1e12)]
+    fp16_tflops: Annotated[float, Gt(0), Le(1e12)]
+    fp8_tflops: Annotated[float, Gt(0), Le(1e12)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,17 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from journal.records.engine import GpuRates
 
-# Limits that plan/experiment_file.py enforces when it parses a file.
-Name = Annotated[str, MinLen(1)]
-Count = Annotated[int, Gt(0)]
-Natural = Annotated[int, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+# Limits that plan/experiment_file.py enforces when it parses a file. What is above them cannot be
+# meant, and some of it no database, no timer and no server could hold.
+MOST_TOKENS = 100_000_000
+MOST_BYTES = 1 << 60
+LONGEST_S = 30 * 86_400.0  # timers of a system may hold no more than 49 days
+Name = Annotated[str, MinLen(1), MaxLen(300)]
+Count = Annotated[int, Gt(0), Le(MOST_TOKENS)]
+Bytes = Annotated[int, Gt(0), Le(MOST_BYTES)]
+Batch = Annotated[int, Gt(0), Le(1 << 16)]  # a host has so many ports
+Few = Annotated[int, Gt(0), Le(1 << 12)]  # GPUs, processes, repeats
+Requests = Annotated[int, Gt(0), Le(10_000_000)]
+Seed = Annotated[int, Ge(0), Le((1 << 31) - 1 - (1 << 12))]  # a repeat adds its number
+Rate = Annotated[float, Gt(0), Le(1e6)]
+Duration = Annotated[float, Gt(0), Le(LONGEST_S)]
+Positive = Annotated[float, Gt(0), Le(1e12)]
 Counts = Annotated[tuple[Count, ...], MinLen(1)]
-FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
+Batches = Annotated[tuple[Batch, ...], MinLen(1)]
+# Read by pydantic where plan/experiment_file.py parses a file.
+FORBID_EXTRA = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +40,18 @@ class Engine:
     revision: str | None = None
     quantisation: str | None = None
     dtype: str = "auto"
-    tensor_parallel: Count = 1
-    pipeline_parallel: Count = 1
+    tensor_parallel: Few = 1
+    pipeline_parallel: Few = 1
     executor: Literal["mp", "ray"] | None = None
     max_model_len: Count | None = None
     gpu_memory_utilization: Positive | None = None
-    kv_cache_memory_bytes: Count | None = None
+    kv_cache_memory_bytes: Bytes | None = None
     prefix_caching: bool = False
     trust_remote_code: bool = False
     flags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
-    start_timeout_s: Positive = 900.0
+    start_timeout_s: Duration = 900.0
 
     @property
     def gpu_count(self) -> int:
@@ -54,10 +66,10 @@ class Grid:
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
-    batch: Counts = (1,)
+    batch: Batches = (1,)
     prompt_tokens: Counts = (128,)
     output_tokens: Counts = (64,)
-    rate: tuple[Positive, ...] = ()
+    rate: tuple[Rate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +86,13 @@ class Load:
     # Values of fields that came later, for what was stored before they came.
     STORED_BEFORE: ClassVar[Mapping[str, object]] = {"convoy": True}
 
-    requests: Count = 24
-    warmup: Natural = 2
-    repeats: Count = 1
-    seed: Natural = 0
-    burstiness: Annotated[float, Ge(0)] = 1.0
-    timeout_s: Positive = 600.0
-    processes: Count | None = None
+    requests: Requests = 24
+    warmup: Annotated[int, Ge(0), Le(10_000_000)] = 2
+    repeats: Few = 1
+    seed: Seed = 0
+    burstiness: Annotated[float, Ge(0), Le(1e6)] = 1.0
+    timeout_s: Duration = 600.0
+    processes: Few | None = None
     max_error_rate: Annotated[float, Ge(0), Le(1)] = 0.5
     interleave: bool | None = None
     convoy: bool = False
@@ -107,6 +119,8 @@ class Experiment:
     the grid's loads, `needed_vram` adds a search for each cell's least KV pool, `quality_check` a
     check of the model's quality. `predict` maps metrics to predicted values, `source` is the text
     of the file. `card_rates` are the rates of its GPUs, under the old name since it is stored."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
 
     name: Name
     question: str = ""

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from journal.redaction import hidden
+
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, format marks, lone surrogates, separators
 PICTURES = 0x2400  # the Unicode block with a picture of each ASCII control character
 MARKUP = re.compile(r"[\\`*_\[\]|#$~^]|==|%%|(?<=:)//|(?<=\bwww)\.|@", re.IGNORECASE)
@@ -11,8 +13,10 @@ LIST_OR_RULE = re.compile(r"^(?:[-+=]+(?=\s|$)|\d+[.)](?=\s|$))")
 
 
 def visible(text: str, keep: str = "") -> str:
-    """`text` with every character that has no shape of its own (controls, marks that turn the
-    direction of writing, lone surrogates) shown by a picture or its number, but for `keep`."""
+    """`text` without secrets, and with every character that has no shape of its own (controls,
+    marks that turn the direction of writing, lone surrogates) shown by a picture or its number, but
+    for `keep`."""
+    text = hidden(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(

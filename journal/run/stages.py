@@ -24,6 +24,7 @@ from journal.records.experiment import Experiment
 from journal.records.progress import Event, Listener
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Samples
+from journal.redaction import remember
 from journal.report.lines import headline
 from journal.report.log import LogFiles, write_log
 from journal.report.short import summary
@@ -41,6 +42,7 @@ from journal.serve.engines.kind import EngineKind
 from journal.serve.interpreter import installed
 from journal.store.alone import alone
 from journal.store.checkups import as_environment, last_checkup
+from journal.store.plain import secret_of
 from journal.store.store import Store, open_store
 from journal.store.undivided import undivided
 from journal.tracking.addresses import ui_address
@@ -244,6 +246,7 @@ class _Options:
         around: Around | None,
     ) -> Result:
         """Measure the cells that are left, write the log, and return the result."""
+        remember(*(secret_of(experiment.engines) or ()))
         with (
             alone(self.home),
             open_store(self.home) as store,

@@ -25,6 +25,8 @@ HOST = "127.0.0.1"  # the default address of an engine that the journal starts
 SHORT, LONG = 16, 80  # words of the two probes that give the tokens of a word
 VOCABULARY = (1000, 30000)
 NAMES_SHOWN = 12
+MOST = 1 << 31  # tokens: a larger number is not a count
+MOST_COMPARED, LONGEST_COMPARED = 1000, 200  # names of models, and characters of one
 KEY_HINT = "set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
 PROBE_S = 60.0  # for one token, from a server that may still work on abandoned requests
 # Programs that forward to a server: their memory says nothing about the server's.
@@ -136,13 +138,18 @@ def _models(server: _Server) -> dict[str, int | None]:
         raise EndpointError(
             f"{server.base_url} answers {answer.status} ({answer.message()}): see its log"
         )
+    if (more := answer.beyond()) is not None:
+        raise EndpointError(
+            f"{server.base_url}/models {more}: check that it is the address of a server"
+        )
     listed = answer.json().get("data") if answer.status == 200 else None
     served = {
         entry["id"]: entry.get("max_model_len")
         for entry in (listed if isinstance(listed, list) else ())
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     }
-    return {name: long if isinstance(long, int) else None for name, long in served.items()}
+    known = {name: long for name, long in served.items() if type(long) is int and 0 < long < MOST}
+    return {name: known.get(name) for name in served}
 
 
 def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
@@ -161,7 +168,10 @@ def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
 
 def _some(names: Iterable[str], like: str = "") -> str:
     """Up to NAMES_SHOWN of the names, the most similar to `like` first."""
-    names = sorted(names, key=lambda name: -SequenceMatcher(None, name, like).ratio())
+    names = sorted(names)
+    if len(names) <= MOST_COMPARED:
+        short = like[:LONGEST_COMPARED]
+        names.sort(key=lambda name: -SequenceMatcher(None, name[:LONGEST_COMPARED], short).ratio())
     more = [f"and {len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
     return ", ".join([printable(name) for name in names[:NAMES_SHOWN]] + more)
 
@@ -237,7 +247,7 @@ def _one_token(endpoint: Endpoint) -> tuple[str, dict[str, object]]:
 def _prompt_tokens(answer: Answer) -> int | None:
     usage = answer.json().get("usage")
     count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return count if isinstance(count, int) else None
+    return count if type(count) is int and 0 <= count < MOST else None
 
 
 def _takes_extensions(server: _Server, endpoint: Endpoint) -> bool:

@@ -17,7 +17,7 @@ from journal.errors import EndpointError, EngineError, MeasureError, SpecError
 from journal.records.engine import Endpoint, EngineFacts, GpuName
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
-from journal.redaction import among, hidden
+from journal.redaction import among, hidden, remember, secrets_of_engine
 from journal.serve import gpu_memory, interpreter, models, sharing
 from journal.serve import process_tree as process
 from journal.serve.endpoint import HOST, VOCABULARY, attach, listeners
@@ -94,6 +94,11 @@ def _check_flags(engine: Engine, kind: EngineKind) -> None:
                 f"the engine flag {flag} would show a secret in the process list: leave it out, "
                 "and set HF_TOKEN in the environment where the hub asks for it"
             )
+    if secrets_of_engine({}, engine.flags):
+        raise SpecError(
+            "an engine flag holds a key or a token by its name, which would show it in the process "
+            "list: leave it out, and give it by a variable of engine.env"
+        )
 
 
 def _check_version(installation: interpreter.Interpreter) -> None:
@@ -146,6 +151,7 @@ def start(
     by the end of the block; EngineOutOfMemory when it lacked memory. However the block is left, and
     however this process ends, no process of the engine remains.
     """
+    remember(api_key, *(secrets_of_engine(engine.env, engine.flags) or ()))
     check_engine(engine, kind)
     model = models.prepare(engine, listener)
     installation = interpreter.ask_interpreter(engine, kind)

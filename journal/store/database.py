@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from journal.errors import MissingExtra, StoreBusy, StoreError
+from journal.redaction import hidden, in_url, remember, shown_url
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -35,6 +36,7 @@ def store_address(home: Path, url: str | None = None) -> URL:
     """The address of the journal: `url`, else the JOURNAL_DB environment variable, else
     `home`/journal.db. Raises StoreError for a text that is not a database URL."""
     setting = url or os.environ.get("JOURNAL_DB")
+    remember(*(in_url(setting) if setting else ()))
     if not setting:
         return URL.create("sqlite", database=str(home.absolute() / "journal.db"))
     try:
@@ -42,14 +44,14 @@ def store_address(home: Path, url: str | None = None) -> URL:
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(
-            f"{setting.split('@')[-1]!r} is not a database URL: give one such as "
+            f"{shown_url(setting)!r} is not a database URL: give one such as "
             "sqlite:////data/journal.db or postgresql+psycopg://user@host/journal"
         ) from error
     if parsed.get_backend_name() == "sqlite":
         name = parsed.database or ":memory:"
         if name.startswith((":memory:", "file:")):
             raise StoreError(
-                f"{setting!r} names no file: give one such as sqlite:////data/journal.db"
+                f"{shown_url(setting)!r} names no file: give one such as sqlite:////data/journal.db"
             )
     return parsed
 
@@ -107,9 +109,10 @@ def explained(url: URL) -> Iterator[None]:
         advice = (advice for words, advice in _ADVICE if words in reason.lower())
         sentence = next(advice, "refused these values")
         kind = StoreBusy if any(words in reason.lower() for words in _MAY_PASS) else StoreError
+        reason = hidden(reason)
         raise kind(f"the journal {shown_address(url)} {sentence} ({reason})") from error
 
 
 def shown_address(url: URL) -> str:
-    """The address as people read it: the file, or the URL without its password."""
-    return str(file_of(url) or url.render_as_string(hide_password=True))
+    """The address as people read it: the file, or the URL without its secrets."""
+    return str(file_of(url) or shown_url(url.render_as_string(hide_password=False)))

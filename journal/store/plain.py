@@ -7,10 +7,9 @@ import re
 import types
 from collections.abc import Iterable, Mapping
 from functools import cache
-from itertools import pairwise
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from journal import redaction as secrecy
+from journal import redaction
 from journal.errors import StoreError
 from journal.records.experiment import Engine
 from journal.redaction import Secret
@@ -21,24 +20,21 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def secret_of(engines: Iterable[Engine]) -> Secret:
-    """The pattern that finds the engines' keys and tokens: the values of variables and of flags
-    whose names mean a secret. None where there are no secrets."""
-    secrets: set[str] = set()
-    for engine in engines:
-        words = [word for flag in engine.flags for word in flag.split("=", 1)]
-        named = [*engine.env.items(), *pairwise(words)]
-        secrets |= {value for name, value in named if secrecy.NAME.search(name)}
-    return secrecy.pattern(secrets)
+    """The engines' keys and tokens: the values of variables and of flags whose names mean a
+    secret. None where there are no secrets."""
+    each = (redaction.secrets_of_engine(engine.env, engine.flags) for engine in engines)
+    return redaction.pattern(value for secret in each for value in secret or ())
 
 
 def starred(text: str | None, secret: Secret) -> str | None:
     """`text` with every match of `secret` starred out."""
-    return secrecy.hidden(text, secret) if text else text
+    return redaction.hidden(text, secret) if text else text
 
 
 def storable(text: str) -> str:
-    """`text` with U+FFFD for characters that no database can hold: NUL and lone surrogates."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    """`text` without secrets, and with U+FFFD for characters that no database can hold: NUL and
+    lone surrogates."""
+    return _UNSTORABLE.sub("\ufffd", redaction.hidden(text))
 
 
 def to_json(value: object, secret: Secret = None) -> str:
@@ -55,7 +51,7 @@ def to_json(value: object, secret: Secret = None) -> str:
         )
     except (ValueError, TypeError) as error:
         raise StoreError(f"the {type(value).__name__} cannot be stored ({error})") from error
-    return storable(text)
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def _tree(value: object, secret: Secret) -> object:
@@ -63,7 +59,10 @@ def _tree(value: object, secret: Secret) -> object:
         fields = dataclasses.fields(value)
         return {field.name: _tree(getattr(value, field.name), secret) for field in fields}
     if isinstance(value, Mapping):
-        return {key: _tree(item, secret) for key, item in value.items()}
+        return {
+            starred(key, secret) if isinstance(key, str) else key: _tree(item, secret)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_tree(item, secret) for item in value]
     return starred(value, secret) if isinstance(value, str) else value

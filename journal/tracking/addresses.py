@@ -22,7 +22,8 @@ def ui_address(tracking_uri: str) -> str | None:
     one."""
     if not re.fullmatch(r"https?://[^\s<>]+", tracking_uri):
         return None
-    return re.sub(r"//[^@/]*@", "//", tracking_uri).rstrip("/") + "/"
+    scheme, _, rest = tracking_uri.partition("://")
+    return f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0].rstrip('/')}/"
 
 
 def charts(mlflow_experiment_id: str, experiment_id: str) -> str:

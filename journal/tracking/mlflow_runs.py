@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from journal.errors import TrackingError
 from journal.metrics.row import Section
+from journal.redaction import hidden
 from journal.tracking.entries import CURVES_TAG, PARENT_TAG, RunEntry
 from journal.tracking.mlflow_curves import HEADLINES
 
@@ -68,6 +69,7 @@ class MlflowRuns:
     def experiment(self, name: str) -> str:
         """The id of MLflow's experiment called `name`, created where the store lacks it. Raises
         TrackingError for an experiment that was deleted."""
+        name = hidden(name)
         if name not in self._experiments:
             theirs = self._client.get_experiment_by_name(name) or self._made(name)
             if theirs.lifecycle_stage == "deleted":
@@ -91,7 +93,7 @@ class MlflowRuns:
             self.experiment(entry.experiment),
             start_time=_ms(entry.started_at),
             tags={ID_TAG: entry.id},
-            run_name=entry.name,
+            run_name=hidden(entry.name),
         )
 
     def _renewed(self, entry: RunEntry, old_id: str) -> Any:
@@ -120,8 +122,8 @@ class MlflowRuns:
             if not math.isnan(there.metrics[name]):
                 metrics += [Metric(name, math.nan, now, 0)]
         new = entry.params.keys() - there.params.keys()
-        params = [Param(name, entry.params[name]) for name in sorted(new)]
-        tags = [RunTag(name, value) for name, value in entry.tags.items()]
+        params = [Param(name, hidden(str(entry.params[name]))) for name in sorted(new)]
+        tags = [RunTag(name, hidden(value)) for name, value in entry.tags.items()]
         self._client.log_batch(run_id, metrics[:BATCH], params, tags)
         for first in range(BATCH, len(metrics), BATCH):
             self._client.log_batch(run_id, metrics[first : first + BATCH])

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from journal.errors import MissingExtra, NotFound, UsageError
 from journal.serve import process_tree as process
+from journal.tracking.addresses import ui_address
 from journal.tracking.tracker import tracking_uri
 
 POLL_S = 0.2
+STORE = "MLFLOW_BACKEND_STORE_URI"
 
 # No telemetry, and none of the background workers, which take three times the UI's own memory.
 SETTINGS = {
@@ -30,17 +32,19 @@ def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None
     """
     uri = tracking_uri(home)
     if uri.startswith(("http://", "https://")):
-        announce(uri)
+        announce(ui_address(uri) or uri)
         return
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise NotFound(f"{home} holds no runs for MLflow to show: `journal run` makes the first")
     if find_spec("flask") is None:  # the full mlflow has it, mlflow-skinny does not
         raise MissingExtra("journal ui", "ui")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "mlflow", "server"]  # its store by a variable, not in `ps`
     command += ["--default-artifact-root", (home.absolute() / "mlflow-artifacts").as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     log_path = home / "mlflow-ui.log"
-    server = process.start_guarded(command, env=os.environ | SETTINGS, log_path=log_path)
+    server = process.start_guarded(
+        command, env=os.environ | SETTINGS | {STORE: uri}, log_path=log_path
+    )
     try:
         announce(f"http://{host}:{port}")
         while server.exit_code() is None:

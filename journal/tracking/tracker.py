@@ -6,7 +6,6 @@ reason, and `sync` sends them later. Sending twice, also after a crash half-way,
 """
 
 import os
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Self
 
 from journal.records.progress import Event, Listener, ignore
 from journal.records.run import ExperimentRecord, Record
+from journal.redaction import hidden, shown_url
 from journal.store.migrate import locked
 from journal.store.store import Store
 from journal.tracking.addresses import charts
@@ -35,6 +35,7 @@ from journal.tracking.mlflow_store import make_whole
 
 Describe = Callable[[ExperimentRecord, Sequence[Record]], str]
 
+LONGEST = 4096  # characters of MLflow's own words that are looked at
 SLOW_S = 10.0  # a tracking server that takes longer for one record is left alone until `sync`
 
 # By default a server that is gone blocks each call for minutes. The user's own settings win.
@@ -255,7 +256,6 @@ def _sentence(error: BaseException, home: Path) -> str:
     inner = error.__cause__ or error.__context__
     while inner is not None and not isinstance(inner, KeyError):
         error, inner = inner, inner.__cause__ or inner.__context__
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    place = tracking_uri(home)
-    text = f"MLflow at {place} did not take it ({reason}): repair that, then run journal sync"
-    return re.sub(r"//[^@/]*@", "//***@", text)
+    reason = " ".join(hidden(str(error)[:LONGEST]).split())[:300] or type(error).__name__
+    place = shown_url(tracking_uri(home))
+    return f"MLflow at {place} did not take it ({reason}): repair that, then run journal sync"

@@ -1,7 +1,9 @@
 """Experiment files: strict keys and values, and errors in one sentence."""
 
+import time
 import tomllib
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.errors import SpecError
+from journal.plan.cells import MOST_CELLS, cells
 from journal.plan.experiment_file import load_experiment, parse, shipped
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.records.run import ExperimentRecord, Record
+from journal.store import codec
 
 MODEL = '[engine]\nmodel = "m"\n'
 
@@ -135,6 +140,102 @@ def test_a_damaged_experiment_is_taken_or_refused_in_one_sentence(
         assert isinstance(read("\n".join(lines)), Experiment)
     except SpecError as error:
         assert str(error).startswith("x.toml")
+
+
+NUMBERS = st.one_of(
+    st.sampled_from([2**31, 2**63, 10**30, -(10**30), 0.0, 1e308, float("inf"), float("nan")]),
+    st.integers(),
+    st.floats(),
+    st.integers(1, 50),
+)
+SCALARS = st.one_of(NUMBERS, st.booleans(), st.text(max_size=8))
+KEYS = {
+    "engine": [field.name for field in fields(Engine)],
+    "grid": [field.name for field in fields(Grid)],
+    "load": [field.name for field in fields(Load)],
+    "slo": [field.name for field in fields(Slo)],
+    "host": ["usd_per_hour", "bandwidth_gb_per_s", "fp16_tflops", "fp8_tflops"],
+    "predict": ["ttft_s_p50", "kv_bytes_per_token"],
+}
+
+
+def as_toml(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_toml, value))}]"
+    if isinstance(value, str):
+        import json
+
+        return json.dumps(value)
+    return str(value).lower() if isinstance(value, bool | float) else str(value)
+
+
+@given(st.data())
+def test_what_a_file_may_say_is_what_the_store_can_hold(data: st.DataObject) -> None:
+    lines = [MODEL]
+    for section, keys in KEYS.items():
+        lines += [f"[{section}]"] if section != "engine" else []
+        for key in data.draw(st.lists(st.sampled_from(keys), unique=True, max_size=4)):
+            if (section, key) != ("engine", "model"):
+                value = data.draw(SCALARS | st.lists(SCALARS, min_size=1, max_size=3))
+                lines.append(f"{key} = {as_toml(value)}")
+    try:
+        experiment = read("\n".join(lines))
+        laid_out = cells(experiment)
+    except SpecError as error:
+        assert len(str(error)) < 700
+        return
+    assert len(laid_out) <= MOST_CELLS
+    now = datetime.now(UTC)
+    begun = ExperimentRecord(id="e", experiment=experiment, started_at=now, status="running")
+    columns = codec.experiment_row(begun)
+    for cell in laid_out[:5]:
+        run = Record(
+            id="r", experiment_id="e", cell=cell, status="valid", started_at=now, duration_s=1.0
+        )
+        columns |= codec.run_row(run, None)
+    whole = [value for value in columns.values() if type(value) is int]
+    assert all(abs(value) < 2**31 for value in whole), columns
+
+
+def test_a_grid_is_counted_before_it_is_laid_out() -> None:
+    thousand = str(list(range(1, 1001)))
+    text = f"[grid]\nbatch = {thousand}\nprompt_tokens = {thousand}\noutput_tokens = {thousand}\n"
+    began_s = time.monotonic()
+    with pytest.raises(SpecError, match=r"has 1,000,000,000 cells, .* the 20,000"):
+        read(MODEL + text)
+    with pytest.raises(SpecError, match="cells"):
+        cells(Experiment(name="x", load=Load(repeats=10**9)), model="m")
+    assert time.monotonic() - began_s < 2
+
+
+DEEP = 5000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MODEL + "predict = " + "[" * DEEP + "]" * DEEP,
+        MODEL + "[predict]\n" + ".".join("a" * DEEP) + " = 1",
+        "[" + ".".join("a" * DEEP) + "]\nb = 1",
+        MODEL + "[engine.env]\n" + ".".join("a" * DEEP) + " = 1",
+        ".".join(["engine", "env", *"a" * DEEP]) + ' = "x"\nengine.model = "m"',
+        MODEL + "[grid]\nbatch = " + "{a = " * DEEP + "1" + "}" * DEEP,
+        MODEL + "[load]\nseed = " + "9" * DEEP,
+        MODEL + "[load]\nseed = 0x" + "f" * DEEP,
+        MODEL + '[engine.env]\nMY_TOKEN = "t0ken-0f-the-file"\nX = ' + "[" * DEEP,
+        MODEL + '[engine.env]\nMY_TOKEN = ["t0ken-0f-the-file"]\n',
+        MODEL + '[engine.env]\nMY_TOKEN = "t0ken-0f-the-file"\nX = 1',
+        MODEL + "[load]\n" + "k" * 90_000 + " = 1",
+        MODEL + '[load]\nseed = "' + "k" * 90_000 + '"',
+        "a = 1\n" * 200_000,
+    ],
+    ids=map(str, range(14)),
+)
+def test_what_goes_too_far_is_one_short_error(text: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        read(text)
+    assert len(str(refused.value)) < 700
+    assert "t0ken" not in str(refused.value)
 
 
 def test_a_search_for_capacity_may_stand_in_a_file() -> None:

@@ -1,0 +1,105 @@
+"""Bounds on what the openai SDK reads of an answer: bytes, and the time of all reads together.
+
+They hold for every body, also those of refusals, which the SDK reads whole."""
+
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from journal.load.wire import MOST_OF_ANSWER
+
+if TYPE_CHECKING:
+    from httpx2 import Request, Response
+
+TIMEOUT_S = 600.0
+
+
+class Deadline:
+    """The end of all waiting for one answer, as a block: after TIMEOUT_S its connections are cut,
+    whatever the SDK is doing, and `over` is True."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(TIMEOUT_S, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def watch(self, request: "Request") -> None:
+        """Cut the connection of `request`, too."""
+        request.extensions = {**request.extensions, "trace": self._opened}
+
+    def _opened(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._sockets.append(info["return_value"].get_extra_info("socket"))
+
+    def _cut(self) -> None:
+        self.over = True
+        for connection in self._sockets:
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def bounded(response: "Response") -> None:
+    """Bound the body of `response`, of which only the head was read."""
+    from httpx2 import SyncByteStream
+
+    inner: Any = response.stream
+    check = _check_of(response)
+
+    class Stream(SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in inner:
+                check(piece)
+                yield piece
+
+        def close(self) -> None:
+            inner.close()
+
+    response.stream = Stream()
+
+
+async def bounded_async(response: "Response") -> None:
+    """The same for a response that is read asynchronously."""
+    from httpx2 import AsyncByteStream
+
+    inner: Any = response.stream
+    check = _check_of(response)
+
+    class Stream(AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for piece in inner:
+                check(piece)
+                yield piece
+
+        async def aclose(self) -> None:
+            await inner.aclose()
+
+    response.stream = Stream()
+
+
+def _check_of(response: "Response") -> Any:
+    """A check that is given each piece of the body, and raises ValueError or TimeoutError."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity") and response.status_code != 200:
+        raise ValueError(f"its refusal is compressed ({coding[:20]!r}), which was not asked for")
+    until_s, left = time.monotonic() + TIMEOUT_S, MOST_OF_ANSWER
+
+    def check(piece: bytes) -> None:
+        nonlocal left
+        left -= len(piece)
+        if left < 0:
+            raise ValueError(f"it is longer than {MOST_OF_ANSWER >> 20} MiB, the most that is read")
+        if time.monotonic() > until_s:
+            raise TimeoutError(f"it did not end within {TIMEOUT_S:g} s")
+
+    return check
