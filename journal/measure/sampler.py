@@ -20,6 +20,7 @@ from journal.measure.server import ServerConnection, names_of, server_reading
 from journal.records.doubt import Values
 from journal.records.engine import Endpoint
 from journal.records.samples import GpuReading, HostReading, ProcessReading, Readings, ServerReading
+from journal.serve.engines.server_kinds import UNREAD
 
 PERIOD_S = 0.25
 AFTER_FAILURE_S = 1.0
@@ -196,7 +197,8 @@ class Sampler:
 
     def _meter_server(self) -> Meter[tuple[float, bytes]] | None:
         if not self._endpoint.has_metrics:
-            self._absent.append({"variant": "no_metrics"})
+            if not any(one.get("variant") in UNREAD for one in self._endpoint.absent):
+                self._absent.append({"variant": "no_metrics"})
             return None
         connection = self._open.enter_context(ServerConnection(self._endpoint))
 

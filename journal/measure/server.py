@@ -10,10 +10,10 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
-from journal.errors import MeasureError
+from journal.errors import MeasureError, SpecError
 from journal.measure.absence import unreadable
 from journal.measure.bounded_http import (
     BoundedConnection,
@@ -27,6 +27,7 @@ from journal.records.samples import ServerReading
 from journal.redaction import hidden, remember
 from journal.serve.engines.vllm.metric_names import METRICS
 from journal.serve.engines.vllm.request_fields import METRICS_PATH, VERSION_PATH
+from journal.theory.architecture import architecture
 
 # Both are linear in what they read: no part gives back what it took (++, *+), and a name begins
 # where no name goes on.
@@ -39,6 +40,8 @@ _LABEL = re.compile(
     r'(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\]++|\\.)*+)"'
 )
 MOST_BYTES = 4 * 2**20  # of one page; vLLM's have 50 KB
+# Labels of a pool that are numbers where some layers keep a state and not keys and values.
+STATE_LABELS = ("mamba_block_size", "mamba_page_size_padded")
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -84,7 +87,8 @@ def server_reading(text: bytes, at_s: float, names: MetricNames = METRICS) -> Se
     vLLM's own log."""
     values: dict[str, list[float]] = {}
     for sample in parsed_samples(text):
-        values.setdefault(sample.name, []).append(sample.value)
+        if all(sample.labels.get(rank, "0") == "0" for rank in names.ranks):
+            values.setdefault(sample.name, []).append(sample.value)
     fields: dict[str, float] = {}
     for field, aliases in names.readings.items():
         counts = next((values[name] for name in aliases if name in values), None)
@@ -181,7 +185,9 @@ class ServerConnection:
 def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     """Fill the unknown fields of `facts` from the server's /version and /metrics; a fact that the
     server does not give stays None. Tokens and bytes of the KV pool are summed over engines. The
-    bytes of a pool in /metrics are exact and replace those of a log, which are rounded."""
+    bytes of a pool in /metrics are exact and replace those of a log, which are rounded. Blocks are
+    multiplied out only for a model whose layers all keep the same, by its config where `facts` has
+    it."""
     with closing(ServerConnection(endpoint)) as connection:
         version = _version(connection) if facts.version is None else facts.version
         pool = names_of(endpoint).pool
@@ -189,7 +195,7 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     values = {
         "block_size": _first(configs, "block_size"),
         "kv_pool_bytes": _summed([_integer(config, "kv_cache_memory_bytes") for config in configs]),
-        "kv_pool_tokens": _summed([_pool_tokens(config) for config in configs]),
+        "kv_pool_tokens": _tokens_of_pools(configs, facts.config),
         "prefix_caching": _flag(configs, "enable_prefix_caching"),
         "kv_cache_dtype": configs[0].get("cache_dtype") if configs else None,
     }
@@ -217,14 +223,44 @@ def _pool_labels(connection: ServerConnection, pool: str) -> list[Mapping[str, s
     return [sample.labels for sample in parsed_samples(page) if sample.name == pool]
 
 
-def _pool_tokens(config: Mapping[str, str]) -> int | None:
-    """The tokens of a pool: vLLM's own count where it gives one, else blocks times block size,
-    which is too much for models whose layers form several groups."""
-    tokens = _integer(config, "kv_cache_size_tokens")
-    blocks, size = _integer(config, "num_gpu_blocks"), _integer(config, "block_size")
-    if tokens is None and blocks is not None and size is not None:
-        return blocks * size
-    return tokens
+def _tokens_of_pools(
+    configs: list[Mapping[str, str]], model: Mapping[str, Any] | None
+) -> int | None:
+    """The tokens of all pools: the engines' own counts where they give them, else blocks times
+    block size, if all layers keep the same. Engines of one server show the sum of their blocks
+    each."""
+    own = [_integer(config, "kv_cache_size_tokens") for config in configs]
+    if any(count is not None for count in own):
+        return _summed(own)
+    if not configs or any(map(_keeps_several, configs)) or not _layers_are_alike(model):
+        return None
+    blocks = [_integer(config, "num_gpu_blocks") for config in configs]
+    size = _integer(configs[0], "block_size")
+    if size is None:
+        return None
+    if len(blocks) > 1 and len(set(blocks)) == 1:
+        return None if blocks[0] is None else blocks[0] * size
+    total = _summed(blocks)
+    return None if total is None else total * size
+
+
+def _keeps_several(config: Mapping[str, str]) -> bool:
+    """Whether the labels of a pool show a model whose layers keep different things: the state of
+    Mamba layers, or blocks of a size that is fitted to them."""
+    state = any(_integer(config, key) is not None for key in STATE_LABELS)
+    size = _integer(config, "block_size")
+    return state or (size is not None and size & (size - 1) != 0)
+
+
+def _layers_are_alike(config: Mapping[str, Any] | None) -> bool:
+    """Whether all layers of a model keep the same of a sequence; True where that is not known."""
+    if config is None:
+        return True
+    try:
+        model = architecture(config)
+    except SpecError:
+        return True
+    return model.states[0] == 0 and model.windowed_layers in (0, model.layers)
 
 
 def _integer(config: Mapping[str, str], key: str) -> int | None:

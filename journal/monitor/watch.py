@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from journal.doubts.words import absence
 from journal.errors import EndpointError, MeasureError
 from journal.measure.gpu import Gpus
 from journal.measure.histogram import Histogram, histogram
@@ -18,6 +19,7 @@ from journal.measure.server import ServerConnection, complete, names_of, server_
 from journal.records.engine import Endpoint, EngineFacts
 from journal.records.samples import GpuReading, ProcessReading, ServerReading
 from journal.serve.endpoint import is_loopback, observe
+from journal.serve.engines.server_kinds import UNREAD
 from journal.serve.engines.vllm.request_fields import METRICS_PATH
 from journal.serve.standing import server_address
 
@@ -96,7 +98,8 @@ class Watch:
         self._cpu: ProcessReading | None = None
         self._connection = self._open.enter_context(ServerConnection(self.endpoint))
         if not self.endpoint.has_metrics:
-            self._absent.append("The server has no vLLM metrics at /metrics.")
+            others = [one for one in self.endpoint.absent if one.get("variant") in UNREAD]
+            self._absent += [absence(one) for one in others] or [absence({"variant": "no_metrics"})]
         self._tree = self._find_tree()
         self._gpus = self._find_gpus()
 

@@ -120,7 +120,8 @@ class MetricNames:
     All of them begin with `prefix`. `readings` maps a field of ServerReading to the names of its
     samples, the newest first: where a server has an old and a new name side by side, only the
     newest counts. `pool` is the sample whose labels describe the KV pool; `ttft` and `itl` are
-    histograms in s.
+    histograms in s; each is empty where there is none. `ranks` are labels of processes that share
+    one engine and give the same again: only samples of rank 0 count.
     """
 
     prefix: str
@@ -128,6 +129,7 @@ class MetricNames:
     pool: str
     ttft: str
     itl: str
+    ranks: tuple[str, ...] = ()
 
     @property
     def read(self) -> tuple[str, ...]:

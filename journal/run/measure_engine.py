@@ -84,9 +84,9 @@ def _known(
     endpoint: Endpoint, engine: Engine | None, experiment: Experiment, listener: Listener
 ) -> Endpoint:
     """`endpoint` with every fact that can be known before it is measured."""
-    known = replace(endpoint, facts=complete(endpoint.facts, endpoint))
+    known = replace(endpoint, facts=described(endpoint, engine))
     facts = replace(
-        described(known, engine),
+        complete(known.facts, known),
         usd_per_hour=experiment.usd_per_hour,
         card_rates=experiment.card_rates,
     )

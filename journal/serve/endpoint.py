@@ -11,7 +11,9 @@ import psutil
 
 from journal.errors import EndpointError
 from journal.plan.english_words import WORDS
+from journal.records.doubt import Values
 from journal.records.engine import Endpoint, MetricNames
+from journal.serve.engines.server_kinds import is_prometheus, kind_at
 from journal.serve.engines.vllm.metric_names import METRICS
 from journal.serve.engines.vllm.request_fields import (
     IGNORE_EOS,
@@ -261,9 +263,10 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
     of a doubt "absent" for each part that it lacks."""
     server = _Server(endpoint.base_url, endpoint.api_key)
     absent = list(endpoint.absent)
-    names = METRICS if endpoint.metric_names is None else endpoint.metric_names
     metrics = server.extra(METRICS_PATH)
-    has_metrics = metrics.status == 200 and f"\n{names.prefix}".encode() in metrics.body
+    page = metrics.body if metrics.status == 200 else b""
+    names, lacking = _metrics_at(page, endpoint.metric_names)
+    absent += lacking
     version: Any = server.extra(VERSION_PATH).json().get("version")
     if not isinstance(version, str):
         version = None
@@ -274,10 +277,26 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
         absent.append({"variant": "no_exact_length", "field": IGNORE_EOS})
     return replace(
         endpoint,
-        has_metrics=has_metrics,
+        has_metrics=names is not None,
+        metric_names=endpoint.metric_names if names in (None, METRICS) else names,
         facts=replace(endpoint.facts, version=version),
         absent=tuple(absent),
     )
+
+
+def _metrics_at(
+    page: bytes, own: MetricNames | None
+) -> tuple[MetricNames | None, tuple[Values, ...]]:
+    """The names by which `page` of /metrics is read, `own` where it has them; None with the values
+    of a doubt "absent" where it is of a server whose metrics are not read."""
+    if own is not None:
+        return (own if f"\n{own.prefix}".encode() in page else None), ()
+    kind = kind_at(page)
+    if kind is not None and kind.names is not None:
+        return kind.names, ()
+    if kind is not None:
+        return None, ({"variant": "metrics_of", "kind": kind.name},)
+    return None, ({"variant": "metrics_of_unknown"},) if is_prometheus(page) else ()
 
 
 # ---- its process -------------------------------------------------------------------------------

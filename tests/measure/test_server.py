@@ -23,6 +23,7 @@ from journal.measure.server import (
 from journal.records.engine import Endpoint, EngineFacts
 from journal.records.samples import ServerReading
 from journal.serve.engines.vllm.metric_names import METRICS
+from journal.theory.model_table import find_model
 
 TEXTS = Path(__file__).parent.parent / "data" / "metrics"
 Answer = tuple[int, bytes]
@@ -317,6 +318,41 @@ def test_new_versions_give_tokens_and_bytes_for_each_engine() -> None:
         prefix_caching=False,
         kv_cache_dtype="auto",
     )
+
+
+def pool(**labels: str) -> bytes:
+    given = {"block_size": "16", "num_gpu_blocks": "1000", "sliding_window": "None"} | labels
+    return (
+        b"vllm:cache_config_info{%s} 1\n"
+        % ",".join(f'{name}="{value}"' for name, value in given.items()).encode()
+    )
+
+
+def test_a_hybrid_model_without_its_own_count_is_not_multiplied_out() -> None:
+    assert completed(pool()).kv_pool_tokens == 16_000
+    for hint in (
+        {"mamba_block_size": "4096"},
+        {"mamba_page_size_padded": "1081344"},
+        {"block_size": "544"},
+    ):
+        assert completed(pool(**hint)).kv_pool_tokens is None
+    assert completed(pool(mamba_block_size="None")).kv_pool_tokens == 16_000
+    own = pool(mamba_block_size="4096", kv_cache_size_tokens="9000")
+    assert completed(own).kv_pool_tokens == 9000
+
+
+def test_a_model_with_some_windowed_layers_is_not_multiplied_out() -> None:
+    gemma = dict(find_model("google/gemma-2-9b-it").config)
+    assert completed(pool(), EngineFacts(config=gemma)).kv_pool_tokens is None
+    llama = dict(find_model("meta-llama/Llama-3.1-8B-Instruct").config)
+    assert completed(pool(), EngineFacts(config=llama)).kv_pool_tokens == 16_000
+
+
+def test_engines_that_each_show_the_blocks_of_all_are_counted_once() -> None:
+    page = pool(engine="0") + pool(engine="1")
+    assert completed(page).kv_pool_tokens == 16_000
+    of_their_own = pool(engine="0") + pool(engine="1", num_gpu_blocks="998")
+    assert completed(of_their_own).kv_pool_tokens == (1000 + 998) * 16
 
 
 def test_exact_bytes_of_a_pool_go_over_those_of_a_log() -> None:

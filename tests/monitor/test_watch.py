@@ -127,7 +127,7 @@ def test_a_server_without_metrics_shows_its_process(fake_server: FakeServer) -> 
     assert look.answers
     assert look.running is None
     assert look.rss_bytes is not None
-    assert "no vLLM metrics" in look.absent[0]
+    assert "has no /metrics" in look.absent[0]
 
 
 def test_gpus_are_taken_together(scripted: Callable[..., Any], fake_server: FakeServer) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from journal.doubts.words import absence
 from journal.errors import EndpointError, JournalError, SpecError
-from journal.serve.endpoint import attach, normalised
+from journal.serve.endpoint import attach, normalised, observe
 
 FakeServer = Callable[..., str]
 
@@ -281,3 +281,31 @@ def test_a_server_that_fails_is_reported() -> None:
         pytest.raises(EndpointError, match=r"answers 503 \(loading\)"),
     ):
         attach(url, "one")
+
+
+@pytest.mark.parametrize(
+    ("page", "has_metrics", "sentence"),
+    [
+        (b"sglang:num_running_reqs 1\nsglang:num_queue_reqs 0\n", True, None),
+        (b"tgi_queue_size 7\n", False, "another kind (TGI)"),
+        (b"# HELP x A metric\nx 1\n", False, "a kind that is not known"),
+        (b"nothing", False, None),
+    ],
+)
+def test_metrics_of_another_kind_are_read_or_named(
+    page: bytes, has_metrics: bool, sentence: str | None
+) -> None:
+    def answers(path: str, body: dict[str, Any] | None) -> tuple[int, object]:
+        if path == "/metrics":
+            return 200, page
+        if path == "/v1/models":
+            return 200, {"data": [{"id": "m"}]}
+        return 404, {}
+
+    with answering(answers) as url:
+        endpoint = observe(url)
+    assert endpoint.has_metrics is has_metrics
+    assert (endpoint.metric_names is None) is not has_metrics
+    said = [absence(one) for one in endpoint.absent if one["variant"].startswith("metrics_of")]
+    assert len(said) == (0 if sentence is None else 1)
+    assert sentence is None or sentence in said[0]
