@@ -153,6 +153,8 @@ def samples(cell: Cell) -> Samples:
         done=True,
         timed_out=False,
         reconnected=True,
+        refused=False,
+        counted_tokens=7,
     )
     failed = dataclasses.replace(
         trace, index=2, outcome="error", chunk_s=(), chunk_tokens=None, error="cut ✂ off"

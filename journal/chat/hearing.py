@@ -3,7 +3,7 @@
 from dataclasses import replace
 from threading import Lock
 
-from journal.load.stream import ERROR_OBJECT, Stream, excerpt
+from journal.load.stream import ERROR_OBJECT, TOOL_REASONS, Stream, excerpt
 from journal.load.wire import MOST_OF_ANSWER, EventFeed
 from journal.records.notebook import Interaction
 from journal.redaction import Veil
@@ -14,7 +14,6 @@ NOT_STREAMED = "the server ignored `stream`: the answer came whole, so there is 
 REFUSED = "the model refused to answer"
 CALLS_TOOL = "the model calls a tool: ask without tools, or read the answer with --raw"
 EMPTY = "the answer is empty: the model ended it at once"
-_TOOL_REASONS = ("tool_calls", "tool_use", "function_call")
 
 
 class Hearing:
@@ -29,7 +28,7 @@ class Hearing:
         self._answer, self._thoughts = Veil(), Veil()
         self._feed = EventFeed()
         self._ttft_s: float | None = None
-        self._ttfo_s: float | None = None  # of the answer itself
+        self._chunks_s: list[float] = []
         self._left = MOST_OF_ANSWER
         self._body = bytearray()  # up to the first event: an answer that is no stream
 
@@ -79,8 +78,8 @@ class Hearing:
     def whole(self, body: bytes, at_s: float) -> None:
         """Take in an answer that is one JSON object, which has no TTFT."""
         self._take(b"", body, at_s)
-        self._change(ttft_s=None, ttfo_s=None)
         self._judge()
+        self._change(ttft_s=None, ttfo_s=None)
 
     def _take(self, name: bytes, event: bytes, at_s: float) -> None:
         stream = self._stream
@@ -89,23 +88,43 @@ class Hearing:
         chunk = stream.take(name, event)
         if stream.done:
             return
+        if chunk is not None:
+            self._chunks_s.append(at_s)
         if chunk is not None and chunk.full:
-            self._add(self._answer.take(chunk.text), self._thoughts.take(chunk.thought))
+            if stream.moved:
+                self._begin_again()
+            else:
+                self._add(self._answer.take(chunk.text), self._thoughts.take(chunk.thought))
             if self._ttft_s is None:
                 self._ttft_s = at_s
-            if self._ttfo_s is None and (chunk.text or chunk.tool_calls):
-                self._ttfo_s = at_s
-            self._change(ttft_s=self._ttft_s, ttfo_s=self._ttfo_s)
+            self._change(ttft_s=self._ttft_s, ttfo_s=self._ttfo_s())
         self._change(
             duration_s=at_s,
             finish_reason=stream.finish_reason,
-            prompt_tokens=stream.prompt_tokens,
-            output_tokens=stream.output_tokens,
-            reasoning_tokens=stream.reasoning_tokens,
+            prompt_tokens=stream.usage.prompt_tokens,
+            output_tokens=stream.usage.output_tokens,
+            reasoning_tokens=stream.usage.reasoning_tokens,
         )
 
+    def _ttfo_s(self) -> float | None:
+        """The time of the first chunk of the answer itself."""
+        at = self._stream.answer_at
+        return None if at is None else self._chunks_s[at]
+
+    def _begin_again(self) -> None:
+        """Take all texts from the stream: what stood as the answer turned out to be thoughts."""
+        self._answer, self._thoughts = Veil(), Veil()
+        with self._alone:
+            self._so_far = replace(self._so_far, answer="", thoughts="")
+            self._new = [], []
+        texts, thoughts = self._stream.text, "".join(self._stream.thoughts)
+        self._add(self._answer.take(texts), self._thoughts.take(thoughts))
+
     def _judge(self) -> None:
+        text, thought = self._stream.end()
+        self._add(self._answer.take(text), self._thoughts.take(thought))
         self._add(self._answer.close(), self._thoughts.close())
+        self._change(ttfo_s=self._ttfo_s())
         error = self._error()
         self._change(error=error, note=self._note() if error is None else None)
 
@@ -119,8 +138,10 @@ class Hearing:
             return f"the answer could not be read (no events in it: {words})"
         if reason is None:
             return "the answer was cut off: see the server's log"
-        if reason in ("stop", "length", *_TOOL_REASONS):
+        if stream.ended_well:
             return None
+        if reason in TOOL_REASONS:
+            return f"the answer ended for a call of a tool ({reason}), and no call came"
         if reason == "abort":
             return "the server gave up in the middle of its answer: see its log"
         return f"the server ended its answer early (finish reason {printable(reason)}): see its log"

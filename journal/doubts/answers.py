@@ -175,7 +175,12 @@ def _usage_missing(case: Case) -> Finding | None:
     missing = sum(t.prompt_tokens is None or t.output_tokens is None for t in case.view.done)
     if not missing:
         return None
-    return "flag", {"missing": missing, "answers": len(case.view.done)}
+    values = {"missing": missing, "answers": len(case.view.done)}
+    sources = Counter(trace.tokens_by for trace in case.view.done)
+    if sources["usage"] == len(case.view.done):
+        return "flag", {"variant": "prompts", **values}
+    counts = {f"by_{source}": sources[source] for source in ("ids", "chunks", "text")}
+    return "flag", {"variant": "counted", **values, **counts, "unknown": sources[None]}
 
 
 def _done_missing(case: Case) -> Finding | None:
@@ -196,6 +201,17 @@ def _reasoning_not_streamed(case: Case) -> Finding | None:
         "answers": len(case.view.done),
         "most_tokens": max(hidden),
     }
+
+
+def _thoughts_only(case: Case) -> Finding | None:
+    answers = case.view.done
+    bare = sum(bool(trace.reasoning_chunks) and trace.ttfo_s is None for trace in answers)
+    return ("note", {"bare": bare, "answers": len(answers)}) if bare else None
+
+
+def _refused(case: Case) -> Finding | None:
+    refused = sum(bool(trace.refused) for trace in case.view.done)
+    return ("note", {"refused": refused, "answers": len(case.view.done)}) if refused else None
 
 
 def _reconnected(case: Case) -> Finding | None:
@@ -306,6 +322,18 @@ RULES = (
         "one answer whose usage counts thoughts of which no chunk came",
         "The first chunk then comes after the thinking, and not after the prefill.",
         _reasoning_not_streamed,
+    ),
+    Rule(
+        "thoughts_only",
+        "one answer that holds thoughts and nothing else",
+        "Its tokens are timed, and no reader got an answer: there is no time to that.",
+        _thoughts_only,
+    ),
+    Rule(
+        "refused",
+        "one answer that came as a refusal",
+        "A refusal is text of the server, which may be ready before the model has said a word.",
+        _refused,
     ),
     Rule(
         "reconnected",

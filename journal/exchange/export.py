@@ -57,7 +57,8 @@ REQUEST: Columns = {
     **dict.fromkeys(("server_queue_s", "server_prefill_s", "server_decode_s"), "number"),
     "ttfo_s": "number",
     **dict.fromkeys(("reasoning_tokens", "reasoning_chunks", "tool_call_deltas"), "whole"),
-    **dict.fromkeys(("done", "timed_out", "reconnected"), "flag"),
+    **dict.fromkeys(("done", "timed_out", "reconnected", "refused"), "flag"),
+    "counted_tokens": "whole",
 }
 
 

@@ -8,6 +8,7 @@ its connection needs one of the two. Every other answer is an error.
 
 import itertools
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +39,19 @@ class Exchange:
 class AnswerReader:
     """The reader of one exchange, a few events at a time, so that a long answer delays nothing."""
 
-    def __init__(self, exchange: Exchange, origin_s: float) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        origin_s: float,
+        count_tokens: Callable[[str], int] | None = None,
+    ) -> None:
         self._exchange = exchange
+        self._count_tokens = count_tokens  # of a text; None: no tokenizer is at hand
         self._origin_s = origin_s
         self._error: str | None = None
         self._stream = Stream()
         self._whole = False  # it was not streamed
-        self._chunks: list[tuple[int, Chunk]] = []
+        self._chunks: list[tuple[int, Chunk]] = []  # each with the offset at which it ends
         try:
             self._body, self._stamps, self._ends = exchange.recording.body()
         except ValueError as error:
@@ -63,6 +70,7 @@ class AnswerReader:
             return False
         if stream.count == 0 and self._exchange.recording.over:
             self._read_whole()
+        stream.end()
         return True
 
     def _read_whole(self) -> None:
@@ -81,7 +89,7 @@ class AnswerReader:
 
     def trace(self) -> Trace:
         """The trace, once `advance` has returned True; times in s since the origin."""
-        exchange, made = self._exchange, self._stream.output_tokens
+        exchange, made = self._exchange, self._stream.usage.output_tokens
         request = exchange.request
         ends, tokens = self._with_tokens()
         error = self._verdict(bool(ends))
@@ -117,12 +125,17 @@ class AnswerReader:
             "reasoning_chunks": len(stream.thoughts),
             "tool_call_deltas": stream.tool_calls,
             "done": None if self._whole else stream.done,
+            "refused": stream.refused,
         }
+        uncounted = has_tokens and stream.usage.output_tokens is None
+        if uncounted and self._count_tokens is not None:
+            text = "".join((*stream.thoughts, *stream.texts))
+            counted["counted_tokens"] = self._count_tokens(text)
         return {
-            "prompt_tokens": stream.prompt_tokens,
-            "output_tokens": stream.output_tokens,
-            "cached_tokens": stream.cached_tokens,
-            "reasoning_tokens": stream.reasoning_tokens,
+            "prompt_tokens": stream.usage.prompt_tokens,
+            "output_tokens": stream.usage.output_tokens,
+            "cached_tokens": stream.usage.cached_tokens,
+            "reasoning_tokens": stream.usage.reasoning_tokens,
             "finish_reason": stream.finish_reason,
             "server_queue_s": stream.times.get(QUEUE_MS),
             "server_prefill_s": stream.times.get(PREFILL_MS),
@@ -136,8 +149,8 @@ class AnswerReader:
         if not self._stream.thoughts:
             first = ends[:1]
         else:
-            answers = (end for end, chunk in self._chunks if chunk.text or chunk.tool_calls)
-            first = list(itertools.islice(answers, 1))
+            at = self._stream.answer_at
+            first = [] if at is None else [self._chunks[at][0]]
         return self._stamped(first, scheduled_s)[0] if first else None
 
     def release(self) -> None:
@@ -148,7 +161,8 @@ class AnswerReader:
         """The offsets in the body at which chunks with content end, and the tokens in each chunk
         (None: not known): from running usage when every piece of text has it, else from token
         ids."""
-        running = all(chunk.made is not None for _, chunk in self._chunks if chunk.full)
+        full_chunks = (chunk for _, chunk in self._chunks if chunk.full)
+        running = self._stream.usage.runs and all(one.made is not None for one in full_chunks)
         ends: list[int] = []
         tokens: list[int | None] = []
         before = 0
@@ -166,7 +180,7 @@ class AnswerReader:
         known = tuple(count for count in tokens if count is not None)
         complete = (
             len(known) == len(tokens)
-            and self._stream.output_tokens in (sum(known), None)
+            and self._stream.usage.output_tokens in (sum(known), None)
             and min(known, default=0) >= 0
         )
         return ends, known if ends and complete else None
@@ -197,9 +211,9 @@ class AnswerReader:
             return f"no events in the answer: {excerpt(self._body) or 'its body is empty'}"
         if not has_tokens:
             return "not one token in the stream"
-        if stream.finish_reason not in ("stop", "length"):
+        if not stream.ended_well:
             return f"finish reason {stream.finish_reason or 'missing'}, not stop or length"
-        if not (recording.framed or stream.done or stream.output_tokens is not None):
+        if not (recording.framed or stream.done or stream.usage.output_tokens is not None):
             return "the connection ended with neither usage nor [DONE] before"
         return None
 

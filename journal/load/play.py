@@ -69,6 +69,7 @@ class Backlog:
     def __init__(self, part: LoadPart, on_trace: Callable[[Trace], None]) -> None:
         self._part = part
         self._on_trace = on_trace
+        self._count_tokens = token_counter(part.endpoint.tokenizer)
         self._waiting: deque[Exchange] = deque()
         self._reading: AnswerReader | None = None
         measured = sum(not request.warmup for request in part.requests)
@@ -91,7 +92,8 @@ class Backlog:
         until = time.monotonic() + limit_s
         while (self._reading is not None or self._waiting) and time.monotonic() < until:
             if self._reading is None:
-                self._reading = AnswerReader(self._waiting.popleft(), self._part.origin_s)
+                exchange, origin_s = self._waiting.popleft(), self._part.origin_s
+                self._reading = AnswerReader(exchange, origin_s, self._count_tokens)
             if self._reading.advance(EVENTS_AT_ONCE):
                 trace = self._without_key(self._reading.trace())
                 self._failures_left -= trace.outcome == "error" and not trace.warmup
@@ -112,6 +114,19 @@ class Backlog:
         if trace.error is None or key is None:
             return trace
         return replace(trace, error=hidden(trace.error, pattern([key])))
+
+
+def token_counter(path: str | None) -> Callable[[str], int] | None:
+    """The number of tokens in a text by the tokenizer.json at `path`; None without a path, and
+    where the package that reads it is not installed."""
+    if path is None:
+        return None
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        return None
+    tokenizer = Tokenizer.from_file(path)
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
 
 
 def play(

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from journal.load.thinking import Thinking
+from journal.load.usage import Usage
 from journal.redaction import hidden
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
@@ -31,24 +33,24 @@ _PLACEHOLDERS = frozenset(
     "null none nil undefined unspecified unknown pending running in_progress not_finished "
     "unfinished continue".split()
 )
+TOOL_REASONS = ("tool_calls", "tool_use", "function_call")
 # Reasons that no later reason replaces.
 _FINAL = frozenset(
-    "abort aborted cancel cancelled canceled error failed timeout content_filter safety "
-    "tool_calls tool_use function_call".split()
-)
+    "abort aborted cancel cancelled canceled error failed timeout content_filter safety".split()
+).union(TOOL_REASONS)
 # Other fields of a delta that may hold the answer, read where `content` holds no text.
 _ANSWERS = ("text", "refusal", "output_text", "answer", "response", "audio")
 # Fields of a part that hold its words; providers differ.
 _WORDS = (
     *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
-    *("summary", "refusal", "transcript", "output_text"),
+    *("summary", "refusal", "transcript", "output_text", "parts"),
+)
+# A field with one of these in its name says something about thoughts, and holds none.
+_NO_WORDS = (
+    *("signature", "token", "finish", "stop", "encrypted", "effort", "_id", "format", "status"),
+    *("_mode", "_level", "budget", "_type", "_time", "duration", "enabled", "_state"),
 )
 LONGEST = 4096  # characters of a server's own words that are looked at
-MOST = 1 << 31  # tokens: a larger number is not a count
-USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields are details
-_OUTPUT = ("completion_tokens", "output_tokens")
-_PROMPT = ("prompt_tokens", "input_tokens")
-_NO_WORDS = ("signature", "token", "finish", "stop", "encrypted", "effort", "_id")
 
 
 class Chunk(NamedTuple):
@@ -65,12 +67,14 @@ class Chunk(NamedTuple):
 
 
 class Stream:
-    """The sum of the events that `take` has received.
+    """The sum of the events that `take` has received, complete after `end`.
 
     `error` is the first one that an event reports or that made an event unreadable.
-    `finish_reason` is "stop", "length" or another word of the server. Token counts are None
-    where no usage gives them. `times` are the server's own, in s, by its names (`*_ms`). `done`:
-    [DONE] came; `refused`: text came as a refusal."""
+    `finish_reason` is "stop", "length" or another word of the server. `times` are the server's
+    own, in s, by its names (`*_ms`). `texts` and `thoughts` are the pieces of the answer and of the
+    thoughts before it; `answer_at` is the number of the chunk with which the answer itself began,
+    from 0 (None: it did not). `moved`: the last text showed that all before it was thoughts, among
+    which it stands now. `done`: [DONE] came; `refused`: text came as a refusal."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -78,17 +82,18 @@ class Stream:
         self.done = False
         self.refused = False
         self.finish_reason: str | None = None
-        self.prompt_tokens: int | None = None
-        self.cached_tokens: int | None = None
-        self.reasoning_tokens: int | None = None
+        self.usage = Usage()
         self.times: dict[str, float | None] = {}
         self.texts: list[str] = []
         self.thoughts: list[str] = []
         self.tool_calls = 0
-        self._output_tokens: int | None = None
-        self._whole = False  # a usage with both counts came
+        self.answer_at: int | None = None
+        self.moved = False
+        self._contents: list[str] = []  # the text as it came, with its tags
+        self._chunks = 0
+        self._thinking = Thinking()
+        self._held_at: int | None = None  # the chunk with which the held text began
         self._by_messages = False  # all of the answer came in messages, none in deltas
-        self._stale = False  # tokens came after the last usage
 
     @property
     def text(self) -> str:
@@ -96,16 +101,17 @@ class Stream:
         return "".join(self.texts)
 
     @property
-    def output_tokens(self) -> int | None:
-        """The tokens of the whole answer by its usage, thoughts included; None where the last
-        usage came before the last token, or has no count."""
-        return None if self._stale else self._output_tokens
+    def ended_well(self) -> bool:
+        """Whether the answer has a finish reason that counts: it ended by itself, at the length
+        that was asked for, or with a call of a tool."""
+        tools = self.finish_reason in TOOL_REASONS and self.tool_calls > 0
+        return self.finish_reason in ("stop", "length") or tools
 
     def take(self, name: bytes, data: bytes) -> Chunk | None:
         """Add the event called `name` (mostly empty); return its part of the answer, or None
         where it has no part."""
         self.count += 1
-        if data.startswith(b"[DONE]"):
+        if b"[DONE]" in data[:12] and data.strip(b' "').startswith(b"[DONE]"):
             self.done = True
             return None
         try:
@@ -113,10 +119,18 @@ class Stream:
             if name == b"error":
                 self._fail(ERROR_OBJECT + (excerpt(data) if event is None else message(event)))
             elif event is not None:
-                return self._event(event)
+                chunk = self._event(event)
+                self._chunks += chunk is not None
+                return chunk
         except _UNREADABLE as error:
             self._fail(f"event {self.count} {_unread(error)}: {excerpt(data)}")
         return None
+
+    def end(self) -> tuple[str, str]:
+        """Take in that no event follows; return the answer and the thoughts that were held."""
+        text, thought = self._thinking.end()
+        self._add(text, thought)
+        return text, thought
 
     def _fail(self, reason: str) -> None:
         if self.error is None:
@@ -132,7 +146,7 @@ class Stream:
         if not usage and ("x_groq" in event or (choice is not None and "usage" in choice)):
             usage = _usage_elsewhere(event, choice)
         if usage and isinstance(usage, dict):
-            made = self._take_usage(usage)
+            made = self.usage.take(usage)
         if "metrics" in event and isinstance(event["metrics"], dict):
             self.times = {name: _duration_s(ms) for name, ms in event["metrics"].items()}
         if choice is None:
@@ -145,28 +159,55 @@ class Stream:
         reason = choice.get("finish_reason")
         if reason:
             self._take_reason(reason)
-        delta, counted = choice.get("delta"), made is not None
-        text, thought, tool_calls = self._parts(choice, delta)
+        delta, counted = choice.get("delta"), made
+        content, thought, tool_calls = self._parts(choice, delta)
         ids = choice.get("token_ids")
         if type(delta) is dict and len(delta) > 1:
             if ids is None:
                 ids = delta.get("token_ids")
-            if delta.get("role") and not text and not thought:
+            if delta.get("role") and not content and not thought:
                 made = None  # a role alone is not a token
         elif type(delta) is dict and "role" in delta:
             made = None
         held = None if ids is None else len(list(ids))
-        full = bool(text or thought or tool_calls or held)
+        full, text = bool(content or thought or tool_calls or held), content
         if full:
             if self.done:
                 self._fail("the stream went on after [DONE]")
-            self._stale = not counted
+            self.usage.took_token(counted)
+            if content:
+                text, tagged = self._divided(content)
+                thought += tagged
+            self._add(text, thought, tool_calls)
+        return Chunk(full, text, thought, tool_calls, held, made)
+
+    def _divided(self, content: str) -> tuple[str, str]:
+        """The answer and the thoughts that `content` adds, without the tags of thoughts."""
+        thinking, held = self._thinking, bool(self._thinking.held)
+        self._contents.append(content)
+        text, thought = thinking.take(content)
+        self.moved = thinking.began_before is not None
+        if thinking.began_before is not None:
+            before = self.text[: len(self.text) - thinking.began_before]
+            self.thoughts += filter(None, [before])
+            self.texts, self.answer_at = [], None
+        if thinking.found:
+            self._held_at = None
+        elif thinking.held and not held:
+            self._held_at = self._chunks
+        return text, thought
+
+    def _add(self, text: str, thought: str, tool_calls: int = 0) -> None:
+        if text or tool_calls:
+            if self.answer_at is None:
+                self.answer_at = self._chunks if self._held_at is None else self._held_at
             self.tool_calls += tool_calls
             if text:
                 self.texts.append(text)
-            if thought:
-                self.thoughts.append(thought)
-        return Chunk(full, text, thought, tool_calls, held, made)
+        if thought:
+            self.thoughts.append(thought)
+        if not self._thinking.held:
+            self._held_at = None
 
     def _parts(self, choice: dict[str, Any], delta: Any) -> tuple[str, str, int]:
         """The text, the thoughts and the number of tool-call deltas in a choice."""
@@ -192,38 +233,13 @@ class Stream:
             raise ValueError(f"{whole!r:.40} is not a message")
         self.refused = self.refused or bool(whole.get("refusal"))
         text, thought, tool_calls = _from_fields(whole, whole.get("content"))
-        pieces = self._by_messages or not (self.texts or self.thoughts or self.tool_calls)
+        pieces = self._by_messages or not (self._contents or self.thoughts or self.tool_calls)
         self._by_messages = pieces
         return (
-            _new_part(text, self.texts, pieces=pieces),
+            _new_part(text, self._contents, pieces=pieces),
             _new_part(thought, self.thoughts, pieces=pieces),
             tool_calls if pieces else 0,
         )
-
-    def _take_usage(self, usage: dict[str, Any]) -> int | None:
-        """Take the counts of a usage object; return its output tokens (None: it has no count)."""
-        output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
-        if not (type(output) is type(prompt) is int and 0 < output < MOST and 0 < prompt < MOST):
-            output, prompt = _number_in(usage, _OUTPUT), _number_in(usage, _PROMPT)
-        whole = output is not None and output > 0 and prompt is not None
-        if whole or not self._whole:
-            self._whole = whole
-            self.prompt_tokens = self.prompt_tokens if prompt is None else prompt
-            if output:
-                self._output_tokens, self._stale = output, False
-        if len(usage) > len(USAGE):
-            self._take_details(usage)
-        return output
-
-    def _take_details(self, usage: dict[str, Any]) -> None:
-        cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
-        if cached is None:
-            cached = _number_in(usage, ("cached_tokens", "prompt_cache_hit_tokens"))
-        self.cached_tokens = self.cached_tokens if cached is None else cached
-        thoughts = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-        if thoughts is None:
-            thoughts = _number_in(usage, ("reasoning_tokens",))
-        self.reasoning_tokens = self.reasoning_tokens if thoughts is None else thoughts
 
     def _take_reason(self, reason: Any) -> None:
         if isinstance(reason, dict):
@@ -317,7 +333,7 @@ def _from_fields(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
             if value and _carries_thoughts(key) and (thought := _words(value)):
                 break
     calls = fields.get("tool_calls") or fields.get("function_call")
-    return text, thought, (len(calls) if isinstance(calls, list) else 1) if calls else 0
+    return text, thought, sum(map(bool, calls)) if isinstance(calls, list) else bool(calls)
 
 
 def _content(value: Any) -> tuple[str, str]:
@@ -366,32 +382,6 @@ def _new_part(text: str, before: list[str], *, pieces: bool) -> str:
     if text.startswith(so_far):
         return text[len(so_far) :]
     return text if pieces else ""
-
-
-def _number_in(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:
-    """The first number of tokens among fields of these names."""
-    for name in names:
-        if (count := _tokens(fields.get(name))) is not None:
-            return count
-    return None
-
-
-def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
-    details = usage.get(group)
-    return _tokens(details.get(name)) if isinstance(details, dict) else None
-
-
-def _tokens(value: Any) -> int | None:
-    """A number of tokens, written as an integer, a float or a text; None for other values."""
-    if type(value) is not int:
-        if isinstance(value, str) and value.isascii() and len(value) < 20:
-            try:
-                value = float(value)
-            except ValueError:
-                return None
-        if not isinstance(value, float) or not value.is_integer():
-            return None
-    return int(value) if 0 <= value < MOST else None
 
 
 def _duration_s(ms: Any) -> float | None:

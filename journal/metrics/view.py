@@ -89,9 +89,9 @@ class View:
 
     @cached_property
     def output_tokens(self) -> Array:
-        """The output tokens of each request by the server's usage; without it, the sum over its
-        chunks where their tokens are known."""
-        return column(_tokens(trace) for trace in self.done)
+        """The output tokens of each request by the server's usage; without it as `tokens_by` of
+        its trace says."""
+        return column(trace.tokens for trace in self.done)
 
     @cached_property
     def prompt_tokens(self) -> Array:
@@ -346,14 +346,8 @@ def _gaps(at_s: Array, owner: Index) -> Sample:
     return Sample(np.diff(at_s)[same], owner[1:][same])
 
 
-def _tokens(trace: Trace) -> int | None:
-    if trace.output_tokens is not None or trace.chunk_tokens is None:
-        return trace.output_tokens
-    return sum(trace.chunk_tokens)
-
-
 def _streamed_tokens(trace: Trace) -> int | None:
-    tokens, thoughts = _tokens(trace), trace.reasoning_tokens
+    tokens, thoughts = trace.tokens, trace.reasoning_tokens
     if tokens is None or thoughts is None or trace.reasoning_chunks != 0:
         return tokens
     return tokens - thoughts if 0 < thoughts < tokens else tokens

@@ -141,10 +141,11 @@ class MetricNames:
 class Endpoint:
     """A server that answers requests. `base_url` ends with /v1. `vocabulary` is the half-open range
     of token ids from which prompts are drawn. `extensions` is whether the server takes the
-    engine's own request fields (for exact lengths and running token counts). `metric_names` are
-    the names of its /metrics; None: those of vLLM. `pid` is the root of the server's process tree
-    where it runs on this host, `gpus` are the names of its GPUs. `absent` lists the features that
-    the server lacks, each as the values of a doubt "absent"."""
+    engine's own request fields (for exact lengths and running token counts). `tokenizer` is the
+    path of the model's tokenizer.json, where it is on this host and the server gives no usage.
+    `metric_names` are the names of its /metrics; None: those of vLLM. `pid` is the root of the
+    server's process tree where it runs on this host, `gpus` are the names of its GPUs. `absent`
+    lists the features that the server lacks, each as the values of a doubt "absent"."""
 
     base_url: str
     model: str
@@ -155,6 +156,7 @@ class Endpoint:
     tokens_per_word: float | None = None
     overhead_tokens: int = 0
     extensions: bool = True
+    tokenizer: str | None = None
     max_model_len: int | None = None
     has_metrics: bool = False
     metric_names: MetricNames | None = None

@@ -42,7 +42,9 @@ class Trace:
     out. `reasoning_tokens` are thoughts by the server's usage, `reasoning_chunks` the chunks with
     thoughts in words, `tool_call_deltas` the parts of tool calls. `done`: the stream ended with
     [DONE]; `timed_out`: it did not end in time; `reconnected`: it was sent again on a fresh
-    connection, since the kept one was closed before a byte came. These are None in old journals.
+    connection, since the kept one was closed before a byte came; `refused`: text came as a refusal.
+    `counted_tokens` are the tokens of the text by the model's own tokenizer, where that is at hand
+    and the server gave no usage. These are None in old journals.
     """
 
     index: int
@@ -72,6 +74,31 @@ class Trace:
     done: bool | None = None
     timed_out: bool | None = None
     reconnected: bool | None = None
+    refused: bool | None = None
+    counted_tokens: int | None = None
+
+    @property
+    def tokens_by(self) -> Literal["usage", "ids", "chunks", "text"] | None:
+        """The source of the number of output tokens: the server's usage, the token ids in the
+        chunks, the chunks themselves where as many came as tokens were asked for and the server
+        says that it stopped at that length, or the text; None: the number is not known."""
+        if self.output_tokens is not None:
+            return "usage"
+        if self.chunk_tokens is not None:
+            return "ids"
+        if self.finish_reason == "length" and len(self.chunk_s) == self.output_tokens_asked:
+            return "chunks"
+        return None if self.counted_tokens is None else "text"
+
+    @property
+    def tokens(self) -> int | None:
+        """The number of output tokens, from the source `tokens_by`."""
+        by = self.tokens_by
+        if by == "ids":
+            return sum(self.chunk_tokens or ())
+        if by == "chunks":
+            return len(self.chunk_s)
+        return self.output_tokens if by == "usage" else self.counted_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,8 @@ class RequestRow(Row, table=True):
     done: bool | None = None
     timed_out: bool | None = None
     reconnected: bool | None = None
+    refused: bool | None = None
+    counted_tokens: int | None = None
 
 
 class GpuReadingRow(Row, table=True):

@@ -290,7 +290,7 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     noted = {
         "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused",
         "interval_refused",
-        "done_missing", "reasoning_not_streamed", "reconnected",
+        "done_missing", "reasoning_not_streamed", "reconnected", "thoughts_only", "refused",
         "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
         "overload_unseen",
     }  # fmt: skip
@@ -310,6 +310,8 @@ NOTES: list[tuple[str, Callable[[Samples], Samples]]] = [
         some_of(lambda t: replace(t, reasoning_tokens=8, reasoning_chunks=0), 24),
     ),
     ("reconnected", some_of(lambda t: replace(t, reconnected=True))),
+    ("thoughts_only", some_of(lambda t: replace(t, reasoning_chunks=32, ttfo_s=None))),
+    ("refused", some_of(lambda t: replace(t, refused=True))),
 ]
 
 

@@ -221,6 +221,19 @@ WHOLE: dict[str, list[Timed]] = {
         *tokens(),
         *ending({"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}]}, LAST),
     ],
+    "a quoted [DONE]": renamed(PLAIN, b"data: [DONE]", b'data:  "[DONE]"'),
+    "flags about thoughts": [
+        *tokens(lambda k: chunk({"content": word(k), "reasoning_format": "none"})),
+        *ending(FINISH, LAST),
+    ],
+    "calls of tools that are empty": [
+        *begun(event(chunk({"role": "assistant", "tool_calls": [None]}))),
+        *PLAIN,
+    ],
+    "parts within an object": [
+        *tokens(lambda k: chunk({"content": {"parts": [{"text": word(k)}]}})),
+        *ending(FINISH, LAST),
+    ],
     "a last event without its blank line": [*PLAIN[:-1], *ending(FINISH, LAST, done=DONE[:-2])],
 }
 
@@ -299,6 +312,47 @@ def test_thoughts_are_tokens_and_no_answer(thought: Any) -> None:
     assert interaction.tokens_per_s is not None
     assert interaction.tokens_per_s == pytest.approx(100, rel=0.5)  # 480 where thoughts are missed
     agree(measured[0], interaction)
+
+
+TAGGED = {
+    "between tags": ["<think>", *map(word, range(HALF - 2)), "</think>", *map(word, range(HALF))],
+    "before a tag": [*map(word, range(HALF - 1)), "</think>", *map(word, range(HALF))],
+}
+
+
+@pytest.mark.parametrize("said", TAGGED.values(), ids=TAGGED)
+def test_thoughts_in_the_content_are_tokens_and_no_answer(said: list[str]) -> None:
+    said = [*said, *["." for _ in range(TOKENS - len(said))]]
+    pieces = framed([*tokens(lambda k: chunk({"content": said[k]})), *ending(FINISH, LAST)])
+    measured = run(pieces)
+    for trace in measured:
+        assert trace.outcome == "ok" and len(trace.chunk_s) == TOKENS
+        begins_s = trace.chunk_s[said.index("</think>") + 1] - trace.start_s
+        assert trace.ttfo_s == pytest.approx(begins_s, abs=EXACT_S)
+    interaction = asked_by_hand(pieces)
+    assert interaction.answer == "".join(said[said.index("</think>") + 1 :])
+    assert interaction.thoughts.startswith(word(0)) and "think" not in interaction.thoughts
+    agree(measured[0], interaction)
+
+
+def test_a_call_of_a_tool_counts_by_its_finish_reason() -> None:
+    calls = {"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}
+    for delta, outcome in ((calls, "ok"), ({"content": "a"}, "error")):
+        end = ending(chunk({}, "tool_calls"), LAST)
+        pieces = framed([*tokens(lambda _, delta=delta: chunk(delta)), *end])  # type: ignore[misc]
+        (trace, _) = run(pieces)
+        assert trace.outcome == outcome
+        agree(trace, asked_by_hand(pieces))
+
+
+@pytest.mark.parametrize("count", [1, TOKENS], ids=["of each chunk", "of the whole"])
+def test_a_usage_that_never_grows_gives_no_tokens_of_chunks(count: int) -> None:
+    usage = {**USAGE, "completion_tokens": count}
+    pieces = framed([*tokens(lambda k: worded(k, usage=usage)), *ending(FINISH)])
+    (trace, _) = run(pieces)
+    assert trace.outcome == "ok" and trace.chunk_tokens is None
+    assert trace.output_tokens == (None if count == 1 else TOKENS)
+    agree(trace, asked_by_hand(pieces))
 
 
 def test_thoughts_that_are_counted_and_not_streamed_are_in_no_time_per_token() -> None:

@@ -1,0 +1,105 @@
+"""Token counts of a stream, from the usage objects in its events."""
+
+from typing import Any
+
+MOST = 1 << 31  # tokens: a larger number is not a count
+USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields are details
+_OUTPUT = ("completion_tokens", "output_tokens")
+_PROMPT = ("prompt_tokens", "input_tokens")
+
+
+class Usage:
+    """The counts that the usage objects of a stream have given so far; None: not given.
+
+    `whole`: one of them had both counts. It and later whole ones count, and one that is not whole
+    is passed over after it."""
+
+    def __init__(self) -> None:
+        self.prompt_tokens: int | None = None
+        self.cached_tokens: int | None = None
+        self.reasoning_tokens: int | None = None
+        self.whole = False
+        self._output_tokens: int | None = None
+        self._stale = False  # tokens came after the last usage
+        self._first: int | None = None  # the count beside the first token
+        self._beside = 0  # tokens beside which a count came
+        self._grows = False
+
+    @property
+    def output_tokens(self) -> int | None:
+        """The tokens of the whole answer, thoughts included; None where the last usage came before
+        the last token, has no count, or counted each chunk by itself."""
+        if self._stale or (self._first == self._output_tokens and self._counts_chunks()):
+            return None
+        return self._output_tokens
+
+    def _counts_chunks(self) -> bool:
+        """Whether the same count came beside more tokens than it has."""
+        return not self._grows and self._first is not None and self._first < self._beside
+
+    @property
+    def runs(self) -> bool:
+        """Whether the counts that came beside tokens grew with them."""
+        return self._grows or self._beside < 2
+
+    def took_token(self, made: int | None) -> None:
+        """Note that a chunk with a token came, and the output tokens `made` that its usage gave."""
+        self._stale = made is None
+        if made is None:
+            return
+        self._beside += 1
+        if self._first is None:
+            self._first = made
+        elif made != self._first:
+            self._grows = True
+
+    def take(self, usage: dict[str, Any]) -> int | None:
+        """Take the counts of a usage object; return its output tokens (None: it has no count)."""
+        output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
+        if not (type(output) is type(prompt) is int and 0 < output < MOST and 0 < prompt < MOST):
+            output, prompt = _number_in(usage, _OUTPUT), _number_in(usage, _PROMPT)
+        whole = output is not None and output > 0 and prompt is not None
+        if whole or not self.whole:
+            self.whole = whole
+            self.prompt_tokens = self.prompt_tokens if prompt is None else prompt
+            if output:
+                self._output_tokens, self._stale = output, False
+        if len(usage) > len(USAGE):
+            self._take_details(usage)
+        return output
+
+    def _take_details(self, usage: dict[str, Any]) -> None:
+        cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+        if cached is None:
+            cached = _number_in(usage, ("cached_tokens", "prompt_cache_hit_tokens"))
+        self.cached_tokens = self.cached_tokens if cached is None else cached
+        thoughts = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+        if thoughts is None:
+            thoughts = _number_in(usage, ("reasoning_tokens",))
+        self.reasoning_tokens = self.reasoning_tokens if thoughts is None else thoughts
+
+
+def _number_in(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    """The first number of tokens among fields of these names."""
+    for name in names:
+        if (count := _tokens(fields.get(name))) is not None:
+            return count
+    return None
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
+    details = usage.get(group)
+    return _tokens(details.get(name)) if isinstance(details, dict) else None
+
+
+def _tokens(value: Any) -> int | None:
+    """A number of tokens, written as an integer, a float or a text; None for other values."""
+    if type(value) is not int:
+        if isinstance(value, str) and value.isascii() and len(value) < 20:
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+        if not isinstance(value, float) or not value.is_integer():
+            return None
+    return int(value) if 0 <= value < MOST else None
