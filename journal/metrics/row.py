@@ -13,7 +13,16 @@ from journal.metrics.window import Span
 from journal.records.figure import Figure
 
 Section = Literal[
-    "latency", "throughput", "memory", "theory", "server", "energy", "cost", "quality", "client"
+    "latency",
+    "throughput",
+    "memory",
+    "theory",
+    "server",
+    "start",
+    "energy",
+    "cost",
+    "quality",
+    "client",
 ]
 
 

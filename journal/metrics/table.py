@@ -12,6 +12,7 @@ from journal.metrics.predicted import MEASURED, THEORY
 from journal.metrics.quality import QUALITY
 from journal.metrics.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
 from journal.metrics.row import Metric, Section, Shown
+from journal.metrics.starting import START
 from journal.metrics.statistics import STATISTICS
 from journal.metrics.steady import STEADY
 from journal.metrics.throughput import THROUGHPUT
@@ -21,7 +22,7 @@ from journal.records.samples import Samples
 
 TABLE: tuple[Metric, ...] = (
     *(*LATENCY, *THROUGHPUT, *STEADY, *MEMORY, *MEASURED, *THEORY),
-    *(*SERVER, *ENERGY, *COST, *QUALITY, *CLIENT),
+    *(*SERVER, *START, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
 
 

@@ -50,8 +50,8 @@ class Neighbour:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPhases:
     """The phases of an engine's start by its log, in s; None: not logged. `kind` is "cold" where
-    weights were downloaded or code was compiled anew, "warm" where compiled code came from a cache
-    and nothing was downloaded, None where the log shows neither.
+    weights were downloaded or code was compiled anew, "warm" where nothing was, None where the log
+    does not go far enough to tell.
 
     `download_s` fetches the weights, `load_s` brings them into memory (as the slowest process did),
     `compile_s` compiles the model or loads compiled code, `graphs_s` captures the CUDA graphs.

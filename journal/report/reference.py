@@ -77,6 +77,12 @@ their sources are in `journal.theory`; [vram.md](vram.md) explains them.
 From the server's /metrics, where it has one. Counters are compared between the last reading
 before the measured span and the first one after it.
 """,
+    "start": """\
+All runs that one engine served have the figures of its one start. A start is **cold** where it
+downloaded weights or compiled code anew, **warm** where it did neither; the two are never compared
+with each other. The phases are the durations that the engine itself logs, so they do not sum to
+the whole: importing its libraries is in none of them.
+""",
     "energy": """\
 From NVML. Counter and power are interpolated at both ends of the measured span, and absent where
 the readings cover less than 95% of it.

@@ -6,6 +6,7 @@ from journal import units
 from journal.compare.points import Points
 from journal.compare.setups import Setup, differing
 from journal.metrics.predicted import of_engine
+from journal.records.engine import StartPhases
 from journal.records.run import Record
 from journal.report.document import (
     Block,
@@ -64,7 +65,7 @@ def _servers(setups: Sequence[Setup], records: dict[Setup, list[Record]], places
         ]
         for setup in setups
     ]
-    names = ("setup", "model", "quantisation", *SHOWN, *FACTS)
+    names = ("setup", "model", "quantisation", *SHOWN, "start_kind", *FACTS)
     without = {"tensor_parallel"} if not any(map(_has_gpu, records.values())) else set()
     kept = [
         n for n in range(len(names)) if names[n] not in without and any(row[n].text for row in rows)
@@ -81,23 +82,39 @@ def _has_gpu(records: Sequence[Record]) -> bool:
     )
 
 
-FACTS = ("start_s", "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
+PHASES = ("start_download_s", "start_load_s", "start_compile_s", "start_graphs_s", "start_init_s")
+FACTS = ("start_s", *PHASES, "weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
 
 
 def _facts(records: Sequence[Record]) -> Iterator[Box]:
-    """The figures of the engine itself, from the least to the most over its starts."""
+    """The figures of the engine itself, from the least to the most over its starts, and whether
+    these were cold or warm."""
+    yield Box(_kinds(records))
     for name in FACTS:
         known = [v for record in records if (v := _of_facts(record, name)) is not None]
         ends = (min(known), max(known)) if known else ()
         if name == "kv_pool_tokens":
             shown = [f"{end:,.0f}" for end in ends]
         else:
-            shown = [units.formatted(end, "s" if name == "start_s" else "bytes") for end in ends]
+            shown = [units.formatted(end, "bytes" if "bytes" in name else "s") for end in ends]
         yield Box("–".join(dict.fromkeys(shown)))
 
 
+def _kinds(records: Sequence[Record]) -> Text:
+    phases = (record.facts.phases for record in records)
+    kinds = dict.fromkeys(one.kind for one in phases if one is not None and one.kind is not None)
+    return tuple(say(f"start.{kind}") for kind in kinds) or ""
+
+
 def _of_facts(record: Record, name: str) -> float | None:
-    return record.facts.start_s if name == "start_s" else of_engine(record, name)
+    if name == "start_s":
+        return record.facts.start_s
+    if name in PHASES:
+        duration: float | None = getattr(
+            record.facts.phases or StartPhases(), name.removeprefix("start_")
+        )
+        return duration
+    return of_engine(record, name)
 
 
 def _filled(box: Box) -> Box:

@@ -74,7 +74,8 @@ class StartTimes:
     def _kind(self) -> Literal["cold", "warm"] | None:
         if self.anew or self._longest("download") is not None:
             return "cold"
-        return "warm" if self.cached else None
+        over = self.cached or self._longest("init") is not None
+        return "warm" if over else None
 
     def phases(self) -> StartPhases | None:
         """The phases of the start; None where the log gives none."""
