@@ -14,9 +14,9 @@ from journal import units
 from journal.cli.app import main
 from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
 from journal.theory.gpu_table import find_gpu
-from journal.theory.headroom import OVERHEAD_BYTES
 from journal.theory.memory import BYTES_PER_WEIGHT, kv_bytes_per_token, weight_bytes
 from journal.theory.model_table import find_model
+from journal.theory.overhead import DRIVER_BYTES
 from journal.theory.roofline import decode_floor
 from journal.theory.split import NAMES
 
@@ -35,6 +35,7 @@ def test_what_is_shown_is_what_is_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if language == "python":
         exec(code, {})
     else:
@@ -76,7 +77,7 @@ def test_the_numbers_in_the_text_are_computed() -> None:
     assert f"of Mistral 7B it is {sizes[0]} against {sizes[1]}" in PAGE
     share = units.percent(GPU_MEMORY_UTILIZATION)
     assert f"takes {share} of the GPU's memory for the engine" in PAGE
-    assert f"and {units.data_size(OVERHEAD_BYTES)} of that for activations" in PAGE
+    assert f"less {units.data_size(DRIVER_BYTES)} that the driver keeps" in PAGE
     smol = kv_bytes_per_token(find_model("SmolLM2-135M").architecture)
     assert f"2 GiB and 93,184 tokens, which is {2**31 / 93_184:,.0f} bytes" in PAGE
     assert f"the formula says {smol:,}" in PAGE

@@ -1,18 +1,17 @@
-"""Fit of a model on a GPU, before anything is rented or downloaded."""
+"""Fit of a model on a GPU, before anything is rented or its weights are downloaded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from journal.errors import SpecError, UsageError
-from journal.serve import gpu_memory, models
-from journal.theory.architecture import Architecture, architecture
+from journal.host.fit_model import known_model
+from journal.serve import gpu_memory
+from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
 from journal.theory.gpu_table import GPU_KINDS, GpuKind, find_gpu
-from journal.theory.headroom import Choice, Headroom, build_name, headroom
-from journal.theory.memory import kv_bytes_per_token
-from journal.theory.model_table import find_model
-from journal.theory.packing import Packing
-from journal.theory.parallelism import check_sharing, pieces
+from journal.theory.headroom import Choice, Headroom, Served, build_name, headroom
+from journal.theory.kv_types import KV_TYPES, Kv, kv_type
+from journal.theory.memory import held_state_bytes, kv_bytes_per_token, sequences_that_fit
+from journal.theory.parallelism import Piece, check_sharing, pieces
 from journal.units import data_size
 
 NAMELESS = "a GPU"
@@ -31,10 +30,23 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """The number of users at once whose conversations have `context` tokens each, from the least to
+    the most that the range of the pool allows."""
+
+    context: int
+    users: int
+    users_most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
     """The GPUs (`places`) on which a model fits, or not, for `batch` sequences of `context` tokens.
     `answer` says it in a sentence; `builds` are the known builds of the model by precision;
-    `known_from` says where its sizes come from. One token takes `kv_bytes_per_token` on one GPU."""
+    `known_from` says where its sizes come from. One token takes `kv_bytes_per_token` on one GPU
+    while all layers keep it, a sequence keeps `state_bytes` besides, and `mixed` says that some
+    layers keep a window or a state only, so that tokens are no rate. `rooms` say how many users fit
+    at which context, on the one GPU that was asked for."""
 
     model: str
     known_from: str
@@ -43,8 +55,12 @@ class Fit:
     tensor_parallel: int
     pipeline_parallel: int
     kv_bytes_per_token: int
+    state_bytes: int
+    mixed: bool
+    served: Served
     builds: Mapping[str, str]
     places: tuple[Place, ...]
+    rooms: tuple[Room, ...]
     answer: str
 
 
@@ -57,76 +73,115 @@ def fit(
     batch: int = 1,
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
+    share: float = GPU_MEMORY_UTILIZATION,
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
+    kv_cache_dtype: str | None = None,
 ) -> Fit:
-    """Whether the model `name` (a directory, a name in the hub's cache, or a well-known one) fits
-    on a GPU of that kind or size, or on several that share it, for `batch` sequences of `context`
-    tokens. Without kind and size it is the GPU of this host, or every GPU known here where this
-    host has none. Nothing is fetched.
+    """Whether the model `name` (a directory, a name on the hub, or a well-known one) fits on a GPU
+    of that kind or size, or on several that share it, for `batch` sequences of `context` tokens.
+    Without kind and size it is the GPU of this host, or every GPU known here where this host has
+    none. The engine may use `share` of the memory (0 to 1) and takes its other limits as given,
+    else vLLM's own. Of a model on the hub the config and the headers of its files are fetched, some
+    kilobytes.
 
-    Raises SpecError for a model or GPU that is not known, with the nearest names, and for a model
-    that cannot be shared out so; UsageError for a context that the model does not have.
+    Raises SpecError for a model, GPU or type of KV cache that is not known, and for a model that
+    cannot be shared out so; UsageError for a context that the model does not have.
     """
     if gpu is not None and vram_bytes is not None:
         raise UsageError("a GPU is named by its kind (--gpu) or by its memory (--vram), not both")
-    sizes, builds, known_from = _model(name)
-    check_sharing(name, sizes, tensor_parallel, pipeline_parallel)
-    longest = sizes.context
-    if context is None:
-        context = USUAL_CONTEXT if longest is None else min(USUAL_CONTEXT, longest)
-    elif longest is not None and context > longest:
-        raise UsageError(f"{name} has a context of {longest:,} tokens, not of {context:,}")
+    if not 0 < share <= 1:
+        raise UsageError(f"--share {share:g} is no part of the memory: give 0.92 for 92% of it")
+    known = known_model(name)
+    check_sharing(name, known.model, tensor_parallel, pipeline_parallel)
+    context = _context(name, known.model.context, context)
+    served = Served(
+        share=share,
+        sequences=max_num_seqs,
+        batched_tokens=max_num_batched_tokens,
+        kv=_kv(kv_cache_dtype),
+    )
+    cut = tuple(pieces(known.model, tensor_parallel, pipeline_parallel))
     places = tuple(
         Place(
             name=candidate.name,
             here=candidate.here,
             unified=candidate.unified,
             fit=headroom(
-                sizes,
+                known.model,
                 candidate.kind,
                 context=context,
                 batch=batch,
                 tensor_parallel=tensor_parallel,
                 pipeline_parallel=pipeline_parallel,
+                served=served,
+                name=candidate.name,
+                stored=known.stored,
             ),
         )
         for candidate in _candidates(gpu, vram_bytes)
     )
     return Fit(
         model=name,
-        known_from=known_from,
+        known_from=known.source,
         context=context,
         batch=batch,
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
-        kv_bytes_per_token=max(
-            kv_bytes_per_token(piece.cache)
-            for piece in pieces(sizes, tensor_parallel, pipeline_parallel)
-        ),
-        builds=builds,
+        kv_bytes_per_token=max(kv_bytes_per_token(piece.cache, served.kv) for piece in cut),
+        state_bytes=max(held_state_bytes(piece.cache, served.kv) for piece in cut),
+        mixed=known.model.mixed,
+        served=served,
+        builds=known.builds,
         places=places,
-        answer=_answer(name, places, builds),
+        rooms=_rooms(cut, places, served, known.model.context),
+        answer=_answer(name, places, known.builds),
     )
 
 
-def _model(name: str) -> tuple[Architecture, Mapping[str, str], str]:
-    """The model's sizes, its known builds (16 bits: itself), and where they are known from."""
-    config: dict[str, Any] | None = models.read_config(name)
-    try:
-        known = find_model(name)
-    except SpecError:
-        if config is None:
-            raise
-        return architecture(config), {}, "its config.json"
-    end = name.lower().rpartition("/")[2]
-    own = next((other for other in known.names if other.lower().endswith(end)), known.names[0])
-    builds = {"fp16": own, **known.variants}
-    if config is not None:
-        return architecture(config), builds, "its config.json"
-    packed = next((p for p, build in known.variants.items() if build.lower().endswith(end)), None)
-    model = known.architecture
-    if packed:
-        model = replace(model, packing=Packing(name=packed))
-    return model, builds, "the table of well-known models"
+def _context(name: str, longest: int | None, asked: int | None) -> int:
+    if asked is None:
+        return USUAL_CONTEXT if longest is None else min(USUAL_CONTEXT, longest)
+    if longest is not None and asked > longest:
+        raise UsageError(f"{name} has a context of {longest:,} tokens, not of {asked:,}")
+    return asked
+
+
+def _kv(name: str | None) -> Kv:
+    kind = kv_type(name)
+    if kind is None:
+        raise SpecError(
+            f"a KV cache in {name!r} is not known here: it is auto, {', '.join(KV_TYPES)}"
+        )
+    return kind
+
+
+def _rooms(
+    cut: Sequence[Piece], places: Sequence[Place], served: Served, longest: int | None
+) -> tuple[Room, ...]:
+    """How many users fit at each doubling of the context, with the build to take (else the most
+    packed one) on the only place."""
+    if len(places) != 1:
+        return ()
+    fit_there = places[0].fit
+    choice = fit_there.best or min(fit_there.choices, key=lambda each: each.weight_bytes)
+    rooms = []
+    for context in (2**power for power in range(11, 21)):
+        if longest is not None and context > longest:
+            break
+        least, most = (
+            min(
+                sequences_that_fit(
+                    piece.cache, pool, context, served.kv,
+                    batched_tokens=fit_there.load.batched_tokens,
+                )
+                for piece in cut
+            )
+            for pool in (choice.pool_bytes, choice.pool_most_bytes)
+        )  # fmt: skip
+        if most:
+            rooms.append(Room(context=context, users=least, users_most=most))
+    return tuple(rooms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,5 +267,8 @@ def choice_verdict(choice: Choice) -> str:
     if not choice.runs:
         return "no kernels on this GPU"
     if choice.fits:
-        return f"yes, {choice.sequences:,} at once"
+        most = f" to {choice.sequences_most:,}" if choice.sequences_most > choice.sequences else ""
+        return f"yes, {choice.sequences:,}{most} at once"
+    if choice.may_fit:
+        return "just, or not"
     return "shorter or fewer" if choice.longest > 0 else "no"

@@ -27,14 +27,22 @@ SKYPILOT = {
     "T4": "T4",
     "L4": "L4",
     "A10G": "A10G",
+    "A10": "A10",
     "RTX 3090": "RTX3090",
     "RTX 4090": "RTX4090",
+    "RTX 5090": "RTX5090",
     "A100 40GB": "A100",
+    "A40": "A40",
+    "L40": "L40",
     "L40S": "L40S",
+    "RTX A6000": "RTXA6000",
+    "RTX 6000 Ada": "RTX6000-Ada",
     "A100 80GB": "A100-80GB",
     "H100 PCIe": "H100",
     "H100 SXM": "H100-SXM",
+    "GH200": "GH200",
     "H200": "H200",
+    "B200": "B200",
 }
 HEADER = "# Written by `journal rent`"
 IDLE_MINUTES = 20  # after its work, before the machine ends itself
@@ -130,7 +138,7 @@ def _skypilot(gpu: str) -> str:
         if name.lower() == gpu.lower():
             return name
     try:
-        return SKYPILOT[find_gpu(gpu).name]
+        return SKYPILOT.get(find_gpu(gpu).name, gpu)
     except SpecError:
         if re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", gpu):
             return gpu

@@ -70,7 +70,8 @@ def _checkpoint_bytes(
     if folder is None:
         return None
     try:
-        checkpoint = read_checkpoint(folder, tied=architecture(config).tied)
+        model_sizes = architecture(config)
+        checkpoint = read_checkpoint(folder, tied=model_sizes.tied, layers=model_sizes.layers)
     except (NotFound, SpecError, OSError):
         return None
     return checkpoint.bytes_in(DTYPE_BYTES.get(facts.dtype or ""))

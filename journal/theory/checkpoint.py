@@ -1,8 +1,9 @@
 """The size of a checkpoint on disk, read from the headers of its safetensors files."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,20 +38,43 @@ class Checkpoint:
         return plain * element_bytes + packed
 
 
-def read_checkpoint(folder: Path, *, tied: bool = False) -> Checkpoint:
-    """The sizes of the tensors in `folder`. `tied` leaves out the copy of the embedding that some
-    checkpoints store as their head and engines do not load. Raises NotFound where a safetensors
-    file is missing, SpecError where one cannot be read.
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a checkpoint, by the header of its file."""
+
+    name: str
+    dtype: str
+    elements: int
+    bytes: int
+
+
+def read_checkpoint(folder: Path, *, tied: bool = False, layers: int | None = None) -> Checkpoint:
+    """The sizes of the tensors in `folder` that an engine loads. Raises NotFound where a
+    safetensors file is missing, SpecError where one cannot be read.
 
     Source of the format: https://github.com/huggingface/safetensors, "Format".
     """
+    return loaded(_tensors(_files(folder)), tied=tied, layers=layers)
+
+
+def loaded(tensors: Iterable[Tensor], *, tied: bool, layers: int | None) -> Checkpoint:
+    """The sizes of those of `tensors` that an engine loads. `tied` leaves out the copy of the
+    embedding that some checkpoints store as their head. Layers from number `layers` on, and those
+    called mtp, guess tokens ahead: an engine loads them only where it is asked to speculate."""
     sizes: Counter[str] = Counter()
     elements: Counter[str] = Counter()
-    for name, dtype, count, size in _tensors(_files(folder)):
-        if not (tied and name == "lm_head.weight"):
-            sizes[dtype] += size
-            elements[dtype] += count
+    for tensor in tensors:
+        if not (tied and tensor.name == "lm_head.weight") and not _guesses(tensor.name, layers):
+            sizes[tensor.dtype] += tensor.bytes
+            elements[tensor.dtype] += tensor.elements
     return Checkpoint(dict(sizes), dict(elements))
+
+
+def _guesses(name: str, layers: int | None) -> bool:
+    if name.startswith(("mtp.", "model.mtp")):
+        return True
+    number = re.match(r"model\.layers\.(\d+)\.", name)
+    return layers is not None and number is not None and int(number[1]) >= layers
 
 
 def _files(folder: Path) -> list[Path]:
@@ -71,22 +95,27 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _tensors(files: list[Path]) -> Iterator[tuple[str, str, int, int]]:
-    """The name, dtype, number of elements and bytes of each tensor in `files`."""
+def _tensors(files: list[Path]) -> Iterator[Tensor]:
     for path in files:
         with path.open("rb") as file:
             header = _header(file, path)
-        for name, tensor in header.items():
-            if name == "__metadata__":
-                continue
-            try:
-                count = 1
-                for length in tensor["shape"]:
-                    count *= int(length)
-                start, end = tensor["data_offsets"]
-                yield name, str(tensor["dtype"]), count, int(end) - int(start)
-            except (KeyError, TypeError, ValueError) as error:
-                raise SpecError(f"{path} has no sizes for its tensor {name}") from error
+        yield from tensors_of(header, path)
+
+
+def tensors_of(header: Mapping[str, Any], file: Path | str) -> Iterator[Tensor]:
+    """The tensors that the header of a safetensors `file` lists. Raises SpecError for one without
+    sizes."""
+    for name, tensor in header.items():
+        if name == "__metadata__":
+            continue
+        try:
+            count = 1
+            for length in tensor["shape"]:
+                count *= int(length)
+            start, end = tensor["data_offsets"]
+            yield Tensor(name, str(tensor["dtype"]), count, int(end) - int(start))
+        except (KeyError, TypeError, ValueError) as error:
+            raise SpecError(f"{file} has no sizes for its tensor {name}") from error
 
 
 def _header(file: BinaryIO, path: Path) -> dict[str, Any]:

@@ -40,16 +40,17 @@ def find_model(name: str) -> Model:
         for known in (*model.names, *model.variants.values()):
             if wanted in (known.lower(), _short(known)):
                 return model
-    near = _nearest(wanted)
+    near = near_models(wanted)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise SpecError(
         f"No model {name!r} is known here.{hint} Any folder with a config.json will do."
     )
 
 
-def _nearest(wanted: str) -> list[str]:
-    """Up to three known names that hold all words of `wanted` ("mistral-7b"), else those that are
-    spelt most alike."""
+def near_models(name: str) -> list[str]:
+    """Up to three known names that hold all words of `name` ("mistral-7b"), else those spelt
+    most alike."""
+    wanted = name.lower().strip("/")
     names = {_short(known): known for model in MODELS for known in model.names}
     words = set(wanted.rpartition("/")[2].split("-"))
     near = [known for short, known in names.items() if words <= set(short.split("-"))]

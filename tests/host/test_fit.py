@@ -16,13 +16,14 @@ GIB = 2**30
 @pytest.fixture(autouse=True)
 def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing answers there
 
 
 def test_one_gpu_is_answered_in_a_sentence() -> None:
     advice = fit(MISTRAL, gpu="4090", context=16384, batch=8)
     assert advice.answer == (
         "Mistral-7B-Instruct-v0.2 on RTX 4090 (24 GiB): Take the AWQ build (4 bits): 8 x 16,384 "
-        "tokens fit. The 16-bit checkpoint needs 34.2 GiB for them. That is "
+        "tokens fit. The 16-bit checkpoint needs 34 GiB for them. That is "
         "TheBloke/Mistral-7B-Instruct-v0.2-AWQ."
     )
     assert advice.kv_bytes_per_token == 131_072

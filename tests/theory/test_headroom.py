@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from journal.theory.architecture import architecture, parameters
 from journal.theory.gpu_table import GPU_KINDS, find_gpu
-from journal.theory.headroom import GIB, OVERHEAD_BYTES, headroom
+from journal.theory.headroom import headroom
 from journal.theory.model_table import MODELS, find_model
+from journal.theory.overhead import DRIVER_BYTES, GIB
 
 MISTRAL = find_model("Mistral-7B-Instruct-v0.2").architecture
 LLAMA_13B = find_model("Llama-2-13b-hf").architecture
@@ -28,7 +29,7 @@ def test_under_40_gb_take_the_quantised_build() -> None:
     small = headroom(LLAMA_13B, find_gpu("L4"), context=4096, batch=1)
     assert small.best is not None
     assert small.best.precision == "fp8"
-    assert "The 16-bit checkpoint needs 31.9 GiB" in small.advice
+    assert "The 16-bit checkpoint needs 31.7 GiB" in small.advice
 
 
 def test_a_70b_model_on_one_and_on_several_gpus() -> None:
@@ -82,7 +83,12 @@ def test_a_precision_without_kernels_does_not_fit() -> None:
 def test_what_to_change_when_nothing_fits() -> None:
     plan = headroom(LLAMA_13B, find_gpu("L4"), context=4096, batch=4)
     assert plan.best is None
-    assert "a batch of 4 may grow to 3,904 tokens each; of 4,096 tokens it holds 3." in plan.advice
+    assert plan.advice == (
+        "4 x 4,096 tokens may just fit with the AWQ build (4 bits): the room for the KV cache is"
+        " 12.2 GiB to 13.2 GiB, and they need 12.5 GiB."
+    )
+    more = headroom(LLAMA_13B, find_gpu("L4"), context=4096, batch=5)
+    assert "a batch of 5 may grow to 3,184 tokens each; of 4,096 tokens it holds 3." in more.advice
 
 
 def test_a_gpu_that_is_too_small_at_all() -> None:
@@ -118,15 +124,21 @@ def test_the_numbers_of_a_choice_agree(  # type: ignore[no-untyped-def]
     plan = headroom(
         model, gpu, context=context, batch=batch, tensor_parallel=tensor, pipeline_parallel=stages
     )
-    usable = gpu.memory_bytes * 0.92
+    usable = (gpu.memory_bytes - DRIVER_BYTES) * 0.92
     for choice in plan.choices:
-        parts = choice.weight_bytes + OVERHEAD_BYTES + choice.pool_bytes
+        parts = choice.weight_bytes + choice.overhead.high + choice.pool_bytes
         assert parts == pytest.approx(usable, abs=2)
+        most = choice.weight_bytes + choice.overhead.low + choice.pool_most_bytes
+        assert most == pytest.approx(usable, abs=2)
+        assert choice.may_fit >= choice.fits
+        if choice.pool_bytes > 0:
+            middle = (choice.pool_bytes + choice.pool_most_bytes) / 2
+            assert choice.pool_most_bytes - choice.pool_bytes <= 0.15 * middle
         assert choice.runs == (choice.precision not in gpu.without)
         room = choice.kv_bytes <= choice.pool_bytes
         assert choice.fits == (room and choice.runs)
         assert room == (choice.needed_bytes <= gpu.memory_bytes) or parts == pytest.approx(
-            choice.needed_bytes * 0.92, rel=1e-6
+            (choice.needed_bytes - DRIVER_BYTES) * 0.92, rel=1e-6
         )
         if choice.sequences >= batch:
             assert room

@@ -98,8 +98,8 @@ def test_more_work_never_takes_less(model, gpu, one, other, context) -> None:  #
 def test_a_gpu_is_found_by_its_own_name_and_is_sane(gpu) -> None:  # type: ignore[no-untyped-def]
     assert find_gpu(gpu.name) is gpu
     assert find_gpu(f"nvidia {gpu.name.lower()}") is gpu
-    assert 2**33 < gpu.memory_bytes < 2**38
-    assert 50 < gpu.fp16_flops / gpu.bandwidth < 500  # FLOP for each byte
+    assert 2**33 < gpu.memory_bytes < 2**39
+    assert 30 < gpu.fp16_flops / gpu.bandwidth < 500  # FLOP for each byte
     assert gpu.fp8_flops is None or 1.9 < gpu.fp8_flops / gpu.fp16_flops < 2.1
     assert gpu.source
 
@@ -117,21 +117,52 @@ def test_a_gpu_is_found_by_its_own_name_and_is_sane(gpu) -> None:  # type: ignor
         ("NVIDIA H100 PCIe", "H100 PCIe"),
         ("h200", "H200"),
         ("NVIDIA L40S", "L40S"),
+        ("NVIDIA L40", "L40"),
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA H200 NVL", "H200 NVL"),
+        ("NVIDIA H100 NVL", "H100 NVL"),
+        ("NVIDIA H20", "H20"),
+        ("NVIDIA GeForce RTX 3090 Ti", "RTX 3090 Ti"),
+        ("NVIDIA GeForce RTX 5090", "RTX 5090"),
+        ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX PRO 6000"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"),
+        ("NVIDIA RTX A6000", "RTX A6000"),
+        ("NVIDIA A40", "A40"),
+        ("NVIDIA GH200 480GB", "GH200"),
+        ("NVIDIA B200", "B200"),
+        ("NVIDIA B300 SXM6 AC", "B300"),
+        ("NVIDIA GB10", "GB10"),
     ],
 )
 def test_gpus_as_people_and_drivers_write_them(written: str, name: str) -> None:
     assert find_gpu(written).name == name
 
 
-@pytest.mark.parametrize("name", ["A100", "H100", "RTX"])
+@pytest.mark.parametrize("name", ["A100", "H100", "RTX 6000"])
 def test_a_name_that_may_be_several_asks_which(name: str) -> None:
     with pytest.raises(SpecError, match=r" or .*: say which"):
         find_gpu(name)
 
 
-@pytest.mark.parametrize("name", ["", "RX 7900", "NVIDIA GeForce RTX 4090 Laptop GPU", "GTX 1080"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "RTX", "RX 7900", "NVIDIA GeForce RTX 4090 Laptop GPU", "GTX 1080"),
+        *("NVIDIA GeForce RTX 4090 D", "NVIDIA H20-3e", "NVIDIA GH200 144G HBM3e"),
+        *("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "Quadro RTX 6000"),
+    ],
+)
 def test_an_unknown_gpu_names_the_known_ones(name: str) -> None:
     with pytest.raises(SpecError, match=r"H200.*give its memory instead"):
+        find_gpu(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["GRID A100-20C", "NVIDIA A40-48Q", "NVIDIA A100-4-20C", "GRID T4-16Q", "NVIDIA L40S-8A"],
+)
+def test_a_share_that_a_hypervisor_lends_is_not_taken_for_the_gpu(name: str) -> None:
+    with pytest.raises(SpecError, match="a share of a GPU that a hypervisor lends"):
         find_gpu(name)
 
 

@@ -1,0 +1,167 @@
+"""A model on the Hugging Face hub: its config.json and the headers of its safetensors files, some
+kilobytes by HTTP range, nothing else.
+
+`HF_ENDPOINT` names a mirror, `HF_TOKEN` (or the token that huggingface_hub keeps) opens gated
+models, `HF_HUB_OFFLINE` forbids asking. Through huggingface_hub where that is installed.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from journal.errors import JournalError, NotFound, SpecError
+from journal.theory.checkpoint import HEADER_LIMIT, INDEX, Tensor, tensors_of
+
+ENDPOINT = "https://huggingface.co"
+TIMEOUT_S = 10.0
+FIRST_BYTES = 100_000  # of a file: the header of most is shorter
+ONE_FILE = "model.safetensors"
+GATED = (401, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """The config of a model and the tensors of its checkpoint; None where it has no safetensors."""
+
+    config: Mapping[str, Any]
+    tensors: tuple[Tensor, ...] | None
+
+
+def hub_endpoint() -> str:
+    """The address of the hub, or of its mirror."""
+    return (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+
+
+def hub_is_off() -> bool:
+    """Whether HF_HUB_OFFLINE forbids asking the hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def ask_hub(name: str, revision: str = "main") -> HubModel:
+    """The model `name` by the hub. Raises NotFound where the hub has no such model or no config of
+    it, SpecError where it does not answer or wants a token, each with what to do."""
+    try:
+        config = _config(_get(name, revision, "config.json"))
+        return HubModel(config, _tensors_on_hub(name, revision))
+    except HTTPError as error:
+        raise _refusal(name, error.code) from error
+    except (URLError, TimeoutError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise SpecError(
+            f"{hub_endpoint()} does not answer ({reason}): give the folder of {name}, or set"
+            " HF_ENDPOINT to a mirror that does"
+        ) from error
+    except ValueError as error:
+        raise SpecError(f"{hub_endpoint()} gave no readable files of {name} ({error})") from error
+
+
+def _refusal(name: str, status: int) -> JournalError:
+    where = hub_endpoint()
+    if status in GATED:
+        if _token() is not None:
+            return SpecError(
+                f"{where} shows {name} to no holder of this HF_TOKEN (HTTP {status}): check the"
+                " name, or ask for access on its page"
+            )
+        return SpecError(
+            f"{where} shows {name} to its members only, or has no such model (HTTP {status}): set"
+            " HF_TOKEN, or check the name"
+        )
+    if status == 404:
+        return NotFound(f"{where} has no model {name} with a config.json: check the name")
+    return SpecError(f"{where} answered HTTP {status} for {name}: try again later")
+
+
+def _token() -> str | None:
+    token = os.environ.get("HF_TOKEN")
+    if token or find_spec("huggingface_hub") is None:
+        return token or None
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def _tensors_on_hub(name: str, revision: str) -> tuple[Tensor, ...] | None:
+    """The tensors of the model's safetensors files; None where it has none."""
+    try:
+        names = sorted(set(json.loads(_get(name, revision, INDEX))["weight_map"].values()))
+    except HTTPError as error:
+        if error.code != 404:
+            raise
+        names = [ONE_FILE]
+    read = _header if find_spec("huggingface_hub") is None else _header_by_library
+    try:
+        return tuple(tensor for file in names for tensor in read(name, revision, file))
+    except HTTPError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+def _header_by_library(name: str, revision: str, file: str) -> Iterator[Tensor]:
+    """The tensors of one file through huggingface_hub, its errors as those of urllib. It is asked
+    for nothing else: it would keep the other files in its cache, and where nothing answers it tries
+    for half a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, SafetensorsParsingError
+
+    api = HfApi(endpoint=hub_endpoint(), token=_token() or False)
+    try:
+        header = api.parse_safetensors_file_metadata(name, file, revision=revision)
+    except SafetensorsParsingError as error:
+        raise ValueError(str(error)) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        raise HTTPError(name, status, str(status), None, None) from error  # type: ignore[arg-type]
+    for tensor, info in header.tensors.items():
+        start, end = info.data_offsets
+        yield Tensor(tensor, info.dtype, info.parameter_count, end - start)
+
+
+def _config(raw: bytes) -> dict[str, Any]:
+    config = json.loads(raw)
+    if not isinstance(config, dict):
+        raise ValueError("config.json is no object")
+    return config
+
+
+def _header(name: str, revision: str, file: str) -> Iterator[Tensor]:
+    """The tensors of one file by its header: the length of that is in the first eight bytes."""
+    raw = _get(name, revision, file, FIRST_BYTES)
+    length = int.from_bytes(raw[:8], "little")
+    if not 0 < length <= HEADER_LIMIT:
+        raise ValueError(f"{file} has no safetensors header")
+    if len(raw) < 8 + length:
+        raw = _get(name, revision, file, 8 + length)
+    return tensors_of(json.loads(raw[8 : 8 + length]), file)
+
+
+def _get(name: str, revision: str, file: str, count: int | None = None) -> bytes:
+    """A file of the model, or its first `count` bytes."""
+    url = f"{hub_endpoint()}/{quote(name)}/resolve/{quote(revision)}/{quote(file)}"
+    request = Request(url)
+    token = _token()
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    if count is not None:
+        request.add_header("Range", f"bytes=0-{count - 1}")
+    with build_opener(_Redirects()).open(request, timeout=TIMEOUT_S) as answer:
+        body: bytes = answer.read() if count is None else answer.read(count)
+    return body
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Redirects, as to the hub's file stores, on which the token is not sent to another host."""
+
+    def redirect_request(self, req: Request, *args: Any) -> Request | None:
+        """The request to follow, without the token where it goes to another host."""
+        new = super().redirect_request(req, *args)
+        if new is not None and urlsplit(new.full_url).netloc != urlsplit(req.full_url).netloc:
+            new.remove_header("Authorization")
+        return new
