@@ -304,6 +304,23 @@ def test_an_old_driver_without_newer_calls_is_read_by_the_older_ones(look: Look)
     assert seen.first["throttle_reasons"] == 4
 
 
+@pytest.mark.parametrize(
+    "processes",
+    ["3", "13", f"0 OURS:{2**64 - 1}"],
+    ids=["not supported", "no such call in an old driver", "listed without their memory"],
+)
+def test_where_no_process_shows_its_memory_as_under_wsl_the_gpu_s_own_count(
+    look: Look, processes: str
+) -> None:
+    calls = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2")
+    hidden = "\n".join(f"0 0 {call} {processes}" for call in calls)
+    seen = look("cards 1" + gpu(0, 20) + hidden + "\n0 0 nvmlDeviceGetTotalEccErrors 3")
+    assert seen["gpu"][0] == seen["cuda"] == "ok"
+    assert seen["gpus"] == [0] and seen["baseline"] == seen.first["used_bytes"] == 20 * GIB
+    assert seen.first["process_bytes"] is None
+    assert any("process" in sentence for sentence in seen["absent"]), seen["absent"]
+
+
 def test_a_driver_that_does_not_give_its_versions_still_has_gpus(look: Look) -> None:
     silent = "0 - nvmlSystemGetDriverVersion 3\n0 - nvmlSystemGetCudaDriverVersion_v2 13\n"
     seen = look(silent + "cards 1" + gpu(0, 20))

@@ -124,7 +124,12 @@ def test_a_failure_says_what_to_do_in_both_languages() -> None:
 def test_every_cause_and_remedy_has_chinese_words_with_the_same_values() -> None:
     fixed = [failure.NO_REASON, failure.PROCESS_VANISHED, *failure.KILLED_BY_KERNEL]
     templates = {words.template for words in fixed}
-    templates |= {failure.PROCESS_CRASHED, failure.CRASHED_ON_THE_BUS, failure.SHARED_MEMORY[1]}
+    templates |= {
+        failure.ENDED_BY_ITSELF,
+        failure.PROCESS_CRASHED,
+        failure.CRASHED_ON_THE_BUS,
+        failure.SHARED_MEMORY[1],
+    }
     for known in CAUSES:
         templates |= {known.cause, known.remedy, *(one.remedy for one in known.reckoned)}
     assert set(chinese_causes()) == templates

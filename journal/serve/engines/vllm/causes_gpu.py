@@ -45,9 +45,14 @@ GPU = [
         "update the driver, or install a vLLM for an older CUDA",
     ),
     (
-        r"no kernel image is available|FlashAttention only supports Ampere",
+        r"no kernel image is available",
         "no kernel image: this vLLM holds no code for this GPU's compute capability",
         "install a build that has it, or take another GPU",
+    ),
+    (
+        r"FlashAttention only supports Ampere",
+        "FlashAttention needs a GPU of compute capability 8.0 (Ampere) or higher",
+        "choose another attention backend, or another GPU",
     ),
     (
         r"type (fp8\w+) not supported in this architecture",

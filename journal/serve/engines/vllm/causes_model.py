@@ -43,12 +43,13 @@ MODEL: list[tuple[str, ...] | Known] = [
         "the Hugging Face hub refuses HF_TOKEN",
         "set a token that is valid, or none",
     ),
-    (r"[Aa]ccess to model|gated repo|awaiting a review|GatedRepoError", *_GATED),
     (
-        r"RepositoryNotFoundError|is not a local folder and is not a valid model identifier",
+        r"RepositoryNotFoundError|Repository Not Found for url|"
+        r"is not a local folder and is not a valid model identifier",
         "the Hugging Face hub knows no such model",
         f"correct its name, or {HUB_TOKEN} if it is private",
     ),
+    (r"[Aa]ccess to model|gated repo|awaiting a review|GatedRepoError", *_GATED),
     (r"RevisionNotFoundError", "the model has no such revision", "correct it"),
     (
         r"OfflineModeIsEnabled|offline mode is enabled",

@@ -5,6 +5,7 @@ A phrase of the log outside that exception explains nothing: engines print "out 
 """
 
 import re
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,7 @@ KILLED = re.compile(
     r"|.*\bOut of memory: Killed process\b.*"
     r"|.*\b[Ee]xit(?:ed)?(?: with)?[ _]?[Cc]ode:? (?:137|-9)\b.*"
 )
+ENDED_WITH = re.compile(r"Failed core proc\(s\): \{'?\w+'?: (-?\d{1,3})\b")
 CRASHED = re.compile(r"(Fatal Python error: .+|Segmentation fault.*|!+ Segfault encountered !+)")
 BUS_ERROR = re.compile(r"(?:.*line \d+:\s+\d+ )?Bus error\b.*|Fatal Python error: Bus error.*")
 ENDING = re.compile(r"shut|terminat|clean|exit|stop|bye|died|kill", re.IGNORECASE)
@@ -94,6 +96,7 @@ KILLED_BY_KERNEL = (
     Phrase("the kernel killed it, as it does when the host's memory runs out (dmesg says so)"),
     Phrase("free memory, or take a smaller model"),
 )
+ENDED_BY_ITSELF = "the engine core ended with code {0}, and its log does not say why"
 PROCESS_CRASHED = "one of its processes crashed ({0})"
 CRASHED_ON_THE_BUS = (
     "one of its processes crashed (bus error), as when the shared memory in /dev/shm is full"
@@ -158,7 +161,20 @@ def cause_of(log: Sequence[LogEntry], start: StartLog) -> Cause:
     crash = next((match for entry in log if (match := CRASHED.match(entry.text))), None)
     if crash is not None:
         return Cause(Phrase(PROCESS_CRASHED, (crash[1][:300],)))
-    return Cause(PROCESS_VANISHED if vanished else NO_REASON)
+    return _by_code(log) or Cause(PROCESS_VANISHED if vanished else NO_REASON)
+
+
+def _by_code(log: Sequence[LogEntry]) -> Cause | None:
+    """The cause by the code with which an engine core ended, where the log has one."""
+    codes = [match for entry in log if (match := ENDED_WITH.search(entry.text))]
+    if not codes:
+        return None
+    code = int(codes[-1][1])
+    if code == -signal.SIGKILL:
+        return Cause(*KILLED_BY_KERNEL)
+    if code < 0:
+        return Cause(Phrase(PROCESS_CRASHED, (f"signal {-code}",)))
+    return Cause(Phrase(ENDED_BY_ITSELF, (str(code),)))
 
 
 # ---- the exception that ended it ---------------------------------------------------------------

@@ -94,10 +94,11 @@ class StartLog:
             tokens, times = _number(entry[1]), _number(entry[2])
             if tokens is not None and times is not None:
                 self.concurrency = (round(tokens), times)
-        for name, raw, desired, current in SETTING.findall(text):
-            value = _number(raw or desired or current)
+        for name, raw, desired, current, length, reduced in SETTING.findall(text):
+            value = _number(raw or desired or current or length or reduced)
+            stands_for = "max_model_len" if length or reduced else "gpu_memory_utilization"
             if value is not None:
-                self.settings[name or "gpu_memory_utilization"] = value
+                self.settings[name or stands_for] = value
 
     def _begins_anew(self, entry: LogEntry) -> bool:
         """Whether this line begins another start than the lines before it."""

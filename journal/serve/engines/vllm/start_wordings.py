@@ -86,6 +86,7 @@ SETTING = re.compile(
     r"\b'?(gpu_memory_utilization|max_model_len|max_num_seqs|max_num_batched_tokens|max_seq_len"
     r"|tensor_parallel_size|pipeline_parallel_size|data_parallel_size)'?[=:] ?(\d[\d.]{0,14})\b"
     r"|GPU memory utilization is \((\d[\d.]*),|--gpu-memory-utilization=([\d.]+) is equivalent"
+    r"|Using max model len (\d{1,9})|max_model_len: reduced from \d{1,9} to (\d{1,9})"
 )
 # The estimate of the CUDA graphs was made and not applied.
 WITHOUT_ESTIMATE = re.compile(r"CUDA graph memory profiling is disabled")
@@ -93,8 +94,9 @@ _CONFIG = r"Initializing an? (?:V\d )?LLM engine.*?[ ,(]"
 WORDS: Mapping[str, re.Pattern[str]] = {
     "version": re.compile(
         r"Initializing an? (?:V\d )?LLM engine \(v([^)]+)\)|API server version:? ([\w.+]+)"
+        r"|[█▀▄] +version +v?(\d[\w.+]*)"
     ),
     "dtype": re.compile(_CONFIG + r"dtype=(?:torch\.)?(\w+)"),
-    "quantisation": re.compile(_CONFIG + r"quantization=(?!None)(\w[\w-]*)"),
-    "kv_cache_dtype": re.compile(_CONFIG + r"kv_cache_dtype=(\w+)"),
+    "quantisation": re.compile(_CONFIG + r"quantization='?(?!None)(\w[\w-]*)"),
+    "kv_cache_dtype": re.compile(_CONFIG + r"kv_cache_dtype='?(\w+)"),
 }

@@ -415,6 +415,48 @@ FORMS: dict[str, tuple[list[str], list[str], list[str]]] = {
         ["TypeError: BackendX.__init__() missing 1 required argument"],
         ["trust_remote_code", "memory", "compile"],
     ),
+    "a hub that knows no such model, and speaks of gated ones": (
+        [
+            "huggingface_hub.errors.RepositoryNotFoundError: 401 Client Error. (Request ID: x)",
+            "Repository Not Found for url: https://huggingface.co/org/m/resolve/main/config.json.",
+            "Please make sure you specified the correct `repo_id` and `repo_type`.",
+            "If you are trying to access a private or gated repo, make sure you are authenticated.",
+        ],
+        ["no such model"],
+        ["is gated"],
+    ),
+    "an old GPU for FlashAttention": (
+        [CORE + "RuntimeError: FlashAttention only supports Ampere GPUs or newer.", ENDED],
+        ["FlashAttention needs"],
+        ["no kernel image"],
+    ),
+    "a core that ended by itself": (
+        [
+            API
+            + "RuntimeError: Engine core initialization failed. See root cause above. Failed core"
+            " proc(s): {'EngineCore_DP0': 1}"
+        ],
+        ["code 1"],
+        ["kernel", "vanished"],
+    ),
+    "a core that was killed": (
+        [
+            API
+            + "RuntimeError: Engine core initialization failed. See root cause above. Failed core"
+            " proc(s): {'EngineCore_DP0': -9}"
+        ],
+        ["the kernel killed it"],
+        [],
+    ),
+    "a core that crashed": (
+        [
+            API
+            + "RuntimeError: Engine core initialization failed. See root cause above. Failed core"
+            " proc(s): {'EngineCore_0': -11}"
+        ],
+        ["crashed (signal 11)"],
+        ["killed"],
+    ),
     "two starts in one file": (
         [
             "(APIServer pid=1) INFO 01-02 03:04:05 [x.py:1] non-default args: {'model': 'm'}",

@@ -274,3 +274,33 @@ def test_the_estimate_of_the_graphs_is_kept_apart_from_the_activations_since_0_2
 
 def test_a_second_model_runner_fetches_before_it_has_loaded() -> None:
     assert VLLM.phase("INFO [model_runner.py:300] Loading model from scratch...") == VLLM.fetching
+
+
+def test_old_engines_are_read_as_far_as_they_go() -> None:
+    lines = [
+        "INFO 02-18 04:51:36 model_runner.py:1116] Loading model weights took 4.6100 GB",
+        "INFO 02-18 04:51:37 model_runner.py:1116] Loading model weights took 1.4123 GB",
+        "INFO 02-18 04:51:48 worker.py:266] the current vLLM instance can use total_gpu_memory "
+        "(23.55GiB) x gpu_memory_utilization (0.96) = 22.61GiB",
+        "INFO 02-18 04:51:48 worker.py:266] model weights take 6.02GiB; non_torch_memory takes "
+        "0.10GiB; PyTorch activation peak memory takes 1.96GiB; the rest of the memory reserved "
+        "for KV Cache is 14.54GiB.",
+        "INFO 02-18 04:51:49 executor_base.py:111] # cuda blocks: 7191, # CPU blocks: 512",
+    ]
+    known = start_facts(lines)
+    sizes = (known.weights_bytes, known.activation_bytes, known.kv_pool_bytes, known.context_bytes)
+    assert sizes == tuple(round(size * GIB) for size in (6.02, 1.96, 14.54, 0.10))
+    assert known.kv_pool_tokens == 7191 * 16
+
+
+def test_the_version_is_read_from_the_banner_and_words_in_quotes() -> None:
+    banner = "(APIServer pid=1) INFO 02-01 [utils.py:325]    █ █ █▄ ▄█   version 0.15.1"
+    config = "INFO Initializing a V1 LLM engine with config: model='m', dtype=torch.float16, "
+    known = start_facts([banner, config + "quantization='awq', kv_cache_dtype='fp8'"])
+    assert (known.version, known.quantisation, known.kv_cache_dtype) == ("0.15.1", "awq", "fp8")
+
+
+def test_the_longest_request_is_the_one_that_vllm_settled_for() -> None:
+    given = "(APIServer pid=1) INFO [x.py:1] non-default args: {'max_model_len': 262144}"
+    fitted = "(EngineCore pid=2) INFO [x.py:1] Auto-fit max_model_len: reduced from 262144 to 30400"
+    assert start_log([given, fitted]).settings["max_model_len"] == 30400
