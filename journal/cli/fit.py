@@ -10,6 +10,7 @@ from journal.cli.options import Json, size
 
 if TYPE_CHECKING:
     from journal.host.fit import Fit
+    from journal.theory.headroom import Choice
 
 
 def fit(
@@ -195,26 +196,7 @@ def _as_json(advice: "Fit") -> dict[str, Any]:
                 "advice": place.fit.advice,
                 "batched_tokens": place.fit.load.batched_tokens,
                 "max_num_seqs": place.fit.load.sequences,
-                "choices": [
-                    {
-                        "precision": choice.precision,
-                        "fits": choice.fits,
-                        "weight_bytes": choice.weight_bytes,
-                        "kv_bytes": choice.kv_bytes,
-                        "overhead_bytes": [choice.overhead.low, choice.overhead.high],
-                        "pool_bytes": choice.pool_bytes,
-                        "pool_most_bytes": choice.pool_most_bytes,
-                        "pool_tokens": choice.tokens,
-                        "pool_tokens_most": choice.tokens_most,
-                        "may_fit": choice.may_fit,
-                        "needed_bytes": choice.needed_bytes,
-                        "sequences": choice.sequences,
-                        "sequences_most": choice.sequences_most,
-                        "longest": choice.longest,
-                        "longest_most": choice.longest_most,
-                    }
-                    for choice in place.fit.choices
-                ],
+                "choices": [_choice_json(choice) for choice in place.fit.choices],
             }
             for place in advice.places
         ],
@@ -222,4 +204,24 @@ def _as_json(advice: "Fit") -> dict[str, Any]:
             {"context": room.context, "users": room.users, "users_most": room.users_most}
             for room in advice.rooms
         ],
+    }
+
+
+def _choice_json(choice: "Choice") -> dict[str, Any]:
+    return {
+        "precision": choice.precision,
+        "fits": choice.fits,
+        "may_fit": choice.may_fit,
+        "weight_bytes": choice.weight_bytes,
+        "kv_bytes": choice.kv_bytes,
+        "overhead_bytes": [choice.overhead.low, choice.overhead.high],
+        "pool_bytes": choice.pool_bytes,
+        "pool_most_bytes": choice.pool_most_bytes,
+        "pool_tokens": choice.tokens,
+        "pool_tokens_most": choice.tokens_most,
+        "needed_bytes": choice.needed_bytes,
+        "sequences": choice.sequences,
+        "sequences_most": choice.sequences_most,
+        "longest": choice.longest,
+        "longest_most": choice.longest_most,
     }

@@ -8,7 +8,7 @@ from journal.host.fit_model import known_model
 from journal.serve import gpu_memory
 from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
 from journal.theory.gpu_table import GPU_KINDS, GpuKind, find_gpu
-from journal.theory.headroom import Choice, Headroom, Served, build_name, headroom
+from journal.theory.headroom import Choice, Headroom, ServedAs, build_name, headroom
 from journal.theory.kv_types import KV_TYPES, Kv, kv_type
 from journal.theory.memory import held_state_bytes, kv_bytes_per_token, sequences_that_fit
 from journal.theory.parallelism import Piece, check_sharing, pieces
@@ -30,7 +30,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class UsersAt:
     """The number of users at once whose conversations have `context` tokens each, from the least to
     the most that the range of the pool allows."""
 
@@ -57,10 +57,10 @@ class Fit:
     kv_bytes_per_token: int
     state_bytes: int
     mixed: bool
-    served: Served
+    served: ServedAs
     builds: Mapping[str, str]
     places: tuple[Place, ...]
-    rooms: tuple[Room, ...]
+    rooms: tuple[UsersAt, ...]
     answer: str
 
 
@@ -95,7 +95,7 @@ def fit(
     known = known_model(name)
     check_sharing(name, known.model, tensor_parallel, pipeline_parallel)
     context = _context(name, known.model.context, context)
-    served = Served(
+    served = ServedAs(
         share=share,
         sequences=max_num_seqs,
         batched_tokens=max_num_batched_tokens,
@@ -157,8 +157,8 @@ def _kv(name: str | None) -> Kv:
 
 
 def _rooms(
-    cut: Sequence[Piece], places: Sequence[Place], served: Served, longest: int | None
-) -> tuple[Room, ...]:
+    cut: Sequence[Piece], places: Sequence[Place], served: ServedAs, longest: int | None
+) -> tuple[UsersAt, ...]:
     """How many users fit at each doubling of the context, with the build to take (else the most
     packed one) on the only place."""
     if len(places) != 1:
@@ -180,7 +180,7 @@ def _rooms(
             for pool in (choice.pool_bytes, choice.pool_most_bytes)
         )  # fmt: skip
         if most:
-            rooms.append(Room(context=context, users=least, users_most=most))
+            rooms.append(UsersAt(context=context, users=least, users_most=most))
     return tuple(rooms)
 
 

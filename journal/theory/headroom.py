@@ -14,7 +14,13 @@ from journal.theory.memory import (
     sequences_that_fit,
     tokens_that_fit,
 )
-from journal.theory.overhead import DRIVER_BYTES, ByteRange, Load, overhead_bytes, pool_range
+from journal.theory.overhead import (
+    DRIVER_BYTES,
+    ByteRange,
+    LargestBatch,
+    overhead_bytes,
+    pool_range,
+)
 from journal.theory.parallelism import Piece, piece_weight_bytes, pieces
 from journal.units import data_size
 
@@ -33,7 +39,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServedAs:
     """How an engine is to serve a model: the `share` of the memory that it may use (0 to 1), its
     limits (None: vLLM's own for that GPU), the type of its KV cache, its version as (major, minor)
     (None: the newest known), and whether it captures no graphs."""
@@ -45,10 +51,10 @@ class Served:
     version: tuple[int, int] | None = None
     eager: bool = False
 
-    def load(self, gpu_name: str, memory_bytes: float) -> Load:
+    def load(self, gpu_name: str, memory_bytes: float) -> LargestBatch:
         """The largest batch on a GPU of that name and memory."""
         tokens, sequences = batch_sizes(gpu_name, memory_bytes)
-        return Load(
+        return LargestBatch(
             batched_tokens=tokens if self.batched_tokens is None else self.batched_tokens,
             sequences=sequences if self.sequences is None else self.sequences,
             version=self.version,
@@ -106,7 +112,7 @@ class Headroom:
     context: int
     batch: int
     choices: tuple[Choice, ...]
-    load: Load
+    load: LargestBatch
     advice: str
 
     @property
@@ -126,7 +132,7 @@ def headroom(
     batch: int,
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
-    served: Served | None = None,
+    served: ServedAs | None = None,
     name: str = "",
     stored: WeightsOf | None = None,
 ) -> Headroom:
@@ -136,7 +142,7 @@ def headroom(
     or whose checkpoint gives the weights of each piece (`stored`), has its own precision as its
     only choice. Raises SpecError for an architecture that cannot be counted, and for a type of KV
     cache without a layout for it."""
-    served = Served() if served is None else served
+    served = ServedAs() if served is None else served
     vram_bytes = on.memory_bytes if isinstance(on, GpuKind) else on
     load = served.load(on.name if isinstance(on, GpuKind) else name, vram_bytes)
     without = on.without if isinstance(on, GpuKind) else ()
@@ -192,8 +198,8 @@ def _choice(
     vram_bytes: int,
     context: int,
     batch: int,
-    served: Served,
-    load: Load,
+    served: ServedAs,
+    load: LargestBatch,
     weights_of: WeightsOf,
 ) -> Choice:
     weights, kv, cut = weights_of(piece, precision), served.kv, load.batched_tokens

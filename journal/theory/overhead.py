@@ -31,7 +31,7 @@ MOST_OF_POOL = 0.074  # of the pool, to each side: reports were within it in 9 o
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class LargestBatch:
     """The largest batch that an engine allows: `batched_tokens` of a step and `sequences` at once.
     `version` of vLLM is (major, minor); None: the newest known. `eager`: it captures no graphs."""
 
@@ -58,7 +58,7 @@ class ByteRange:
         return (self.low + self.high) / 2
 
 
-def overhead_bytes(model: Architecture, piece: Piece, load: Load) -> float:
+def overhead_bytes(model: Architecture, piece: Piece, load: LargestBatch) -> float:
     """Bytes that an engine takes on one GPU of a stage beside weights and pool, as an estimate."""
     width = piece.tensor_parallel
     total = BASE_BYTES + _activation_bytes(model, piece, load)
@@ -82,7 +82,7 @@ def pool_range(room_bytes: float, overhead: float) -> ByteRange:
     return ByteRange(round(pool - half), round(pool + half))
 
 
-def _activation_bytes(model: Architecture, piece: Piece, load: Load) -> float:
+def _activation_bytes(model: Architecture, piece: Piece, load: LargestBatch) -> float:
     """Bytes of a profiled step at its peak: the states of all its tokens, and beside them the
     widest layer or the sampler, which only the last stage runs."""
     tokens, width = load.batched_tokens, piece.tensor_parallel
