@@ -203,9 +203,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A log in no language yet. `writable` is whether the user's own words have places in it."""
+    """A log in no language yet. `writable` is whether the user's own words have places in it. With
+    a `first` screen the sections are folded below it, by those of level 2."""
 
     title: Text
     lead: tuple[Text, ...]
     sections: tuple[Section, ...]
     writable: bool = True
+    first: tuple[Block, ...] = ()

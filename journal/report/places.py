@@ -53,6 +53,20 @@ class Places:
         return _joined(parts) if parts else ""
 
 
+def varied(points: Points) -> tuple[Text, ...]:
+    """The axes of the grid with their values, from the least to the most, for a heading; and the
+    number of setups, where there are several."""
+    parts: list[Text] = []
+    for name in NAMED_AXES:
+        values = sorted({v for point in points if (v := getattr(point, name)) is not None})
+        if values:
+            shown = (f"{v:,g}" if isinstance(v, float) else f"{v:,}" for v in values)
+            ends = list(shown)
+            parts.append(say(f"at.{name}", n="–".join(dict.fromkeys((ends[0], ends[-1])))))
+    setups = len({point.setup for point in points})
+    return (*parts, *((say("chapter.setups", n=f"{setups}"),) if setups > 1 else ()))
+
+
 def places(points: Iterable[Point]) -> Places:
     """The names of the setups of all `points`."""
     setups = list(dict.fromkeys(point.setup for point in points))

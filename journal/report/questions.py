@@ -1,22 +1,33 @@
 """The log of a day as a page: for every experiment its question, its runs and its findings; then
 the day's servers side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
-from journal import units
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
+from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment
 from journal.records.run import ExperimentRecord, Record, Status
 from journal.report import checklist
 from journal.report.day import Day
-from journal.report.document import Block, Page, Paragraph, Quote, Section, Sentence, Text, say
-from journal.report.places import Places, places
+from journal.report.document import (
+    Block,
+    Bullets,
+    Page,
+    Paragraph,
+    Quote,
+    Section,
+    Sentence,
+    Text,
+    say,
+)
+from journal.report.first_screen import first_screen, found, valid_points
+from journal.report.places import Places, places, varied
 from journal.report.sections import own_words as notes
 from journal.report.sections.asked_by_hand import asked_by_hand_section
 from journal.report.sections.batching import batching_section
-from journal.report.sections.cells_table import cells_section
+from journal.report.sections.cells_table import cells_section, shared_doubts
 from journal.report.sections.cost import cost_section
 from journal.report.sections.failures import failures_section
 from journal.report.sections.lengths import lengths_section
@@ -39,23 +50,45 @@ def log_page(day: Day) -> Page:
     measured = list(zip(shown, setups_of(shown), strict=True))
     every = points(measured)
     named = places(every)
+    several = len(day.experiments) > 1
+    alike = shared_doubts(every) if several else []
     sections: list[Section] = []
     for number, begun in enumerate(day.experiments, start=1):
         own = points(pair for pair in measured if pair[0].experiment_id == begun.id)
         name = f"{number}-{slug(begun.experiment.name) or 'experiment'}"
-        sections += _experiment(begun, own, named, name, day)
+        sections += _experiment(begun, own, named, name, day, alike)
         sections += notes.of_experiment(begun, day)
     across = (
+        *_engines(every, named),
         side_by_side_section(every, named, day),
         since_section(day),
         lessons_section(every, named),
+        _alike(alike),
         asked_by_hand_section(day),
     )
     sections += [section for section in across if section]
     sections += [checklist.checklist_section(day.steps)] if day.steps else []
     sections += notes.of_day(day)
-    lead = tuple(_lead(day, every, named))
-    return Page(day.title, lead, tuple(sections), writable=day.extent is None)
+    lead = tuple(_lead(day, every))
+    first = first_screen(day, shown, named)
+    return Page(day.title, lead, tuple(sections), writable=day.extent is None, first=first)
+
+
+def _engines(every: Points, named: Places) -> Iterator[Section]:
+    """The sections on what theory says of each engine, and on its memory: once for all runs."""
+    good = tuple(point for point in every if point.good)
+    found = theory_section(good, named), memory_section(good, named, "engines")
+    sections = [section for section in found if section]
+    if sections:
+        yield Section(2, say("engines.heading"), ())
+        yield from sections
+
+
+def _alike(doubts: Sequence[Doubt]) -> Section | None:
+    """The section on doubts that all cells of all experiments carry alike."""
+    if not doubts:
+        return None
+    return Section(2, say("alike.heading"), (Bullets(tuple(doubts)),))
 
 
 def brief(day: Day) -> Page:
@@ -71,7 +104,9 @@ def brief(day: Day) -> Page:
         failures_section(every, named),
     )
     sections = tuple(section for section in answers if section)
-    return Page(day.title, tuple(_lead(day, every, named)), sections)
+    claims = found(valid_points(shown), places(valid_points(shown))) if shown else ()
+    lead = (*_lead(day, every), *_statuses(day.records), *claims)
+    return Page(day.title, lead, sections)
 
 
 def _shown(day: Day) -> list[Record]:
@@ -89,7 +124,7 @@ def _shown(day: Day) -> list[Record]:
     ]
 
 
-def _lead(day: Day, every: Points, named: Places) -> Iterator[Text]:
+def _lead(day: Day, every: Points) -> Iterator[Text]:
     if day.records:
         times = [record.started_at for record in day.records]
         first, last = day.clock(times[0]), day.clock(times[-1])
@@ -102,23 +137,15 @@ def _lead(day: Day, every: Points, named: Places) -> Iterator[Text]:
             last=last,
             offset=times[0].astimezone(day.zone).isoformat()[-6:].removeprefix("+00:00"),
         )
-        yield from _statuses(day.records)
     elif day.experiments or not day.questions:
         yield say("lead.nothing", experiments=_count("experiment", len(day.experiments)))
     if day.questions:
         yield say("lead.asked", questions=_count("question", len(day.questions)))
-    for name, better, key in (
-        ("output_tokens_per_s", max, "lead.fastest"),
-        ("ttft_s.p50", min, "lead.soonest"),
-    ):
-        values = [(value, n) for n, p in enumerate(every) if (value := p.value(name)) is not None]
-        if len(values) > 1:
-            value, n = better(values)
-            shown = units.rate(value) if better is max else units.seconds(value)
-            yield say(key, value=shown, place=named.cell(every[n]))
 
 
 def _statuses(records: tuple[Record, ...]) -> Iterator[Text]:
+    if not records:
+        return
     counts = {
         status: sum(record.status == status for record in records) for status in get_args(Status)
     }
@@ -135,10 +162,21 @@ def _count(noun: str, n: int) -> Sentence:
 
 
 def _experiment(
-    begun: ExperimentRecord, own: Points, named: Places, name: str, day: Day
+    begun: ExperimentRecord,
+    own: Points,
+    named: Places,
+    name: str,
+    day: Day,
+    alike: Sequence[Doubt],
 ) -> Iterator[Section]:
     experiment = begun.experiment
-    yield Section(2, experiment.name, tuple(_asked(begun, experiment, day)))
+    heading = say(
+        "chapter.varied" if own else "chapter.bare",
+        at=day.clock(begun.started_at),
+        name=experiment.name,
+        varied=varied(own),
+    )
+    yield Section(2, heading, tuple(_asked(begun, experiment, day)))
     if not own:
         return
     runs = [record for record in day.records if record.experiment_id == begun.id]
@@ -151,11 +189,9 @@ def _experiment(
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),
         batching_section(good, named, name),
-        theory_section(good, named),
-        memory_section(good, named, name),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
-        cells_section(own, named) if good else None,
+        cells_section(own, named, alike) if good else None,
         failures_section(own, named),
         setting_section(own, named),
     )

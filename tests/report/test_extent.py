@@ -89,7 +89,7 @@ def test_the_files_of_a_week(store: Store, tmp_path: Path) -> None:
     text = files.markdown.read_text()
     assert "# Lab log, week 47 of 2026 (16 November to 22 November)" in text
     assert "begun between 2026-11-18 09:01 and 2026-11-20 09:02 (UTC)" in text
-    assert text.count("\n## first\n") == 2
+    assert len(re.findall("\n## [^\n]* · first: batch 1[^\n]*\n", text)) == 2
     assert "> It was \\*hot\\*." in text
     assert "<!-- words" not in text, "words are changed in the log of their day"
     first = text.encode(), files.html.read_bytes()

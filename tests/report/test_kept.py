@@ -60,7 +60,9 @@ def test_words_typed_into_the_log_are_kept_in_the_journal(store: Store, tmp_path
     for lang in ("zh", "en", "en"):
         content = written(store, tmp_path, lang).markdown.read_bytes()
         assert content.count(RAW.encode()) == 1
-        assert content.count(b"Lesson: measure twice.") == 1
+        assert content.count(b"Lesson: measure twice.") == 2, (
+            "on the first screen, and in its place"
+        )
     assert len(notes(store)) == 2
     html = files.html.read_text(encoding="utf-8")
     assert "Lesson: measure twice." in html
@@ -90,7 +92,7 @@ def test_notes_by_command_stand_in_the_log_and_can_be_edited_there(
     path = written(store, tmp_path).markdown
     content = path.read_bytes()
     assert RAW.encode() in content
-    assert content.index(RAW.encode()) < content.index(b"## Notes") < content.index(b"Good day.")
+    assert content.index(RAW.encode()) < content.index(b"## Notes") < content.rindex(b"Good day.")
     assert f"on run {run.id[:8]}" in content.decode()
     type_in(path, on_day.id, "A good day, after all.")
     assert written(store, tmp_path).edited is None
@@ -105,7 +107,7 @@ def test_notes_by_command_stand_in_the_log_and_can_be_edited_there(
 def test_edits_elsewhere_are_noticed_and_a_copy_is_kept(store: Store, tmp_path: Path) -> None:
     path = written(store, tmp_path).markdown
     type_in(path, OF_THE_DAY, "mine")
-    edited = path.read_text(encoding="utf-8").replace("## first", "## FIRST, my favourite")
+    edited = path.read_text(encoding="utf-8").replace("· first:", "· FIRST, my favourite:")
     path.write_text(edited, encoding="utf-8")
     files = written(store, tmp_path)
     assert files.edited is not None and files.edited.parent == path.parent

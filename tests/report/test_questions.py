@@ -673,26 +673,12 @@ def test_doubts_are_marked_once_for_each_rule(
     assert [row[-1].mark for row in table.rows] == ["a b", "b"]
 
 
-def test_the_lead_counts_by_status_and_names_the_best(
-    record: Build, day_of: Callable[..., Day]
-) -> None:
-    runs = [
-        record(batch=1, number=1, metrics={"output_tokens_per_s": 10}),
-        record(batch=2, number=2, metrics={"output_tokens_per_s": 19}),
-        record(batch=4, number=3, status="failed", error="out of memory"),
-    ]
-    text = words("en").paragraph(log_page(day_of(runs)).lead, str)
-    assert text == (
-        "3 runs of 3 cells in 1 experiment, begun between 09:31 and 09:33 (UTC). By status: "
-        "2 valid, 1 failed. The highest throughput was 19 tok/s (batch 2 · 64 prompt tokens)."
-    )
-
-
 def test_an_experiment_without_runs_still_has_its_question(
     day_of: Callable[..., Day], experiment: Callable[..., ExperimentRecord]
 ) -> None:
     whole = log_page(day_of([], experiment(question="Does it start?")))
     assert words("en").paragraph(whole.lead, str) == "1 experiment began, and no cell was run."
     section, *places = whole.sections
+    assert whole.first == ()
     assert [block.kind for each in places for block in each.blocks] == ["own", "own"]
     assert section.blocks[0].text == "Does it start?"  # type: ignore[union-attr]

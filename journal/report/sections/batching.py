@@ -86,7 +86,7 @@ def _panels(varied: list[Points], across: str, places: Places, name: str) -> Ite
 
 def _sentences(line: Points, across: str) -> Iterator[Text]:
     first, last = line[0], line[-1]
-    counted = tuple(point for point in line if not _waited_out(point))
+    counted = tuple(point for point in line if not waited_out(point))
     yield from _time_outs(line)
     if len(counted) > 1:
         yield from gained(counted[0], counted[-1], across)
@@ -117,14 +117,14 @@ def latency_sentences(first: Point, last: Point, latency: str) -> Iterator[Text]
     )
 
 
-def _waited_out(point: Point) -> bool:
+def waited_out(point: Point) -> bool:
     """Whether a time-out decides the throughput of a run of `point`."""
     return any(doubt.name == TIMED_OUT for record in point.good for doubt in record.doubts)
 
 
 def _time_outs(line: Points) -> Iterator[Text]:
     """The sentence on the points whose throughput is that of a time-out, and so is left out."""
-    waited = [point for point in line if _waited_out(point)]
+    waited = [point for point in line if waited_out(point)]
     if waited:
         yield say(
             "batch.timed_out",

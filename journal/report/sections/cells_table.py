@@ -86,9 +86,10 @@ def column_title(metric: Metric) -> Text:
     return Sentence(f"column.{family}", {"statistic": statistic}, otherwise=otherwise)
 
 
-def cells_section(points: Points, places: Places) -> Section:
-    """A section with a table of cells for each setup, whose marks lead to the doubts below."""
-    notes = doubts_by_rule(points)
+def cells_section(points: Points, places: Places, apart: Sequence[Doubt] = ()) -> Section:
+    """A section with a table of cells for each setup, whose marks lead to the doubts below, without
+    those that are said `apart`."""
+    notes = doubts_by_rule(points, apart)
     marks = {name: MARKS[number % len(MARKS)] for number, name in enumerate(notes)}
     filled = [*_leading(points), *_figures(points), *_trailing(marks)]
     setups = list(dict.fromkeys(point.setup for point in points))
@@ -200,9 +201,21 @@ def _status(point: Point, marks: Mapping[str, str]) -> Box:
     return Box(text, mark=" ".join(marks[name] for name in marks if name in names))
 
 
-def doubts_by_rule(points: Points) -> dict[str, list[tuple[Point, Doubt]]]:
-    """The doubts of all good runs by the name of their rule, flags before notes."""
+def shared_doubts(points: Points) -> list[Doubt]:
+    """The doubts that all good runs of two or more points carry alike."""
+    runs = [record for point in points for record in point.good]
+    if len([point for point in points if point.good]) < 2:
+        return []
+    return [d for d in runs[0].doubts if all(d in record.doubts for record in runs[1:])]
+
+
+def doubts_by_rule(
+    points: Points, apart: Sequence[Doubt] = ()
+) -> dict[str, list[tuple[Point, Doubt]]]:
+    """The doubts of all good runs by the name of their rule, flags before notes; without those
+    said `apart`."""
     every = [(p, doubt) for p in points for record in p.good for doubt in record.doubts]
+    every = [(point, doubt) for point, doubt in every if doubt not in apart]
     every.sort(key=lambda carried: carried[1].severity == "note")
     groups: dict[str, list[tuple[Point, Doubt]]] = {}
     for point, doubt in every:

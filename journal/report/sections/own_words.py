@@ -43,16 +43,17 @@ def without_blanks(whole: Page) -> Page:
 
 def _places(written: Iterable[Note], day: Day, new: str) -> tuple[Block, ...]:
     if day.extent:  # the words of a day are changed where they were written: in its own log
-        return tuple(Quote(_label(note, day), note.text) for note in written)
+        return tuple(Quote(label_of(note, day), note.text) for note in written)
     return (*_written(written, day), Own(new))
 
 
 def _written(written: Iterable[Note], day: Day) -> Iterator[Own]:
     for note in written:
-        yield Own(note.id, note.text, _label(note, day))
+        yield Own(note.id, note.text, label_of(note, day))
 
 
-def _label(note: Note, day: Day) -> Text:
+def label_of(note: Note, day: Day) -> Text:
+    """The label of a note: when it was written, and on which run."""
     at = note.written_at.astimezone(day.zone)
     shown = day.clock(at) if at.date() == day.date else f"{at:%Y-%m-%d %H:%M}"
     if note.run_id is None:

@@ -129,16 +129,16 @@ def _sentences(pair: Beside) -> Iterator[Text]:
         prompt=f"{other.prompt_tokens:,}",
     )
     for key, name in METRICS.items():
-        yield from _ratio(key, name, pair)
+        yield from ratio_sentences(key, name, pair)
     yield from _text(pair)
     yield from _memory(pair.first, other)
     for key, name in PRICES.items():
-        yield from _ratio(key, name, pair)
+        yield from ratio_sentences(key, name, pair)
     if min(pair.way.units) < 2:
         yield say("compare.repeat")
 
 
-def _ratio(key: str, name: str, pair: Beside) -> Iterator[Text]:
+def ratio_sentences(key: str, name: str, pair: Beside) -> Iterator[Text]:
     """The sentence on a metric of the other against that of the first, where both have it."""
     quotient, (a, b) = pair.ratio(name), pair.means(name)
     if quotient is None:
@@ -167,7 +167,7 @@ def _text(pair: Beside) -> Iterator[Text]:
     if cut_differently(first, other):
         a, b = (units.number(characters_per_token(point)) for point in (other, first))
         yield say("compare.tokenizers", a=a, b=b)
-        yield from _ratio("characters", CHARACTERS, pair)
+        yield from ratio_sentences("characters", CHARACTERS, pair)
 
 
 def _memory(first: Point, other: Point) -> Iterator[Text]:

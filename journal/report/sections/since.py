@@ -91,9 +91,9 @@ def _blocks(comparison: Comparison) -> Iterator[Block]:
     way = how_measured.measured_sentences(comparison.measured, comparison.a.name, comparison.b.name)
     yield Paragraph(tuple(way))
     for key, worse in (("since.worse", True), ("since.better", False)):
-        changes = _beyond_noise(comparison, worse=worse)
+        changes = beyond_noise(comparison, worse=worse)
         if changes:
-            named = tuple(_change(change) for change in changes[:MOST_NAMED])
+            named = tuple(change_sentence(change) for change in changes[:MOST_NAMED])
             more = len(changes) - MOST_NAMED
             yield Paragraph((), say(key))
             yield Bullets((*named, *((say("more", n=str(more)),) if more > 0 else ())))
@@ -127,7 +127,7 @@ def _is_worse(figure: Compared) -> bool:
     return figure.verdict != figure.headline.better
 
 
-def _beyond_noise(comparison: Comparison, *, worse: bool) -> list[Change]:
+def beyond_noise(comparison: Comparison, *, worse: bool) -> list[Change]:
     """The changes beyond chance, the greatest first."""
     changes = [
         (row, figure)
@@ -144,7 +144,8 @@ def _size(figure: Compared) -> float:
     return abs(log(figure.ratio.value)) if figure.ratio else 0.0
 
 
-def _change(change: Change) -> Text:
+def change_sentence(change: Change) -> Text:
+    """The sentence on one change, with its interval."""
     row, figure = change
     assert figure.ratio is not None
     return say(
