@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from journal.errors import SpecError, UsageError
 from journal.host.fit_model import known_model
@@ -88,10 +89,7 @@ def fit(
     Raises SpecError for a model, GPU or type of KV cache that is not known, and for a model that
     cannot be shared out so; UsageError for a context that the model does not have.
     """
-    if gpu is not None and vram_bytes is not None:
-        raise UsageError("a GPU is named by its kind (--gpu) or by its memory (--vram), not both")
-    if not 0 < share <= 1:
-        raise UsageError(f"--share {share:g} is no part of the memory: give 0.92 for 92% of it")
+    _check(gpu, vram_bytes, share)
     known = known_model(name)
     check_sharing(name, known.model, tensor_parallel, pipeline_parallel)
     context = _context(name, known.model.context, context)
@@ -102,32 +100,28 @@ def fit(
         kv=_kv(kv_cache_dtype),
     )
     cut = tuple(pieces(known.model, tensor_parallel, pipeline_parallel))
+    asked: dict[str, Any] = {"context": context, "batch": batch, "served": served}
+    parts: dict[str, Any] = {
+        "tensor_parallel": tensor_parallel,
+        "pipeline_parallel": pipeline_parallel,
+    }
     places = tuple(
         Place(
-            name=candidate.name,
-            here=candidate.here,
-            unified=candidate.unified,
+            name=each.name,
+            here=each.here,
+            unified=each.unified,
             fit=headroom(
-                known.model,
-                candidate.kind,
-                context=context,
-                batch=batch,
-                tensor_parallel=tensor_parallel,
-                pipeline_parallel=pipeline_parallel,
-                served=served,
-                name=candidate.name,
-                stored=known.stored,
+                known.model, each.kind, name=each.name, stored=known.stored, **asked, **parts
             ),
         )
-        for candidate in _candidates(gpu, vram_bytes)
+        for each in _candidates(gpu, vram_bytes)
     )
     return Fit(
         model=name,
         known_from=known.source,
         context=context,
         batch=batch,
-        tensor_parallel=tensor_parallel,
-        pipeline_parallel=pipeline_parallel,
+        **parts,
         kv_bytes_per_token=max(kv_bytes_per_token(piece.cache, served.kv) for piece in cut),
         state_bytes=max(held_state_bytes(piece.cache, served.kv) for piece in cut),
         mixed=known.model.mixed,
@@ -137,6 +131,13 @@ def fit(
         rooms=_rooms(cut, places, served, known.model.context),
         answer=_answer(name, places, known.builds),
     )
+
+
+def _check(gpu: str | None, vram_bytes: int | None, share: float) -> None:
+    if gpu is not None and vram_bytes is not None:
+        raise UsageError("a GPU is named by its kind (--gpu) or by its memory (--vram), not both")
+    if not 0 < share <= 1:
+        raise UsageError(f"--share {share:g} is no part of the memory: give 0.92 for 92% of it")
 
 
 def _context(name: str, longest: int | None, asked: int | None) -> int:
