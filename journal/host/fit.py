@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from journal.errors import SpecError, UsageError
-from journal.host.fit_model import known_model
+from journal.host.fit_model import KnownModel, known_model
 from journal.serve import gpu_memory
 from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
 from journal.theory.gpu_table import GPU_KINDS, GpuKind, find_gpu
@@ -106,15 +106,7 @@ def fit(
         "pipeline_parallel": pipeline_parallel,
     }
     places = tuple(
-        Place(
-            name=each.name,
-            here=each.here,
-            unified=each.unified,
-            fit=headroom(
-                known.model, each.kind, name=each.name, stored=known.stored, **asked, **parts
-            ),
-        )
-        for each in _candidates(gpu, vram_bytes)
+        _place(known, candidate, {**asked, **parts}) for candidate in _candidates(gpu, vram_bytes)
     )
     return Fit(
         model=name,
@@ -131,6 +123,11 @@ def fit(
         rooms=_rooms(cut, places, served, known.model.context),
         answer=_answer(name, places, known.builds),
     )
+
+
+def _place(known: KnownModel, on: "_Candidate", asked: dict[str, Any]) -> Place:
+    there = headroom(known.model, on.kind, name=on.name, stored=known.stored, **asked)
+    return Place(name=on.name, here=on.here, unified=on.unified, fit=there)
 
 
 def _check(gpu: str | None, vram_bytes: int | None, share: float) -> None:
