@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Unfit,
         UsageError,
     )
+    from journal.exchange.benchmark_report import benchmark_report, export_reports
     from journal.exchange.export import export
     from journal.exchange.import_results import Imported, import_results
     from journal.host.doctor import checkup_verdict, doctor
@@ -69,6 +70,7 @@ _HOME_OF = {
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
     ),
+    "journal.exchange.benchmark_report": "benchmark_report export_reports",
     "journal.exchange.export": "export",
     "journal.exchange.import_results": "Imported import_results",
     "journal.host.doctor": "checkup_verdict doctor",
@@ -160,6 +162,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "UsageError",
     "ask",
     "attach",
+    "benchmark_report",
     "checklist",
     "checkup_verdict",
     "compact",
@@ -167,6 +170,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "doctor",
     "explain",
     "export",
+    "export_reports",
     "fit",
     "import_results",
     "load_experiment",

@@ -58,15 +58,25 @@ def export(
     raw: Annotated[
         bool, typer.Option("--raw", help="A row for each request, with the times of its chunks.")
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="llm-d: a Benchmark Report v0.2 for each run, into the folder FILE."
+        ),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="With --to: this run alone (an id, or last).")
+    ] = None,
     home: Home = "lab",  # type: ignore[assignment]
 ) -> None:
-    """Write every run, or every request, as a table for other programs.
+    """Write every run, or every request, as a table for other programs, or as reports.
 
     Examples:
 
     - `journal export runs.csv`
     - `journal export requests.parquet --raw`
     - `journal export --format jsonl | head -1`
+    - `journal export reports/ --to llm-d`
     """
     import sys
     from typing import cast
@@ -75,11 +85,28 @@ def export(
     from journal.errors import UsageError
     from journal.exchange.export import FORMS, Form
 
+    if to is not None or run is not None:
+        _reports(file, to, run, home, form is not None or raw)
+        return
     if form is not None and form not in FORMS:
         raise UsageError(f"{form!r} is not a format: give one of {', '.join(FORMS)}")
     rows = journal.export(file or sys.stdout, home, cast(Form | None, form), raw=raw)
     if file:
         print(f"{plural(rows, 'row')} written to {file}")
+
+
+def _reports(folder: Path | None, to: str | None, run: str | None, home: Path, mixed: bool) -> None:
+    """Write reports for another program into `folder`. Raises UsageError for options that do not
+    go together (`mixed`: options of tables were given too)."""
+    from journal.cli.render import plural
+    from journal.errors import UsageError
+
+    if to != "llm-d":
+        raise UsageError(f"--to {to} is not a form of report: give --to llm-d")
+    if mixed or folder is None:
+        raise UsageError("--to llm-d takes a folder and --run: give a folder, no --format or --raw")
+    count = journal.export_reports(folder, home, run)
+    print(f"{plural(count, 'report')} written to {folder}")
 
 
 def merge(

@@ -1,6 +1,5 @@
 """Results of other tools: read from files that these wrote, and refused where they are not."""
 
-import copy
 import json
 import os
 import random
@@ -31,6 +30,8 @@ FILES = {
     "AIPerf": tuple(AIPERF.format(kind) for kind in ("concurrent", "rate", "errors")),
 }
 EVERY = [(tool, name) for tool, names in FILES.items() for name in names]
+FORMS = [f"forms/{path.name}" for path in sorted((DATA / "forms").glob("*.json*"))]
+FUZZED = [name for _, name in EVERY] + [name for name in FORMS if name.endswith(".json")]
 
 
 def value(record: Record, name: str) -> float:
@@ -243,13 +244,13 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzzed")
 
 
-@given(st.sampled_from(EVERY), st.integers(0, 2**32), st.integers(1, 4))
-@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(FUZZED), st.integers(0, 2**32), st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
 def test_a_damaged_file_is_read_or_refused_in_a_sentence(
-    fuzzed: Path, file: tuple[str, str], seed: int, changes: int
+    fuzzed: Path, file: str, seed: int, changes: int
 ) -> None:
     chance = random.Random(seed)
-    data = copy.deepcopy(json.loads((DATA / file[1]).read_text()))
+    data = json.loads((DATA / file).read_text())
     for _ in range(changes):
         *way, last = chance.choice(list(places(data)))
         parent = data
@@ -261,12 +262,31 @@ def test_a_damaged_file_is_read_or_refused_in_a_sentence(
             parent[last] = chance.choice(ODD)
     path = fuzzed / "damaged.json"
     path.write_text(json.dumps(data))
+    _read_or_refused(path, fuzzed)
+
+
+@given(st.sampled_from(FUZZED), st.integers(0, 9000), st.binary(max_size=40), st.integers(0, 9000))
+@settings(max_examples=60, deadline=None)
+def test_a_file_that_is_cut_or_overwritten_is_read_or_refused(
+    fuzzed: Path, file: str, at: int, junk: bytes, left: int
+) -> None:
+    content = (DATA / file).read_bytes()
+    path = fuzzed / "cut.json"
+    path.write_bytes(content[:at] + junk + content[len(content) - left :])
+    _read_or_refused(path, fuzzed)
+
+
+def _read_or_refused(path: Path, fuzzed: Path) -> None:
+    with open_store(fuzzed) as store:
+        before = len(store.runs())
     try:
         for record in import_results(path, fuzzed).records:
             assert record.status in ("valid", "flagged", "invalid", "failed")
             assert json.dumps(run_json(record), allow_nan=False)
     except UsageError as error:
-        assert 20 < len(str(error)) < 900
+        assert path.name in str(error) and 20 < len(str(error)) < 900
+        with open_store(fuzzed) as store:
+            assert len(store.runs()) == before, "nothing is stored of a refused file"
 
 
 @given(st.binary(max_size=300), st.integers(0, 40_000))

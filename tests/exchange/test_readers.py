@@ -152,8 +152,8 @@ def test_cached_tokens_of_aiperf_are_read_and_its_two_files_compared(tmp_path: P
     assert {trace.cached_tokens for trace in samples.traces} == {96}
     assert {trace.prompt_tokens for trace in samples.traces} == {104}
     assert "tool_differs" in flags(record)
-    assert "is 50 ms by its requests and 30 ms by the file" in said(record)
-    assert "文件写的是 30 ms" in said(record, "zh")
+    assert "is 0.05 s by its requests and 0.03 s by the file" in said(record)
+    assert "文件写的是 0.03 s" in said(record, "zh")
 
 
 # ---- vllm bench serve and its family -----------------------------------------------------------
@@ -182,7 +182,7 @@ def test_figures_that_contradict_their_requests_are_a_doubt_with_both(tmp_path: 
     assert spec.value("tpot_s.mean") == pytest.approx(0.005)
     failed = only(FORMS / "vllm-failed-zero-ttft.json", tmp_path)
     pairs = (
-        (spec, "tpot_s.mean is 5 ms by its requests and 10 ms by the file"),
+        (spec, "tpot_s.mean is 0.005 s by its requests and 0.01 s by the file"),
         (failed, "the number of failed requests is 5 by its requests and 0 by the file"),
     )
     for record, words in pairs:
@@ -195,7 +195,7 @@ def test_lists_of_latencies_without_times_are_compared_too(write: Write) -> None
     path = write("vllm-no-start-times.json", {"mean_ttft_ms": 70.0})
     record = only(path, path.parent)
     assert record.value("ttft_s.mean") == pytest.approx(0.05)
-    assert "ttft_s.mean is 50 ms by its requests and 70 ms by the file" in said(record)
+    assert "ttft_s.mean is 0.05 s by its requests and 0.07 s by the file" in said(record)
 
 
 def test_runs_of_a_sweep_are_repeats_and_are_the_same_in_every_file(
