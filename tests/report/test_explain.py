@@ -23,6 +23,7 @@ from journal.report.explain_words import (
 from journal.report.phrases import TEMPLATES
 from journal.serve.engines.vllm import failure
 from journal.serve.engines.vllm.failure_causes import CAUSES
+from journal.serve.engines.vllm.start_wordings import PHASES
 
 DATA = Path(__file__).parents[1] / "data" / "engine"
 CASES = {
@@ -139,6 +140,14 @@ def test_every_cause_and_remedy_has_chinese_words_with_the_same_values() -> None
         assert [value for value in values if value in chinese.format(*values)] == marks
     own = Phrase(failure.OWN_WORDS, ("KeyError: 'a'",))
     assert phrase(own, "zh") == "KeyError: 'a'"
+
+
+def test_a_start_that_is_not_over_says_how_far_it_came() -> None:
+    told = journal.explain(["INFO 01-02 03:04:05 [x.py:1] Starting to load model m..."])
+    assert "it was last fetching the weights" in explanation_text(told).replace("\n", " ")
+    assert "最后一步是获取权重" in explanation_text(told, "zh")
+    english = tomllib.loads((TEMPLATES / "explain_en.toml").read_text())
+    assert all(phase in english for _, phase in PHASES)
 
 
 def test_both_languages_have_the_same_words() -> None:

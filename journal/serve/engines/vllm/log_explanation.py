@@ -89,8 +89,9 @@ def _of_a_request(entry: LogEntry) -> bool:
 
 def _requests(start: StartLog, tokens: int | None) -> tuple[int | None, float | None]:
     """The longest request, in tokens, and the number of such requests that fit at once."""
-    if start.concurrency is not None:
-        return start.concurrency
+    if start.concurrency:
+        engines = list(start.concurrency.values())
+        return engines[-1][0], sum(times for _, times in engines)
     named = (start.settings.get(name) for name in ("max_model_len", "max_seq_len"))
     longest = next((round(value) for value in named if value), None)
     return longest, None if tokens is None or longest is None else tokens / longest

@@ -65,7 +65,7 @@ class StartLog:
     times: StartTimes = field(default_factory=StartTimes)
     block_tokens: int = BLOCK_TOKENS
     estimate_applied: bool = True
-    concurrency: tuple[int, float] | None = None
+    concurrency: dict[str, tuple[int, float]] = field(default_factory=dict)
     phase: str | None = None
     starts: int = 0
 
@@ -80,7 +80,7 @@ class StartLog:
         self.phase = phase_of(text) or self.phase
         if WITHOUT_ESTIMATE.search(text):
             self.estimate_applied = False
-        self._read_settings(text)
+        self._read_settings(entry)
         for name, pattern in WORDS.items():
             if word := _first(pattern, text):
                 self.words[name] = word
@@ -89,11 +89,12 @@ class StartLog:
         for name, value in self._figures(text):
             self.ranks.setdefault(entry.process, Rank()).take(name, value)
 
-    def _read_settings(self, text: str) -> None:
-        if entry := CONCURRENCY.search(text):
-            tokens, times = _number(entry[1]), _number(entry[2])
+    def _read_settings(self, entry: LogEntry) -> None:
+        text = entry.text
+        if match := CONCURRENCY.search(text):
+            tokens, times = _number(match[1]), _number(match[2])
             if tokens is not None and times is not None:
-                self.concurrency = (round(tokens), times)
+                self.concurrency[entry.process] = (round(tokens), times)
         for name, raw, desired, current, length, reduced in SETTING.findall(text):
             value = _number(raw or desired or current or length or reduced)
             stands_for = "max_model_len" if length or reduced else "gpu_memory_utilization"

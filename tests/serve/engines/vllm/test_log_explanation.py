@@ -74,6 +74,15 @@ def test_figures_are_kept_by_process() -> None:
     assert first.total_bytes == second.total_bytes == round(95.0 * GIB)
 
 
+def test_the_requests_of_data_parallel_engines_add_up() -> None:
+    line = (
+        "INFO [x.py:1] GPU KV cache size: 80,000 tokens, Maximum concurrency for 8,000 tokens per "
+    )
+    lines = [f"(EngineCore_DP{n} pid={n}) {line}request: 10.00x" for n in (0, 1)]
+    known = explanation(lines)
+    assert (known.kv_pool_tokens, known.longest, known.at_once) == (160_000, 8000, 20.0)
+
+
 def test_graphs_count_once_where_the_peak_includes_their_estimate() -> None:
     case = next(case for case in STARTS if case["id"] == "L41")
     known = explanation(case["lines"])
