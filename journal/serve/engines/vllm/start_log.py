@@ -24,6 +24,7 @@ from journal.serve.engines.vllm.start_wordings import (
     POOL_IN_BYTES,
     SETTING,
     SIZES,
+    TELLING,
     TOKENS,
     WITHOUT_ESTIMATE,
     WORDS,
@@ -76,6 +77,8 @@ class StartLog:
             fresh = StartLog(starts=self.starts + 1)
             for name in self.__slots__:
                 setattr(self, name, getattr(fresh, name))
+        if not TELLING.search(text):
+            return
         self.times.read(entry)
         self.phase = phase_of(text) or self.phase
         if WITHOUT_ESTIMATE.search(text):
@@ -110,8 +113,9 @@ class StartLog:
             if any(p != entry.process and p.partition(" ")[0] == name for p in self.ranks):
                 return True
         rank = self.ranks.get(entry.process)
-        loads_again = any(pattern.search(entry.text) for pattern in SIZES["weights"])
-        return loads_again and rank is not None and rank.get("pool") is not None
+        if rank is None or rank.get("pool") is None:
+            return False
+        return any(pattern.search(entry.text) for pattern in SIZES["weights"])
 
     def _figures(self, text: str) -> Iterable[tuple[str, int | None]]:
         for name, wordings in SIZES.items():
@@ -142,13 +146,12 @@ def last_start(lines: Iterable[str]) -> tuple[StartLog, list[LogEntry]]:
     """The last start in `lines`, and its lines taken apart: the last MOST_LINES of them, without
     those that a server writes again and again."""
     log, kept, starts = StartLog(), deque[LogEntry](maxlen=MOST_LINES), 0
-    for entry in each_entry(lines):
+    for entry in each_entry(line for line in lines if not EVERY_DAY.search(line)):
         log.read(entry)
         if log.starts != starts:
             starts = log.starts
             kept.clear()
-        if not EVERY_DAY.search(entry.text):
-            kept.append(entry)
+        kept.append(entry)
     return log, list(kept)
 
 

@@ -100,3 +100,10 @@ WORDS: Mapping[str, re.Pattern[str]] = {
     "quantisation": re.compile(_CONFIG + r"quantization='?(?!None)(\w[\w-]*)"),
     "kv_cache_dtype": re.compile(_CONFIG + r"kv_cache_dtype='?(\w+)"),
 }
+# A word that every line with a figure, a phase or a setting has: without one, no other pattern can
+# match.
+TELLING = re.compile(
+    r"took|takes|time|G(?:i)?B\b|blocks|block_size|KV [Cc]ache|[Cc]heckpoint|Streamer|args|engine|"
+    r"version|[Gg]raph|[Ll]oad|[Cc]ompil|vLLM|max_|utilization|_size|max model len|memory|"
+    r"concurrency"
+)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal.records.explanation import Explanation
+from journal.serve.engines.vllm import start_log
 from journal.serve.engines.vllm.log_explanation import explanation
 
 DATA = Path(__file__).parents[3] / "data" / "engine"
@@ -184,3 +187,17 @@ def test_huge_lines_take_no_time() -> None:
         "INFO 01-02 03:04:05 [x.py:1] " + "(a pid=1 KV cache size: 1 Error: max seq len (1) " * 9000
     )
     assert explanation([line] * 20).cause is None
+
+
+def test_lines_without_a_telling_word_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = [explanation(log.splitlines()) for log in LOGS]
+    monkeypatch.setattr(start_log, "TELLING", re.compile(""))
+    assert [explanation(log.splitlines()) for log in LOGS] == quick
+
+
+@pytest.mark.timing
+def test_the_log_of_a_long_day_is_read_quickly() -> None:
+    asked = '(APIServer pid=1) INFO:     127.0.0.1:1 - "POST /v1/completions HTTP/1.1" 200 OK'
+    began_s = time.process_time()
+    explanation([*(DATA / "start.log").read_text().splitlines(), *[asked] * 200_000])
+    assert time.process_time() - began_s < 5.0
