@@ -23,6 +23,12 @@ from journal.report.places import Places
 
 COLUMNS = ("setup", "weights_bytes", "perplexity", "bits_per_byte", "agreement")
 
+ABSENCES = {  # the beginnings of stored reasons, and the keys of their words
+    "the server completes no text, so its quality is not checked": "quality.absent.text",
+    "no perplexity: ": "quality.absent.perplexity",
+    "no outputs to compare: ": "quality.absent.outputs",
+}
+
 
 def quantisation_section(points: Points, places: Places) -> Section | None:
     """A section with each server's figures, and those of quantised ones against the unquantised
@@ -40,8 +46,17 @@ def quantisation_section(points: Points, places: Places) -> Section | None:
                 blocks += [Paragraph(sentences, about)] if sentences else []
     blocks.append(_table(checked, first, points, places))
     absent = dict.fromkeys(reason for quality in checked.values() for reason in quality.absent)
-    blocks += [Bullets(tuple(absent))] if absent else []
+    blocks += [Bullets(tuple(map(_absence, absent)))] if absent else []
     return Section(3, say("quality.heading"), tuple(blocks))
+
+
+def _absence(reason: str) -> Text:
+    """A part of the check that could not be measured, as `serve/quality_check.py` stores it, in the
+    words of a language; the words of a server stand as they are."""
+    for beginning, key in ABSENCES.items():
+        if reason.startswith(beginning):
+            return say(key, why=reason.removeprefix(beginning))
+    return reason
 
 
 def _quality(records: Sequence[Record]) -> Quality | None:

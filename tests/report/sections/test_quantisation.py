@@ -1,5 +1,6 @@
 """What is said of the quality of quantised builds."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from journal.records.run import Record
 from journal.report.document import Section
 from journal.report.phrases import words
 from journal.report.places import places
-from journal.report.sections.quantisation import quantisation_section
+from journal.report.sections.quantisation import ABSENCES, quantisation_section
 
 Build = Callable[..., Record]
 FAITHFUL = ("one two three four", "five six seven eight")
@@ -92,9 +93,19 @@ def test_without_an_unquantised_build_there_is_nothing_to_agree_with(record: Bui
 
 def test_a_check_that_failed_gives_its_reason_and_no_check_says_nothing(record: Build) -> None:
     points = gathered(build(record, 0, Quality(absent=("no perplexity: it cannot",))))
-    assert "no perplexity: it cannot" in prose(quantisation_section(points, places(points)))
+    assert "No perplexity: it cannot" in prose(quantisation_section(points, places(points)))
     points = gathered(build(record, 0, None))
     assert quantisation_section(points, places(points)) is None
+
+
+def test_why_a_check_lacks_a_part_is_said_in_chinese_too(record: Build) -> None:
+    for reason in ABSENCES:
+        points = gathered(build(record, 0, Quality(absent=(reason,))))
+        section = quantisation_section(points, places(points))
+        assert section is not None
+        (bullets,) = (block for block in section.blocks if block.kind == "bullets")
+        text = words("zh").say(bullets.items[0], str)
+        assert re.search("[\u4e00-\u9fff]{4}", text) and not re.search("[a-z]{3}", text)
 
 
 def test_an_experiment_asks_for_the_check() -> None:
