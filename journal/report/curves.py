@@ -7,6 +7,7 @@ from journal.compare.points import TAILS, Point, Points
 from journal.compare.setups import Setup
 from journal.records.figure import Figure
 from journal.report.document import Curve, Dot, Panel, Text, say
+from journal.report.figures import LEAST_DOTS
 from journal.report.places import Places
 
 MOST_CURVES = 6  # in one panel: more cannot be distinguished
@@ -85,7 +86,15 @@ def plot_caption(panels: Sequence[Panel]) -> tuple[Text, ...]:
     curves = [curve for panel in panels for curve in panel.curves]
     bars = any(dot.low is not None for curve in curves for dot in curve.dots)
     faint = any(curve.faint for curve in curves)
-    return (*((say("plot.bars"),) if bars else ()), *((say("plot.faint"),) if faint else ()))
+    two = any(not curve.faint and len(curve.dots) < LEAST_DOTS for curve in curves)
+    labelled = any(dot.label for curve in curves for dot in curve.dots)
+    said = (
+        ("plot.bars", bars),
+        ("plot.faint", faint),
+        ("plot.two", two),
+        ("plot.labels", labelled),
+    )
+    return tuple(say(key) for key, holds in said if holds)
 
 
 def _dots(line: Points, across: str, pick: Pick) -> tuple[Dot, ...]:

@@ -59,12 +59,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A measured point of a plot, in the units of its panel, with its 95% interval."""
+    """A measured point of a plot, in the units of its panel, with its 95% interval. `label` stands
+    beside it where there is room; it is ringed where it is `marked`."""
 
     x: float
     y: float
     low: float | None = None
     high: float | None = None
+    label: str = ""
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +131,21 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """A plot of a pool as squares: `parts` are the numbers of blocks of each kind, in order; a
+    square stands for as many blocks as let all fit. A part of no `hue` is drawn empty."""
+
+    name: str
+    title: Text
+    parts: tuple[Segment, ...]
+    kind: Literal["blocks"] = "blocks"
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
     """Panels that belong together, with sentences under them."""
 
-    panels: tuple[Panel | Bars, ...]
+    panels: tuple[Panel | Bars | Blocks, ...]
     caption: tuple[Text, ...] = ()
     kind: Literal["plot"] = "plot"
 

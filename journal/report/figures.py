@@ -12,7 +12,7 @@ from html import escape
 from statistics import fmean
 
 from journal import units
-from journal.report.document import Bars, Curve, Panel
+from journal.report.document import Bars, Blocks, Curve, Panel, say
 from journal.report.phrases import Words
 from journal.report.text import visible
 
@@ -22,6 +22,8 @@ GLYPH = 5.9  # the mean width of a letter of the labels; a Chinese one takes two
 MOST_LETTERS = 26
 LINE = 14.0  # between two labels
 TICK_ROOM = 26.0  # between the middles of two tick labels
+LEAST_DOTS = 3  # that a line joins: two points are no shape
+ACROSS, MOST_SQUARES = 40, 640  # squares of a pool in a row, and in all
 MOST_TICKS = 5  # upwards, beside 0
 EDGE = 0.05  # of the width, beside the first and the last value
 HEADROOM = 1.06  # the axis upwards ends that much above the highest value
@@ -29,6 +31,7 @@ HEADROOM = 1.06  # the axis upwards ends that much above the highest value
 INK, SOFT, RULE, PAPER = "#1b1b1e", "#5d6066", "#dcdde1", "#ffffff"
 # Distinct to the colour-blind (after Okabe and Ito), darkened to be read on white.
 HUES = ("#0069a8", "#c2500a", "#00785a", "#9b3f86", "#8a6a00", "#494c55")
+RING = "a6 6 0 1 0 12 0a6 6 0 1 0-12 0z"
 MARKERS = (  # around the point 0, 0
     "M-2.8 0a2.8 2.8 0 1 0 5.6 0a2.8 2.8 0 1 0-5.6 0z",
     "M-2.6-2.6h5.2v5.2h-5.2z",
@@ -62,9 +65,12 @@ def inline(drawn: str) -> str:
     return re.sub("|".join(VARIABLES), lambda match: VARIABLES[match.group()], drawn).strip()
 
 
-def draw(panel: Panel | Bars, words: Words) -> str:
+def draw(panel: Panel | Bars | Blocks, words: Words) -> str:
     """`panel` as SVG, to be finished by `standalone` or `inline`."""
-    drawn = _bars(panel, words) if isinstance(panel, Bars) else _curves(panel, words)
+    if isinstance(panel, Blocks):
+        drawn = _blocks(panel, words)
+    else:
+        drawn = _bars(panel, words) if isinstance(panel, Bars) else _curves(panel, words)
     size = f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}"'
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="11">'
     return "\n".join((opening, *drawn, "</svg>\n"))
@@ -132,6 +138,7 @@ def _curves(panel: Panel, words: Words) -> Iterator[str]:
         yield _stroke(at, SOFT, 1, ' stroke-dasharray="4 3"')
     for curve in panel.curves:
         yield from _curve(curve, frame, factor)
+    yield from _dot_labels(panel, frame, factor)
     yield from _placed(labels, frame)
 
 
@@ -150,10 +157,27 @@ def _curve(curve: Curve, frame: _Frame, factor: float) -> Iterator[str]:
     ]
     if intervals:
         yield _stroke("".join(intervals), colour, 3.5, ' stroke-opacity="0.3"')
-    yield _stroke(line, colour, 1.8)
+    if len(places) >= LEAST_DOTS:
+        yield _stroke(line, colour, 1.8)
     marker = MARKERS[curve.hue % len(MARKERS)]
     for place in places:
         yield f'<path transform="translate({place})" d="{marker}" style="fill: {colour}"/>'
+
+
+def _dot_labels(panel: Panel, frame: _Frame, factor: float) -> Iterator[str]:
+    """Rings around the marked dots, and the labels of dots, without those that would cover one
+    before."""
+    taken: list[tuple[float, float]] = []
+    for curve in panel.curves:
+        colour = _colour(curve.hue)
+        for dot in curve.dots:
+            x, y = frame.x(dot.x), frame.y(dot.y * factor)
+            if dot.marked:
+                yield _stroke(f"M{x - 6:.1f} {y:.1f}{RING}", colour, 1.2)
+            free = all(abs(x - a) > 2.5 * GLYPH or abs(y - b) > LINE - 3 for a, b in taken)
+            if dot.label and free:
+                taken.append((x, y))
+                yield _text(x + 6, y - 8, dot.label, colour, ' font-size="9.5"')
 
 
 def _bars(panel: Bars, words: Words) -> Iterator[str]:
@@ -182,6 +206,47 @@ def _bars(panel: Bars, words: Words) -> Iterator[str]:
             )
             below += part.y
     yield from _placed(labels, frame)
+
+
+def _blocks(panel: Blocks, words: Words) -> Iterator[str]:
+    """A pool as squares, row by row, and below them what each colour stands for."""
+    total = round(sum(part.y for part in panel.parts))
+    each = max(1, math.ceil(total / MOST_SQUARES))
+    counts = squares([part.y for part in panel.parts], each)
+    yield f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" style="fill: {PAPER}"/>'
+    title = words.say(panel.title, visible)
+    yield _text(4, 16, title, INK, ' font-size="12.5" font-weight="bold"')
+    number, side = 0, (WIDTH - 8) / ACROSS
+    for part, count in zip(panel.parts, counts, strict=True):
+        path = "".join(_square(n, side) for n in range(number, number + count))
+        number += count
+        colour = RULE if part.hue is None else _colour(part.hue)
+        fill = "none" if part.hue is None else colour
+        if path:
+            yield f'<path d="{path}" style="fill: {fill}; stroke: {colour}" stroke-width="0.8"/>'
+    for row, part in enumerate(panel.parts):
+        y = HEIGHT - 10 - LINE * (len(panel.parts) - row)
+        colour = RULE if part.hue is None else _colour(part.hue)
+        fill = "none" if part.hue is None else colour
+        style = f"fill: {fill}; stroke: {colour}"
+        yield f'<rect x="4" y="{y - 4:.1f}" width="8" height="8" style="{style}"/>'
+        yield _text(18, y, words.say(part.label, visible), SOFT)
+    yield _text(4, HEIGHT - 10, words.say(say("pool.each", n=f"{each:,}"), visible), SOFT)
+
+
+def squares(blocks: Sequence[float], each: int) -> list[int]:
+    """The number of squares of each part, of `each` blocks: any part that is not empty has one, and
+    together they are as many as all blocks need."""
+    total = math.ceil(sum(blocks) / each - 1e-9)
+    counts = [max(1, round(count / each)) if count > 0 else 0 for count in blocks]
+    largest = max(range(len(counts)), key=counts.__getitem__)
+    counts[largest] += total - sum(counts)
+    return counts
+
+
+def _square(number: int, side: float) -> str:
+    x, y = 4 + number % ACROSS * side, 30 + number // ACROSS * side
+    return f"M{x:.1f} {y:.1f}h{side - 2:.1f}v{side - 2:.1f}h-{side - 2:.1f}z"
 
 
 def _ground(frame: _Frame, title: str, unit: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from journal.errors import JournalError, UsageError
 from journal.report.day import Day, collect, last_day
-from journal.report.document import Bars, Own, Page, Panel
+from journal.report.document import Bars, Blocks, Own, Page, Panel
 from journal.report.extent import collect_experiment, collect_week
 from journal.report.figures import draw, inline, standalone
 from journal.report.kept import copied_if_edited, take_in
@@ -165,7 +165,7 @@ def _drawn(day: Day, folder: Path, language: Words) -> tuple[LogFiles, dict[Path
     return files, texts
 
 
-def panels(whole: Page) -> list[Panel | Bars]:
+def panels(whole: Page) -> list[Panel | Bars | Blocks]:
     """All panels of a page, in order."""
     blocks = (block for section in whole.sections for block in section.blocks)
     return [panel for block in blocks if block.kind == "plot" for panel in block.panels]

@@ -1,15 +1,31 @@
+import math
 import re
 from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
+from builders import a_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.report.document import Curve, Dot, Level, Panel
-from journal.report.figures import HUES, VARIABLES, draw, inline, spread, standalone, ticks
+from journal.compare.points import lines, points
+from journal.compare.setups import setups_of
+from journal.records.figure import Figure
+from journal.report.document import Blocks, Curve, Dot, Level, Panel, Segment
+from journal.report.figures import (
+    HUES,
+    VARIABLES,
+    draw,
+    inline,
+    spread,
+    squares,
+    standalone,
+    ticks,
+)
 from journal.report.phrases import words
+from journal.report.places import places as named_places
+from journal.report.sections.batching import trade_off
 
 DOTS = tuple(Dot(x, y, y * 0.9, y * 1.1) for x, y in ((1, 0.1), (2, 0.15), (8, 0.4)))
 PANEL = Panel(
@@ -126,3 +142,56 @@ def test_labels_that_do_not_touch_stay_where_they_are(wanted: list[float]) -> No
 
 def test_labels_that_touch_move_no_more_than_they_must() -> None:
     assert spread([10, 10], 14) == pytest.approx([3, 17])
+
+
+# ---- the trade-off, and the pool as blocks -------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=1, max_size=4), st.integers(1, 100))
+def test_squares_are_as_many_as_the_blocks_need(blocks: list[int], each: int) -> None:
+    if sum(blocks) <= 10 * each:
+        return
+    counts = squares(blocks, each)
+    assert sum(counts) == math.ceil(sum(blocks) / each)
+    for count, of in zip(counts, blocks, strict=True):
+        assert (count > 0) == (of > 0)
+        assert abs(count - of / each) <= 1 + len(blocks)
+
+
+def test_a_pool_is_drawn_as_its_blocks() -> None:
+    parts = (Segment("used", 3, 1), Segment("free", 8, None), Segment("kept", 1, 5))
+    drawing = draw(Blocks("x", "pool", parts), words("en"))
+    paths = re.findall(r'<path d="([^"]*)"', drawing)
+    assert [path.count("M") for path in paths] == [3, 8, 1]
+    assert "Blocks in a square: 1." in drawing
+
+
+def test_two_points_are_no_shape() -> None:
+    def drawn(count: int) -> int:
+        dots = tuple(Dot(float(n), 1.0 + n) for n in range(1, count + 1))
+        drawing = draw(Panel("x", "x", "s", "n", (Curve("", dots, 0),)), words("en"))
+        return drawing.count('stroke-width="1.8"')
+
+    assert (drawn(2), drawn(3)) == (0, 1)
+
+
+def test_the_trade_off_has_a_dot_for_each_batch_and_a_ring_at_the_knee() -> None:
+    rates = {1: 50.0, 2: 95.0, 4: 180.0, 8: 185.0}
+    runs = [
+        a_record(
+            batch=batch,
+            number=batch,
+            metrics={
+                "output_tokens_per_s": Figure(rate, rate * 0.99, rate * 1.01, 1),
+                "tpot_s.p50": batch / rate,
+            },
+        )
+        for batch, rate in rates.items()
+    ]
+    measured = points(zip(runs, setups_of(runs), strict=True))
+    (panel,) = trade_off(lines(measured, "batch"), named_places(measured), "x")
+    (curve,) = panel.curves
+    for dot, (batch, rate) in zip(curve.dots, rates.items(), strict=True):
+        assert (dot.label, dot.y, dot.marked) == (f"{batch}", rate, batch == 4)
+        assert dot.x == pytest.approx(rate / batch, rel=0.005)
+    assert draw(panel, words("en")).count("a6 6 0 1 0 12 0") == 1

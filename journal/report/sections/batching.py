@@ -17,7 +17,17 @@ from journal.compare.knee import (
 from journal.compare.points import Point, Points, lines
 from journal.records.load_shape import LOAD_AXES
 from journal.report.curves import figure_of, panel, plot_caption, with_tails
-from journal.report.document import Block, Panel, Paragraph, Plot, Section, Text, say
+from journal.report.document import (
+    Block,
+    Curve,
+    Dot,
+    Panel,
+    Paragraph,
+    Plot,
+    Section,
+    Text,
+    say,
+)
 from journal.report.places import Places
 from journal.report.verdict_words import KINDS, open_words
 
@@ -44,6 +54,8 @@ def batching_section(points: Points, places: Places, name: str) -> Section | Non
             for line in described_lines(varied)
         ]
         panels = tuple(_panels(varied, across, places, name))
+        if across == "batch":
+            panels += tuple(trade_off(varied, places, name))
         blocks += [Plot(panels, plot_caption(panels))] if panels else []
     if not blocks:
         return None
@@ -71,7 +83,7 @@ def _panels(varied: list[Points], across: str, places: Places, name: str) -> Ite
         yield rate
     for latency in ("ttft", "tpot", "e2e"):
         title, key = say(f"panel.{latency}"), f"{latency}_s"
-        drawn = panel(
+        plotted = panel(
             f"{name}-{across}-{latency}",
             title,
             "s",
@@ -80,8 +92,36 @@ def _panels(varied: list[Points], across: str, places: Places, name: str) -> Ite
             figure_of(f"{key}.p50"),
             places,
         )
-        if drawn:
-            yield with_tails(drawn, varied, across, key)
+        if plotted:
+            yield with_tails(plotted, varied, across, key)
+
+
+def trade_off(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:
+    """The plot of tokens/s of one request against tokens/s of all: a dot for each batch."""
+    chosen = described_lines(varied)
+    curves = []
+    for hue, line in enumerate(chosen):
+        dots = tuple(_trade_dots(line))
+        if len(dots) > 1:
+            curves.append(Curve(places.curve(line, chosen), dots, hue))
+    if curves:
+        title = say("panel.trade_off")
+        if all(line[0].setup.simulated for line in chosen):
+            title = say("setup.simulated", name=title)
+        key = f"{name}-trade-off"
+        yield Panel(key, title, "tok/s", say("axis.of_one"), tuple(curves))
+
+
+def _trade_dots(line: Points) -> Iterator[Dot]:
+    """The dots of one line: x is 1 / TPOT to three digits. The knee is marked."""
+    step = knee(line)
+    for point in line:
+        each, every = point.value("tpot_s.p50"), point.figure(THROUGHPUT)
+        if not each or every is None or every.value is None or waited_out(point):
+            continue
+        is_knee = step is not None and point is step.before
+        x = float(f"{1 / each:.3g}")
+        yield Dot(x, every.value, every.low, every.high, f"{point.load:g}", marked=is_knee)
 
 
 def _sentences(line: Points, across: str) -> Iterator[Text]:

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from journal import units
 from journal.compare.difference import ALIKE
 from journal.compare.points import Points
+from journal.compare.room import room
 from journal.compare.setups import Setup
 from journal.records.run import Record
 from journal.report.document import (
     Bar,
     Bars,
     Block,
+    Blocks,
     Box,
     Column,
     Paragraph,
@@ -48,8 +50,39 @@ def memory_section(points: Points, places: Places, name: str) -> Section | None:
     if left:
         blocks.append(Paragraph((say("memory.more", n=f"{left}"),)))
     bars = tuple(_bar(alike[0], label) for (_, alike), label in zip(shown, labels, strict=True))
-    blocks.append(Plot((Bars(f"{name}-memory", say("memory.bars"), "bytes", bars),)))
+    drawn = Bars(f"{name}-memory", say("memory.bars"), "bytes", bars)
+    blocks.append(Plot((drawn, *_pools(points, places, name))))
     return Section(3, say("memory.heading"), tuple(blocks))
+
+
+def _pools(points: Points, places: Places, name: str) -> Iterator[Blocks]:
+    """The KV pool of each setup as blocks, at the highest reading of its use; a pool whose blocks
+    are not known is none."""
+    for number, setup in enumerate(dict.fromkeys(point.setup for point in points), start=1):
+        read = [
+            (max(shares), held)
+            for point in points
+            if point.setup == setup
+            and (shares := point.repeats("kv_cache_peak_fraction"))
+            and (held := room(point))
+            and held.block_tokens
+        ]
+        if not read or number > MOST_COLUMNS:
+            continue
+        share, held = max(read, key=lambda pair: pair[0])
+        assert held.block_tokens is not None
+        free = held.usable // held.block_tokens
+        kept = held.tokens // held.block_tokens - free
+        used = min(1.0, share) * free
+        parts = (("used", used, 1), ("free", free - used, None), ("kept", kept, 5))
+        yield Blocks(
+            f"{name}-pool-{number}",
+            say("pool.title", setup=places.brief[setup], total=f"{free + kept:,.0f}"),
+            tuple(
+                Segment(say(f"pool.{part}", n=f"{round(count):,}"), count, hue)
+                for part, count, hue in parts
+            ),
+        )
 
 
 def _together(known: Sequence[tuple[Setup, Split]]) -> list[tuple[Setup, list[Split]]]:
