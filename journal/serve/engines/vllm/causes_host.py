@@ -106,7 +106,7 @@ HOST = [
         _NOT_BUILT,
         _COMPILER + "Triton's ptxas failed ({0})",
         "install a newer CUDA toolkit and set TRITON_PTXAS_PATH to its ptxas",
-        r"ptxas (?:fatal|error) *: (.+)",
+        r"ptxas [^\n]{0,200}?(?:fatal|error) *: (.+)",
     ),
     (
         _NOT_BUILT,

@@ -84,7 +84,7 @@ MODEL: list[tuple[str, ...] | Known] = [
         f"try later, or {HUB_TOKEN}",
     ),
     (
-        r"SafetensorError|Error while deserializing header",
+        r"SafetensorError|Error while deserializing header|PytorchStreamReader failed",
         "a file of the model's weights is damaged or not whole",
         "delete it and fetch it again",
     ),
@@ -160,6 +160,11 @@ MODEL: list[tuple[str, ...] | Known] = [
         'set dtype = "{2}"',
     ),
     (
+        r"Model architectures \['([^']*)'[^\n]{0,80}failed to be inspected",
+        "vLLM could not load its own code for the architecture {0}",
+        "see the exception before it in the log",
+    ),
+    (
         r"Model architectures \['([^']*)'",
         "this vLLM cannot serve the architecture {0}",
         "update vLLM, or take another model",
@@ -178,6 +183,11 @@ MODEL: list[tuple[str, ...] | Known] = [
         r"KeyError: '((?:\w+\.)*(?:layers|blocks|h)\.\d+\.[^']*)'",
         "the checkpoint holds a weight that this vLLM's model has no place for ({0})",
         "update vLLM, or take a build of the model that it knows",
+    ),
+    (
+        r"validation errors? for \w+\n([\w.]+)\n\s*([^\n]+?) \[type=(?!value_error)",
+        "vLLM refuses the value of {0} ({1})",
+        "correct it",
     ),
     (
         r"Value error, (.+?)(?: \[type=|\n|$)",

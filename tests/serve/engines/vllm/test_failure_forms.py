@@ -457,6 +457,47 @@ FORMS: dict[str, tuple[list[str], list[str], list[str]]] = {
         ["crashed (signal 11)"],
         ["killed"],
     ),
+    "an architecture whose code could not be loaded": (
+        [
+            "  Value error, Model architectures ['FooForCausalLM'] failed to be inspected. Please "
+            "check the logs for more details. [type=value_error]"
+        ],
+        ["could not load its own code", "FooForCausalLM"],
+        ["cannot serve"],
+    ),
+    "a value that is refused": (
+        [
+            "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
+            "dtype",
+            "  Input should be 'auto' or 'half' [type=literal_error, input_value='fp99']",
+        ],
+        ["the value of dtype", "Input should be 'auto' or 'half'"],
+        [],
+    ),
+    "a GPU that another holds": (
+        [
+            CORE + "torch.AcceleratorError: CUDA error: CUDA-capable device(s) is/are busy or "
+            "unavailable",
+            ENDED,
+        ],
+        ["busy or unavailable", "nvidia-smi -c 0"],
+        ["Xid"],
+    ),
+    "CUDA before a fork": (
+        [CORE + "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use", ENDED],
+        ["VLLM_WORKER_MULTIPROC_METHOD=spawn"],
+        [],
+    ),
+    "ptxas with a line": (
+        [
+            "ptxas /tmp/tmp1.ptx, line 52; error   : Feature '.bf16' requires .target sm_80",
+            CORE + "triton.runtime.errors.PTXASError: PTXAS error: `ptxas` failed with error code "
+            "255",
+            ENDED,
+        ],
+        ["requires .target sm_80"],
+        [],
+    ),
     "two starts in one file": (
         [
             "(APIServer pid=1) INFO 01-02 03:04:05 [x.py:1] non-default args: {'model': 'm'}",
