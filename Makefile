@@ -77,6 +77,7 @@ calibrate: $(STAMP_DEV)
 docs: $(STAMP_DEV)
 	$(BIN)/python tests/test_architecture_page.py
 	$(BIN)/python tests/report/test_reference.py
+	$(BIN)/python tests/theory/test_accuracy.py
 
 compat: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.compat --cache $(COMPAT) --versions $(VERSIONS) $(REMOVE)

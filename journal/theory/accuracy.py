@@ -1,0 +1,158 @@
+"""Predictions set against what engines reported: weights, KV cache of a token, and pool."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from journal.theory.architecture import architecture
+from journal.theory.headroom import ServedAs
+from journal.theory.memory import kv_bytes_per_token, tokens_that_fit
+from journal.theory.overhead import GIB, ByteRange, overhead_bytes, pool_range
+from journal.theory.parallelism import piece_weight_bytes, pieces
+
+SEQUENCES_SINCE = (0, 20)  # vLLM counts the tokens of its longest sequences where layers differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What an engine reported of one GPU, the fullest: bytes of the weights and of the KV pool, and
+    the pool's tokens (None: not reported), and what is known of how it was started. `usable_bytes`
+    is the memory that the engine saw."""
+
+    model: str
+    config: Mapping[str, Any]
+    gpu: str
+    engine: str
+    served: ServedAs
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    usable_bytes: float | None = None
+    share_known: bool = True
+    weights_bytes: float | None = None
+    pool_bytes: float | None = None
+    pool_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One report with its predictions: weights, KV bytes of a token (None where layers keep
+    different spans: then tokens are no rate) and the range of the pool in bytes and tokens (None
+    where the memory or its share is not known). `overhead` is the estimate beside weights and
+    pool."""
+
+    reported: Reported
+    weights_bytes: int
+    token_bytes: int | None
+    pool: ByteRange | None
+    tokens: ByteRange | None
+    overhead: float | None
+
+    @property
+    def weights_error(self) -> float | None:
+        """The relative error of the weights; None where none were reported."""
+        told = self.reported.weights_bytes
+        return None if told is None else self.weights_bytes / told - 1
+
+    @property
+    def token_error(self) -> float | None:
+        """The relative error of the KV bytes of a token; None where they are not known."""
+        pool, tokens = self.reported.pool_bytes, self.reported.pool_tokens
+        if self.token_bytes is None or pool is None or not tokens:
+            return None
+        return self.token_bytes / (pool / tokens) - 1
+
+    @property
+    def within(self) -> bool | None:
+        """Whether the reported pool lies in the predicted range; None where there is no such."""
+        if self.tokens is not None and self.reported.pool_tokens is not None:
+            return self.tokens.low <= self.reported.pool_tokens <= self.tokens.high
+        if self.pool is not None and self.reported.pool_bytes is not None:
+            return self.pool.low <= self.reported.pool_bytes <= self.pool.high
+        return None
+
+
+def scored(reported: Reported) -> Scored:
+    """The predictions for one report. Raises SpecError for a model that cannot be sized."""
+    model = architecture(reported.config)
+    cut = tuple(pieces(model, reported.tensor_parallel, reported.pipeline_parallel))
+    own, kv = model.quantisation or "fp16", reported.served.kv
+    weights = [piece_weight_bytes(model, piece, own) for piece in cut]
+    token = max(kv_bytes_per_token(piece.cache, kv) for piece in cut)
+    by_blocks = (reported.served.version or SEQUENCES_SINCE) < SEQUENCES_SINCE
+    rate = token if by_blocks or not model.mixed else None
+    if reported.usable_bytes is None or not reported.share_known:
+        return Scored(
+            reported=reported,
+            weights_bytes=max(weights),
+            token_bytes=rate,
+            pool=None,
+            tokens=None,
+            overhead=None,
+        )
+    load = reported.served.load(reported.gpu, reported.usable_bytes)
+    room = reported.usable_bytes * reported.served.share
+    beside = [overhead_bytes(model, piece, load) for piece in cut]
+    ranges = [pool_range(room - w, over) for w, over in zip(weights, beside, strict=True)]
+    ends = []
+    for end in ("low", "high"):
+        sizes = [
+            tokens_that_fit(
+                piece.cache,
+                getattr(pool, end),
+                kv,
+                context=None if by_blocks else model.context,
+                batched_tokens=load.batched_tokens,
+            )
+            for piece, pool in zip(cut, ranges, strict=True)
+        ]
+        ends.append(min((n for n in sizes if n is not None), default=None))
+    least = min(range(len(cut)), key=lambda n: ranges[n].low)
+    tokens = None if None in ends else ByteRange(ends[0] or 0, ends[1] or 0)
+    return Scored(
+        reported=reported,
+        weights_bytes=max(weights),
+        token_bytes=rate,
+        pool=ranges[least],
+        tokens=tokens,
+        overhead=beside[least],
+    )
+
+
+def of_receipt(receipt: Mapping[str, Any]) -> Reported:
+    """A public report as tests/theory/memory_receipts.json has it."""
+    weights, pool, usable = (
+        None if receipt[name] is None else receipt[name] * GIB
+        for name in (
+            *("reported_weights_gib_per_gpu", "reported_kv_pool_gib_per_gpu"),
+            "usable_gib",
+        )
+    )
+    share = receipt["gpu_memory_utilization"]
+    return Reported(
+        model=receipt["model"],
+        config=receipt["config"],
+        gpu=receipt["gpu"],
+        engine=receipt["vllm"],
+        served=ServedAs(
+            share=share or 1.0,
+            kv=receipt["kv_element_bytes"],
+            version=_version(receipt["vllm"]),
+            eager="eager" in receipt["vllm"],
+        ),
+        tensor_parallel=receipt["tensor_parallel"],
+        pipeline_parallel=receipt["pipeline_parallel"],
+        usable_bytes=usable,
+        share_known=share is not None,
+        weights_bytes=weights,
+        pool_bytes=pool,
+        pool_tokens=receipt["reported_kv_pool_tokens"],
+    )
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    """The first two numbers of a version; of "0.2x" the one from which on most were posted."""
+    whole, _, rest = text.partition(".")
+    digits = "".join(character for character in rest[:2] if character.isdigit())
+    if not whole.isdigit() or not digits:
+        return None
+    return (int(whole), int(digits) * 10 + 1 if rest[1:2] == "x" else int(digits))
