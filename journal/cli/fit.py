@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import journal
-from journal.cli.options import Json, size
+from journal.cli.options import Home, Json, size
+from journal.errors import UsageError
 
 if TYPE_CHECKING:
     from journal.host.fit import Fit
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 def fit(
     model: Annotated[
-        str,
+        str | None,
         typer.Argument(metavar="MODEL", help="A model on the hub, or its folder."),
-    ],
+    ] = None,
     gpu: Annotated[
         str | None, typer.Option("--gpu", metavar="NAME", help="A GPU, such as L40S or 4090.")
     ] = None,
@@ -53,6 +54,10 @@ def fit(
         int | None,
         typer.Option("--users", min=1, help="Users at once; says how many at which context."),
     ] = None,
+    score: Annotated[
+        bool, typer.Option("--score", help="Set predictions against the engines of the journal.")
+    ] = False,
+    home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
     """Say whether a model fits on a GPU, and which build of it to take, before you rent or
@@ -71,10 +76,17 @@ def fit(
     - `journal fit Llama-3.1-70B-Instruct --gpu A100-80GB --tensor-parallel 4`
     - `journal fit Qwen/Qwen3-30B-A3B --gpu H100-SXM --users 40 --kv-cache-dtype fp8`
     - `journal fit ./my-model`
+    - `journal fit --score`
     """
+    from journal.cli.fit_scored import learned_bytes, print_score
     from journal.cli.render import print_json
     from journal.serve.engines.vllm.defaults import GPU_MEMORY_UTILIZATION
 
+    if score:
+        print_score(home, as_json=json)
+        return
+    if model is None:
+        raise UsageError("name a model, or ask how predictions did here with --score")
     vram_bytes = None if vram is None else size(vram, "--vram")
     advice = journal.fit(
         model,
@@ -88,6 +100,7 @@ def fit(
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         kv_cache_dtype=kv_cache_dtype,
+        correction_bytes=learned_bytes(home) if gpu is None and vram is None else 0.0,
     )
     if json:
         print_json(_as_json(advice))
@@ -165,12 +178,14 @@ def _assumptions(advice: "Fit") -> str:
         else ""
     )
     overhead = _between(best.overhead.low, best.overhead.high, units.data_size)
+    learned = advice.served.correction_bytes
+    more = f", {units.data_size(learned)} of it learned from engines here" if learned else ""
     where = f" on {advice.places[0].name}" if len(advice.places) > 1 else ""
     return (
         f"Computed from {advice.known_from}: {units.percent(advice.served.share)} of the memory "
         f"for the engine; beside weights and KV cache it takes {overhead}{where}, for a step of "
         f"{fit.load.batched_tokens:,} tokens and {fit.load.sequences:,} sequences, CUDA graphs and "
-        f"libraries.{of_one}{mixed}"
+        f"libraries{more}.{of_one}{mixed}"
     )
 
 

@@ -78,12 +78,14 @@ def fit(
     max_num_seqs: int | None = None,
     max_num_batched_tokens: int | None = None,
     kv_cache_dtype: str | None = None,
+    correction_bytes: float = 0.0,
 ) -> Fit:
     """Whether the model `name` (a directory, a name on the hub, or a well-known one) fits on a GPU
     of that kind or size, or on several that share it, for `batch` sequences of `context` tokens.
     Without kind and size it is the GPU of this host, or every GPU known here where this host has
     none. The engine may use `share` of the memory (0 to 1) and takes its other limits as given,
-    else vLLM's own. Of a model on the hub the config and the headers of its files are fetched, some
+    else vLLM's own; `correction_bytes` is what engines took beyond the estimate, as `fit_score`
+    learned it. Of a model on the hub the config and the headers of its files are fetched, some
     kilobytes.
 
     Raises SpecError for a model, GPU or type of KV cache that is not known, and for a model that
@@ -98,6 +100,7 @@ def fit(
         sequences=max_num_seqs,
         batched_tokens=max_num_batched_tokens,
         kv=_kv(kv_cache_dtype),
+        correction_bytes=correction_bytes,
     )
     cut = tuple(pieces(known.model, tensor_parallel, pipeline_parallel))
     asked: dict[str, Any] = {"context": context, "batch": batch, "served": served}

@@ -1,14 +1,15 @@
 """Predictions set against what engines reported: weights, KV cache of a token, and pool."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from journal.theory.architecture import architecture
 from journal.theory.headroom import ServedAs
+from journal.theory.kv_types import Kv
 from journal.theory.memory import kv_bytes_per_token, tokens_that_fit
 from journal.theory.overhead import GIB, ByteRange, overhead_bytes, pool_range
-from journal.theory.parallelism import piece_weight_bytes, pieces
+from journal.theory.parallelism import Piece, piece_weight_bytes, pieces
 
 SEQUENCES_SINCE = (0, 20)  # vLLM counts the tokens of its longest sequences where layers differ
 
@@ -93,21 +94,9 @@ def scored(reported: Reported) -> Scored:
     room = reported.usable_bytes * reported.served.share
     beside = [overhead_bytes(model, piece, load) for piece in cut]
     ranges = [pool_range(room - w, over) for w, over in zip(weights, beside, strict=True)]
-    ends = []
-    for end in ("low", "high"):
-        sizes = [
-            tokens_that_fit(
-                piece.cache,
-                getattr(pool, end),
-                kv,
-                context=None if by_blocks else model.context,
-                batched_tokens=load.batched_tokens,
-            )
-            for piece, pool in zip(cut, ranges, strict=True)
-        ]
-        ends.append(min((n for n in sizes if n is not None), default=None))
+    context = None if by_blocks else model.context
+    tokens = _tokens(cut, ranges, kv, context, load.batched_tokens)
     least = min(range(len(cut)), key=lambda n: ranges[n].low)
-    tokens = None if None in ends else ByteRange(ends[0] or 0, ends[1] or 0)
     return Scored(
         reported=reported,
         weights_bytes=max(weights),
@@ -116,6 +105,28 @@ def scored(reported: Reported) -> Scored:
         tokens=tokens,
         overhead=beside[least],
     )
+
+
+def _tokens(
+    cut: Sequence[Piece],
+    ranges: Sequence[ByteRange],
+    kv: Kv,
+    context: int | None,
+    batched_tokens: int,
+) -> ByteRange | None:
+    """The range of the pool in tokens, of the stage that holds the fewest; None where an engine
+    does not count in tokens."""
+    ends = []
+    for end in ("low", "high"):
+        sizes = [
+            tokens_that_fit(
+                piece.cache, getattr(pool, end), kv, context=context, batched_tokens=batched_tokens
+            )
+            for piece, pool in zip(cut, ranges, strict=True)
+        ]
+        ends.append(min((size for size in sizes if size is not None), default=None))
+    low, high = ends
+    return None if low is None or high is None else ByteRange(low, high)
 
 
 def of_receipt(receipt: Mapping[str, Any]) -> Reported:

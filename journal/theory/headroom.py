@@ -42,7 +42,8 @@ WORDS = {
 class ServedAs:
     """How an engine is to serve a model: the `share` of the memory that it may use (0 to 1), its
     limits (None: vLLM's own for that GPU), the type of its KV cache, its version as (major, minor)
-    (None: the newest known), and whether it captures no graphs."""
+    (None: the newest known), and whether it captures no graphs. `correction_bytes` is what engines
+    on this host took beyond the estimate beside weights and pool."""
 
     share: float = GPU_MEMORY_UTILIZATION
     sequences: int | None = None
@@ -50,6 +51,7 @@ class ServedAs:
     kv: Kv = 2
     version: tuple[int, int] | None = None
     eager: bool = False
+    correction_bytes: float = 0.0
 
     def load(self, gpu_name: str, memory_bytes: float) -> LargestBatch:
         """The largest batch on a GPU of that name and memory."""
@@ -205,7 +207,8 @@ def _choice(
     weights, kv, cut = weights_of(piece, precision), served.kv, load.batched_tokens
     cache_bytes = batch * kv_bytes(piece.cache, context, kv, batched_tokens=cut)
     usable = (vram_bytes - DRIVER_BYTES) * served.share
-    pool = pool_range(usable - weights, overhead_bytes(model, piece, load))
+    beside = overhead_bytes(model, piece, load) + served.correction_bytes
+    pool = pool_range(usable - weights, beside)
     overhead = ByteRange(round(usable - weights - pool.high), round(usable - weights - pool.low))
     longest_context = model.context or context
     tokens = [
