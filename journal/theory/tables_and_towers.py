@@ -99,7 +99,7 @@ VISIONS: Mapping[str, Vision] = {
     ),
 }
 # Towers that are no plain transformers, counted in the published checkpoints.
-GEMMA3N_VISION, GEMMA3N_AUDIO = 300_000_000, 681_000_000
+GEMMA3N_VISION, GEMMA3N_AUDIO = 312_000_000, 697_000_000
 GLM4V_VISION = 892_498_432
 GEMMA4_AUDIO = 308_000_000
 
