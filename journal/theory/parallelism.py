@@ -93,7 +93,9 @@ def piece_weight_bytes(model: Architecture, piece: Piece, precision: str = "fp16
 
 def _divides(gpu_count: int, model: Architecture) -> bool:
     """Whether each GPU gets as many whole heads as any other, and at least one of keys and
-    values."""
+    values; a model without attention is cut by its columns alone."""
+    if not model.caches:
+        return model.intermediate % gpu_count == 0
     many, few = max(gpu_count, model.kv_heads), min(gpu_count, model.kv_heads)
     cut = (model.heads % gpu_count, model.intermediate % gpu_count)
     return cut == (0, 0) and (model.latent is not None or many % few == 0)

@@ -117,3 +117,10 @@ def test_as_many_stages_as_layers_and_no_more() -> None:
     with pytest.raises(SpecError, match="7 is more stages than small has layers"):
         check_sharing("small", SMALL, 1, 7)
     assert parameters(SMALL).other == OTHER
+
+
+def test_a_model_without_attention_is_cut_by_its_columns() -> None:
+    mamba = architecture({"model_type": "mamba"})
+    check_sharing("mamba", mamba, 4, 1)
+    (half,) = pieces(mamba, 2, 1)
+    assert 2 * half.cache.states[1] == mamba.states[1] > 0
