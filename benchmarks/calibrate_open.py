@@ -23,16 +23,23 @@ from journal.records.samples import Readings, Samples
 
 TRIALS = 200
 LANES, LASTS_S, TTFT_S = 4, 0.1, 0.06
-STREAMS, STEP_S, STEP_PER_STREAM_S, TOKENS = 16, 0.01, 0.001, 32
+STEP_S, STEP_PER_STREAM_S, TOKENS = 0.01, 0.001, 32
+STREAMS = {"batch": 16, "room": 64}
 PER_S = {
     "fixed": LANES / LASTS_S,
     "random": LANES / LASTS_S,
-    "batch": STREAMS / (STEP_S + STEP_PER_STREAM_S * STREAMS) / TOKENS,
+    **{
+        name: streams / (STEP_S + STEP_PER_STREAM_S * streams) / TOKENS
+        for name, streams in STREAMS.items()
+    },
 }
 NAMES = {
     "fixed": "4 lanes, 100 ms each",
     "random": "4 lanes, 100 ms on average, exponential",
-    "batch": f"steps shared by up to {STREAMS} requests of 16 to 48 tokens",
+    **{
+        name: f"steps shared by up to {streams} requests of 16 to 48 tokens"
+        for name, streams in STREAMS.items()
+    },
 }
 
 
@@ -64,16 +71,18 @@ def in_lanes(arrive_s: Array, lasts_s: Array, lanes: int = LANES) -> Array:
     return begin_s
 
 
-def in_batch(arrive_s: Array, tokens: list[int], slower: float) -> tuple[Array, Array]:
+def in_batch(
+    arrive_s: Array, tokens: list[int], slower: float, streams: int
+) -> tuple[Array, Array]:
     """When the first and the last token of each request come, from an engine whose step makes one
-    token for each of up to STREAMS requests, and takes longer for each of them."""
+    token for each of up to `streams` requests, and takes longer for each of them."""
     first_s, last_s = np.full(len(arrive_s), np.nan), np.empty(len(arrive_s))
     waiting, running = list(range(len(arrive_s)))[::-1], dict[int, int]()
     now_s = 0.0
     while waiting or running:
         if not running:
             now_s = max(now_s, float(arrive_s[waiting[-1]]))
-        while waiting and len(running) < STREAMS and arrive_s[waiting[-1]] <= now_s:
+        while waiting and len(running) < streams and arrive_s[waiting[-1]] <= now_s:
             place = waiting.pop()
             running[place] = tokens[place]
         late = 2 * len(waiting) < len(arrive_s)
@@ -135,9 +144,10 @@ def run_of(case: Case, seed: int) -> Samples:
     chance, cell = np.random.default_rng(seed), cell_of(case)
     assert cell.rate is not None
     arrive_s = arrivals(chance, case.requests, cell.rate)
-    if case.server == "batch":
+    if case.server in STREAMS:
         tokens = chance.integers(TOKENS // 2, 3 * TOKENS // 2 + 1, case.requests).tolist()
-        return samples(cell, arrive_s, *in_batch(arrive_s, tokens, case.slower))
+        streams = STREAMS[case.server]
+        return samples(cell, arrive_s, *in_batch(arrive_s, tokens, case.slower, streams))
     lasts_s = np.full(case.requests, LASTS_S)
     if case.server == "random":
         lasts_s = chance.exponential(LASTS_S, case.requests)
@@ -161,7 +171,7 @@ def rates(case: Case, trials: int) -> dict[str, float]:
 def cases() -> Iterator[Case]:
     """The cases of the table, for each server: loads that it holds, overload, and drift."""
     for server in PER_S:
-        for requests in (120, 300, 1000):
+        for requests in (60, 120, 300, 1000):
             for load in (0.5, 0.7, 0.8, 0.9, 0.95, 1.1, 1.2, 1.5, 2.0):
                 yield Case(server=server, load=load, requests=requests)
             yield Case(server=server, load=0.5, requests=requests, slower=1.3)

@@ -155,6 +155,7 @@ def samples(cell: Cell) -> Samples:
         reconnected=True,
         refused=False,
         counted_tokens=7,
+        connect_s=0.01,
     )
     failed = dataclasses.replace(
         trace, index=2, outcome="error", chunk_s=(), chunk_tokens=None, error="cut ✂ off"

@@ -18,7 +18,7 @@ from journal.records.run import Record
 
 Server = Callable[..., str]
 # What a busy machine, and not the server, may add in this test.
-OF_THE_MACHINE = {"busy_host", "stolen_time", "client_saturated", "drift", "swapping"}
+OF_THE_MACHINE = {"busy_host", "stolen_time", "client_saturated", "drift", "swapping", "stalled"}
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from journal.doubts.sending import RATE_SHARE
 from journal.metrics.drift import STRENGTH, drift, levelled
 from journal.metrics.overload import CHANCE, FILLING, Growth, growth
 from journal.metrics.statistics import PERCENTILES, Array, needed_samples, outliers
+from journal.metrics.view import View
 from journal.records.doubt import Value
 from journal.records.load_shape import Closed, Open
 from journal.units import percent, seconds
@@ -18,6 +19,7 @@ CLIENT_DELAY_FLOOR_S = 0.01
 CLIENT_DELAY_SHARE = 0.1
 OVERLOAD = 1.2  # times what a server answers: less may hide behind chance in the arrivals
 OVERLOAD_REQUESTS = 300
+FULL = 0.25  # of an answer, that later requests wait for it: from there on the server has no room
 DRIFT_CHANCE = 0.01
 DRIFT_CHANGE = 0.1
 DRIFT_SPANS = 8
@@ -71,8 +73,22 @@ def _batch_not_reached(case: Case) -> Finding | None:
 
 def _growth(case: Case) -> Growth | None:
     """How the requests in flight of an open loop grew; None where that cannot be looked for."""
-    order = np.argsort(case.view.all_start_s, kind="stable")
-    return growth(case.view.all_start_s[order], case.view.all_end_s[order])
+    view = case.view
+    order = np.argsort(view.all_start_s, kind="stable")
+    return growth(view.all_start_s[order], view.all_end_s[order], _filling_s(view))
+
+
+def _filling_s(view: View) -> float:
+    """How long the answers of later requests last once they begin, which is how long a server that
+    has room for all of them takes to fill up; 0 where they wait, so that it has none, or where
+    that is not known."""
+    known = ~np.isnan(view.first_s)
+    if not known.any():
+        return 0.0
+    late = known & (view.start_s >= np.median(view.start_s[known]))
+    answer_s = float(np.median((view.end_s - view.first_s)[late]))
+    waits_s = float(np.median((view.first_s - view.start_s)[late]))
+    return answer_s if waits_s < FULL * answer_s else 0.0
 
 
 def _piles_up(found: Growth | None) -> bool:
@@ -105,7 +121,7 @@ def _overload_unseen(case: Case) -> Finding | None:
     }
 
 
-def _settled(case: Case, values: Array) -> Array:
+def settled(case: Case, values: Array) -> Array:
     """The values to look for drift in, in order of start, one for each wave (`_waves`).
 
     In closed loop those of requests that ran wholly in the steady state, without the first of
@@ -150,7 +166,8 @@ def _waves(values: Array, start_s: Array, together_s: float) -> Array:
     return np.array([np.median(wave) for wave in np.split(values, begins[1:])], dtype=float)
 
 
-def _drift(case: Case) -> Finding | None:
+def found_drift(case: Case) -> Finding | None:
+    """The doubt that the run drifted; None where nothing shows it."""
     view = case.view
     if _falls_behind(case) is not None:
         return None
@@ -158,7 +175,7 @@ def _drift(case: Case) -> Finding | None:
     if view.cell.shape.is_open:
         series["ttft_s"] = view.ttft_s
     for name, values in series.items():
-        change = drift(_settled(case, values))
+        change = drift(settled(case, values))
         if change and change.strength > STRENGTH and abs(change.change) >= DRIFT_CHANGE:
             return "flag", {
                 **({"variant": "open"} if view.cell.shape.is_open else {}),
@@ -299,7 +316,7 @@ RULES = (
         "times E2E",
         "Both, since in a long run the slightest change is certain, and in a short one a large "
         "one may be chance; the test stands requests that are alike because they shared a queue.",
-        _drift,
+        found_drift,
     ),
     Rule(
         "outliers",

@@ -1,6 +1,17 @@
 """All rules of doubt, the doubts that they find in a run, and the status of the run."""
 
-from journal.doubts import answers, certainty, imports, loading, sending, serving, surroundings
+from journal.doubts import (
+    answers,
+    certainty,
+    imports,
+    loading,
+    sending,
+    serving,
+    streams,
+    surroundings,
+    unseen,
+    waiting,
+)
 from journal.doubts.rule import Case, Rule, plain_values
 from journal.metrics.view import View
 from journal.records.doubt import Doubt, Values
@@ -10,12 +21,15 @@ from journal.records.samples import Samples
 
 RULES: tuple[Rule, ...] = (
     *answers.RULES,
+    *streams.RULES,
+    *waiting.RULES,
     *sending.RULES,
     *loading.RULES,
     *certainty.RULES,
     *serving.RULES,
     *surroundings.RULES,
     *imports.RULES,
+    *unseen.RULES,
 )
 _RANK = {"invalid": 0, "flag": 1, "note": 2}
 _LEADS = "client_saturated"  # a client that measures itself makes all else doubtful

@@ -59,6 +59,7 @@ REQUEST: Columns = {
     **dict.fromkeys(("reasoning_tokens", "reasoning_chunks", "tool_call_deltas"), "whole"),
     **dict.fromkeys(("done", "timed_out", "reconnected", "refused"), "flag"),
     "counted_tokens": "whole",
+    "connect_s": "number",
 }
 
 

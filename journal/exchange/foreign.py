@@ -89,10 +89,13 @@ def answered(
     scheduled_s: float | None = None,
     output_chars: int | None = None,
     warmup: bool = False,
+    ends_only: bool = False,
 ) -> Trace:
     """The trace of a request that the tool counted as a success, times in s. The tokens asked for
-    are taken to be the tokens that came, unless the file has another number for them."""
+    are taken to be the tokens that came, unless the file has another number for them. `ends_only`:
+    `chunk_s` is that of the first token and of the last."""
     asked = prompt_tokens if prompt_tokens_asked is None else prompt_tokens_asked
+    counted = (1, output_tokens - 1) if ends_only and output_tokens is not None else None
     return Trace(
         index=index,
         warmup=warmup,
@@ -103,6 +106,7 @@ def answered(
         prompt_tokens_asked=0 if asked is None else asked,
         output_tokens_asked=0 if output_tokens is None else output_tokens,
         chunk_s=tuple(chunk_s),
+        chunk_tokens=counted,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         cached_tokens=cached_tokens,

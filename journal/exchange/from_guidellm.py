@@ -245,6 +245,7 @@ def _trace(index: int, one: _Request, zero: float, benchmark: _Benchmark, *, ok:
         scheduled_s=meant_s,
         output_chars=one.output_metrics.text_characters if one.output_metrics else None,
         warmup=outside,
+        ends_only=True,
     )
 
 

@@ -24,7 +24,8 @@ class Exchange:
     """One request and its recorded answer, times on the monotonic clock in s. `scheduled_s` is
     None in a closed loop: the request was due when it was sent. `failure`: why the answer never
     ended; `timed_out`: it did not end within the timeout; `reconnected`: the request was sent a
-    second time, on a fresh connection."""
+    second time, on a fresh connection; `connect_s`: what opening a connection for it took, None
+    where a kept one carried it."""
 
     request: Request
     start_s: float
@@ -34,6 +35,7 @@ class Exchange:
     failure: str | None = None
     timed_out: bool = False
     reconnected: bool = False
+    connect_s: float | None = None
 
 
 class AnswerReader:
@@ -113,6 +115,7 @@ class AnswerReader:
             ttfo_s=self._ttfo_s(ends, scheduled_s),
             timed_out=exchange.timed_out,
             reconnected=exchange.reconnected,
+            connect_s=exchange.connect_s,
             **self._of_stream(bool(ends)),
         )
 

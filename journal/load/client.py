@@ -184,13 +184,13 @@ class Client:
         connection = None
         try:
             async with asyncio.timeout(self.timeout_s):
-                connection = self._take() or await self._connect()
+                connection = self._take() or await self._connect_for(exchange)
                 await connection.ask(message, recording)
                 if recording.unanswered and connection.used:  # closed while it was idle
                     self._drop(connection)
                     recording = exchange.recording = Recording(request.output_tokens)
                     exchange.reconnected = True
-                    connection = await self._connect()
+                    connection = await self._connect_for(exchange)
                     await connection.ask(message, recording)
             exchange.end_s = connection.ended_s
         except TimeoutError:
@@ -223,6 +223,13 @@ class Client:
     def _drop(self, connection: Connection) -> None:
         connection.abort()
         self._all.discard(connection)
+
+    async def _connect_for(self, exchange: Exchange) -> Connection:
+        """A fresh connection, whose opening belongs to the time of `exchange`."""
+        begun_s = time.monotonic()
+        connection = await self._connect()
+        exchange.connect_s = time.monotonic() - begun_s
+        return connection
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()

@@ -145,10 +145,12 @@ LATENCY = (
     *_latency(
         "tpot_s",
         _tpot,
-        "(last chunk - first chunk) / (output tokens - 1), of a request",
-        "Time per output token after the first, one value for each request of two tokens and "
-        "two chunks or more that did not come in one read. Thoughts that the server counts and "
-        "does not stream are not among its tokens.",
+        "(last chunk - end of the first read) / output tokens after the first read, of a request",
+        "Time per output token after those of the first read, which are in TTFT: after the first "
+        "one where each comes by itself. One value for each request of which it is known: not "
+        "where the server does not tell how many tokens came with the first chunk or before it "
+        "and bounds are apart, where half came in the first read, or where answers were held "
+        "back. Thoughts that the server counts and does not stream are not among its tokens.",
         "TPOT",
         {
             "mean": Shown(

@@ -14,6 +14,7 @@ LOOKS = 16  # at the requests in flight, evenly spread over the rest
 LEAST = 10  # requests sent in that rest
 CHANCE = 0.01  # that either end of the interval is on the wrong side of the truth
 ANSWERS = 12  # in the first half of that rest
+TURNS = 3.0  # times in that rest that an answer lasts: a server of many streams fills up over some
 LEVEL = 1.2  # times as many in the second half: more, and the server still fills up
 
 
@@ -31,9 +32,10 @@ class Growth(NamedTuple):
     settled: bool
 
 
-def growth(start_s: Array, end_s: Array) -> Growth | None:
+def growth(start_s: Array, end_s: Array, answer_s: float = 0.0) -> Growth | None:
     """The growth of the requests in flight that were sent at `start_s` (in order, in s) and were
-    over at `end_s`; None where too few were sent after the first answers.
+    over at `end_s`, and whose answers last `answer_s` once they begin; None where too few were
+    sent after the first answers.
 
     A server that keeps up may have a queue all the same, where arrivals bunch. How long that is at
     most follows from the arrivals: it is the backlog that they leave at a server which answers
@@ -63,7 +65,7 @@ def growth(start_s: Array, end_s: Array) -> Growth | None:
         fraction=fraction,
         low=fraction - t_quantile(1 - CHANCE, LOOKS - 1) * error,
         high=fraction + t_quantile(1 - CHANCE, LOOKS - 1) * error,
-        settled=_settled(end_s, begin_s, last_s),
+        settled=last_s - begin_s >= TURNS * answer_s and _settled(end_s, begin_s, last_s),
     )
 
 

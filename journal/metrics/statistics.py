@@ -108,11 +108,16 @@ def figure(value: float, low: float, high: float, count: int) -> Figure:
 
 
 def outliers(values: Array, deviations: float = 10.0, ratio: float = 1.5) -> Mask:
-    """Which values lie far above the rest: more than `deviations` robust standard deviations
-    (1.4826 times the median absolute deviation) and `ratio` times the median."""
+    """Which values lie far above the rest, beyond `outlier_limit`."""
     if len(values) == 0:
         return np.zeros(0, dtype=bool)
-    median = np.median(values)
-    spread = 1.4826 * np.median(np.abs(values - median))
-    far: Mask = (values > median + deviations * spread) & (values > ratio * median)
+    far: Mask = values > outlier_limit(values, deviations, ratio)
     return far
+
+
+def outlier_limit(values: Array, deviations: float = 10.0, ratio: float = 1.5) -> float:
+    """The limit far above the `values` (one or more): `deviations` robust standard deviations
+    (1.4826 times the median absolute deviation) above the median, and `ratio` times the median."""
+    median = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - median)))
+    return max(median + deviations * spread, ratio * median)

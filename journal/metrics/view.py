@@ -8,7 +8,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from journal.metrics.held_back import Holding, holding
 from journal.metrics.inference import Units, describe, slow_steps, units
+from journal.metrics.pace import Pace, pace
 from journal.metrics.statistics import Array, Index, Mask
 from journal.metrics.window import Series, Span, steady_closed, steady_open
 from journal.records.figure import Figure
@@ -134,12 +136,26 @@ class View:
 
     @cached_property
     def tpot_s(self) -> Array:
-        """The time per output token after the first of each request, in s; NaN below two tokens,
-        and where all of them came in one chunk or one read."""
-        several = (self.streamed_tokens > 1) & (self.last_s > self.first_s)
-        steps = np.where(several, self.streamed_tokens - 1, np.nan)
-        per_token: Array = (self.last_s - self.first_s) / steps
-        return per_token
+        """The time per output token after those of the first read of each request, in s; NaN where
+        it is not known: see `Pace`, and where the way here held the answers back."""
+        known = self.pace.is_known & (not self.holding.is_held)
+        return np.where(known, self.pace.least_s, np.nan)
+
+    @cached_property
+    def pace(self) -> Pace:
+        """The bounds of the time per token of each request."""
+        return pace(
+            self.chunk_s,
+            self.chunk_owner,
+            self.chunk_tokens,
+            self.streamed_tokens,
+            self.end_s - self.start_s,
+        )
+
+    @cached_property
+    def holding(self) -> Holding:
+        """Whether the way here held answers back until they were over, as far as can be seen."""
+        return holding(self.samples, self.measured)
 
     # ---- chunks ----
 
@@ -178,8 +194,9 @@ class View:
     def itl(self) -> Sample:
         """The gaps per token in s: k tokens that come in one chunk share its gap evenly. Tokens of
         a first chunk have no gap; a chunk without tokens begins or ends none. An answer that came
-        in one read has no gaps."""
-        holds = (self.chunk_tokens > 0) & (self.last_s > self.first_s)[self.chunk_owner]
+        in one read, or was held back, has no gaps."""
+        streamed = ~self.pace.in_one_read & (not self.holding.is_held)
+        holds = (self.chunk_tokens > 0) & streamed[self.chunk_owner]
         if len(holds) and np.all(holds) and np.all(self.chunk_tokens == 1):
             return self.icl
         tokens = self.chunk_tokens[holds].astype(np.int64)

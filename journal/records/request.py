@@ -45,6 +45,8 @@ class Trace:
     connection, since the kept one was closed before a byte came; `refused`: text came as a refusal.
     `counted_tokens` are the tokens of the text by the model's own tokenizer, where that is at hand
     and the server gave no usage. These are None in old journals.
+    `connect_s` is the time in s that opening a connection took after `start_s`; None where a kept
+    one carried the request.
     """
 
     index: int
@@ -76,6 +78,7 @@ class Trace:
     reconnected: bool | None = None
     refused: bool | None = None
     counted_tokens: int | None = None
+    connect_s: float | None = None
 
     @property
     def tokens_by(self) -> Literal["usage", "ids", "chunks", "text"] | None:

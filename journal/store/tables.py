@@ -139,6 +139,7 @@ class RequestRow(Row, table=True):
     reconnected: bool | None = None
     refused: bool | None = None
     counted_tokens: int | None = None
+    connect_s: float | None = None
 
 
 class GpuReadingRow(Row, table=True):

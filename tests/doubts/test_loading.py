@@ -21,5 +21,13 @@ def test_an_overload_of_1_2_times_is_named_or_the_run_is_too_short(server: str) 
     assert found["falls_behind"] + found["overload_unseen"] >= 0.95
 
 
+@pytest.mark.parametrize("requests", [60, 120, 300])
+def test_a_server_that_still_fills_up_does_not_fall_behind(requests: int) -> None:
+    """One with room for as many requests as the run has."""
+    found = rates(Case(server="room", load=0.95, requests=requests), trials=40)
+    assert found["falls_behind"] <= 0.03
+    assert requests == 300 or found["overload_unseen"] >= 0.9
+
+
 def test_a_server_that_becomes_slower_drifts() -> None:
     assert rates(Case(load=0.5, slower=1.3), trials=20)["drift"] >= 0.95

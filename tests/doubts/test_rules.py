@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.calibrate_faults import FAULTS
 from journal.doubts.rule import Case
 from journal.doubts.rules import RULES, doubts, status
 from journal.doubts.sending import _in_step
@@ -292,12 +293,13 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
         "interval_refused",
         "done_missing", "reasoning_not_streamed", "reconnected", "thoughts_only", "refused",
         "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
-        "overload_unseen",
+        "overload_unseen", "unseen",
     }  # fmt: skip
     apart = {"rate_not_achieved", "remote_code", "environment_changed", "timed_out"}
     apart |= {"tool_differs", "tool_cancelled"}  # tests/doubts/test_imports.py
+    planted = {name for fault in FAULTS for name in fault.named_by}
     invalid = {name for name, _ in INVALID}
-    assert {rule.name for rule in RULES} == trapped | noted | apart | invalid
+    assert {rule.name for rule in RULES} == trapped | noted | apart | invalid | planted
     assert len(RULES) == len({rule.name for rule in RULES})
     for rule in RULES:
         assert rule.threshold and rule.reason.endswith(".")

@@ -1,0 +1,202 @@
+"""Doubts about the streams of answers in time: held back, stalled, of two speeds, cold at first."""
+
+import numpy as np
+
+from journal.doubts.rule import Case, Finding, Rule
+from journal.metrics.held_back import HELD
+from journal.metrics.pace import AT_ONCE_S, BOUNDS_APART, FIRST_READ
+from journal.metrics.silences import LEAST_S, USUAL, Streams, stalls
+from journal.metrics.statistics import Array, Index, outlier_limit
+from journal.metrics.two_speeds import APART, SEPARATION, medians, two_speeds
+from journal.metrics.view import View
+from journal.metrics.window import in_flight
+from journal.records.doubt import Severity
+from journal.records.load_shape import Closed
+from journal.units import percent, seconds
+
+STALLED_FLAG = 0.02
+WAVE_TOGETHER = 0.05  # of E2E, within which the requests of a wave begin
+COLD_ALONE, COLD_WAVE, MANY = 10.0, 5.0, 4  # deviations of fewer and of more than MANY requests
+REST = 2  # times the first requests, which the later ones must be
+LEAST_REST = 5
+
+
+def _held_back(case: Case) -> Finding | None:
+    holding = case.view.holding
+    if not holding.is_held:
+        return None
+    return "flag", {
+        "held_fraction": min(1.0, float(holding.fraction or 0.0)),
+        "waits_fraction": holding.waits_fraction,
+        "signs": [holding.by],
+    }
+
+
+def _tpot_unknown(case: Case) -> Finding | None:
+    """The doubt that the time per token of some answers is not known."""
+    view, pace = case.view, case.view.pace
+    several = (view.streamed_tokens > 1) & ~pace.in_one_read
+    first = several & pace.mostly_at_once
+    wide = several & ~first & ~pace.is_known & ~np.isnan(pace.most_s)
+    values = {"answers": len(view.done)}
+    if first.sum() > wide.sum():
+        return "flag", {"variant": "first_read", "unknown": int(first.sum()), **values}
+    if not wide.any():
+        return None
+    return "flag", {
+        "unknown": int(wide.sum()),
+        **values,
+        "least_s": float(np.median(pace.least_s[wide])),
+        "most_s": float(np.median(pace.most_s[wide])),
+    }
+
+
+def _stalled(case: Case) -> Finding | None:
+    view, client = case.view, case.view.samples.client
+    if view.span is None or view.span.length_s <= 0:
+        return None
+    late_s = client.loop_delay_max_s
+    found = stalls(_streams(view), 0.0 if late_s is None else late_s)
+    if found is None:
+        return None
+    stalled = found.total_s / view.span.length_s
+    severity: Severity = "flag" if stalled >= STALLED_FLAG else "note"
+    return severity, {
+        "variant": "one" if found.times == 1 else "several",
+        "stalls": found.times,
+        "longest_s": found.longest_s,
+        "stalled_fraction": min(1.0, stalled),
+        "after_s": max(0.0, found.at_s - view.span.start_s),
+        "usual_s": found.usual_s,
+    }
+
+
+def _streams(view: View) -> Streams:
+    """All streams of the load, those beside the measured ones too."""
+    traces = (*view.measured, *view.beside)
+    chunk_s = np.array([at_s for trace in traces for at_s in trace.chunk_s])
+    owner = np.repeat(np.arange(len(traces)), [len(trace.chunk_s) for trace in traces])
+    gaps = np.diff(chunk_s)
+    own = (np.diff(owner) == 0) & (gaps > AT_ONCE_S)
+    return Streams(
+        np.array([trace.start_s for trace in traces]),
+        np.array([trace.chunk_s[0] if trace.chunk_s else trace.end_s for trace in traces]),
+        np.array([trace.chunk_s[-1] if trace.chunk_s else trace.end_s for trace in traces]),
+        medians(gaps[own], owner[1:][own], len(traces)),
+        chunk_s,
+    )
+
+
+def _two_speeds(case: Case) -> Finding | None:
+    view = case.view
+    if view.holding.is_held or not view.done:
+        return None
+    gaps, owner = view.itl if len(view.itl.values) else view.icl
+    pace_s = medians(gaps, owner, len(view.done))
+    order = np.argsort(view.start_s, kind="stable")
+    order = order[~np.isnan(pace_s[order])]
+    flight = in_flight(view.loop_start_s, view.loop_end_s)
+    crowd = flight.value[np.searchsorted(flight.at_s, (view.start_s + view.end_s) / 2) - 1]
+    tokens = np.nan_to_num(view.output_tokens)
+    prompts = np.array([trace.prompt_tokens_asked for trace in view.done], dtype=float)
+    found = two_speeds(pace_s[order], crowd[order], tokens[order], prompts[order])
+    if found is None:
+        return None
+    return "flag", {
+        "fast_s": found.fast_s,
+        "slow_s": found.slow_s,
+        "slow_fraction": found.slow_fraction,
+    }
+
+
+def _cold_start(case: Case) -> Finding | None:
+    view = case.view
+    order = np.argsort(view.start_s, kind="stable")
+    if not len(order) or any(trace.start_s < view.start_s.min() for trace in view.beside):
+        return None
+    for name, values in (("e2e_s", view.e2e_s[order]), ("ttft_s", view.ttft_s[order])):
+        first = 0 if np.isnan(values).any() else _cold(view, order, values, name)
+        if first:
+            return "flag", {
+                "first": first,
+                "requests": len(order),
+                "metric": name,
+                "first_s": float(np.median(values[:first])),
+                "after_s": float(np.median(values[first:])),
+            }
+    return None
+
+
+def _cold(view: View, order: Index, values: Array, name: str) -> int:
+    """How many of the first requests were far slower than the others, by `values` in order of
+    start: in a closed loop the first of all streams or none."""
+    shape, count = view.cell.shape, len(values)
+    if not isinstance(shape, Closed):
+        far = values > outlier_limit(values, COLD_ALONE)
+        return int(np.argmin(far)) if not far.all() else 0
+    first = shape.batch
+    if count - first < max(LEAST_REST, REST * first):
+        return 0
+    if name == "ttft_s" and first > 1 and not _wave(view, order, first):
+        return 0
+    deviations = COLD_WAVE if first >= MANY else COLD_ALONE
+    limit = outlier_limit(values[first:], deviations)
+    return first if float(np.median(values[:first])) > limit else 0
+
+
+def _wave(view: View, order: Index, first: int) -> bool:
+    """Whether the second requests of all streams began together as well as the first."""
+    starts = view.start_s[order]
+    second = starts[first : 2 * first]
+    together_s = WAVE_TOGETHER * float(np.median(view.e2e_s))
+    return len(second) == first and float(np.ptp(second)) <= together_s
+
+
+RULES = (
+    Rule(
+        "held_back",
+        f"{percent(HELD)} of the time that the tokens take lies before the first chunk, by the "
+        "server's own decode times, by its count of tokens beside those that came here, or by "
+        "answers of different length, whose first chunk comes the later the longer they are",
+        "A proxy that buffers a whole answer makes TTFT of E2E; where half is held back, the time "
+        "per token is half of what it was.",
+        _held_back,
+    ),
+    Rule(
+        "tpot_unknown",
+        f"the bounds of one answer's TPOT are {BOUNDS_APART:g} times apart, or more than "
+        f"{percent(FIRST_READ)} of its tokens came in the first read (chunks within "
+        f"{seconds(AT_ONCE_S)})",
+        "Where the tokens of each chunk are not told, any number may have been made before the "
+        "first one, as thoughts or in it: TPOT then lies between that of all tokens and E2E / "
+        "tokens, which no token exceeds on average.",
+        _tpot_unknown,
+    ),
+    Rule(
+        "stalled",
+        f"no stream had a chunk for {USUAL:g} usual gaps and {seconds(LEAST_S)}, beyond what "
+        "the prompts that were read meanwhile and the client's own delay explain; a flag from "
+        f"{percent(STALLED_FLAG)} of the time",
+        "Streams of one server share its steps, so that all of them wait where it stops; six times "
+        "as long is a slow step, and a scheduler of a shared machine takes tens of ms.",
+        _stalled,
+    ),
+    Rule(
+        "two_speeds",
+        f"the median gaps of requests fall into two groups, {percent(APART - 1)} and "
+        f"{SEPARATION:g} deviations apart, of which neither time nor load nor length decides",
+        "Streams of one server share its steps; at the same time they differ where they are served "
+        "by two. Halves of one normal group are 2.7 deviations apart.",
+        _two_speeds,
+    ),
+    Rule(
+        "cold_start",
+        "the median of the first requests of all streams lies half as much again and "
+        f"{COLD_WAVE:g} robust standard deviations above the later ones ({COLD_ALONE:g} where they "
+        f"are fewer than {MANY}): in E2E, or in TTFT where the second requests of the streams "
+        f"began together too; in open loop the very first one lies {COLD_ALONE:g} above all",
+        "A server compiles kernels and fills caches for the batch that it meets, which a warm-up "
+        "of two requests does not show it.",
+        _cold_start,
+    ),
+)

@@ -1,0 +1,145 @@
+"""Faults that once passed in silence: each is named, or the run says that it could not look for it;
+healthy runs are flagged by nothing. Simulated runs have all of them, and a proxy on loopback those
+of the way to a server."""
+
+import time
+from collections.abc import Callable
+
+import planted_proxy
+import pytest
+from planted_proxy import Way
+
+from benchmarks.calibrate_faults import (
+    OF_THE_WORLD,
+    Fault,
+    buffered,
+    found,
+    healthy,
+    hidden,
+    in_pieces,
+    named,
+    planted,
+    runs,
+)
+from benchmarks.worlds import World, closed
+from journal.doubts.words import sentence
+from journal.load.drive import drive
+from journal.measure.sampler import Sampler
+from journal.metrics.table import metrics
+from journal.plan.cells import cells
+from journal.plan.prompts import requests
+from journal.records.experiment import Experiment, Grid, Load
+from journal.records.samples import Samples
+from journal.serve.endpoint import attach
+
+Server = Callable[..., str]
+PLANTED = list(planted())
+HEALTHY = list(healthy())
+WORLD = World("mixed lengths, white, 80, batch 8", closed(80, 8, "white", spread=True, lengths=0.5))
+
+
+@pytest.mark.parametrize(
+    ("world", "fault"), PLANTED, ids=[f"{fault.name} ({world.name})" for world, fault in PLANTED]
+)
+def test_a_planted_fault_is_named_or_said_not_to_be_visible(world: World, fault: Fault) -> None:
+    (run,) = runs(world, 1)
+    every = found(fault.plant(run))
+    assert named(fault, every), [sentence(doubt) for doubt in every.values()]
+
+
+@pytest.mark.parametrize("world", HEALTHY, ids=[world.name for world in HEALTHY])
+def test_a_healthy_run_is_flagged_by_nothing(world: World) -> None:
+    (run,) = runs(world, 1)
+    flags = {name for name, doubt in found(run).items() if doubt.severity != "note"}
+    assert flags <= OF_THE_WORLD
+    assert "queue_unseen" not in found(run) or world.name.startswith(("M/", "open"))
+
+
+def test_a_time_per_token_that_is_not_known_is_absent() -> None:
+    """In a world of 10 ms and more per token; pieces are read one by one and hide nothing."""
+    (run,) = runs(WORLD, 1)
+    true_s = metrics(run)["tpot_s.p50"].value
+    assert true_s is not None
+    assert metrics(buffered(run))["tpot_s.p50"].value is None
+    assert metrics(buffered(run))["itl_s.p50"].value is None
+    assert metrics(hidden(run))["tpot_s.p50"].value is None
+    assert metrics(in_pieces(run))["tpot_s.p50"].value == pytest.approx(true_s, rel=0.05)
+
+
+# ---- over HTTP -----------------------------------------------------------------------------------
+
+
+def measured(url: str, *, batch: int = 4, rate: float | None = None, **load: object) -> Samples:
+    """The samples of one run, read as `journal run` does."""
+    given = {"requests": 24, "warmup": 2, "timeout_s": 5.0, **load}
+    grid = {"batch": (batch,)} if rate is None else {"rate": (rate,)}
+    experiment = Experiment(
+        name="planted",
+        grid=Grid(prompt_tokens=(32,), output_tokens=(24,), **grid),  # type: ignore[arg-type]
+        load=Load(**given),  # type: ignore[arg-type]
+    )
+    endpoint, origin_s = attach(url), time.monotonic()
+    (cell,) = cells(experiment, model=endpoint.model)
+    with Sampler(endpoint, origin_s, period_s=0.05) as sampler:
+        traces, client = drive(
+            requests(cell, endpoint, "planted"),
+            endpoint,
+            shape=cell.shape,
+            timeout_s=cell.load.timeout_s,
+            processes=1,
+            origin_s=origin_s,
+        )
+    return Samples(
+        cell=cell, facts=endpoint.facts, traces=traces, readings=sampler.readings, client=client
+    )
+
+
+def said(samples: Samples) -> dict[str, str]:
+    return {name: sentence(doubt) for name, doubt in found(samples).items()}
+
+
+QUICK = {"ttft_s": 0.02, "itl_s": 0.01}
+ON_THE_WAY = [
+    (Way(hold="whole", metrics=False), {}, "held_back", "the longer an answer"),
+    (Way(hold="whole"), {"rate": 20.0, "requests": 40}, "held_back", "count of tokens"),
+    (Way(hold="whole", metrics=False), {"rate": 20.0}, "unseen", "holds answers back"),
+    (Way(hold="pieces"), {}, "chunks_together", "turn off buffering"),
+    (Way(at_once=2, metrics=False), {"batch": 8, "requests": 40}, "queue_unseen", "At most 2 of 8"),
+    (Way(closes=True), {}, "connections", "24 of 24 requests opened"),
+    (Way(metrics=False), {}, "unseen", "hits of a prefix cache"),
+]
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    ("way", "asked", "name", "words"), ON_THE_WAY, ids=[f"{w} {n}" for _, _, n, w in ON_THE_WAY]
+)
+def test_a_fault_on_the_way_is_named(
+    fake_server: Server, way: Way, asked: dict[str, object], name: str, words: str
+) -> None:
+    with planted_proxy.between([fake_server(**QUICK)], way) as url:
+        run = measured(url, **asked)  # type: ignore[arg-type]
+    assert words in said(run).get(name, ""), said(run)
+    if name == "held_back":
+        assert metrics(run)["tpot_s.p50"].value is None
+
+
+@pytest.mark.timing
+def test_two_servers_behind_one_address_are_named(fake_server: Server) -> None:
+    urls = [fake_server(ttft_s=0.02, itl_s=itl_s) for itl_s in (0.01, 0.02)]
+    with planted_proxy.between(urls, Way()) as url:
+        run = measured(url, requests=40)
+    assert "two_speeds" in said(run), said(run)
+
+
+@pytest.mark.timing
+def test_a_stall_of_all_streams_is_named(fake_server: Server) -> None:
+    run = measured(fake_server(**QUICK, stall_at_s=1.0, stall_s=1.0), requests=40)
+    assert "had a chunk" in said(run).get("stalled", ""), said(run)
+
+
+@pytest.mark.timing
+def test_a_hung_request_is_named(fake_server: Server) -> None:
+    url = fake_server(**QUICK, fault="stalled", fault_every=20)
+    run = measured(url, timeout_s=2.0, convoy=True)
+    assert "1 of 24 requests timed out" in said(run)["timed_out"]
