@@ -34,6 +34,7 @@ VERSIONS = "0.28.0,0.30.0,0.31.0,0.32.0"
 CONVERTERS = ("accelerate>=1", "gguf>=0.17")  # of the embedded model's weights
 OVERRIDES = Path(__file__).parent.parent / "overrides.txt"
 SIZES = ("engine_version", "kv_pool_bytes", "kv_pool_tokens", "weights_bytes", "activation_bytes")
+KV = ("kv_pool_bytes", "kv_pool_tokens", "kv_cache_peak_fraction")  # as stored with the run
 EXPERIMENT = """
 name = "compat"
 [engine]
@@ -84,7 +85,7 @@ def told(records: list[Record]) -> Iterator[tuple[str, str]]:
     for name, value in asdict(known.phases or StartPhases()).items():
         yield f"log: {name}", units.ABSENT if value is None else str(value)
     for row in rows():
-        if row.section == "server":
+        if row.section == "server" or row.name in KV:
             yield f"/metrics: {row.name}", units.formatted(last.value(row.name), row.unit)
     yield "/metrics: block_size", str(facts.block_size)
     for doubt in last.doubts:
