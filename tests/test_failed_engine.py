@@ -46,4 +46,4 @@ def test_a_failed_start_is_in_the_log_with_its_cause_and_its_sizes(
     assert told in said
     assert "In the engine's own words:" in said
     assert own_words in said
-    assert said.count("```text") == 2, "two cells of one cause are told once"
+    assert said.count("```text") == 3, "the next command; two cells of one cause are told once"
