@@ -107,7 +107,9 @@ def test_every_field_of_every_record_has_one_row() -> None:
     assert {*OTHERS, *NESTED} == of_cells
 
 
-@pytest.mark.parametrize("row", [row for row in FIELDS if key(row) in OTHERS], ids=str)
+@pytest.mark.parametrize(
+    "row", [row for row in FIELDS if key(row) in OTHERS], ids=lambda row: f"{row.part}.{row.name}"
+)
 def test_every_room_counts_a_field_as_its_row_says(row: Field) -> None:
     cell = CELL
     if row.name in ("rate", "burstiness"):
