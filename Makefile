@@ -11,12 +11,14 @@
 # make compat serves and measures a small model with vLLM 0.28, 0.30, 0.31 and 0.32 on the CPU, each
 #             from an environment of its own (some 2 GB) in COMPAT, and prints what each version's
 #             log and /metrics gave: COMPAT=~/.cache/compat VERSIONS=0.28.0,0.32.0 REMOVE=--remove
+# make site   builds the site of docs/ into build/site
+# make dist   builds the wheel and the source archive into dist/
 # make audit  asks PyPI for known holes in what is installed
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-LAB    ?= lab
+LAB    ?= $(or $(JOURNAL_HOME),lab)
 KILLS  ?= 500
 SOAK_SECONDS ?= 1200
 ROOMS  ?= metrics,compare,theory,load,store
@@ -45,7 +47,7 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-.PHONY: run test lint bench soak calibrate mutate docs compat audit clean
+.PHONY: run test lint bench soak calibrate mutate docs site dist compat audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -78,6 +80,15 @@ docs: $(STAMP_DEV)
 	$(BIN)/python tests/test_architecture_page.py
 	$(BIN)/python tests/report/test_reference.py
 	$(BIN)/python tests/theory/test_accuracy.py
+	$(BIN)/python tests/cli/test_commands_page.py
+	$(BIN)/python tests/test_library_page.py
+
+site: $(STAMP_DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+dist: $(STAMP_DEV)
+	$(BIN)/python -m uv build --quiet --out-dir dist
 
 compat: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.compat --cache $(COMPAT) --versions $(VERSIONS) $(REMOVE)

@@ -27,7 +27,7 @@ from journal.serve.models import EMBEDDED
 from journal.simulator.http import Script, running
 
 ROOT = Path(__file__).parents[1]
-ENGLISH, CHINESE = ROOT / "docs" / "two-weeks.md", ROOT / "docs" / "two-weeks.zh-CN.md"
+ENGLISH, CHINESE = ROOT / "docs" / "two-weeks.md", ROOT / "docs" / "two-weeks.zh.md"
 COMMANDS: Any = typer.main.get_command(app)
 UNTIL_CTRL_C = {"serve", "chat", "exporter", "ui"}
 OVER_HTTP = {"ask", "watch"}

@@ -21,7 +21,10 @@ def serve(
         str, typer.Argument(metavar="MODEL", help="A name on the Hugging Face hub, or a directory.")
     ],
     flags: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- VLLM'S FLAGS]", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- VLLM'S FLAGS]", show_default=False, help="Go to vLLM as they are."
+        ),
     ] = None,
     quantisation: Annotated[
         str | None, typer.Option("--quantisation", "--quantization", help="Such as awq, gptq, fp8.")

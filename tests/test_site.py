@@ -1,0 +1,46 @@
+"""The site of docs/ builds without a warning, in both languages, and asks no other host for
+anything."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What a browser loads by itself: a link that a reader may follow is not among it.
+LOADED = r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"([^\"]+)\"|<link\b[^>]*\bhref=\"([^\"]+)\""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("material", reason="mkdocs-material is not installed")
+    out = tmp_path_factory.mktemp("site")
+    result = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_each_page_is_there_in_both_languages(site: Path) -> None:
+    english = {str(page.relative_to(site)) for page in site.rglob("*.html")}
+    assert {"index.html", "two-weeks.html", "commands.html", "library.html"} <= english
+    for page in (ROOT / "docs").glob("*.md"):
+        if not page.name.endswith(".zh.md"):
+            assert {f"{page.stem}.html", f"zh/{page.stem}.html"} <= english
+    assert "两周" in (site / "zh" / "two-weeks.html").read_text()
+
+
+def test_no_page_loads_anything_from_another_host(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        loaded = ["".join(match) for match in re.findall(LOADED, page.read_text())]
+        assert loaded
+        assert [url for url in loaded if re.match(r"(?:https?:)?//", url)] == [], page
