@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from journal.exchange.benchmark_report import benchmark_report, export_reports
     from journal.exchange.export import export
+    from journal.exchange.frame import runs
     from journal.exchange.import_results import Imported, import_results
     from journal.host.doctor import checkup_verdict, doctor
     from journal.host.fit import Fit, fit
@@ -72,6 +73,7 @@ _HOME_OF = {
     ),
     "journal.exchange.benchmark_report": "benchmark_report export_reports",
     "journal.exchange.export": "export",
+    "journal.exchange.frame": "runs",
     "journal.exchange.import_results": "Imported import_results",
     "journal.host.doctor": "checkup_verdict doctor",
     "journal.host.fit": "Fit fit",
@@ -183,6 +185,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "recompute",
     "run",
     "run_json",
+    "runs",
     "serve",
     "split",
     "watch",
@@ -190,6 +193,10 @@ __all__ = [  # noqa: PLE0604, RUF100
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("serving-journal")
     if name in _FORMER:
         module, attribute, instead = _FORMER[name]
         warn(f"journal.{name} is journal.{instead} now", DeprecationWarning, stacklevel=2)

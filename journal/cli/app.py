@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import journal
 from journal.cli.ask import ask
 from journal.cli.chat import chat
 from journal.cli.compare import compare
@@ -43,9 +44,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(version("serving-journal"))
+        print(journal.__version__)
         raise typer.Exit
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
+from journal import units
 from journal.compare.pairing import Match, Pair, Pairing, Records, pair
 from journal.compare.ratios import Ratio, Units, beyond_chance
 from journal.compare.sides import Side, find_side
@@ -54,6 +56,15 @@ class Compared:
     more: int | None = None
     verdict: Verdict = "cannot say"
 
+    def __str__(self) -> str:
+        a, b = (units.formatted(value, self.headline.unit) for value in (self.a, self.b))
+        text = f"{self.metric}: {a}, {b}"
+        if self.ratio is not None:
+            text += f", {units.number(self.ratio.value)} times"
+            if self.ratio.low is not None and self.ratio.high is not None:
+                text += f" ({units.number(self.ratio.low)} to {units.number(self.ratio.high)})"
+        return f"{text}: {self.verdict}" + (f" ({self.reason})" if self.reason else "")
+
     @property
     def reason(self) -> str:
         """The reason for the verdict "cannot say"; "" for any other verdict."""
@@ -92,6 +103,19 @@ class Comparison:
     overall: tuple[Compared, ...]
     measured: Measured
     left_out: tuple[Records, Records]
+
+    def __str__(self) -> str:
+        """A line for each figure of each row: A, B, their ratio with its interval, the verdict."""
+        lines = [f"{self.b.name} against {self.a.name}"]
+        for row in self.rows:
+            lines.append(", ".join(f"{name} {value}" for name, value in row.match.cell.items()))
+            lines += [f"  {figure}" for figure in row.figures]
+        if self.overall:
+            lines += ["over all", *(f"  {figure}" for figure in self.overall)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def as_json(self) -> dict[str, Any]:
         """The comparison as plain JSON values, in SI units and bytes."""

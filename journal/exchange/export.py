@@ -77,9 +77,7 @@ def export(
     """
     chosen = _form(out, form)
     with open_store(Path(home)) as store:
-        parts = figures()
-        columns = REQUEST if raw else RUN | dict.fromkeys(parts, "number")
-        lines = _requests(store) if raw else (_run(record, parts) for record in store.runs())
+        columns, lines = _rows(store, raw=raw)
         if not isinstance(out, Path):
             return _text(out, chosen, columns, lines)
         temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
@@ -95,6 +93,21 @@ def export(
         finally:
             temporary.unlink(missing_ok=True)
         return count
+
+
+def table(home: Path, *, raw: bool = False) -> tuple[Columns, list[Row]]:
+    """The columns and all rows of the journal in `home`: runs, or with `raw` requests."""
+    with open_store(home) as store:
+        columns, lines = _rows(store, raw=raw)
+        return columns, list(lines)
+
+
+def _rows(store: Store, *, raw: bool) -> tuple[Columns, Iterator[Row]]:
+    if raw:
+        return REQUEST, _requests(store)
+    parts = figures()
+    columns: Columns = RUN | dict.fromkeys(parts, "number")
+    return columns, (_run(record, parts) for record in store.runs())
 
 
 def _form(out: IO[str] | Path, form: Form | None) -> Form:
