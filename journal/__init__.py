@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from journal.records.run import Record
     from journal.records.samples import Samples
     from journal.report.checklist import Step, checklist
+    from journal.report.demo import demo
     from journal.report.explain import explain
     from journal.report.log import LogFiles, log
     from journal.report.run_json import run_json
@@ -90,6 +91,7 @@ _HOME_OF = {
     "journal.records.run": "Record",
     "journal.records.samples": "Samples",
     "journal.report.checklist": "Step checklist",
+    "journal.report.demo": "demo",
     "journal.report.explain": "explain",
     "journal.report.log": "LogFiles log",
     "journal.report.run_json": "run_json",
@@ -169,6 +171,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "checkup_verdict",
     "compact",
     "compare",
+    "demo",
     "doctor",
     "explain",
     "export",

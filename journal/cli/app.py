@@ -10,6 +10,7 @@ from journal.cli.ask import ask
 from journal.cli.chat import chat
 from journal.cli.compare import compare
 from journal.cli.dashboards import dashboards
+from journal.cli.demo import demo
 from journal.cli.doctor import doctor
 from journal.cli.exchange import compact, export, import_, merge
 from journal.cli.explain import explain
@@ -83,6 +84,7 @@ for command, panel in (
     (compact, "Keep"),
     (sync, "Keep"),
     (recompute, "Keep"),
+    (demo, "Try"),
     (fake_server, "Try"),
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(command)

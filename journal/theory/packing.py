@@ -82,9 +82,8 @@ def packing(packed: Mapping[str, Any]) -> Packing | None:
     bits = _whole(packed.get("bits", packed.get("w_bit", packed.get("weight_bits"))))
     group = _positive(packed.get("group_size", packed.get("q_group_size")))
     zero = 0.0 if bits is None else bits / 8
-    names = {"awq_marlin": "awq", "gptq_marlin": "gptq"}
     return Packing(
-        name=names.get(method, method),
+        name=method.removesuffix("_marlin"),
         bits=bits,
         group=group,
         scale_bytes=2,

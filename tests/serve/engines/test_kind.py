@@ -59,7 +59,7 @@ def test_a_second_kind_of_engine_has_flags_of_its_own(
     engine = Engine(model=str(model), flags=flags)
     with pytest.raises(SpecError, match=reason):
         engines.check_engine(engine, SIMULATOR)
-    plain = Engine(model=str(model), flags=("--host=here", "--api-key=k"))
+    plain = Engine(model=str(model), flags=("--host=here", "-tp=2"))
     engines.check_engine(plain, SIMULATOR)  # these are vLLM's
 
 

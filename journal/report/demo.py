@@ -1,0 +1,43 @@
+"""A recorded journal that ships with this package, and its log: what a journal looks like, before
+anything is installed to serve a model."""
+
+import lzma
+import os
+import secrets
+from pathlib import Path
+
+from journal.errors import NotFound, UsageError
+from journal.plan.experiment_file import shipped
+from journal.report.log import LogFiles, log
+
+RECORDED = "recorded/smollm2.db.xz"
+
+
+def demo(home: str | Path = "demo", lang: str = "en") -> LogFiles:
+    """Copy the recorded journal to the directory `home` and write the log of its last day; once it
+    is there, only the log is written again. The log names the hardware that was measured.
+
+    Raises UsageError where `home` holds another journal, NotFound where the recording is not
+    installed.
+    """
+    home = Path(home)
+    recording = _recording()
+    database, mark = home / "journal.db", home / "demo"
+    if database.exists() and not mark.exists():
+        raise UsageError(f"{home} holds a journal already: name another --home")
+    if not database.exists():
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.touch()
+        temporary = home / f".journal.db.{secrets.token_hex(4)}"
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as to:
+            to.write(lzma.decompress(recording.read_bytes()))
+        temporary.replace(database)
+    return log(home, lang=lang)
+
+
+def _recording() -> Path:
+    for path in shipped().values():
+        recording = path.parent / RECORDED
+        if recording.is_file():
+            return recording
+    raise NotFound(f"the recorded journal ({RECORDED}) is not installed: install the wheel again")
