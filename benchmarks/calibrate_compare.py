@@ -16,9 +16,11 @@ import numpy as np
 
 from benchmarks.page import ROOT, put
 from journal.compare.comparison import NOTICEABLE, Compared, judge
+from journal.compare.gate import LIMITS, Outcome, decided, shared_confidence, worsening
 from journal.compare.pairing import Pair
 from journal.compare.ratios import Units, nested
 from journal.compare.starts import Measured, way_measured
+from journal.metrics.statistics import CONFIDENCE
 from journal.metrics.table import named
 from journal.records.cell import Cell
 from journal.records.engine import EngineFacts
@@ -28,6 +30,7 @@ from journal.records.run import Record
 TRIALS = 3000
 PAGE = ROOT / "docs" / "calibration.md"
 EQUAL, TENTH = 1.0, 1.1  # the true ratio
+TTFT = named("ttft_s.p50")
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -97,6 +100,58 @@ def table(trials: int = TRIALS) -> str:
             f"| {sides} | {case.starts} | {case.runs} | {case.cells} | {order} | {case.drift:.0%} "
             f"| {case.start_sd:.1%} | {case.run_sd:.0%} | {cell:.1%} | {overall:.1%} |"
         )
+    return "\n".join(lines)
+
+
+GATE_TRIALS = 4000
+LIMIT = 0.05
+WORSE = (0.0, LIMIT, 2 * LIMIT)
+
+
+def gate_outcomes(case: Case, trials: int, seed: int = 1) -> dict[Outcome, float]:
+    """The shares of the outcomes of a gate on the metrics of LIMITS, each with LIMIT, of which the
+    first is truly worse by `case.truth` and the others are equal."""
+    chance = np.random.default_rng(seed)
+    pairs, times = _plan(case)
+    way, share = way_measured(pairs), shared_confidence(len(LIMITS))
+    equal = replace(case, truth=EQUAL)
+    counts: dict[Outcome, int] = {"PASS": 0, "FAIL": 0, "INCONCLUSIVE": 0}
+    for _ in range(trials):
+        outcomes = []
+        for each in (case, *[equal] * (len(LIMITS) - 1)):
+            figures = _figures(each, pairs, times, chance)
+            cells = [(_units(a, figures, way), _units(b, figures, way)) for a, b in pairs]
+            worse, strict = (
+                worsening(nested(cells, paired=way.paired, drift=way.drift, confidence=c), TTFT)
+                for c in (CONFIDENCE, share)
+            )
+            outcomes.append(decided(worse, strict, LIMIT))
+        counts[next(o for o in ("FAIL", "INCONCLUSIVE", "PASS") if o in outcomes)] += 1
+    return {outcome: count / trials for outcome, count in counts.items()}
+
+
+def gate_table(trials: int = GATE_TRIALS) -> str:
+    """The shares of outcomes by what is true, as a table in Markdown."""
+    lines = [
+        "| truly worse by | limit | starts each | cells | order | spread of starts | of runs "
+        "| PASS | FAIL | INCONCLUSIVE |",
+        "| --: | --: | --: | --: | --- | --: | --: | --: | --: | --: |",
+    ]
+    seed = 0
+    for worse in WORSE:
+        for starts, cells in ((3, 1), (3, 4), (6, 1), (10, 1)):
+            for in_turn in (True, False):
+                seed += 1
+                case = Case(
+                    starts=starts, cells=cells, in_turn=in_turn, drift=0.01, truth=1 + worse
+                )
+                shares = gate_outcomes(case, trials, seed)
+                order = "in turn" if in_turn else "one after the other"
+                lines.append(
+                    f"| {worse:.0%} | {LIMIT:.0%} | {starts} | {cells} | {order} "
+                    f"| {case.start_sd:.0%} | {case.run_sd:.0%} | {shares['PASS']:.1%} "
+                    f"| {shares['FAIL']:.2%} | {shares['INCONCLUSIVE']:.1%} |"
+                )
     return "\n".join(lines)
 
 
@@ -184,3 +239,4 @@ def _units(side: tuple[Record, ...], figures: Mapping[str, float], way: Measured
 if __name__ == "__main__":
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
     put("comparisons", f"{trials:,} comparisons for each row.\n\n{table(trials)}", PAGE)
+    put("gate", f"{GATE_TRIALS:,} simulated checks for each row.\n\n{gate_table()}", PAGE)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from journal.chat.ask import Question, ask
     from journal.compare.capacity import Capacity
     from journal.compare.comparison import Comparison, compare
+    from journal.compare.gate import Gate, check
     from journal.compare.least_pool import Needed
     from journal.errors import (
         EndpointError,
@@ -68,6 +69,7 @@ _HOME_OF = {
     "journal.chat.ask": "Question ask",
     "journal.compare.capacity": "Capacity",
     "journal.compare.comparison": "Comparison compare",
+    "journal.compare.gate": "Gate check",
     "journal.compare.least_pool": "Needed",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
@@ -141,6 +143,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Explanation",
     "Figure",
     "Fit",
+    "Gate",
     "Grid",
     "Imported",
     "Interaction",
@@ -167,6 +170,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "ask",
     "attach",
     "benchmark_report",
+    "check",
     "checklist",
     "checkup_verdict",
     "compact",

@@ -8,6 +8,7 @@ import typer
 import journal
 from journal.cli.ask import ask
 from journal.cli.chat import chat
+from journal.cli.check import check
 from journal.cli.compare import compare
 from journal.cli.dashboards import dashboards
 from journal.cli.demo import demo
@@ -75,6 +76,7 @@ for command, panel in (
     (show, "Look"),
     (log, "Look"),
     (compare, "Look"),
+    (check, "Look"),
     (checklist, "Look"),
     (ui, "Look"),
     (note, "Keep"),

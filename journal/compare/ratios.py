@@ -48,7 +48,11 @@ def _apart(cell: int, repeats: Repeats) -> Units:
 
 
 def nested(
-    cells: Sequence[tuple[Units, Units]], *, paired: bool = False, drift: float = 0.0
+    cells: Sequence[tuple[Units, Units]],
+    *,
+    paired: bool = False,
+    drift: float = 0.0,
+    confidence: float = CONFIDENCE,
 ) -> Ratio | None:
     """B / A over `cells`, each with the values of A and those of B by their starts; None where a
     side of a cell is empty or a value is not above 0.
@@ -59,6 +63,7 @@ def nested(
     that is fast is fast in all of them. `paired`: Student's t on the differences of the starts of
     one name on both sides. `drift` is the relative change of the host between the sides that may
     have come of itself: the interval is wider by it, and the test asks for more than it.
+    `confidence` is that of the interval.
     """
     if not cells or any(not side or _least(side) <= 0 for cell in cells for side in cell):
         return None
@@ -78,7 +83,7 @@ def nested(
         return Ratio(exact, exact, exact, 1.0 if same else 0.0)
     degrees = total**2 / math.fsum(variance**2 / degrees for variance, degrees in known)
     allowed = math.log1p(drift)
-    half = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) * error + allowed
+    half = welch_t_quantile((1 + confidence) / 2, degrees) * error + allowed
     probability = 1 - t_inside(max(0.0, abs(difference) - allowed) / error, degrees)
     ends = math.exp(difference - half), math.exp(difference + half)
     return Ratio(value, *ends, max(0.0, probability))

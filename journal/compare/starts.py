@@ -16,6 +16,7 @@ from typing import Literal
 
 from journal.compare.pairing import Pair, Records
 from journal.compare.ratios import Ratio, Units, nested, starts_needed
+from journal.metrics.statistics import CONFIDENCE
 from journal.records.run import Record
 
 Unit = Literal["start", "experiment", "run"]
@@ -81,13 +82,18 @@ def way_measured(cells: Sequence[Pair]) -> Measured:
     )
 
 
-def ratio_of(cells: Sequence[Pair], name: str, way: Measured | None = None) -> Ratio | None:
-    """B / A of metric `name` over `cells`, judged by the units of `way` (None: those of `cells`);
-    None where it has no ratio."""
+def ratio_of(
+    cells: Sequence[Pair],
+    name: str,
+    way: Measured | None = None,
+    confidence: float = CONFIDENCE,
+) -> Ratio | None:
+    """B / A of metric `name` over `cells`, judged by the units of `way` (None: those of `cells`),
+    with the interval of `confidence`; None where it has no ratio."""
     way = way_measured(cells) if way is None else way
     values = [(by_unit(a, name, way), by_unit(b, name, way)) for a, b in cells]
     paired = way.paired and all(a.keys() == b.keys() for a, b in values)
-    return nested(values, paired=paired, drift=way.drift)
+    return nested(values, paired=paired, drift=way.drift, confidence=confidence)
 
 
 def more_needed(ratio: Ratio | None, sides: Iterable[Units], way: Measured) -> int | None:
