@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from journal.compare.comparison import Comparison, compare
     from journal.compare.gate import Gate, check
     from journal.compare.least_pool import Needed
+    from journal.compare.whatif import Supposed, whatif
     from journal.errors import (
         EndpointError,
         EngineError,
@@ -71,6 +72,7 @@ _HOME_OF = {
     "journal.compare.comparison": "Comparison compare",
     "journal.compare.gate": "Gate check",
     "journal.compare.least_pool": "Needed",
+    "journal.compare.whatif": "Supposed whatif",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
     ),
@@ -165,6 +167,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Split",
     "Step",
     "StoreError",
+    "Supposed",
     "Unfit",
     "UsageError",
     "ask",
@@ -196,6 +199,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "serve",
     "split",
     "watch",
+    "whatif",
 ]
 
 

@@ -28,6 +28,7 @@ from journal.cli.serve import serve
 from journal.cli.trace import trace
 from journal.cli.ui import sync, ui
 from journal.cli.watch import watch
+from journal.cli.whatif import whatif
 from journal.errors import EngineError, JournalError
 from journal.redaction import hidden
 
@@ -77,6 +78,7 @@ for command, panel in (
     (log, "Look"),
     (compare, "Look"),
     (check, "Look"),
+    (whatif, "Look"),
     (checklist, "Look"),
     (ui, "Look"),
     (note, "Keep"),

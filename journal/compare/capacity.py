@@ -211,11 +211,12 @@ def capacities(experiment: Experiment, records: Iterable[Record]) -> tuple[Capac
             groups.append([record])
         else:
             group.append(record)
-    searches = (_capacity(of, slo, group) for group in groups)
+    searches = (capacity_of(of, slo, group) for group in groups)
     return tuple(search for search in searches if search.probes or search.alone)
 
 
-def _capacity(of: Of, slo: Slo, tried: list[Record]) -> Capacity:
+def capacity_of(of: Of, slo: Slo, tried: Sequence[Record]) -> Capacity:
+    """The capacity of the one server that all runs of `tried` measured, under `slo`."""
     records = [record for record in tried if record.metrics and record.status != "interrupted"]
     loads: dict[float, list[Record]] = {}
     alone = [record for record in records if of == "rate" and not record.cell.shape.is_open]
