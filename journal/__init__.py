@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from journal.store.merge import Merged, merge
     from journal.store.notes import note
     from journal.store.store import open_store
+    from journal.store.verify import Verified, verify
     from journal.theory.split import Split, split
 
 _HOME_OF = {
@@ -98,6 +99,7 @@ _HOME_OF = {
     "journal.serve.standing": "serve",
     "journal.store.compact": "Compacted compact",
     "journal.store.merge": "Merged merge",
+    "journal.store.verify": "Verified verify",
     "journal.store.notes": "note",
     "journal.store.store": "open_store",
     "journal.theory.split": "Split split",
@@ -160,6 +162,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "StoreError",
     "Unfit",
     "UsageError",
+    "Verified",
     "ask",
     "attach",
     "benchmark_report",
@@ -185,6 +188,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "run_json",
     "serve",
     "split",
+    "verify",
     "watch",
 ]
 
