@@ -96,4 +96,4 @@ def test_mlflow_keeps_its_data_in_a_home_of_any_name(
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and home not in path.parents]
     assert [path for path in outside if "cache" not in path.parts] == []
     assert (home / "mlflow.db").stat().st_mode & 0o077 == 0
-    assert [path for path in home.rglob("words.txt")]
+    assert list(home.rglob("words.txt"))
