@@ -16,6 +16,8 @@ from pathlib import Path
 import platformdirs
 
 NAME = "mlflow.db"
+CONNECT_S = 5
+_LIMITS = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "mssql": "timeout"}
 PLAIN = re.compile(r"[A-Za-z0-9_./+,=@ -]+")  # what a URL and MLflow take as it stands
 
 
@@ -24,6 +26,19 @@ def database_url(home: Path) -> str:
     that a `?` in it would lead elsewhere: such a home is reached through a link of a plain name, in
     a folder that is the user's alone."""
     return f"sqlite:///{_plain_path(home.absolute()) / NAME}"
+
+
+def check_reachable(uri: str) -> None:
+    """Connect to the database server at `uri`, once and for CONNECT_S at most, and raise what its
+    driver raises: MLflow itself tries for two minutes. Other stores are passed over."""
+    limit = next((name for kind, name in _LIMITS.items() if uri.startswith(kind)), None)
+    if limit is None:
+        return
+    from sqlalchemy import NullPool, create_engine
+
+    engine = create_engine(uri, connect_args={limit: CONNECT_S}, poolclass=NullPool)
+    with engine.connect():
+        pass
 
 
 def _plain_path(home: Path) -> Path:

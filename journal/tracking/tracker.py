@@ -32,7 +32,7 @@ from journal.tracking.entries import (
     run_entry,
 )
 from journal.tracking.mlflow_runs import MlflowRuns
-from journal.tracking.mlflow_store import database_url, make_whole
+from journal.tracking.mlflow_store import check_reachable, database_url, make_whole
 
 Describe = Callable[[ExperimentRecord, Sequence[Record]], str]
 
@@ -63,7 +63,7 @@ class Tracker:
     def __init__(self, store: Store, home: Path, *, patient: bool = False) -> None:
         self.error: str | None = None
         self._store, self._home = store, home
-        self._patient = patient or not tracking_uri(home).startswith("http")
+        self._patient = patient or tracking_uri(home).startswith(("sqlite:", "file:"))
         self._mlflow: MlflowRuns | None = None
         self._gone = False
         self._known: dict[str, str] = {}  # MLflow's ids, by those of entries
@@ -129,6 +129,7 @@ class Tracker:
         if self._mlflow is None:
             if not os.environ.get("MLFLOW_TRACKING_URI"):
                 make_whole(self._home)
+            check_reachable(tracking_uri(self._home))
             self._mlflow = MlflowRuns(tracking_uri(self._home), self._home)
         return self._mlflow
 
