@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -100,11 +100,11 @@ def _without_secrets(_kind: type[BaseException], error: BaseException, _at: obje
     print(hidden("".join(traceback.format_exception(error))), end="", file=sys.stderr)
 
 
-def _warned(message: Warning | str, kind: type[Warning], *_: object) -> None:
+def _warned(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Print the warning of a damaged row as a sentence; other warnings are of other libraries."""
     from journal.cli.render import plain
 
-    if issubclass(kind, DamagedRow):
+    if issubclass(category, DamagedRow):
         print(f"journal: {plain(str(message))}", file=sys.stderr)
 
 

@@ -160,7 +160,7 @@ def _read_run(
             moved = request_rows(reading, run, folder)
             parts.append((_requests, [dict(row) for row in moved]))
     by_table = {part.name: rows for part, rows in parts if rows}
-    of = {row.__tablename__: field for row, field, _ in codec.READING_KINDS}
+    of = {table(row).name: field for row, field, _ in codec.READING_KINDS}
     for figure in by_table.get("metrics", ()):
         codec.figure(*(figure[name] for name in ("name", "value", "low", "high", "count")))
     codec.run_record(run, {}, [codec.doubt(row) for row in by_table.get("doubts", ())])
