@@ -125,7 +125,7 @@ def test_a_damaged_value_is_named_and_hides_no_other_row(
             if row is None:  # no reading of that kind
                 continue
             (before,) = row
-            values = {VALUES[(number * 5 + step) % len(VALUES)] for step in (0, 3, 6, 10)}
+            values = {VALUES[(number * 5 + step) % len(VALUES)] for step in (0, 6)}
             for value in [*values, *([None] if nullable else [])]:
                 if value is None and not nullable:
                     continue
@@ -148,21 +148,19 @@ def test_a_damaged_value_is_named_and_hides_no_other_row(
 @pytest.mark.parametrize(
     ("table", "column"),
     [
-        *(("runs", "cell"), ("runs", "facts"), ("runs", "environment"), ("metrics", "value")),
-        *(("doubts", "values"), ("experiments", "experiment"), ("interactions", "messages")),
-        *(("runs", "started_at"), ("experiments", "started_at"), ("doubts", "name")),
+        *(("runs", "cell"), ("runs", "environment"), ("metrics", "value"), ("doubts", "values")),
+        *(("experiments", "experiment"), ("runs", "started_at")),
     ],
 )
 def test_the_log_is_written_beside_a_damaged_row(
     whole: Path, tmp_path: Path, table: str, column: str
 ) -> None:
-    for value in ("{", b"\xff"):
-        home = copied(whole, tmp_path)
-        first = f"(SELECT min(rowid) FROM {table})"
-        damage(home, f'UPDATE {table} SET "{column}" = ? WHERE rowid = {first}', value)
-        with open_store(home) as store:
-            written = write_log(store, home, day=date(2026, 3, 1))
-        assert "run1" in written.markdown.read_text()
+    home = copied(whole, tmp_path)
+    first = f"(SELECT min(rowid) FROM {table})"
+    damage(home, f'UPDATE {table} SET "{column}" = ? WHERE rowid = {first}', "{")
+    with open_store(home) as store:
+        written = write_log(store, home, day=date(2026, 3, 1))
+    assert "run1" in written.markdown.read_text()
 
 
 def test_a_damaged_row_is_named_in_a_warning(whole: Path, tmp_path: Path) -> None:

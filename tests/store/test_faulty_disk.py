@@ -12,6 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="the faulty disk is compiled with gcc")
 @pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD and /proc are Linux's")
 def test_a_write_that_fails_leaves_the_journal_whole_whichever_it_is(tmp_path: Path) -> None:
