@@ -200,7 +200,7 @@ def _environment(row: Mapping[str, Any] | RowMapping) -> Values:
     return environment
 
 
-def figure(name: object, *values: object) -> Figure:
+def stored_figure(name: object, *values: object) -> Figure:
     """A figure from the columns of its row. Raises StoreError for a row that is damaged."""
     if not isinstance(name, str) or any(
         value is not None and type(value) not in (int, float) for value in values

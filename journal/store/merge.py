@@ -162,7 +162,7 @@ def _read_run(
     by_table = {part.name: rows for part, rows in parts if rows}
     of = {table(row).name: field for row, field, _ in codec.READING_KINDS}
     for figure in by_table.get("metrics", ()):
-        codec.figure(*(figure[name] for name in ("name", "value", "low", "high", "count")))
+        codec.stored_figure(*(figure[name] for name in ("name", "value", "low", "high", "count")))
     codec.run_record(run, {}, [codec.doubt(row) for row in by_table.get("doubts", ())])
     if run["client"] is not None:
         readings = {field: by_table.get(name, []) for name, field in of.items()}

@@ -30,7 +30,7 @@ def read_runs(
         figures = figures.where(_metrics.c.name.in_(names))
     for run_id, name, *values in connection.execute(figures):
         try:
-            metrics[run_id][name] = codec.figure(name, *values)
+            metrics[run_id][name] = codec.stored_figure(name, *values)
         except StoreError as error:
             warn_of(StoreError(f"of run {run_id} {error}"))
     doubts: dict[str, list[Doubt]] = defaultdict(list)
