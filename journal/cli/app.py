@@ -1,7 +1,8 @@
 """The `journal` command: parse, make one call of the library, render. Nothing else lives here."""
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -27,9 +28,10 @@ from journal.cli.runs import runs, show
 from journal.cli.serve import serve
 from journal.cli.trace import trace
 from journal.cli.ui import sync, ui
+from journal.cli.verify import verify
 from journal.cli.watch import watch
 from journal.cli.whatif import whatif
-from journal.errors import EngineError, JournalError
+from journal.errors import DamagedRow, EngineError, JournalError
 from journal.redaction import hidden
 
 app = typer.Typer(
@@ -86,6 +88,7 @@ for command, panel in (
     (export, "Keep"),
     (merge, "Keep"),
     (compact, "Keep"),
+    (verify, "Keep"),
     (sync, "Keep"),
     (recompute, "Keep"),
     (demo, "Try"),
@@ -102,9 +105,19 @@ def _without_secrets(_kind: type[BaseException], error: BaseException, _at: obje
     print(hidden("".join(traceback.format_exception(error))), end="", file=sys.stderr)
 
 
+def _warned(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Print the warning of a damaged row as a sentence; other warnings are of other libraries."""
+    from journal.cli.render import plain
+
+    if issubclass(category, DamagedRow):
+        print(f"journal: {plain(str(message))}", file=sys.stderr)
+
+
 def main() -> None:
     """The entry point. Every JournalError becomes one sentence on stderr and its exit code."""
     sys.excepthook = _without_secrets
+    warnings.filterwarnings("always", category=DamagedRow)
+    warnings.showwarning = _warned
     try:
         app()
     except JournalError as error:

@@ -237,7 +237,7 @@ def _measured(asked: "Experiment", home: Path, json: bool, **how: Any) -> "Resul
     """The run, with its progress shown. Where it is stopped, stderr says how to go on."""
     from journal.cli.progress import showing
     from journal.cli.signals import like_ctrl_c
-    from journal.errors import StoreError
+    from journal.errors import StoreError, StoreLost
 
     with like_ctrl_c() as signals:
         try:
@@ -246,8 +246,9 @@ def _measured(asked: "Experiment", home: Path, json: bool, **how: Any) -> "Resul
         except KeyboardInterrupt:
             _say_how_to_resume()
             raise typer.Exit(signals.exit_code) from None
-        except StoreError:
-            _say_how_to_resume()
+        except StoreError as error:
+            if not isinstance(error, StoreLost):
+                _say_how_to_resume()
             raise
 
 
@@ -276,4 +277,5 @@ def _say_how_to_resume() -> None:
 
     words = [word for word in sys.argv[1:] if word != "--resume"]
     again = shlex.join(["journal", *words, "--resume"])
-    print(f"journal: stopped; what was measured is stored. Go on with: {again}", file=sys.stderr)
+    kept = "the runs that were reported are stored"
+    print(f"journal: stopped; {kept}. Go on with: {again}", file=sys.stderr)

@@ -39,6 +39,7 @@ def record(
     from journal.errors import UsageError
     from journal.measure import nvml_trace as traces
     from journal.records.progress import Event
+    from journal.store.private import write_private
 
     with showing(quiet=out is None) as listener:
         message = f"looking at the GPUs for {seconds:g} s"
@@ -49,7 +50,7 @@ def record(
         print(text, end="")
         return
     try:
-        out.write_text(text)
+        write_private(out, text)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}): choose another") from error
     print(f"{out}: {len(text.splitlines())} lines")

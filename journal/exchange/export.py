@@ -15,6 +15,7 @@ from journal.metrics.table import rows
 from journal.records.load_shape import AXES, LENGTH_AXES
 from journal.records.request import Trace
 from journal.records.run import Record
+from journal.store.private import write_private
 from journal.store.store import Store, open_store
 
 Form = Literal["csv", "parquet", "jsonl"]
@@ -82,6 +83,7 @@ def export(
             return _text(out, chosen, columns, lines)
         temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
         try:
+            write_private(temporary, b"")
             if chosen == "parquet":
                 count = _parquet(temporary, columns, lines)
             else:

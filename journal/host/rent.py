@@ -17,6 +17,7 @@ from journal.host.fit import fit
 from journal.plan.experiment_file import load_experiment, shipped
 from journal.records.experiment import Engine, Experiment
 from journal.serve.models import EMBEDDED
+from journal.store.private import make_folder, write_private
 from journal.theory.gpu_table import GPU_KINDS, find_gpu
 from journal.theory.headroom import Choice
 from journal.units import data_size
@@ -270,7 +271,7 @@ def write_task(rented: Rental, path: Path) -> None:
     if path.exists() and not path.read_bytes().startswith(HEADER.encode()):
         raise UsageError(f"{path} is there already and no task of ours: name another with --out")
     try:
-        path.write_text(rented.task, encoding="utf-8")
+        write_private(path, rented.task)
     except OSError as error:
         why = f"{path} cannot be written ({error.strerror}): name another with --out"
         raise UsageError(why) from None
@@ -294,7 +295,7 @@ def launch(rented: Rental, task: Path, folder: Path, *, say: Callable[[str], Non
     say(f"renting {rented.count} x {rented.gpu} as {rented.name}")
     ended = _run(sky, "launch", "-y", "-c", rented.name, *token, str(task))
     say(f"fetching the journal into {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     source = f"{rented.name}:journal-home/"
     fetched = _run("rsync", "-az", source, f"{folder}/")
     if fetched not in (0, NOTHING_THERE) and ended in (0, WORK_FAILED):

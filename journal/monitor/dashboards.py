@@ -12,6 +12,7 @@ from journal.errors import UsageError
 from journal.monitor.panels import BOARDS, Board, DashboardPanel
 from journal.serve.endpoint import normalised
 from journal.serve.engines.vllm.metric_names import NEWEST
+from journal.store.private import make_folder
 
 PROMETHEUS = "127.0.0.1:9090"
 SOURCE = {"type": "prometheus", "uid": "journal-prometheus"}
@@ -44,10 +45,12 @@ def write_dashboards(
         **{f"grafana/dashboards/{_file(board)}": _shown(board) for board in BOARDS},
     }
     try:
+        make_folder(directory)  # the owner's alone; below it the containers' own users read, too
         for name, text in files.items():
             path = directory / name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             path.write_text(text)
+            path.chmod(0o644)
     except OSError as error:
         raise UsageError(
             f"{directory} cannot be written ({error.strerror}): choose another directory"

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
+from warnings import warn
 
-from journal.errors import NotFound
+from journal.errors import DamagedRow, NotFound, StoreError
 from journal.records.notebook import Interaction, Note
 from journal.records.run import ExperimentRecord, Record
 from journal.report.checklist import Step, steps
@@ -116,7 +117,12 @@ def days_together(
     experiments = store.experiments(since, until)
     begun = {experiment.id for experiment in experiments}
     still_ran = {record.experiment_id for record in records} - begun
-    experiments += map(store.experiment, still_ran)
+    for experiment_id in sorted(still_ran):
+        try:
+            experiments.append(store.experiment(experiment_id))
+        except StoreError as error:  # its runs cannot be told without it
+            warn(DamagedRow(f"{error}; its runs are left out"), stacklevel=2)
+            records = [one for one in records if one.experiment_id != experiment_id]
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     written = [note for day in days for note in notes(store, day)]
     questions = interactions(store, since=since, until=until)

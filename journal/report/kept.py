@@ -10,6 +10,7 @@ from journal.errors import NotFound
 from journal.records.notebook import Note
 from journal.report.regions import NEW, OF_THE_DAY, WrittenWords, read_log
 from journal.store.notes import add_note, change_note, note_of, notes, remove_note
+from journal.store.private import write_private
 
 if TYPE_CHECKING:
     from journal.store.store import Store
@@ -43,7 +44,7 @@ def copied_if_edited(path: Path, content: bytes) -> Path | None:
 def set_aside(path: Path, content: bytes) -> Path:
     """A copy of the log at `path`, which was changed by hand, beside it."""
     copy = path.with_name(f"{path.stem}.edited-{sha256(content).hexdigest()[:8]}.md")
-    copy.write_bytes(content)
+    write_private(copy, content)
     return copy
 
 

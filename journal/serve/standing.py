@@ -119,5 +119,6 @@ def _announce(path: Path, endpoint: Endpoint, log_path: Path) -> None:
     )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     half = path.with_suffix(".half")
+    half.touch(mode=0o600)
     half.write_text(json.dumps(asdict(entry), indent=2) + "\n")
     half.rename(path)

@@ -3,11 +3,12 @@ environment."""
 
 import json
 
-from sqlalchemy import insert, select
+from sqlalchemy import RowMapping, insert, select
 
 from journal.records.notebook import Check, Checkup
 from journal.store.codec import table
 from journal.store.plain import to_json
+from journal.store.row_care import naming
 from journal.store.store import Store
 from journal.store.tables import CheckupRow
 
@@ -32,10 +33,14 @@ def last_checkup(store: Store, host: str) -> Checkup | None:
     query = query.order_by(_checkups.c.made_at.desc(), _checkups.c.id.desc()).limit(1)
     with store.transaction(writing=False) as connection:
         row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        return None
-    checks = tuple(Check(**check) for check in json.loads(row["checks"]))
-    return Checkup(id=row["id"], host=row["host"], made_at=row["made_at"], checks=checks)
+    return None if row is None else checkup_of(row)
+
+
+def checkup_of(row: RowMapping) -> Checkup:
+    """The checkup of a row. Raises StoreError for a row that is damaged."""
+    with naming(f"checkup {row['id']}"):
+        checks = tuple(Check(**check) for check in json.loads(row["checks"]))
+        return Checkup(id=row["id"], host=row["host"], made_at=row["made_at"], checks=checks)
 
 
 def as_environment(checkup: Checkup | None) -> dict[str, str | int | float | None]:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -35,6 +36,7 @@ from journal.records.samples import (
 )
 from journal.redaction import Secret
 from journal.store.plain import from_json, secret_of, starred, storable, to_json
+from journal.store.row_care import id_in, naming, one_of, text_in
 from journal.store.tables import (
     DoubtRow,
     ExperimentRow,
@@ -117,16 +119,18 @@ def experiment_row(record: ExperimentRecord) -> Values:
 
 
 def experiment_record(row: RowMapping) -> ExperimentRecord:
-    return ExperimentRecord(
-        id=row["id"],
-        experiment=from_json(Experiment, row["experiment"]),
-        started_at=row["started_at"],
-        status=row["status"],
-        ended_at=row["ended_at"],
-        environment=json.loads(row["environment"]),
-        mlflow_run_id=row["mlflow_run_id"],
-        mlflow_experiment_id=row["mlflow_experiment_id"],
-    )
+    """The experiment of a row. Raises StoreError, naming it, for a row that is damaged."""
+    with naming(f"experiment {row['id']}"):
+        return ExperimentRecord(
+            id=id_in(row, "id"),
+            experiment=from_json(Experiment, row["experiment"]),
+            started_at=row["started_at"],
+            status=one_of(row, "status", ExperimentRecord),
+            ended_at=row["ended_at"],
+            environment=_environment(row),
+            mlflow_run_id=row["mlflow_run_id"],
+            mlflow_experiment_id=row["mlflow_experiment_id"],
+        )
 
 
 def run_row(record: Record, samples: Samples | None) -> Values:
@@ -168,21 +172,41 @@ def _facts(text: str) -> EngineFacts:
     return from_json(EngineFacts, text)
 
 
-def run_record(row: RowMapping, metrics: Metrics, doubts: Sequence[Doubt]) -> Record:
-    return Record(
-        id=row["id"],
-        experiment_id=row["experiment_id"],
-        cell=from_json(Cell, row["cell"]),
-        status=row["status"],
-        started_at=row["started_at"],
-        duration_s=row["duration_s"],
-        metrics=dict(sorted(metrics.items())),
-        doubts=tuple(doubts),
-        error=row["error"],
-        facts=_facts(row["facts"]),
-        environment=json.loads(row["environment"]),
-        mlflow_run_id=row["mlflow_run_id"],
-    )
+def run_record(
+    row: Mapping[str, Any] | RowMapping, metrics: Metrics, doubts: Sequence[Doubt]
+) -> Record:
+    """The run of a row. Raises StoreError, naming it, for a row that is damaged."""
+    with naming(f"run {row['id']}"):
+        return Record(
+            id=id_in(row, "id"),
+            experiment_id=id_in(row, "experiment_id"),
+            cell=from_json(Cell, row["cell"]),
+            status=one_of(row, "status", Record),
+            started_at=row["started_at"],
+            duration_s=float(row["duration_s"]),
+            metrics=dict(sorted(metrics.items())),
+            doubts=tuple(doubts),
+            error=None if row["error"] is None else text_in(row, "error"),
+            facts=_facts(row["facts"]),
+            environment=_environment(row),
+            mlflow_run_id=row["mlflow_run_id"],
+        )
+
+
+def _environment(row: Mapping[str, Any] | RowMapping) -> Values:
+    environment = json.loads(row["environment"])
+    if not isinstance(environment, dict):
+        raise TypeError("its environment is not a JSON object")
+    return environment
+
+
+def stored_figure(name: object, *values: object) -> Figure:
+    """A figure from the columns of its row. Raises StoreError for a row that is damaged."""
+    if not isinstance(name, str) or any(
+        value is not None and type(value) not in (int, float) for value in values
+    ):
+        raise StoreError(f"its figure {name!r:.60} is not a number")
+    return Figure(*values)  # type: ignore[arg-type]
 
 
 def metric_rows(run_id: str, metrics: Metrics) -> list[Values]:
@@ -200,8 +224,14 @@ def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:
     return _numbered(DoubtRow, run_id, rows)
 
 
-def doubt(row: RowMapping) -> Doubt:
-    return Doubt(row["name"], json.loads(row["values"]), severity=row["severity"])
+def doubt(row: Mapping[str, Any] | RowMapping) -> Doubt:
+    """The doubt of a row. Raises StoreError for a row that is damaged."""
+    with naming(f"a doubt of run {row['run_id']}"):
+        values = json.loads(row["values"])
+        if not isinstance(values, dict):
+            raise TypeError("its values are not a JSON object")
+        severity = one_of(row, "severity", Doubt)
+        return Doubt(text_in(row, "name"), values, severity=severity)
 
 
 # ---- samples ---------------------------------------------------------------------------------
@@ -245,7 +275,13 @@ def _trace_row(trace: Trace, secret: Secret) -> Values:
     if trace.chunk_tokens is not None:
         values["chunk_tokens"] = _packed("i", trace.chunk_tokens)
     values["error"] = starred(trace.error, secret)
+    values["checksum"] = checksum(values)
     return values
+
+
+def checksum(row: Mapping[str, Any] | RowMapping) -> int:
+    """The CRC-32 of the chunks of a row of `requests`: their times, then their tokens."""
+    return zlib.crc32(row["chunk_tokens"] or b"", zlib.crc32(row["chunk_s"]))
 
 
 def _packed(form: str, values: Sequence[float]) -> bytes:
@@ -260,11 +296,27 @@ def _unpacked(form: str, packed: bytes) -> tuple[Any, ...]:
 
 
 def _trace(row: Mapping[str, Any] | RowMapping) -> Trace:
+    if row["checksum"] not in (None, checksum(row)):
+        raise ValueError(f"the chunks of request {row['index']} are not those that were written")
+    _check_numbers(RequestRow, row)
     values = {name: row[name] for name in _TRACE}
     values["chunk_s"] = _unpacked("d", row["chunk_s"])
     if row["chunk_tokens"] is not None:
         values["chunk_tokens"] = _unpacked("i", row["chunk_tokens"])
     return Trace(**values)
+
+
+@lru_cache
+def _number_columns(row: type[Row]) -> tuple[str, ...]:
+    kinds = (int, float, bool)
+    return tuple(one.name for one in table(row).c if one.type.python_type in kinds)
+
+
+def _check_numbers(kind: type[Row], row: Mapping[str, Any] | RowMapping) -> None:
+    """Raise TypeError for another value where a number belongs, which SQLite does not refuse."""
+    for name in _number_columns(kind):
+        if row[name] is not None and not isinstance(row[name], int | float):
+            raise TypeError(f"{name} is {row[name]!r:.40}, not a number")
 
 
 def _absence(stored: str | Values) -> DoubtValues:
@@ -273,12 +325,24 @@ def _absence(stored: str | Values) -> DoubtValues:
 
 
 def samples(
-    run: RowMapping,
+    run: Mapping[str, Any] | RowMapping,
     requests: Iterable[Mapping[str, Any] | RowMapping],
-    readings: Mapping[str, Iterable[RowMapping]],
+    readings: Mapping[str, Iterable[Mapping[str, Any] | RowMapping]],
 ) -> Samples:
     """The samples of a run from its row, the rows of its requests, and the rows of its readings
-    by the names of their fields in `Readings`."""
+    by the names of their fields in `Readings`. Raises StoreError for samples that are damaged."""
+    with naming(f"the samples of run {run['id']}"):
+        return _samples(run, requests, readings)
+
+
+def _samples(
+    run: Mapping[str, Any] | RowMapping,
+    requests: Iterable[Mapping[str, Any] | RowMapping],
+    readings: Mapping[str, Iterable[Mapping[str, Any] | RowMapping]],
+) -> Samples:
+    for row, field, _ in READING_KINDS:
+        for reading in readings[field]:
+            _check_numbers(row, reading)
     read: dict[str, Any] = {
         field: tuple(kind(**{name: row[name] for name in _names(kind)}) for row in readings[field])
         for _, field, kind in READING_KINDS

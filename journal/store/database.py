@@ -116,3 +116,34 @@ def explained(url: URL) -> Iterator[None]:
 def shown_address(url: URL) -> str:
     """The address as people read it: the file, or the URL without its secrets."""
     return str(file_of(url) or shown_url(url.render_as_string(hide_password=False)))
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory of its owner alone where there is none. Raises StoreError."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the directory {directory} cannot be made ({error.strerror}): choose another"
+        ) from error
+
+
+def touch_private(path: Path) -> None:
+    """Make the file of a new journal, readable by its owner only; leave an old file as it is.
+    Raises StoreError."""
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"the journal {path} cannot be written ({error.strerror}): make its directory writable"
+        ) from error
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """The device and the inode of a file; None where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino

@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select, true, union_all
 
+from journal.errors import StoreError
 from journal.records.run import GOOD, ExperimentRecord
 from journal.store.codec import experiment_record, table
+from journal.store.row_care import each_of, naming, warn_of
 from journal.store.store import Store
 from journal.store.tables import CheckupRow, ExperimentRow, InteractionRow, MetricRow, RunRow
 
@@ -72,11 +74,16 @@ def good_runs(store: Store, before: datetime | None = None) -> list[GoodRun]:
 
 
 def environment_of(store: Store, run_id: str) -> dict[str, Any]:
-    """The environment of a run, without the rest of the run."""
+    """The environment of a run, without the rest of the run; empty, with a warning, where it cannot
+    be read."""
     query = select(_runs.c.environment).where(_runs.c.id == run_id)
-    with store.transaction(writing=False) as connection:
-        environment: dict[str, Any] = json.loads(connection.scalars(query).one())
-        return environment
+    try:
+        what = f"the environment of run {run_id}"
+        with store.transaction(writing=False) as connection, naming(what):
+            return dict(json.loads(connection.scalars(query).one()))
+    except StoreError as error:
+        warn_of(error)
+        return {}
 
 
 def _models(store: Store) -> Sequence[str]:
@@ -126,8 +133,7 @@ def with_predictions(
     )
     query = query.order_by(_experiments.c.started_at.desc(), _experiments.c.id).limit(limit)
     with store.transaction(writing=False) as connection:
-        rows = connection.execute(query).mappings().all()
-    return [experiment_record(row) for row in reversed(rows)]
+        return list(each_of(connection, query, _experiments.c.id, experiment_record))[::-1]
 
 
 def first_answer(

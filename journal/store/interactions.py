@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping, insert, select
 from journal.records.notebook import Interaction
 from journal.store.codec import table
 from journal.store.plain import storable, to_json
+from journal.store.row_care import each_of, naming, text_in
 from journal.store.store import Store
 from journal.store.tables import InteractionRow
 
@@ -41,12 +42,18 @@ def interactions(
         query = query.where(_interactions.c.asked_at < until)
     query = query.order_by(_interactions.c.asked_at.desc(), _interactions.c.id.desc())
     with store.transaction(writing=False) as connection:
-        rows = connection.execute(query.limit(limit)).mappings().all()
-    return [_interaction(row) for row in reversed(rows)]
+        newest_first = each_of(connection, query.limit(limit), _interactions.c.id, interaction_of)
+        return list(newest_first)[::-1]
 
 
-def _interaction(row: RowMapping) -> Interaction:
-    values = {name: row[name] for name in _NAMES}
-    values |= {name: json.loads(row[name]) for name in ("messages", "settings")}
-    values |= {"messages": tuple(values["messages"]), "thoughts": values["thoughts"] or ""}
-    return Interaction(**values)
+def interaction_of(row: RowMapping) -> Interaction:
+    """The question of a row. Raises StoreError for a row that is damaged."""
+    with naming(f"question {row['id']}"):
+        values = {name: row[name] for name in _NAMES}
+        for name in ("id", "model", "answer", "base_url"):
+            text_in(row, name)
+        values |= {name: json.loads(row[name]) for name in ("messages", "settings")}
+        messages = [dict(message) for message in values["messages"]]
+        values |= {"messages": tuple(messages), "thoughts": values["thoughts"] or ""}
+        values["settings"] = dict(values["settings"])
+        return Interaction(**values)

@@ -2,20 +2,24 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
 from journal.errors import StoreError, UsageError
+from journal.store import codec
+from journal.store.checkups import checkup_of
 from journal.store.codec import table
 from journal.store.database import file_of, store_address
+from journal.store.interactions import interaction_of
 from journal.store.migrate import VERSION_TABLE, locked
 from journal.store.notes import add_note, note_of, notes
 from journal.store.parquet import folder_beside, request_rows
+from journal.store.row_care import each_of, naming, warn_of
 from journal.store.store import Store, open_store
 from journal.store.tables import ExperimentRow, NoteRow, RequestRow, Row, RunRow
 
@@ -26,6 +30,11 @@ _OTHERS = [
     for rows in Row.metadata.sorted_tables
     if rows not in (*_PARTS, _experiments, _runs, table(NoteRow))
 ]
+_READERS = {
+    "experiments": codec.experiment_record,
+    "interactions": interaction_of,
+    "checkups": checkup_of,
+}
 _UNKNOWN_TO_MLFLOW = {"mlflow_run_id": None, "mlflow_pending": True, "mlflow_error": None}
 
 
@@ -44,8 +53,9 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
     or its home), each row under its own id: a second merge changes nothing. `other` is only read;
     an older schema is brought up to date in a copy.
 
-    A note that was changed on both sides is kept in both versions. Raises UsageError for a file
-    that is not a journal, StoreTooNew for a journal of a newer version.
+    A note that was changed on both sides is kept in both versions. A row that cannot be read is
+    left out with a warning (DamagedRow). Raises UsageError for a file that is not a journal,
+    StoreTooNew for a journal of a newer version.
     """
     path = _file(Path(other))
     if file_of(store_address(Path(home))) == path.absolute():
@@ -80,6 +90,9 @@ def _copy(path: Path, copy: Path) -> None:
         source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         with closing(source), closing(sqlite3.connect(copy)) as target:
             source.backup(target)
+            (found,) = target.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise StoreError(f"{path} is damaged ({found}): save its rows with .recover first")
             named = "SELECT 1 FROM sqlite_master WHERE name = ?"
             known = target.execute(named, (VERSION_TABLE,)).fetchone()
     except sqlite3.Error as error:
@@ -116,20 +129,45 @@ def _take_experiments(theirs: Store, ours: Store) -> int:
 def _take_runs(theirs: Store, ours: Store, folder: Path) -> int:
     """Copy new runs one by one, each whole with its samples or not at all; return their number.
     `folder` has the requests that were moved into files."""
-    new = sorted(_ids(theirs, _runs) - _ids(ours, _runs))
+    new, taken = sorted(_ids(theirs, _runs) - _ids(ours, _runs)), 0
+    begun = _ids(ours, _experiments)
     for run_id in new:
-        with theirs.transaction(writing=False) as reading:
-            run = _rows(reading, _runs, "id", run_id)[0]
-            parts = [(part, _rows(reading, part, "run_id", run_id)) for part in _PARTS]
-            if run["requests_file"] is not None:
-                moved = request_rows(reading, run, folder)
-                parts.append((_requests, [dict(row) for row in moved]))
+        try:
+            run, parts = _read_run(theirs, run_id, folder)
+            if run["experiment_id"] not in begun:
+                raise StoreError(f"run {run_id} is of an experiment that cannot be read")
+        except StoreError as error:
+            warn_of(error)
+            continue
+        taken += 1
         with ours.transaction(writing=True) as writing:
             writing.execute(insert(_runs), run | _UNKNOWN_TO_MLFLOW | {"requests_file": None})
             for part, rows in parts:
                 if rows:
                     writing.execute(insert(part), rows)
-    return len(new)
+    return taken
+
+
+def _read_run(
+    theirs: Store, run_id: str, folder: Path
+) -> tuple[dict[str, object], list[tuple[Table, list[dict[str, object]]]]]:
+    """The row of a run, and its rows in the other tables, read as the commands read them. Raises
+    StoreError for a run that is damaged."""
+    with theirs.transaction(writing=False) as reading, naming(f"run {run_id}"):
+        run = _rows(reading, _runs, "id", run_id)[0]
+        parts = [(part, _rows(reading, part, "run_id", run_id)) for part in _PARTS]
+        if run["requests_file"] is not None:
+            moved = request_rows(reading, run, folder)
+            parts.append((_requests, [dict(row) for row in moved]))
+    by_table = {part.name: rows for part, rows in parts if rows}
+    of = {table(row).name: field for row, field, _ in codec.READING_KINDS}
+    for figure in by_table.get("metrics", ()):
+        codec.stored_figure(*(figure[name] for name in ("name", "value", "low", "high", "count")))
+    codec.run_record(run, {}, [codec.doubt(row) for row in by_table.get("doubts", ())])
+    if run["client"] is not None:
+        readings = {field: by_table.get(name, []) for name, field in of.items()}
+        codec.samples(run, by_table.get("requests", []), readings)
+    return run, parts
 
 
 def _rows(connection: Connection, rows: Table, column: str, value: str) -> list[dict[str, object]]:
@@ -143,12 +181,23 @@ def _take(
     """Copy the rows of a table whose ids are new, with `changes` to each; return their number."""
     new = _ids(theirs, rows) - _ids(ours, rows)
     with theirs.transaction(writing=False) as reading:
-        every = reading.execute(select(rows)).mappings()
+        every = each_of(reading, select(rows), rows.c.id, _checked_by(rows))
         copies = [{**row, **(changes or {})} for row in every if row["id"] in new]
     if copies:
         with ours.transaction(writing=True) as writing:
             writing.execute(insert(rows), copies)
     return len(copies)
+
+
+def _checked_by(rows: Table) -> Callable[[RowMapping], RowMapping]:
+    """A function that returns a row of this table, or raises StoreError where it is damaged."""
+    read: Callable[[RowMapping], object] = _READERS[rows.name]
+
+    def checked(row: RowMapping) -> RowMapping:
+        read(row)
+        return row
+
+    return checked
 
 
 def _take_notes(theirs: Store, ours: Store) -> int:

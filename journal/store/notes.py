@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 from journal.errors import UsageError
 from journal.records.notebook import Note
 from journal.store.codec import table
+from journal.store.row_care import each_of, naming
 from journal.store.store import Store, open_store
 from journal.store.tables import NoteRow
 
@@ -75,7 +76,7 @@ def notes(store: Store, day: date | None = None) -> list[Note]:
     if day is not None:
         query = query.where(_notes.c.day == day)
     with store.transaction(writing=False) as connection:
-        return [_note(row) for row in connection.execute(query).mappings()]
+        return list(each_of(connection, query, _notes.c.id, _note))
 
 
 def note_of(store: Store, note_id: str) -> Note | None:
@@ -87,8 +88,12 @@ def note_of(store: Store, note_id: str) -> Note | None:
 
 
 def _note(row: RowMapping) -> Note:
-    values = {name: row[name] for name in _NAMES}
-    return Note(**values | {"text": bytes(row["text"]).decode("utf-8", "surrogateescape")})
+    with naming(f"note {row['id']}"):
+        values = {name: row[name] for name in _NAMES}
+        text = row["text"]
+        if not isinstance(text, bytes):
+            raise TypeError(f"its text is {text!r:.40}, not bytes")
+        return Note(**values | {"text": text.decode("utf-8", "surrogateescape")})
 
 
 def _packed(text: str) -> bytes:

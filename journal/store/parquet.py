@@ -40,9 +40,21 @@ def request_rows(connection: Connection, run: Row, folder: Path) -> Rows:
     """The rows of a run's requests, from the database or from its file in `folder`. Raises
     StoreError where the file cannot be read."""
     if run["requests_file"] is not None:
-        return read_run(folder / run["requests_file"], run["id"])
+        return read_run(_inside(folder, run["requests_file"]), run["id"])
     query = select(_requests).where(_requests.c.run_id == run["id"])
     return connection.execute(query.order_by(_requests.c.position)).mappings().all()
+
+
+def _inside(folder: Path, name: object) -> Path:
+    """The path of the file `name` in `folder`. Raises StoreError for a name that leads elsewhere,
+    as one from another journal may."""
+    path = folder / str(name)
+    if not isinstance(name, str) or path.name != name or path.resolve().parent != folder.resolve():
+        raise StoreError(
+            f"the journal names {str(name)[:60]!r} as the file of a run's requests, which is not "
+            f"a file in {folder}: the row is damaged, or of another program"
+        )
+    return path
 
 
 def as_table(rows: Rows) -> "pa.Table":

@@ -7,7 +7,7 @@ import re
 import types
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from journal import redaction
 from journal.errors import StoreError
@@ -69,25 +69,44 @@ def _tree(value: object, secret: Secret) -> object:
 
 
 def from_json(kind: type[T], text: str) -> T:
-    """The record of type `kind` that `to_json` wrote as `text`. Nothing is validated, since every
-    stored record must stay readable; a field that `kind` no longer has is passed over."""
+    """The record of type `kind` that `to_json` wrote as `text`. Values are not validated, since
+    every stored record must stay readable, and a field that `kind` no longer has is passed over.
+    Raises TypeError for a value of another type, which `to_json` did not write."""
     made: T = _made(kind, json.loads(text))
     return made
 
 
 def _made(kind: Any, tree: Any) -> Any:
     origin = get_origin(kind)
+    if origin is Annotated:
+        return _made(get_args(kind)[0], tree)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        _check_type(tree, dict)
         hints = _hints(kind)
         before: Mapping[str, Any] = getattr(kind, "STORED_BEFORE", {})
         known = {**before, **{name: item for name, item in tree.items() if name in hints}}
         return kind(**{name: _made(hints[name], item) for name, item in known.items()})
     if origin is tuple:
+        _check_type(tree, list)
         return tuple(_made(get_args(kind)[0], item) for item in tree)
     if origin in (Union, types.UnionType) and tree is not None:
-        built = (arm for arm in get_args(kind) if get_origin(arm) or dataclasses.is_dataclass(arm))
-        return _made(next(built, None), tree)
+        arms = get_args(kind)
+        built = (arm for arm in arms if get_origin(arm) or dataclasses.is_dataclass(arm))
+        arm = next(built, None)
+        if arm is None:
+            _check_type(tree, *(arm for arm in arms if isinstance(arm, type)))
+        return _made(arm, tree)
+    if kind in (int, float, bool, str):
+        _check_type(tree, kind)
     return tree
+
+
+def _check_type(value: Any, *kinds: type) -> None:
+    """Raise TypeError for a value of none of `kinds`; every number is an int and a float."""
+    numbers = (int, float) if int in kinds or float in kinds else ()
+    if type(value) not in (*kinds, *numbers):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{value!r:.40} is not {names}")
 
 
 @cache

@@ -6,11 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
+from journal.errors import StoreError
 from journal.records.doubt import Doubt
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.store import codec
 from journal.store.codec import table
+from journal.store.row_care import each_of, warn_of
 from journal.store.tables import DoubtRow, MetricRow, RunRow
 
 _runs, _metrics, _doubts = table(RunRow), table(MetricRow), table(DoubtRow)
@@ -19,18 +21,32 @@ _runs, _metrics, _doubts = table(RunRow), table(MetricRow), table(DoubtRow)
 def read_runs(
     connection: Connection, ids: Select[Any], names: Collection[str] | None = None
 ) -> list[Record]:
-    """The runs whose ids the query `ids` gives, newest last, in three statements for any number."""
+    """The runs whose ids the query `ids` gives, newest last, in three statements for any number.
+    A row that cannot be read is left out with a warning (DamagedRow)."""
     chosen = ids.subquery()
     metrics: dict[str, dict[str, Figure]] = defaultdict(dict)
     figures = select(_metrics).join(chosen, _metrics.c.run_id == chosen.c.id)
     if names is not None:
         figures = figures.where(_metrics.c.name.in_(names))
-    for run_id, name, *figure in connection.execute(figures):
-        metrics[run_id][name] = Figure(*figure)
+    for run_id, name, *values in connection.execute(figures):
+        try:
+            metrics[run_id][name] = codec.stored_figure(name, *values)
+        except StoreError as error:
+            warn_of(StoreError(f"of run {run_id} {error}"))
     doubts: dict[str, list[Doubt]] = defaultdict(list)
     query = select(_doubts).join(chosen, _doubts.c.run_id == chosen.c.id)
     for row in connection.execute(query.order_by(_doubts.c.position)).mappings():
-        doubts[row["run_id"]].append(codec.doubt(row))
+        try:
+            doubts[row["run_id"]].append(codec.doubt(row))
+        except StoreError as error:
+            warn_of(error)
     query = select(_runs).join(chosen, _runs.c.id == chosen.c.id)
-    rows = connection.execute(query.order_by(_runs.c.started_at, _runs.c.id)).mappings()
-    return [codec.run_record(row, metrics[row["id"]], doubts[row["id"]]) for row in rows]
+    query = query.order_by(_runs.c.started_at, _runs.c.id)
+    return list(
+        each_of(
+            connection,
+            query,
+            _runs.c.id,
+            lambda row: codec.run_record(row, metrics[row["id"]], doubts[row["id"]]),
+        )
+    )

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import secrets
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from journal.errors import NotFound, StoreError
+from journal.errors import DamagedRow, NotFound, StoreError, StoreLost
 from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment
 from journal.records.figure import Metrics
@@ -40,12 +41,16 @@ from journal.store.codec import table
 from journal.store.database import (
     connectable,
     explained,
+    file_identity,
     file_of,
+    make_private,
     reader,
     shown_address,
     store_address,
+    touch_private,
 )
 from journal.store.migrate import bring_up_to_date, is_up_to_date
+from journal.store.row_care import each_of, naming
 from journal.store.run_rows import read_runs
 from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow
 
@@ -68,11 +73,11 @@ def open_store(home: Path, url: str | None = None) -> "Store":
     and StoreError where it cannot be read or written.
     """
     at = store_address(home, url)
-    _make_private(home)
+    make_private(home)
     path = file_of(at)
     if path is not None:
-        _make_private(path.parent)
-        _touch_private(path)
+        make_private(path.parent)
+        touch_private(path)
     engine = connectable(at)
     try:
         if not is_up_to_date(engine):
@@ -85,26 +90,6 @@ def open_store(home: Path, url: str | None = None) -> "Store":
     return store
 
 
-def _make_private(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"the directory {directory} cannot be made ({error.strerror}): choose another"
-        ) from error
-
-
-def _touch_private(path: Path) -> None:
-    """Make the file of a new journal, readable by its owner only; leave an old file as it is."""
-    try:
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise StoreError(
-            f"the journal {path} cannot be written ({error.strerror}): make its directory writable"
-        ) from error
-
-
 class Store:
     """An open journal. Every method is a transaction of its own; threads may share a store."""
 
@@ -113,6 +98,8 @@ class Store:
         self._reader = reader(engine)
         self._home = home.absolute()
         self._claims: dict[str, int] = {}
+        path = file_of(engine.url)
+        self._opened = None if path is None else (path.absolute(), file_identity(path))
 
     def __enter__(self) -> Self:
         return self
@@ -148,8 +135,19 @@ class Store:
     def transaction(self, *, writing: bool) -> Iterator[Connection]:
         """One transaction, for the other files of this room. Raises StoreError."""
         engine = self._writer if writing else self._reader
+        self._check_file()
         with explained(self.url), engine.begin() as connection:
             yield connection
+        self._check_file()
+
+    def _check_file(self) -> None:
+        """Raise StoreLost where the file of the journal is not the one that was opened: SQLite goes
+        on in a file that was removed, and what it writes there is lost."""
+        if self._opened is not None and file_identity(self._opened[0]) != self._opened[1]:
+            raise StoreLost(
+                f"the journal {self._opened[0]} was removed, renamed or replaced while it was "
+                "open: nothing more was stored; put it back, or run again in another home"
+            )
 
     # ---- writing ---------------------------------------------------------------------------
 
@@ -164,7 +162,7 @@ class Store:
             id=new_id(), experiment=experiment, started_at=started_at, environment=environment
         )
         self._claims[record.id] = claims.claim(self._home, record.id)
-        with explained(self.url), self._writer.begin() as connection:
+        with self.transaction(writing=True) as connection:
             connection.execute(insert(_experiments), codec.experiment_row(record))
         return record
 
@@ -200,7 +198,7 @@ class Store:
                     self._set_status(experiment_id, "interrupted", ended_at)
 
     def _set_status(self, experiment_id: str, status: str, ended_at: datetime | None) -> None:
-        with explained(self.url), self._writer.begin() as connection:
+        with self.transaction(writing=True) as connection:
             changed = connection.execute(
                 update(_experiments)
                 .where(_experiments.c.id == experiment_id)
@@ -225,7 +223,7 @@ class Store:
             (_doubts, codec.doubt_rows(record.id, record.doubts)),
             *(codec.sample_rows(record.id, samples) if samples else ()),
         ]
-        with explained(self.url), self._writer.begin() as connection:
+        with self.transaction(writing=True) as connection:
             connection.execute(insert(_runs), row)
             for into, values in rows:
                 if values:
@@ -240,7 +238,7 @@ class Store:
             (_metrics, codec.metric_rows(run_id, metrics)),
             (_doubts, codec.doubt_rows(run_id, doubts)),
         ]
-        with explained(self.url), self._writer.begin() as connection:
+        with self.transaction(writing=True) as connection:
             changed = connection.execute(
                 update(_runs).where(_runs.c.id == run_id).values(status=status, mlflow_pending=True)
             )
@@ -259,16 +257,18 @@ class Store:
         """The experiments that started at or after `since` and before `until`, newest last."""
         query = _started(select(_experiments), _experiments.c.started_at, since, until)
         query = query.order_by(_experiments.c.started_at, _experiments.c.id)
-        with explained(self.url), self._reader.begin() as connection:
-            return [codec.experiment_record(row) for row in connection.execute(query).mappings()]
+        with self.transaction(writing=False) as connection:
+            return list(each_of(connection, query, _experiments.c.id, codec.experiment_record))
 
     def experiment(self, experiment_id: str) -> ExperimentRecord:
         """The experiment with this id, or with the only id that begins so, or the "last" one.
         Raises NotFound."""
-        with explained(self.url), self._reader.begin() as connection:
+        with self.transaction(writing=False) as connection:
             whole_id = _find(connection, _experiments, experiment_id)
             query = select(_experiments).where(_experiments.c.id == whole_id)
-            return codec.experiment_record(connection.execute(query).mappings().one())
+            with naming(f"experiment {whole_id}"):
+                row = connection.execute(query).mappings().one()
+            return codec.experiment_record(row)
 
     def runs(
         self,
@@ -290,22 +290,31 @@ class Store:
             query = query.where(_runs.c.experiment_id.not_in(apart_from))
         if limit is not None:
             query = query.order_by(_runs.c.started_at.desc(), _runs.c.id.desc()).limit(limit)
-        with explained(self.url), self._reader.begin() as connection:
+        with self.transaction(writing=False) as connection:
             return read_runs(connection, query, metrics)
 
     def run(self, run_id: str) -> Record:
         """The run with this id, or with the only id that begins so, or the "last" one.
         Raises NotFound."""
-        with explained(self.url), self._reader.begin() as connection:
+        with self.transaction(writing=False) as connection:
             whole_id = _find(connection, _runs, run_id)
-            return read_runs(connection, select(_runs.c.id).where(_runs.c.id == whole_id))[0]
+            with warnings.catch_warnings(action="ignore", category=DamagedRow):
+                found = read_runs(connection, select(_runs.c.id).where(_runs.c.id == whole_id))
+            if not found:
+                raise StoreError(
+                    f"run {whole_id} cannot be read: its row is damaged, or of another program; "
+                    "`journal verify` looks at all rows"
+                )
+            return found[0]
 
     def samples(self, run_id: str) -> Samples | None:
         """The raw samples of a run, exactly as they were stored; None where it has no samples.
         `run_id` is an id, the beginning of one, or "last". Raises NotFound."""
-        with explained(self.url), self._reader.begin() as connection:
+        with self.transaction(writing=False) as connection:
             whole_id = _find(connection, _runs, run_id)
-            run = connection.execute(select(_runs).where(_runs.c.id == whole_id)).mappings().one()
+            with naming(f"run {whole_id}"):
+                query = select(_runs).where(_runs.c.id == whole_id)
+                run = connection.execute(query).mappings().one()
             if run["client"] is None:
                 return None
             return codec.samples(
@@ -321,13 +330,13 @@ class Store:
         experiments = select(_experiments).where(_experiments.c.mlflow_pending)
         experiments = experiments.order_by(_experiments.c.started_at, _experiments.c.id)
         runs = select(_runs.c.id).where(_runs.c.mlflow_pending)
-        with explained(self.url), self._reader.begin() as connection:
-            rows = connection.execute(experiments).mappings()
-            return [codec.experiment_record(row) for row in rows], read_runs(connection, runs)
+        with self.transaction(writing=False) as connection:
+            begun = each_of(connection, experiments, _experiments.c.id, codec.experiment_record)
+            return list(begun), read_runs(connection, runs)
 
     def place_in_mlflow(self, experiment_id: str, mlflow_experiment_id: str) -> None:
         """Store the id of MLflow's experiment that holds the runs of an experiment."""
-        with explained(self.url), self._writer.begin() as connection:
+        with self.transaction(writing=True) as connection:
             connection.execute(
                 update(_experiments)
                 .where(_experiments.c.id == experiment_id)
@@ -345,7 +354,7 @@ class Store:
 
     def _mark(self, record: ExperimentRecord | Record, values: Mapping[str, Any]) -> None:
         rows = _runs if isinstance(record, Record) else _experiments
-        with explained(self.url), self._writer.begin() as connection:
+        with self.transaction(writing=True) as connection:
             connection.execute(update(rows).where(rows.c.id == record.id).values(values))
 
 

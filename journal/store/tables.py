@@ -104,7 +104,8 @@ class RunRow(Row, table=True):
 
 class RequestRow(Row, table=True):
     """One trace. `chunk_s` is little-endian float64 in s, `chunk_tokens` little-endian int32,
-    NULL where the server did not give them."""
+    NULL where the server did not give them; `checksum` is the CRC-32 of the two, NULL in requests
+    of before schema 0013."""
 
     __tablename__ = "requests"
 
@@ -140,6 +141,7 @@ class RequestRow(Row, table=True):
     refused: bool | None = None
     counted_tokens: int | None = None
     connect_s: float | None = None
+    checksum: int | None = _big()
 
 
 class GpuReadingRow(Row, table=True):

@@ -21,6 +21,8 @@ from journal.records.run import ExperimentRecord, Record
 from journal.store.store import Store
 from journal.store.undivided import undivided
 
+READY_S = 240.0  # to import MLflow and to open its store, on a busy machine
+SETTLE_S, RECORD_S = 60.0, 10.0  # to send what waits, and for each record of it
 ENDED = "the process that sends them has ended"
 PROCESS = "journal.tracking.aside_process"
 
@@ -121,13 +123,18 @@ class Aside:
         try:
             while self._pipe is not None and not self._ready and (wait or self._pipe.poll()):
                 self._hear()
+        except TimeoutError:
+            self.give_up(f"it was not ready after {READY_S:g} s")
         except (EOFError, OSError):
             self.give_up(ENDED)
         return self._ready and not self._gone
 
     def _hear(self) -> None:
-        """Wait for one message. Raises EOFError or OSError where the process has ended."""
+        """Wait for one message. Raises EOFError or OSError where the process has ended, and
+        TimeoutError after READY_S."""
         assert self._pipe is not None
+        if not self._pipe.poll(READY_S):
+            raise TimeoutError
         name, *values = self._pipe.recv()
         if name == "thread":
             (self._getting_ready,) = values
@@ -143,6 +150,10 @@ class Aside:
                 with undivided():
                     self._pipe.send(message)
             self._pipe.send(("settle",))
+            limit_s = SETTLE_S + RECORD_S * len(waiting)
+            if not self._pipe.poll(limit_s):
+                self.give_up(f"it did not take them within {limit_s:g} s")
+                return
             (self.error,) = self._pipe.recv()
         except (EOFError, OSError):
             self.give_up(ENDED)
@@ -159,6 +170,8 @@ class Aside:
             os.sched_setscheduler(self._getting_ready, os.SCHED_OTHER, os.sched_param(0))
         except ProcessLookupError:  # it is ready by now
             return
+        except TimeoutError:
+            self.give_up(f"it was not ready after {READY_S:g} s")
         except EOFError:
             self.give_up(ENDED)
         except OSError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from journal.errors import DamagedRow, StoreError
 from journal.records.progress import Event, Listener, ignore
 from journal.records.run import ExperimentRecord, Record
 from journal.redaction import hidden, shown_url
@@ -31,7 +32,7 @@ from journal.tracking.entries import (
     run_entry,
 )
 from journal.tracking.mlflow_runs import MlflowRuns
-from journal.tracking.mlflow_store import make_whole
+from journal.tracking.mlflow_store import check_reachable, database_url, make_whole
 
 Describe = Callable[[ExperimentRecord, Sequence[Record]], str]
 
@@ -50,7 +51,7 @@ _SETTINGS = {
 
 def tracking_uri(home: Path) -> str:
     """The URI of MLflow's store: MLFLOW_TRACKING_URI, else `home`/mlflow.db."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.absolute() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or database_url(home)
 
 
 class Tracker:
@@ -62,7 +63,7 @@ class Tracker:
     def __init__(self, store: Store, home: Path, *, patient: bool = False) -> None:
         self.error: str | None = None
         self._store, self._home = store, home
-        self._patient = patient or not tracking_uri(home).startswith("http")
+        self._patient = patient or tracking_uri(home).startswith(("sqlite:", "file:"))
         self._mlflow: MlflowRuns | None = None
         self._gone = False
         self._known: dict[str, str] = {}  # MLflow's ids, by those of entries
@@ -128,6 +129,7 @@ class Tracker:
         if self._mlflow is None:
             if not os.environ.get("MLFLOW_TRACKING_URI"):
                 make_whole(self._home)
+            check_reachable(tracking_uri(self._home))
             self._mlflow = MlflowRuns(tracking_uri(self._home), self._home)
         return self._mlflow
 
@@ -200,9 +202,13 @@ def sync(
     sent again. `describe` gives the summary of an experiment in Markdown."""
     experiments, runs = store.pending()
     parents = {record.id: record for record in experiments}
-    for run in runs:
-        if run.experiment_id not in parents:
-            parents[run.experiment_id] = store.experiment(run.experiment_id)
+    for experiment_id in dict.fromkeys(run.experiment_id for run in runs):
+        if experiment_id not in parents:
+            try:
+                parents[experiment_id] = store.experiment(experiment_id)
+            except StoreError as error:
+                warnings.warn(DamagedRow(f"{error}; its runs stay pending"), stacklevel=2)
+    runs = [run for run in runs if run.experiment_id in parents]
     tracker = Tracker(store, home, patient=True)
     taken: list[bool] = []
     records: list[ExperimentRecord | Record] = [*runs, *parents.values()]

@@ -9,10 +9,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from journal.records.experiment import Experiment
 from journal.store.migrate import locked
 from journal.store.store import open_store
-from journal.tracking.mlflow_store import make_whole
+from journal.tracking.mlflow_store import database_url, make_whole
 from journal.tracking.tracker import Tracker
 
 MAKE = """
@@ -58,3 +60,40 @@ def test_it_is_its_owners_alone_and_left_as_it_is(tmp_path: Path) -> None:
     inode = database.stat().st_ino
     make_whole(tmp_path)
     assert database.stat().st_ino == inode
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "50%41 of: it", "?mode=ro&x=1#%2F"])
+def test_a_path_is_no_url(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home whose name holds what means something in a URL keeps MLflow's data inside."""
+    from sqlalchemy import make_url
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    home = tmp_path / name
+    home.mkdir()
+    url = make_url(database_url(home))
+    assert not url.query and url.database is not None
+    assert Path(url.database).parent.resolve() == home.resolve()
+    assert database_url(home) == database_url(home)
+    (tmp_path / "other").mkdir()
+    assert database_url(tmp_path / "other") == f"sqlite:///{tmp_path}/other/mlflow.db"
+
+
+@pytest.mark.slow
+def test_mlflow_keeps_its_data_in_a_home_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "a?b#c%41 d:e"
+    home.mkdir()
+    make_whole(home)
+    client = MlflowClient(tracking_uri=database_url(home))
+    where = (home / "mlflow-artifacts").as_uri()
+    run = client.create_run(client.create_experiment("x", artifact_location=where))
+    client.log_text(run.info.run_id, "so", "words.txt")
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and home not in path.parents]
+    assert [path for path in outside if "cache" not in path.parts] == []
+    assert (home / "mlflow.db").stat().st_mode & 0o077 == 0
+    assert list(home.rglob("words.txt"))

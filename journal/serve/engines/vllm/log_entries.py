@@ -24,7 +24,7 @@ _CARRIERS = (
 _LINE_FIELDS = ("log", "MESSAGE", "message", "msg")
 MOST_PREFIXES = 6
 _COLOUR = re.compile(r"\[\d{1,3}(?:;\d{1,3}){0,4}m")  # whose escape character was lost on the way
-_FRAME = re.compile(r"^[│║] ?|\s*[│║]\s*$")  # of a terminal program around each line
+_FRAME = re.compile(r"^[│║] ?|(?<!\s)\s*+[│║]\s*+$")  # of a terminal program around each line
 # "(Worker_TP1 pid=7) ", "(VllmWorker rank=0 pid=5) ", "[rank0]: "; of Ray
 # "(A(B(C)) pid=5, ip=10.0.0.7) ".
 _PROCESS = re.compile(

@@ -1,0 +1,99 @@
+"""Rows are read with care: one that is damaged, or that another program wrote, is named, and hides
+no other."""
+
+import re
+import struct
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select
+
+from journal.errors import DamagedRow, StoreError
+
+T = TypeVar("T")
+
+# What reading a damaged value may raise, SQLAlchemy's own reading of dates included.
+DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError),
+    struct.error,
+)
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Turn what a damaged value raises inside the block into a StoreError that names `what`."""
+    try:
+        yield
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StoreError(
+            f"{what} cannot be read ({reason}): the row is damaged, or of another program; "
+            "`journal verify` looks at all rows"
+        ) from error
+
+
+def warn_of(error: StoreError) -> None:
+    """Warn of a row that is left out."""
+    warnings.warn(DamagedRow(f"{error}; it is left out"), stacklevel=3)
+
+
+def each_of(
+    connection: Connection,
+    query: Select[Any],
+    key: ColumnElement[Any],
+    made: Callable[[RowMapping], T],
+) -> Iterator[T]:
+    """What `made` gives for each row of `query`, in order; a row that cannot be read is left out
+    with a warning. `key` is a column that tells the rows apart."""
+    for row in _rows_of(connection, query, key):
+        try:
+            yield made(row)
+        except StoreError as error:
+            warn_of(error)
+
+
+def _rows_of(
+    connection: Connection, query: Select[Any], key: ColumnElement[Any]
+) -> Iterator[RowMapping]:
+    try:
+        rows = connection.execute(query).mappings().all()
+    except DAMAGE:  # one of them, in SQLAlchemy's own reading: look at each alone
+        for (one,) in connection.execute(query.with_only_columns(key)).all():
+            try:
+                with naming(f"row {one!r:.60} of {getattr(key, 'table', 'the journal')}"):
+                    alone = connection.execute(query.where(key == one)).mappings().all()
+            except StoreError as error:
+                warn_of(error)
+            else:
+                yield from alone
+        return
+    yield from rows
+
+
+def text_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
+    """The text in a column. Raises TypeError for another value, which SQLite does not refuse."""
+    value = row[name]
+    if not isinstance(value, str):
+        raise TypeError(f"its {name} is {value!r:.40}, not a text")
+    return value
+
+
+def id_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
+    """The id in a column. Raises ValueError for a text that is none: ids stand in names of
+    files."""
+    value = text_in(row, name)
+    if not re.fullmatch(r"[\w.:-]{1,64}", value, re.ASCII) or ".." in value:
+        raise ValueError(f"its {name} is {value!r:.60}, which is no id")
+    return value
+
+
+def one_of(row: RowMapping | Mapping[str, Any], name: str, record: type) -> Any:
+    """The word in a column. Raises ValueError for one that the field `name` of `record`, a Literal,
+    does not know."""
+    value, hint = row[name], get_type_hints(record)[name]
+    words = get_args(hint) if get_origin(hint) is Literal else ()
+    if words and value not in words:
+        raise ValueError(f"its {name} is {value!r:.40}, not one of {', '.join(words)}")
+    return value
