@@ -77,6 +77,7 @@ calibrate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.calibrate --write
 	$(BIN)/python -m benchmarks.calibrate_compare
 	$(BIN)/python -m benchmarks.calibrate_open
+	$(BIN)/python -m benchmarks.calibrate_faults --write
 	$(BIN)/python -m benchmarks.calibrate_capacity
 
 docs: $(STAMP_DEV)
