@@ -8,6 +8,8 @@
 # make calibrate simulates how often intervals and verdicts are right: docs/calibration.md, half an
 #             hour
 # make fuzz   feeds every reader of what others write with changed examples: FUZZ_SECONDS=1800
+# make servers measures real servers beside vLLM (transformers serve, a LiteLLM proxy and, with
+#             LLAMA=1, llama.cpp, which takes long to compile): docs/servers.md
 # make docs   writes the pages of docs/ that are made from the code
 # make compat serves and measures a small model with vLLM 0.28, 0.30, 0.31 and 0.32 on the CPU, each
 #             from an environment of its own (some 2 GB) in COMPAT, and prints what each version's
@@ -49,7 +51,17 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
+<<<<<<< HEAD
 .PHONY: run test lint bench soak calibrate mutate fuzz docs site dist compat audit clean
+=======
+# Servers of other projects need versions of their own.
+SERVERS := .venv-servers
+LITELLM ?= 1.105.7
+LLAMA_CPP ?= 0.3.36
+UV_SERVERS := $(BIN)/python -m uv pip install --quiet --python $(SERVERS)/bin/python
+
+.PHONY: run test lint servers bench soak calibrate mutate fuzz docs compat audit clean
+>>>>>>> main
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -62,6 +74,9 @@ mutate: $(STAMP_DEV)
 
 fuzz: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
+
+servers: $(STAMP_DEV) $(SERVERS)/.with-litellm-$(LITELLM) $(if $(LLAMA),$(SERVERS)/.with-llama)
+	JOURNAL_SERVERS=1 $(BIN)/python -m pytest -r fERs -m servers tests/test_real_servers.py
 
 lint: $(STAMP_DEV)
 	$(BIN)/ruff check .
@@ -79,6 +94,7 @@ calibrate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.calibrate --write
 	$(BIN)/python -m benchmarks.calibrate_compare
 	$(BIN)/python -m benchmarks.calibrate_open
+	$(BIN)/python -m benchmarks.calibrate_faults --write
 	$(BIN)/python -m benchmarks.calibrate_capacity
 
 docs: $(STAMP_DEV)
@@ -111,9 +127,18 @@ $(STAMP_DEV): pyproject.toml overrides.txt | $(VENV)
 	$(UV) -e '.[$(ENGINE),embedded,ui,postgres,parquet,ray,chat,dashboards,dev]'
 	@touch $@ $(STAMP)
 
+$(SERVERS)/.with-litellm-$(LITELLM): | $(VENV)
+	$(PYTHON) -m venv $(SERVERS)
+	$(UV_SERVERS) 'litellm[proxy]==$(LITELLM)'
+	@touch $@
+
+$(SERVERS)/.with-llama: $(SERVERS)/.with-litellm-$(LITELLM)
+	$(UV_SERVERS) 'llama-cpp-python[server]==$(LLAMA_CPP)'
+	@touch $@
+
 $(VENV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(SERVERS) build dist

@@ -73,9 +73,16 @@ def sized(kind: str, at_s: float, body: bytes) -> list[Timed]:
 
 
 @contextmanager
-def serving(answer: Sequence[Timed], *, closes: bool = False, kept: int = 10**6) -> Iterator[str]:
+def serving(
+    answer: Sequence[Timed],
+    *,
+    closes: bool = False,
+    kept: int = 10**6,
+    sent_s: list[float] | None = None,
+) -> Iterator[str]:
     """A server that answers every POST with `answer`. It closes the connection after each when
-    `closes`, and without a word when it is asked more than `kept` times on one."""
+    `closes`, and without a word when it is asked more than `kept` times on one. `sent_s` takes the
+    time of each first token, on the monotonic clock."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def one(connection: socket.socket) -> None:
@@ -86,6 +93,8 @@ def serving(answer: Sequence[Timed], *, closes: bool = False, kept: int = 10**6)
                 began_s = time.monotonic()
                 for at_s, data in answer:
                     time.sleep(max(0.0, began_s + at_s - time.monotonic()))
+                    if sent_s is not None and len(sent_s) <= number and at_s >= FIRST_S:
+                        sent_s.append(time.monotonic())
                     connection.sendall(data)
                 if closes:
                     return

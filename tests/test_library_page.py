@@ -93,6 +93,10 @@ def properties(thing: Any) -> list[tuple[str, str]]:
     return found
 
 
+def test_the_page_is_what_the_code_says() -> None:
+    assert PAGE.read_text() == page(), "make docs writes it again"
+
+
 def test_every_public_name_is_on_it() -> None:
     text = PAGE.read_text()
     assert [name for name in journal.__all__ if f"### journal.{name}\n" not in text] == []

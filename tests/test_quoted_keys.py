@@ -20,6 +20,7 @@ import pytest
 
 from journal.chat.ask import Question, ask
 from journal.errors import JournalError
+from journal.records.engine import Access
 from journal.serve.probe import fetch
 
 KEY = 'sk-Qx7/Zp"2v+Lm&9=Rk%4Tw_8Yd'
@@ -203,7 +204,7 @@ def test_the_library_tells_no_part_of_a_key(handler: type[Spilling]) -> None:
     with serving(handler) as url:
         for path in ("/models", "/nothing", "/chat/completions"):
             try:
-                said.append(fetch(url + path, api_key=KEY).message())
+                said.append(fetch(url + path, access=Access(KEY)).message())
             except JournalError as error:
                 said.append(f"{error} {error!r}")
         asking = {"role": "user", "content": "two words"}

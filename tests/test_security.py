@@ -24,7 +24,7 @@ from journal.chat.ask import Question, ask, whole_answer
 from journal.chat.several import Pending
 from journal.cli.app import app
 from journal.errors import EndpointError
-from journal.records.engine import Endpoint
+from journal.records.engine import Access, Endpoint
 from journal.records.experiment import Engine
 from journal.records.notebook import Interaction
 from journal.redaction import among, hidden
@@ -92,7 +92,8 @@ def written(home: Path) -> dict[Path, list[str]]:
 
 
 class Quoting(http.server.BaseHTTPRequestHandler):
-    """A server that quotes the key it was given in every error, as some do."""
+    """A server that quotes the key it was given in every error, as some do. It answers the probe of
+    token ids, whose first is 1000, and fails at other streams."""
 
     protocol_version = "HTTP/1.1"
 
@@ -101,7 +102,7 @@ class Quoting(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if asked.get("stream"):
+        if asked.get("stream") and asked.get("prompt", "-")[0] != 1000:
             self.answer(500, {"error": {"message": f"bad key {self.headers['Authorization']}"}})
             return
         usage = {"prompt_tokens": len(asked["prompt"]), "completion_tokens": 1, "total_tokens": 9}
@@ -253,7 +254,7 @@ def test_a_redirect_does_not_carry_the_key_to_another_host(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with redirecting() as (url, met):
         with pytest.raises(EndpointError, match="redirects to"):
-            fetch(url + "/models", api_key=KEY)
+            fetch(url + "/models", access=Access(KEY))
         endpoint = Endpoint(base_url=url, model="m", api_key=KEY, has_metrics=True)
         grid = journal.Grid(batch=(1,), prompt_tokens=(4,), output_tokens=(2,))
         asked = journal.Experiment(

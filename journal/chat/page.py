@@ -291,7 +291,8 @@ class Desk:
             model=model,
             messages=messages,
             settings=settings,
-            api_key=server.api_key,
+            api_key=server.access.api_key,
+            headers=dict(server.access.headers),
             source="chat",
         )
 

@@ -4,27 +4,31 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from journal.chat.ask import (
     LATE,
     STOPPED,
-    STREAMED,
-    UNPACKED,
     Question,
+    asked_otherwise,
     begun,
     connection,
     failure_reason,
+    sent,
+    streamed,
+    transport,
     without_key,
 )
 from journal.chat.bounds import TIMEOUT_S, bounded_async
 from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
+from journal.records.engine import Access
 from journal.records.notebook import Interaction
-from journal.redaction import remember
+from journal.redaction import in_url, remember, shown_url
 from journal.serve.endpoint import models_of
+from journal.serve.probe import NO_ACCESS
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -34,17 +38,17 @@ SHOW_EVERY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server by its base URL, which ends with /v1."""
+    """A server by its base URL, and what it lets a client in by."""
 
     base_url: str
-    api_key: str | None = field(default=None, repr=False)
+    access: Access = NO_ACCESS
 
     def models(self) -> list[str]:
         """The names of the models that it serves. Raises EndpointError where it does not say."""
-        names = list(models_of(self.base_url, self.api_key))
+        names = list(models_of(self.base_url, self.access))
         if not names:
             raise EndpointError(
-                f"{self.base_url} does not say what it serves: "
+                f"{shown_url(self.base_url)} does not say what it serves: "
                 "give the base URL of an OpenAI-compatible server"
             )
         return names
@@ -90,8 +94,20 @@ class Pending:
         _loop().call_soon_threadsafe(self._stop.set)
 
     async def _read(self) -> None:
-        sent = self._completions.with_streaming_response.create(**self.question.body, **STREAMED)
-        async with sent as response:
+        try:
+            await self._read_there()
+        except Exception as error:
+            moved = asked_otherwise(error, self.question)
+            if moved is None:
+                raise
+            self.question, self._hearing = moved, Hearing(begun(moved))
+            async with _client(moved) as client:
+                self._completions = client.chat.completions
+                await self._read()
+
+    async def _read_there(self) -> None:
+        create = self._completions.with_streaming_response.create
+        async with create(**sent(self.question), **streamed(self.question)) as response:
             async for data in response.iter_bytes():
                 self._hearing.hear(data, self._elapsed_s())
                 if self._hearing.done:
@@ -131,14 +147,10 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _client(question: Question) -> "AsyncOpenAI":
     import openai
 
-    remember(question.api_key)
+    remember(*question.access.secrets, *in_url(question.base_url))
     return openai.AsyncOpenAI(
-        base_url=question.base_url,
-        api_key=question.api_key or "none",
-        max_retries=0,  # a silent retry would look like a slow answer
-        timeout=TIMEOUT_S,
-        default_headers=UNPACKED,
+        **connection(question),
         http_client=openai.DefaultAsyncHttpx2Client(
-            **connection(question), event_hooks={"response": [bounded_async]}
+            **transport(question), event_hooks={"response": [bounded_async]}
         ),
     )

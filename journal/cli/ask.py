@@ -8,7 +8,16 @@ import typer
 
 import journal
 from journal import units
-from journal.cli.options import Home, Json, Server, api_key, key_variable
+from journal.cli.options import (
+    Body,
+    Header,
+    Home,
+    Json,
+    Server,
+    access,
+    body_fields,
+    key_variable,
+)
 
 if TYPE_CHECKING:
     from journal.chat.ask import Question
@@ -37,6 +46,8 @@ def ask(
     show_curl: Annotated[
         bool, typer.Option("--curl", help="Print the equal curl command, and ask nothing.")
     ] = False,
+    header: Header = None,
+    body: Body = None,
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
@@ -49,6 +60,7 @@ def ask(
     - `journal ask "Who are you?" --endpoint http://127.0.0.1:8001/v1 --curl`
     """
     from journal.chat.ask import Question, curl
+    from journal.plan.dialect import check_own
     from journal.serve.endpoint import model_at
     from journal.serve.standing import server_address
 
@@ -56,15 +68,19 @@ def ask(
     messages = [{"role": "user", "content": text}]
     if system is not None and chat:
         messages.insert(0, {"role": "system", "content": system})
-    url = server_address(home, endpoint, api_key())
+    let_in = access(header)
+    url, served = model_at(server_address(home, endpoint, let_in), model, let_in)
+    own = body_fields(body)
+    check_own(own)
+    settings = {"max_tokens": max_tokens, "temperature": temperature, **own}
     question = Question(
         base_url=url,
-        model=model_at(url, model, api_key()),
+        model=served,
         messages=tuple(messages),
         api="chat" if chat else "completions",
-        settings={"max_tokens": max_tokens}
-        | ({} if temperature is None else {"temperature": temperature}),
-        api_key=api_key(),
+        settings={name: value for name, value in settings.items() if value is not None},
+        api_key=let_in.api_key,
+        headers=dict(let_in.headers),
     )
     if show_curl:
         print(curl(question, key_variable()))

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from journal.records.engine import Endpoint
     from journal.records.experiment import Experiment
 
 
@@ -14,8 +13,8 @@ Options = Mapping[str, Any]
 
 def asked_experiment(
     name: str | None,
-    server: "Endpoint | None" = None,
     *,
+    at_endpoint: bool = False,
     grid: Options | None = None,
     load: Options | None = None,
     engine: Options | None = None,
@@ -24,15 +23,16 @@ def asked_experiment(
     needed_vram: bool = False,
 ) -> "Experiment":
     """The experiment of that name or file, with the options (by field; None: not given) over it.
-    Without a name it is the default one of this host, or a bare one for `server`. Raises SpecError
+    Without a name it is the default one of this host, or a bare one `at_endpoint`. Raises SpecError
     for options that do not go together."""
+    from journal.plan.dialect import check_own
     from journal.plan.experiment_file import load_experiment, validated
     from journal.records.experiment import Experiment, Slo
     from journal.serve.models import default_experiment
 
     parts = (grid or {}, load or {}, engine or {}, slo or {})
     given = [{k: v for k, v in part.items() if v is not None} for part in parts]
-    if name is None and server is not None:
+    if name is None and at_endpoint:
         asked = Experiment(name="endpoint")
     else:
         asked = load_experiment(name or default_experiment())
@@ -40,7 +40,10 @@ def asked_experiment(
         _check_search(find_capacity, given[0], given[1])
     if "batch" in given[0]:
         given[0].setdefault("rate", ())  # the load that was asked for now, not the file's
-    engines = () if server else tuple(replace(each, **given[2]) for each in asked.engines)
+    if "body" in given[1]:
+        given[1]["body"] = {**asked.load.body, **given[1]["body"]}
+        check_own(given[1]["body"])
+    engines = () if at_endpoint else tuple(replace(each, **given[2]) for each in asked.engines)
     return validated(
         replace(
             asked,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from journal.cli.options import Home, Server, api_key
+from journal.cli.options import Header, Home, Server, access
 
 
 def chat(
@@ -33,6 +33,7 @@ def chat(
             "Wanted where others can reach the page.",
         ),
     ] = None,
+    header: Header = None,
     home: Home = "lab",  # type: ignore[assignment]
 ) -> None:
     """Open a chat page on a server, or on two side by side, until Ctrl-C.
@@ -50,15 +51,16 @@ def chat(
     from journal.chat import page
     from journal.chat.several import Server as ChatServer
     from journal.cli.signals import like_ctrl_c
-    from journal.serve.endpoint import is_loopback, normalised
+    from journal.serve.endpoint import access_of, is_loopback, normalised
     from journal.serve.standing import server_address
     from journal.store.store import open_store
 
     password = _password(password_file)
-    servers = [ChatServer(server_address(home, endpoint, api_key()), api_key())]
+    let_in = access(header)
+    servers = [ChatServer(server_address(home, endpoint, let_in), let_in)]
     if second is not None:
         key = os.environ.get("JOURNAL_SECOND_API_KEY")
-        servers.append(ChatServer(normalised(second), key))
+        servers.append(ChatServer(normalised(second), access_of(key)))
 
     def announce(url: str) -> None:
         print(f"chat page: {url}" + (f" (user: {page.USER})" if password else ""), flush=True)

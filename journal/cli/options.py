@@ -1,13 +1,17 @@
 """Options that several commands share, and the reading of their values."""
 
+import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from journal.errors import SpecError
+
+if TYPE_CHECKING:
+    from journal.records.engine import Access
 
 Home = Annotated[
     Path,
@@ -47,6 +51,26 @@ Server = Annotated[
 ]
 
 
+Header = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        metavar="'NAME: VALUE'",
+        help="A header of every request, such as a key where the server wants it in another than "
+        "Authorization; repeatable. Its value is not stored and not shown.",
+    ),
+]
+
+Body = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--body",
+        metavar="KEY=JSON",
+        help="A field of every request, such as top_p=0.9; KEY= alone leaves a field out. "
+        "Repeatable.",
+    ),
+]
+
 KEYS = ("JOURNAL_API_KEY", "OPENAI_API_KEY")
 
 
@@ -59,6 +83,42 @@ def api_key() -> str | None:
     """The key for servers, from the environment."""
     name = key_variable()
     return None if name is None else os.environ[name]
+
+
+def headers(given: list[str] | None) -> dict[str, str]:
+    """The headers in texts of the form "NAME: VALUE"; SpecError for another form, without the
+    text, which may be a key."""
+    named = {}
+    for text in given or []:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip() or not value.strip():
+            raise SpecError("--header wants 'NAME: VALUE', such as --header 'api-key: ...'")
+        named[name.strip()] = value.strip()
+    return named
+
+
+def body_fields(given: list[str] | None) -> dict[str, Any]:
+    """The fields in texts of the form KEY=JSON, None for those to leave out. Text that is not JSON
+    stands for itself. SpecError for another form."""
+    fields: dict[str, Any] = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise SpecError(f"--body {text!r} is not KEY=JSON, such as top_p=0.9")
+        try:
+            fields[key.strip()] = json.loads(value) if value.strip() else None
+        except ValueError:
+            if value.lstrip()[:1] in ("{", "[", '"'):
+                raise SpecError(f"--body {text!r}: what follows {key}= is not JSON") from None
+            fields[key.strip()] = value
+    return fields
+
+
+def access(given: list[str] | None) -> "Access":
+    """The key for servers, from the environment, and the headers of the options."""
+    from journal.serve.endpoint import access_of
+
+    return access_of(api_key(), headers(given))
 
 
 def integers(text: str | None, option: str) -> tuple[int, ...] | None:

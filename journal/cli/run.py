@@ -7,9 +7,23 @@ import typer
 
 import journal
 from journal.cli.asked_experiment import asked_experiment
-from journal.cli.options import Home, Json, Model, Name, Python, api_key, integers, rates
+from journal.cli.options import (
+    Body,
+    Header,
+    Home,
+    Json,
+    Model,
+    Name,
+    Python,
+    api_key,
+    body_fields,
+    headers,
+    integers,
+    rates,
+)
 
 if TYPE_CHECKING:
+    from journal.records.engine import Endpoint
     from journal.records.experiment import Experiment
     from journal.run.stages import Result
 
@@ -173,6 +187,8 @@ def run(
     strict: Strict = False,
     parallel_gpus: ParallelGpus = None,
     on: On = None,
+    header: Header = None,
+    body: Body = None,
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
@@ -201,10 +217,9 @@ def run(
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
     - `RAY_ADDRESS=10.0.0.1:6379 journal run experiments/quantisation.toml --on ray`
     """
-    server = journal.attach(endpoint, model, api_key()) if endpoint else None
     asked = asked_experiment(
         experiment,
-        server,
+        at_endpoint=endpoint is not None,
         grid={
             "batch": integers(concurrency, "--concurrency"),
             "rate": rates(rate, "--rate"),
@@ -221,16 +236,32 @@ def run(
             "burstiness": burstiness,
             "convoy": convoy,
             "length_spread": length_spread,
+            "body": body_fields(body) or None,
         },
         engine={"model": model, "python": python},
         slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},
         find_capacity=find_capacity,
         needed_vram=needed_vram,
     )
+    server = None if endpoint is None else _attached(endpoint, model, header, asked)
     how = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus, "on": on}
     result = _measured(asked, home, json, endpoint=server, **how)
     _tell(result, json)
     raise typer.Exit(0 if result.ok else 1)
+
+
+def _attached(
+    url: str, model: str | None, header: list[str] | None, asked: "Experiment"
+) -> "Endpoint":
+    """The server at `url`, probed with requests as `asked` will send them."""
+    return journal.attach(
+        url,
+        model,
+        api_key(),
+        headers=headers(header),
+        output_tokens=min(asked.grid.output_tokens),
+        body=asked.load.body,
+    )
 
 
 def _measured(asked: "Experiment", home: Path, json: bool, **how: Any) -> "Result":
@@ -275,7 +306,20 @@ def _say_how_to_resume() -> None:
     import shlex
     import sys
 
+    from journal.redaction import shown_url
+
     words = [word for word in sys.argv[1:] if word != "--resume"]
+    for at, word in enumerate(words):
+        if word.startswith("--header="):
+            words[at] = f"--header={_without_value(word.removeprefix('--header='))}"
+        elif at and words[at - 1] == "--header":
+            words[at] = _without_value(word)
+        elif at and words[at - 1] == "--endpoint":
+            words[at] = shown_url(word)
     again = shlex.join(["journal", *words, "--resume"])
     kept = "the runs that were reported are stored"
     print(f"journal: stopped; {kept}. Go on with: {again}", file=sys.stderr)
+
+
+def _without_value(header: str) -> str:
+    return f"{header.partition(':')[0]}: ***"

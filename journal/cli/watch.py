@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import journal
-from journal.cli.options import Home, Json, Server, api_key
+from journal.cli.options import Header, Home, Json, Server, api_key, headers
 
 if TYPE_CHECKING:
     from journal.monitor.watch import Look, Watch
@@ -24,6 +24,7 @@ def watch(
         float, typer.Option("--interval", "-n", metavar="S", min=0.2, help="Between two looks.")
     ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, print, and end.")] = False,
+    header: Header = None,
     home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
@@ -37,7 +38,7 @@ def watch(
     - `journal watch --endpoint http://127.0.0.1:8000/v1 --interval 2`
     - `journal watch --once --json`
     """
-    with journal.watch(endpoint, home, api_key=api_key()) as watched:
+    with journal.watch(endpoint, home, api_key=api_key(), headers=headers(header)) as watched:
         if once:
             watched.look()
             time.sleep(interval)

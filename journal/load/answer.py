@@ -224,7 +224,7 @@ class AnswerReader:
         if 300 <= status < 400:
             location = self._exchange.recording.headers.get(b"location", b"elsewhere")
             place = shown_url(excerpt(location))
-            return f"HTTP {status}: redirects are not followed, give the address {place} itself"
+            return f"HTTP {status}: redirects are not followed in a run (to {place})"
         try:
             refusal = parsed(self._body)
             reason = excerpt(self._body) if refusal is None else message(refusal)

@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from journal.errors import EndpointError
 from journal.load.answer import Exchange
@@ -28,7 +28,7 @@ class Target:
     EndpointError for an address or a key that cannot be used."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        url = urlsplit(endpoint.base_url)
+        url = urlsplit(endpoint.request_url)
         try:
             port = url.port
         except ValueError:  # not a number, or too large
@@ -38,23 +38,26 @@ class Target:
             raise EndpointError(
                 f"{shown_url(endpoint.base_url)!r} is not the address of a server: give http://HOST:PORT/v1"
             )
-        key = endpoint.api_key
-        if key is not None and not (key.isascii() and key.isprintable()):
+        sent = endpoint.access.sent()
+        if not all(text.isascii() and text.isprintable() for text in sent.values()):
             raise EndpointError("the API key holds characters that no header may hold: check it")
-        remember(key)
+        remember(*endpoint.secrets)
         self.host = url.hostname
         self.port = port or (443 if url.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if url.scheme == "https" else None
-        end = "completions" if endpoint.api == "completions" else "chat/completions"
         host = f"[{self.host}]" if ":" in self.host else self.host
+        own = {
+            "Host": host + (f":{port}" if port else ""),
+            "User-Agent": "serving-journal",
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+        }
+        names = {name.lower() for name in sent}
+        headers = {name: value for name, value in own.items() if name.lower() not in names} | sent
         lines = [
-            f"POST {url.path.rstrip('/')}/{end} HTTP/1.1",
-            f"Host: {host}" + (f":{port}" if port else ""),
-            "User-Agent: serving-journal",
-            "Accept: text/event-stream",
-            "Accept-Encoding: identity",
-            "Content-Type: application/json",
-            *([f"Authorization: Bearer {key}"] if key is not None else []),
+            f"POST {urlunsplit(('', '', url.path, url.query, ''))} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in headers.items()),
         ]
         self._head = "".join(f"{line}\r\n" for line in lines).encode("ascii")
 

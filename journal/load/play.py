@@ -69,6 +69,7 @@ class Backlog:
     def __init__(self, part: LoadPart, on_trace: Callable[[Trace], None]) -> None:
         self._part = part
         self._on_trace = on_trace
+        self._secret = pattern(part.endpoint.secrets)
         self._count_tokens = token_counter(part.endpoint.tokenizer)
         self._waiting: deque[Exchange] = deque()
         self._reading: AnswerReader | None = None
@@ -109,11 +110,10 @@ class Backlog:
         self.work(float("inf"))
 
     def _without_key(self, trace: Trace) -> Trace:
-        """The trace with the API key starred out of its error, where the server quoted the key."""
-        key = self._part.endpoint.api_key
-        if trace.error is None or key is None:
+        """The trace without the key in its error, where the server quoted it."""
+        if trace.error is None or self._secret is None:
             return trace
-        return replace(trace, error=hidden(trace.error, pattern([key])))
+        return replace(trace, error=hidden(trace.error, self._secret))
 
 
 def token_counter(path: str | None) -> Callable[[str], int] | None:

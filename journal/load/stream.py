@@ -6,11 +6,11 @@ of tool calls, usage, a finish reason or an error; an event without any of these
 
 import json
 import math
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from journal.load.parts import is_plain, parts_of
 from journal.load.thinking import Thinking
 from journal.load.usage import Usage
 from journal.redaction import hidden
@@ -33,23 +33,13 @@ _PLACEHOLDERS = frozenset(
     "null none nil undefined unspecified unknown pending running in_progress not_finished "
     "unfinished continue".split()
 )
+# Other fields of a choice that hold a finish reason, where `finish_reason` holds none.
+_OTHER_REASONS = ("stop_reason", "finish_details", "native_finish_reason", "done_reason")
 TOOL_REASONS = ("tool_calls", "tool_use", "function_call")
 # Reasons that no later reason replaces.
 _FINAL = frozenset(
     "abort aborted cancel cancelled canceled error failed timeout content_filter safety".split()
 ).union(TOOL_REASONS)
-# Other fields of a delta that may hold the answer, read where `content` holds no text.
-_ANSWERS = ("text", "refusal", "output_text", "answer", "response", "audio")
-# Fields of a part that hold its words; providers differ.
-_WORDS = (
-    *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
-    *("summary", "refusal", "transcript", "output_text", "parts"),
-)
-# A field with one of these in its name says something about thoughts, and holds none.
-_NO_WORDS = (
-    *("signature", "token", "finish", "stop", "encrypted", "effort", "_id", "format", "status"),
-    *("_mode", "_level", "budget", "_type", "_time", "duration", "enabled", "_state"),
-)
 LONGEST = 4096  # characters of a server's own words that are looked at
 
 
@@ -156,10 +146,12 @@ class Stream:
         return self._choice(choice, made)
 
     def _choice(self, choice: dict[str, Any], made: int | None) -> Chunk | None:
+        delta, counted = choice.get("delta"), made
         reason = choice.get("finish_reason")
         if reason:
             self._take_reason(reason)
-        delta, counted = choice.get("delta"), made
+        else:
+            self._take_other_reason(choice, delta)
         content, thought, tool_calls = self._parts(choice, delta)
         ids = choice.get("token_ids")
         if type(delta) is dict and len(delta) > 1:
@@ -213,26 +205,26 @@ class Stream:
         """The text, the thoughts and the number of tool-call deltas in a choice."""
         if delta is None:
             text = choice.get("text")
-            if type(text) is str and text and _plain(tuple(choice)):
+            if type(text) is str and text and is_plain(tuple(choice)):
                 return text, "", 0
         elif isinstance(delta, dict) and delta:
             content = delta.get("content")
             if type(content) is str and content and len(delta) == 1:
                 return content, "", 0
-            parts = _from_fields(delta, content)
+            parts = parts_of(delta, content)
             self.refused = self.refused or bool(delta.get("refusal"))
             if any(parts):
                 return parts
         elif type(delta) is str and delta:
             return delta, "", 0
-        parts = _from_fields(choice, choice.get("content"))
+        parts = parts_of(choice, choice.get("content"))
         whole = choice.get("message")
         if any(parts) or not whole:
             return parts
         if not isinstance(whole, dict):
             raise ValueError(f"{whole!r:.40} is not a message")
         self.refused = self.refused or bool(whole.get("refusal"))
-        text, thought, tool_calls = _from_fields(whole, whole.get("content"))
+        text, thought, tool_calls = parts_of(whole, whole.get("content"))
         pieces = self._by_messages or not (self._contents or self.thoughts or self.tool_calls)
         self._by_messages = pieces
         return (
@@ -241,13 +233,29 @@ class Stream:
             tool_calls if pieces else 0,
         )
 
+    def _take_other_reason(self, choice: dict[str, Any], delta: Any) -> None:
+        """Take a finish reason from another field than the API's, where the words are known."""
+        if type(delta) is dict and "finish_reason" in delta:
+            self._take_reason(delta["finish_reason"] or "")
+        for key in _OTHER_REASONS:
+            if key in choice and self.finish_reason is None:
+                value = choice[key]
+                value = value.get("type") if isinstance(value, dict) else value
+                if isinstance(value, str) and _word(value) in REASONS:
+                    self._take_reason(value)
+
     def _take_reason(self, reason: Any) -> None:
         if isinstance(reason, dict):
             reason = reason.get("type") or ""
-        word = hidden(str(reason)[:LONGEST]).strip().lower().replace("-", "_").replace(" ", "_")
-        word = word.removeprefix("finishreason.").removeprefix("finish_reason_")
+        word = _word(hidden(str(reason)[:LONGEST]))
         if word and word not in _PLACEHOLDERS and self.finish_reason not in _FINAL:
             self.finish_reason = REASONS.get(word, word)
+
+
+def _word(reason: str) -> str:
+    """A finish reason in the form of the words in REASONS."""
+    word = reason.strip().lower().replace("-", "_").replace(" ", "_")
+    return word.removeprefix("finishreason.").removeprefix("finish_reason_")
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
@@ -318,61 +326,6 @@ def _usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> An
         return choice["usage"]
     own = event.get("x_groq")
     return own.get("usage") if isinstance(own, dict) else None
-
-
-def _from_fields(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
-    """The text, the thoughts and the number of tool-call deltas in a delta, message or choice."""
-    text, thought = _content(content) if content else ("", "")
-    if not text:
-        for key in _ANSWERS:
-            if value := fields.get(key):
-                text, _ = _content(value)
-                break
-    if not thought:
-        for key, value in fields.items():
-            if value and _carries_thoughts(key) and (thought := _words(value)):
-                break
-    calls = fields.get("tool_calls") or fields.get("function_call")
-    return text, thought, sum(map(bool, calls)) if isinstance(calls, list) else bool(calls)
-
-
-def _content(value: Any) -> tuple[str, str]:
-    """The text and the thoughts in content of any form: a text, a part, or a list of both. Raises
-    ValueError for other values."""
-    if isinstance(value, str):
-        return value, ""
-    if isinstance(value, dict):
-        kind = value.get("type")
-        thinks = isinstance(kind, str) and _carries_thoughts(kind)
-        return ("", _words(value)) if thinks else (_words(value), "")
-    if isinstance(value, list):
-        parts = [_content(part) for part in value if part]
-        return "".join(text for text, _ in parts), "".join(thought for _, thought in parts)
-    raise ValueError(f"{value!r:.40} is not text")
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(map(_words, value))
-    if isinstance(value, dict):
-        return next((words for key in _WORDS if (words := _words(value.get(key)))), "")
-    return ""
-
-
-@lru_cache(maxsize=256)
-def _carries_thoughts(name: str) -> bool:
-    """Whether a field of this name, or a part of this type, holds thoughts as text."""
-    name = name.lower()
-    thinks = "reason" in name or "think" in name or "thought" in name
-    return thinks and not any(word in name for word in _NO_WORDS)
-
-
-@lru_cache(maxsize=256)
-def _plain(names: tuple[str, ...]) -> bool:
-    """Whether none of these fields holds thoughts or parts of tool calls."""
-    return not any(map(_carries_thoughts, names)) and "tool_calls" not in names
 
 
 def _new_part(text: str, before: list[str], *, pieces: bool) -> str:

@@ -22,6 +22,7 @@ from journal.measure.bounded_http import (
     parsed_json,
     whole_body,
 )
+from journal.records.address import beside
 from journal.records.engine import Endpoint, EngineFacts, MetricNames
 from journal.records.samples import ServerReading
 from journal.redaction import hidden, remember
@@ -105,13 +106,11 @@ class ServerConnection:
     """
 
     def __init__(self, endpoint: Endpoint, timeout_s: float = 3.0) -> None:
-        url = urlsplit(endpoint.base_url)
-        self._root = url.path.rstrip("/").removesuffix("/v1")
+        url = urlsplit(beside(endpoint.base_url, ""))
+        self._root = url.path
         self._where = f"{url.scheme}://{url.netloc}{self._root}"
-        self._headers = {"Accept": "*/*"}
-        remember(endpoint.api_key)
-        if endpoint.api_key is not None:
-            self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        self._headers = {"Accept": "*/*", **endpoint.access.sent()}
+        remember(*endpoint.secrets)
         self._names = names_of(endpoint)
         self._metrics_path: str | None = None
         host = url.hostname or ""

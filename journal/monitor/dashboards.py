@@ -6,10 +6,11 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from journal.errors import UsageError
 from journal.monitor.panels import BOARDS, Board, DashboardPanel
+from journal.records.address import beside
 from journal.serve.endpoint import normalised
 from journal.serve.engines.vllm.metric_names import NEWEST
 from journal.store.private import make_folder
@@ -30,7 +31,7 @@ def write_dashboards(
     fill = {
         "interval": f"{interval_s:g}s" if interval_s % 1 == 0 else f"{interval_s * 1000:.0f}ms",
         "scheme": url.scheme,
-        "path": json.dumps(url.path.removesuffix("/v1") + "/metrics"),
+        "path": json.dumps(urlsplit(beside(urlunsplit(url), "/metrics")).path),
         "server": json.dumps(url.netloc),
         "exporter": json.dumps(exporter),
         "prometheus": PROMETHEUS,

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from journal.measure.process import ProcessTree
 from journal.measure.server import ServerConnection, complete, names_of, server_reading
 from journal.records.engine import Endpoint, EngineFacts
 from journal.records.samples import GpuReading, ProcessReading, ServerReading
-from journal.serve.endpoint import is_loopback, observe
+from journal.serve.endpoint import access_of, is_loopback, observe
 from journal.serve.engines.server_kinds import UNREAD
 from journal.serve.engines.vllm.request_fields import METRICS_PATH
 from journal.serve.standing import server_address
@@ -106,7 +106,9 @@ class Watch:
     def _begin_again(self) -> None:
         """Find them again: a server that answers again may be another process by now."""
         with suppress(EndpointError):
-            self.endpoint = observe(self.endpoint.base_url, self.endpoint.api_key)
+            self.endpoint = observe(
+                self.endpoint.base_url, self.endpoint.api_key, dict(self.endpoint.headers)
+            )
             self._open.close()
             self._begin()
 
@@ -240,14 +242,16 @@ def watch(
     home: str | Path = "lab",
     *,
     api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Watch:
     """Looks at a server, as a block: `with watch(url) as watched: watched.look()`. `endpoint` is a
-    base URL (its key is `api_key`) or comes from `attach` or `observe`; None finds the server that
-    `serve` keeps up from `home`, else the one at port 8000. Raises EndpointError where none
-    answers."""
+    base URL (its key is `api_key`, and `headers` go with each request) or comes from `attach` or
+    `observe`; None finds the server that `serve` keeps up from `home`, else the one at port 8000.
+    Raises EndpointError where none answers."""
     if isinstance(endpoint, Endpoint):
         return Watch(endpoint)
-    return Watch(observe(server_address(Path(home), endpoint, api_key), api_key))
+    url = server_address(Path(home), endpoint, access_of(api_key, headers))
+    return Watch(observe(url, api_key, headers))
 
 
 def _since(now: Histogram | None, first: Histogram | None) -> Histogram | None:

@@ -12,6 +12,7 @@ from math import fsum
 from random import Random
 
 from journal.errors import SpecError
+from journal.plan.dialect import in_dialect
 from journal.plan.english_words import WORDS
 from journal.plan.sequence import Slot, lengths, sequence
 from journal.records.cell import Cell
@@ -63,11 +64,14 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
         fields |= of_exact_length()
     own, common = _generators(cell, run_id, index)
     if endpoint.prompt_form == "token_ids":
-        return fields | {"prompt": token_ids(slot.prompt_tokens, endpoint, own, common)}
-    text = prompt_words(slot.prompt_tokens, endpoint, own, common)
-    if endpoint.api == "completions":
-        return fields | {"prompt": text}
-    return fields | {"messages": [{"role": "user", "content": text}]}
+        fields["prompt"] = token_ids(slot.prompt_tokens, endpoint, own, common)
+    else:
+        text = prompt_words(slot.prompt_tokens, endpoint, own, common)
+        if endpoint.api == "completions":
+            fields["prompt"] = text
+        else:
+            fields["messages"] = [{"role": "user", "content": text}]
+    return in_dialect(fields, endpoint.facts.request_fields, cell.load.body)
 
 
 def token_ids(length: int, endpoint: Endpoint, own: Random, common: Random) -> list[int]:

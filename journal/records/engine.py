@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Le
 
+from journal.records.address import joined
 from journal.records.doubt import Values
+from journal.redaction import in_url
 
+SHORT = 4
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"  # the variable that limits the GPUs of a process
 GpuName = int | str  # the NVML index of a whole GPU, the UUID of an instance of MIG
 
@@ -81,7 +84,9 @@ class EngineFacts:
     `usd_per_hour` is the price of the host, `vram_baseline_bytes` the memory in use on all its
     GPUs before it started. `quality` is the result of the check, where an experiment has one;
     `last_words` is the line of the log with the cause, where the engine failed. `neighbours` are
-    other engines on the host during the run; `phases` are those of its start.
+    other engines on the host during the run; `phases` are those of its start. `request_fields` are
+    the fields of a request that the server refuses, each with the name that it takes instead (None:
+    left out).
     """
 
     version: str | None = None
@@ -111,6 +116,7 @@ class EngineFacts:
     neighbours: tuple[Neighbour, ...] = ()
     vram_baseline_bytes: int | None = None
     phases: StartPhases | None = None
+    request_fields: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +143,37 @@ class MetricNames:
         return tuple(name for names in self.readings.values() for name in names)
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a server lets a client in by: its key, and further headers by name and value."""
+
+    api_key: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def sent(self) -> dict[str, str]:
+        """The headers to send. A header of the user's takes the place of the key's."""
+        names = {name.lower() for name, _ in self.headers}
+        with_key = self.api_key is not None and "authorization" not in names
+        key = {"Authorization": f"Bearer {self.api_key}"} if with_key else {}
+        return key | dict(self.headers)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key, and the values of headers, with and without a word such as Bearer before.
+        Values of fewer than SHORT characters are no secrets, and hiding them would spoil texts."""
+        values = (value for _, value in self.headers)
+        words = (part for value in values for part in (value, value.partition(" ")[2]))
+        return (*filter(None, [self.api_key]), *(word for word in words if len(word) >= SHORT))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A server that answers requests. `base_url` ends with /v1. `vocabulary` is the half-open range
-    of token ids from which prompts are drawn. `extensions` is whether the server takes the
-    engine's own request fields (for exact lengths and running token counts). `tokenizer` is the
-    path of the model's tokenizer.json, where it is on this host and the server gives no usage.
+    """A server that answers requests below `base_url`; `posts_to` is the whole address of these
+    requests where a redirect showed another. `headers` go with each, beside the key. `vocabulary`
+    is the half-open range of token ids from which prompts are drawn. `extensions` is whether the
+    server takes the engine's own request fields (for exact lengths and running token counts).
+    `tokenizer` is the path of the model's tokenizer.json, where it is on this host and the server
+    gives no usage.
     `metric_names` are the names of its /metrics; None: those of vLLM. `pid` is the root of the
     server's process tree where it runs on this host, `gpus` are the names of its GPUs. `absent`
     lists the features that the server lacks, each as the values of a doubt "absent"."""
@@ -150,6 +181,8 @@ class Endpoint:
     base_url: str
     model: str
     api_key: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    posts_to: str | None = None
     api: Literal["completions", "chat"] = "completions"
     prompt_form: Literal["token_ids", "text"] = "token_ids"
     vocabulary: tuple[int, int] = (1000, 30000)
@@ -164,3 +197,19 @@ class Endpoint:
     gpus: tuple[GpuName, ...] = ()
     facts: EngineFacts = field(default_factory=EngineFacts)
     absent: tuple[Values, ...] = ()
+
+    @property
+    def access(self) -> Access:
+        """The key and the headers that requests go with."""
+        return Access(self.api_key, self.headers)
+
+    @property
+    def request_url(self) -> str:
+        """The address that requests for tokens go to."""
+        path = "/completions" if self.api == "completions" else "/chat/completions"
+        return self.posts_to or joined(self.base_url, path)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that no message may show: the key, and the values of headers and query."""
+        return (*self.access.secrets, *in_url(self.base_url))

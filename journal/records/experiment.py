@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
@@ -80,7 +80,8 @@ class Load:
     `interleave` starts the engines anew for each repeat, in turn; None: where there are several
     engines. `convoy` begins all streams of a closed loop together; without it they begin, and stay,
     spread over the time of a request. `length_spread` is the coefficient of variation of the
-    lengths of prompts and of outputs, whose means are those of the cell."""
+    lengths of prompts and of outputs, whose means are those of the cell. `body` are further fields
+    of each request, by name; None as a value leaves a field out."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
     # Values of fields that came later, for what was stored before they came.
@@ -97,6 +98,7 @@ class Load:
     interleave: bool | None = None
     convoy: bool = False
     length_spread: Annotated[float, Ge(0), Le(1)] = 0.0
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ for changes around a run, store for earlier measurements, compare for setups, pa
 No room keeps a list of its own.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -111,6 +112,7 @@ FIELDS = (
         True,
     ),
     Field("load", "length_spread", (*_SAME_CELL, "point"), "what is asked of the server", 0.0),
+    Field("load", "body", (*_SAME_CELL, "point"), "what is asked of the server", {}),
     Field("slo", "ttft_ms", _SAME_CELL, "what goodput counts as good"),
     Field("slo", "tpot_ms", _SAME_CELL, "what goodput counts as good"),
     Field("slo", "e2e_ms", _SAME_CELL, "what goodput counts as good"),
@@ -179,6 +181,8 @@ def counting_fields(cell: Cell, question: Question) -> dict[str, str | int | flo
     values |= {name: getattr(cell.load, name) for name in counting("load", question)}
     if "burstiness" in values:
         values["burstiness"] = cell.shape.burstiness
+    if "body" in values:
+        values["body"] = json.dumps(values["body"], sort_keys=True) if values["body"] else None
     if "convoy" in values and question != "pairing":
         values["convoy"] = cell.convoy
     return values

@@ -5,39 +5,38 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
 from journal.errors import EndpointError
-from journal.plan.english_words import WORDS
+from journal.plan.dialect import check_own
+from journal.records.address import VERSION, base_of, beside, joined
 from journal.records.doubt import Values
-from journal.records.engine import Endpoint, MetricNames
+from journal.records.engine import Access, Endpoint, MetricNames
+from journal.redaction import shown_url
 from journal.serve.engines.server_kinds import is_prometheus, kind_at
 from journal.serve.engines.vllm.metric_names import METRICS
-from journal.serve.engines.vllm.request_fields import (
-    IGNORE_EOS,
-    METRICS_PATH,
-    VERSION_PATH,
-    of_exact_length,
+from journal.serve.engines.vllm.request_fields import METRICS_PATH, VERSION_PATH
+from journal.serve.forms import (
+    KEY_HINT,
+    OUTPUT_TOKENS,
+    shortest_request,
+    with_form,
 )
-from journal.serve.probe import Answer, fetch, printable, url_parts
+from journal.serve.probe import NO_ACCESS, Answer, fetch, printable, url_parts
 
 HOST = "127.0.0.1"  # the default address of an engine that the journal starts
-SHORT, LONG = 16, 80  # words of the two probes that give the tokens of a word
 VOCABULARY = (1000, 30000)
 NAMES_SHOWN = 12
 MOST = 1 << 31  # tokens: a larger number is not a count
 MOST_COMPARED, LONGEST_COMPARED = 1000, 200  # names of models, and characters of one
-KEY_HINT = "set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
-PROBE_S = 60.0  # for one token, from a server that may still work on abandoned requests
+PROBE_S = 60.0  # for a short answer, from a server that may still work on abandoned requests
 # Programs that forward to a server: their memory says nothing about the server's.
 FORWARDERS = {
     *("caddy", "docker-proxy", "envoy", "haproxy", "kubectl", "nginx", "rootlessport"),
     *("socat", "ssh", "traefik"),
 }
-
-Form = tuple[Literal["completions", "chat"], Literal["token_ids", "text"]]
 
 
 def attach(
@@ -45,58 +44,75 @@ def attach(
     model: str | None = None,
     api_key: str | None = None,
     *,
+    headers: Mapping[str, str] | None = None,
+    output_tokens: int = OUTPUT_TOKENS,
+    body: Mapping[str, Any] | None = None,
     vocabulary: tuple[int, int] = VOCABULARY,
     metric_names: MetricNames | None = None,
 ) -> Endpoint:
-    """Probe the server at `base_url` (with or without /v1) with requests of one token. `model` may
-    be left out where it serves only one; prompts are drawn from the half-open range `vocabulary` of
-    token ids. `metric_names` are the names in its /metrics (None: vLLM's).
+    """Probe the server at `base_url` with requests as a run sends them, of `output_tokens` each and
+    with the fields of `body` (None as a value leaves one out): what it refuses is found out here,
+    once. An address without a path is that of a host, whose API is below /v1. `model` may be left
+    out where it serves only one; prompts are drawn from the half-open range `vocabulary` of token
+    ids. `headers` go with every request. `metric_names` are the names in its /metrics (None:
+    vLLM's).
 
     Raises SpecError for a text that is not an address; EndpointError for a server that cannot be
     reached, wants a key, does not serve `model`, or does not answer as an OpenAI-compatible one.
     """
-    url = normalised(base_url)
-    server = _Server(url, api_key)
+    check_own(body or {})
+    server = _found(base_url, access_of(api_key, headers))
     name, max_model_len = _model(server, model)
     endpoint = Endpoint(
-        base_url=url,
+        base_url=server.base_url,
         model=name,
         api_key=api_key,
+        headers=server.access.headers,
         max_model_len=max_model_len,
         vocabulary=vocabulary,
         metric_names=metric_names,
     )
-    return _with_process(_with_extras(_with_form(endpoint)))
+    return _with_process(_with_extras(with_form(endpoint, output_tokens, body or {})))
 
 
-def observe(base_url: str, api_key: str | None = None) -> Endpoint:
+def observe(
+    base_url: str, api_key: str | None = None, headers: Mapping[str, str] | None = None
+) -> Endpoint:
     """The server at `base_url`, as far as it is known without a request for tokens. `model` names
     all models that it serves. Raises SpecError and EndpointError as `attach` does."""
-    url = normalised(base_url)
-    endpoint = Endpoint(base_url=url, model=_some(models_of(url, api_key)), api_key=api_key)
+    server = _found(base_url, access_of(api_key, headers))
+    endpoint = Endpoint(
+        base_url=server.base_url,
+        model=_some(_models(server)),
+        api_key=api_key,
+        headers=server.access.headers,
+    )
     return _with_process(_with_extras(endpoint))
 
 
-def models_of(base_url: str, api_key: str | None = None) -> dict[str, int | None]:
+def models_of(base_url: str, access: Access = NO_ACCESS) -> dict[str, int | None]:
     """The models served at `base_url`, each with its longest context in tokens (None: not given);
     empty where the server does not list them. Raises SpecError and EndpointError as `attach`
     does."""
-    return _models(_Server(normalised(base_url), api_key))
+    return _models(_found(base_url, access))
 
 
-def model_at(base_url: str, model: str | None = None, api_key: str | None = None) -> str:
-    """The model `model` where the server at `base_url` serves it; None: the only one that it
-    serves. Raises SpecError and EndpointError as `attach` does."""
-    return _model(_Server(normalised(base_url), api_key), model)[0]
+def model_at(
+    base_url: str, model: str | None = None, access: Access = NO_ACCESS
+) -> tuple[str, str]:
+    """The base URL of the server at `base_url` as it answers there, and the name `model` where it
+    serves that; None: the only one that it serves. Raises SpecError and EndpointError as `attach`
+    does."""
+    server = _found(base_url, access)
+    return server.base_url, _model(server, model)[0]
 
 
 def check_answers(endpoint: Endpoint, *, timeout_s: float) -> None:
-    """Raise EndpointError where the server no longer answers a request for one token within
-    `timeout_s` or PROBE_S."""
-    path, body = _one_token(endpoint)
-    url, key = endpoint.base_url, endpoint.api_key
+    """Raise EndpointError where the server no longer answers a short request within `timeout_s` or
+    PROBE_S."""
+    url, body = endpoint.request_url, shortest_request(endpoint)
     try:
-        answer = fetch(url + path, body=body, api_key=key, timeout_s=min(PROBE_S, timeout_s))
+        answer = fetch(url, body=body, access=endpoint.access, timeout_s=min(PROBE_S, timeout_s))
     except EndpointError as error:
         raise EndpointError(f"not measured, since the server is gone: {error}") from None
     if answer.status >= 500 or answer.status in (401, 403, 429):
@@ -107,42 +123,70 @@ def check_answers(endpoint: Endpoint, *, timeout_s: float) -> None:
 
 
 def normalised(base_url: str) -> str:
-    """`base_url` ending with /v1. Raises SpecError where it is not an http(s) address."""
-    url = base_url.strip().rstrip("/")
-    url_parts(url)
-    return url if url.endswith("/v1") else f"{url}/v1"
+    """`base_url` without the path of a request, and with /v1 where it has no path. Raises SpecError
+    where it is not an http(s) address."""
+    url_parts(base_url.strip())
+    return base_of(base_url)
+
+
+def access_of(api_key: str | None, headers: Mapping[str, str] | None = None) -> Access:
+    """The key and the headers of requests. Raises EndpointError for characters that no header may
+    hold."""
+    given = tuple((headers or {}).items())
+    names = "".join(name for name, _ in given)
+    sound = all(text.isascii() and text.isprintable() for _, text in given)
+    if not sound or any(c in ' ()<>@,;:\\"/[]?={}' or not c.isprintable() for c in names):
+        raise EndpointError("a header holds characters that no header may hold: check --header")
+    return Access(api_key, given)
 
 
 @dataclass(frozen=True)
 class _Server:
     base_url: str
-    api_key: str | None
+    access: Access
+
+    @property
+    def name(self) -> str:
+        return shown_url(self.base_url)
 
     def get(self, path: str) -> Answer:
-        return fetch(self.base_url + path, api_key=self.api_key)
+        return fetch(joined(self.base_url, path), access=self.access)
 
     def extra(self, path: str) -> Answer:
-        """The answer to `path` beside /v1; status 0 where no HTTP answer comes."""
+        """The answer to `path` beside the API; status 0 where no HTTP answer comes."""
         try:
-            return fetch(self.base_url.removesuffix("/v1") + path, api_key=self.api_key)
+            return fetch(beside(self.base_url, path), access=self.access)
         except EndpointError:
             return Answer(0, b"")
 
-    def post(self, path: str, body: Mapping[str, object]) -> Answer:
-        return fetch(self.base_url + path, body=body, api_key=self.api_key)
+
+def _found(base_url: str, access: Access) -> _Server:
+    """The server at `base_url`. Where that has a path without a version, and lists its models only
+    below /v1 of it, its base URL ends there."""
+    server = _Server(normalised(base_url), access)
+    path = url_parts(server.base_url).path
+    if not path or VERSION.search(path) or server.get("/models").status != 404:
+        return server
+    below = _Server(joined(server.base_url, "/v1"), access)
+    return below if below.get("/models").status == 200 else server
 
 
-def _models(server: _Server) -> dict[str, int | None]:
+def _models(server: _Server, *, needed: bool = True) -> dict[str, int | None]:
+    """The models by their names; empty where the server does not list them. One that fails at this
+    is as good as one without a list where that is not `needed`."""
     answer = server.get("/models")
     if answer.status in (401, 403):
-        raise EndpointError(f"{server.base_url} wants a key ({answer.status}): {KEY_HINT}")
-    if answer.status >= 500:
         raise EndpointError(
-            f"{server.base_url} answers {answer.status} ({answer.message()}): see its log"
+            f"{server.name} wants a key ({answer.status}: {answer.message()}): {KEY_HINT}"
+        )
+    if needed and (answer.status >= 500 or answer.status == 429):
+        raise EndpointError(
+            f"{server.name} answers {answer.status} ({answer.message()}) when it is asked for its "
+            "models: see its log, or name the model with --model"
         )
     if (more := answer.beyond()) is not None:
         raise EndpointError(
-            f"{server.base_url}/models {more}: check that it is the address of a server"
+            f"{server.name}/models {more}: check that it is the address of a server"
         )
     listed = answer.json().get("data") if answer.status == 200 else None
     served = {
@@ -156,15 +200,13 @@ def _models(server: _Server) -> dict[str, int | None]:
 
 def _model(server: _Server, model: str | None) -> tuple[str, int | None]:
     """The name of the model for requests, and its longest context in tokens (None: not given)."""
-    served = _models(server)
+    served = _models(server, needed=model is None)
     if model is None and len(served) != 1:
         what = f"serves {_some(served)}" if served else "does not say what it serves"
-        raise EndpointError(f"{server.base_url} {what}: name one with --model")
+        raise EndpointError(f"{server.name} {what}: name one with --model")
     name = next(iter(served)) if model is None else model
     if served and name not in served:
-        raise EndpointError(
-            f"{server.base_url} does not serve {name}; it serves {_some(served, name)}"
-        )
+        raise EndpointError(f"{server.name} does not serve {name}; it serves {_some(served, name)}")
     return name, served.get(name)
 
 
@@ -178,90 +220,10 @@ def _some(names: Iterable[str], like: str = "") -> str:
     return ", ".join([printable(name) for name in names[:NAMES_SHOWN]] + more)
 
 
-# ---- the requests that it takes ----------------------------------------------------------------
-
-
-def _with_form(endpoint: Endpoint) -> Endpoint:
-    """`endpoint` with the form of prompt that its server takes: token ids, where it counts them
-    exactly, else text with the number of tokens in a word."""
-    server = _Server(endpoint.base_url, endpoint.api_key)
-    low, high = endpoint.vocabulary
-    ids = [low + index * (high - 1 - low) // 7 for index in range(8)]
-    answer = _try(server, endpoint.model, ("completions", "token_ids"), ids)
-    if answer.status == 200 and _prompt_tokens(answer) == len(ids):
-        probed = replace(endpoint, api="completions", prompt_form="token_ids")
-    else:
-        probed = _probe_text(server, endpoint)
-    return replace(probed, extensions=_takes_extensions(server, probed))
-
-
-def _probe_text(server: _Server, endpoint: Endpoint) -> Endpoint:
-    refusals = []
-    for form in (("completions", "text"), ("chat", "text")):
-        short = _try(server, endpoint.model, form, " ".join(WORDS[:SHORT]))
-        if short.status != 200:
-            refusals.append(f"{form[0]}: {short.status} {short.message()}".rstrip())
-            continue
-        long = _try(server, endpoint.model, form, " ".join(WORDS[:LONG]))
-        counts = _prompt_tokens(short), _prompt_tokens(long)
-        absent = (
-            *endpoint.absent,
-            {"variant": "no_token_ids"},
-        )
-        probed = replace(endpoint, api=form[0], prompt_form=form[1], absent=absent)
-        if counts[0] is None or counts[1] is None or counts[1] <= counts[0]:
-            return replace(probed, absent=(*absent, {"variant": "no_prompt_count"}))
-        per_word = (counts[1] - counts[0]) / (LONG - SHORT)
-        overhead = max(0, round(counts[0] - per_word * SHORT))
-        return replace(probed, tokens_per_word=per_word, overhead_tokens=overhead)
-    raise EndpointError(
-        f"{server.base_url} answers no prompt for {endpoint.model} ({'; '.join(refusals)}): "
-        "check that it is an OpenAI-compatible server and the model's name"
-    )
-
-
-def _try(server: _Server, model: str, form: Form, prompt: object) -> Answer:
-    """The answer to a request for one token. Raises EndpointError where another form would not
-    help."""
-    answer = server.post(*_question(model, form, prompt))
-    if answer.status in (401, 403):
-        raise EndpointError(f"{server.base_url} wants a key ({answer.status}): {KEY_HINT}")
-    if answer.status == 429:
-        raise EndpointError(f"{server.base_url} is over its rate limit (429): try again later")
-    return answer
-
-
-def _question(model: str, form: Form, prompt: object) -> tuple[str, dict[str, object]]:
-    api, _ = form
-    body: dict[str, object] = {"model": model, "max_tokens": 1, "temperature": 0.0}
-    if api == "completions":
-        return "/completions", body | {"prompt": prompt}
-    return "/chat/completions", body | {"messages": [{"role": "user", "content": prompt}]}
-
-
-def _one_token(endpoint: Endpoint) -> tuple[str, dict[str, object]]:
-    """The shortest request that `endpoint` takes."""
-    ids = list(range(endpoint.vocabulary[0], endpoint.vocabulary[0] + 4))
-    prompt = ids if endpoint.prompt_form == "token_ids" else WORDS[0]
-    return _question(endpoint.model, (endpoint.api, endpoint.prompt_form), prompt)
-
-
-def _prompt_tokens(answer: Answer) -> int | None:
-    usage = answer.json().get("usage")
-    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return count if type(count) is int and 0 <= count < MOST else None
-
-
-def _takes_extensions(server: _Server, endpoint: Endpoint) -> bool:
-    """Whether the server takes vLLM's own request fields; others refuse them as unknown."""
-    path, body = _one_token(endpoint)
-    return server.post(path, {**body, **of_exact_length()}).status == 200
-
-
 def _with_extras(endpoint: Endpoint) -> Endpoint:
     """`endpoint` with the parts that its engine offers beside the OpenAI API, and with the values
     of a doubt "absent" for each part that it lacks."""
-    server = _Server(endpoint.base_url, endpoint.api_key)
+    server = _Server(endpoint.base_url, endpoint.access)
     absent = list(endpoint.absent)
     metrics = server.extra(METRICS_PATH)
     page = metrics.body if metrics.status == 200 else b""
@@ -273,8 +235,6 @@ def _with_extras(endpoint: Endpoint) -> Endpoint:
         absent.append({"variant": "no_version", "path": VERSION_PATH})
     if endpoint.max_model_len is None:
         absent.append({"variant": "no_context"})
-    if not endpoint.extensions:
-        absent.append({"variant": "no_exact_length", "field": IGNORE_EOS})
     return replace(
         endpoint,
         has_metrics=names is not None,

@@ -1,16 +1,19 @@
 """One request to an HTTP server and its answer: for the probes, where speed does not matter.
 
-A redirect is not followed, so that a key goes only to the host for which it was given.
+A redirect is followed on the same host only, so that a key goes to no other.
 """
 
 import http.client
 import json
+import math
+import re
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from journal.errors import EndpointError, SpecError
 from journal.measure.bounded_http import (
@@ -20,28 +23,39 @@ from journal.measure.bounded_http import (
     parsed_json,
     whole_body,
 )
-from journal.redaction import Secret, hidden, pattern, remember, shown_url
+from journal.records.engine import Access
+from journal.redaction import Secret, hidden, in_url, pattern, remember, shown_url
 
 CONNECT_S = 10.0
 ANSWER_S = 120.0  # a busy or slow server may queue a probe for a long time
 LONGEST = 4096  # characters of a server's own words that are looked at
+REDIRECTS = 5
+HOSTNAME_MISMATCH, ADDRESS_MISMATCH = 62, 64  # X509_V_ERR_... of OpenSSL
+NO_ACCESS = Access()
+_TRY_AGAIN = re.compile(
+    r"(?:try again|retry) (?:in|after) (\d{1,6}(?:\.\d{1,6})?) ?s", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one request: its HTTP status, its body as it came, and the key that was sent,
-    which some servers quote."""
+    """The answer to one request: its HTTP status, its body as it came, the key that was sent, which
+    some servers quote, the address that gave it, and the time in s after which the server asks to
+    be tried again (None: it does not say)."""
 
     status: int
     body: bytes
     secret: Secret = field(default=None, repr=False)
+    url: str = ""
+    retry_after_s: float | None = None
 
     def json(self) -> dict[str, Any]:
-        """The body as a JSON object; empty where it is something else."""
+        """The body as a JSON object, or the first in a list; empty where it is something else."""
         try:
             parsed = parsed_json(self.body)
         except (ValueError, Unbounded):
             return {}
+        parsed = parsed[0] if isinstance(parsed, list) and parsed else parsed
         return parsed if isinstance(parsed, dict) else {}
 
     def beyond(self) -> str | None:
@@ -56,10 +70,24 @@ class Answer:
 
     def message(self) -> str:
         """The server's own message about an error, on one line."""
-        error = self.json().get("error", self.json().get("detail"))
-        words = error.get("message") if isinstance(error, dict) else error
-        text = words if isinstance(words, str) else self.body[:LONGEST].decode(errors="replace")
+        text = error_words(self.json()) or self.body[:LONGEST].decode(errors="replace")
         return printable(hidden(text[:LONGEST], self.secret))
+
+
+def error_words(error: Any) -> str | None:
+    """The words in an error object, whatever its server calls them."""
+    if isinstance(error, str):
+        return error
+    if isinstance(error, list):  # as FastAPI does: each with its place and a message
+        return "; ".join(filter(None, map(error_words, error))) or None
+    if not isinstance(error, dict):
+        return None
+    if isinstance(error.get("msg"), str):
+        place = error.get("loc")
+        named = ".".join(map(str, place)) if isinstance(place, list) else ""
+        return f"{named}: {error['msg']}" if named else error["msg"]
+    keys = ("error", "message", "detail", "errors", "error_message", "title")
+    return next((words for key in keys if (words := error_words(error.get(key)))), None)
 
 
 def printable(text: str) -> str:
@@ -73,38 +101,79 @@ def fetch(
     url: str,
     *,
     body: Mapping[str, object] | None = None,
-    api_key: str | None = None,
+    access: Access = NO_ACCESS,
     timeout_s: float = ANSWER_S,
 ) -> Answer:
-    """The answer to GET `url`, or to POST `body` as JSON. Raises EndpointError where no server
-    answers, where the answer is not HTTP, and for a redirect."""
+    """The answer to GET `url`, or to POST `body` as JSON, after redirects on the same host. Raises
+    EndpointError where no server answers, where the answer is not HTTP, and for a redirect to
+    another host."""
+    asked, first = url, url_parts(url)
+    remember(*access.secrets, *in_url(url))
+    for _ in range(REDIRECTS):
+        answer, where = _fetched(url, body, access, timeout_s)
+        if where is None:
+            return answer
+        url = urljoin(url, where[:LONGEST])
+        if not same_host(first, urlsplit(url)):
+            break
+    there = printable(shown_url(url))
+    raise EndpointError(f"{shown_url(asked)} redirects to {there}: give that address instead")
+
+
+def _fetched(
+    url: str, body: Mapping[str, object] | None, access: Access, timeout_s: float
+) -> tuple[Answer, str | None]:
+    """The answer of `url` itself, and the place that it redirects to (None: it does not)."""
     parts = url_parts(url)
-    remember(api_key)
-    headers = {"Accept": "*/*", "Connection": "close"}
+    headers = {"Accept": "*/*", "Connection": "close", **access.sent()}
     if body is not None:
         headers["Content-Type"] = "application/json"
-    if api_key is not None:
-        headers["Authorization"] = f"Bearer {api_key}"
     connection = _connection(parts)
     connection.answer_s = timeout_s
     try:
         connection.connect()
         connection.sock.settimeout(timeout_s)
         content = None if body is None else json.dumps(body)
-        connection.request("GET" if body is None else "POST", parts.path, content, headers)
+        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        connection.request("GET" if body is None else "POST", target, content, headers)
         response = connection.getresponse()
-        secret = pattern([api_key]) if api_key else None
-        answer = Answer(response.status, whole_body(response), secret)
+        received = whole_body(response)
     except Unbounded as error:
-        raise EndpointError(f"{url} {error}: check that it is the address of a server") from None
+        raise EndpointError(
+            f"{shown_url(url)} {error}: check that it is the address of a server"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         raise EndpointError(f"{parts.scheme}://{parts.netloc} {_reason(error)}") from None
     finally:
         connection.close()
-    if answer.status in (301, 302, 303, 307, 308):
-        where = printable(shown_url(response.getheader("Location", "elsewhere")))
-        raise EndpointError(f"{url} redirects to {where}: give that address instead")
-    return answer
+    wait_s = _retry_after_s(response.headers, received)
+    secret = pattern((*access.secrets, *in_url(url)))
+    answer = Answer(response.status, received, secret, url, wait_s)
+    redirects = answer.status in (301, 302, 303, 307, 308)
+    return answer, response.getheader("Location", "elsewhere") if redirects else None
+
+
+def same_host(first: SplitResult, other: SplitResult) -> bool:
+    """Whether two addresses are of one host and port; from http to https the port may be that of
+    the scheme."""
+    if first.hostname != other.hostname or other.scheme not in ("http", "https"):
+        return False
+    ports = {"http": 80, "https": 443}
+    here, there = first.port or ports[first.scheme], other.port or ports[other.scheme]
+    return here == there or (first.scheme, here, other.scheme, there) == ("http", 80, "https", 443)
+
+
+def _retry_after_s(headers: Message, body: bytes) -> float | None:
+    """The time after which a server asks to be tried again, by its header or by its words."""
+    for name, per_s in (("retry-after-ms", 1e3), ("retry-after", 1.0)):
+        value = headers.get(name)
+        try:
+            if value is not None and 0 <= (wait_s := float(value) / per_s) < math.inf:
+                return wait_s
+        except ValueError:  # a date
+            continue
+    match = _TRY_AGAIN.search(body[:2000].decode("latin-1"))
+    return None if match is None else float(match[1])
 
 
 def url_parts(url: str) -> SplitResult:
@@ -114,7 +183,12 @@ def url_parts(url: str) -> SplitResult:
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         parts, whole = SplitResult("", "", "", "", ""), False
-    if not whole or "@" in parts.netloc or parts.query or parts.fragment:
+    if whole and "@" in parts.netloc:
+        raise SpecError(
+            f"{shown_url(url)!r} has a user name in it: give that in a header, with "
+            "--header 'Authorization: Basic ...'"
+        )
+    if not whole or parts.fragment:
         raise SpecError(
             f"{shown_url(url)!r} is not the address of a server: write it like "
             "http://127.0.0.1:8000/v1"
@@ -135,8 +209,20 @@ def _reason(error: OSError | http.client.HTTPException) -> str:
         return "is not a host that is known here: correct the address"
     if isinstance(error, TimeoutError):
         return "does not answer in time: check that the server is up and not overloaded"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return certificate_problem(error)
     if isinstance(error, ssl.SSLError):
         return f"does not agree on TLS ({error.reason}): check http or https, and its certificate"
     if isinstance(error, http.client.HTTPException):
         return "answers, but not in HTTP: correct the port, or write https for http"
     return f"cannot be reached ({error.strerror or error}): correct the address"
+
+
+def certificate_problem(error: ssl.SSLCertVerificationError) -> str:
+    """The second half of a sentence on a server whose certificate is not trusted here."""
+    if error.verify_code in (HOSTNAME_MISMATCH, ADDRESS_MISMATCH):
+        return f"shows a certificate for another name ({error.verify_message}): write that name"
+    return (
+        f"shows a certificate that is not trusted here ({error.verify_message}): set SSL_CERT_FILE "
+        "to a file with that certificate, or with that of its authority"
+    )

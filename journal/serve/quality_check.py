@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import EndpointError
+from journal.plan.dialect import in_dialect
 from journal.records.engine import Endpoint, Quality
 from journal.serve.engines.vllm.request_fields import PROMPT_LOGPROBS
 from journal.serve.probe import fetch
@@ -100,8 +101,9 @@ def _outputs(endpoint: Endpoint) -> Iterator[str]:
 
 
 def _choice(endpoint: Endpoint, fields: Mapping[str, object]) -> Mapping[str, Any]:
-    body = {"model": endpoint.model, "temperature": 0.0, **fields}
-    answer = fetch(f"{endpoint.base_url}/completions", body=body, api_key=endpoint.api_key)
+    asked = {"model": endpoint.model, "temperature": 0.0, **fields}
+    body = in_dialect(asked, endpoint.facts.request_fields)
+    answer = fetch(endpoint.request_url, body=body, access=endpoint.access)
     if answer.status != 200:
         raise EndpointError(f"the server refuses ({answer.status}): {answer.message()}")
     choices = answer.json().get("choices")

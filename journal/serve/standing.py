@@ -12,11 +12,12 @@ from pathlib import Path
 import psutil
 
 from journal.errors import EndpointError
-from journal.records.engine import Endpoint
+from journal.records.engine import Access, Endpoint
 from journal.records.experiment import Engine
 from journal.records.progress import Listener, ignore
 from journal.serve import start as engines
 from journal.serve.endpoint import HOST, models_of, normalised
+from journal.serve.probe import NO_ACCESS
 
 PERIOD_S = 1.0
 DEFAULT_URL = f"http://{HOST}:8000/v1"
@@ -90,7 +91,7 @@ def served(home: Path) -> list[Served]:
     return sorted(servers, key=lambda one: one.created_s)
 
 
-def server_address(home: Path, base_url: str | None = None, api_key: str | None = None) -> str:
+def server_address(home: Path, base_url: str | None = None, access: Access = NO_ACCESS) -> str:
     """The base URL of a server: `base_url`, else the newest that `journal serve` keeps up from
     `home`, else the one that answers at DEFAULT_URL. Raises EndpointError where no server
     answers."""
@@ -99,7 +100,7 @@ def server_address(home: Path, base_url: str | None = None, api_key: str | None 
     if here := served(home):
         return here[-1].base_url
     try:
-        models_of(DEFAULT_URL, api_key)
+        models_of(DEFAULT_URL, access)
     except EndpointError as error:
         raise EndpointError(
             f"no server is kept up from {home}, and {error}; or name one with --endpoint, or "

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from journal.errors import EndpointError, EngineError, MeasureError, SpecError
-from journal.records.engine import Endpoint, EngineFacts, GpuName
+from journal.records.engine import Access, Endpoint, EngineFacts, GpuName
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
 from journal.redaction import among, hidden, remember, secrets_of_engine
@@ -314,8 +314,8 @@ class _Starting:
         servers can share one, and both report that they are up. This engine is known by its name,
         and because no other process listens."""
         ours, listening = {one.pid for one in self.tree.processes()}, self.door.listeners()
-        models_url, key = f"{self.door.url}/v1/models", self.door.api_key
-        served = fetch(models_url, api_key=key, timeout_s=HEALTH_S).json().get("data", [])
+        models_url, access = f"{self.door.url}/v1/models", Access(self.door.api_key)
+        served = fetch(models_url, access=access, timeout_s=HEALTH_S).json().get("data", [])
         names = [entry.get("id") for entry in served]
         if listening - ours or not listening & ours or self.door.name not in names:
             pids = ", ".join(str(pid or "of another user") for pid in listening - ours) or "unknown"

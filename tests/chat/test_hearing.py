@@ -35,7 +35,7 @@ from journal.load.wire import Recording
 from journal.records.notebook import Interaction
 from journal.records.request import Request, Trace
 
-WORDS = st.sampled_from(["a", "née", " 模型", ""])
+WORDS = st.sampled_from(["a", "née", " 模型", "", "<think>", "</think>", "<th", "ink>", "\n"])
 DELTAS = st.one_of(
     st.fixed_dictionaries({"content": WORDS}),
     st.fixed_dictionaries({"reasoning_content": WORDS}),
@@ -95,6 +95,8 @@ def test_run_and_ask_agree_on_every_stream(
         assert (asked.error is None) == (trace.error is None), (asked.error, trace.error)
     if trace.chunk_s:
         assert len(asked.answer + asked.thoughts) == trace.output_chars
+    if trace.reasoning_chunks and asked.error is None and asked.note != NOT_STREAMED:
+        assert asked.ttfo_s == trace.ttfo_s
     if asked.ttft_s is not None:  # a token without text is one where usage counts it
         assert asked.ttft_s >= trace.chunk_s[0]
 

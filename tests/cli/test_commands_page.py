@@ -53,6 +53,10 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def test_the_page_is_what_the_commands_say() -> None:
+    assert PAGE.read_text() == page(), "make docs writes it again"
+
+
 def test_every_command_has_an_example_and_every_option_a_sentence() -> None:
     for _, name, command in commands():
         assert re.search(rf"`journal {name}", command.help or ""), f"journal {name} has no example"

@@ -43,7 +43,9 @@ def run(answer: list[Timed], **how: Any) -> list[Trace]:
         return traces(url)
 
 
-def traces(url: str, requests: int = 2, timeout_s: float = 10.0) -> list[Trace]:
+def traces(
+    url: str, requests: int = 2, timeout_s: float = 10.0, origin_s: float | None = None
+) -> list[Trace]:
     body = json.dumps({"model": "m", "messages": [], "stream": True}).encode()
     offered = [
         Request(index=k, body=body, prompt_tokens=16, output_tokens=TOKENS) for k in range(requests)
@@ -54,7 +56,7 @@ def traces(url: str, requests: int = 2, timeout_s: float = 10.0) -> list[Trace]:
         shape=Closed(min(2, requests)),
         timeout_s=timeout_s,
         processes=1,
-        origin_s=time.monotonic(),
+        origin_s=time.monotonic() if origin_s is None else origin_s,
     )
     return list(measured)
 
@@ -171,6 +173,14 @@ WHOLE: dict[str, list[Timed]] = {
     ],
     "a server's own word for stop": [*tokens(), *ending(chunk({}, "eos_token"), LAST)],
     "a server's own word for length": [*tokens(), *ending(chunk({}, "MAX_TOKENS"), LAST)],
+    "a finish reason in another field": [
+        *tokens(lambda k: {"choices": [{"delta": {"content": word(k)}, "stop_reason": None}]}),
+        *ending({"choices": [{"delta": {}, "stop_reason": "max_tokens"}]}, LAST),
+    ],
+    "a finish reason in the delta": [
+        *tokens(),
+        *ending({"choices": [{"delta": {"content": "", "finish_reason": "stop"}}]}, LAST),
+    ],
     "a finish reason as an object": [
         *tokens(),
         *ending(chunk({}, {"type": "length", "length": TOKENS}), LAST),
@@ -275,6 +285,19 @@ def test_a_whole_stream_counts_in_whichever_form_it_comes(pieces: list[Timed]) -
     agree(measured[0], interaction)
 
 
+@pytest.mark.timing
+def test_the_first_token_of_every_stream_is_timed_to_two_milliseconds() -> None:
+    """From the moment at which the server sends it, on an idle machine."""
+    late_s = {}
+    for name, pieces in WHOLE.items():
+        sent_s: list[float] = []
+        with serving(framed(pieces), sent_s=sent_s) as url:
+            origin_s = time.monotonic()
+            (trace,) = traces(url, requests=1, origin_s=origin_s)
+        late_s[name] = origin_s + trace.chunk_s[0] - sent_s[0]
+    assert {name: late for name, late in late_s.items() if not 0 <= late < 0.002} == {}
+
+
 HALF = TOKENS // 2
 THOUGHTS: dict[str, Any] = {
     "reasoning_content": lambda text: {"reasoning_content": text, "content": None},
@@ -285,6 +308,7 @@ THOUGHTS: dict[str, Any] = {
     "reasoning_details": lambda text: {
         "reasoning_details": [{"type": "reasoning.text", "text": text, "signature": None}]
     },
+    "parts that are marked": lambda text: {"content": [{"text": text, "thought": True}]},
     "parts of the content": lambda text: {
         "content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
     },

@@ -350,7 +350,7 @@ def test_every_panel_shows_data(
         where = urllib.parse.urlsplit(exporter).netloc
         write_dashboards(tmp_path / "watch", url, exporter=where, interval_s=1)
         with (
-            load(url, model_at(url)),
+            load(url, model_at(url)[1]),
             prometheus(tmp_path / "watch" / "prometheus", tmp_path) as query,
         ):
             groups = yaml.safe_load((tmp_path / "watch/prometheus/rules/recording.yml").read_text())

@@ -78,6 +78,7 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("load", "interleave"): True,
     ("load", "convoy"): True,
     ("load", "length_spread"): 0.3,
+    ("load", "body"): {"top_p": 0.5},
     ("slo", "ttft_ms"): 101.0,
     ("slo", "tpot_ms"): 11.0,
     ("slo", "e2e_ms"): 1001.0,

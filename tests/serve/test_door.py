@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from journal.errors import EngineError, SpecError
+from journal.records.engine import Access
 from journal.records.experiment import Engine
 from journal.records.progress import Event
 from journal.serve import models
@@ -74,7 +75,7 @@ def test_it_takes_only_requests_with_the_key(stand_in: StandIn, tmp_path: Path) 
     with engines.start(stand_in(), tmp_path / "log", api_key="s3cret") as endpoint:
         assert endpoint.api_key == "s3cret"
         assert fetch(f"{endpoint.base_url}/models").status == 401
-        assert fetch(f"{endpoint.base_url}/models", api_key="s3cret").status == 200
+        assert fetch(f"{endpoint.base_url}/models", access=Access("s3cret")).status == 200
         assert not any("s3cret" in word for word in endpoint.facts.argv)
     assert "s3cret" not in (tmp_path / "log").read_text()
 

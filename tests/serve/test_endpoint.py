@@ -68,7 +68,7 @@ def test_a_model_it_does_not_serve(fake_server: FakeServer) -> None:
 
 def test_a_key_is_asked_for_and_then_used(fake_server: FakeServer) -> None:
     url = fake_server(api_key="secret-key")
-    with pytest.raises(EndpointError, match=r"wants a key \(401\): set JOURNAL_API_KEY"):
+    with pytest.raises(EndpointError, match=r"wants a key \(401: .*\): set JOURNAL_API_KEY"):
         attach(url)
     with pytest.raises(EndpointError, match="wants a key") as caught:
         attach(url, api_key="wrong-key")
@@ -123,10 +123,16 @@ def test_the_address_may_end_as_it_likes(given: str) -> None:
     assert normalised(given) == "http://h:8000/v1"
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://h/v1", "http://", "http://u:p@h/v1", ""])
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://h/v1", "http://", "http://h/v1#x", ""])
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(SpecError, match="is not the address of a server"):
         attach(url)
+
+
+def test_a_user_name_in_an_address_is_not_shown() -> None:
+    with pytest.raises(SpecError, match="give that in a header") as caught:
+        attach("http://user:s3cret@h/v1")
+    assert "s3cret" not in str(caught.value)
 
 
 # ---- servers unlike vLLM -----------------------------------------------------------------------
@@ -189,7 +195,7 @@ def test_several_models_want_a_name() -> None:
     assert endpoint.api == "chat"
     assert endpoint.tokens_per_word == pytest.approx(1.5)
     assert endpoint.overhead_tokens == 10
-    assert not endpoint.extensions
+    assert endpoint.facts.request_fields == {"ignore_eos": None}
     assert any("refuses ignore_eos" in absence(values) for values in endpoint.absent)
     assert endpoint.pid == os.getpid()
 
@@ -280,7 +286,7 @@ def test_a_server_that_fails_is_reported() -> None:
         answering(lambda *_: sick) as url,
         pytest.raises(EndpointError, match=r"answers 503 \(loading\)"),
     ):
-        attach(url, "one")
+        attach(url)
 
 
 @pytest.mark.parametrize(

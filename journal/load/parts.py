@@ -1,0 +1,73 @@
+"""The text, the thoughts and the tool calls in the fields of a delta, a message or a choice, in any
+of the forms that providers give them."""
+
+from functools import lru_cache
+from typing import Any
+
+# Other fields of a delta that may hold the answer, read where `content` holds no text.
+_ANSWERS = ("text", "refusal", "output_text", "answer", "response", "audio")
+# Fields of a part that hold its words; providers differ.
+_WORDS = (
+    *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
+    *("summary", "refusal", "transcript", "output_text", "parts"),
+)
+# A field with one of these in its name says something about thoughts, and holds none.
+_NO_WORDS = (
+    *("signature", "token", "finish", "stop", "encrypted", "effort", "_id", "format", "status"),
+    *("_mode", "_level", "budget", "_type", "_time", "duration", "enabled", "_state"),
+)
+
+
+def parts_of(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
+    """The text, the thoughts and the number of tool-call deltas in a delta, message or choice."""
+    text, thought = _content(content) if content else ("", "")
+    if not text:
+        for key in _ANSWERS:
+            if value := fields.get(key):
+                text, _ = _content(value)
+                break
+    if not thought:
+        for key, value in fields.items():
+            if value and _carries_thoughts(key) and (thought := _words(value)):
+                break
+    calls = fields.get("tool_calls") or fields.get("function_call")
+    return text, thought, sum(map(bool, calls)) if isinstance(calls, list) else bool(calls)
+
+
+def _content(value: Any) -> tuple[str, str]:
+    """The text and the thoughts in content of any form: a text, a part, or a list of both. Raises
+    ValueError for other values."""
+    if isinstance(value, str):
+        return value, ""
+    if isinstance(value, dict):
+        kind = value.get("type")
+        thinks = value.get("thought") is True or (isinstance(kind, str) and _carries_thoughts(kind))
+        return ("", _words(value)) if thinks else (_words(value), "")
+    if isinstance(value, list):
+        parts = [_content(part) for part in value if part]
+        return "".join(text for text, _ in parts), "".join(thought for _, thought in parts)
+    raise ValueError(f"{value!r:.40} is not text")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_words, value))
+    if isinstance(value, dict):
+        return next((words for key in _WORDS if (words := _words(value.get(key)))), "")
+    return ""
+
+
+@lru_cache(maxsize=256)
+def _carries_thoughts(name: str) -> bool:
+    """Whether a field of this name, or a part of this type, holds thoughts as text."""
+    name = name.lower()
+    thinks = "reason" in name or "think" in name or "thought" in name
+    return thinks and not any(word in name for word in _NO_WORDS)
+
+
+@lru_cache(maxsize=256)
+def is_plain(names: tuple[str, ...]) -> bool:
+    """Whether none of these fields holds thoughts or parts of tool calls."""
+    return not any(map(_carries_thoughts, names)) and "tool_calls" not in names
