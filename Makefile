@@ -51,17 +51,13 @@ UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --overrides
 STAMP := $(VENV)/.with-$(ENGINE)
 STAMP_DEV := $(VENV)/.with-$(ENGINE)-dev
 
-<<<<<<< HEAD
-.PHONY: run test lint bench soak calibrate mutate fuzz docs site dist compat audit clean
-=======
 # Servers of other projects need versions of their own.
 SERVERS := .venv-servers
 LITELLM ?= 1.105.7
 LLAMA_CPP ?= 0.3.36
 UV_SERVERS := $(BIN)/python -m uv pip install --quiet --python $(SERVERS)/bin/python
 
-.PHONY: run test lint servers bench soak calibrate mutate fuzz docs compat audit clean
->>>>>>> main
+.PHONY: run test lint servers bench soak calibrate mutate fuzz docs site dist compat audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
