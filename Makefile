@@ -62,8 +62,13 @@ UV_SERVERS := $(BIN)/python -m uv pip install --quiet --python $(SERVERS)/bin/py
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
 
+# First what needs no quiet, side by side; then, one at a time, what meets real time or engines.
+ALONE := engine or slow or timing
 test: $(STAMP_DEV) lint
-	$(BIN)/python -m pytest -r fERs
+	@failed=0; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not ($(ALONE))" -r fERs || failed=1; \
+	$(BIN)/python -m pytest -m "$(ALONE)" -r fERs || failed=1; \
+	exit $$failed
 
 mutate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.mutate --rooms $(ROOMS) --count $(MUTANTS) --seed $(SEED)
