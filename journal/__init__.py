@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from journal.records.progress import Event
     from journal.records.run import Record
     from journal.records.samples import Samples
+    from journal.records.workload import Workload
     from journal.report.checklist import Step, checklist
     from journal.report.explain import explain
     from journal.report.log import LogFiles, log
@@ -88,6 +89,7 @@ _HOME_OF = {
     "journal.records.progress": "Event",
     "journal.records.run": "Record",
     "journal.records.samples": "Samples",
+    "journal.records.workload": "Workload",
     "journal.report.checklist": "Step checklist",
     "journal.report.explain": "explain",
     "journal.report.log": "LogFiles log",
@@ -163,6 +165,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Unfit",
     "UsageError",
     "Verified",
+    "Workload",
     "ask",
     "attach",
     "benchmark_report",

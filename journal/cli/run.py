@@ -21,6 +21,7 @@ from journal.cli.options import (
     integers,
     rates,
 )
+from journal.cli.workload_options import Api, Cycle, NaturalEnd, Prompts, Shuffle
 
 if TYPE_CHECKING:
     from journal.records.engine import Endpoint
@@ -170,6 +171,11 @@ def run(
     prompt_tokens: PromptTokens = None,
     output_tokens: OutputTokens = None,
     length_spread: LengthSpread = None,
+    prompts: Prompts = None,
+    shuffle: Shuffle = None,
+    cycle: Cycle = None,
+    api: Api = None,
+    natural_end: NaturalEnd = None,
     convoy: Convoy = None,
     requests: Requests = None,
     warmup: Warmup = None,
@@ -212,6 +218,8 @@ def run(
     - `journal run experiments/batch-size.toml --home ~/lab --resume`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --model NAME --prompt-tokens 64,1024`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
+    - `journal run --endpoint http://127.0.0.1:8000/v1 --prompts questions.jsonl --api chat`
+    - `journal run quickstart --prompts text:en --natural-end --output-tokens 256`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
@@ -239,6 +247,13 @@ def run(
             "body": body_fields(body) or None,
         },
         engine={"model": model, "python": python},
+        workload={
+            "prompts": prompts,
+            "shuffle": shuffle,
+            "cycle": cycle,
+            "api": api,
+            "natural_end": natural_end,
+        },
         slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},
         find_capacity=find_capacity,
         needed_vram=needed_vram,

@@ -58,6 +58,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
                 slo=experiment.slo,
                 repeat=repeat,
                 seed=load.seed + repeat,
+                workload=experiment.workload,
             )
         )
         for engine, repeat in _turns(engines, load)

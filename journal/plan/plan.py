@@ -6,6 +6,7 @@ from pathlib import Path
 
 from journal.plan.cells import by_engine, cells
 from journal.plan.experiment_file import load_experiment
+from journal.plan.own_prompts import settled
 from journal.plan.sequence import fillers
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
@@ -59,7 +60,8 @@ class Plan:
 def plan(experiment: Experiment | str | Path, model: str | None = None) -> Plan:
     """The plan of `experiment`: a record, a TOML file, or the name of one that ships. `model` is
     the name at an endpoint, for an experiment without engines. Raises SpecError where there is no
-    such experiment, where it has no model, or where a search has no SLO."""
-    asked = load_experiment(experiment)
+    such experiment, where it has no model, where a search has no SLO, or for a file of prompts of
+    which a line cannot be sent."""
+    asked = settled(load_experiment(experiment))
     planned = cells(asked, model=model)
     return Plan(asked, planned, cost(planned))

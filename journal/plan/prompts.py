@@ -7,6 +7,8 @@ so that its prompts can be drawn again.
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import accumulate
 from math import fsum
 from random import Random
@@ -14,45 +16,64 @@ from random import Random
 from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
 from journal.plan.english_words import WORDS
+from journal.plan.own_prompts import own_requests
 from journal.plan.sequence import Slot, lengths, sequence
+from journal.plan.spool import Spool
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Open
 from journal.records.request import Request
-from journal.serve.engines.vllm.request_fields import of_exact_length
+from journal.serve.engines.vllm.request_fields import of_exact_length, of_running_usage
 
 OPENING = 4  # tokens (or words) of a prompt that differ between runs
 
 
-def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]:
-    """All requests of one run of `cell`, the warm-up first, ready to be sent.
+def requests(
+    cell: Cell, endpoint: Endpoint, run_id: str, spool: Spool | None = None
+) -> tuple[Request, ...]:
+    """All requests of one run of `cell`, the warm-up first, ready to be sent. Prompts of one's own
+    are written to `spool` (None: all of them are held in memory); the warm-up before them is of
+    random tokens, so that each of them is met for the first time when it counts.
 
     In open loop each measured request has its `due_s`. Raises SpecError where prompt and output
-    together are longer than the longest context of the server.
+    together are longer than the longest context of the server, and where a file of prompts has
+    changed since the experiment began.
     """
     check_context(cell, endpoint.max_model_len)
-    slots = sequence(cell)
     due = iter(arrivals(cell) if cell.shape.is_open else ())
-    return tuple(
-        Request(
+    if cell.workload.is_own:
+        warmup = [slot for slot in sequence(cell) if slot.warmup]
+        own = own_requests(cell, endpoint, spool)
+        after = len(warmup)
+        return (
+            *_drawn(cell, endpoint, run_id, warmup, due),
+            *(replace(one, index=after + one.index, due_s=next(due, None)) for one in own),
+        )
+    return tuple(_drawn(cell, endpoint, run_id, sequence(cell), due))
+
+
+def _drawn(
+    cell: Cell, endpoint: Endpoint, run_id: str, slots: Iterable[Slot], due: Iterator[float]
+) -> Iterator[Request]:
+    """Requests with drawn prompts, one for each of `slots`."""
+    for index, slot in enumerate(slots):
+        fields = body(cell, endpoint, run_id, index, slot)
+        yield Request(
             index=index,
-            body=json.dumps(
-                body(cell, endpoint, run_id, index, slot), separators=(",", ":")
-            ).encode(),
+            body=json.dumps(fields, separators=(",", ":")).encode(),
             prompt_tokens=slot.prompt_tokens,
             output_tokens=slot.output_tokens,
             warmup=slot.warmup,
             due_s=None if slot.warmup else next(due, None),
             filler=slot.filler,
             phase=slot.phase,
+            natural_end=cell.workload.natural_end,
         )
-        for index, slot in enumerate(slots)
-    )
 
 
 def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> dict[str, object]:
     """The JSON body of request `index`: greedy, streamed, and of exactly the output length of its
-    `slot` where the server can hold it."""
+    `slot` where the server can hold it, unless the workload has natural ends."""
     fields: dict[str, object] = {
         "model": endpoint.model,
         "max_tokens": slot.output_tokens,
@@ -61,7 +82,7 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
         "stream_options": {"include_usage": True},
     }
     if endpoint.extensions:
-        fields |= of_exact_length()
+        fields |= of_running_usage() if cell.workload.natural_end else of_exact_length()
     own, common = _generators(cell, run_id, index)
     if endpoint.prompt_form == "token_ids":
         fields["prompt"] = token_ids(slot.prompt_tokens, endpoint, own, common)
@@ -122,8 +143,9 @@ def _generators(cell: Cell, run_id: str, index: int) -> tuple[Random, Random]:
 
 def check_context(cell: Cell, longest: int | None) -> None:
     """Refuse (SpecError) a cell of which a prompt and its output together are longer than the
-    server's longest context, `longest` tokens (None: not known)."""
-    if longest is None:
+    server's longest context, `longest` tokens (None: not known). The tokens of a prompt of one's
+    own are not known beforehand: the server refuses the request that is too long."""
+    if longest is None or cell.workload.is_own:
         return
     prompt, output = max(lengths(cell), key=sum)
     if prompt + output > longest:

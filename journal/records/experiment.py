@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from journal.records.engine import GpuRates
+from journal.records.workload import RANDOM_TOKENS, Workload
 
 # Limits that plan/experiment_file.py enforces when it parses a file. What is above them cannot be
 # meant, and some of it no database, no timer and no server could hold.
@@ -138,3 +139,4 @@ class Experiment:
     find_capacity: Literal["rate", "concurrency"] | None = None
     needed_vram: bool = False
     quality_check: bool = False
+    workload: Workload = RANDOM_TOKENS

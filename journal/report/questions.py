@@ -41,6 +41,7 @@ from journal.report.sections.setting import setting_section
 from journal.report.sections.side_by_side import side_by_side_section
 from journal.report.sections.since import since_section
 from journal.report.sections.theory_beside import theory_section
+from journal.report.sections.what_was_sent import sent_section
 from journal.report.text import slug
 
 
@@ -185,6 +186,7 @@ def _experiment(
     if scored:
         yield scored
     answers = (
+        sent_section(own, named),
         searches_section(experiment, runs),
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),

@@ -1,0 +1,46 @@
+"""The options of `journal run` on what is sent."""
+
+from typing import Annotated, Literal
+
+import typer
+
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="Prompts of your own in place of random tokens: JSON lines with a prompt, messages or "
+        "a batch body, CSV, or ShareGPT's JSON; text:en and text:zh are built in. Each line is "
+        "sent once, unchanged.",
+    ),
+]
+
+Shuffle = Annotated[
+    bool | None,
+    typer.Option(
+        "--shuffle/--in-order", help="Send lines in an order of the seed.", show_default=False
+    ),
+]
+
+Cycle = Annotated[
+    bool | None,
+    typer.Option(
+        "--cycle/--once",
+        help="Begin again at the first line where --requests asks for more than there are.",
+        show_default=False,
+    ),
+]
+
+Api = Annotated[
+    Literal["chat", "completions"] | None,
+    typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),
+]
+
+NaturalEnd = Annotated[
+    bool | None,
+    typer.Option(
+        "--natural-end/--exact-length",
+        help="Let the model end its answers; --output-tokens is then the longest.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,61 @@
+"""Workloads, which say what is sent to a server: random tokens, or prompts of one's own."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import MinLen
+
+OWN = "prompts"  # what the labels of prompts of one's own begin with
+BUILT_IN = "text:"  # what the names of the built-in texts begin with
+FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The prompts of a load, and the end of their answers; docs/workloads.md describes every field.
+
+    Without `prompts` they are random tokens of the cell's lengths. `prompts` is the path of a file
+    or the name of a built-in text, "text:en" or "text:zh". Its lines are sent in order, or
+    in an order of the cell's seed (`shuffle`): all of them once (`all_lines`), else as many as the
+    load's `requests`, and only with `cycle` any of them twice. `api` None leaves the choice to the
+    prompts and the server. With `natural_end` the model ends its answers itself, and the requested
+    output length is only the longest.
+
+    `content`, the SHA-256 of the file in hex, is None until the file has been read, before the
+    experiment begins.
+    """
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    prompts: Annotated[str, MinLen(1)] | None = None
+    api: Literal["chat", "completions"] | None = None
+    natural_end: bool = False
+    shuffle: bool = False
+    cycle: bool = False
+    all_lines: bool = True
+    content: str | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether its prompts are given as texts, so that only the server counts their tokens."""
+        return self.prompts is not None
+
+    @property
+    def name(self) -> str:
+        """The name of the prompts: "random tokens", "text:en", or the name of the file."""
+        if self.prompts is None:
+            return "random tokens"
+        built_in = self.prompts.startswith(BUILT_IN)
+        return self.prompts if built_in else PurePath(self.prompts).name
+
+    @property
+    def label(self) -> str:
+        """The kind of prompts, with all but their content that sets the workload apart."""
+        name = OWN if self.is_own else self.name
+        marks = [self.api, "natural end" if self.natural_end else None]
+        marks += ["shuffled" if self.shuffle else None, "cycled" if self.cycle else None]
+        return ", ".join([name, *(mark for mark in marks if mark)])
+
+
+RANDOM_TOKENS = Workload()
