@@ -21,7 +21,15 @@ from journal.cli.options import (
     integers,
     rates,
 )
-from journal.cli.workload_options import Api, Cycle, NaturalEnd, Prompts, Shuffle
+from journal.cli.workload_options import (
+    Api,
+    Cycle,
+    NaturalEnd,
+    Prefixes,
+    Prompts,
+    SharedPrefix,
+    Shuffle,
+)
 
 if TYPE_CHECKING:
     from journal.records.engine import Endpoint
@@ -174,6 +182,8 @@ def run(
     prompts: Prompts = None,
     shuffle: Shuffle = None,
     cycle: Cycle = None,
+    shared_prefix: SharedPrefix = None,
+    prefixes: Prefixes = None,
     api: Api = None,
     natural_end: NaturalEnd = None,
     convoy: Convoy = None,
@@ -220,6 +230,7 @@ def run(
     - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --prompts questions.jsonl --api chat`
     - `journal run quickstart --prompts text:en --natural-end --output-tokens 256`
+    - `journal run prefix-cache --shared-prefix 0,512 --prefixes 4`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
@@ -233,6 +244,7 @@ def run(
             "rate": rates(rate, "--rate"),
             "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
             "output_tokens": integers(output_tokens, "--output-tokens"),
+            "shared_prefix": integers(shared_prefix, "--shared-prefix", least=0),
         },
         load={
             "requests": requests,
@@ -251,6 +263,7 @@ def run(
             "prompts": prompts,
             "shuffle": shuffle,
             "cycle": cycle,
+            "prefixes": prefixes,
             "api": api,
             "natural_end": natural_end,
         },

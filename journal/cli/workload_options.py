@@ -31,6 +31,20 @@ Cycle = Annotated[
     ),
 ]
 
+SharedPrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--shared-prefix",
+        metavar="N,N",
+        help="Tokens at the beginning of each random prompt that others share; each beginning is "
+        "sent once before the load.",
+    ),
+]
+
+Prefixes = Annotated[
+    int | None, typer.Option("--prefixes", help="Shared beginnings, which prompts take in turn.")
+]
+
 Api = Annotated[
     Literal["chat", "completions"] | None,
     typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),

@@ -135,7 +135,7 @@ def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
     for record, setup in measured:
         cell = record.cell
         order.setdefault(setup, len(order))
-        key = (*counting_fields(cell, "point").values(), cell.load.warmup, cell.slo)
+        key = (*counting_fields(cell, "point").values(), cell.slo)
         groups.setdefault((setup, key), []).append(record)
     made = [_point(setup, group) for (setup, _), group in groups.items()]
     return tuple(sorted(made, key=lambda point: (order[point.setup], *_rank(point))))

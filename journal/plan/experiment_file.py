@@ -17,7 +17,7 @@ from journal.records.workload import BUILT_IN, Workload
 from journal.redaction import in_text, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload": Workload}
-SETTLED = ("content",)  # fields of sections that no file gives: they are read from elsewhere
+SETTLED = ("content", "shared_prefix")  # fields of a workload that have another source
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
 RATES = tuple(field.name for field in fields(GpuRates))
@@ -146,7 +146,8 @@ def _table(raw: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def _keys_of(record: type) -> list[str]:
-    return [field.name for field in fields(record) if field.name not in SETTLED]
+    settled = SETTLED if record is Workload else ()
+    return [field.name for field in fields(record) if field.name not in settled]
 
 
 def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: str, where: str) -> None:

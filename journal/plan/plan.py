@@ -7,7 +7,7 @@ from pathlib import Path
 from journal.plan.cells import by_engine, cells
 from journal.plan.experiment_file import load_experiment
 from journal.plan.own_prompts import settled
-from journal.plan.sequence import fillers
+from journal.plan.sequence import fillers, primes
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
 
@@ -40,7 +40,7 @@ def cost(planned: Iterable[Cell]) -> Cost:
 def _size(cell: Cell) -> tuple[int, int, int]:
     """The requests of one run of `cell`, their prompt tokens and their output tokens."""
     whole = cell.load.warmup + cell.load.requests
-    others = [slot for part in fillers(cell) for slot in part]
+    others = [slot for part in (primes(cell), *fillers(cell)) for slot in part]
     return (
         whole + len(others),
         whole * cell.prompt_tokens + sum(slot.prompt_tokens for slot in others),

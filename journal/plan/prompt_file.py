@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from journal.errors import SpecError
+from journal.records.workload import MOST_TOKENS
 
 READ_AT_ONCE = 1 << 20  # characters of a JSON array
 LENGTHS = ("output_tokens", "max_tokens", "max_completion_tokens")
@@ -216,8 +217,10 @@ def _length(number: int, fields: Mapping[str, Any]) -> int | None:
     if len(set(map(str, given.values()))) > 1:
         raise _Unusable(number, f"it gives {' and '.join(given)}, which differ")
     for key, value in given.items():
-        if type(value) is not int or value < 1:
-            raise _Unusable(number, f"{key} = {_short(value)} is not a whole number above 0")
+        if type(value) is not int or not 0 < value <= MOST_TOKENS:
+            raise _Unusable(
+                number, f"{key} = {_short(value)} is not a whole number from 1 to {MOST_TOKENS:,}"
+            )
         return value
     return None
 

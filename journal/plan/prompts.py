@@ -84,10 +84,16 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
     if endpoint.extensions:
         fields |= of_running_usage() if cell.workload.natural_end else of_exact_length()
     own, common = _generators(cell, run_id, index)
+    shared = 0 if slot.prefix is None else cell.workload.shared_prefix
+    before, left = Random(f"{run_id} prefix {slot.prefix}"), slot.prompt_tokens - shared
     if endpoint.prompt_form == "token_ids":
-        fields["prompt"] = token_ids(slot.prompt_tokens, endpoint, own, common)
+        ids = token_ids(shared, endpoint, before, before)
+        fields["prompt"] = ids + token_ids(left, endpoint, own, common)
     else:
-        text = prompt_words(slot.prompt_tokens, endpoint, own, common)
+        text = prompt_words(shared or left, endpoint, *((before, before) if shared else (own, common)))
+        if shared and left:
+            bare = replace(endpoint, overhead_tokens=0)  # the template's tokens are in the prefix
+            text += f" {prompt_words(left, bare, own, common)}"
         if endpoint.api == "completions":
             fields["prompt"] = text
         else:

@@ -14,7 +14,7 @@ fillers, which do not count, go before and after the measured requests:
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp, fsum, log1p, sqrt
 from statistics import NormalDist
 
@@ -23,23 +23,38 @@ from journal.records.cell import Cell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A request of a cell before its prompt is drawn: its lengths in tokens, and the fields of the
-    same names in `Request`."""
+    """A request of a cell before its prompt is drawn: its lengths in tokens, the number of the
+    shared prefix that it begins with (None: it has none), and the fields of the same names in
+    `Request`."""
 
     prompt_tokens: int
     output_tokens: int
     warmup: bool = False
     filler: bool = False
     phase: float = 0.0
+    prefix: int | None = None
 
 
 def sequence(cell: Cell) -> tuple[Slot, ...]:
-    """The requests of one run of `cell` in the order in which they are sent: the warm-up, the
-    fillers before the measured requests, these, and the fillers after them."""
+    """The requests of one run of `cell` in the order in which they are sent: the warm-up, each
+    shared prefix once, the fillers before the measured requests, these, and the fillers after
+    them."""
     before, after = fillers(cell)
     warmup = Slot(prompt_tokens=cell.prompt_tokens, output_tokens=cell.output_tokens, warmup=True)
     measured = (Slot(prompt_tokens=n, output_tokens=k) for n, k in lengths(cell))
-    return (*[warmup] * cell.load.warmup, *before, *measured, *after)
+    loop = [*before, *measured, *after]
+    if cell.workload.shared_prefix:
+        count = cell.workload.prefixes
+        loop = [replace(slot, prefix=number % count) for number, slot in enumerate(loop)]
+    return (*[warmup] * cell.load.warmup, *primes(cell), *loop)
+
+
+def primes(cell: Cell) -> tuple[Slot, ...]:
+    """The requests that bring each shared prefix of `cell` into the server's cache before any of
+    them is measured: the prefix alone, with one token to write."""
+    shared, count = cell.workload.shared_prefix, cell.workload.prefixes
+    prime = Slot(prompt_tokens=shared, output_tokens=1, warmup=True)
+    return tuple(replace(prime, prefix=number) for number in range(count if shared else 0))
 
 
 def fillers(cell: Cell) -> tuple[tuple[Slot, ...], tuple[Slot, ...]]:

@@ -7,15 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from journal.records.engine import GpuRates
-from journal.records.workload import RANDOM_TOKENS, Workload
+from journal.records.workload import MOST_TOKENS, RANDOM_TOKENS, Workload
 
 # Limits that plan/experiment_file.py enforces when it parses a file. What is above them cannot be
 # meant, and some of it no database, no timer and no server could hold.
-MOST_TOKENS = 100_000_000
 MOST_BYTES = 1 << 60
 LONGEST_S = 30 * 86_400.0  # timers of a system may hold no more than 49 days
 Name = Annotated[str, MinLen(1), MaxLen(300)]
 Count = Annotated[int, Gt(0), Le(MOST_TOKENS)]
+SharedTokens = Annotated[int, Ge(0), Le(MOST_TOKENS)]
 Bytes = Annotated[int, Gt(0), Le(MOST_BYTES)]
 Batch = Annotated[int, Gt(0), Le(1 << 16)]  # a host has so many ports
 Few = Annotated[int, Gt(0), Le(1 << 12)]  # GPUs, processes, repeats
@@ -63,7 +63,8 @@ class Engine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """The axes of an experiment; its cells are their product. An empty `rate` (requests/s) means
-    closed loop, with each `batch` of requests in flight."""
+    closed loop, with each `batch` of requests in flight. `shared_prefix` varies that field of the
+    workload; empty: no prompt shares its beginning with another."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -71,6 +72,7 @@ class Grid:
     prompt_tokens: Counts = (128,)
     output_tokens: Counts = (64,)
     rate: tuple[Rate, ...] = ()
+    shared_prefix: tuple[SharedTokens, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

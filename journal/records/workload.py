@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 
 OWN = "prompts"  # what the labels of prompts of one's own begin with
+MOST_TOKENS = 100_000_000
+MOST_PREFIXES = 100_000
 BUILT_IN = "text:"  # what the names of the built-in texts begin with
 FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
 
@@ -22,6 +24,10 @@ class Workload:
     prompts and the server. With `natural_end` the model ends its answers itself, and the requested
     output length is only the longest.
 
+    The first `shared_prefix` tokens of each random prompt are one of `prefixes` beginnings, which
+    the prompts take in turn. A run has beginnings of its own, and sends each of them once before
+    it measures.
+
     `content`, the SHA-256 of the file in hex, is None until the file has been read, before the
     experiment begins.
     """
@@ -34,6 +40,8 @@ class Workload:
     shuffle: bool = False
     cycle: bool = False
     all_lines: bool = True
+    shared_prefix: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0
+    prefixes: Annotated[int, Gt(0), Le(MOST_PREFIXES)] = 1
     content: str | None = None
 
     @property
@@ -53,7 +61,12 @@ class Workload:
     def label(self) -> str:
         """The kind of prompts, with all but their content that sets the workload apart."""
         name = OWN if self.is_own else self.name
-        marks = [self.api, "natural end" if self.natural_end else None]
+        shared = f"{self.prefixes} x {self.shared_prefix} shared tokens"
+        marks = [
+            shared if self.shared_prefix else None,
+            self.api,
+            "natural end" if self.natural_end else None,
+        ]
         marks += ["shuffled" if self.shuffle else None, "cycled" if self.cycle else None]
         return ", ".join([name, *(mark for mark in marks if mark)])
 

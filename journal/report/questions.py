@@ -35,6 +35,7 @@ from journal.report.sections.lessons import lessons_section
 from journal.report.sections.memory_parts import memory_section
 from journal.report.sections.needed import needed_section
 from journal.report.sections.own_predictions import predictions_section
+from journal.report.sections.prefix_cache import prefix_section
 from journal.report.sections.quantisation import quantisation_section
 from journal.report.sections.searches import searches_section
 from journal.report.sections.setting import setting_section
@@ -191,6 +192,7 @@ def _experiment(
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),
         batching_section(good, named, name),
+        prefix_section(good, named),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,

@@ -94,6 +94,8 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("workload", "shuffle"): True,
     ("workload", "cycle"): True,
     ("workload", "all_lines"): False,
+    ("workload", "shared_prefix"): 32,
+    ("workload", "prefixes"): 2,
 }
 SETUP = Setup("m", None, ())
 # The part of one run that each room compares.
