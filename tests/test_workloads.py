@@ -148,3 +148,23 @@ def test_runs_of_different_workloads_are_not_compared(lab: Lab) -> None:
     assert compare(own, again, lab.home)
     with pytest.raises(UsageError, match="workload is"):
         compare(own, other, lab.home)
+
+
+@pytest.mark.timing
+def test_a_trace_arrives_within_a_millisecond_at_200_requests_per_second(tmp_path: Path) -> None:
+    """The median of how late requests were sent, and the times between their arrivals."""
+    path = tmp_path / "trace.jsonl"
+    due_s = [n / 200 + (n % 3) * 1e-3 for n in range(200)]
+    lines = [{"at_s": at_s, "prompt_tokens": 8, "output_tokens": 2} for at_s in due_s]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    experiment = Experiment(
+        name="trace", load=Load(warmup=1), workload=Workload(trace=str(path), from_s=0.0)
+    )
+    with keeping() as keeper, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        result = journal.run(experiment, tmp_path, endpoint=journal.attach(keeper.url))
+    (record,) = result.records
+    assert record.value("requests") == 200
+    assert record.value("send_delay_s.p50") < 1e-3
+    assert record.value("achieved_rate_per_s") == pytest.approx(199 / due_s[-1], rel=0.01)
+    assert "trace trace.jsonl" in result.log.markdown.read_text()

@@ -24,11 +24,15 @@ from journal.cli.options import (
 from journal.cli.workload_options import (
     Api,
     Cycle,
+    From,
     NaturalEnd,
     Prefixes,
     Prompts,
     SharedPrefix,
     Shuffle,
+    Speed,
+    TraceFile,
+    Until,
 )
 
 if TYPE_CHECKING:
@@ -184,6 +188,10 @@ def run(
     cycle: Cycle = None,
     shared_prefix: SharedPrefix = None,
     prefixes: Prefixes = None,
+    trace: TraceFile = None,
+    speed: Speed = None,
+    from_s: From = None,
+    until_s: Until = None,
     api: Api = None,
     natural_end: NaturalEnd = None,
     convoy: Convoy = None,
@@ -230,6 +238,7 @@ def run(
     - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --prompts questions.jsonl --api chat`
     - `journal run quickstart --prompts text:en --natural-end --output-tokens 256`
+    - `journal run quickstart --trace conversations.jsonl --speed 2 --until 600`
     - `journal run prefix-cache --shared-prefix 0,512 --prefixes 4`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
@@ -264,6 +273,10 @@ def run(
             "shuffle": shuffle,
             "cycle": cycle,
             "prefixes": prefixes,
+            "trace": trace,
+            "speed": speed,
+            "from_s": from_s,
+            "until_s": until_s,
             "api": api,
             "natural_end": natural_end,
         },

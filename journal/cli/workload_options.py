@@ -45,6 +45,26 @@ Prefixes = Annotated[
     int | None, typer.Option("--prefixes", help="Shared beginnings, which prompts take in turn.")
 ]
 
+TraceFile = Annotated[
+    str | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Send requests when a trace says, and as long: Mooncake's JSON lines, BurstGPT's or "
+        "Azure's CSV, or JSON lines with at_s.",
+    ),
+]
+
+Speed = Annotated[
+    float | None, typer.Option("--speed", metavar="X", help="The pace of a trace: 2 is twice.")
+]
+
+From = Annotated[
+    float | None, typer.Option("--from", metavar="S", help="Where in the trace to begin.")
+]
+
+Until = Annotated[float | None, typer.Option("--until", metavar="S", help="Where to end.")]
+
 Api = Annotated[
     Literal["chat", "completions"] | None,
     typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),

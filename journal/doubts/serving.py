@@ -42,7 +42,7 @@ def _prefix_cache_hits(case: Case) -> Finding | None:
     hits, workload = case.value("prefix_cache_hit_fraction"), case.view.cell.workload
     if hits is None or hits < PREFIX_HITS or workload.shared_prefix:
         return None
-    if workload.is_own:
+    if workload.is_own or workload.trace is not None:
         return "note", {"variant": "own", "hit_fraction": hits}
     return "flag", {"hit_fraction": hits}
 

@@ -31,7 +31,8 @@ def _figure(lengths: Callable[[View], Array], statistic: str) -> Callable[[View]
 def _varies(view: View) -> bool:
     """Whether the lengths are other than those of the cell, the same for each request."""
     workload = view.cell.workload
-    return workload.is_own or workload.natural_end or view.cell.load.length_spread > 0
+    given = workload.is_own or workload.trace is not None
+    return given or workload.natural_end or view.cell.load.length_spread > 0
 
 
 def _rows(

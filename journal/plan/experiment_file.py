@@ -63,12 +63,14 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
 
 
 def _beside(path: Path, experiment: Experiment) -> Experiment:
-    """`experiment` with a file of prompts that is named from the directory of its own file."""
+    """`experiment` with files of prompts that are named from the directory of its own file."""
     workload = experiment.workload
-    if workload.prompts is None or workload.prompts.startswith(BUILT_IN):
-        return experiment
-    prompts = str(path.parent / workload.prompts)  # an absolute path stays what it is
-    return replace(experiment, workload=replace(workload, prompts=prompts))
+    for name in ("prompts", "trace"):
+        file = getattr(workload, name)
+        if file is not None and not file.startswith(BUILT_IN):
+            # an absolute path stays what it is
+            workload = replace(workload, **{name: str(path.parent / file)})
+    return replace(experiment, workload=workload)
 
 
 def parse(source: str, *, default_name: str, where: str) -> Experiment:

@@ -13,6 +13,7 @@ from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
 from journal.plan.prompt_file import Line, read_lines
 from journal.plan.spool import Spool
+from journal.plan.trace_file import arrivals_of, has_prompts
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.experiment import Experiment
@@ -36,8 +37,10 @@ def settled(experiment: Experiment) -> Experiment:
     go with it.
     """
     workload = experiment.workload
-    if workload.prompts is None or workload.content is not None:
+    if workload.content is not None or (workload.prompts, workload.trace) == (None, None):
         return experiment
+    if workload.trace is not None:
+        return _replayed(experiment, workload)
     path = path_of(workload)
     digest = _digest(path)
     count, prompt_tokens, outputs, chats = _surveyed(workload, path)
@@ -50,6 +53,84 @@ def settled(experiment: Experiment) -> Experiment:
         grid = replace(grid, output_tokens=(outputs,))
     workload = replace(workload, content=digest, api="chat" if chats else workload.api)
     return replace(experiment, workload=workload, grid=grid, load=replace(load, convoy=True))
+
+
+def _replayed(experiment: Experiment, workload: Workload) -> Experiment:
+    """`experiment` with the load of its trace: an open loop whose requests come when the trace
+    says, at a mean rate that follows from it. Raises SpecError for a load of another kind."""
+    assert workload.trace is not None
+    path = Path(workload.trace)
+    _check_replay(experiment)
+    workload = replace(workload, content=_digest(path))
+    if has_prompts(path):
+        workload = replace(workload, prompts=workload.trace)
+        _, prompt_tokens, output_tokens, chats = _surveyed(workload, path)
+        workload = replace(workload, api="chat" if chats else workload.api)
+    else:
+        every = arrivals_of(workload)
+        prompt_tokens = _median([one.prompt_tokens for one in every])
+        output_tokens = _median([one.output_tokens for one in every])
+    times_s = due_times(workload)
+    if len(times_s) < 2 or times_s[-1] <= 0:
+        raise SpecError(f"{path} has no two requests at different times between --from and --until")
+    grid = replace(
+        experiment.grid,
+        rate=((len(times_s) - 1) / times_s[-1],),
+        prompt_tokens=(prompt_tokens,),
+        output_tokens=experiment.grid.output_tokens if output_tokens is None else (output_tokens,),
+    )
+    load = replace(experiment.load, requests=len(times_s), length_spread=0.0)
+    return replace(experiment, workload=workload, grid=grid, load=load)
+
+
+def _check_replay(experiment: Experiment) -> None:
+    """Refuse (SpecError) a load that does not go with a trace."""
+    others = {
+        "rates": experiment.grid.rate,
+        "prompts": experiment.workload.prompts,
+        "a shared prefix": experiment.grid.shared_prefix,
+        "a search for capacity": experiment.find_capacity,
+        "a search for the needed VRAM": experiment.needed_vram,
+        "a shuffle": experiment.workload.shuffle,
+        "a cycle": experiment.workload.cycle,
+    }
+    for name, given in others.items():
+        if given:
+            raise SpecError(f"a trace says when requests come and what they are: leave {name} out")
+
+
+def due_times(workload: Workload) -> list[float]:
+    """The times at which the requests of a trace are due, in s from the first."""
+    if not workload.is_own:
+        return [one.at_s for one in arrivals_of(workload)]
+    times_s = [line.at_s for line in _of_trace(workload) if line.at_s is not None]
+    return [(at_s - times_s[0]) / workload.speed for at_s in times_s]
+
+
+def _of_trace(workload: Workload) -> Iterator[Line]:
+    """The lines of a trace with prompts between `from_s` and `until_s` of its own time. Raises
+    SpecError for a line without a time, and for one that is due before the line before it."""
+    path, began_s, last_s = path_of(workload), None, 0.0
+    end_s = float("inf") if workload.until_s is None else workload.until_s
+    for line in read_lines(path):
+        if line.at_s is None or line.at_s < last_s:
+            raise SpecError(
+                f"{path}: line {line.number} cannot be sent: each line of a trace needs an at_s, "
+                "not before that of the line before it"
+            )
+        last_s = line.at_s
+        began_s = line.at_s if began_s is None else began_s
+        if workload.from_s <= line.at_s - began_s < end_s:
+            yield line
+
+
+def check_unchanged(workload: Workload) -> None:
+    """Refuse (SpecError) a file of prompts, or a trace, that has changed since it was settled."""
+    if workload.content is None:
+        return
+    path = path_of(workload) if workload.trace is None else Path(workload.trace)
+    if _digest(path) != workload.content:
+        raise SpecError(f"{path} has changed since the experiment began: run it again")
 
 
 def path_of(workload: Workload) -> Path:
@@ -71,8 +152,7 @@ def own_requests(cell: Cell, endpoint: Endpoint, spool: Spool | None) -> Iterato
     since it was settled."""
     workload = cell.workload
     path = path_of(workload)
-    if _digest(path) != workload.content:
-        raise SpecError(f"{path} has changed since the experiment began: run it again")
+    check_unchanged(workload)
     places: list[tuple[bytes | StoredBody, int, int]] = []
     for line in _taken(workload, path, cell.load.requests):
         tokens = cell.output_tokens if line.output_tokens is None else line.output_tokens
@@ -174,6 +254,8 @@ def _check(experiment: Experiment, lines: int, requests: int) -> None:
 
 def _taken(workload: Workload, path: Path, requests: int) -> Iterable[Line]:
     """The lines that a run of so many requests may send: all of them where they are shuffled."""
+    if workload.trace is not None:
+        return _of_trace(workload)
     lines = read_lines(path)
     return lines if workload.shuffle else islice(lines, requests)
 

@@ -16,9 +16,10 @@ from random import Random
 from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
 from journal.plan.english_words import WORDS
-from journal.plan.own_prompts import own_requests
+from journal.plan.own_prompts import check_unchanged, due_times, own_requests
 from journal.plan.sequence import Slot, lengths, sequence
 from journal.plan.spool import Spool
+from journal.plan.trace_file import BLOCK_TOKENS
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Open
@@ -49,18 +50,30 @@ def requests(
             *_drawn(cell, endpoint, run_id, warmup, due),
             *(replace(one, index=after + one.index, due_s=next(due, None)) for one in own),
         )
-    return tuple(_drawn(cell, endpoint, run_id, sequence(cell), due))
+    check_unchanged(cell.workload)
+    kept = None if cell.workload.trace is None else spool
+    drawn = tuple(_drawn(cell, endpoint, run_id, sequence(cell), due, kept))
+    if kept is not None:
+        kept.close()
+    return drawn
 
 
 def _drawn(
-    cell: Cell, endpoint: Endpoint, run_id: str, slots: Iterable[Slot], due: Iterator[float]
+    cell: Cell,
+    endpoint: Endpoint,
+    run_id: str,
+    slots: Iterable[Slot],
+    due: Iterator[float],
+    spool: Spool | None = None,
 ) -> Iterator[Request]:
-    """Requests with drawn prompts, one for each of `slots`."""
+    """Requests with drawn prompts, one for each of `slots`; their bodies lie in `spool` (None: in
+    memory)."""
     for index, slot in enumerate(slots):
         fields = body(cell, endpoint, run_id, index, slot)
+        encoded = json.dumps(fields, separators=(",", ":")).encode()
         yield Request(
             index=index,
-            body=json.dumps(fields, separators=(",", ":")).encode(),
+            body=encoded if spool is None else spool.add(encoded),
             prompt_tokens=slot.prompt_tokens,
             output_tokens=slot.output_tokens,
             warmup=slot.warmup,
@@ -86,6 +99,8 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
     own, common = _generators(cell, run_id, index)
     shared = 0 if slot.prefix is None else cell.workload.shared_prefix
     before, left = Random(f"{run_id} prefix {slot.prefix}"), slot.prompt_tokens - shared
+    if slot.blocks and endpoint.prompt_form == "token_ids":
+        return fields | {"prompt": block_ids(slot, endpoint, run_id, own)}
     if endpoint.prompt_form == "token_ids":
         ids = token_ids(shared, endpoint, before, before)
         fields["prompt"] = ids + token_ids(left, endpoint, own, common)
@@ -111,6 +126,19 @@ def token_ids(length: int, endpoint: Endpoint, own: Random, common: Random) -> l
     )
 
 
+def block_ids(slot: Slot, endpoint: Endpoint, run_id: str, own: Random) -> list[int]:
+    """A prompt of the blocks of a trace, the same ids wherever a block comes again in a run, cut to
+    its length or made longer with tokens of its own."""
+    ids: list[int] = []
+    for block in slot.blocks:
+        chance = Random(f"{run_id} block {block}")
+        ids += chance.choices(range(*endpoint.vocabulary), k=BLOCK_TOKENS)
+        if len(ids) >= slot.prompt_tokens:
+            return ids[: slot.prompt_tokens]
+    left = slot.prompt_tokens - len(ids)
+    return ids + token_ids(left, endpoint, own, own)
+
+
 def prompt_words(length: int, endpoint: Endpoint, own: Random, common: Random) -> str:
     """A prompt as a text of about `length` tokens by the server's own count, the tokens of the
     chat template included; generators as in `token_ids`."""
@@ -122,13 +150,15 @@ def prompt_words(length: int, endpoint: Endpoint, own: Random, common: Random) -
 
 def arrivals(cell: Cell) -> list[float]:
     """The times at which the measured requests of an open-loop cell are due, in s from the first,
-    on an absolute schedule.
+    on an absolute schedule: those of its trace, where it has one.
 
     The gaps are drawn from a gamma distribution of shape `burstiness` (1 is a Poisson process, 0
     stands for a constant gap) and then scaled, so that (requests - 1) / last is the cell's rate
     whatever the seed: few gaps, as they are drawn, miss it by a fifth and more.
     """
     assert isinstance(cell.shape, Open)
+    if cell.workload.trace is not None:
+        return due_times(cell.workload)
     shape, count = cell.shape.burstiness, cell.load.requests - 1
     chance = Random(f"arrivals {cell.seed}")
     gaps = [chance.gammavariate(shape, 1.0) if shape else 1.0 for _ in range(count)]

@@ -131,6 +131,10 @@ FIELDS = (
     Field("workload", "cycle", _SAME_LOAD, "a prompt sent twice may be cached", False),
     Field("workload", "shared_prefix", _SAME_LOAD, "how much of a prompt a cache can spare", 0),
     Field("workload", "prefixes", _SAME_LOAD, "how much of the pool the beginnings take", 1),
+    Field("workload", "trace", (), "a path; the content of the file counts"),
+    Field("workload", "speed", _SAME_LOAD, "when requests come", 1.0),
+    Field("workload", "from_s", _SAME_LOAD, "which requests of a trace", 0.0),
+    Field("workload", "until_s", _SAME_LOAD, "which requests of a trace", None),
     Field("workload", "all_lines", (), "the number of requests counts"),
 )
 

@@ -28,6 +28,9 @@ class Workload:
     the prompts take in turn. A run has beginnings of its own, and sends each of them once before
     it measures.
 
+    `trace` is the path of a file that says when requests come and how long they are; its times are
+    divided by `speed`, and it is taken from `from_s` to `until_s` (None: its end) of its own time.
+
     `content`, the SHA-256 of the file in hex, is None until the file has been read, before the
     experiment begins.
     """
@@ -42,6 +45,10 @@ class Workload:
     all_lines: bool = True
     shared_prefix: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0
     prefixes: Annotated[int, Gt(0), Le(MOST_PREFIXES)] = 1
+    trace: Annotated[str, MinLen(1)] | None = None
+    speed: Annotated[float, Gt(0), Le(1e6)] = 1.0
+    from_s: Annotated[float, Ge(0), Le(1e12)] = 0.0
+    until_s: Annotated[float, Gt(0), Le(1e12)] | None = None
     content: str | None = None
 
     @property
@@ -51,19 +58,20 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """The name of the prompts: "random tokens", "text:en", or the name of the file."""
+        """The name of the prompts: "random tokens", "text:en", or the name of the file or trace."""
         if self.prompts is None:
-            return "random tokens"
+            return "random tokens" if self.trace is None else PurePath(self.trace).name
         built_in = self.prompts.startswith(BUILT_IN)
         return self.prompts if built_in else PurePath(self.prompts).name
 
     @property
     def label(self) -> str:
         """The kind of prompts, with all but their content that sets the workload apart."""
-        name = OWN if self.is_own else self.name
+        name = OWN if self.is_own else "random tokens"
         shared = f"{self.prefixes} x {self.shared_prefix} shared tokens"
         marks = [
             shared if self.shared_prefix else None,
+            "trace" if self.trace else None,
             self.api,
             "natural end" if self.natural_end else None,
         ]

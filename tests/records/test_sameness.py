@@ -94,6 +94,10 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("workload", "shuffle"): True,
     ("workload", "cycle"): True,
     ("workload", "all_lines"): False,
+    ("workload", "speed"): 2.0,
+    ("workload", "from_s"): 10.0,
+    ("workload", "until_s"): 60.0,
+    ("workload", "trace"): "trace.csv",
     ("workload", "shared_prefix"): 32,
     ("workload", "prefixes"): 2,
 }

@@ -52,6 +52,10 @@ def _about(group: list[Point]) -> Iterator[Text]:
             yield say("sent.cycled")
     else:
         yield say("sent.random")
+    if workload.trace is not None:
+        content = (workload.content or units.ABSENT)[:SHORT_HASH]
+        shown = {"name": workload.name, "hash": content, "speed": f"{workload.speed:g}"}
+        yield say("sent.trace", **shown)
     if workload.api is not None:
         yield say(f"sent.{workload.api}")
     if workload.natural_end:
