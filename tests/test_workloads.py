@@ -17,6 +17,7 @@ from journal.records.run import Record
 from journal.records.workload import Workload
 from journal.report.run_json import run_json
 from journal.run.summary import recompute
+from journal.simulator.http import Script, running
 from journal.store.store import open_store
 
 LINES = 12
@@ -160,9 +161,9 @@ def test_a_trace_arrives_within_a_millisecond_at_200_requests_per_second(tmp_pat
     experiment = Experiment(
         name="trace", load=Load(warmup=1), workload=Workload(trace=str(path), from_s=0.0)
     )
-    with keeping() as keeper, pytest.MonkeyPatch.context() as patch:
+    with running(Script(ttft_s=0.002, itl_s=0.001)) as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        result = journal.run(experiment, tmp_path, endpoint=journal.attach(keeper.url))
+        result = journal.run(experiment, tmp_path, endpoint=journal.attach(url))
     (record,) = result.records
     assert record.value("requests") == 200
     assert record.value("send_delay_s.p50") < 1e-3

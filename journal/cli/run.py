@@ -25,6 +25,7 @@ from journal.cli.workload_options import (
     Api,
     Cycle,
     From,
+    MaxInFlight,
     NaturalEnd,
     Prefixes,
     Prompts,
@@ -33,6 +34,7 @@ from journal.cli.workload_options import (
     Speed,
     TraceFile,
     Until,
+    workload_given,
 )
 
 if TYPE_CHECKING:
@@ -180,6 +182,7 @@ def run(
     concurrency: Concurrency = None,
     rate: Rate = None,
     burstiness: Burstiness = None,
+    max_in_flight: MaxInFlight = None,
     prompt_tokens: PromptTokens = None,
     output_tokens: OutputTokens = None,
     length_spread: LengthSpread = None,
@@ -236,6 +239,7 @@ def run(
     - `journal run experiments/batch-size.toml --home ~/lab --resume`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --model NAME --prompt-tokens 64,1024`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
+    - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 20 --max-in-flight 64`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --prompts questions.jsonl --api chat`
     - `journal run quickstart --prompts text:en --natural-end --output-tokens 256`
     - `journal run quickstart --trace conversations.jsonl --speed 2 --until 600`
@@ -263,23 +267,15 @@ def run(
             "timeout_s": timeout,
             "processes": processes,
             "burstiness": burstiness,
+            "max_in_flight": max_in_flight,
             "convoy": convoy,
             "length_spread": length_spread,
             "body": body_fields(body) or None,
         },
         engine={"model": model, "python": python},
-        workload={
-            "prompts": prompts,
-            "shuffle": shuffle,
-            "cycle": cycle,
-            "prefixes": prefixes,
-            "trace": trace,
-            "speed": speed,
-            "from_s": from_s,
-            "until_s": until_s,
-            "api": api,
-            "natural_end": natural_end,
-        },
+        workload=workload_given(prompts=prompts, shuffle=shuffle, cycle=cycle, prefixes=prefixes)
+        | workload_given(trace=trace, speed=speed, from_s=from_s, until_s=until_s)
+        | workload_given(api=api, natural_end=natural_end),
         slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},
         find_capacity=find_capacity,
         needed_vram=needed_vram,

@@ -1,6 +1,6 @@
 """The options of `journal run` on what is sent."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -65,6 +65,16 @@ From = Annotated[
 
 Until = Annotated[float | None, typer.Option("--until", metavar="S", help="Where to end.")]
 
+MaxInFlight = Annotated[
+    int | None,
+    typer.Option(
+        "--max-in-flight",
+        metavar="N",
+        help="The most requests in flight in open loop; others wait, and their latency counts from "
+        "when they were due.",
+    ),
+]
+
 Api = Annotated[
     Literal["chat", "completions"] | None,
     typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),
@@ -78,3 +88,8 @@ NaturalEnd = Annotated[
         show_default=False,
     ),
 ]
+
+
+def workload_given(**options: object) -> dict[str, Any]:
+    """The values of options by the names of their fields."""
+    return options

@@ -65,11 +65,10 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
 def _beside(path: Path, experiment: Experiment) -> Experiment:
     """`experiment` with files of prompts that are named from the directory of its own file."""
     workload = experiment.workload
-    for name in ("prompts", "trace"):
-        file = getattr(workload, name)
-        if file is not None and not file.startswith(BUILT_IN):
-            # an absolute path stays what it is
-            workload = replace(workload, **{name: str(path.parent / file)})
+    if workload.prompts is not None and not workload.prompts.startswith(BUILT_IN):
+        workload = replace(workload, prompts=str(path.parent / workload.prompts))
+    if workload.trace is not None:  # an absolute path stays what it is
+        workload = replace(workload, trace=str(path.parent / workload.trace))
     return replace(experiment, workload=workload)
 
 

@@ -84,7 +84,9 @@ class Load:
     engines. `convoy` begins all streams of a closed loop together; without it they begin, and stay,
     spread over the time of a request. `length_spread` is the coefficient of variation of the
     lengths of prompts and of outputs, whose means are those of the cell. `body` are further fields
-    of each request, by name; None as a value leaves a field out."""
+    of each request, by name; None as a value leaves a field out. `max_in_flight` is the
+    most requests of an open loop that may be in flight: those that are due beyond it wait, and
+    their latency counts from when they were due; None: no limit."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
     # Values of fields that came later, for what was stored before they came.
@@ -102,6 +104,7 @@ class Load:
     convoy: bool = False
     length_spread: Annotated[float, Ge(0), Le(1)] = 0.0
     body: Mapping[str, Any] = field(default_factory=dict)
+    max_in_flight: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,7 @@ FIELDS = (
     ),
     Field("load", "length_spread", (*_SAME_CELL, "point"), "what is asked of the server", 0.0),
     Field("load", "body", (*_SAME_CELL, "point"), "what is asked of the server", {}),
+    Field("load", "max_in_flight", (*_SAME_CELL, "point"), "when a request may go", None),
     Field("slo", "ttft_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
     Field("slo", "tpot_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
     Field("slo", "e2e_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),

@@ -188,6 +188,7 @@ def _load(
                 origin_s=origin_s,
                 on_done=on_done,
                 max_error_rate=cell.load.max_error_rate,
+                max_in_flight=cell.load.max_in_flight,
             )
     except KeyboardInterrupt:
         stopped = True

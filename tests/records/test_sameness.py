@@ -83,6 +83,7 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("load", "convoy"): True,
     ("load", "length_spread"): 0.3,
     ("load", "body"): {"top_p": 0.5},
+    ("load", "max_in_flight"): 32,
     ("slo", "ttft_ms"): 101.0,
     ("slo", "tpot_ms"): 11.0,
     ("slo", "e2e_ms"): 1001.0,
@@ -131,7 +132,9 @@ def test_every_room_counts_a_field_as_its_row_says(row: Field) -> None:
     if row.name in ("rate", "burstiness"):
         cell = replace(cell, batch=None, rate=1.0)
     if row.part == "workload":
-        cell = replace(cell, workload=Workload(prompts="mine.jsonl", content="ff"))
+        kind = "trace" if row.name == "trace" else "prompts"
+        own = Workload(**{kind: "mine.jsonl", "content": "ff"})  # type: ignore[arg-type]
+        cell = replace(cell, workload=own)
     value = OTHERS[key(row)]
     if row.part == "cell":
         other = replace(cell, **{row.name: value})
