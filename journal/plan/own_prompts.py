@@ -28,7 +28,7 @@ CHARACTERS_OF_A_TOKEN = 4.0
 WIDE_CHARACTERS_OF_A_TOKEN = 1.5
 
 
-def settled(experiment: Experiment) -> Experiment:
+def with_workload(experiment: Experiment) -> Experiment:
     """`experiment` with the facts that only the file of its prompts can give: the hash of its
     content, the number of its lines and their lengths. An experiment of random tokens, and one
     whose facts are known, are returned as they are.

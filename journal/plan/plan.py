@@ -6,7 +6,7 @@ from pathlib import Path
 
 from journal.plan.cells import by_engine, cells
 from journal.plan.experiment_file import load_experiment
-from journal.plan.own_prompts import settled
+from journal.plan.own_prompts import with_workload
 from journal.plan.sequence import fillers, primes
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
@@ -62,6 +62,6 @@ def plan(experiment: Experiment | str | Path, model: str | None = None) -> Plan:
     the name at an endpoint, for an experiment without engines. Raises SpecError where there is no
     such experiment, where it has no model, where a search has no SLO, or for a file of prompts of
     which a line cannot be sent."""
-    asked = settled(load_experiment(experiment))
+    asked = with_workload(load_experiment(experiment))
     planned = cells(asked, model=model)
     return Plan(asked, planned, cost(planned))

@@ -9,7 +9,7 @@ import pytest
 
 from journal.errors import SpecError
 from journal.plan.cells import cells
-from journal.plan.own_prompts import path_of, settled
+from journal.plan.own_prompts import path_of, with_workload
 from journal.plan.prompt_file import read_lines
 from journal.plan.prompts import requests
 from journal.plan.spool import spooling
@@ -29,7 +29,7 @@ def asked(path: Path | str, **changes: Any) -> Experiment:
 
 
 def planned(path: Path | str, **changes: Any) -> Cell:
-    return cells(settled(asked(path, **changes)), model="here")[0]
+    return cells(with_workload(asked(path, **changes)), model="here")[0]
 
 
 def bodies(cell: Cell, endpoint: Endpoint = HERE) -> list[dict[str, Any]]:
@@ -76,9 +76,9 @@ def test_fewer_requests_take_the_first_lines(numbers: Path) -> None:
 def test_a_search_for_capacity_needs_leave_to_cycle(numbers: Path) -> None:
     search = replace(asked(numbers), find_capacity="rate", slo=Slo(ttft_ms=100.0))
     with pytest.raises(SpecError, match="--cycle"):
-        settled(search)
+        with_workload(search)
     with pytest.raises(SpecError, match="needed VRAM"):
-        settled(replace(asked(numbers), needed_vram=True))
+        with_workload(replace(asked(numbers), needed_vram=True))
 
 
 def test_a_body_is_sent_as_it_is_but_for_what_a_measurement_needs(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_lines_that_do_not_go_with_the_api_are_named(
     path = tmp_path / "mixed.jsonl"
     path.write_text(lines)
     with pytest.raises(SpecError, match=words):
-        settled(asked(path, api=api))
+        with_workload(asked(path, api=api))
 
 
 def test_a_file_that_changed_since_is_refused(numbers: Path) -> None:
@@ -154,4 +154,4 @@ def test_the_built_in_texts_are_of_four_kinds_in_two_languages() -> None:
         sizes = [len(line.fields["prompt"]) for line in lines]
         assert max(sizes) > 20 * min(sizes)
     with pytest.raises(SpecError, match="text:en and text:zh"):
-        settled(asked("text:xx"))
+        with_workload(asked("text:xx"))

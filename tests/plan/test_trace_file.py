@@ -8,7 +8,7 @@ import pytest
 
 from journal.errors import SpecError
 from journal.plan.cells import cells
-from journal.plan.own_prompts import due_times, settled
+from journal.plan.own_prompts import due_times, with_workload
 from journal.plan.prompts import requests
 from journal.plan.trace_file import BLOCK_TOKENS, Arrival, arrivals_of
 from journal.records.cell import Cell
@@ -45,7 +45,7 @@ def asked(path: Path, **changes: Any) -> Experiment:
 
 
 def replayed(path: Path, **changes: Any) -> Cell:
-    return cells(settled(asked(path, **changes)), model="here")[0]
+    return cells(with_workload(asked(path, **changes)), model="here")[0]
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -134,7 +134,7 @@ def test_what_a_trace_says_itself_is_refused_beside_it(tmp_path: Path) -> None:
     ):
         given: dict[str, Any] = {"name": "x", "workload": Workload(trace=str(path)), **changes}
         with pytest.raises(SpecError, match="a trace says when requests come"):
-            settled(Experiment(**given))
+            with_workload(Experiment(**given))
 
 
 def test_a_trace_that_changed_since_is_refused(tmp_path: Path) -> None:
