@@ -96,24 +96,36 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
     }
     if endpoint.extensions:
         fields |= of_running_usage() if cell.workload.natural_end else of_exact_length()
-    own, common = _generators(cell, run_id, index)
-    shared = 0 if slot.prefix is None else cell.workload.shared_prefix
-    before, left = Random(f"{run_id} prefix {slot.prefix}"), slot.prompt_tokens - shared
-    if slot.blocks and endpoint.prompt_form == "token_ids":
-        return fields | {"prompt": block_ids(slot, endpoint, run_id, own)}
     if endpoint.prompt_form == "token_ids":
-        ids = token_ids(shared, endpoint, before, before)
-        fields["prompt"] = ids + token_ids(left, endpoint, own, common)
+        fields["prompt"] = _ids(cell, endpoint, run_id, index, slot)
+    elif endpoint.api == "completions":
+        fields["prompt"] = _words(cell, endpoint, run_id, index, slot)
     else:
-        text = prompt_words(shared or left, endpoint, *((before, before) if shared else (own, common)))
-        if shared and left:
-            bare = replace(endpoint, overhead_tokens=0)  # the template's tokens are in the prefix
-            text += f" {prompt_words(left, bare, own, common)}"
-        if endpoint.api == "completions":
-            fields["prompt"] = text
-        else:
-            fields["messages"] = [{"role": "user", "content": text}]
+        text = _words(cell, endpoint, run_id, index, slot)
+        fields["messages"] = [{"role": "user", "content": text}]
     return in_dialect(fields, endpoint.facts.request_fields, cell.load.body)
+
+
+def _ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> list[int]:
+    """The prompt of a slot as token ids: its shared prefix or the blocks of its trace first."""
+    own, common = _generators(cell, run_id, index)
+    if slot.blocks:
+        return block_ids(slot, endpoint, run_id, own)
+    shared = 0 if slot.prefix is None else cell.workload.shared_prefix
+    before = Random(f"{run_id} prefix {slot.prefix}")
+    ids = token_ids(shared, endpoint, before, before)
+    return ids + token_ids(slot.prompt_tokens - shared, endpoint, own, common)
+
+
+def _words(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> str:
+    """The prompt of a slot as words, its shared prefix first."""
+    own, common = _generators(cell, run_id, index)
+    if slot.prefix is None:
+        return prompt_words(slot.prompt_tokens, endpoint, own, common)
+    shared, before = cell.workload.shared_prefix, Random(f"{run_id} prefix {slot.prefix}")
+    text, left = prompt_words(shared, endpoint, before, before), slot.prompt_tokens - shared
+    bare = replace(endpoint, overhead_tokens=0)  # the template's tokens are in the prefix
+    return f"{text} {prompt_words(left, bare, own, common)}" if left else text
 
 
 def token_ids(length: int, endpoint: Endpoint, own: Random, common: Random) -> list[int]:

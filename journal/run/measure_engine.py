@@ -29,8 +29,8 @@ from journal.serve import start as engines
 from journal.serve.describe import described, undescribed
 from journal.serve.endpoint import check_answers
 from journal.serve.engines.kind import EngineKind
-from journal.serve.forms import through
 from journal.serve.engines.vllm.vllm import VLLM
+from journal.serve.forms import through
 
 Keep = Callable[[Record, Samples | None], Record]
 
