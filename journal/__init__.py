@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from journal.records.progress import Event
     from journal.records.run import Record
     from journal.records.samples import Samples
+    from journal.records.workload import Workload
     from journal.report.checklist import Step, checklist
     from journal.report.demo import demo
     from journal.report.explain import explain
@@ -95,6 +96,7 @@ _HOME_OF = {
     "journal.records.progress": "Event",
     "journal.records.run": "Record",
     "journal.records.samples": "Samples",
+    "journal.records.workload": "Workload",
     "journal.report.checklist": "Step checklist",
     "journal.report.demo": "demo",
     "journal.report.explain": "explain",
@@ -173,6 +175,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Unfit",
     "UsageError",
     "Verified",
+    "Workload",
     "ask",
     "attach",
     "benchmark_report",

@@ -19,6 +19,7 @@ import builders
 import pytest
 from hypothesis import HealthCheck, settings
 
+from journal import redaction
 from journal.records.engine import Endpoint
 from journal.records.experiment import Engine
 from journal.serve.models import EMBEDDED
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(ENGINE_TEST_S))
         if item.get_closest_marker("timing"):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=5))
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process remembers the keys that it was given; those of one test mean nothing in the next."""
+    monkeypatch.setattr(redaction, "_remembered", set())
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ def asked_experiment(
     load: Options | None = None,
     engine: Options | None = None,
     slo: Options | None = None,
+    workload: Options | None = None,
     find_capacity: Literal["rate", "concurrency"] | None = None,
     needed_vram: bool = False,
 ) -> "Experiment":
@@ -30,7 +31,7 @@ def asked_experiment(
     from journal.records.experiment import Experiment, Slo
     from journal.serve.models import default_experiment
 
-    parts = (grid or {}, load or {}, engine or {}, slo or {})
+    parts = (grid or {}, load or {}, engine or {}, slo or {}, workload or {})
     given = [{k: v for k, v in part.items() if v is not None} for part in parts]
     if name is None and at_endpoint:
         asked = Experiment(name="endpoint")
@@ -38,6 +39,10 @@ def asked_experiment(
         asked = load_experiment(name or default_experiment())
     if find_capacity is not None:
         _check_search(find_capacity, given[0], given[1])
+    if "prompts" in given[4]:
+        given[4].setdefault("all_lines", "requests" not in given[1])
+    elif "requests" in given[1]:
+        given[4].setdefault("all_lines", False)
     if "batch" in given[0]:
         given[0].setdefault("rate", ())  # the load that was asked for now, not the file's
     if "body" in given[1]:
@@ -51,6 +56,7 @@ def asked_experiment(
             grid=replace(asked.grid, **given[0]),
             load=replace(asked.load, **given[1]),
             slo=replace(asked.slo or Slo(), **given[3]) if given[3] else asked.slo,
+            workload=replace(asked.workload, **given[4]),
             find_capacity=find_capacity or asked.find_capacity,
             needed_vram=needed_vram or asked.needed_vram,
             usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),

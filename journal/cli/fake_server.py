@@ -18,6 +18,10 @@ def fake_server(
         bool,
         typer.Option("--prefill-blocks", help="Make no other token while a prompt is read."),
     ] = False,
+    prefix_caching: Annotated[
+        bool,
+        typer.Option("--prefix-caching", help="Read equal beginnings of prompts once."),
+    ] = False,
     model: Annotated[str, typer.Option("--model", help="The name it serves.")] = "simulated",
     max_running: Annotated[
         int, typer.Option("--max-running", min=1, help="Requests at once; the others wait.")
@@ -42,6 +46,7 @@ def fake_server(
         itl_s=itl_ms / 1e3,
         prefill_s_per_token=prefill_ms_per_token / 1e3,
         prefill_blocks=prefill_blocks,
+        prefix_caching=prefix_caching,
         model=model,
         max_running=max_running,
         stall_at_s=stall_at,

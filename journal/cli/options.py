@@ -121,18 +121,17 @@ def access(given: list[str] | None) -> "Access":
     return access_of(api_key(), headers(given))
 
 
-def integers(text: str | None, option: str) -> tuple[int, ...] | None:
-    """The whole numbers above 0 in "1,8,32"; SpecError names `option` and the value."""
+def integers(text: str | None, option: str, least: int = 1) -> tuple[int, ...] | None:
+    """The whole numbers from `least` up in "1,8,32"; SpecError names `option` and the value."""
     if text is None:
         return None
     try:
         values = tuple(int(part) for part in text.split(","))
     except ValueError:
-        values = (0,)
-    if min(values) < 1:
-        raise SpecError(
-            f"{option} {text[:60]!r} is not whole numbers above 0 with commas, such as 1,8"
-        )
+        values = (least - 1,)
+    if min(values) < least:
+        numbers = f"whole numbers {'above' if least else 'from'} 0{'' if least else ' up'}"
+        raise SpecError(f"{option} {text[:60]!r} is not {numbers} with commas, such as 1,8")
     return values
 
 

@@ -21,6 +21,21 @@ from journal.cli.options import (
     integers,
     rates,
 )
+from journal.cli.workload_options import (
+    Api,
+    Cycle,
+    From,
+    MaxInFlight,
+    NaturalEnd,
+    Prefixes,
+    Prompts,
+    SharedPrefix,
+    Shuffle,
+    Speed,
+    TraceFile,
+    Until,
+    workload_given,
+)
 
 if TYPE_CHECKING:
     from journal.records.engine import Endpoint
@@ -167,9 +182,21 @@ def run(
     concurrency: Concurrency = None,
     rate: Rate = None,
     burstiness: Burstiness = None,
+    max_in_flight: MaxInFlight = None,
     prompt_tokens: PromptTokens = None,
     output_tokens: OutputTokens = None,
     length_spread: LengthSpread = None,
+    prompts: Prompts = None,
+    shuffle: Shuffle = None,
+    cycle: Cycle = None,
+    shared_prefix: SharedPrefix = None,
+    prefixes: Prefixes = None,
+    trace: TraceFile = None,
+    speed: Speed = None,
+    from_s: From = None,
+    until_s: Until = None,
+    api: Api = None,
+    natural_end: NaturalEnd = None,
     convoy: Convoy = None,
     requests: Requests = None,
     warmup: Warmup = None,
@@ -212,6 +239,11 @@ def run(
     - `journal run experiments/batch-size.toml --home ~/lab --resume`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --model NAME --prompt-tokens 64,1024`
     - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 2,4,8 --slo-ttft-ms 200`
+    - `journal run --endpoint http://127.0.0.1:8000/v1 --rate 20 --max-in-flight 64`
+    - `journal run --endpoint http://127.0.0.1:8000/v1 --prompts questions.jsonl --api chat`
+    - `journal run quickstart --prompts text:en --natural-end --output-tokens 256`
+    - `journal run quickstart --trace conversations.jsonl --speed 2 --until 600`
+    - `journal run prefix-cache --shared-prefix 0,512 --prefixes 4`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
@@ -225,6 +257,7 @@ def run(
             "rate": rates(rate, "--rate"),
             "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
             "output_tokens": integers(output_tokens, "--output-tokens"),
+            "shared_prefix": integers(shared_prefix, "--shared-prefix", least=0),
         },
         load={
             "requests": requests,
@@ -234,11 +267,15 @@ def run(
             "timeout_s": timeout,
             "processes": processes,
             "burstiness": burstiness,
+            "max_in_flight": max_in_flight,
             "convoy": convoy,
             "length_spread": length_spread,
             "body": body_fields(body) or None,
         },
         engine={"model": model, "python": python},
+        workload=workload_given(prompts=prompts, shuffle=shuffle, cycle=cycle, prefixes=prefixes)
+        | workload_given(trace=trace, speed=speed, from_s=from_s, until_s=until_s)
+        | workload_given(api=api, natural_end=natural_end),
         slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},
         find_capacity=find_capacity,
         needed_vram=needed_vram,

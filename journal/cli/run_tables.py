@@ -9,6 +9,7 @@ from journal.cli.render import plain, print_table, warn_of_edits, wide_console
 from journal.doubts.words import sentence
 from journal.records.figure import Figure
 from journal.records.run import Record
+from journal.records.sameness import workload_key
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -138,6 +139,7 @@ def print_record(record: Record) -> None:
     if where[0] is not None:
         place = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
         console.print(plain(place), style="dim", markup=False, highlight=False)
+    _print_workload(record)
     if record.error:
         console.print(plain(record.error), style="red", markup=False)
     for doubt in record.doubts:
@@ -154,6 +156,16 @@ def print_record(record: Record) -> None:
         print_table(headed, parts, left=("memory", "by"))
     shown = {name for names in compared for name in names}
     print_table(["metric", "value", "95% interval"], _figures(record, shown), left=("metric",))
+
+
+def _print_workload(record: Record) -> None:
+    """The workload of a run, where it is not random tokens, and the hash of what was sent."""
+    key, sent = workload_key(record.cell.workload), record.environment.get("sent_sha256")
+    if key is not None:
+        what = f"workload {record.cell.workload.name}: {key}" + (
+            f", sent {str(sent)[:8]}" if sent else ""
+        )
+        wide_console().print(plain(what), style="dim", markup=False, highlight=False)
 
 
 def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]":

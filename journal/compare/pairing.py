@@ -1,9 +1,9 @@
 """Pairs of runs of the same cell on two sides of a comparison.
 
 A cell is all that defines a run but its repeat. A field that has one value on each side, and
-another on the other side, is the subject of the comparison (two models, two flags); all other
-fields must be equal. Runs under different conditions (host, driver, versions) are never put
-together within a side.
+another on the other side, is the subject of the comparison (two models, two flags), unless it is
+the workload: other prompts are another question. All other fields must be equal. Runs under
+different conditions (host, driver, versions) are never put together within a side.
 """
 
 import difflib
@@ -74,7 +74,7 @@ def pair(a: Records, b: Records, by: tuple[str, ...] = ()) -> Pairing:
     differs = {
         name: (ours[0], theirs[0])
         for name, (ours, theirs) in values.items()
-        if name not in by and len(ours) == len(theirs) == 1 and ours != theirs
+        if name not in (*by, "workload") and len(ours) == len(theirs) == 1 and ours != theirs
     }
     key = tuple(name for name in names if name not in differs)
     keys = {id_: tuple(cell.get(name) for name in key) for id_, cell in cells.items()}

@@ -11,7 +11,7 @@ from journal.records.experiment import Slo
 from journal.records.figure import Figure
 from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, Closed, LoadShape
 from journal.records.run import Record
-from journal.records.sameness import counting_fields
+from journal.records.sameness import counting_fields, workload_key
 
 TAILS = ("p99", "p95", "p90")
 IN_STEP = "in_step"  # the doubt about streams that march in step
@@ -61,7 +61,20 @@ class Point:
     def manner(self) -> tuple[object, ...]:
         """The way in which the load was laid on, beyond the axes of the grid: runs that differ in
         it are never one point, nor points that differ in it one line."""
-        return self.requests, self.convoy, self.length_spread, self.warmup, self.slo
+        own = self.convoy, self.length_spread, self.warmup, self.workload
+        return self.requests, *own, self.slo
+
+    @property
+    def workload(self) -> str | None:
+        """The name of the workload and its hash; None for random tokens."""
+        return workload_key(self.records[0].cell.workload)
+
+    @property
+    def lengths(self) -> tuple[int | None, int]:
+        """The requested tokens of a prompt and of an output; of prompts of one's own, whose tokens
+        each server counts for itself, None and the output."""
+        own = self.records[0].cell.workload.is_own
+        return (None if own else self.prompt_tokens), self.output_tokens
 
     @property
     def batch(self) -> int | None:
@@ -122,7 +135,7 @@ def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
     for record, setup in measured:
         cell = record.cell
         order.setdefault(setup, len(order))
-        key = (*counting_fields(cell, "point").values(), cell.load.warmup, cell.slo)
+        key = (*counting_fields(cell, "point").values(), cell.slo)
         groups.setdefault((setup, key), []).append(record)
     made = [_point(setup, group) for (setup, _), group in groups.items()]
     return tuple(sorted(made, key=lambda point: (order[point.setup], *_rank(point))))

@@ -50,6 +50,9 @@ def _rate_not_achieved(case: Case) -> Finding | None:
     rates = {"achieved_rate_per_s": achieved_per_s, "rate_per_s": shape.rate}
     meant_s = float(np.ptp([trace.scheduled_s for trace in view.measured]))
     pace = meant_s / float(np.ptp(view.all_start_s))
+    most = view.cell.load.max_in_flight
+    if most is not None and pace < 1 - RATE_OFF:
+        return "note", {"variant": "limited", "sent_fraction": pace, "most": most, **rates}
     if pace < RATE_SHARE:
         return "flag", {"sent_fraction": pace, **rates}
     sent = achieved_per_s / shape.rate

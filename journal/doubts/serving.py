@@ -3,7 +3,7 @@
 import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule
-from journal.metrics.resources import energy_from_counter
+from journal.metrics.resources import energy_from_counter, hit_asked_fraction
 from journal.metrics.window import Span
 from journal.records.doubt import Severity
 from journal.records.load_shape import Closed
@@ -11,6 +11,8 @@ from journal.records.samples import GpuReading
 from journal.units import percent
 
 PREFIX_HITS = 0.01
+USUAL_BLOCK_TOKENS = 16  # vLLM's block, where the server does not give its own
+ROUNDING_TOKENS = 0.01
 SERVER_BATCH = 0.9
 SERVER_READINGS = 10
 FOREIGN_TOKENS = 0.1
@@ -37,8 +39,29 @@ def _gpu_readings(case: Case) -> list[GpuReading]:
 
 
 def _prefix_cache_hits(case: Case) -> Finding | None:
-    hits = case.value("prefix_cache_hit_fraction")
-    return None if hits is None or hits < PREFIX_HITS else ("flag", {"hit_fraction": hits})
+    hits, workload = case.value("prefix_cache_hit_fraction"), case.view.cell.workload
+    if hits is None or hits < PREFIX_HITS or workload.shared_prefix:
+        return None
+    if workload.is_own or workload.trace is not None:
+        return "note", {"variant": "own", "hit_fraction": hits}
+    return "flag", {"hit_fraction": hits}
+
+
+def _prefix_hits_off(case: Case) -> Finding | None:
+    """The doubt that a run whose prompts share beginnings had other hits than these give."""
+    view = case.view
+    asked, hits = hit_asked_fraction(view), case.value("prefix_cache_hit_fraction")
+    if asked is None:
+        return None
+    if hits is None:
+        return "note", {"variant": "untold", "asked_fraction": asked}
+    prompt_tokens = view.cell.workload.shared_prefix / asked
+    block_tokens = view.samples.facts.block_size
+    block_tokens = USUAL_BLOCK_TOKENS if block_tokens is None else block_tokens
+    if abs(hits - asked) * prompt_tokens <= block_tokens + ROUNDING_TOKENS:
+        return None
+    values = {"asked_fraction": asked, "hit_fraction": hits, "block_tokens": block_tokens}
+    return "flag", {"variant": "none" if hits < PREFIX_HITS else "other", **values}
 
 
 def _preemptions(case: Case) -> Finding | None:
@@ -120,6 +143,13 @@ RULES = (
         f"{percent(PREFIX_HITS)} of the prompt tokens cached",
         "A hit saves its share of the prefill; prompts are drawn to have none.",
         _prefix_cache_hits,
+    ),
+    Rule(
+        "prefix_hits_off",
+        "more than one block of tokens between the hits asked and those met; a note where the "
+        "server tells none",
+        "A cache holds whole blocks, so that less than one of each prompt is lost.",
+        _prefix_hits_off,
     ),
     Rule(
         "preemptions",

@@ -96,7 +96,8 @@ class AnswerReader:
         ends, tokens = self._with_tokens()
         error = self._verdict(bool(ends))
         count = sum(tokens) if made is None and tokens is not None else made
-        short = count is not None and count < request.output_tokens
+        few = count is not None and count < request.output_tokens
+        short = few and not request.natural_end
         start_s, origin_s = exchange.start_s, self._origin_s
         scheduled_s = start_s if exchange.scheduled_s is None else exchange.scheduled_s
         return Trace(

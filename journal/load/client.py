@@ -176,7 +176,7 @@ class Client:
         """Send one request now and wait until its answer ends or fails.
 
         The clock starts here, so the time to open a connection counts."""
-        message = self.target.message(request.body)
+        message = self.target.message(request.content)
         recording = Recording(request.output_tokens)
         exchange = Exchange(
             request=request,

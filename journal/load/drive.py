@@ -28,11 +28,13 @@ def drive(
     origin_s: float,
     on_done: Callable[[Trace], None] | None = None,
     max_error_rate: float = 1.0,
+    max_in_flight: int | None = None,
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
     """Send `requests`; return the trace of each that was sent, by index, and the client's health.
 
     In a closed loop `shape.batch` requests are in flight; in an open one each is sent `due_s`
-    after the measured part began, on an absolute schedule, however many are in flight. The
+    after the measured part began, on an absolute schedule, however many are in flight, up to
+    `max_in_flight` of them. The
     warm-up goes first and is over before the measured part begins. Times count in s from
     `origin_s` (time.monotonic()). `on_done` receives each trace some time after its end. All
     requests are sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or
@@ -60,9 +62,12 @@ def drive(
         timeout_s=timeout_s,
         origin_s=origin_s,
         max_error_rate=max_error_rate,
+        max_in_flight=max_in_flight if shape.is_open else None,
     )
     count = processes_for(requests, shape) if processes is None else processes
     count = max(1, min(count, shape.batch if isinstance(shape, Closed) else len(requests)))
+    if shape.is_open and max_in_flight is not None:
+        count = min(count, max_in_flight)
     vitals: Sequence[Vitals]
     if count == 1 and not _inside_a_loop():
         vitals = [play(part, keep)]
@@ -71,7 +76,7 @@ def drive(
 
         vitals = share(part, count, keep)
     traces.sort(key=lambda trace: trace.index)
-    return tuple(traces), health(traces, vitals, open_loop=shape.is_open)
+    return tuple(traces), health(traces, vitals, scheduled=shape.is_open and max_in_flight is None)
 
 
 def _inside_a_loop() -> bool:

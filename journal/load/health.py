@@ -62,15 +62,15 @@ class Pulse:
         )
 
 
-def health(traces: Iterable[Trace], parts: Sequence[Vitals], *, open_loop: bool) -> ClientHealth:
+def health(traces: Iterable[Trace], parts: Sequence[Vitals], *, scheduled: bool) -> ClientHealth:
     """The health of the whole client: the delays of all its processes pooled, and the CPU share
     of the busiest one.
 
-    The send delay (sent minus scheduled) exists in open loop only: a closed loop has no
-    schedule."""
+    The send delay (sent minus scheduled) exists in open loop only: a closed loop has no schedule,
+    and where requests in flight are limited, the server decides when they go."""
     delays = sorted(delay for part in parts for delay in part.delays_s)
     sent = sorted(
-        trace.start_s - trace.scheduled_s for trace in traces if open_loop and not trace.warmup
+        trace.start_s - trace.scheduled_s for trace in traces if scheduled and not trace.warmup
     )
     shares = [part.cpu_fraction for part in parts if part.cpu_fraction is not None]
     return ClientHealth(

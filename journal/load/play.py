@@ -32,8 +32,9 @@ FILES_ASIDE = 64  # files a process has open besides its connections
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPart:
     """The part of a load that one process sends. A closed loop keeps `shape.batch` requests in
-    flight. Times in its traces count from `origin_s` on the monotonic clock. Once more than
-    `max_error_rate` of the measured requests, and FAILURES, have failed, no more are sent."""
+    flight, an open one no more than `max_in_flight`. Times in its traces count from `origin_s` on
+    the monotonic clock. Once more than `max_error_rate` of the measured requests, and FAILURES,
+    have failed, no more are sent."""
 
     requests: Sequence[Request]
     endpoint: Endpoint
@@ -41,6 +42,7 @@ class LoadPart:
     timeout_s: float
     origin_s: float
     max_error_rate: float = 1.0
+    max_in_flight: int | None = None
 
 
 class Ready(NamedTuple):
@@ -168,7 +170,7 @@ async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
             begin = await gate(backlog.ttft_s)
         async with Pulse(backlog.work) as pulse:
             if shape.is_open:
-                await _open_loop(client, sent, begin.at_s, backlog)
+                await _open_loop(client, sent, begin.at_s, backlog, part.max_in_flight)
             else:
                 await _closed_loop(client, sent, lanes, backlog, begin)
         return pulse.vitals()
@@ -208,19 +210,30 @@ async def _closed_loop(
 
 
 async def _open_loop(
-    client: Client, requests: Sequence[Request], begin_s: float, backlog: Backlog
+    client: Client,
+    requests: Sequence[Request],
+    begin_s: float,
+    backlog: Backlog,
+    most: int | None,
 ) -> None:
-    """Send every request at its own time on an absolute schedule, whether or not others ended."""
+    """Send every request at its own time on an absolute schedule, whether or not others ended; but
+    where `most` of them are in flight, as soon as one has ended."""
     schedule = sorted((begin_s + _due_s(request), request.index, request) for request in requests)
+
+    places = None if most is None else asyncio.Semaphore(most)
 
     async def one(request: Request, scheduled_s: float) -> None:
         backlog.add(await client.exchange(request, scheduled_s))
+        if places is not None:
+            places.release()
 
     async with asyncio.TaskGroup() as tasks:
         for scheduled_s, _, request in schedule:
             # Timers count in ms: turns of the event loop fill the last fraction of one.
             while (left_s := scheduled_s - time.monotonic()) > 0:
                 await asyncio.sleep(left_s)
+            if places is not None:
+                await places.acquire()
             if backlog.is_lost():
                 break
             tasks.create_task(one(request, scheduled_s))

@@ -68,6 +68,7 @@ def _pieces(part: LoadPart, processes: int) -> Sequence[LoadPart]:
             part,
             requests=(*warmup[k::processes], *sent[k::processes]),
             shape=_share(part.shape, k, processes),
+            max_in_flight=_share_of(part.max_in_flight, k, processes),
         )
         for k in range(processes)
     ]
@@ -79,6 +80,11 @@ def _share(shape: LoadShape, k: int, processes: int) -> LoadShape:
     if isinstance(shape, Closed):
         return Closed(len(range(k, shape.batch, processes)))
     return shape
+
+
+def _share_of(most: int | None, k: int, processes: int) -> int | None:
+    """The share of the limit on requests in flight that process `k` keeps to."""
+    return None if most is None else len(range(k, most, processes))
 
 
 class _Worker:

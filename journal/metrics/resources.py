@@ -5,6 +5,7 @@ Gauges count where they were read inside the measured span; counters rise from t
 before it to the first one after it.
 """
 
+import math
 from collections.abc import Callable
 
 from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total, total_of
@@ -43,13 +44,37 @@ def _in_use(view: View, span: Span) -> float | None:
 
 def _hit_fraction(view: View, span: Span) -> float | None:
     """The share of cached prompt tokens by the usage of each request, else by the server's
-    counters."""
+    counters. Where prompts share beginnings these count from the start of the run on: the warm-up
+    hits nothing, and no reading need fall between it and the load."""
     cached = [trace.cached_tokens for trace in view.done]
     hits, queries = total(cached), total(trace.prompt_tokens for trace in view.done)
-    if hits is None or queries is None:
+    if (hits is None or queries is None) and view.cell.workload.shared_prefix:
+        hits, queries = _hits_of_shared(view), total(_sent_with_prefix(view))
+    elif hits is None or queries is None:
         hits = view.server("prefix_hits_total").increase(span)
         queries = view.server("prefix_queries_total").increase(span)
     return hits / queries if hits is not None and queries else None
+
+
+def _hits_of_shared(view: View) -> float | None:
+    """The rise of hits over the whole run."""
+    return view.server("prefix_hits_total").increase(Span(-math.inf, math.inf))
+
+
+def _sent_with_prefix(view: View) -> list[float | None]:
+    """The prompt tokens of each request that begins with a shared prefix and went after these were
+    sent: the fillers too."""
+    workload, load = view.cell.workload, view.cell.load
+    before = load.warmup + workload.prefixes
+    return [t.prompt_tokens for t in view.samples.traces if t.index >= before]
+
+
+def hit_asked_fraction(view: View) -> float | None:
+    """The share of prompt tokens in shared prefixes that were sent before the load; None where no
+    prefix is shared."""
+    shared = view.cell.workload.shared_prefix
+    asked = sum(trace.prompt_tokens_asked for trace in view.done)
+    return shared * len(view.done) / asked if shared and asked else None
 
 
 def _utilisation(view: View, span: Span) -> float | None:
@@ -147,6 +172,15 @@ SERVER = (
         "The share of prompt tokens that the server did not have to compute.",
         in_span(_hit_fraction),
         better="higher",
+    ),
+    Metric(
+        "prefix_hit_asked_fraction",
+        "server",
+        "fraction",
+        "tokens of shared prefixes / prompt tokens, as they were sent",
+        "The share of prompt tokens that a prefix cache can spare: that of beginnings which were "
+        "sent once before the load. Absent where prompts share none.",
+        number_only(hit_asked_fraction),
     ),
 )
 

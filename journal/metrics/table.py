@@ -8,6 +8,7 @@ A figure whose value is None means that there is no such number: it is never 0 i
 from collections.abc import Callable
 
 from journal.metrics.latency import LATENCY
+from journal.metrics.lengths_met import LENGTHS_MET
 from journal.metrics.predicted import MEASURED, THEORY
 from journal.metrics.quality import QUALITY
 from journal.metrics.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
@@ -21,7 +22,7 @@ from journal.records.figure import Figure
 from journal.records.samples import Samples
 
 TABLE: tuple[Metric, ...] = (
-    *(*LATENCY, *THROUGHPUT, *STEADY, *MEMORY, *MEASURED, *THEORY),
+    *(*LATENCY, *THROUGHPUT, *LENGTHS_MET, *STEADY, *MEMORY, *MEASURED, *THEORY),
     *(*SERVER, *START, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
 

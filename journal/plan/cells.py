@@ -13,6 +13,7 @@ from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Load
 from journal.records.load_shape import Closed, LoadShape, Open
 from journal.records.sameness import definition
+from journal.records.workload import Workload
 
 MOST_CELLS = 20_000
 
@@ -36,6 +37,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
     check_count(experiment)
     grid, load = experiment.grid, experiment.load
     loads = load_shapes(experiment)
+    workloads = _workloads(experiment)
     if experiment.needed_vram:
         _check_needed_vram(experiment)
         load = replace(load, repeats=1, convoy=True)  # all at their full length at once
@@ -58,10 +60,12 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
                 slo=experiment.slo,
                 repeat=repeat,
                 seed=load.seed + repeat,
+                workload=workload,
             )
         )
         for engine, repeat in _turns(engines, load)
         for prompt_tokens, output_tokens in product(grid.prompt_tokens, grid.output_tokens)
+        for workload in workloads
         for shape in loads
     )
 
@@ -70,9 +74,11 @@ def check_count(experiment: Experiment, where: str = "") -> None:
     """Refuse (SpecError) a grid of more than MOST_CELLS cells, which are counted before they
     are laid out; `where` begins the message."""
     grid, repeats = experiment.grid, experiment.load.repeats
-    axes = [len(grid.prompt_tokens), len(grid.output_tokens), len(grid.rate or grid.batch)]
+    axes = [len(grid.prompt_tokens), len(grid.output_tokens), len(grid.shared_prefix) or 1]
     if experiment.find_capacity is not None:
-        axes, repeats = axes[:2], 1
+        repeats = 1
+    else:
+        axes.append(len(grid.rate or grid.batch))
     count = max(1, len(experiment.engines)) * math.prod(axes) * repeats
     if count > MOST_CELLS:
         raise SpecError(
@@ -87,6 +93,26 @@ def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:
     if grid.rate:
         return tuple(Open(rate, burstiness) for rate in grid.rate)
     return tuple(Closed(batch) for batch in grid.batch)
+
+
+def _workloads(experiment: Experiment) -> tuple[Workload, ...]:
+    """The workloads of the grid: one for each shared prefix, of which 0 is none at all. Raises
+    SpecError where a prompt would be all prefix, and for prefixes of prompts of one's own."""
+    workload, sizes = experiment.workload, experiment.grid.shared_prefix or (0,)
+    shortest = min(experiment.grid.prompt_tokens)
+    if max(sizes) and workload.is_own:
+        raise SpecError(
+            "a shared prefix goes before random tokens: leave it out, or the prompts of your own"
+        )
+    if max(sizes) >= shortest:
+        raise SpecError(
+            f"a shared prefix of {max(sizes)} tokens leaves nothing of a prompt of {shortest}: "
+            "share fewer, or ask for longer prompts"
+        )
+    return tuple(
+        replace(workload, shared_prefix=size, prefixes=workload.prefixes if size else 1)
+        for size in sizes
+    )
 
 
 def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine | None, int]]:

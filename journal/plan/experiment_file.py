@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from journal.errors import SpecError
 from journal.plan.cells import check_count
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.records.workload import BUILT_IN, Workload
 from journal.redaction import in_text, remember
 
-SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo}
+SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload": Workload}
+SETTLED = ("content", "shared_prefix")  # fields of a workload that have another source
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
 RATES = tuple(field.name for field in fields(GpuRates))
@@ -57,7 +59,17 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} cannot be read as UTF-8 text: {error}") from error
-    return parse(source, default_name=path.stem, where=str(path))
+    return _beside(path, parse(source, default_name=path.stem, where=str(path)))
+
+
+def _beside(path: Path, experiment: Experiment) -> Experiment:
+    """`experiment` with files of prompts that are named from the directory of its own file."""
+    workload = experiment.workload
+    if workload.prompts is not None and not workload.prompts.startswith(BUILT_IN):
+        workload = replace(workload, prompts=str(path.parent / workload.prompts))
+    if workload.trace is not None:  # an absolute path stays what it is
+        workload = replace(workload, trace=str(path.parent / workload.trace))
+    return replace(experiment, workload=workload)
 
 
 def parse(source: str, *, default_name: str, where: str) -> Experiment:
@@ -78,11 +90,13 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
         "name": raw.get("name", default_name),
         **{key: raw[key] for key in AS_THEY_ARE if key in raw},
         "engines": _engines(_table(raw, "engine", where), where),
-        **{key: _section(raw, key, where) for key in ("grid", "load", "slo") if key in raw},
+        **{key: _section(raw, key, where) for key in SECTIONS if key in raw and key != "engine"},
         "usd_per_hour": host.get("usd_per_hour"),
         "card_rates": _card_rates(host, where),
         "source": source,
     }
+    if "requests" in values.get("load", {}):
+        values.get("workload", {}).setdefault("all_lines", False)
     return _validated(values, where)
 
 
@@ -133,7 +147,8 @@ def _table(raw: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def _keys_of(record: type) -> list[str]:
-    return [field.name for field in fields(record)]
+    settled = SETTLED if record is Workload else ()
+    return [field.name for field in fields(record) if field.name not in settled]
 
 
 def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: str, where: str) -> None:

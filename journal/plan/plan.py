@@ -6,7 +6,8 @@ from pathlib import Path
 
 from journal.plan.cells import by_engine, cells
 from journal.plan.experiment_file import load_experiment
-from journal.plan.sequence import fillers
+from journal.plan.own_prompts import with_workload
+from journal.plan.sequence import fillers, primes
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
 
@@ -39,7 +40,7 @@ def cost(planned: Iterable[Cell]) -> Cost:
 def _size(cell: Cell) -> tuple[int, int, int]:
     """The requests of one run of `cell`, their prompt tokens and their output tokens."""
     whole = cell.load.warmup + cell.load.requests
-    others = [slot for part in fillers(cell) for slot in part]
+    others = [slot for part in (primes(cell), *fillers(cell)) for slot in part]
     return (
         whole + len(others),
         whole * cell.prompt_tokens + sum(slot.prompt_tokens for slot in others),
@@ -59,7 +60,8 @@ class Plan:
 def plan(experiment: Experiment | str | Path, model: str | None = None) -> Plan:
     """The plan of `experiment`: a record, a TOML file, or the name of one that ships. `model` is
     the name at an endpoint, for an experiment without engines. Raises SpecError where there is no
-    such experiment, where it has no model, or where a search has no SLO."""
-    asked = load_experiment(experiment)
+    such experiment, where it has no model, where a search has no SLO, or for a file of prompts of
+    which a line cannot be sent."""
+    asked = with_workload(load_experiment(experiment))
     planned = cells(asked, model=model)
     return Plan(asked, planned, cost(planned))

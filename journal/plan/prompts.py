@@ -7,6 +7,8 @@ so that its prompts can be drawn again.
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import accumulate
 from math import fsum
 from random import Random
@@ -14,45 +16,77 @@ from random import Random
 from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
 from journal.plan.english_words import WORDS
+from journal.plan.own_prompts import check_unchanged, due_times, own_requests
 from journal.plan.sequence import Slot, lengths, sequence
+from journal.plan.spool import Spool
+from journal.plan.trace_file import BLOCK_TOKENS
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Open
 from journal.records.request import Request
-from journal.serve.engines.vllm.request_fields import of_exact_length
+from journal.serve.engines.vllm.request_fields import of_exact_length, of_running_usage
 
 OPENING = 4  # tokens (or words) of a prompt that differ between runs
 
 
-def requests(cell: Cell, endpoint: Endpoint, run_id: str) -> tuple[Request, ...]:
-    """All requests of one run of `cell`, the warm-up first, ready to be sent.
+def requests(
+    cell: Cell, endpoint: Endpoint, run_id: str, spool: Spool | None = None
+) -> tuple[Request, ...]:
+    """All requests of one run of `cell`, the warm-up first, ready to be sent. Prompts of one's own
+    are written to `spool` (None: all of them are held in memory); the warm-up before them is of
+    random tokens, so that each of them is met for the first time when it counts.
 
     In open loop each measured request has its `due_s`. Raises SpecError where prompt and output
-    together are longer than the longest context of the server.
+    together are longer than the longest context of the server, and where a file of prompts has
+    changed since the experiment began.
     """
     check_context(cell, endpoint.max_model_len)
-    slots = sequence(cell)
     due = iter(arrivals(cell) if cell.shape.is_open else ())
-    return tuple(
-        Request(
+    if cell.workload.is_own:
+        warmup = [slot for slot in sequence(cell) if slot.warmup]
+        own = own_requests(cell, endpoint, spool)
+        after = len(warmup)
+        return (
+            *_drawn(cell, endpoint, run_id, warmup, due),
+            *(replace(one, index=after + one.index, due_s=next(due, None)) for one in own),
+        )
+    check_unchanged(cell.workload)
+    kept = None if cell.workload.trace is None else spool
+    drawn = tuple(_drawn(cell, endpoint, run_id, sequence(cell), due, kept))
+    if kept is not None:
+        kept.close()
+    return drawn
+
+
+def _drawn(
+    cell: Cell,
+    endpoint: Endpoint,
+    run_id: str,
+    slots: Iterable[Slot],
+    due: Iterator[float],
+    spool: Spool | None = None,
+) -> Iterator[Request]:
+    """Requests with drawn prompts, one for each of `slots`; their bodies lie in `spool` (None: in
+    memory)."""
+    for index, slot in enumerate(slots):
+        fields = body(cell, endpoint, run_id, index, slot)
+        encoded = json.dumps(fields, separators=(",", ":")).encode()
+        yield Request(
             index=index,
-            body=json.dumps(
-                body(cell, endpoint, run_id, index, slot), separators=(",", ":")
-            ).encode(),
+            body=encoded if spool is None else spool.add(encoded),
             prompt_tokens=slot.prompt_tokens,
             output_tokens=slot.output_tokens,
             warmup=slot.warmup,
             due_s=None if slot.warmup else next(due, None),
             filler=slot.filler,
             phase=slot.phase,
+            natural_end=cell.workload.natural_end,
         )
-        for index, slot in enumerate(slots)
-    )
 
 
 def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> dict[str, object]:
     """The JSON body of request `index`: greedy, streamed, and of exactly the output length of its
-    `slot` where the server can hold it."""
+    `slot` where the server can hold it, unless the workload has natural ends."""
     fields: dict[str, object] = {
         "model": endpoint.model,
         "max_tokens": slot.output_tokens,
@@ -61,17 +95,37 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
         "stream_options": {"include_usage": True},
     }
     if endpoint.extensions:
-        fields |= of_exact_length()
-    own, common = _generators(cell, run_id, index)
+        fields |= of_running_usage() if cell.workload.natural_end else of_exact_length()
     if endpoint.prompt_form == "token_ids":
-        fields["prompt"] = token_ids(slot.prompt_tokens, endpoint, own, common)
+        fields["prompt"] = _ids(cell, endpoint, run_id, index, slot)
+    elif endpoint.api == "completions":
+        fields["prompt"] = _words(cell, endpoint, run_id, index, slot)
     else:
-        text = prompt_words(slot.prompt_tokens, endpoint, own, common)
-        if endpoint.api == "completions":
-            fields["prompt"] = text
-        else:
-            fields["messages"] = [{"role": "user", "content": text}]
+        text = _words(cell, endpoint, run_id, index, slot)
+        fields["messages"] = [{"role": "user", "content": text}]
     return in_dialect(fields, endpoint.facts.request_fields, cell.load.body)
+
+
+def _ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> list[int]:
+    """The prompt of a slot as token ids: its shared prefix or the blocks of its trace first."""
+    own, common = _generators(cell, run_id, index)
+    if slot.blocks:
+        return block_ids(slot, endpoint, run_id, own)
+    shared = 0 if slot.prefix is None else cell.workload.shared_prefix
+    before = Random(f"{run_id} prefix {slot.prefix}")
+    ids = token_ids(shared, endpoint, before, before)
+    return ids + token_ids(slot.prompt_tokens - shared, endpoint, own, common)
+
+
+def _words(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> str:
+    """The prompt of a slot as words, its shared prefix first."""
+    own, common = _generators(cell, run_id, index)
+    if slot.prefix is None:
+        return prompt_words(slot.prompt_tokens, endpoint, own, common)
+    shared, before = cell.workload.shared_prefix, Random(f"{run_id} prefix {slot.prefix}")
+    text, left = prompt_words(shared, endpoint, before, before), slot.prompt_tokens - shared
+    bare = replace(endpoint, overhead_tokens=0)  # the template's tokens are in the prefix
+    return f"{text} {prompt_words(left, bare, own, common)}" if left else text
 
 
 def token_ids(length: int, endpoint: Endpoint, own: Random, common: Random) -> list[int]:
@@ -82,6 +136,19 @@ def token_ids(length: int, endpoint: Endpoint, own: Random, common: Random) -> l
     return own.choices(range(low, high), k=opening) + common.choices(
         range(low, high), k=length - opening
     )
+
+
+def block_ids(slot: Slot, endpoint: Endpoint, run_id: str, own: Random) -> list[int]:
+    """A prompt of the blocks of a trace, the same ids wherever a block comes again in a run, cut to
+    its length or made longer with tokens of its own."""
+    ids: list[int] = []
+    for block in slot.blocks:
+        chance = Random(f"{run_id} block {block}")
+        ids += chance.choices(range(*endpoint.vocabulary), k=BLOCK_TOKENS)
+        if len(ids) >= slot.prompt_tokens:
+            return ids[: slot.prompt_tokens]
+    left = slot.prompt_tokens - len(ids)
+    return ids + token_ids(left, endpoint, own, own)
 
 
 def prompt_words(length: int, endpoint: Endpoint, own: Random, common: Random) -> str:
@@ -95,13 +162,15 @@ def prompt_words(length: int, endpoint: Endpoint, own: Random, common: Random) -
 
 def arrivals(cell: Cell) -> list[float]:
     """The times at which the measured requests of an open-loop cell are due, in s from the first,
-    on an absolute schedule.
+    on an absolute schedule: those of its trace, where it has one.
 
     The gaps are drawn from a gamma distribution of shape `burstiness` (1 is a Poisson process, 0
     stands for a constant gap) and then scaled, so that (requests - 1) / last is the cell's rate
     whatever the seed: few gaps, as they are drawn, miss it by a fifth and more.
     """
     assert isinstance(cell.shape, Open)
+    if cell.workload.trace is not None:
+        return due_times(cell.workload)
     shape, count = cell.shape.burstiness, cell.load.requests - 1
     chance = Random(f"arrivals {cell.seed}")
     gaps = [chance.gammavariate(shape, 1.0) if shape else 1.0 for _ in range(count)]
@@ -122,8 +191,9 @@ def _generators(cell: Cell, run_id: str, index: int) -> tuple[Random, Random]:
 
 def check_context(cell: Cell, longest: int | None) -> None:
     """Refuse (SpecError) a cell of which a prompt and its output together are longer than the
-    server's longest context, `longest` tokens (None: not known)."""
-    if longest is None:
+    server's longest context, `longest` tokens (None: not known). The tokens of a prompt of one's
+    own are not known beforehand: the server refuses the request that is too long."""
+    if longest is None or cell.workload.is_own:
         return
     prompt, output = max(lengths(cell), key=sum)
     if prompt + output > longest:

@@ -14,32 +14,59 @@ fillers, which do not count, go before and after the measured requests:
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp, fsum, log1p, sqrt
 from statistics import NormalDist
 
+from journal.plan.trace_file import Arrival, arrivals_of
 from journal.records.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A request of a cell before its prompt is drawn: its lengths in tokens, and the fields of the
-    same names in `Request`."""
+    """A request of a cell before its prompt is drawn: its lengths in tokens, the number of the
+    shared prefix that it begins with (None: it has none), the ids of its blocks in a trace, and the
+    fields of the same names in `Request`."""
 
     prompt_tokens: int
     output_tokens: int
     warmup: bool = False
     filler: bool = False
     phase: float = 0.0
+    prefix: int | None = None
+    blocks: tuple[int, ...] = ()
 
 
 def sequence(cell: Cell) -> tuple[Slot, ...]:
-    """The requests of one run of `cell` in the order in which they are sent: the warm-up, the
-    fillers before the measured requests, these, and the fillers after them."""
+    """The requests of one run of `cell` in the order in which they are sent: the warm-up, each
+    shared prefix once, the fillers before the measured requests, these, and the fillers after
+    them."""
+    if cell.workload.trace is not None and not cell.workload.is_own:
+        return (*_warmup(cell), *map(_arriving, arrivals_of(cell.workload)))
     before, after = fillers(cell)
-    warmup = Slot(prompt_tokens=cell.prompt_tokens, output_tokens=cell.output_tokens, warmup=True)
     measured = (Slot(prompt_tokens=n, output_tokens=k) for n, k in lengths(cell))
-    return (*[warmup] * cell.load.warmup, *before, *measured, *after)
+    loop = [*before, *measured, *after]
+    if cell.workload.shared_prefix:
+        count = cell.workload.prefixes
+        loop = [replace(slot, prefix=number % count) for number, slot in enumerate(loop)]
+    return (*_warmup(cell), *primes(cell), *loop)
+
+
+def _warmup(cell: Cell) -> list[Slot]:
+    one = Slot(prompt_tokens=cell.prompt_tokens, output_tokens=cell.output_tokens, warmup=True)
+    return [one] * cell.load.warmup
+
+
+def _arriving(one: Arrival) -> Slot:
+    return Slot(prompt_tokens=one.prompt_tokens, output_tokens=one.output_tokens, blocks=one.blocks)
+
+
+def primes(cell: Cell) -> tuple[Slot, ...]:
+    """The requests that bring each shared prefix of `cell` into the server's cache before any of
+    them is measured: the prefix alone, with one token to write."""
+    shared, count = cell.workload.shared_prefix, cell.workload.prefixes
+    prime = Slot(prompt_tokens=shared, output_tokens=1, warmup=True)
+    return tuple(replace(prime, prefix=number) for number in range(count if shared else 0))
 
 
 def fillers(cell: Cell) -> tuple[tuple[Slot, ...], tuple[Slot, ...]]:
@@ -77,6 +104,8 @@ def lengths(cell: Cell) -> list[tuple[int, int]]:
     They are the quantiles of a log-normal distribution in an order of the cell's seed: each repeat
     has the same lengths, and prompts and outputs are drawn independently of each other.
     """
+    if cell.workload.trace is not None and not cell.workload.is_own:
+        return [(one.prompt_tokens, one.output_tokens) for one in arrivals_of(cell.workload)]
     count, spread = cell.load.requests, cell.load.length_spread
     if not spread or count < 2:
         return [(cell.prompt_tokens, cell.output_tokens)] * count

@@ -4,14 +4,17 @@ from dataclasses import dataclass, replace
 
 from journal.records.experiment import Engine, Load, Slo
 from journal.records.load_shape import Closed, LoadShape, load_shape
+from journal.records.workload import RANDOM_TOKENS, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One point of the grid, tried once. `batch` (requests in flight) and `rate` (offered
     requests/s) are its load shape as files and databases store it, and one of them is None; code
-    reads `shape` instead. `identity` is a hash of all that defines the cell, the repeat included:
-    equal identities are the same measurement."""
+    reads `shape` instead. Where the workload has prompts of one's own, `prompt_tokens` is the
+    median that the server counted, and until it has, an estimate from their characters. `identity`
+    is a hash of all that defines the cell, the repeat included: equal identities are the same
+    measurement."""
 
     experiment: str
     model: str
@@ -26,6 +29,7 @@ class Cell:
     repeat: int = 0
     seed: int = 0
     identity: str = ""
+    workload: Workload = RANDOM_TOKENS
 
     @property
     def shape(self) -> LoadShape:
@@ -56,7 +60,9 @@ class Cell:
     def spread_streams(self) -> int:
         """The number of streams that begin one after another and are kept apart; 0 without."""
         shape = self.shape
-        return shape.batch if isinstance(shape, Closed) and self.convoy is False else 0
+        if not isinstance(shape, Closed) or self.convoy is not False or self.workload.is_own:
+            return 0
+        return shape.batch
 
     def under(self, shape: LoadShape) -> "Cell":
         """The same cell under another load; the identity stays that of the old cell."""

@@ -7,14 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from journal.records.engine import GpuRates
+from journal.records.workload import MOST_TOKENS, RANDOM_TOKENS, Workload
 
 # Limits that plan/experiment_file.py enforces when it parses a file. What is above them cannot be
 # meant, and some of it no database, no timer and no server could hold.
-MOST_TOKENS = 100_000_000
 MOST_BYTES = 1 << 60
 LONGEST_S = 30 * 86_400.0  # timers of a system may hold no more than 49 days
 Name = Annotated[str, MinLen(1), MaxLen(300)]
 Count = Annotated[int, Gt(0), Le(MOST_TOKENS)]
+SharedTokens = Annotated[int, Ge(0), Le(MOST_TOKENS)]
 Bytes = Annotated[int, Gt(0), Le(MOST_BYTES)]
 Batch = Annotated[int, Gt(0), Le(1 << 16)]  # a host has so many ports
 Few = Annotated[int, Gt(0), Le(1 << 12)]  # GPUs, processes, repeats
@@ -62,7 +63,8 @@ class Engine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """The axes of an experiment; its cells are their product. An empty `rate` (requests/s) means
-    closed loop, with each `batch` of requests in flight."""
+    closed loop, with each `batch` of requests in flight. `shared_prefix` varies that field of the
+    workload; empty: no prompt shares its beginning with another."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -70,6 +72,7 @@ class Grid:
     prompt_tokens: Counts = (128,)
     output_tokens: Counts = (64,)
     rate: tuple[Rate, ...] = ()
+    shared_prefix: tuple[SharedTokens, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,9 @@ class Load:
     engines. `convoy` begins all streams of a closed loop together; without it they begin, and stay,
     spread over the time of a request. `length_spread` is the coefficient of variation of the
     lengths of prompts and of outputs, whose means are those of the cell. `body` are further fields
-    of each request, by name; None as a value leaves a field out."""
+    of each request, by name; None as a value leaves a field out. `max_in_flight` is the
+    most requests of an open loop that may be in flight: those that are due beyond it wait, and
+    their latency counts from when they were due; None: no limit."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
     # Values of fields that came later, for what was stored before they came.
@@ -99,6 +104,7 @@ class Load:
     convoy: bool = False
     length_spread: Annotated[float, Ge(0), Le(1)] = 0.0
     body: Mapping[str, Any] = field(default_factory=dict)
+    max_in_flight: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +144,4 @@ class Experiment:
     find_capacity: Literal["rate", "concurrency"] | None = None
     needed_vram: bool = False
     quality_check: bool = False
+    workload: Workload = RANDOM_TOKENS

@@ -1,9 +1,19 @@
 """Requests, their traces as the client saw them, and the client's own health."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Outcome = Literal["ok", "short", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """The body of a request in a file, from `offset` on, `length` bytes long."""
+
+    path: str
+    offset: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,18 +21,31 @@ class Request:
     """One request, ready to be sent. `due_s` is its scheduled time in s from the start of the
     measured load; None in closed loop, where it is sent as soon as a place is free.
 
+    `body` is its JSON, or the place of it where many of them would fill the memory. `natural_end`:
+    its answer may end before `output_tokens`, and is whole then.
     `warmup`: it is not measured. A `filler` is not measured either: it keeps its stream of a
     closed loop busy before or after the measured requests. `phase` is the share (0 to 1) of the
     time to first token by which a filler waits when the loop begins."""
 
     index: int
-    body: bytes
+    body: bytes | StoredBody
     prompt_tokens: int
     output_tokens: int
     warmup: bool = False
     due_s: float | None = None
     filler: bool = False
     phase: float = 0.0
+    natural_end: bool = False
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the body, read from its file where it lies in one."""
+        body = self.body
+        if isinstance(body, bytes):
+            return body
+        with Path(body.path).open("rb") as file:
+            file.seek(body.offset)
+            return file.read(body.length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ for changes around a run, store for earlier measurements, compare for setups, pa
 No room keeps a list of its own.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from journal.records.cell import Cell
 from journal.records.run import Record
+from journal.records.workload import Workload
 
 # identity: is it the same measurement, so that a resumed experiment need not repeat it?
 # repeats:  is it another try of the same cell, in one experiment?
@@ -24,7 +26,7 @@ from journal.records.run import Record
 # point:    do its figures go into one mean, with others of its setup?
 # resume:   is it the same experiment, run again?
 Question: TypeAlias = Literal["identity", "repeats", "setup", "pairing", "place", "point", "resume"]
-Part: TypeAlias = Literal["experiment", "cell", "engine", "load", "slo"]
+Part: TypeAlias = Literal["experiment", "cell", "engine", "load", "slo", "workload"]
 Environment: TypeAlias = Mapping[str, str | int | float | None]
 
 _SAME_CELL: tuple[Question, ...] = ("identity", "repeats", "pairing")
@@ -65,6 +67,7 @@ FIELDS = (
     Field("experiment", "find_capacity", ("resume",), "its cells are where a search begins"),
     Field("experiment", "needed_vram", ("resume",), "its cells are what a search is about"),
     Field("experiment", "quality_check", (), "a check of the engine beside the cells"),
+    Field("experiment", "workload", (), BY_CELLS),
     Field("cell", "experiment", (), "a name that people give"),
     Field("cell", "model", _SAME_MODEL, "another model is another server"),
     Field("cell", "quantisation", _SAME_MODEL, "other weights, other speed"),
@@ -75,6 +78,7 @@ FIELDS = (
     Field("cell", "output_tokens", _SAME_LOAD, "the work of the server"),
     Field("cell", "load", _BY_PARTS, "by its own fields, below"),
     Field("cell", "slo", _BY_PARTS, "by its own fields, below"),
+    Field("cell", "workload", _BY_PARTS, "by its own fields, below"),
     Field("cell", "repeat", ("identity",), "tells the tries of one cell apart"),
     Field("cell", "seed", ("identity",), "goes with the repeat: each try has prompts of its own"),
     Field("cell", "identity", (), "made of all the others"),
@@ -95,7 +99,7 @@ FIELDS = (
     Field("engine", "python", (), "a path; the versions there are in the environment"),
     Field("engine", "start_timeout_s", (), "how long a start is waited for"),
     Field("load", "requests", _SAME_LOAD, "how long the run lasts, and what its tails hold"),
-    Field("load", "warmup", _SAME_CELL, "how cold the server is when it is measured"),
+    Field("load", "warmup", (*_SAME_CELL, "point"), "how cold the server is when it is measured"),
     Field("load", "repeats", (), "how often the same cell is tried"),
     Field("load", "seed", (), "the cell's own seed counts"),
     Field("load", "burstiness", (*_SAME_CELL, "point"), "the load shape, of an open loop"),
@@ -113,10 +117,26 @@ FIELDS = (
     ),
     Field("load", "length_spread", (*_SAME_CELL, "point"), "what is asked of the server", 0.0),
     Field("load", "body", (*_SAME_CELL, "point"), "what is asked of the server", {}),
-    Field("slo", "ttft_ms", _SAME_CELL, "what goodput counts as good"),
-    Field("slo", "tpot_ms", _SAME_CELL, "what goodput counts as good"),
-    Field("slo", "e2e_ms", _SAME_CELL, "what goodput counts as good"),
-    Field("slo", "good_fraction", _SAME_CELL, "when a load counts as held"),
+    Field("load", "max_in_flight", (*_SAME_CELL, "point"), "when a request may go", None),
+    Field("slo", "ttft_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
+    Field("slo", "tpot_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
+    Field("slo", "e2e_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
+    Field("slo", "good_fraction", (*_SAME_CELL, "point"), "when a load counts as held"),
+    Field("workload", "prompts", (), "a path; the content of the file counts"),
+    Field("workload", "content", _SAME_LOAD, "the prompts themselves", None),
+    Field("workload", "api", _SAME_LOAD, "a chat template adds to each prompt", None),
+    Field(
+        "workload", "natural_end", _SAME_LOAD, "who ends an answer, the model or its length", False
+    ),
+    Field("workload", "shuffle", _SAME_LOAD, "which prompts meet each other", False),
+    Field("workload", "cycle", _SAME_LOAD, "a prompt sent twice may be cached", False),
+    Field("workload", "shared_prefix", _SAME_LOAD, "how much of a prompt a cache can spare", 0),
+    Field("workload", "prefixes", _SAME_LOAD, "how much of the pool the beginnings take", 1),
+    Field("workload", "trace", (), "a path; the content of the file counts"),
+    Field("workload", "speed", _SAME_LOAD, "when requests come", 1.0),
+    Field("workload", "from_s", _SAME_LOAD, "which requests of a trace", 0.0),
+    Field("workload", "until_s", _SAME_LOAD, "which requests of a trace", None),
+    Field("workload", "all_lines", (), "the number of requests counts"),
 )
 
 
@@ -160,6 +180,7 @@ SURROUNDINGS = (
     Surrounding("gpu_*_name", True, "another kind of GPU"),
     Surrounding("gpu_*_uuid", True, "another GPU of the kind: its cooling and clocks are its own"),
     Surrounding("gpu_*_total_bytes", True, "how much memory a GPU has"),
+    Surrounding("sent_sha256", False, "what was sent: the workload is a field of the cell"),
     Surrounding("git_*", False, "the commit of the directory that `journal run` was called in"),
     Surrounding("doctor_*", False, "when and how the host was looked over"),
     Surrounding("tool", True, "another tool counts and times in its own way"),
@@ -176,7 +197,8 @@ def counting(part: Part, question: Question) -> tuple[str, ...]:
 def counting_fields(cell: Cell, question: Question) -> dict[str, str | int | float | None]:
     """The fields of a cell and of its load that count for `question`, with their values; the
     burstiness of a closed loop is None. A single stream and an open loop have no convoy, but in
-    pairs: there one side has one value, so that it is named where the other has another."""
+    pairs: there one side has one value, so that it is named where the other has another. Prompts of
+    one's own are what they are, however many tokens a server finds in them."""
     values = {name: getattr(cell, name) for name in counting("cell", question)}
     values |= {name: getattr(cell.load, name) for name in counting("load", question)}
     if "burstiness" in values:
@@ -185,7 +207,21 @@ def counting_fields(cell: Cell, question: Question) -> dict[str, str | int | flo
         values["body"] = json.dumps(values["body"], sort_keys=True) if values["body"] else None
     if "convoy" in values and question != "pairing":
         values["convoy"] = cell.convoy
-    return values
+    if cell.workload.is_own:
+        values["prompt_tokens"] = None
+    return {**values, "workload": workload_key(cell.workload, question)}
+
+
+def workload_key(workload: Workload, question: Question = "place") -> str | None:
+    """The label of a workload and a hash of all of it that counts for `question`; None for random
+    tokens."""
+    rows = [row for row in FIELDS if row.part == "workload" and question in row.counts_for]
+    own = {row.name: getattr(workload, row.name) for row in rows}
+    own = {row.name: own[row.name] for row in rows if own[row.name] != row.left_out_at}
+    if not own:
+        return None
+    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+    return f"{workload.label} ({digest[:8]})"
 
 
 def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity") -> dict[str, Any]:
@@ -200,6 +236,10 @@ def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity"
             continue
         if question not in row.counts_for or own[row.name] == row.left_out_at:
             del own[row.name]
+    if cell.workload.is_own:
+        del kept["prompt_tokens"]
+    if not kept["workload"]:
+        del kept["workload"]
     return kept
 
 

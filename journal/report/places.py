@@ -25,7 +25,7 @@ class Places:
         "SmolLM2-135M-Instruct · 512 prompt tokens"."""
         names = [name for name in LENGTH_FIRST if name != across]
         parts = [_at(point, name) for name in names if getattr(point, name) is not None]
-        return _joined([self.labels[point.setup], *parts])
+        return _joined([self.labels[point.setup], *parts, *_sent(point)])
 
     def about(self, point: Point, across: str) -> Text:
         """The same name as `where` gives, as the beginning of a paragraph."""
@@ -37,7 +37,7 @@ class Places:
         parts = [_at(point, name) for name in NAMED_AXES if getattr(point, name) is not None]
         several = len(self.labels) > 1 or point.setup.simulated
         setup = [self.labels[point.setup]] if several else []
-        return _joined([*setup, *parts])
+        return _joined([*setup, *parts, *_sent(point)])
 
     def curve(self, line: Points, among: Sequence[Points]) -> Text:
         """The name of `line`: the fields that set it apart from the lines of a plot, `among`."""
@@ -48,6 +48,8 @@ class Places:
             if len({getattr(first, name) for first in firsts}) > 1
             and len({getattr(point, name) for point in line}) == 1
         ]
+        if len({first.workload for first in firsts}) > 1:
+            parts += _sent(line[0])
         if len({first.setup for first in firsts}) > 1:
             parts.insert(0, self.brief[line[0].setup])
         return _joined(parts) if parts else ""
@@ -75,6 +77,15 @@ def places(points: Iterable[Point]) -> Places:
 
 def _joined(parts: Sequence[Text]) -> Text:
     return reduce(lambda a, b: say("at.both", a=a, b=b), parts)
+
+
+def _sent(point: Point) -> list[Text]:
+    """The workload of `point`, where it is not random tokens that share nothing."""
+    workload = point.records[0].cell.workload
+    if workload.is_own:
+        return [workload.name]
+    shared = workload.shared_prefix
+    return [say("at.shared_prefix", n=f"{shared:,}")] if shared else []
 
 
 def _at(point: Point, name: str, kind: str = "at") -> Text:

@@ -35,12 +35,14 @@ from journal.report.sections.lessons import lessons_section
 from journal.report.sections.memory_parts import memory_section
 from journal.report.sections.needed import needed_section
 from journal.report.sections.own_predictions import predictions_section
+from journal.report.sections.prefix_cache import prefix_section
 from journal.report.sections.quantisation import quantisation_section
 from journal.report.sections.searches import searches_section
 from journal.report.sections.setting import setting_section
 from journal.report.sections.side_by_side import side_by_side_section
 from journal.report.sections.since import since_section
 from journal.report.sections.theory_beside import theory_section
+from journal.report.sections.what_was_sent import sent_section
 from journal.report.text import slug
 
 
@@ -185,10 +187,12 @@ def _experiment(
     if scored:
         yield scored
     answers = (
+        sent_section(own, named),
         searches_section(experiment, runs),
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),
         batching_section(good, named, name),
+        prefix_section(good, named),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,

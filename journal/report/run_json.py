@@ -8,6 +8,7 @@ from journal.metrics.predicted import of_engine
 from journal.metrics.statistics import STATISTICS
 from journal.records.doubt import Doubt
 from journal.records.run import Record
+from journal.records.sameness import workload_key
 from journal.theory.split import SOURCES, split
 
 OF_ENGINE = ("weights_bytes", "kv_pool_bytes", "kv_pool_tokens")
@@ -55,6 +56,7 @@ def _further(record: Record) -> dict[str, Any]:
         "requests_asked": cell.load.requests,
         "convoy": cell.convoy,
         "length_spread": cell.load.length_spread,
+        "workload": workload_json(record),
         "identity": cell.identity,
         "experiment_id": record.experiment_id,
         "tool": record.environment.get("tool"),
@@ -73,6 +75,19 @@ def _further(record: Record) -> dict[str, Any]:
             if figure.low is not None and figure.high is not None
         },
         "environment": dict(record.environment),
+    }
+
+
+def workload_json(record: Record) -> dict[str, Any]:
+    """The workload of a run: its name, its key (null for random tokens), its fields, and the hash
+    of what was sent."""
+    workload = record.cell.workload
+    return {
+        "name": workload.name,
+        "key": workload_key(workload),
+        "sent_sha256": record.environment.get("sent_sha256"),
+        "api": workload.api,
+        "natural_end": workload.natural_end,
     }
 
 

@@ -13,6 +13,7 @@ from journal.load.drive import drive
 from journal.measure.sampler import Sampler
 from journal.measure.server import complete
 from journal.plan.prompts import requests
+from journal.plan.spool import spooling
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint, EngineFacts
 from journal.records.experiment import Engine, Experiment
@@ -21,6 +22,7 @@ from journal.records.request import ClientHealth, Request, Trace
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Readings, Samples
 from journal.report.lines import reason, title
+from journal.run.as_sent import SENT_HASH, counted_by_server, sent_hash
 from journal.run.capacity_search import Search, price, price_of, search
 from journal.serve import quality_check as quality
 from journal.serve import start as engines
@@ -28,6 +30,7 @@ from journal.serve.describe import described, undescribed
 from journal.serve.endpoint import check_answers
 from journal.serve.engines.kind import EngineKind
 from journal.serve.engines.vllm.vllm import VLLM
+from journal.serve.forms import through
 
 Keep = Callable[[Record, Samples | None], Record]
 
@@ -84,6 +87,7 @@ def _known(
     endpoint: Endpoint, engine: Engine | None, experiment: Experiment, listener: Listener
 ) -> Endpoint:
     """`endpoint` with every fact that can be known before it is measured."""
+    endpoint = through(endpoint, experiment.workload.api, experiment.load.body)
     known = replace(endpoint, facts=described(endpoint, engine))
     facts = replace(
         complete(known.facts, known),
@@ -132,18 +136,21 @@ def _measure(
     """Run one cell; return its raw samples, and a record without metrics yet. A run that a
     KeyboardInterrupt stops is `interrupted` and has the samples of the requests that were done."""
     run_id = secrets.token_hex(8)
-    prepared = requests(cell, endpoint, run_id)
     traces: list[Trace] = []
+    with spooling() as spool:
+        prepared = requests(cell, endpoint, run_id, spool)
 
-    def count(trace: Trace) -> None:
-        traces.append(trace)
-        listener(Event("cell", name, len(traces), len(prepared)))
+        def count(trace: Trace) -> None:
+            traces.append(trace)
+            listener(Event("cell", name, len(traces), len(prepared)))
 
-    listener(Event("cell", name, 0, len(prepared)))
-    started_at, origin_s = datetime.now(UTC), time.monotonic()
-    readings, client, stopped = _load(cell, prepared, endpoint, origin_s, count)
-    duration_s = time.monotonic() - origin_s
-    done = tuple(sorted(traces, key=lambda trace: trace.index))
+        listener(Event("cell", name, 0, len(prepared)))
+        started_at, origin_s = datetime.now(UTC), time.monotonic()
+        readings, client, stopped = _load(cell, prepared, endpoint, origin_s, count)
+        duration_s = time.monotonic() - origin_s
+        done = tuple(sorted(traces, key=lambda trace: trace.index))
+        sent = sent_hash(prepared, done)
+    cell, done = counted_by_server(cell, done)
     how_far = f"stopped after {len(done)} of {len(prepared)} requests"
     facts = endpoint.facts
     record = Record(
@@ -155,7 +162,7 @@ def _measure(
         duration_s=duration_s,
         error=how_far if stopped else reason(cell, done),
         facts=facts,
-        environment=begun.environment,
+        environment={**begun.environment, SENT_HASH: sent},
     )
     return record, Samples(cell=cell, facts=facts, traces=done, readings=readings, client=client)
 
@@ -181,6 +188,7 @@ def _load(
                 origin_s=origin_s,
                 on_done=on_done,
                 max_error_rate=cell.load.max_error_rate,
+                max_in_flight=cell.load.max_in_flight,
             )
     except KeyboardInterrupt:
         stopped = True

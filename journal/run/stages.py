@@ -17,6 +17,7 @@ from journal.compare.least_pool import Needed, needed
 from journal.errors import SpecError, StoreBusy
 from journal.measure.environment import environment
 from journal.plan.cells import by_engine, cells, without_turns
+from journal.plan.own_prompts import with_workload
 from journal.plan.prompts import check_context
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
@@ -109,6 +110,7 @@ def stages(
     begun, of a run on this host."""
     if endpoint is not None:
         experiment = replace(experiment, engines=())
+    experiment = with_workload(experiment)
     planned = cells(experiment, model=endpoint.model if endpoint else None)
     if parallel_gpus is not None or on is not None:
         _check_apart(experiment, endpoint, parallel_gpus, on)

@@ -85,6 +85,17 @@ def with_form(endpoint: Endpoint, output_tokens: int, own: Mapping[str, Any]) ->
     return _by_text(probes, (CHAT, TEXT) if missing else (TEXT, CHAT))
 
 
+def through(
+    endpoint: Endpoint, api: Literal["chat", "completions"] | None, own: Mapping[str, Any]
+) -> Endpoint:
+    """`endpoint`, asked through this part of its API with the user's `own` fields (None: the part
+    that it is asked through already). Raises EndpointError where it does not take such a
+    request."""
+    if api is None or api == endpoint.api:
+        return endpoint
+    return _by_text(_Probes(endpoint, 1, own), (CHAT if api == "chat" else TEXT,))
+
+
 def _by_text(probes: "_Probes", forms: tuple[Form, ...]) -> Endpoint:
     for form in forms:
         short = probes.ask(form, " ".join(WORDS[:SHORT]))

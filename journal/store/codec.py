@@ -26,6 +26,7 @@ from journal.records.figure import Figure, Metrics
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.request import ClientHealth, Trace
 from journal.records.run import ExperimentRecord, Record
+from journal.records.sameness import workload_key
 from journal.records.samples import (
     GpuReading,
     HostReading,
@@ -142,6 +143,7 @@ def run_row(record: Record, samples: Samples | None) -> Values:
             **{name: getattr(cell, name) for name in _CELL_COLUMNS},
             "id": record.id,
             "experiment_id": record.experiment_id,
+            "workload": workload_key(cell.workload),
             "dtype": engine.dtype if engine else None,
             "tensor_parallel": engine.tensor_parallel if engine else None,
             "requests": cell.load.requests,

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import TypeAlias, cast
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import ColumnElement, case, func, or_, select, union_all
 
 from journal.records.cell import Cell
 from journal.records.run import GOOD, Record
 from journal.records.sameness import counting, counting_fields
+from journal.records.workload import OWN
 from journal.store.codec import table
 from journal.store.run_rows import read_runs
 from journal.store.store import Store
@@ -17,8 +18,11 @@ from journal.store.tables import ExperimentRow, RunRow
 Place: TypeAlias = tuple[str | int | float | None, ...]
 
 _runs, _experiments = table(RunRow), table(ExperimentRow)
-_NAMES = (*counting("cell", "place"), *counting("load", "place"))
-_PLACE = tuple(_runs.c[name] for name in _NAMES)
+_NAMES = (*counting("cell", "place"), *counting("load", "place"), "workload")
+_own = _runs.c.workload.like(f"{OWN}%")
+# Each server counts the tokens of a prompt of one's own for itself.
+_lengths = case((_own, None), else_=_runs.c.prompt_tokens)
+_PLACE = tuple(_lengths if name == "prompt_tokens" else _runs.c[name] for name in _NAMES)
 _INDEXED = ("model", "prompt_tokens", "output_tokens")  # by runs_by_place
 
 
@@ -72,7 +76,10 @@ def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict
             last[where] = max(at, last.get(where, at))
         if new := set(places.values()) - last.keys():
             values = dict(zip(_NAMES, map(set, zip(*new, strict=True)), strict=True))
-            near = (_runs.c[name].in_(values[name]) for name in _INDEXED)
+            near: list[ColumnElement[bool]] = [_runs.c[name].in_(values[name]) for name in _INDEXED]
+            if None in values["prompt_tokens"]:
+                at = _INDEXED.index("prompt_tokens")
+                near[at] = or_(_own, near[at])
             alike = select(*_PLACE, last_at).where(*near, *good)
             for *key, at in connection.execute(alike.group_by(*_PLACE)):
                 if (where := cast(Place, tuple(key))) in new:

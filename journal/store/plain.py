@@ -16,6 +16,14 @@ from journal.redaction import Secret
 
 T = TypeVar("T")
 
+
+class Json(str):
+    """JSON whose values hold no secrets any more. Nothing may be cut out of its text: that would
+    take quotes and commas for a part of a key."""
+
+    __slots__ = ()
+
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -33,11 +41,13 @@ def starred(text: str | None, secret: Secret) -> str | None:
 
 def storable(text: str) -> str:
     """`text` without secrets, and with U+FFFD for characters that no database can hold: NUL and
-    lone surrogates."""
+    lone surrogates. Json is without both already."""
+    if isinstance(text, Json):
+        return str(text)
     return _UNSTORABLE.sub("\ufffd", redaction.hidden(text))
 
 
-def to_json(value: object, secret: Secret = None) -> str:
+def to_json(value: object, secret: Secret = None) -> Json:
     """`value` (record types, mappings, sequences, scalars) as canonical JSON, with every match of
     `secret` starred out. Raises StoreError for a value that JSON cannot hold, such as an infinite
     number."""
@@ -51,7 +61,7 @@ def to_json(value: object, secret: Secret = None) -> str:
         )
     except (ValueError, TypeError) as error:
         raise StoreError(f"the {type(value).__name__} cannot be stored ({error})") from error
-    return _UNSTORABLE.sub("\ufffd", text)
+    return Json(_UNSTORABLE.sub("\ufffd", text))
 
 
 def _tree(value: object, secret: Secret) -> object:

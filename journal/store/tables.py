@@ -62,7 +62,8 @@ class RunRow(Row, table=True):
     """One cell, measured once. `cell`, `facts`, `environment`, `client` and `absent` are JSON;
     the columns from `experiment` to `identity` repeat fields of `cell` for SQL. `client` is NULL
     where the run has no samples; `requests_file` names the Parquet file that its requests were
-    moved to. The outbox is as in `experiments`."""
+    moved to. `workload` is the name of the workload with its hash, NULL for random tokens. The
+    outbox is as in `experiments`."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -100,6 +101,7 @@ class RunRow(Row, table=True):
     mlflow_pending: bool = Field(default=True, index=True)
     mlflow_error: str | None = None
     requests_file: str | None = None
+    workload: str | None = None
 
 
 class RequestRow(Row, table=True):

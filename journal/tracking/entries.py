@@ -19,6 +19,8 @@ from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Slo
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import ExperimentRecord, Record
+from journal.records.sameness import workload_key
+from journal.records.workload import Workload
 from journal.store.plain import secret_of, to_json
 from journal.tracking.mlflow_curves import CurvePoint, curves, headlines, searched
 
@@ -76,6 +78,8 @@ def run_entry(record: Record, parent_id: str) -> RunEntry:
             NOTE_TAG: "\n".join(f"- {note}" for note in notes),
             EXPERIMENT_TAG: record.experiment_id,
             "journal.identity": cell.identity,
+            "workload": cell.workload.name,
+            **_sent(record),
             "status": record.status,
             "doubts": str(len(record.doubts)),
             **_served(cell.engine, [record]),
@@ -88,6 +92,18 @@ def run_entry(record: Record, parent_id: str) -> RunEntry:
             if figure.value is not None
         ),
     )
+
+
+def _workload(workload: Workload) -> str:
+    """The name of a workload, and the key by which runs of it are told apart."""
+    key = workload_key(workload)
+    return workload.name if key is None else f"{workload.name}: {key}"
+
+
+def _sent(record: Record) -> dict[str, str]:
+    """The tag with the hash of what was sent; none where it is not known."""
+    sent = record.environment.get("sent_sha256")
+    return {} if sent is None else {"sent_sha256": str(sent)}
 
 
 def engine_entry(
@@ -225,6 +241,7 @@ def params(cell: Cell) -> dict[str, str]:
         "requests": cell.load.requests,
         "convoy": cell.convoy,
         "length_spread": cell.load.length_spread,
+        "workload": _workload(cell.workload),
         "repeat": cell.repeat,
         "seed": cell.seed,
         **_limits(cell.slo),
@@ -261,6 +278,7 @@ def shared_params(
         "requests": [experiment.load.requests],
         "convoy": [experiment.load.convoy],
         "length_spread": [experiment.load.length_spread],
+        "workload": [_workload(experiment.workload)],
         "repeat": range(experiment.load.repeats),
         "seed": [experiment.load.seed],
         **{name: [value] for name, value in _limits(experiment.slo).items()},

@@ -90,6 +90,27 @@ def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[CurvePoint]
         for place, group in groups.items():
             if len({getattr(run.cell, axis) for run in group}) > 1:
                 points += _curve(axis, f"by_{axis} {place}", group)
+    return points + _over_hits(good)
+
+
+def _over_hits(good: Sequence[Record]) -> list[CurvePoint]:
+    """The median TTFT over the hit rate asked for, in whole percent, of cells that share a prefix
+    and of those of the same load and lengths that share none."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for run in good:
+        cell = run.cell
+        if not cell.workload.is_own:
+            groups[f"{cell.shape.short} p{cell.prompt_tokens} o{cell.output_tokens}"].append(run)
+    points: list[CurvePoint] = []
+    for place, group in groups.items():
+        by_step: dict[int, list[float]] = defaultdict(list)
+        for run in group:
+            ttft_s, asked = map(run.value, ("ttft_s.p50", "prefix_hit_asked_fraction"))
+            if ttft_s is not None:
+                by_step[0 if asked is None else round(100 * asked)].append(ttft_s)
+        if len(by_step) > 1:
+            at, name = max(run.started_at for run in group), f"by_hit_percent {place}/ttft_s_p50"
+            points += [CurvePoint(name, fmean(by_step[step]), at, step) for step in sorted(by_step)]
     return points
 
 
@@ -111,6 +132,8 @@ def _place(cell: Cell, axis: str, several_outputs: bool) -> str:
     """The place of a cell without `axis`: `p512`, `b8`, `2 per s`; with `o64` where outputs
     differ."""
     first = f"p{cell.prompt_tokens}" if axis == cell.shape.axis else cell.shape.short
+    if cell.workload.shared_prefix:
+        first += f" shared{cell.workload.shared_prefix}"
     return f"{first} o{cell.output_tokens}" if several_outputs else first
 
 

@@ -23,6 +23,7 @@ from journal.records.experiment import Engine, Load
 from journal.records.figure import Figure
 from journal.records.request import ClientHealth, Trace
 from journal.records.samples import Readings, Samples
+from journal.records.workload import Workload
 
 Edit = Callable[[Trace], Trace]
 
@@ -218,6 +219,35 @@ def unasked_convoy(samples: Samples) -> Samples:
     return replace(samples, cell=replace(samples.cell, load=load))
 
 
+def sharing(cached: int | None, shared: int = 32) -> Callable[[Samples], Samples]:
+    """Prompts of 64 tokens that share half of them, of which `cached` were cached."""
+
+    def change(samples: Samples) -> Samples:
+        cell = replace(samples.cell, workload=Workload(shared_prefix=shared))
+        edited = traces(lambda trace: replace(trace, cached_tokens=cached))(samples)
+        return replace(edited, cell=cell, readings=replace(edited.readings, server=()))
+
+    return change
+
+
+@pytest.mark.parametrize("cached", [16, 31, 32, 48])
+def test_hits_within_one_block_of_those_asked_are_as_asked(run, cached: int) -> None:
+    assert "prefix_hits_off" not in doubts_of(sharing(cached)(run().samples()))
+    assert "prefix_cache_hits" not in doubts_of(sharing(cached)(run().samples()))
+
+
+def test_hits_that_nobody_tells_are_noted(run) -> None:
+    doubt = doubts_of(sharing(None)(run().samples()))["prefix_hits_off"]
+    assert (doubt.severity, doubt.values["variant"]) == ("note", "untold")
+
+
+def test_hits_of_own_prompts_are_noted(run) -> None:
+    samples = traces(lambda trace: replace(trace, cached_tokens=16))(run().samples())
+    own = replace(samples.cell, workload=Workload(prompts="mine.jsonl", content="ff"))
+    doubt = doubts_of(replace(samples, cell=own))["prefix_cache_hits"]
+    assert (doubt.severity, doubt.values["variant"]) == ("note", "own")
+
+
 def one_chunk(trace: Trace) -> Trace:
     return replace(trace, chunk_s=trace.chunk_s[-1:], chunk_tokens=(trace.output_tokens or 0,))
 
@@ -257,6 +287,8 @@ TRAPS: list[tuple[str, dict[str, Any], Callable[[Samples], Samples]]] = [
             prefix_queries_total=lambda at_s: 100 * at_s, prefix_hits_total=lambda at_s: 9 * at_s
         )(traces(lambda t: replace(t, cached_tokens=None))(samples)),
     ),
+    ("prefix_hits_off", {}, sharing(cached=0)),
+    ("prefix_hits_off", {}, sharing(cached=15)),
     ("preemptions", {}, server(preemptions_total=lambda at_s: float(at_s > 1))),
     ("server_batch", {"requests": 80}, server(running=lambda at_s: 4.0)),
     ("foreign_traffic", {"requests": 80}, server(output_tokens_total=lambda at_s: 2000 * at_s)),

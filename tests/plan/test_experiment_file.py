@@ -32,6 +32,7 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         "batch-size",
         "mistral-vs-llama3",
         "quantisation",
+        "prefix-cache",
     }
     for name, path in shipped().items():
         experiment = load_experiment(name)

@@ -26,13 +26,17 @@ from journal.records.sameness import (
     surrounding,
     surroundings,
 )
+from journal.records.workload import Workload
+from journal.run.as_sent import SENT_HASH
 from journal.run.resume import earlier_try
 from journal.store.history import place
 from journal.store.plain import from_json, to_json
 from journal.store.store import Store
 
 PARTS = {"experiment": Experiment, "cell": Cell, "engine": Engine, "load": Load, "slo": Slo}
-NESTED = {("cell", "engine"), ("cell", "load"), ("cell", "slo")}  # by rows of their own
+PARTS["workload"] = Workload
+# by rows of their own
+NESTED = {("cell", "engine"), ("cell", "load"), ("cell", "slo"), ("cell", "workload")}
 CELL = a_record(
     batch=8,
     engine=Engine(model="m"),
@@ -79,10 +83,24 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("load", "convoy"): True,
     ("load", "length_spread"): 0.3,
     ("load", "body"): {"top_p": 0.5},
+    ("load", "max_in_flight"): 32,
     ("slo", "ttft_ms"): 101.0,
     ("slo", "tpot_ms"): 11.0,
     ("slo", "e2e_ms"): 1001.0,
     ("slo", "good_fraction"): 0.9,
+    ("workload", "prompts"): "other.jsonl",
+    ("workload", "content"): "00",
+    ("workload", "api"): "chat",
+    ("workload", "natural_end"): True,
+    ("workload", "shuffle"): True,
+    ("workload", "cycle"): True,
+    ("workload", "all_lines"): False,
+    ("workload", "speed"): 2.0,
+    ("workload", "from_s"): 10.0,
+    ("workload", "until_s"): 60.0,
+    ("workload", "trace"): "trace.csv",
+    ("workload", "shared_prefix"): 32,
+    ("workload", "prefixes"): 2,
 }
 SETUP = Setup("m", None, ())
 # The part of one run that each room compares.
@@ -115,6 +133,10 @@ def test_every_room_counts_a_field_as_its_row_says(row: Field) -> None:
     cell = CELL
     if row.name in ("rate", "burstiness"):
         cell = replace(cell, batch=None, rate=1.0)
+    if row.part == "workload":
+        kind = "trace" if row.name == "trace" else "prompts"
+        own = Workload(**{kind: "mine.jsonl", "content": "ff"})  # type: ignore[arg-type]
+        cell = replace(cell, workload=own)
     value = OTHERS[key(row)]
     if row.part == "cell":
         other = replace(cell, **{row.name: value})
@@ -197,6 +219,7 @@ ASKED_OTHERWISE: Mapping[str, Any] = {
     "find_capacity": "concurrency",
     "needed_vram": True,
     "quality_check": True,
+    "workload": Workload(natural_end=True),
 }
 
 
@@ -234,9 +257,8 @@ def known(scripted: Callable[..., Any]) -> dict[str, Any]:
     """An environment with every name that is ever written into one."""
     foreign: Foreign = Tool()  # type: ignore[assignment]
     doctor = dict.fromkeys(DOCTOR, "ok")
-    return {**scripted(ENVIRONMENT, NO_GPU), **scripted(ENVIRONMENT), **doctor} | _environment(
-        foreign
-    )
+    here = {**scripted(ENVIRONMENT, NO_GPU), **scripted(ENVIRONMENT), **doctor, SENT_HASH: "00"}
+    return here | _environment(foreign)
 
 
 def test_every_name_in_an_environment_has_a_row(known: dict[str, Any]) -> None:

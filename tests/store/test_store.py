@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from journal import redaction
 from journal.errors import NotFound, StoreError
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
@@ -19,6 +20,18 @@ from journal.records.samples import Samples
 from journal.store.store import Store, open_store
 
 NewRecord = Callable[..., Record]
+
+
+@pytest.mark.parametrize("key", ['","dtype":"auto"', ':null,"model":', '{"batch":[1'])
+def test_a_key_of_quotes_and_commas_spoils_no_row(
+    key: str, store: Store, new_record: NewRecord
+) -> None:
+    redaction.remember(key)
+    record = new_record(error=f"refused: {key}")
+    store.add_run(record, None)
+    kept = store.run(record.id)
+    assert kept.cell == record.cell and kept.facts == record.facts
+    assert kept.error == "refused: ***"
 
 
 def test_an_experiment_comes_back_as_it_was_frozen(store: Store, begun: ExperimentRecord) -> None:

@@ -78,7 +78,7 @@ def common(points: Points) -> list[Points]:
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in points:
         if point.good:
-            key = (point.shape, point.prompt_tokens, point.output_tokens, point.manner)
+            key = (point.shape, *point.lengths, point.manner)
             groups.setdefault(key, []).append(point)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 

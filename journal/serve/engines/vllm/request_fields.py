@@ -21,5 +21,10 @@ DEVELOPER_PATHS = ("/server_info", "/reset_prefix_cache")
 def of_exact_length() -> Mapping[str, object]:
     """The fields of a streamed request whose output has exactly the wanted length and whose chunks
     each carry the count of tokens."""
+    return {IGNORE_EOS: True, **of_running_usage()}
+
+
+def of_running_usage() -> Mapping[str, object]:
+    """The fields of a streamed request whose chunks each carry the count of tokens."""
     usage = {"include_usage": True, CONTINUOUS_USAGE: True}
-    return {IGNORE_EOS: True, "stream": True, "stream_options": usage}
+    return {"stream": True, "stream_options": usage}

@@ -1,0 +1,95 @@
+"""The options of `journal run` on what is sent."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="Prompts of your own in place of random tokens: JSON lines with a prompt, messages or "
+        "a batch body, CSV, or ShareGPT's JSON; text:en and text:zh are built in. Each line is "
+        "sent once, unchanged.",
+    ),
+]
+
+Shuffle = Annotated[
+    bool | None,
+    typer.Option(
+        "--shuffle/--in-order", help="Send lines in an order of the seed.", show_default=False
+    ),
+]
+
+Cycle = Annotated[
+    bool | None,
+    typer.Option(
+        "--cycle/--once",
+        help="Begin again at the first line where --requests asks for more than there are.",
+        show_default=False,
+    ),
+]
+
+SharedPrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--shared-prefix",
+        metavar="N,N",
+        help="Tokens at the beginning of each random prompt that others share; each beginning is "
+        "sent once before the load.",
+    ),
+]
+
+Prefixes = Annotated[
+    int | None, typer.Option("--prefixes", help="Shared beginnings, which prompts take in turn.")
+]
+
+TraceFile = Annotated[
+    str | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Send requests when a trace says, and as long: Mooncake's JSON lines, BurstGPT's or "
+        "Azure's CSV, or JSON lines with at_s.",
+    ),
+]
+
+Speed = Annotated[
+    float | None, typer.Option("--speed", metavar="X", help="The pace of a trace: 2 is twice.")
+]
+
+From = Annotated[
+    float | None, typer.Option("--from", metavar="S", help="Where in the trace to begin.")
+]
+
+Until = Annotated[float | None, typer.Option("--until", metavar="S", help="Where to end.")]
+
+MaxInFlight = Annotated[
+    int | None,
+    typer.Option(
+        "--max-in-flight",
+        metavar="N",
+        help="The most requests in flight in open loop; others wait, and their latency counts from "
+        "when they were due.",
+    ),
+]
+
+Api = Annotated[
+    Literal["chat", "completions"] | None,
+    typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),
+]
+
+NaturalEnd = Annotated[
+    bool | None,
+    typer.Option(
+        "--natural-end/--exact-length",
+        help="Let the model end its answers; --output-tokens is then the longest.",
+        show_default=False,
+    ),
+]
+
+
+def workload_given(**options: object) -> dict[str, Any]:
+    """The values of options by the names of their fields."""
+    return options

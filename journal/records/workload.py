@@ -1,0 +1,82 @@
+"""Workloads, which say what is sent to a server: random tokens, or prompts of one's own."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+OWN = "prompts"  # what the labels of prompts of one's own begin with
+MOST_TOKENS = 100_000_000
+MOST_PREFIXES = 100_000
+BUILT_IN = "text:"  # what the names of the built-in texts begin with
+FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The prompts of a load, and the end of their answers; docs/workloads.md describes every field.
+
+    Without `prompts` they are random tokens of the cell's lengths. `prompts` is the path of a file
+    or the name of a built-in text, "text:en" or "text:zh". Its lines are sent in order, or
+    in an order of the cell's seed (`shuffle`): all of them once (`all_lines`), else as many as the
+    load's `requests`, and only with `cycle` any of them twice. `api` None leaves the choice to the
+    prompts and the server. With `natural_end` the model ends its answers itself, and the requested
+    output length is only the longest.
+
+    The first `shared_prefix` tokens of each random prompt are one of `prefixes` beginnings, which
+    the prompts take in turn. A run has beginnings of its own, and sends each of them once before
+    it measures.
+
+    `trace` is the path of a file that says when requests come and how long they are; its times are
+    divided by `speed`, and it is taken from `from_s` to `until_s` (None: its end) of its own time.
+
+    `content`, the SHA-256 of the file in hex, is None until the file has been read, before the
+    experiment begins.
+    """
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    prompts: Annotated[str, MinLen(1)] | None = None
+    api: Literal["chat", "completions"] | None = None
+    natural_end: bool = False
+    shuffle: bool = False
+    cycle: bool = False
+    all_lines: bool = True
+    shared_prefix: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0
+    prefixes: Annotated[int, Gt(0), Le(MOST_PREFIXES)] = 1
+    trace: Annotated[str, MinLen(1)] | None = None
+    speed: Annotated[float, Gt(0), Le(1e6)] = 1.0
+    from_s: Annotated[float, Ge(0), Le(1e12)] = 0.0
+    until_s: Annotated[float, Gt(0), Le(1e12)] | None = None
+    content: str | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether its prompts are given as texts, so that only the server counts their tokens."""
+        return self.prompts is not None
+
+    @property
+    def name(self) -> str:
+        """The name of the prompts: "random tokens", "text:en", or the name of the file or trace."""
+        if self.prompts is None:
+            return "random tokens" if self.trace is None else PurePath(self.trace).name
+        built_in = self.prompts.startswith(BUILT_IN)
+        return self.prompts if built_in else PurePath(self.prompts).name
+
+    @property
+    def label(self) -> str:
+        """The kind of prompts, with all but their content that sets the workload apart."""
+        name = OWN if self.is_own else "random tokens"
+        shared = f"{self.prefixes} x {self.shared_prefix} shared tokens"
+        marks = [
+            shared if self.shared_prefix else None,
+            "trace" if self.trace else None,
+            self.api,
+            "natural end" if self.natural_end else None,
+        ]
+        marks += ["shuffled" if self.shuffle else None, "cycled" if self.cycle else None]
+        return ", ".join([name, *(mark for mark in marks if mark)])
+
+
+RANDOM_TOKENS = Workload()

@@ -1,0 +1,89 @@
+"""What was sent, where it was not random tokens of one length: the workload, the hash of what each
+run sent, and the lengths of prompts and answers as they were met."""
+
+from collections.abc import Iterator
+
+from journal import units
+from journal.compare.points import Point, Points
+from journal.report.document import (
+    Block,
+    Box,
+    Column,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+    say,
+)
+from journal.report.places import Places
+
+SHORT_HASH = 8
+LENGTHS = ("prompt_length", "output_length")
+SHOWN_STATISTICS = ("min", "p50", "p90", "max")
+
+
+def sent_section(points: Points, places: Places) -> Section | None:
+    """A section with a sentence on each workload, and a table of the lengths that were met; None
+    where every prompt was of random tokens and of one length."""
+    told = [point for point in points if point.workload is not None or _met(point)]
+    if not told:
+        return None
+    by_workload: dict[str | None, list[Point]] = {}
+    for point in told:
+        by_workload.setdefault(point.workload, []).append(point)
+    blocks: list[Block] = [Paragraph(tuple(_about(group))) for group in by_workload.values()]
+    met = [point for point in told if _met(point)]
+    blocks += [_table(met, places)] if met else []
+    return Section(3, say("sent.heading"), tuple(blocks))
+
+
+def _met(point: Point) -> bool:
+    return any(point.value(f"{name}.p50") is not None for name in LENGTHS)
+
+
+def _about(group: list[Point]) -> Iterator[Text]:
+    """Sentences on one workload, and on whether its runs sent the same bytes."""
+    workload = group[0].records[0].cell.workload
+    if workload.is_own:
+        content = (workload.content or units.ABSENT)[:SHORT_HASH]
+        order = "shuffled" if workload.shuffle else "in_order"
+        yield say(f"sent.own_{order}", name=workload.name, hash=content)
+        if workload.cycle:
+            yield say("sent.cycled")
+    else:
+        yield say("sent.random")
+    if workload.trace is not None:
+        content = (workload.content or units.ABSENT)[:SHORT_HASH]
+        shown = {"name": workload.name, "hash": content, "speed": f"{workload.speed:g}"}
+        yield say("sent.trace", **shown)
+    if workload.api is not None:
+        yield say(f"sent.{workload.api}")
+    if workload.natural_end:
+        yield say("sent.natural_end")
+    yield from _hashes(group)
+
+
+def _hashes(group: list[Point]) -> Iterator[Text]:
+    records = [record for point in group for record in point.records]
+    sent = [record.environment.get("sent_sha256") for record in records]
+    hashes = list(dict.fromkeys(str(one)[:SHORT_HASH] for one in sent if one is not None))
+    if len(hashes) == 1 and len(sent) > 1 and None not in sent:
+        yield say("sent.same", hash=hashes[0])
+
+
+def _table(points: list[Point], places: Places) -> Table:
+    columns = [Column(say("column.cell"), numeric=False)]
+    columns += [
+        Column(say(f"sent.{name}_{statistic}"))
+        for name in LENGTHS
+        for statistic in SHOWN_STATISTICS
+    ]
+    rows = tuple((Box(places.cell(point)), *_lengths(point)) for point in points)
+    return Table(tuple(columns), rows, (say("sent.caption"),))
+
+
+def _lengths(point: Point) -> Iterator[Box]:
+    for name in LENGTHS:
+        for statistic in SHOWN_STATISTICS:
+            value = point.value(f"{name}.{statistic}")
+            yield Box(units.ABSENT if value is None else f"{value:,.0f}")

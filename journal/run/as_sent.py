@@ -1,0 +1,39 @@
+"""The load as it was sent: the hash of its bytes, and the lengths that only the server knows."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from journal.records.cell import Cell
+from journal.records.request import Request, Trace
+
+SENT_HASH = "sent_sha256"  # its name in the environment of a run
+
+
+def sent_hash(prepared: Sequence[Request], traces: Sequence[Trace]) -> str:
+    """The SHA-256, in hex, of the bodies of the requests that were sent, in the order of their
+    index, each after its length. Two runs of one hash sent the same bytes."""
+    digest, sent = hashlib.sha256(), {trace.index for trace in traces}
+    for request in prepared:
+        if request.index in sent:
+            body = request.content
+            digest.update(len(body).to_bytes(8))
+            digest.update(body)
+    return digest.hexdigest()
+
+
+def counted_by_server(cell: Cell, traces: tuple[Trace, ...]) -> tuple[Cell, tuple[Trace, ...]]:
+    """The cell and the traces of prompts of one's own with the tokens that the server counted in
+    them in the place of estimates; others as they are."""
+    if not cell.workload.is_own:
+        return cell, traces
+    known = [t.prompt_tokens for t in traces if not t.warmup and t.prompt_tokens is not None]
+    if known:
+        cell = replace(cell, prompt_tokens=sorted(known)[(len(known) - 1) // 2])
+    counted = (
+        trace
+        if trace.warmup or trace.prompt_tokens is None
+        else replace(trace, prompt_tokens_asked=trace.prompt_tokens)
+        for trace in traces
+    )
+    return cell, tuple(counted)

@@ -1,0 +1,157 @@
+"""Prompts of one's own: settled before anything starts, and sent as they are."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journal.errors import SpecError
+from journal.plan.cells import cells
+from journal.plan.own_prompts import path_of, with_workload
+from journal.plan.prompt_file import read_lines
+from journal.plan.prompts import requests
+from journal.plan.spool import spooling
+from journal.records.cell import Cell
+from journal.records.engine import Endpoint
+from journal.records.experiment import Experiment, Load, Slo
+from journal.records.request import StoredBody
+from journal.records.workload import Workload
+
+HERE = Endpoint(base_url="http://127.0.0.1:1/v1", model="here", prompt_form="token_ids")
+CHAT = replace(HERE, api="chat", prompt_form="text")
+
+
+def asked(path: Path | str, **changes: Any) -> Experiment:
+    load = changes.pop("load", Load(warmup=0))
+    return Experiment(name="mine", load=load, workload=Workload(prompts=str(path), **changes))
+
+
+def planned(path: Path | str, **changes: Any) -> Cell:
+    return cells(with_workload(asked(path, **changes)), model="here")[0]
+
+
+def bodies(cell: Cell, endpoint: Endpoint = HERE) -> list[dict[str, Any]]:
+    return [json.loads(one.content) for one in requests(cell, endpoint, "run") if not one.warmup]
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> Path:
+    """A file of ten prompts, "n0" to "n9"."""
+    path = tmp_path / "numbers.jsonl"
+    path.write_text("".join(f'{{"prompt": "n{n}", "max_tokens": {n + 1}}}\n' for n in range(10)))
+    return path
+
+
+def test_all_lines_are_sent_once_and_in_order(numbers: Path) -> None:
+    cell = planned(numbers)
+    assert (cell.load.requests, cell.output_tokens, cell.load.convoy) == (10, 5, True)
+    assert [body["prompt"] for body in bodies(cell)] == [f"n{n}" for n in range(10)]
+    assert [body["max_tokens"] for body in bodies(cell)] == [n + 1 for n in range(10)]
+    assert all(body["ignore_eos"] and body["temperature"] == 0 for body in bodies(cell))
+
+
+def test_shuffled_lines_are_all_sent_once_in_an_order_of_the_seed(numbers: Path) -> None:
+    cell = planned(numbers, shuffle=True)
+    sent = [body["prompt"] for body in bodies(cell)]
+    assert sorted(sent) == [f"n{n}" for n in range(10)] != sent
+    assert sent == [body["prompt"] for body in bodies(cell)]
+    assert sent != [body["prompt"] for body in bodies(replace(cell, seed=1))]
+
+
+def test_lines_are_cycled_only_when_asked(numbers: Path) -> None:
+    many = {"load": Load(requests=25, warmup=0), "all_lines": False}
+    with pytest.raises(SpecError, match=r"numbers\.jsonl has 10 lines for 25 requests"):
+        planned(numbers, **many)
+    sent = [body["prompt"] for body in bodies(planned(numbers, cycle=True, **many))]
+    assert sent == [f"n{n % 10}" for n in range(25)]
+
+
+def test_fewer_requests_take_the_first_lines(numbers: Path) -> None:
+    cell = planned(numbers, load=Load(requests=3, warmup=0), all_lines=False)
+    assert [body["prompt"] for body in bodies(cell)] == ["n0", "n1", "n2"]
+
+
+def test_a_search_for_capacity_needs_leave_to_cycle(numbers: Path) -> None:
+    search = replace(asked(numbers), find_capacity="rate", slo=Slo(ttft_ms=100.0))
+    with pytest.raises(SpecError, match="--cycle"):
+        with_workload(search)
+    with pytest.raises(SpecError, match="needed VRAM"):
+        with_workload(replace(asked(numbers), needed_vram=True))
+
+
+def test_a_body_is_sent_as_it_is_but_for_what_a_measurement_needs(tmp_path: Path) -> None:
+    body = {"model": "other", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.9}
+    path = tmp_path / "batch.jsonl"
+    path.write_text(json.dumps({"custom_id": "1", "body": {**body, "seed": 3}}) + "\n")
+    (sent,) = bodies(planned(path, natural_end=True), CHAT)
+    assert {name: sent[name] for name in ("messages", "temperature", "seed")} == {
+        "messages": body["messages"],
+        "temperature": 0.9,
+        "seed": 3,
+    }
+    assert (sent["model"], sent["stream"], sent["max_tokens"]) == ("here", True, 64)
+    assert "ignore_eos" not in sent
+
+
+def test_a_prompt_becomes_a_message_where_the_server_chats(numbers: Path) -> None:
+    cell = planned(numbers, api="chat")
+    assert bodies(cell, CHAT)[0]["messages"] == [{"role": "user", "content": "n0"}]
+
+
+@pytest.mark.parametrize(
+    ("lines", "api", "words"),
+    [
+        ('{"prompt": "x"}\n{"messages": [{"role": "user"}]}\n', None, "line 2"),
+        ('{"messages": [{"role": "user"}]}\n', "completions", "line 1"),
+        ('{"prompt": [1, 2]}\n', "chat", "line 1"),
+        ("\n", None, "no line to send"),
+    ],
+)
+def test_lines_that_do_not_go_with_the_api_are_named(
+    tmp_path: Path, lines: str, api: Any, words: str
+) -> None:
+    path = tmp_path / "mixed.jsonl"
+    path.write_text(lines)
+    with pytest.raises(SpecError, match=words):
+        with_workload(asked(path, api=api))
+
+
+def test_a_file_that_changed_since_is_refused(numbers: Path) -> None:
+    cell = planned(numbers)
+    numbers.write_text('{"prompt": "other"}\n')
+    with pytest.raises(SpecError, match="has changed since"):
+        requests(cell, HERE, "run")
+
+
+def test_bodies_lie_in_a_file_and_are_read_when_they_are_sent(numbers: Path) -> None:
+    cell = planned(numbers, shuffle=True)
+    with spooling() as spool:
+        made = requests(cell, HERE, "run", spool)
+        assert all(isinstance(one.body, StoredBody) for one in made)
+        assert [json.loads(one.content) for one in made] == bodies(cell)
+    assert not Path(made[0].body.path).exists()  # type: ignore[union-attr]
+
+
+def test_the_same_content_is_the_same_workload_wherever_it_lies(
+    numbers: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(numbers.read_bytes())
+    assert planned(numbers).identity == planned(copy).identity
+    copy.write_text(copy.read_text() + "\n")
+    assert planned(numbers).identity != planned(copy).identity
+
+
+def test_the_built_in_texts_are_of_four_kinds_in_two_languages() -> None:
+    kinds = {"chat", "code", "summary", "reasoning"}
+    for name in ("text:en", "text:zh"):
+        lines = list(read_lines(path_of(Workload(prompts=name))))
+        entries = map(json.loads, path_of(Workload(prompts=name)).read_text().splitlines())
+        assert {entry["id"].split("-")[0] for entry in entries} == kinds
+        assert all(line.output_tokens for line in lines)
+        sizes = [len(line.fields["prompt"]) for line in lines]
+        assert max(sizes) > 20 * min(sizes)
+    with pytest.raises(SpecError, match="text:en and text:zh"):
+        with_workload(asked("text:xx"))
