@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process remembers the keys that it was given; those of one test mean nothing in the next."""
+    """A process remembers the keys that it was given; those of a test mean nothing in the next."""
     monkeypatch.setattr(redaction, "_remembered", set())
 
 
