@@ -10,7 +10,7 @@ from journal.errors import NotFound, UsageError
 from journal.plan.experiment_file import shipped
 from journal.report.log import LogFiles, log
 
-RECORDED = "recorded/smollm2.db.xz"
+RECORDED = "recorded/two-architectures.db.xz"
 
 
 def demo(home: str | Path = "demo", lang: str = "en") -> LogFiles:

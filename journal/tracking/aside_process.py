@@ -39,16 +39,19 @@ def main(descriptor: str, home: str, pace: str) -> None:
 
 def _get_ready(home: Path, pipe: Connection, ready: "SimpleQueue[Tracker]", idle: bool) -> None:
     """Import MLflow and open its store. A thread has a priority of its own on Linux
-    (sched_setscheduler(2))."""
-    if idle:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        pipe.send(("thread", threading.get_native_id()))
-    from journal.store.store import open_store
-    from journal.tracking.tracker import Tracker
+    (sched_setscheduler(2)). Where that fails the process ends, and its parent hears of it."""
+    try:
+        if idle:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            pipe.send(("thread", threading.get_native_id()))
+        from journal.store.store import open_store
+        from journal.tracking.tracker import Tracker
 
-    tracker = Tracker(open_store(home), home)
-    tracker.prepare()
-    ready.put(tracker)
+        tracker = Tracker(open_store(home), home)
+        tracker.prepare()
+        ready.put(tracker)
+    except BaseException:  # noqa: BLE001 (a process edge: whatever it was, the parent hears the end)
+        os._exit(1)
 
 
 def _listen(pipe: Connection, messages: SimpleQueue[tuple[Any, ...]]) -> None:

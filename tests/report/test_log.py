@@ -53,7 +53,7 @@ def test_the_whole_log_is_as_the_golden_one(big_day: Day, lang: str) -> None:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_log_of_a_recorded_journal_is_as_the_golden_one(tmp_path: Path, lang: str) -> None:
     """From the database to the files: every sentence, and every line of every figure."""
-    recorded = GOLDEN.parent / "data" / "journals" / "two-architectures.db.xz"
+    recorded = Path(__file__).parents[2] / "experiments" / "recorded" / "two-architectures.db.xz"
     (tmp_path / "journal.db").write_bytes(lzma.decompress(recorded.read_bytes()))
     with open_store(tmp_path) as store:
         files = write_log(store, tmp_path, date(2026, 11, 23), UTC, lang)

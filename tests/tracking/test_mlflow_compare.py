@@ -26,7 +26,7 @@ from journal.store.store import open_store
 from journal.tracking.tracker import sync
 
 ROOT = Path(__file__).parents[2]
-RECORDED = ROOT / "tests" / "data" / "journals" / "two-architectures.db.xz"
+RECORDED = ROOT / "experiments" / "recorded" / "two-architectures.db.xz"
 MISTRAL, LLAMA = "tiny-random-mistral", "tiny-random-llama"
 UNITS = r"_(s|bytes|fraction|tokens|per_s|j|tokens_per_s)(_p50)?"
 
