@@ -95,8 +95,7 @@ def test_a_whole_stream_without_usage_or_done_is_measured_with_a_doubt(
     assert record.metrics["errors"].value == 0
     assert record.metrics["ttft_s.p50"].count == record.metrics["ttfo_s.p50"].count == 12
     assert [d.severity for d in record.doubts if d.name == doubt] == [severity]
-    known = record.metrics["output_tokens_per_s"].value is not None
-    assert known == (fault == "no_done")
+    assert record.metrics["output_tokens_per_s"].value is not None  # a chunk is a token here
 
 
 def test_more_failures_than_the_experiment_allows_make_the_cell_invalid(

@@ -60,9 +60,7 @@ def check(
     - `journal check --baseline before --candidate after --across engine_version --junit gate.xml`
     """
     from journal.cli.render import plain, print_json
-    from journal.report.gate_page import junit as as_junit
-    from journal.report.gate_page import markdown as as_markdown
-    from journal.report.gate_page import sentences
+    from journal.report.gate_page import gate_junit, gate_markdown, gate_sentences
     from journal.report.log import write_text
 
     gate = journal.check(
@@ -72,13 +70,13 @@ def check(
         limits=dict(map(_limit, max_regression)) if max_regression else None,
         across=tuple(name.strip() for name in across.split(",")) if across else (),
     )
-    for path, text in ((junit, as_junit), (markdown, as_markdown)):
+    for path, text in ((junit, gate_junit), (markdown, gate_markdown)):
         if path is not None:
             write_text(path, text(gate))
     if json:
         print_json(gate.as_json())
     else:
-        for line in sentences(gate):
+        for line in gate_sentences(gate):
             print(plain(line))
     raise typer.Exit(EXIT_CODES[gate.outcome])
 

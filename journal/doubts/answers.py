@@ -92,14 +92,14 @@ def _timed_out(case: Case) -> Finding | None:
     share = min(1.0, alone_s / span.length_s)
     if share < WAITED_OUT:
         return None
-    rate = case.value("output_tokens_per_s")
+    tokens_per_s = case.value("output_tokens_per_s")
     return "flag", {
         "late": len(late),
         "requests": case.count,
         "timeout_s": case.view.cell.load.timeout_s,
         "alone_fraction": share,
-        "tokens_per_s": rate,
-        "without_per_s": None if rate is None or share >= 1 else rate / (1 - share),
+        "tokens_per_s": tokens_per_s,
+        "without_per_s": None if tokens_per_s is None or share >= 1 else tokens_per_s / (1 - share),
     }
 
 

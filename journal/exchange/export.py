@@ -97,7 +97,7 @@ def export(
         return count
 
 
-def table(home: Path, *, raw: bool = False) -> tuple[Columns, list[Row]]:
+def frame_rows(home: Path, *, raw: bool = False) -> tuple[Columns, list[Row]]:
     """The columns and all rows of the journal in `home`: runs, or with `raw` requests."""
     with open_store(home) as store:
         columns, lines = _rows(store, raw=raw)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import MissingExtra
-from journal.exchange.export import table
+from journal.exchange.export import frame_rows
 
 
 def runs(home: str | Path = "lab", *, raw: bool = False) -> Any:
@@ -14,7 +14,7 @@ def runs(home: str | Path = "lab", *, raw: bool = False) -> Any:
     Columns and units are those of `export`: durations in s, sizes in bytes; `started_at` is a time
     in UTC. A metric that no run has is left out. Raises MissingExtra where neither is installed.
     """
-    columns, rows = table(Path(home), raw=raw)
+    columns, rows = frame_rows(Path(home), raw=raw)
     known = {name for row in rows for name, value in row.items() if value is not None}
     kept = [name for name in columns if name in known or columns[name] != "number"]
     rows = [{name: row[name] for name in kept} for row in rows]

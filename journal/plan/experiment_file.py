@@ -14,7 +14,7 @@ from journal.plan.cells import check_count
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.workload import BUILT_IN, Workload
-from journal.redaction import in_text, remember
+from journal.redaction import HIDDEN, in_text, means_secret, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload": Workload}
 SETTLED = ("content", "shared_prefix")  # fields of a workload that have another source
@@ -188,8 +188,10 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])[:100]
+        kept = means_secret(str(first["loc"][-1])) if first["loc"] else False
+        value = HIDDEN if kept else _short(first["input"])
         raise SpecError(
-            f"{where}: {key} = {_short(first['input'])} cannot be used: {first['msg'].lower()}"
+            f"{where}: {key} = {value} cannot be used: {first['msg'].lower()}"
         ) from None
     except ValueError:  # of json: a whole number of thousands of digits
         raise SpecError(f"{where}: a number has more digits than any key takes") from None

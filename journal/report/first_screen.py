@@ -222,7 +222,7 @@ def _further(begun: ExperimentRecord, own: Points) -> tuple[Text, str]:
             repeats = max(3, *(len(point.good) + 2 for point in line))
             return say("first.next.repeats"), f"{command} --repeats {repeats}"
     if not lines(own, "batch"):
-        load = next((point.batch for point in own if point.batch is not None), 1)
+        load = next((one for point in own if (one := point.batch) is not None), 1)
         return say("first.next.vary"), f"{command} --concurrency {load},{load * 4}"
     length = own[0].prompt_tokens
     if not lines(own, "prompt_tokens"):

@@ -14,7 +14,7 @@ HINDRANCES = {
 }
 
 
-def sentences(gate: Gate) -> list[str]:
+def gate_sentences(gate: Gate) -> list[str]:
     """The verdict, then a sentence for each metric and for each hindrance."""
     a, b = gate.comparison.a.name, gate.comparison.b.name
     lines = [f"{gate.outcome}: {b} against the baseline {a}"]
@@ -24,7 +24,7 @@ def sentences(gate: Gate) -> list[str]:
     return lines
 
 
-def markdown(gate: Gate) -> str:
+def gate_markdown(gate: Gate) -> str:
     """A heading with the verdict, a table of the metrics, and a list of what hindered it."""
     lines = [
         f"## {gate.outcome}: {gate.comparison.b.name} against {gate.comparison.a.name}",
@@ -42,7 +42,7 @@ def markdown(gate: Gate) -> str:
     return "\n".join(lines) + "\n"
 
 
-def junit(gate: Gate) -> str:
+def gate_junit(gate: Gate) -> str:
     """A test suite with a case for each metric, and one for what hindered the verdict: `failure` is
     FAIL, `skipped` is INCONCLUSIVE."""
     suite = ElementTree.Element("testsuite", name="journal check")

@@ -285,7 +285,8 @@ def _names(words: str, field: str) -> bool:
 
 
 def _read(answer: Answer) -> _Tried:
-    """An answer of status 200, streamed or whole."""
+    """An answer of status 200, streamed or whole. A request was taken where its answer had begun
+    before it failed: the run will say how often that is."""
     stream = Stream()
     for _, name, data in events(answer.body):
         stream.take(name, data)
@@ -293,7 +294,7 @@ def _read(answer: Answer) -> _Tried:
         stream.take(b"", answer.body)
     usage = stream.usage
     counts = usage.output_tokens is not None
-    if stream.error is not None:
+    if stream.error is not None and stream.count == 0:
         words = printable(hidden(stream.error, answer.secret))
         return _Tried(400, words, None, counts, answer.url, None)
     return _Tried(200, "", usage.prompt_tokens, counts, answer.url, None)

@@ -109,7 +109,8 @@ def test_a_lesser_server_gives_nulls_and_notes(
 
 def test_a_cell_that_fails_is_kept_with_its_reason(fake_server: Server, tmp_path: Path) -> None:
     url = fake_server(fault="error_in_stream", fault_every=1)
-    result = journal("run", "--endpoint", url, *SMALL, "--home", tmp_path)
+    given = ("--endpoint", url, "--api", "completions", *SMALL, "--home", tmp_path)
+    result = journal("run", *given)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     (run,) = runs(tmp_path)

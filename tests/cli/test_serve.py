@@ -93,7 +93,7 @@ def test_the_death_of_the_command_ends_everything(
         (found,) = served(home)
         assert found.has_key
         refused = CliRunner().invoke(app, ["ask", "why?", "--home", str(home)])
-        assert "wants a key (401)" in str(refused.exception)
+        assert "wants a key (401" in str(refused.exception)
     finally:
         process.kill()
         process.communicate()

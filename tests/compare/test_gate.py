@@ -22,7 +22,7 @@ from journal.records.doubt import Doubt
 from journal.records.engine import EngineFacts
 from journal.records.figure import Figure
 from journal.records.run import Record
-from journal.report.gate_page import junit, markdown, sentences
+from journal.report.gate_page import gate_junit, gate_markdown, gate_sentences
 from journal.store.store import Store
 
 Build = Callable[..., Record]
@@ -63,7 +63,7 @@ def test_a_flagged_run_never_passes(record: Build) -> None:
     doubt = Doubt("busy_host", "flag", {})
     result = judged(record, 1.0, doubts=(doubt,), status="flagged")
     assert (result.outcome, result.hindrances["flagged"]) == ("INCONCLUSIVE", ("busy_host",))
-    assert "inconclusive, because runs carry flags: busy_host" in sentences(result)
+    assert "inconclusive, because runs carry flags: busy_host" in gate_sentences(result)
 
 
 def test_surroundings_that_differ_are_named_and_may_be_allowed(record: Build) -> None:
@@ -103,8 +103,8 @@ def test_ten_starts_see_twice_the_limit() -> None:
 
 def test_its_forms_say_the_same(record: Build) -> None:
     result = judged(record, 1.3)
-    assert markdown(result).startswith("## FAIL: after against before")
-    suite = ElementTree.fromstring(junit(result))
+    assert gate_markdown(result).startswith("## FAIL: after against before")
+    suite = ElementTree.fromstring(gate_junit(result))
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert "worse by 30.0%" in (suite.find(".//failure").get("message") or "")  # type: ignore[union-attr]
     assert result.as_json()["metrics"][0]["verdict"] == "FAIL"

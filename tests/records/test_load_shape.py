@@ -92,9 +92,10 @@ def test_the_lists_of_axes_are_parts_of_one() -> None:
 
 
 def test_only_the_shape_itself_compares_a_batch_or_a_rate_with_none() -> None:
+    """Importers read batches and rates that other tools wrote."""
     asks = re.compile(r"\b(batch|rate) is (not )?None\b")
-    asking = {path.name for path in PACKAGE.rglob("*.py") if asks.search(path.read_text())}
-    assert asking == {"load_shape.py"}
+    modules = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "exchange"]
+    assert {path.name for path in modules if asks.search(path.read_text())} == {"load_shape.py"}
 
 
 def test_no_other_module_lists_the_axes() -> None:

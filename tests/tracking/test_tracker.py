@@ -103,6 +103,7 @@ def test_an_experiment_is_a_parent_and_its_runs_are_children(
         "length_spread": "0.0",
         "repeat": "1",
         "seed": str(2**40),
+        "workload": "random tokens",
     }
     assert child.data.metrics == {"latency/ttft_s_p50": 0.1}
     assert child.info.start_time == round(record.started_at.timestamp() * 1000)
