@@ -162,7 +162,11 @@ def test_nothing_succeeded(run, edited: Edited) -> None:
 def test_one_unknown_count_makes_the_sum_unknown(run, edited: Edited) -> None:
     samples = edited(
         run().samples(),
-        lambda t: replace(t, output_tokens=None, chunk_tokens=None) if t.index == 5 else t,
+        lambda t: (
+            replace(t, output_tokens=None, chunk_tokens=None, finish_reason="stop")
+            if t.index == 5
+            else t
+        ),
     )
     figures = values(samples)
     assert figures["output_tokens"] is None
