@@ -18,7 +18,15 @@ from journal.records.run import Record
 
 Server = Callable[..., str]
 # What a busy machine, and not the server, may add in this test.
-OF_THE_MACHINE = {"busy_host", "stolen_time", "client_saturated", "drift", "swapping", "stalled"}
+OF_THE_MACHINE = {
+    "busy_host",
+    "stolen_time",
+    "client_saturated",
+    "drift",
+    "swapping",
+    "stalled",
+    "in_step",  # after a stall all streams begin together
+}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +55,7 @@ TRAPS = [
     ({"fault": "error_in_stream", "fault_every": 4}, {}, {"errors"}),
     ({"fault": "cut", "fault_every": 4}, {"max_error_rate": 0.1}, {"errors"}),
     ({"tokens_per_chunk": 4}, {}, {"several_tokens_per_chunk"}),
-    ({"quirks": ("content_length",)}, {}, {"not_streamed", "chunks_together"}),
+    ({"quirks": ("content_length",)}, {}, {"not_streamed", "chunks_together", "held_back"}),
     ({"max_running": 2}, {"batch": 8, "requests": 60}, {"server_batch"}),
     ({"kv_blocks": 40, "block_size": 4}, {"batch": 8}, {"preemptions", "server_batch"}),
     ({}, {"batch": 16, "requests": 8, "convoy": True}, {"batch_not_reached"}),

@@ -41,18 +41,19 @@ cards 2
 
 @contextmanager
 def streams(url: str, count: int, tokens: int) -> Iterator[None]:
-    """So many requests on their way, each of 16 tokens and with so many to come."""
+    """So many requests that set out at once, each of 16 tokens and with so many to come."""
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        client.models.list()
 
-    def stream() -> None:
-        with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        def stream() -> None:
             client.completions.create(model="m", prompt=[1] * 16, max_tokens=tokens)
 
-    threads = [threading.Thread(target=stream) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    yield
-    for thread in threads:
-        thread.join()
+        threads = [threading.Thread(target=stream) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        yield
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.timing
