@@ -32,7 +32,9 @@ from journal.cli.workload_options import (
     SharedPrefix,
     Shuffle,
     Speed,
+    ThinkS,
     TraceFile,
+    Turns,
     Until,
     workload_given,
 )
@@ -197,6 +199,8 @@ def run(
     until_s: Until = None,
     api: Api = None,
     natural_end: NaturalEnd = None,
+    turns: Turns = None,
+    think_s: ThinkS = None,
     convoy: Convoy = None,
     requests: Requests = None,
     warmup: Warmup = None,
@@ -243,6 +247,7 @@ def run(
     - `journal run --endpoint http://127.0.0.1:8000/v1 --prompts questions.jsonl --api chat`
     - `journal run quickstart --prompts text:en --natural-end --output-tokens 256`
     - `journal run quickstart --trace conversations.jsonl --speed 2 --until 600`
+    - `journal run quickstart --concurrency 4 --turns 6 --think-s 2`
     - `journal run prefix-cache --shared-prefix 0,512 --prefixes 4`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
@@ -275,7 +280,7 @@ def run(
         engine={"model": model, "python": python},
         workload=workload_given(prompts=prompts, shuffle=shuffle, cycle=cycle, prefixes=prefixes)
         | workload_given(trace=trace, speed=speed, from_s=from_s, until_s=until_s)
-        | workload_given(api=api, natural_end=natural_end),
+        | workload_given(api=api, natural_end=natural_end, turns=turns, think_s=think_s),
         slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},
         find_capacity=find_capacity,
         needed_vram=needed_vram,

@@ -80,6 +80,21 @@ Api = Annotated[
     typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),
 ]
 
+Turns = Annotated[
+    int | None,
+    typer.Option(
+        "--turns",
+        metavar="N",
+        help="Hold conversations of N turns, each with all that was said before; --concurrency "
+        "counts users.",
+    ),
+]
+
+ThinkS = Annotated[
+    float | None,
+    typer.Option("--think-s", metavar="S", help="From an answer to its user's next turn."),
+]
+
 NaturalEnd = Annotated[
     bool | None,
     typer.Option(

@@ -40,7 +40,8 @@ def _gpu_readings(case: Case) -> list[GpuReading]:
 
 def _prefix_cache_hits(case: Case) -> Finding | None:
     hits, workload = case.value("prefix_cache_hit_fraction"), case.view.cell.workload
-    if hits is None or hits < PREFIX_HITS or workload.shared_prefix:
+    repeats = workload.shared_prefix or workload.is_conversation
+    if hits is None or hits < PREFIX_HITS or repeats:
         return None
     if workload.is_own or workload.trace is not None:
         return "note", {"variant": "own", "hit_fraction": hits}

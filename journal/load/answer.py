@@ -6,6 +6,7 @@ object anywhere. Usage and [DONE] may be missing, and a doubt says so; a body th
 its connection needs one of the two. Every other answer is an error.
 """
 
+import hashlib
 import itertools
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ class Exchange:
     None in a closed loop: the request was due when it was sent. `failure`: why the answer never
     ended; `timed_out`: it did not end within the timeout; `reconnected`: the request was sent a
     second time, on a fresh connection; `connect_s`: what opening a connection for it took, None
-    where a kept one carried it."""
+    where a kept one carried it; `on_read` receives the answer and its trace once they are read."""
 
     request: Request
     start_s: float
@@ -36,6 +37,7 @@ class Exchange:
     timed_out: bool = False
     reconnected: bool = False
     connect_s: float | None = None
+    on_read: "Callable[[AnswerReader, Trace], None] | None" = None
 
 
 class AnswerReader:
@@ -47,7 +49,7 @@ class AnswerReader:
         origin_s: float,
         count_tokens: Callable[[str], int] | None = None,
     ) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._count_tokens = count_tokens  # of a text; None: no tokenizer is at hand
         self._origin_s = origin_s
         self._error: str | None = None
@@ -70,7 +72,7 @@ class AnswerReader:
                 chunks.append((end, chunk))
         if stream.count - before == limit:
             return False
-        if stream.count == 0 and self._exchange.recording.over:
+        if stream.count == 0 and self.exchange.recording.over:
             self._read_whole()
         stream.end()
         return True
@@ -78,7 +80,7 @@ class AnswerReader:
     def _read_whole(self) -> None:
         """Read an answer that the server did not stream, although a stream was requested: its
         JSON is one chunk."""
-        if self._exchange.recording.status == 200 and self._body.lstrip().startswith(b"{"):
+        if self.exchange.recording.status == 200 and self._body.lstrip().startswith(b"{"):
             chunk = self._stream.take(b"", self._body)
             if chunk is not None:
                 self._whole = True
@@ -89,9 +91,15 @@ class AnswerReader:
         """The answer, without thoughts, once `advance` has returned True."""
         return self._stream.text
 
+    @property
+    def token_ids(self) -> list[int]:
+        """The ids of the tokens of the answer, thoughts among them; empty where the server gives
+        none."""
+        return self._stream.ids
+
     def trace(self) -> Trace:
         """The trace, once `advance` has returned True; times in s since the origin."""
-        exchange, made = self._exchange, self._stream.usage.output_tokens
+        exchange, made = self.exchange, self._stream.usage.output_tokens
         request = exchange.request
         ends, tokens = self._with_tokens()
         error = self._verdict(bool(ends))
@@ -117,6 +125,8 @@ class AnswerReader:
             timed_out=exchange.timed_out,
             reconnected=exchange.reconnected,
             connect_s=exchange.connect_s,
+            turn=request.turn,
+            sent_sha256=body_hash(request),
             **self._of_stream(bool(ends)),
         )
 
@@ -159,7 +169,7 @@ class AnswerReader:
 
     def release(self) -> None:
         """Free the recording; nothing can be read after that."""
-        self._exchange.recording.release()
+        self.exchange.recording.release()
 
     def _with_tokens(self) -> tuple[list[int], tuple[int, ...] | None]:
         """The offsets in the body at which chunks with content end, and the tokens in each chunk
@@ -203,10 +213,10 @@ class AnswerReader:
 
     def _verdict(self, has_tokens: bool) -> str | None:
         """The reason why this answer does not count; None where it counts."""
-        recording = self._exchange.recording
+        recording = self.exchange.recording
         if recording.status is not None and recording.status != 200:
             return self._refusal(recording.status)
-        stream, failure = self._stream, self._exchange.failure or recording.failure
+        stream, failure = self._stream, self.exchange.failure or recording.failure
         if self._error is not None or stream.error is not None:
             return self._error or stream.error
         if failure is not None:
@@ -223,7 +233,7 @@ class AnswerReader:
 
     def _refusal(self, status: int) -> str:
         if 300 <= status < 400:
-            location = self._exchange.recording.headers.get(b"location", b"elsewhere")
+            location = self.exchange.recording.headers.get(b"location", b"elsewhere")
             place = shown_url(excerpt(location))
             return f"HTTP {status}: redirects are not followed in a run (to {place})"
         try:
@@ -232,6 +242,13 @@ class AnswerReader:
         except (ValueError, RecursionError):
             reason = excerpt(self._body)
         return f"HTTP {status}: {reason}".rstrip(": ")
+
+
+def body_hash(request: Request) -> str | None:
+    """The SHA-256, in hex, of a body that was made during the run; None where the plan has it."""
+    if request.turn is None or request.turn == 1:
+        return None
+    return hashlib.sha256(request.content).hexdigest()
 
 
 def trace_of(exchange: Exchange, origin_s: float = 0.0) -> Trace:

@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 
 from journal.errors import UsageError
+from journal.load.backlog import LoadPart
 from journal.load.health import Vitals, health
-from journal.load.play import LoadPart, play
+from journal.load.play import play
 from journal.records.engine import Endpoint
-from journal.records.load_shape import Closed, LoadShape
+from journal.records.load_shape import Closed, LoadShape, Users
 from journal.records.request import ClientHealth, Request, Trace
 
 CHUNKS_PER_CORE_S = (
@@ -32,10 +33,10 @@ def drive(
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
     """Send `requests`; return the trace of each that was sent, by index, and the client's health.
 
-    In a closed loop `shape.batch` requests are in flight; in an open one each is sent `due_s`
-    after the measured part began, on an absolute schedule, however many are in flight, up to
-    `max_in_flight` of them. The
-    warm-up goes first and is over before the measured part begins. Times count in s from
+    In a closed loop `shape.batch` requests are in flight; of users each has one in flight, or
+    thinks; in an open loop each request is sent `due_s` after the measured part began, on an
+    absolute schedule, however many are in flight, up to `max_in_flight` of them. The warm-up goes
+    first and is over before the measured part begins. Times count in s from
     `origin_s` (time.monotonic()). `on_done` receives each trace some time after its end. All
     requests are sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or
     the server stands still: then the requests in flight are waited for, and the others are not
@@ -44,8 +45,9 @@ def drive(
     Raises EndpointError where the server cannot be reached, UsageError for a load that cannot
     be sent. On KeyboardInterrupt every connection and process is gone before it is passed on.
     """
-    if isinstance(shape, Closed) and shape.batch < 1:
-        raise UsageError(f"batch {shape.batch}: at least one request must be in flight")
+    lanes = shape.batch if isinstance(shape, Closed | Users) else None
+    if lanes is not None and lanes < 1:
+        raise UsageError(f"batch {lanes}: at least one request must be in flight")
     if processes is not None and processes < 1:
         raise UsageError(f"processes {processes}: at least one process must send")
     traces: list[Trace] = []
@@ -65,7 +67,7 @@ def drive(
         max_in_flight=max_in_flight if shape.is_open else None,
     )
     count = processes_for(requests, shape) if processes is None else processes
-    count = max(1, min(count, shape.batch if isinstance(shape, Closed) else len(requests)))
+    count = max(1, min(count, len(requests) if lanes is None else lanes))
     if shape.is_open and max_in_flight is not None:
         count = min(count, max_in_flight)
     vitals: Sequence[Vitals]
@@ -91,7 +93,7 @@ def _inside_a_loop() -> bool:
 def processes_for(requests: Sequence[Request], shape: LoadShape) -> int:
     """The number of processes that the offered load needs: one for every `CHUNKS_PER_CORE_S`
     chunks/s, and at most half of the cores, because a server on this host needs the others."""
-    if isinstance(shape, Closed):
+    if isinstance(shape, Closed | Users):
         chunks_per_s = shape.batch * STREAM_CHUNKS_S
     else:
         measured = [request for request in requests if not request.warmup]

@@ -6,43 +6,20 @@ import gc
 import math
 import sys
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from journal.errors import UsageError
-from journal.load.answer import AnswerReader, Exchange
+from journal.load.backlog import Backlog, LoadPart
 from journal.load.client import Client
+from journal.load.conversation import converse, until
 from journal.load.health import Pulse, Vitals
-from journal.records.engine import Endpoint
-from journal.records.load_shape import Closed, LoadShape
+from journal.records.load_shape import Closed, LoadShape, Users
 from journal.records.request import Request, Trace
-from journal.redaction import hidden, pattern
 
-READ_S = 0.001  # the longest slice in which answers are read while others stream
-EVENTS_AT_ONCE = 50  # about 0.15 ms
 OPEN_AHEAD = 32  # connections ready when an open loop begins; it opens more as it needs them
 OPEN_FILES = 65536  # the limit on open files that an open loop may need
-FAILURES = 50  # failed requests that never end a load: they cost little, and show the cause
-SILENCES = 3  # time-outs with no answer between them, of two requests in flight or more
 FILES_ASIDE = 64  # files a process has open besides its connections
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadPart:
-    """The part of a load that one process sends. A closed loop keeps `shape.batch` requests in
-    flight, an open one no more than `max_in_flight`. Times in its traces count from `origin_s` on
-    the monotonic clock. Once more than `max_error_rate` of the measured requests, and FAILURES,
-    have failed, no more are sent."""
-
-    requests: Sequence[Request]
-    endpoint: Endpoint
-    shape: LoadShape
-    timeout_s: float
-    origin_s: float
-    max_error_rate: float = 1.0
-    max_in_flight: int | None = None
 
 
 class Ready(NamedTuple):
@@ -63,74 +40,6 @@ class Beginning(NamedTuple):
 Gate = Callable[[float | None], Awaitable[Beginning]]
 
 
-class Backlog:
-    """Answers that are over and not yet read. They are read in slices of at most READ_S, so that
-    no time stamp waits for JSON: some 30,000 chunks/s. Chunks that come faster wait here, in about
-    300 bytes each, until the load is over."""
-
-    def __init__(self, part: LoadPart, on_trace: Callable[[Trace], None]) -> None:
-        self._part = part
-        self._on_trace = on_trace
-        self._secret = pattern(part.endpoint.secrets)
-        self._count_tokens = token_counter(part.endpoint.tokenizer)
-        self._waiting: deque[Exchange] = deque()
-        self._reading: AnswerReader | None = None
-        measured = sum(not request.warmup for request in part.requests)
-        self._failures_left = max(part.max_error_rate * measured, FAILURES)
-        self._silences = 0  # time-outs since the last answer that ended
-        self.ttft_s: float | None = None  # the least of the requests that are not measured
-
-    def add(self, exchange: Exchange) -> None:
-        """Add an exchange that is over."""
-        self._waiting.append(exchange)
-        self._silences = self._silences + 1 if exchange.timed_out else 0
-
-    def is_lost(self, lanes: int = SILENCES) -> bool:
-        """Whether the load should end early: too many requests failed, or the server answers none
-        of the `lanes` requests in flight."""
-        return self._failures_left < 0 or self._silences >= min(lanes + 1, SILENCES)
-
-    def work(self, limit_s: float = READ_S) -> None:
-        """Read answers for up to `limit_s`."""
-        until = time.monotonic() + limit_s
-        while (self._reading is not None or self._waiting) and time.monotonic() < until:
-            if self._reading is None:
-                exchange, origin_s = self._waiting.popleft(), self._part.origin_s
-                self._reading = AnswerReader(exchange, origin_s, self._count_tokens)
-            if self._reading.advance(EVENTS_AT_ONCE):
-                trace = self._without_key(self._reading.trace())
-                self._failures_left -= trace.outcome == "error" and not trace.warmup
-                if trace.warmup and trace.chunk_s:
-                    ttft_s = trace.chunk_s[0] - trace.start_s
-                    self.ttft_s = ttft_s if self.ttft_s is None else min(self.ttft_s, ttft_s)
-                self._on_trace(trace)
-                self._reading.release()
-                self._reading = None
-
-    def finish(self) -> None:
-        """Read all answers that are left."""
-        self.work(float("inf"))
-
-    def _without_key(self, trace: Trace) -> Trace:
-        """The trace without the key in its error, where the server quoted it."""
-        if trace.error is None or self._secret is None:
-            return trace
-        return replace(trace, error=hidden(trace.error, self._secret))
-
-
-def token_counter(path: str | None) -> Callable[[str], int] | None:
-    """The number of tokens in a text by the tokenizer.json at `path`; None without a path, and
-    where the package that reads it is not installed."""
-    if path is None:
-        return None
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        return None
-    tokenizer = Tokenizer.from_file(path)
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
-
-
 def play(
     part: LoadPart,
     on_trace: Callable[[Trace], None],
@@ -142,7 +51,7 @@ def play(
 
     Raises EndpointError where the server cannot be reached. On KeyboardInterrupt the connections
     are closed, and `on_trace` still receives the answers that were over."""
-    at_once = part.shape.batch if isinstance(part.shape, Closed) else 0
+    at_once = part.shape.batch if isinstance(part.shape, Closed | Users) else 0
     allow_files(at_once + FILES_ASIDE)
     backlog = Backlog(part, on_trace)
     with _undisturbed():
@@ -158,18 +67,19 @@ async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
     warmup, sent = divided(part.requests)
     try:
         if warmup:
-            lanes = min(shape.batch, len(warmup)) if isinstance(shape, Closed) else len(warmup)
+            lanes = min(_lanes(shape, len(warmup)), len(warmup))
             await client.open(lanes)
             await _closed_loop(client, warmup, lanes, backlog)
             backlog.finish()
-        ready = shape.batch if isinstance(shape, Closed) else OPEN_AHEAD
-        lanes = min(ready, len(sent))
+        lanes = min(_lanes(shape, OPEN_AHEAD), len(sent))
         await client.open(lanes)
         begin = Beginning(time.monotonic(), backlog.ttft_s)
         if gate is not None:
             begin = await gate(backlog.ttft_s)
         async with Pulse(backlog.work) as pulse:
-            if shape.is_open:
+            if isinstance(shape, Users):
+                await converse(client, sent, lanes, backlog, begin.at_s)
+            elif shape.is_open:
                 await _open_loop(client, sent, begin.at_s, backlog, part.max_in_flight)
             else:
                 await _closed_loop(client, sent, lanes, backlog, begin)
@@ -177,6 +87,12 @@ async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
     finally:
         client.close()
         await asyncio.sleep(0)  # transports close before their loop does
+
+
+def _lanes(shape: LoadShape, otherwise: int) -> int:
+    """The connections that a load needs from its beginning on: one for each request in flight, or
+    user; in open loop `otherwise`."""
+    return shape.batch if isinstance(shape, Closed | Users) else otherwise
 
 
 def divided(requests: Sequence[Request]) -> tuple[list[Request], list[Request]]:
@@ -229,9 +145,7 @@ async def _open_loop(
 
     async with asyncio.TaskGroup() as tasks:
         for scheduled_s, _, request in schedule:
-            # Timers count in ms: turns of the event loop fill the last fraction of one.
-            while (left_s := scheduled_s - time.monotonic()) > 0:
-                await asyncio.sleep(left_s)
+            await until(scheduled_s)
             if places is not None:
                 await places.acquire()
             if backlog.is_lost():

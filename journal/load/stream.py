@@ -59,12 +59,13 @@ class Chunk(NamedTuple):
 class Stream:
     """The sum of the events that `take` has received, complete after `end`.
 
-    `error` is the first one that an event reports or that made an event unreadable.
-    `finish_reason` is "stop", "length" or another word of the server. `times` are the server's
-    own, in s, by its names (`*_ms`). `texts` and `thoughts` are the pieces of the answer and of the
-    thoughts before it; `answer_at` is the number of the chunk with which the answer itself began,
-    from 0 (None: it did not). `moved`: the last text showed that all before it was thoughts, among
-    which it stands now. `done`: [DONE] came; `refused`: text came as a refusal."""
+    `error` is the first one that an event reports or that made an event unreadable. `finish_reason`
+    is "stop", "length" or another word of the server. `times` are the server's own, in s, by its
+    names (`*_ms`). `texts` and `thoughts` are the pieces of the answer and of the thoughts before
+    it; `answer_at` is the number of the chunk with which the answer itself began, from 0 (None: it
+    did not). `moved`: the last text showed that all before it was thoughts, among which it stands
+    now. `ids` are those of its tokens, where the server gives them. `done`: [DONE] came; `refused`:
+    text came as a refusal."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -79,6 +80,7 @@ class Stream:
         self.tool_calls = 0
         self.answer_at: int | None = None
         self.moved = False
+        self.ids: list[int] = []
         self._contents: list[str] = []  # the text as it came, with its tags
         self._chunks = 0
         self._thinking = Thinking()
@@ -162,6 +164,8 @@ class Stream:
         elif type(delta) is dict and "role" in delta:
             made = None
         held = None if ids is None else len(list(ids))
+        if ids:
+            self.ids += ids
         full, text = bool(content or thought or tool_calls or held), content
         if full:
             if self.done:

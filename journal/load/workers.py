@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from multiprocessing.connection import Connection, Pipe, wait
 from queue import SimpleQueue
 from typing import cast
 
 from journal.errors import JournalError, MeasureError
+from journal.load.backlog import LoadPart
+from journal.load.conversation import talks
 from journal.load.health import Vitals
-from journal.load.play import Beginning, LoadPart, Ready, divided, play
-from journal.records.load_shape import Closed, LoadShape
+from journal.load.play import Beginning, Ready, divided, play
+from journal.records.load_shape import Closed, LoadShape, Users
 from journal.records.request import Trace
 
 AHEAD_S = 0.05  # from the message to all workers until they begin
@@ -61,12 +64,14 @@ def share(part: LoadPart, processes: int, on_trace: Callable[[Trace], None]) -> 
 
 
 def _pieces(part: LoadPart, processes: int) -> Sequence[LoadPart]:
-    """The part of each process: every n-th request, and an equal share of the batch."""
+    """The part of each process: every n-th request or conversation, and an equal share of
+    the batch."""
     warmup, sent = divided(part.requests)
+    groups = talks(sent) if isinstance(part.shape, Users) else [[one] for one in sent]
     return [
         replace(
             part,
-            requests=(*warmup[k::processes], *sent[k::processes]),
+            requests=(*warmup[k::processes], *chain.from_iterable(groups[k::processes])),
             shape=_share(part.shape, k, processes),
             max_in_flight=_share_of(part.max_in_flight, k, processes),
         )
@@ -77,8 +82,8 @@ def _pieces(part: LoadPart, processes: int) -> Sequence[LoadPart]:
 def _share(shape: LoadShape, k: int, processes: int) -> LoadShape:
     """The share of the batch that process `k` keeps in flight; an open loop is divided by
     requests instead."""
-    if isinstance(shape, Closed):
-        return Closed(len(range(k, shape.batch, processes)))
+    if isinstance(shape, Closed | Users):
+        return replace(shape, batch=len(range(k, shape.batch, processes)))
     return shape
 
 

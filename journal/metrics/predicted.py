@@ -81,7 +81,10 @@ def slope_figure(view: View) -> Figure:
 
 
 def _ttft_floor(model: ServedModel, view: View) -> float | None:
-    left = view.median_prompt_tokens - view.cell.workload.shared_prefix
+    workload = view.cell.workload
+    left = view.median_prompt_tokens - workload.shared_prefix
+    if workload.is_conversation and not workload.is_own:
+        left = min(left, view.cell.prompt_tokens)  # what a turn adds
     return model.ttft_floor_s(left)  # a cache may spare the rest
 
 

@@ -7,6 +7,7 @@ A figure whose value is None means that there is no such number: it is never 0 i
 
 from collections.abc import Callable
 
+from journal.metrics.each_turn import BY_TURN
 from journal.metrics.latency import LATENCY
 from journal.metrics.lengths_met import LENGTHS_MET
 from journal.metrics.predicted import MEASURED, THEORY
@@ -22,7 +23,7 @@ from journal.records.figure import Figure
 from journal.records.samples import Samples
 
 TABLE: tuple[Metric, ...] = (
-    *(*LATENCY, *THROUGHPUT, *LENGTHS_MET, *STEADY, *MEMORY, *MEASURED, *THEORY),
+    *(*LATENCY, *THROUGHPUT, *LENGTHS_MET, *BY_TURN, *STEADY, *MEMORY, *MEASURED, *THEORY),
     *(*SERVER, *START, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
 

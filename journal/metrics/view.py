@@ -105,8 +105,9 @@ class View:
         """The prompt tokens requested of a median request: those of the cell where all prompts are
         equally long."""
         asked = sorted(trace.prompt_tokens_asked for trace in self.done)
-        spread = self.cell.load.length_spread or self.cell.workload.trace
-        return asked[(len(asked) - 1) // 2] if spread and asked else self.cell.prompt_tokens
+        workload = self.cell.workload
+        differ = self.cell.load.length_spread or workload.trace or workload.is_conversation
+        return asked[(len(asked) - 1) // 2] if differ and asked else self.cell.prompt_tokens
 
     @cached_property
     def output_chars(self) -> Array:

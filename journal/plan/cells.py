@@ -11,7 +11,7 @@ from typing import Any
 from journal.errors import SpecError
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Load
-from journal.records.load_shape import Closed, LoadShape, Open
+from journal.records.load_shape import Closed, LoadShape, Open, Users
 from journal.records.sameness import definition
 from journal.records.workload import Workload
 
@@ -92,12 +92,16 @@ def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:
     grid, burstiness = experiment.grid, experiment.load.burstiness
     if grid.rate:
         return tuple(Open(rate, burstiness) for rate in grid.rate)
+    if experiment.workload.is_conversation:
+        return tuple(Users(batch) for batch in grid.batch)
     return tuple(Closed(batch) for batch in grid.batch)
 
 
 def _workloads(experiment: Experiment) -> tuple[Workload, ...]:
     """The workloads of the grid: one for each shared prefix, of which 0 is none at all. Raises
-    SpecError where a prompt would be all prefix, and for prefixes of prompts of one's own."""
+    SpecError where a prompt would be all prefix, for prefixes of prompts of one's own, and where
+    users cannot hold conversations."""
+    _check_conversation(experiment)
     workload, sizes = experiment.workload, experiment.grid.shared_prefix or (0,)
     shortest = min(experiment.grid.prompt_tokens)
     if max(sizes) and workload.is_own:
@@ -175,6 +179,28 @@ def _check_needed_vram(experiment: Experiment) -> None:
             raise SpecError(
                 f"experiment {experiment.name!r} is to find the needed VRAM, and that search "
                 f"needs {need}"
+            )
+
+
+def _check_conversation(experiment: Experiment) -> None:
+    """Refuse (SpecError) a load in which users cannot hold conversations."""
+    workload = experiment.workload
+    if not workload.is_conversation:
+        if workload.think_s:
+            raise SpecError("users think between turns: give turns with think_s, or leave it out")
+        return
+    others = {
+        "rate": experiment.grid.rate,
+        "a trace": workload.trace,
+        "a shared prefix": any(experiment.grid.shared_prefix),
+        "a search for capacity": experiment.find_capacity,
+        "a search for the needed VRAM": experiment.needed_vram,
+    }
+    for name, given in others.items():
+        if given:
+            raise SpecError(
+                f"users in conversation wait for an answer before the next turn: leave {name} out, "
+                "or turns"
             )
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,10 +14,11 @@ from journal.plan.dialect import in_dialect
 from journal.plan.prompt_file import Line, read_lines
 from journal.plan.spool import Spool
 from journal.plan.trace_file import arrivals_of, has_prompts
+from journal.plan.turns import conversations_of
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.experiment import Experiment
-from journal.records.request import Request, StoredBody
+from journal.records.request import Request
 from journal.records.workload import BUILT_IN, Workload
 from journal.serve.engines.vllm.request_fields import of_exact_length, of_running_usage
 
@@ -153,24 +154,37 @@ def own_requests(cell: Cell, endpoint: Endpoint, spool: Spool | None) -> Iterato
     workload = cell.workload
     path = path_of(workload)
     check_unchanged(workload)
-    places: list[tuple[bytes | StoredBody, int, int]] = []
-    for line in _taken(workload, path, cell.load.requests):
-        tokens = cell.output_tokens if line.output_tokens is None else line.output_tokens
-        fields = body_of(line, endpoint, tokens, natural_end=workload.natural_end)
-        fields = in_dialect(fields, endpoint.facts.request_fields, cell.load.body)
-        body = json.dumps(fields, separators=(",", ":")).encode()
-        places.append((body if spool is None else spool.add(body), _estimated(line), tokens))
+    groups = [
+        [_unplaced(line, cell, endpoint, spool) for line in conversation]
+        for conversation in _taken(workload, path, cell.load.requests)
+    ]
     if spool is not None:
         spool.close()
-    for index, number in enumerate(_order(cell, len(places))):
-        stored, prompt_tokens, output_tokens = places[number]
-        yield Request(
-            index=index,
-            body=stored,
-            prompt_tokens=prompt_tokens,
-            output_tokens=output_tokens,
-            natural_end=workload.natural_end,
-        )
+    ordered = (
+        replace(one, conversation=number if workload.is_conversation else None)
+        for number, group in enumerate(_order(cell, len(groups)))
+        for one in groups[group]
+    )
+    for index, request in enumerate(islice(ordered, cell.load.requests)):
+        yield replace(request, index=index)
+
+
+def _unplaced(line: Line, cell: Cell, endpoint: Endpoint, spool: Spool | None) -> Request:
+    """The request of a line, before it has its place among the others."""
+    natural_end = cell.workload.natural_end
+    tokens = cell.output_tokens if line.output_tokens is None else line.output_tokens
+    fields = body_of(line, endpoint, tokens, natural_end=natural_end)
+    fields = in_dialect(fields, endpoint.facts.request_fields, cell.load.body)
+    body = json.dumps(fields, separators=(",", ":")).encode()
+    return Request(
+        index=0,
+        body=body if spool is None else spool.add(body),
+        prompt_tokens=_estimated(line),
+        output_tokens=tokens,
+        natural_end=natural_end,
+        turn=line.turn,
+        think_s=cell.workload.think_s,
+    )
 
 
 def body_of(
@@ -202,13 +216,13 @@ def _digest(path: Path) -> str:
 
 
 def _surveyed(workload: Workload, path: Path) -> tuple[int, int, int | None, bool]:
-    """The number of lines of a file, the median of their prompts' estimated tokens, and of their
+    """The number of requests in a file, the median of their prompts' estimated tokens, and of their
     output tokens where each line gives them, and whether they are chats. Raises SpecError for a
     line that cannot be sent."""
     prompts: list[int] = []
     outputs: list[int] = []
     first = None
-    for line in read_lines(path):
+    for line in chain.from_iterable(conversations_of(path, workload.turns)):
         first = line if first is None else first
         _check_api(workload, path, line, first)
         prompts.append(_estimated(line))
@@ -236,9 +250,10 @@ def _check_api(workload: Workload, path: Path, line: Line, first: Line) -> None:
 def _check(experiment: Experiment, lines: int, requests: int) -> None:
     """Refuse (SpecError) a load that does not go with a file of so many lines."""
     workload = experiment.workload
+    noun = "turns" if workload.is_conversation else "lines"
     if requests > lines and not workload.cycle:
         raise SpecError(
-            f"{workload.name} has {lines} lines for {requests} requests: ask for fewer "
+            f"{workload.name} has {lines} {noun} for {requests} requests: ask for fewer "
             "(--requests), or allow lines to be sent again (--cycle)"
         )
     if experiment.needed_vram:
@@ -252,16 +267,18 @@ def _check(experiment: Experiment, lines: int, requests: int) -> None:
         )
 
 
-def _taken(workload: Workload, path: Path, requests: int) -> Iterable[Line]:
-    """The lines that a run of so many requests may send: all of them where they are shuffled."""
+def _taken(workload: Workload, path: Path, requests: int) -> Iterable[tuple[Line, ...]]:
+    """The lines, or conversations of them, that a run of so many requests may send: all of them
+    where they are shuffled."""
     if workload.trace is not None:
-        return _of_trace(workload)
-    lines = read_lines(path)
-    return lines if workload.shuffle else islice(lines, requests)
+        return ((line,) for line in _of_trace(workload))
+    groups = conversations_of(path, workload.turns)
+    return groups if workload.shuffle else islice(groups, requests)
 
 
 def _order(cell: Cell, lines: int) -> Sequence[int]:
-    """The number of the line of each request of `cell`, counted from 0."""
+    """The number of the line, counted from 0, of each request of `cell`, or of as many
+    conversations."""
     requests, order = cell.load.requests, list(range(lines))
     chosen: list[int] = []
     for turn in range(-(-requests // lines)):

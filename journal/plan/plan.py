@@ -7,7 +7,7 @@ from pathlib import Path
 from journal.plan.cells import by_engine, cells
 from journal.plan.experiment_file import load_experiment
 from journal.plan.own_prompts import with_workload
-from journal.plan.sequence import fillers, primes
+from journal.plan.sequence import conversations, fillers, primes
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
 
@@ -39,12 +39,24 @@ def cost(planned: Iterable[Cell]) -> Cost:
 
 def _size(cell: Cell) -> tuple[int, int, int]:
     """The requests of one run of `cell`, their prompt tokens and their output tokens."""
+    if cell.workload.is_conversation and not cell.workload.is_own:
+        return _size_of_turns(cell)
     whole = cell.load.warmup + cell.load.requests
     others = [slot for part in (primes(cell), *fillers(cell)) for slot in part]
     return (
         whole + len(others),
         whole * cell.prompt_tokens + sum(slot.prompt_tokens for slot in others),
         whole * cell.output_tokens + sum(slot.output_tokens for slot in others),
+    )
+
+
+def _size_of_turns(cell: Cell) -> tuple[int, int, int]:
+    """The same of conversations, in which each turn repeats what was said before it."""
+    warmup, turns = cell.load.warmup, conversations(cell)
+    return (
+        warmup + len(turns),
+        warmup * cell.prompt_tokens + sum(one.said_tokens + one.prompt_tokens for one in turns),
+        warmup * cell.output_tokens + sum(one.output_tokens for one in turns),
     )
 
 

@@ -29,16 +29,18 @@ ROLES |= {"chatgpt": "assistant", "model": "assistant", "system": "system"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One entry of a file: the fields of its request, without those that the journal sets.
-    `number` counts lines from 1, and entries of a JSON array. `output_tokens` and `at_s` (when it
-    is due, in s) are None where it gives none; `whole`: the entry is the body of a request, to
-    which as little as possible is added."""
+    """One entry of a file: the fields of its request, without those that the journal sets. `number`
+    counts lines from 1, and entries of a JSON array. `output_tokens` and `at_s` (when it is due, in
+    s) are None where it gives none; `whole`: the entry is the body of a request, to which as little
+    as possible is added. `turn` counts from 1 where it is one of a conversation, and its messages
+    are then those that the turn adds."""
 
     number: int
     fields: Mapping[str, Any]
     output_tokens: int | None = None
     at_s: float | None = None
     whole: bool = False
+    turn: int | None = None
 
     @property
     def api(self) -> Literal["chat", "completions"]:
@@ -46,13 +48,14 @@ class Line:
         return "chat" if "messages" in self.fields else "completions"
 
 
-def read_lines(path: Path) -> Iterator[Line]:
-    """Every entry of the file at `path`, in order. Raises SpecError, naming the file and the line,
-    for a file that cannot be read and for an entry that cannot be sent."""
+def read_lines(path: Path, *, all_turns: bool = False) -> Iterator[Line]:
+    """Every entry of the file at `path`, in order. With `all_turns` a conversation in ShareGPT's
+    form is read up to its last question, and not to its first. Raises SpecError, naming the file
+    and the line, for a file that cannot be read and for an entry that cannot be sent."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, entry in _entries(path, file):
-                yield _line(number, entry)
+                yield _line(number, entry, all_turns)
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} cannot be read as UTF-8 text: {error}") from error
     except _Unusable as error:
@@ -141,12 +144,12 @@ def _of_array(file: IO[str]) -> Iterator[Any]:
         held += more
 
 
-def _line(number: int, entry: Any) -> Line:
+def _line(number: int, entry: Any, all_turns: bool) -> Line:
     """The request of one entry. Raises ValueError for one that cannot be sent."""
     if not isinstance(entry, dict):
         raise _Unusable(number, f"it is {_short(entry)}, not an object with a prompt")
     if "conversations" in entry or "conversation" in entry:
-        return _shared(number, entry)
+        return _shared(number, entry, all_turns)
     kinds = [key for key in ("prompt", "messages", "body") if key in entry]
     if len(kinds) != 1:
         held = " and ".join(kinds) or "none of them"
@@ -172,9 +175,9 @@ def _line(number: int, entry: Any) -> Line:
     return Line(number=number, fields=fields, output_tokens=_length(number, own), at_s=at_s)
 
 
-def _shared(number: int, entry: Mapping[str, Any]) -> Line:
+def _shared(number: int, entry: Mapping[str, Any], all_turns: bool) -> Line:
     """A conversation in ShareGPT's form: its messages up to the first question, whose answer is the
-    model's to give."""
+    model's to give, or up to the last."""
     turns = entry.get("conversations", entry.get("conversation"))
     messages = []
     for turn in turns if isinstance(turns, list) else ():
@@ -184,10 +187,12 @@ def _shared(number: int, entry: Mapping[str, Any]) -> Line:
         if role is None or not isinstance(text, str):
             raise _Unusable(number, f"{_short(turn)} is not a turn with from and value")
         messages.append({"role": role, "content": text})
-        if role == "user":
+        if role == "user" and not all_turns:
             break
+    while messages and messages[-1]["role"] != "user":
+        messages.pop()
     fields = {"messages": messages}
-    if not messages or messages[-1]["role"] != "user":
+    if not messages:
         raise _Unusable(number, "nobody asks anything in its conversation")
     _check_fields(number, fields)
     return Line(number=number, fields=fields, output_tokens=_length(number, entry))

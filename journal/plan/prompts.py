@@ -17,14 +17,14 @@ from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
 from journal.plan.english_words import WORDS
 from journal.plan.own_prompts import check_unchanged, due_times, own_requests
-from journal.plan.sequence import Slot, lengths, sequence
+from journal.plan.sequence import Slot, conversations, lengths, sequence
 from journal.plan.spool import Spool
 from journal.plan.trace_file import BLOCK_TOKENS
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Open
 from journal.records.request import Request
-from journal.serve.engines.vllm.request_fields import of_exact_length, of_running_usage
+from journal.serve.engines.vllm.request_fields import TOKEN_IDS, of_exact_length, of_running_usage
 
 OPENING = 4  # tokens (or words) of a prompt that differ between runs
 
@@ -81,6 +81,9 @@ def _drawn(
             filler=slot.filler,
             phase=slot.phase,
             natural_end=cell.workload.natural_end,
+            conversation=slot.conversation,
+            turn=slot.turn,
+            think_s=cell.workload.think_s,
         )
 
 
@@ -96,7 +99,8 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
     }
     if endpoint.extensions:
         fields |= of_running_usage() if cell.workload.natural_end else of_exact_length()
-    if endpoint.prompt_form == "token_ids":
+    if _as_ids(endpoint, slot):
+        fields |= {} if slot.turn is None else {TOKEN_IDS: True}  # the next turn repeats them
         fields["prompt"] = _ids(cell, endpoint, run_id, index, slot)
     elif endpoint.api == "completions":
         fields["prompt"] = _words(cell, endpoint, run_id, index, slot)
@@ -104,6 +108,13 @@ def body(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
         text = _words(cell, endpoint, run_id, index, slot)
         fields["messages"] = [{"role": "user", "content": text}]
     return in_dialect(fields, endpoint.facts.request_fields, cell.load.body)
+
+
+def _as_ids(endpoint: Endpoint, slot: Slot) -> bool:
+    """Whether a prompt goes as token ids. That of a turn does where the server gives the ids of its
+    answers, too."""
+    of_answers = slot.turn is None or endpoint.extensions
+    return endpoint.prompt_form == "token_ids" and of_answers
 
 
 def _ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) -> list[int]:
@@ -196,6 +207,9 @@ def check_context(cell: Cell, longest: int | None) -> None:
     if longest is None or cell.workload.is_own:
         return
     prompt, output = max(lengths(cell), key=sum)
+    if cell.workload.is_conversation:
+        last = max(conversations(cell), key=lambda turn: turn.said_tokens + turn.prompt_tokens)
+        prompt, output = last.said_tokens + last.prompt_tokens, last.output_tokens
     if prompt + output > longest:
         drawn = " (the longest by length_spread)" if cell.load.length_spread else ""
         raise SpecError(

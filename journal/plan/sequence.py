@@ -26,7 +26,8 @@ from journal.records.cell import Cell
 class Slot:
     """A request of a cell before its prompt is drawn: its lengths in tokens, the number of the
     shared prefix that it begins with (None: it has none), the ids of its blocks in a trace, and the
-    fields of the same names in `Request`."""
+    fields of the same names in `Request`. Of a turn of a conversation, `prompt_tokens` are those
+    that it adds, and `said_tokens` those that were said before it."""
 
     prompt_tokens: int
     output_tokens: int
@@ -35,6 +36,9 @@ class Slot:
     phase: float = 0.0
     prefix: int | None = None
     blocks: tuple[int, ...] = ()
+    conversation: int | None = None
+    turn: int | None = None
+    said_tokens: int = 0
 
 
 def sequence(cell: Cell) -> tuple[Slot, ...]:
@@ -43,6 +47,8 @@ def sequence(cell: Cell) -> tuple[Slot, ...]:
     them."""
     if cell.workload.trace is not None and not cell.workload.is_own:
         return (*_warmup(cell), *map(_arriving, arrivals_of(cell.workload)))
+    if cell.workload.is_conversation:
+        return (*_warmup(cell), *conversations(cell))
     before, after = fillers(cell)
     measured = (Slot(prompt_tokens=n, output_tokens=k) for n, k in lengths(cell))
     loop = [*before, *measured, *after]
@@ -50,6 +56,26 @@ def sequence(cell: Cell) -> tuple[Slot, ...]:
         count = cell.workload.prefixes
         loop = [replace(slot, prefix=number % count) for number, slot in enumerate(loop)]
     return (*_warmup(cell), *primes(cell), *loop)
+
+
+def conversations(cell: Cell) -> tuple[Slot, ...]:
+    """The turns of the conversations of `cell`, one conversation after the other. The last one ends
+    early where the load's requests are no multiple of the turns."""
+    made: list[Slot] = []
+    for number, (prompt_tokens, output_tokens) in enumerate(lengths(cell)):
+        conversation, before = divmod(number, cell.workload.turns)
+        last = made[-1] if before else None
+        said = 0 if last is None else last.said_tokens + last.prompt_tokens + last.output_tokens
+        made.append(
+            Slot(
+                prompt_tokens=prompt_tokens,
+                output_tokens=output_tokens,
+                conversation=conversation,
+                turn=before + 1,
+                said_tokens=said,
+            )
+        )
+    return tuple(made)
 
 
 def _warmup(cell: Cell) -> list[Slot]:

@@ -11,10 +11,11 @@ from journal.records.workload import RANDOM_TOKENS, Workload
 class Cell:
     """One point of the grid, tried once. `batch` (requests in flight) and `rate` (offered
     requests/s) are its load shape as files and databases store it, and one of them is None; code
-    reads `shape` instead. Where the workload has prompts of one's own, `prompt_tokens` is the
-    median that the server counted, and until it has, an estimate from their characters. `identity`
-    is a hash of all that defines the cell, the repeat included: equal identities are the same
-    measurement."""
+    reads `shape` instead. In conversations `batch` is the number of users and `prompt_tokens` the
+    part of a prompt that a turn adds. Where the workload has prompts of one's own, `prompt_tokens`
+    is the median that the server counted, and until it has, an estimate from their characters.
+    `identity` is a hash of all that defines the cell, the repeat included: equal identities are the
+    same measurement."""
 
     experiment: str
     model: str
@@ -33,8 +34,10 @@ class Cell:
 
     @property
     def shape(self) -> LoadShape:
-        """The load shape: a closed loop with its batch, or an open loop with its rate."""
-        return load_shape(self.batch, self.rate, self.load.burstiness)
+        """The load shape: a closed loop with its batch, an open loop with its rate, or users in
+        conversation."""
+        users = self.workload.is_conversation
+        return load_shape(self.batch, self.rate, self.load.burstiness, users=users)
 
     @property
     def known_lengths(self) -> tuple[int | None, int | None]:

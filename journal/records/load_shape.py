@@ -1,8 +1,9 @@
 """Load shapes, which say how requests arrive at a server, and the axes of a grid.
 
-A load shape is closed (a constant number of requests in flight) or open (a constant rate of
-requests, however many are in flight). Code that depends on the kind asks the shape and never
-compares a batch or a rate with None.
+A load shape is closed (a constant number of requests in flight), open (a constant rate of
+requests, however many are in flight), or users in conversation, who wait for an answer and think
+before they go on. Code that depends on the kind asks the shape and never compares a batch or a rate
+with None.
 """
 
 from dataclasses import dataclass
@@ -46,6 +47,43 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Users:
+    """`batch` users in conversation: each sends a turn, waits for its answer, thinks, and sends the
+    next. While some think, fewer requests than users are in flight."""
+
+    batch: int
+    rate: ClassVar[None] = None
+    burstiness: ClassVar[None] = None
+    is_open: ClassVar[bool] = False
+    axis: ClassVar[str] = "batch"
+
+    @property
+    def value(self) -> float:
+        """The number of users."""
+        return float(self.batch)
+
+    @property
+    def label(self) -> str:
+        """The shape in a sentence: "8 users"."""
+        return "1 user" if self.batch == 1 else f"{self.batch} users"
+
+    @property
+    def short(self) -> str:
+        """The shape in a name: "u8"."""
+        return f"u{self.batch}"
+
+    @property
+    def amount(self) -> str:
+        """The shape in a column of loads: "8 users"."""
+        return self.label
+
+    @property
+    def order(self) -> tuple[bool, float, float]:
+        """The place among shapes: with the closed loops, by load."""
+        return False, self.value, 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """An open loop of `rate` requests/s on an absolute schedule. The gaps are gamma distributed
     with shape `burstiness`: 1 is Poisson, above 1 is smoother, 0 is a constant interval."""
@@ -82,16 +120,19 @@ class Open:
         return True, self.rate, self.burstiness
 
 
-LoadShape: TypeAlias = Closed | Open
+LoadShape: TypeAlias = Closed | Users | Open
 
 
-def load_shape(batch: int | None, rate: float | None, burstiness: float = 1.0) -> LoadShape:
-    """The load shape of a cell by its stored fields. Raises ValueError where both `batch` and
+def load_shape(
+    batch: int | None, rate: float | None, burstiness: float = 1.0, *, users: bool = False
+) -> LoadShape:
+    """The load shape of a cell by its stored fields; with `users` its batch counts users in
+    conversation. Raises ValueError where both `batch` and
     `rate` are None."""
     if rate is not None:
         return Open(rate, burstiness)
     if batch is not None:
-        return Closed(batch)
+        return Users(batch) if users else Closed(batch)
     raise ValueError("a load needs a batch or a rate, and has neither")
 
 

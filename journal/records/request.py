@@ -22,7 +22,10 @@ class Request:
     measured load; None in closed loop, where it is sent as soon as a place is free.
 
     `body` is its JSON, or the place of it where many of them would fill the memory. `natural_end`:
-    its answer may end before `output_tokens`, and is whole then.
+    its answer may end before `output_tokens`, and is whole then. `turn` counts from 1 in the
+    conversation of that number, `conversation`; both are None outside of one. The body of a turn
+    has what it adds, and `prompt_tokens` the tokens of that, until the answers before it are known;
+    `think_s` is the time in s that its user thinks after its answer.
     `warmup`: it is not measured. A `filler` is not measured either: it keeps its stream of a
     closed loop busy before or after the measured requests. `phase` is the share (0 to 1) of the
     time to first token by which a filler waits when the loop begins."""
@@ -36,6 +39,9 @@ class Request:
     filler: bool = False
     phase: float = 0.0
     natural_end: bool = False
+    conversation: int | None = None
+    turn: int | None = None
+    think_s: float = 0.0
 
     @property
     def content(self) -> bytes:
@@ -67,10 +73,10 @@ class Trace:
     [DONE]; `timed_out`: it did not end in time; `reconnected`: it was sent again on a fresh
     connection, since the kept one was closed before a byte came; `refused`: text came as a refusal.
     `counted_tokens` are the tokens of the text by the model's own tokenizer, where that is at hand
-    and the server gave no usage. These are None in old journals.
-    `connect_s` is the time in s that opening a connection took after `start_s`; None where a kept
-    one carried the request.
-    """
+    and the server gave no usage. These are None in old journals. `connect_s` is the time in s that
+    opening a connection took after `start_s`; None where a kept one carried the request. `turn`
+    counts from 1 in its conversation (None: it was in none). `sent_sha256` is the hash in hex of a
+    body that was made during the run, of the answers before it."""
 
     index: int
     warmup: bool
@@ -102,6 +108,8 @@ class Trace:
     refused: bool | None = None
     counted_tokens: int | None = None
     connect_s: float | None = None
+    turn: int | None = None
+    sent_sha256: str | None = None
 
     @property
     def tokens_by(self) -> Literal["usage", "ids", "chunks", "text"] | None:

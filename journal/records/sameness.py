@@ -136,6 +136,8 @@ FIELDS = (
     Field("workload", "speed", _SAME_LOAD, "when requests come", 1.0),
     Field("workload", "from_s", _SAME_LOAD, "which requests of a trace", 0.0),
     Field("workload", "until_s", _SAME_LOAD, "which requests of a trace", None),
+    Field("workload", "turns", _SAME_LOAD, "how much was said before a turn", 1),
+    Field("workload", "think_s", _SAME_LOAD, "how many users wait for an answer at a time", 0.0),
     Field("workload", "all_lines", (), "the number of requests counts"),
 )
 

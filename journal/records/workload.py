@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 OWN = "prompts"  # what the labels of prompts of one's own begin with
 MOST_TOKENS = 100_000_000
 MOST_PREFIXES = 100_000
+MOST_TURNS = 1000
 BUILT_IN = "text:"  # what the names of the built-in texts begin with
 FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
 
@@ -31,6 +32,10 @@ class Workload:
     `trace` is the path of a file that says when requests come and how long they are; its times are
     divided by `speed`, and it is taken from `from_s` to `until_s` (None: its end) of its own time.
 
+    With `turns` above 1 the requests are conversations of so many turns (of prompts of one's own:
+    at most so many), each turn with all that was said before it; a user thinks for `think_s`
+    seconds between an answer and the next turn.
+
     `content`, the SHA-256 of the file in hex, is None until the file has been read, before the
     experiment begins.
     """
@@ -49,12 +54,19 @@ class Workload:
     speed: Annotated[float, Gt(0), Le(1e6)] = 1.0
     from_s: Annotated[float, Ge(0), Le(1e12)] = 0.0
     until_s: Annotated[float, Gt(0), Le(1e12)] | None = None
+    turns: Annotated[int, Gt(0), Le(MOST_TURNS)] = 1
+    think_s: Annotated[float, Ge(0), Le(86_400.0)] = 0.0
     content: str | None = None
 
     @property
     def is_own(self) -> bool:
         """Whether its prompts are given as texts, so that only the server counts their tokens."""
         return self.prompts is not None
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether its requests are turns of conversations."""
+        return self.turns > 1
 
     @property
     def name(self) -> str:
@@ -72,6 +84,7 @@ class Workload:
         marks = [
             shared if self.shared_prefix else None,
             "trace" if self.trace else None,
+            f"{self.turns} turns, {self.think_s:g} s to think" if self.turns > 1 else None,
             self.api,
             "natural end" if self.natural_end else None,
         ]

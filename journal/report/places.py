@@ -6,7 +6,7 @@ from functools import reduce
 
 from journal.compare.points import Point, Points
 from journal.compare.setups import Setup
-from journal.records.load_shape import AXIS_NAMES, LOAD_AXES, NAMED_AXES
+from journal.records.load_shape import AXIS_NAMES, LOAD_AXES, NAMED_AXES, Users
 from journal.report.document import Text, say
 from journal.report.setup_labels import abbreviated, labels
 
@@ -84,10 +84,14 @@ def _sent(point: Point) -> list[Text]:
     workload = point.records[0].cell.workload
     if workload.is_own:
         return [workload.name]
+    if workload.is_conversation:
+        return [say("at.turns", n=f"{workload.turns}")]
     shared = workload.shared_prefix
     return [say("at.shared_prefix", n=f"{shared:,}")] if shared else []
 
 
 def _at(point: Point, name: str, kind: str = "at") -> Text:
     value = getattr(point, name)
+    if name == "batch" and isinstance(point.shape, Users):
+        return say("at.users", n=f"{value:,}")
     return say(f"{kind}.{name}", n=f"{value:,g}" if isinstance(value, float) else f"{value:,}")

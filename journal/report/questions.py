@@ -27,6 +27,7 @@ from journal.report.places import Places, places, varied
 from journal.report.sections import own_words as notes
 from journal.report.sections.asked_by_hand import asked_by_hand_section
 from journal.report.sections.batching import batching_section
+from journal.report.sections.by_turn import conversation_section
 from journal.report.sections.cells_table import cells_section, shared_doubts
 from journal.report.sections.cost import cost_section
 from journal.report.sections.failures import failures_section
@@ -193,6 +194,7 @@ def _experiment(
         lengths_section(good, named, name),
         batching_section(good, named, name),
         prefix_section(good, named),
+        conversation_section(good, named),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,

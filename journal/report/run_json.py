@@ -88,6 +88,8 @@ def workload_json(record: Record) -> dict[str, Any]:
         "sent_sha256": record.environment.get("sent_sha256"),
         "api": workload.api,
         "natural_end": workload.natural_end,
+        "turns": workload.turns,
+        "think_s": workload.think_s,
     }
 
 

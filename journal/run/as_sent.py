@@ -12,11 +12,13 @@ SENT_HASH = "sent_sha256"  # its name in the environment of a run
 
 def sent_hash(prepared: Sequence[Request], traces: Sequence[Trace]) -> str:
     """The SHA-256, in hex, of the bodies of the requests that were sent, in the order of their
-    index, each after its length. Two runs of one hash sent the same bytes."""
-    digest, sent = hashlib.sha256(), {trace.index for trace in traces}
+    index, each after its length; of a body that was made during the run, of its own SHA-256. Two
+    runs of one hash sent the same bytes."""
+    digest, sent = hashlib.sha256(), {trace.index: trace.sent_sha256 for trace in traces}
     for request in prepared:
         if request.index in sent:
-            body = request.content
+            made = sent[request.index]
+            body = request.content if made is None else bytes.fromhex(made)
             digest.update(len(body).to_bytes(8))
             digest.update(body)
     return digest.hexdigest()

@@ -252,7 +252,7 @@ class _Course:
     def _lasts_s(self, cell: Cell) -> float:
         """How long a run of `cell` is expected to last."""
         e2e_s, shape = self._e2e_s(alone=True), cell.shape
-        if isinstance(shape, Closed):
+        if not isinstance(shape, Open):
             last = self.records[-1].cell.shape.value
             return cell.load.requests / shape.batch * self._e2e_s() * max(1.0, shape.batch / last)
         rate = min([shape.rate, *self._answered()])

@@ -143,6 +143,8 @@ class RequestRow(Row, table=True):
     refused: bool | None = None
     counted_tokens: int | None = None
     connect_s: float | None = None
+    turn: int | None = None
+    sent_sha256: str | None = None
     checksum: int | None = _big()
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from statistics import fmean
 
 from journal.compare.capacity import capacities
+from journal.metrics.each_turn import TURNS
 from journal.metrics.predicted import of_engine
 from journal.metrics.table import rows
 from journal.records.cell import Cell
@@ -90,7 +91,7 @@ def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[CurvePoint]
         for place, group in groups.items():
             if len({getattr(run.cell, axis) for run in group}) > 1:
                 points += _curve(axis, f"by_{axis} {place}", group)
-    return points + _over_hits(good)
+    return points + _over_hits(good) + _over_turns(good)
 
 
 def _over_hits(good: Sequence[Record]) -> list[CurvePoint]:
@@ -111,6 +112,24 @@ def _over_hits(good: Sequence[Record]) -> list[CurvePoint]:
         if len(by_step) > 1:
             at, name = max(run.started_at for run in group), f"by_hit_percent {place}/ttft_s_p50"
             points += [CurvePoint(name, fmean(by_step[step]), at, step) for step in sorted(by_step)]
+    return points
+
+
+def _over_turns(good: Sequence[Record]) -> list[CurvePoint]:
+    """The median TTFT and the hit rate over the turns of conversations, means over repeats."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for run in good:
+        cell = run.cell
+        if cell.workload.is_conversation:
+            groups[f"{cell.shape.short} p{cell.prompt_tokens} o{cell.output_tokens}"].append(run)
+    points: list[CurvePoint] = []
+    for place, group in groups.items():
+        at = max(run.started_at for run in group)
+        for name in ("turn_ttft_s", "turn_hit_fraction"):
+            for turn in TURNS:
+                values = _values(group, f"{name}.{turn}")
+                if values:
+                    points.append(CurvePoint(f"by_turn {place}/{name}", fmean(values), at, turn))
     return points
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from scripted_servers import Asked, Told, answered, refused, scripted
 
+from journal.load.backlog import token_counter
 from journal.load.drive import drive
-from journal.load.play import token_counter
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
 from journal.records.experiment import Experiment, Grid, Load

@@ -33,6 +33,7 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         "mistral-vs-llama3",
         "quantisation",
         "prefix-cache",
+        "conversation",
     }
     for name, path in shipped().items():
         experiment = load_experiment(name)

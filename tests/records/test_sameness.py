@@ -101,6 +101,8 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("workload", "trace"): "trace.csv",
     ("workload", "shared_prefix"): 32,
     ("workload", "prefixes"): 2,
+    ("workload", "turns"): 3,
+    ("workload", "think_s"): 1.0,
 }
 SETUP = Setup("m", None, ())
 # The part of one run that each room compares.

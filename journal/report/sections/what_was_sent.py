@@ -58,6 +58,9 @@ def _about(group: list[Point]) -> Iterator[Text]:
         yield say("sent.trace", **shown)
     if workload.api is not None:
         yield say(f"sent.{workload.api}")
+    if workload.is_conversation:
+        think = units.seconds(workload.think_s)
+        yield say("sent.conversations", turns=f"{workload.turns}", think=think)
     if workload.natural_end:
         yield say("sent.natural_end")
     yield from _hashes(group)

@@ -1,0 +1,77 @@
+"""The rows of the table on the turns of conversations: prompts, first tokens and hits by turn."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from journal.metrics.row import Metric, total
+from journal.metrics.view import View
+from journal.records.figure import Figure
+from journal.records.request import Trace
+
+MOST_SHOWN = 8  # turns that have rows of their own; later ones count in all other figures
+TURNS = range(1, MOST_SHOWN + 1)
+
+
+def _of_turn(turn: int, of: Callable[[Sequence[Trace]], float | None]) -> Callable[[View], Figure]:
+    """The figure of the requests of one turn that succeeded; without any its value is None."""
+
+    def figure(view: View) -> Figure:
+        traces = [trace for trace in view.done if trace.turn == turn]
+        return Figure(of(traces) if traces else None, count=len(traces))
+
+    return figure
+
+
+def _prompt_tokens(traces: Sequence[Trace]) -> float | None:
+    whole = total(trace.prompt_tokens for trace in traces)
+    return None if whole is None else whole / len(traces)
+
+
+def _ttft_s(traces: Sequence[Trace]) -> float | None:
+    return float(np.median([t.chunk_s[0] - t.scheduled_s for t in traces if t.chunk_s]))
+
+
+def _hit_fraction(traces: Sequence[Trace]) -> float | None:
+    hits = total(trace.cached_tokens for trace in traces)
+    prompts = total(trace.prompt_tokens for trace in traces)
+    return hits / prompts if hits is not None and prompts else None
+
+
+BY_TURN = (
+    *(
+        Metric(
+            f"turn_prompt_tokens.{turn}",
+            "throughput",
+            "tokens",
+            "mean of the prompt tokens of requests of that turn, by the server's usage",
+            "How long prompts are at each turn of a conversation, with all that was said before.",
+            _of_turn(turn, _prompt_tokens),
+        )
+        for turn in TURNS
+    ),
+    *(
+        Metric(
+            f"turn_ttft_s.{turn}",
+            "latency",
+            "s",
+            "median of first chunk with content - sent, of requests of that turn",
+            "How the time to first token grows with what was said before.",
+            _of_turn(turn, _ttft_s),
+            better="lower",
+        )
+        for turn in TURNS
+    ),
+    *(
+        Metric(
+            f"turn_hit_fraction.{turn}",
+            "server",
+            "fraction",
+            "cached prompt tokens / prompt tokens of requests of that turn, by usage",
+            "The share of a turn's prompt that the server still had from the turns before.",
+            _of_turn(turn, _hit_fraction),
+            better="higher",
+        )
+        for turn in TURNS
+    ),
+)
