@@ -72,7 +72,7 @@ def _print(plan: "Plan") -> None:
             str(cell.prompt_tokens),
             str(cell.output_tokens),
             str(cell.repeat + 1),
-            str(cell.load.requests),
+            str(cell.load.requests) if cell.lasts_s is None else units.seconds(cell.lasts_s),
         ]
         for cell in plan.cells
     ]
@@ -86,3 +86,5 @@ def _print(plan: "Plan") -> None:
         f"(warm-up and fillers included), {total.prompt_tokens:,} prompt and "
         f"{total.output_tokens:,} output tokens"
     )
+    if total.load_s:
+        print(f"and as many requests as are answered in {units.seconds(total.load_s)} of load")

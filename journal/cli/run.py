@@ -24,6 +24,7 @@ from journal.cli.options import (
 from journal.cli.workload_options import (
     Api,
     Cycle,
+    DurationS,
     From,
     MaxInFlight,
     NaturalEnd,
@@ -203,6 +204,7 @@ def run(
     think_s: ThinkS = None,
     convoy: Convoy = None,
     requests: Requests = None,
+    duration: DurationS = None,
     warmup: Warmup = None,
     repeats: Repeats = None,
     seed: Seed = None,
@@ -266,6 +268,7 @@ def run(
         },
         load={
             "requests": requests,
+            "duration_s": duration,
             "warmup": warmup,
             "repeats": repeats,
             "seed": seed,

@@ -75,6 +75,11 @@ MaxInFlight = Annotated[
     ),
 ]
 
+DurationS = Annotated[
+    float | None,
+    typer.Option("--duration", metavar="S", help="Send requests for so long, not so many."),
+]
+
 Api = Annotated[
     Literal["chat", "completions"] | None,
     typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),

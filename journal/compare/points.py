@@ -11,7 +11,7 @@ from journal.records.experiment import Slo
 from journal.records.figure import Figure
 from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, Closed, LoadShape
 from journal.records.run import Record
-from journal.records.sameness import counting_fields, workload_key
+from journal.records.sameness import asked_requests, counting_fields, workload_key
 
 TAILS = ("p99", "p95", "p90")
 IN_STEP = "in_step"  # the doubt about streams that march in step
@@ -62,7 +62,8 @@ class Point:
         """The way in which the load was laid on, beyond the axes of the grid: runs that differ in
         it are never one point, nor points that differ in it one line."""
         own = self.convoy, self.length_spread, self.warmup, self.workload
-        return self.requests, *own, self.slo
+        load = asked_requests(self.records[0].cell), self.records[0].cell.load.duration_s
+        return load, *own, self.slo
 
     @property
     def workload(self) -> str | None:

@@ -39,6 +39,9 @@ def _nothing_succeeded(case: Case) -> Finding | None:
     return "invalid", {"requests": case.count, "error": error}
 
 
+ENDED_EARLY = 0.9  # of the time that was asked for
+
+
 def _errors(case: Case) -> Finding | None:
     failed = [trace for trace in case.view.measured if trace.outcome == "error"]
     if not failed or not case.view.done:
@@ -63,7 +66,11 @@ def of_failures(requests: int, failed: int, allowed: float) -> dict[str, Finding
 
 
 def _given_up(case: Case) -> Finding | None:
-    requests = case.view.cell.load.requests
+    requests, lasts_s = case.view.cell.load.requests, case.view.cell.lasts_s
+    if case.view.done and lasts_s is not None:
+        lasted_s = float(case.view.loop_end_s.max() - case.view.all_start_s.min())
+        if lasted_s < ENDED_EARLY * lasts_s:
+            return "invalid", {"variant": "early", "lasted_s": lasted_s, "asked_s": lasts_s}
     if not case.view.done or case.count >= requests:
         return None
     return "invalid", {"sent": case.count, "asked": requests}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from journal.load.answer import AnswerReader, Exchange
+from journal.plan.prompts import Endless
 from journal.records.engine import Endpoint
 from journal.records.load_shape import LoadShape
 from journal.records.request import Request, Trace
@@ -22,7 +23,9 @@ class LoadPart:
     """The part of a load that one process sends. A closed loop keeps `shape.batch` requests in
     flight, an open one no more than `max_in_flight`. Times in its traces count from `origin_s` on
     the monotonic clock. Once more than `max_error_rate` of the measured requests, and FAILURES,
-    have failed, no more are sent."""
+    have failed, no more are sent. With `duration_s` no measured request is sent after so many s
+    from the first; `endless` has those beyond `requests`, of whose groups this process draws every
+    n-th from the k-th on, by `share` (k, n)."""
 
     requests: Sequence[Request]
     endpoint: Endpoint
@@ -31,6 +34,9 @@ class LoadPart:
     origin_s: float
     max_error_rate: float = 1.0
     max_in_flight: int | None = None
+    duration_s: float | None = None
+    endless: Endless | None = None
+    share: tuple[int, int] = (0, 1)
 
 
 class Backlog:

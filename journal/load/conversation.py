@@ -12,6 +12,7 @@ from journal.errors import EndpointError
 from journal.load.answer import AnswerReader
 from journal.load.backlog import Backlog
 from journal.load.client import Client
+from journal.load.supply import Supply
 from journal.records.request import Request, Trace
 from journal.serve.engines.vllm.request_fields import TOKEN_IDS
 
@@ -85,20 +86,20 @@ async def until(due_s: float) -> None:
 
 
 async def converse(
-    client: Client, requests: Sequence[Request], users: int, backlog: Backlog, begin_s: float
+    client: Client, supply: Supply, users: int, backlog: Backlog, begin_s: float
 ) -> None:
     """Have `users` users hold the conversations, one after the other. They begin one after another
     within the time that they think. Raises EndpointError where a turn cannot go on."""
-    left = iter(talks(requests))
 
     async def user(number: int) -> None:
-        due_s = begin_s + number / users * (requests[0].think_s if requests else 0.0)
-        while not backlog.is_lost(users) and (turns := next(left, None)) is not None:
+        due_s: float | None = None
+        while not backlog.is_lost(users) and (turns := supply.take()) is not None:
             talk = Talk()
+            due_s = begin_s + number / users * turns[0].think_s if due_s is None else due_s
             for turn in turns:
                 request = talk.ask(turn)
                 await until(due_s)
-                if backlog.is_lost(users):
+                if backlog.is_lost(users) or supply.over:
                     return
                 exchange = await client.exchange(request)
                 exchange.on_read = talk.hear

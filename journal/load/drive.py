@@ -9,6 +9,7 @@ from journal.errors import UsageError
 from journal.load.backlog import LoadPart
 from journal.load.health import Vitals, health
 from journal.load.play import play
+from journal.plan.prompts import Endless
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Closed, LoadShape, Users
 from journal.records.request import ClientHealth, Request, Trace
@@ -30,13 +31,16 @@ def drive(
     on_done: Callable[[Trace], None] | None = None,
     max_error_rate: float = 1.0,
     max_in_flight: int | None = None,
+    duration_s: float | None = None,
+    endless: Endless | None = None,
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
     """Send `requests`; return the trace of each that was sent, by index, and the client's health.
 
     In a closed loop `shape.batch` requests are in flight; of users each has one in flight, or
     thinks; in an open loop each request is sent `due_s` after the measured part began, on an
     absolute schedule, however many are in flight, up to `max_in_flight` of them. The warm-up goes
-    first and is over before the measured part begins. Times count in s from
+    first and is over before the measured part begins. A closed loop, and users, send for
+    `duration_s` where that is given: `requests`, and then those of `endless`. Times count in s from
     `origin_s` (time.monotonic()). `on_done` receives each trace some time after its end. All
     requests are sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or
     the server stands still: then the requests in flight are waited for, and the others are not
@@ -65,6 +69,8 @@ def drive(
         origin_s=origin_s,
         max_error_rate=max_error_rate,
         max_in_flight=max_in_flight if shape.is_open else None,
+        duration_s=None if shape.is_open else duration_s,
+        endless=endless,
     )
     count = processes_for(requests, shape) if processes is None else processes
     count = max(1, min(count, len(requests) if lanes is None else lanes))

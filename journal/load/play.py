@@ -12,8 +12,9 @@ from typing import NamedTuple
 from journal.errors import UsageError
 from journal.load.backlog import Backlog, LoadPart
 from journal.load.client import Client
-from journal.load.conversation import converse, until
+from journal.load.conversation import converse, talks, until
 from journal.load.health import Pulse, Vitals
+from journal.load.supply import Supply
 from journal.records.load_shape import Closed, LoadShape, Users
 from journal.records.request import Request, Trace
 
@@ -69,20 +70,29 @@ async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
         if warmup:
             lanes = min(_lanes(shape, len(warmup)), len(warmup))
             await client.open(lanes)
-            await _closed_loop(client, warmup, lanes, backlog)
+            await _closed_loop(client, Supply([one] for one in warmup), lanes, backlog)
             backlog.finish()
-        lanes = min(_lanes(shape, OPEN_AHEAD), len(sent))
+        lanes = _lanes(shape, OPEN_AHEAD)
+        if part.endless is None:
+            lanes = min(lanes, len(sent))
+        groups = talks(sent) if isinstance(shape, Users) else [[one] for one in sent]
+        supply = Supply(groups, part)
         await client.open(lanes)
         begin = Beginning(time.monotonic(), backlog.ttft_s)
         if gate is not None:
             begin = await gate(backlog.ttft_s)
-        async with Pulse(backlog.work) as pulse:
+
+        def work() -> None:
+            backlog.work()
+            supply.work()
+
+        async with Pulse(work) as pulse:
             if isinstance(shape, Users):
-                await converse(client, sent, lanes, backlog, begin.at_s)
+                await converse(client, supply, lanes, backlog, begin.at_s)
             elif shape.is_open:
                 await _open_loop(client, sent, begin.at_s, backlog, part.max_in_flight)
             else:
-                await _closed_loop(client, sent, lanes, backlog, begin)
+                await _closed_loop(client, supply, lanes, backlog, begin)
         return pulse.vitals()
     finally:
         client.close()
@@ -104,17 +114,17 @@ def divided(requests: Sequence[Request]) -> tuple[list[Request], list[Request]]:
 
 async def _closed_loop(
     client: Client,
-    requests: Sequence[Request],
+    supply: Supply,
     lanes: int,
     backlog: Backlog,
     begin: Beginning | None = None,
 ) -> None:
     """Keep `lanes` requests in flight: send the next one as soon as one is over. A request with a
     phase waits for its share of the time to first token from `begin`."""
-    left = iter(requests)
 
     async def lane() -> None:
-        while not backlog.is_lost(lanes) and (request := next(left, None)) is not None:
+        while not backlog.is_lost(lanes) and (group := supply.take()) is not None:
+            (request,) = group
             if request.phase and begin is not None and begin.ttft_s is not None:
                 sent_s = begin.at_s + request.phase * begin.ttft_s
                 await asyncio.sleep(sent_s - time.monotonic())

@@ -74,6 +74,8 @@ def _pieces(part: LoadPart, processes: int) -> Sequence[LoadPart]:
             requests=(*warmup[k::processes], *chain.from_iterable(groups[k::processes])),
             shape=_share(part.shape, k, processes),
             max_in_flight=_share_of(part.max_in_flight, k, processes),
+            share=(k, processes),
+            endless=part.endless and replace(part.endless, after=part.endless.after[k::processes]),
         )
         for k in range(processes)
     ]

@@ -9,6 +9,7 @@ from itertools import groupby, product
 from typing import Any
 
 from journal.errors import SpecError
+from journal.plan.sequence import ROUND
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Load
 from journal.records.load_shape import Closed, LoadShape, Open, Users
@@ -56,7 +57,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
                 rate=shape.rate,
                 prompt_tokens=prompt_tokens,
                 output_tokens=output_tokens,
-                load=load,
+                load=_load(load, shape, workload),
                 slo=experiment.slo,
                 repeat=repeat,
                 seed=load.seed + repeat,
@@ -102,6 +103,7 @@ def _workloads(experiment: Experiment) -> tuple[Workload, ...]:
     SpecError where a prompt would be all prefix, for prefixes of prompts of one's own, and where
     users cannot hold conversations."""
     _check_conversation(experiment)
+    _check_duration(experiment)
     workload, sizes = experiment.workload, experiment.grid.shared_prefix or (0,)
     shortest = min(experiment.grid.prompt_tokens)
     if max(sizes) and workload.is_own:
@@ -117,6 +119,16 @@ def _workloads(experiment: Experiment) -> tuple[Workload, ...]:
         replace(workload, shared_prefix=size, prefixes=workload.prefixes if size else 1)
         for size in sizes
     )
+
+
+def _load(load: Load, shape: LoadShape, workload: Workload) -> Load:
+    """The load of a cell whose time is given: in open loop with as many requests as are due in it,
+    else with a round of lengths, which begin again when it is over."""
+    if load.duration_s is None or workload.is_own or workload.trace is not None:
+        return load
+    if isinstance(shape, Open):
+        return replace(load, requests=max(1, round(shape.rate * load.duration_s)))
+    return replace(load, requests=ROUND * workload.turns)
 
 
 def _turns(engines: tuple[Engine | None, ...], load: Load) -> list[tuple[Engine | None, int]]:
@@ -180,6 +192,21 @@ def _check_needed_vram(experiment: Experiment) -> None:
                 f"experiment {experiment.name!r} is to find the needed VRAM, and that search "
                 f"needs {need}"
             )
+
+
+def _check_duration(experiment: Experiment) -> None:
+    """Refuse (SpecError) a time for a load whose requests something else decides."""
+    if experiment.load.duration_s is None:
+        return
+    others = {
+        "a trace, of which until_s takes a part": experiment.workload.trace,
+        "prompts of your own at a rate": experiment.workload.is_own and experiment.grid.rate,
+        "a search for capacity": experiment.find_capacity,
+        "a search for the needed VRAM": experiment.needed_vram,
+    }
+    for name, given in others.items():
+        if given:
+            raise SpecError(f"a duration takes the place of a count, and cannot limit {name}")
 
 
 def _check_conversation(experiment: Experiment) -> None:

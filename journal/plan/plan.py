@@ -10,18 +10,21 @@ from journal.plan.own_prompts import with_workload
 from journal.plan.sequence import conversations, fillers, primes
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
+from journal.records.sameness import asked_requests
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """The work of a plan for the server, warm-up and fillers included. Tokens are the requested
-    ones."""
+    ones; those of loads that last for `load_s` in all, whose number the server decides, are not
+    among them."""
 
     cells: int
     engine_starts: int
     requests: int
     prompt_tokens: int
     output_tokens: int
+    load_s: float = 0.0
 
 
 def cost(planned: Iterable[Cell]) -> Cost:
@@ -34,6 +37,7 @@ def cost(planned: Iterable[Cell]) -> Cost:
         requests=sum(requests for requests, _, _ in sizes),
         prompt_tokens=sum(prompts for _, prompts, _ in sizes),
         output_tokens=sum(outputs for _, _, outputs in sizes),
+        load_s=sum(cell.lasts_s or 0.0 for cell in planned),
     )
 
 
@@ -41,7 +45,7 @@ def _size(cell: Cell) -> tuple[int, int, int]:
     """The requests of one run of `cell`, their prompt tokens and their output tokens."""
     if cell.workload.is_conversation and not cell.workload.is_own:
         return _size_of_turns(cell)
-    whole = cell.load.warmup + cell.load.requests
+    whole = cell.load.warmup + asked_requests(cell)
     others = [slot for part in (primes(cell), *fillers(cell)) for slot in part]
     return (
         whole + len(others),
@@ -52,7 +56,7 @@ def _size(cell: Cell) -> tuple[int, int, int]:
 
 def _size_of_turns(cell: Cell) -> tuple[int, int, int]:
     """The same of conversations, in which each turn repeats what was said before it."""
-    warmup, turns = cell.load.warmup, conversations(cell)
+    warmup, turns = cell.load.warmup, conversations(cell) if cell.lasts_s is None else ()
     return (
         warmup + len(turns),
         warmup * cell.prompt_tokens + sum(one.said_tokens + one.prompt_tokens for one in turns),

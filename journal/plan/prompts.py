@@ -8,7 +8,8 @@ so that its prompts can be drawn again.
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from math import fsum
 from random import Random
@@ -17,7 +18,7 @@ from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
 from journal.plan.english_words import WORDS
 from journal.plan.own_prompts import check_unchanged, due_times, own_requests
-from journal.plan.sequence import Slot, conversations, lengths, sequence
+from journal.plan.sequence import Slot, conversations, fillers, group, lengths, sequence
 from journal.plan.spool import Spool
 from journal.plan.trace_file import BLOCK_TOKENS
 from journal.records.cell import Cell
@@ -58,6 +59,46 @@ def requests(
     return drawn
 
 
+@dataclass(frozen=True)
+class Endless:
+    """The measured requests of a cell that lasts for a time, drawn when they are needed; `first` is
+    the index of the first of them. `after` are the fillers for when the time is over."""
+
+    cell: Cell
+    endpoint: Endpoint
+    run_id: str
+    first: int
+    after: tuple[Request, ...] = ()
+
+    @cached_property
+    def _lengths(self) -> list[tuple[int, int]]:
+        return lengths(self.cell)
+
+    def group(self, number: int) -> list[Request]:
+        """The requests of group `number`, from 0: one, or the turns of a conversation."""
+        index = self.first + number * self.cell.workload.turns
+        slots = group(self.cell, self._lengths, number)
+        return list(_drawn(self.cell, self.endpoint, self.run_id, slots, iter(()), begin=index))
+
+    def request(self, index: int) -> Request:
+        """The request with that index."""
+        number, turn = divmod(index - self.first, self.cell.workload.turns)
+        return self.group(number)[turn]
+
+
+def endless(
+    cell: Cell, endpoint: Endpoint, run_id: str, prepared: tuple[Request, ...]
+) -> tuple[tuple[Request, ...], Endless | None]:
+    """The requests to send before those that are measured, and those that are drawn while the load
+    lasts; of a cell that does not last for a time, or has prompts of its own, `prepared` and
+    None."""
+    if cell.lasts_s is None or cell.workload.is_own:
+        return prepared, None
+    after = len(fillers(cell)[1])
+    end = len(prepared) - after
+    return prepared[:end], Endless(cell, endpoint, run_id, len(prepared), prepared[end:])
+
+
 def _drawn(
     cell: Cell,
     endpoint: Endpoint,
@@ -65,10 +106,12 @@ def _drawn(
     slots: Iterable[Slot],
     due: Iterator[float],
     spool: Spool | None = None,
+    *,
+    begin: int = 0,
 ) -> Iterator[Request]:
-    """Requests with drawn prompts, one for each of `slots`; their bodies lie in `spool` (None: in
-    memory)."""
-    for index, slot in enumerate(slots):
+    """Requests with drawn prompts, one for each of `slots`, by index from `begin` on; their bodies
+    lie in `spool` (None: in memory)."""
+    for index, slot in enumerate(slots, start=begin):
         fields = body(cell, endpoint, run_id, index, slot)
         encoded = json.dumps(fields, separators=(",", ":")).encode()
         yield Request(

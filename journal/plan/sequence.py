@@ -14,12 +14,15 @@ fillers, which do not count, go before and after the measured requests:
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, exp, fsum, log1p, sqrt
 from statistics import NormalDist
 
 from journal.plan.trace_file import Arrival, arrivals_of
 from journal.records.cell import Cell
+
+ROUND = 256  # requests whose lengths have the means asked, where a time limits the load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +46,15 @@ class Slot:
 
 def sequence(cell: Cell) -> tuple[Slot, ...]:
     """The requests of one run of `cell` in the order in which they are sent: the warm-up, each
-    shared prefix once, the fillers before the measured requests, these, and the fillers after
-    them."""
+    shared prefix once, the fillers before the measured requests, these (where their number is
+    known), and the fillers after them."""
     if cell.workload.trace is not None and not cell.workload.is_own:
         return (*_warmup(cell), *map(_arriving, arrivals_of(cell.workload)))
     if cell.workload.is_conversation:
-        return (*_warmup(cell), *conversations(cell))
+        return (*_warmup(cell), *(conversations(cell) if cell.lasts_s is None else ()))
     before, after = fillers(cell)
     measured = (Slot(prompt_tokens=n, output_tokens=k) for n, k in lengths(cell))
-    loop = [*before, *measured, *after]
+    loop = [*before, *(measured if cell.lasts_s is None else ()), *after]
     if cell.workload.shared_prefix:
         count = cell.workload.prefixes
         loop = [replace(slot, prefix=number % count) for number, slot in enumerate(loop)]
@@ -75,6 +78,28 @@ def conversations(cell: Cell) -> tuple[Slot, ...]:
                 said_tokens=said,
             )
         )
+    return tuple(made)
+
+
+def group(cell: Cell, lengths: Sequence[tuple[int, int]], number: int) -> tuple[Slot, ...]:
+    """The measured requests of group `number` (from 0) of a cell that lasts for a time: one
+    request, or a conversation. `lengths` are those of a round of groups (`lengths` of the cell),
+    and begin again after it."""
+    turns, place = cell.workload.turns, number % ROUND
+    said, made = 0, []
+    for turn, (prompt, output) in enumerate(lengths[place * turns : (place + 1) * turns]):
+        talk = number if cell.workload.is_conversation else None
+        made.append(
+            Slot(
+                prompt_tokens=prompt,
+                output_tokens=output,
+                prefix=number % cell.workload.prefixes if cell.workload.shared_prefix else None,
+                conversation=talk,
+                turn=None if talk is None else turn + 1,
+                said_tokens=said,
+            )
+        )
+        said += prompt + output
     return tuple(made)
 
 

@@ -60,6 +60,12 @@ class Cell:
         return self.load.convoy if isinstance(shape, Closed) and shape.batch > 1 else None
 
     @property
+    def lasts_s(self) -> float | None:
+        """The time in s for which requests are sent, where the server decides how many these are;
+        None where their number is known. `load.requests` is that number once the cell has run."""
+        return None if self.shape.is_open else self.load.duration_s
+
+    @property
     def spread_streams(self) -> int:
         """The number of streams that begin one after another and are kept apart; 0 without."""
         shape = self.shape

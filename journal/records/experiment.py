@@ -86,7 +86,8 @@ class Load:
     lengths of prompts and of outputs, whose means are those of the cell. `body` are further fields
     of each request, by name; None as a value leaves a field out. `max_in_flight` is the
     most requests of an open loop that may be in flight: those that are due beyond it wait, and
-    their latency counts from when they were due; None: no limit."""
+    their latency counts from when they were due; None: no limit. `duration_s` takes the place of
+    `requests`: requests are sent for so long, and those in flight then are waited for."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
     # Values of fields that came later, for what was stored before they came.
@@ -105,6 +106,7 @@ class Load:
     length_spread: Annotated[float, Ge(0), Le(1)] = 0.0
     body: Mapping[str, Any] = field(default_factory=dict)
     max_in_flight: Batch | None = None
+    duration_s: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,7 @@ FIELDS = (
     ),
     Field("load", "length_spread", (*_SAME_CELL, "point"), "what is asked of the server", 0.0),
     Field("load", "body", (*_SAME_CELL, "point"), "what is asked of the server", {}),
+    Field("load", "duration_s", (*_SAME_CELL, "point"), "how long the run lasts", None),
     Field("load", "max_in_flight", (*_SAME_CELL, "point"), "when a request may go", None),
     Field("slo", "ttft_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
     Field("slo", "tpot_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
@@ -203,6 +204,8 @@ def counting_fields(cell: Cell, question: Question) -> dict[str, str | int | flo
     one's own are what they are, however many tokens a server finds in them."""
     values = {name: getattr(cell, name) for name in counting("cell", question)}
     values |= {name: getattr(cell.load, name) for name in counting("load", question)}
+    if cell.lasts_s is not None and "requests" in values:
+        values["requests"] = asked_requests(cell)
     if "burstiness" in values:
         values["burstiness"] = cell.shape.burstiness
     if "body" in values:
@@ -212,6 +215,11 @@ def counting_fields(cell: Cell, question: Question) -> dict[str, str | int | flo
     if cell.workload.is_own:
         values["prompt_tokens"] = None
     return {**values, "workload": workload_key(cell.workload, question)}
+
+
+def asked_requests(cell: Cell) -> int:
+    """The number of requests that a cell asks for; 0 where it asks for a time instead."""
+    return cell.load.requests if cell.lasts_s is None else 0
 
 
 def workload_key(workload: Workload, question: Question = "place") -> str | None:
@@ -231,6 +239,7 @@ def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity"
     name."""
     parts = asdict(cell)
     parts["load"]["convoy"] = cell.convoy is not False  # one stream has nothing to be spread from
+    parts["load"]["requests"] = asked_requests(cell)
     kept = {name: parts[name] for name in counting("cell", question)}
     for row in FIELDS:
         own = kept.get(row.part)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from journal.plan.prompts import Endless
 from journal.records.cell import Cell
 from journal.records.request import Request, Trace
 
@@ -22,6 +23,22 @@ def sent_hash(prepared: Sequence[Request], traces: Sequence[Trace]) -> str:
             digest.update(len(body).to_bytes(8))
             digest.update(body)
     return digest.hexdigest()
+
+
+def all_sent(
+    prepared: Sequence[Request], more: Endless | None, traces: Sequence[Trace]
+) -> list[Request]:
+    """The prepared requests, and those of `traces` that were drawn while the load lasted."""
+    drawn = (trace.index for trace in traces if more is not None and trace.index >= more.first)
+    return [*prepared, *(more.request(index) for index in drawn if more is not None)]
+
+
+def with_count(cell: Cell, traces: Sequence[Trace]) -> Cell:
+    """The cell with the number of its requests, where a time limited them."""
+    if cell.lasts_s is None:
+        return cell
+    count = max(1, sum(not trace.warmup for trace in traces))
+    return replace(cell, load=replace(cell.load, requests=count))
 
 
 def counted_by_server(cell: Cell, traces: tuple[Trace, ...]) -> tuple[Cell, tuple[Trace, ...]]:

@@ -12,7 +12,7 @@ from journal.errors import EngineError, JournalError, StoreError
 from journal.load.drive import drive
 from journal.measure.sampler import Sampler
 from journal.measure.server import complete
-from journal.plan.prompts import requests
+from journal.plan.prompts import Endless, endless, requests
 from journal.plan.spool import spooling
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint, EngineFacts
@@ -22,7 +22,7 @@ from journal.records.request import ClientHealth, Request, Trace
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Readings, Samples
 from journal.report.lines import reason, title
-from journal.run.as_sent import SENT_HASH, counted_by_server, sent_hash
+from journal.run.as_sent import SENT_HASH, all_sent, counted_by_server, sent_hash, with_count
 from journal.run.capacity_search import Search, price, price_of, search
 from journal.serve import quality_check as quality
 from journal.serve import start as engines
@@ -138,20 +138,22 @@ def _measure(
     run_id = secrets.token_hex(8)
     traces: list[Trace] = []
     with spooling() as spool:
-        prepared = requests(cell, endpoint, run_id, spool)
+        whole = requests(cell, endpoint, run_id, spool)
+        prepared, more = endless(cell, endpoint, run_id, whole)
+        total = None if more is not None else len(prepared)
 
         def count(trace: Trace) -> None:
             traces.append(trace)
-            listener(Event("cell", name, len(traces), len(prepared)))
+            listener(Event("cell", name, len(traces), total))
 
-        listener(Event("cell", name, 0, len(prepared)))
+        listener(Event("cell", name, 0, total))
         started_at, origin_s = datetime.now(UTC), time.monotonic()
-        readings, client, stopped = _load(cell, prepared, endpoint, origin_s, count)
+        readings, client, stopped = _load(cell, prepared, more, endpoint, origin_s, count)
         duration_s = time.monotonic() - origin_s
         done = tuple(sorted(traces, key=lambda trace: trace.index))
-        sent = sent_hash(prepared, done)
-    cell, done = counted_by_server(cell, done)
-    how_far = f"stopped after {len(done)} of {len(prepared)} requests"
+        sent = sent_hash(all_sent(whole, more, done), done)
+    cell, done = counted_by_server(with_count(cell, done), done)
+    how_far = f"stopped after {len(done)} of {'?' if total is None else total} requests"
     facts = endpoint.facts
     record = Record(
         id=run_id,
@@ -170,6 +172,7 @@ def _measure(
 def _load(
     cell: Cell,
     prepared: Sequence[Request],
+    more: Endless | None,
     endpoint: Endpoint,
     origin_s: float,
     on_done: Callable[[Trace], None],
@@ -189,6 +192,8 @@ def _load(
                 on_done=on_done,
                 max_error_rate=cell.load.max_error_rate,
                 max_in_flight=cell.load.max_in_flight,
+                duration_s=cell.load.duration_s,
+                endless=more,
             )
     except KeyboardInterrupt:
         stopped = True

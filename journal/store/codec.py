@@ -26,7 +26,7 @@ from journal.records.figure import Figure, Metrics
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.request import ClientHealth, Trace
 from journal.records.run import ExperimentRecord, Record
-from journal.records.sameness import workload_key
+from journal.records.sameness import asked_requests, workload_key
 from journal.records.samples import (
     GpuReading,
     HostReading,
@@ -146,7 +146,7 @@ def run_row(record: Record, samples: Samples | None) -> Values:
             "workload": workload_key(cell.workload),
             "dtype": engine.dtype if engine else None,
             "tensor_parallel": engine.tensor_parallel if engine else None,
-            "requests": cell.load.requests,
+            "requests": asked_requests(cell),
             "status": record.status,
             "started_at": record.started_at,
             "duration_s": record.duration_s,

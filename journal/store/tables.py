@@ -59,11 +59,11 @@ class ExperimentRow(Row, table=True):
 
 
 class RunRow(Row, table=True):
-    """One cell, measured once. `cell`, `facts`, `environment`, `client` and `absent` are JSON;
-    the columns from `experiment` to `identity` repeat fields of `cell` for SQL. `client` is NULL
-    where the run has no samples; `requests_file` names the Parquet file that its requests were
-    moved to. `workload` is the name of the workload with its hash, NULL for random tokens. The
-    outbox is as in `experiments`."""
+    """One cell, measured once. `cell`, `facts`, `environment`, `client` and `absent` are JSON; the
+    columns from `experiment` to `identity` repeat fields of `cell` for SQL. `client` is NULL where
+    the run has no samples; `requests_file` names the Parquet file that its requests were moved to.
+    `requests` is 0 where the cell lasted for a time. `workload` is the name of the workload with
+    its hash, NULL for random tokens. The outbox is as in `experiments`."""
 
     __tablename__ = "runs"
     __table_args__ = (
