@@ -8,6 +8,8 @@
 # make calibrate simulates how often intervals and verdicts are right: docs/calibration.md, half an
 #             hour
 # make fuzz   feeds every reader of what others write with changed examples: FUZZ_SECONDS=1800
+# make faults lets each single write to a journal fail in turn: a full disk, a broken one, half a
+#             write; some minutes
 # make servers measures real servers beside vLLM (transformers serve, a LiteLLM proxy and, with
 #             LLAMA=1, llama.cpp, which takes long to compile): docs/servers.md
 # make docs   writes the pages of docs/ that are made from the code
@@ -57,7 +59,7 @@ LITELLM ?= 1.105.7
 LLAMA_CPP ?= 0.3.36
 UV_SERVERS := $(BIN)/python -m uv pip install --quiet --python $(SERVERS)/bin/python
 
-.PHONY: run test lint servers bench soak calibrate mutate fuzz docs site dist compat audit clean
+.PHONY: run test lint servers bench soak calibrate mutate fuzz faults docs site dist compat audit clean
 
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
@@ -73,8 +75,16 @@ test: $(STAMP_DEV) lint
 mutate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.mutate --rooms $(ROOMS) --count $(MUTANTS) --seed $(SEED)
 
-fuzz: $(STAMP_DEV)
+fuzz: $(STAMP_DEV) $(VENV)/.with-atheris
 	$(BIN)/python -m benchmarks.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
+
+faults: $(STAMP_DEV)
+	JOURNAL_FAULT_STEP=1 $(BIN)/python -m pytest -s tests/store/test_faulty_disk.py
+
+# Atheris guides the fuzzer where it has a build for this Python; the changes are random elsewhere.
+$(VENV)/.with-atheris: | $(STAMP_DEV)
+	-$(UV) 'atheris>=3'
+	@touch $@
 
 servers: $(STAMP_DEV) $(SERVERS)/.with-litellm-$(LITELLM) $(if $(LLAMA),$(SERVERS)/.with-llama)
 	JOURNAL_SERVERS=1 $(BIN)/python -m pytest -r fERs -m servers tests/test_real_servers.py

@@ -10,168 +10,23 @@ base64, and the exit code is 1.
 
 import argparse
 import base64
+import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks.fuzz_targets import LONGEST, TARGETS, Target, examples
 from journal.errors import DamagedRow, JournalError
 
-ROOT = Path(__file__).parent.parent
-SLOWEST_S = 5.0  # for one reading of at most LONGEST bytes, on a busy machine
-LONGEST = 20_000
-
-Target = Callable[[bytes], None]
-
-
-# ---- targets -----------------------------------------------------------------------------------
-
-
-def fuzz_stream(data: bytes) -> None:
-    """A recorded answer, read as a load reads it."""
-    from journal.load.answer import Exchange, trace_of
-    from journal.load.wire import Recording
-    from journal.records.request import Request
-
-    recording = Recording(4)
-    for at in range(0, len(data), 700):
-        recording.feed(float(at), data[at : at + 700])
-        if recording.over or recording.failure:
-            break
-    recording.close()
-    request = Request(index=0, body=b"{}", prompt_tokens=4, output_tokens=4, warmup=False)
-    trace = trace_of(Exchange(request=request, start_s=0.0, recording=recording))
-    assert trace.outcome in ("ok", "short", "error")
-
-
-def fuzz_sse(data: bytes) -> None:
-    """A stream by hand, in pieces."""
-    from datetime import UTC, datetime
-
-    from journal.chat.hearing import Hearing
-    from journal.records.notebook import Interaction
-
-    said = ({"role": "user", "content": "so?"},)
-    when = datetime(2026, 3, 1, tzinfo=UTC)
-    fixed = {"base_url": "http://h/v1", "model": "m", "api": "chat", "settings": {}}
-    begun = Interaction(id="a", source="ask", asked_at=when, messages=said, **fixed)
-    hearing = Hearing(begun)
-    for at in range(0, len(data), 100):
-        hearing.hear(data[at : at + 100], at / 1e3)
-    hearing.end(1.0)
-
-
-def fuzz_metrics(data: bytes) -> None:
-    from journal.measure.histogram import histogram
-    from journal.measure.server import parsed_samples, server_reading
-
-    list(parsed_samples(data))
-    server_reading(data, 0.0)
-    read = histogram(data, "vllm:time_to_first_token_seconds")
-    if read is not None:
-        read.quantile(0.5)
-
-
-def fuzz_engine_log(data: bytes) -> None:
-    from journal.serve.engines.vllm.vllm import VLLM
-
-    lines = data.decode("utf-8", "replace").splitlines()
-    VLLM.facts(lines)
-    VLLM.failure("it died", "\n".join(lines), Path("engine.log"))
-
-
-def fuzz_explain(data: bytes) -> None:
-    from journal.report.explain import explain
-    from journal.report.explain_words import explanation_text
-
-    known = explain(data.decode("utf-8", "replace").splitlines())
-    for lang in ("en", "zh"):
-        explanation_text(known, lang)
-
-
-def fuzz_experiment(data: bytes) -> None:
-    from journal.plan.cells import cells
-    from journal.plan.experiment_file import parse
-
-    text = data.decode("utf-8", "replace")
-    cells(parse(text, default_name="x", where="x.toml"), model="m")
-
-
-def fuzz_importers(data: bytes) -> None:
-    from journal.exchange.import_results import import_results
-
-    folder = Path(_folder().name)
-    path = folder / "result.json"
-    path.write_bytes(data)
-    import_results(path, folder / "lab")
-
-
-@cache
-def _folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder with an empty journal, which takes a second to make."""
-    from journal.store.store import open_store
-
-    folder = tempfile.TemporaryDirectory()
-    open_store(Path(folder.name, "lab")).close()
-    return folder
-
-
-def fuzz_stored_rows(data: bytes) -> None:
-    from journal.records.cell import Cell
-    from journal.records.engine import EngineFacts
-    from journal.records.experiment import Experiment
-    from journal.store.plain import from_json
-    from journal.store.row_care import naming
-
-    text = data.decode("utf-8", "replace")
-    for kind in (Cell, EngineFacts, Experiment):
-        with naming("a row"):
-            from_json(kind, text)
-
-
-TARGETS: dict[str, Target] = {
-    "stream": fuzz_stream,
-    "sse": fuzz_sse,
-    "metrics": fuzz_metrics,
-    "engine_log": fuzz_engine_log,
-    "explain": fuzz_explain,
-    "experiment": fuzz_experiment,
-    "importers": fuzz_importers,
-    "stored_rows": fuzz_stored_rows,
-}
-
-
-def examples(name: str) -> list[bytes]:
-    """Good examples for a target, from the data of the tests."""
-    folders = {
-        "metrics": ("tests/data/metrics", "*.txt"),
-        "engine_log": ("tests/data/engine", "*.log"),
-        "explain": ("tests/data/engine", "*.log"),
-        "experiment": ("experiments", "*.toml"),
-        "importers": ("tests/exchange/data", "*.json*"),
-    }
-    if name in folders:
-        folder, pattern = folders[name]
-        files = sorted((ROOT / folder).rglob(pattern))
-        return [path.read_bytes()[:LONGEST] for path in files]
-    event = b'data: {"choices": [{"index": 0, "delta": {"content": "so"}}], "usage": null}\n\n'
-    end = b'data: {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 4}}\n\n'
-    events = event * 3 + end + b"data: [DONE]\n\n"
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(events), events)
-    cell = b'{"experiment":"e","model":"m","quantisation":null,"engine":null,"batch":1,"rate":null,'
-    cell += b'"prompt_tokens":4,"output_tokens":4,"load":{"requests":3},"slo":null,"repeat":0}'
-    return {"sse": [events], "stream": [head + chunk], "stored_rows": [cell]}[name]
-
-
-# ---- changing and trying -----------------------------------------------------------------------
+SLOWEST_S = 5.0  # of the processor, for one reading of at most LONGEST bytes
 
 PIECES = (
     *(b"\x00", b"\xff", b"\xed\xa0\x80", b"\n", b'"', b"\\", b"{", b"}", b"[", b"]", b":", b","),
@@ -191,7 +46,7 @@ def changed(data: bytes, rng: random.Random) -> bytes:
 
 def defect(target: Target, data: bytes) -> str | None:
     """Why the target is wrong on `data`; None where it is right."""
-    began_s = time.monotonic()
+    began_s = time.process_time()
     try:
         with warnings.catch_warnings(action="ignore", category=DamagedRow):
             target(data)
@@ -203,7 +58,7 @@ def defect(target: Target, data: bytes) -> str | None:
             return traceback.format_exc()
     except Exception:  # noqa: BLE001 - that is what is looked for
         return traceback.format_exc()
-    took_s = time.monotonic() - began_s
+    took_s = time.process_time() - began_s
     return f"it took {took_s:.1f} s" if took_s > SLOWEST_S else None
 
 
@@ -221,21 +76,33 @@ def fuzz(name: str, seconds: float, seed: int) -> tuple[int, bytes | None, str]:
     return count, None, ""
 
 
-def _guided(name: str, seconds: float, seed: int) -> int:
-    """The same in a process of its own, guided by Atheris; its exit code."""
-    with tempfile.TemporaryDirectory() as corpus:
+def guided(name: str, seconds: float, seed: int) -> tuple[int, bytes | None, str]:
+    """The same in a process of its own, guided by Atheris."""
+    with tempfile.TemporaryDirectory() as folder:
+        good, bad, report = Path(folder, "good"), Path(folder, "bad"), Path(folder, "report")
+        good.mkdir()
+        bad.mkdir()
         for number, data in enumerate(examples(name)):
-            Path(corpus, str(number)).write_bytes(data)
+            (good / str(number)).write_bytes(data)
         limits = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={LONGEST}"]
-        command = [sys.executable, "-m", "benchmarks.fuzz", "--guided", name]
-        return subprocess.run([*command, *limits, f"-seed={seed}", corpus]).returncode
+        limits += [f"-seed={seed}", f"-artifact_prefix={bad}{os.sep}", "-timeout=120"]
+        command = [sys.executable, "-m", "benchmarks.fuzz", "--guided", name, *limits, str(good)]
+        with report.open("wb") as file:
+            code = subprocess.run(command, stdout=file, stderr=file).returncode
+        said = report.read_text(errors="replace")
+        tried = re.findall(r"^#(\d+)", said, re.MULTILINE)
+        count = int(tried[-1]) if tried else 0
+        if code == 0:
+            return count, None, ""
+        found = next(bad.iterdir(), None)
+        return count, b"" if found is None else found.read_bytes(), said[-5000:]
 
 
 def _be_guided(name: str, arguments: Sequence[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["journal"]):
-        TARGETS[name](examples(name)[0])
+        defect(TARGETS[name], examples(name)[0])
 
     def once(data: bytes) -> None:
         if why := defect(TARGETS[name], data):
@@ -256,15 +123,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--target", action="append", choices=sorted(TARGETS))
     asked = parser.parse_args(arguments)
     names, bad = asked.target or list(TARGETS), 0
+    way, how = (guided, "guided") if find_spec("atheris") else (fuzz, "random")
     for name in names:
         seconds = asked.seconds / len(names)
-        if find_spec("atheris") is not None:
-            bad += _guided(name, seconds, asked.seed) != 0
-            continue
-        count, data, why = fuzz(name, seconds, asked.seed)
-        print(f"{name}: {count:,} readings in {seconds:.0f} s")
+        count, data, why = way(name, seconds, asked.seed)
+        verdict = "no defect" if data is None else "A DEFECT"
+        print(f"{name}: {count:,} {how} readings in {seconds:.0f} s, {verdict}", flush=True)
         if data is not None:
-            print(f"{why}\n{base64.b64encode(data).decode()}", file=sys.stderr)
+            print(f"{why}\n{base64.b64encode(data).decode()}", file=sys.stderr, flush=True)
             bad += 1
     return 1 if bad else 0
 

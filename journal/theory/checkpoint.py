@@ -12,6 +12,7 @@ from journal.errors import NotFound, SpecError
 
 INDEX = "model.safetensors.index.json"
 PLAIN = ("F64", "F32", "F16", "BF16")
+FILE_NAME = re.compile(r"(?!\.)[\w.+-]{1,200}", re.ASCII)
 HEADER_LIMIT = 100 * 2**20  # as in the reference implementation
 
 
@@ -83,16 +84,29 @@ def _files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.exists():
         try:
-            names = set(json.loads(index.read_text())["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise SpecError(f"{index} cannot be read: download the checkpoint again") from error
-        files = [folder / name for name in sorted(names)]
+            files = [folder / name for name in files_of_index(index.read_bytes())]
+        except ValueError as error:
+            raise SpecError(f"{index} {error}: download the checkpoint again") from error
     else:
         files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
     missing = [path.name for path in files if not path.exists()]
     if missing or not files:
         raise NotFound(f"{folder} has no {missing[0] if missing else '*.safetensors file'}")
     return files
+
+
+def files_of_index(index: bytes) -> list[str]:
+    """The names of the files that the index of a checkpoint lists, in order. Raises ValueError, the
+    second half of a sentence, for an index of another form, and for a name that leads out of the
+    checkpoint's folder."""
+    try:
+        names = set(json.loads(index)["weight_map"].values())
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise ValueError("is no index of safetensors files") from None
+    for name in names:
+        if not isinstance(name, str) or FILE_NAME.fullmatch(name) is None:
+            raise ValueError(f"lists {str(name)[:60]!r}, which is no name of a file beside it")
+    return sorted(names)
 
 
 def _tensors(files: list[Path]) -> Iterator[Tensor]:
@@ -123,7 +137,7 @@ def _header(file: BinaryIO, path: Path) -> dict[str, Any]:
     raw = file.read(length) if 0 < length <= HEADER_LIMIT else b""
     try:
         header = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise SpecError(f"{path} is not a complete safetensors file: download it again")
