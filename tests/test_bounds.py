@@ -172,6 +172,41 @@ def test_a_slow_drip_ends_at_the_time_of_the_whole_answer(
         assert time.monotonic() - began_s < 10
 
 
+def test_headers_that_never_end_cost_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may think for minutes before it answers, but not while it answers."""
+    monkeypatch.setattr(bounded_http, "HEAD_S", 0.3)
+    dripped = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 900
+    with sending(lambda: drip(dripped)) as url:
+        began_s = time.monotonic()
+        with pytest.raises(EndpointError, match="does not answer in time"):
+            fetch(url + "/models")
+        with pytest.raises(EndpointError):
+            observe(url)
+        with pytest.raises(MeasureError):
+            got(url, 60)
+        page = Pending(question(url))
+        asyncio.run(page.read())
+        for told in (page.so_far, list(ask(question(url)))[-1], whole_answer(question(url))[0]):
+            assert "its headers did not end within 0.3 s" in str(told.error)
+        assert time.monotonic() - began_s < 20
+
+
+def test_a_head_after_a_long_thought_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "HEAD_S", 0.2)
+    body = b'{"choices": [{"message": {"content": "so"}, "text": "so"}]}'
+
+    def late() -> Iterator[bytes]:
+        time.sleep(0.5)
+        yield OPEN
+        for at in range(0, len(body), 6):
+            time.sleep(0.05)
+            yield body[at : at + 6]
+
+    with sending(late) as url:
+        assert fetch(url + "/models").body == body
+        assert whole_answer(question(url))[0].answer == "so"
+
+
 def bomb(size: int = 1 << 26) -> bytes:
     return gzip.compress(b"data: " + b"0" * size)
 

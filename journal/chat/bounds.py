@@ -1,4 +1,5 @@
-"""Bounds on what the openai SDK reads of an answer: bytes, and the time of all reads together.
+"""Bounds on what the openai SDK reads of an answer: bytes, the time of all reads together, and that
+of its head.
 
 They hold for every body, also those of refusals, which the SDK reads whole."""
 
@@ -10,11 +11,52 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from journal.load.wire import MOST_OF_ANSWER
+from journal.measure import bounded_http
 
 if TYPE_CHECKING:
     from httpx2 import Request, Response
 
 TIMEOUT_S = 600.0
+OPENED = ("connect_tcp.complete", "start_tls.complete")  # events of the SDK's transport
+HEADED = "receive_response_headers.complete"
+
+
+class Head:
+    """The time that the head of one answer takes once it has begun, up to HEAD_S: a server may
+    think for long before it answers, and then says at once that it does."""
+
+    def __init__(self) -> None:
+        self._until_s: float | None = None
+        self._over = False
+
+    def watch(self, request: "Request") -> None:
+        """Bound the head of the answer to `request`, whose connection is read asynchronously."""
+        request.extensions = {**request.extensions, "trace": self._traced}
+
+    async def _traced(self, event: str, info: dict[str, Any]) -> None:
+        self.see(event)
+        if event.endswith(OPENED):
+            stream = info["return_value"]
+            read = stream.read
+
+            async def checked(*given: Any, **named: Any) -> bytes:
+                piece: bytes = await read(*given, **named)
+                self.came()
+                return piece
+
+            stream.read = checked
+
+    def see(self, event: str) -> None:
+        """Take note of an event of the transport."""
+        self._over = self._over or event.endswith(HEADED)
+
+    def came(self) -> None:
+        """Take note that a piece was read. Raises TimeoutError for a head that takes too long."""
+        now_s = time.monotonic()
+        if self._until_s is None:
+            self._until_s = now_s + bounded_http.HEAD_S
+        if not self._over and now_s > self._until_s:
+            raise TimeoutError(f"its headers did not end within {bounded_http.HEAD_S:g} s")
 
 
 class Deadline:
@@ -23,6 +65,7 @@ class Deadline:
 
     def __init__(self) -> None:
         self.over = False
+        self._head = Head()
         self._sockets: list[socket.socket] = []
         self._timer = threading.Timer(TIMEOUT_S, self._cut)
         self._timer.daemon = True
@@ -39,8 +82,18 @@ class Deadline:
         request.extensions = {**request.extensions, "trace": self._opened}
 
     def _opened(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._sockets.append(info["return_value"].get_extra_info("socket"))
+        self._head.see(event)
+        if event.endswith(OPENED):
+            stream = info["return_value"]
+            self._sockets.append(stream.get_extra_info("socket"))
+            read = stream.read
+
+            def checked(*given: Any, **named: Any) -> bytes:
+                piece: bytes = read(*given, **named)
+                self._head.came()
+                return piece
+
+            stream.read = checked
 
     def _cut(self) -> None:
         self.over = True

@@ -21,7 +21,7 @@ from journal.chat.ask import (
     transport,
     without_key,
 )
-from journal.chat.bounds import TIMEOUT_S, bounded_async
+from journal.chat.bounds import TIMEOUT_S, Head, bounded_async
 from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
 from journal.records.engine import Access
@@ -148,9 +148,14 @@ def _client(question: Question) -> "AsyncOpenAI":
     import openai
 
     remember(*question.access.secrets, *in_url(question.base_url))
+
+    async def watch(request: Any) -> None:
+        Head().watch(request)
+
     return openai.AsyncOpenAI(
         **connection(question),
         http_client=openai.DefaultAsyncHttpx2Client(
-            **transport(question), event_hooks={"response": [bounded_async]}
+            **transport(question),
+            event_hooks={"request": [watch], "response": [bounded_async]},
         ),
     )

@@ -5,7 +5,6 @@ kilobytes by HTTP range, nothing else.
 models, `HF_HUB_OFFLINE` forbids asking. Through huggingface_hub where that is installed.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,13 +12,16 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request
 
 from journal.errors import JournalError, NotFound, SpecError
-from journal.theory.checkpoint import HEADER_LIMIT, INDEX, Tensor, tensors_of
+from journal.measure.bounded_http import Unbounded, opener, parsed_json
+from journal.redaction import remember, shown_url
+from journal.theory.checkpoint import HEADER_LIMIT, INDEX, Tensor, files_of_index, tensors_of
 
 ENDPOINT = "https://huggingface.co"
 TIMEOUT_S = 10.0
+ANSWER_S = 120.0  # for a file, however slowly it comes
 FIRST_BYTES = 100_000  # of a file: the header of most is shorter
 ONE_FILE = "model.safetensors"
 GATED = (401, 403)
@@ -38,6 +40,10 @@ def hub_endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
 
 
+def _shown() -> str:
+    return shown_url(hub_endpoint())
+
+
 def hub_is_off() -> bool:
     """Whether HF_HUB_OFFLINE forbids asking the hub."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
@@ -54,15 +60,15 @@ def ask_hub(name: str, revision: str = "main") -> HubModel:
     except (URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise SpecError(
-            f"{hub_endpoint()} does not answer ({reason}): give the folder of {name}, or set"
+            f"{_shown()} does not answer ({reason}): give the folder of {name}, or set"
             " HF_ENDPOINT to a mirror that does"
         ) from error
-    except ValueError as error:
-        raise SpecError(f"{hub_endpoint()} gave no readable files of {name} ({error})") from error
+    except (ValueError, Unbounded) as error:
+        raise SpecError(f"{_shown()} gave no readable files of {name} ({error})") from error
 
 
 def _refusal(name: str, status: int) -> JournalError:
-    where = hub_endpoint()
+    where = _shown()
     if status in GATED:
         if _token() is not None:
             return SpecError(
@@ -84,13 +90,15 @@ def _token() -> str | None:
         return token or None
     from huggingface_hub import get_token
 
-    return get_token()
+    kept = get_token()
+    remember(kept)  # it stands in a file, not in the environment
+    return kept
 
 
 def _tensors_on_hub(name: str, revision: str) -> tuple[Tensor, ...] | None:
     """The tensors of the model's safetensors files; None where it has none."""
     try:
-        names = sorted(set(json.loads(_get(name, revision, INDEX))["weight_map"].values()))
+        names = files_of_index(_get(name, revision, INDEX))
     except HTTPError as error:
         if error.code != 404:
             raise
@@ -125,7 +133,7 @@ def _header_by_library(name: str, revision: str, file: str) -> Iterator[Tensor]:
 
 
 def _config(raw: bytes) -> dict[str, Any]:
-    config = json.loads(raw)
+    config = parsed_json(raw)
     if not isinstance(config, dict):
         raise ValueError("config.json is no object")
     return config
@@ -139,7 +147,10 @@ def _header(name: str, revision: str, file: str) -> Iterator[Tensor]:
         raise ValueError(f"{file} has no safetensors header")
     if len(raw) < 8 + length:
         raw = _get(name, revision, file, 8 + length)
-    return tensors_of(json.loads(raw[8 : 8 + length]), file)
+    header = parsed_json(raw[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError(f"the header of {file} is no object")
+    return tensors_of(header, file)
 
 
 def _get(name: str, revision: str, file: str, count: int | None = None) -> bytes:
@@ -151,7 +162,8 @@ def _get(name: str, revision: str, file: str, count: int | None = None) -> bytes
         request.add_header("Authorization", f"Bearer {token}")
     if count is not None:
         request.add_header("Range", f"bytes=0-{count - 1}")
-    with build_opener(_Redirects()).open(request, timeout=TIMEOUT_S) as answer:
+    web = opener(ANSWER_S, HEADER_LIMIT + FIRST_BYTES, _Redirects())
+    with web.open(request, timeout=TIMEOUT_S) as answer:
         body: bytes = answer.read() if count is None else answer.read(count)
     return body
 
@@ -160,8 +172,11 @@ class _Redirects(HTTPRedirectHandler):
     """Redirects, as to the hub's file stores, on which the token is not sent to another host."""
 
     def redirect_request(self, req: Request, *args: Any) -> Request | None:
-        """The request to follow, without the token where it goes to another host."""
+        """The request to follow, without the token where it goes to another host; None for another
+        scheme than http."""
         new = super().redirect_request(req, *args)
+        if new is not None and urlsplit(new.full_url).scheme not in ("http", "https"):
+            return None
         if new is not None and urlsplit(new.full_url).netloc != urlsplit(req.full_url).netloc:
             new.remove_header("Authorization")
         return new

@@ -6,12 +6,16 @@ Ctrl-C its turn.
 import http.client
 import io
 import json
+import ssl
 import time
+import urllib.request
+from dataclasses import dataclass
 from typing import Any
 
 from journal.units import data_size
 
 MOST_BYTES = 16 * 2**20  # of one answer, its head included
+HEAD_S = 20.0  # of one head, from its first byte on
 PIECE = 1 << 16
 
 
@@ -29,13 +33,16 @@ class BoundedConnection(http.client.HTTPConnection):
 
     def getresponse(self) -> http.client.HTTPResponse:
         """The head of the answer to the last request; its body is not read yet."""
-        until_s = time.monotonic() + self.answer_s
-        bounds = until_s, self.most_bytes
+        bounds = _Bounds(time.monotonic() + self.answer_s, self.most_bytes)
 
         class Response(http.client.HTTPResponse):
             def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-                read: Any = _Bounded(sock, *bounds)
+                read: Any = _Bounded(sock, bounds)
                 super().__init__(read, *args, **kwargs)
+
+            def begin(self) -> None:
+                super().begin()
+                bounds.in_head = False
 
         self.response_class = Response
         try:
@@ -50,6 +57,32 @@ class BoundedConnection(http.client.HTTPConnection):
 
 class BoundedTlsConnection(BoundedConnection, http.client.HTTPSConnection):
     """The same over TLS."""
+
+
+def opener(
+    answer_s: float, most_bytes: int, *handlers: urllib.request.BaseHandler
+) -> urllib.request.OpenerDirector:
+    """An opener of URLs whose answers over HTTP are bounded as those of BoundedConnection are: a
+    read may raise TimeoutError or Unbounded."""
+
+    class Plain(BoundedConnection):
+        pass
+
+    class Tls(BoundedTlsConnection):
+        pass
+
+    Plain.answer_s = Tls.answer_s = answer_s
+    Plain.most_bytes = Tls.most_bytes = most_bytes
+
+    class Http(urllib.request.HTTPHandler):
+        def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Plain, request)
+
+    class Https(urllib.request.HTTPSHandler):
+        def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Tls, request, context=ssl.create_default_context())
+
+    return urllib.request.build_opener(Http, Https, *handlers)
 
 
 def whole_body(response: http.client.HTTPResponse) -> bytes:
@@ -79,35 +112,58 @@ def parsed_json(text: bytes | str) -> Any:
         raise Unbounded("sends a number of more digits than this program reads") from None
 
 
+@dataclass
+class _Bounds:
+    """How long and how much is read of one answer."""
+
+    until_s: float
+    most_bytes: int
+    in_head: bool = True
+    head_until_s: float | None = None  # None: not a byte has come
+    received: int = 0
+
+    def left_s(self) -> float:
+        """The time that the next read may take. Raises TimeoutError where none is left."""
+        until_s = self.until_s
+        if self.in_head and self.head_until_s is not None:
+            until_s = min(until_s, self.head_until_s)
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        return left_s
+
+    def came(self, count: int) -> None:
+        """Take note of so many bytes. Raises Unbounded where there are too many."""
+        if self.head_until_s is None:
+            self.head_until_s = time.monotonic() + HEAD_S
+        self.received += count
+        if self.received > self.most_bytes:
+            size = data_size(self.most_bytes)
+            raise Unbounded(f"sends more than {size}, the most that is read of one answer")
+
+
 class _Bounded:
     """A socket, as far as http.client.HTTPResponse reads from it."""
 
-    def __init__(self, sock: Any, until_s: float, most_bytes: int) -> None:
-        self._sock, self._until_s, self._most_bytes = sock, until_s, most_bytes
+    def __init__(self, sock: Any, bounds: _Bounds) -> None:
+        self._sock, self._bounds = sock, bounds
 
     def makefile(self, *_: object) -> io.BufferedReader:
-        return io.BufferedReader(_Reads(self._sock, self._until_s, self._most_bytes))
+        return io.BufferedReader(_Reads(self._sock, self._bounds))
 
 
 class _Reads(io.RawIOBase):
-    def __init__(self, sock: Any, until_s: float, most_bytes: int) -> None:
-        self._sock, self._until_s, self._left = sock, until_s, most_bytes
-        self._most_bytes = most_bytes
+    def __init__(self, sock: Any, bounds: _Bounds) -> None:
+        self._sock, self._bounds = sock, bounds
         self._file = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        left_s = self._until_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(left_s)
+        self._sock.settimeout(self._bounds.left_s())
         count: int = self._file.readinto(buffer)
-        self._left -= count
-        if self._left < 0:
-            size = data_size(self._most_bytes)
-            raise Unbounded(f"sends more than {size}, the most that is read of one answer")
+        self._bounds.came(count)
         return count
 
     def close(self) -> None:

@@ -207,9 +207,13 @@ def read_config(model: str, revision: str | None = None) -> dict[str, Any] | Non
     if not path.is_file():
         return None
     try:
-        config: dict[str, Any] = json.loads(path.read_text())
+        config = json.loads(path.read_text())
+    except RecursionError:
+        raise SpecError(f"{path} is nested too deep: fetch the model again") from None
     except ValueError as error:
         raise SpecError(f"{path} is not valid JSON ({error}): fetch the model again") from None
+    if not isinstance(config, dict):
+        raise SpecError(f"{path} is no JSON object: fetch the model again")
     return config
 
 
@@ -246,9 +250,14 @@ def longest_context(engine: Engine) -> int | None:
     """The longest context in tokens by the model's config; None where it is not known, or
     scaled."""
     config = read_config(engine.model, engine.revision) or {}
-    text: Mapping[str, Any] = config.get("text_config") or config
+    text: Any = config.get("text_config") or config
+    if not isinstance(text, Mapping):
+        return None
     rope = text.get("rope_scaling") or text.get("rope_parameters") or {}
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
+    if (
+        not isinstance(rope, Mapping)
+        or rope.get("rope_type", rope.get("type", "default")) != "default"
+    ):
         return None
     longest = text.get("max_position_embeddings")
-    return longest if isinstance(longest, int) else None
+    return longest if type(longest) is int and 0 < longest < 1 << 31 else None
