@@ -1,4 +1,5 @@
-"""Processes that measure a sweep of small cells on the simulated server, made to be killed."""
+"""Processes that measure a sweep of small cells on the simulated server, or run another command on
+what was measured, made to be killed."""
 
 import contextlib
 import dataclasses
@@ -12,6 +13,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import typer
+
 from journal.records.engine import Endpoint
 from journal.records.experiment import Experiment, Grid, Load
 from journal.records.progress import Event
@@ -21,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 MARK = "JOURNAL_SOAK"  # in the environment of every process that comes of a round
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_CONFIGURE_LOGGING": "false"}
 SCRIPT = Script(ttft_s=0.002, itl_s=0.0005)
+STAND_IN = ROOT / "tests" / "serve" / "stand_in.py"  # the engine of `journal serve`
+REPORTS = "gate.xml", "gate.md"  # of `journal check`
 
 
 class Nursery:
@@ -40,17 +45,18 @@ class Nursery:
         )
         self._line()  # loaded
 
-    def fork(self, sweep: str, own_server: bool) -> int:
-        """Begins a round; the id of its process."""
+    def fork(self, sweep: str, act: str) -> int:
+        """Begins a round, one of ACTS on a sweep; the id of its process."""
         assert self.process.stdin
-        self.process.stdin.write(json.dumps([sweep, own_server]) + "\n")
+        self.process.stdin.write(json.dumps([sweep, act]) + "\n")
         return int(self._line().removeprefix("pid "))
 
     def said(self, until: int | None = None) -> list[str]:
-        """What the round says until it is over, or has stored so many cells."""
+        """What the round says until it is over, has stored so many cells, or has begun."""
         lines: list[str] = []
         while lines[-1:] != ["over"]:
-            if until is not None and sum(line.startswith("stored ") for line in lines) >= until:
+            told = sum(line.startswith(("stored ", "begun")) for line in lines)
+            if until is not None and told >= until:
                 break
             lines.append(self._line())
         return lines
@@ -84,12 +90,8 @@ def nursery(home: Path, url: str) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             code = 1
             try:
-                sweep, own_server = json.loads(line)
-                if own_server:
-                    with served(home) as own:
-                        measure(home, sweep, journal.attach(own))
-                else:
-                    measure(home, sweep, endpoint)
+                sweep, act = json.loads(line)
+                ACTS[act](home, sweep, endpoint)
                 code = 0
             except BaseException:
                 traceback.print_exc()
@@ -113,6 +115,65 @@ def measure(home: Path, sweep: str, endpoint: Endpoint) -> None:
     began_s = time.monotonic()
     result = journal.run(planned(sweep), home, endpoint=endpoint, resume=True, listener=tell)
     os.write(1, b"done\n" if result.ok else b"not ok\n")
+
+
+def measure_own(home: Path, sweep: str, _: Endpoint) -> None:
+    """The same against a server of its own, under the guard that engines have."""
+    import journal
+
+    with served(home) as own:
+        measure(home, sweep, journal.attach(own))
+
+
+def sync(home: Path, *_: object) -> None:
+    """`journal sync`."""
+    import journal
+    from journal.tracking.tracker import sync as send
+
+    with journal.open_store(home) as store:
+        os.write(1, b"begun\n")
+        report = send(store, home)
+    os.write(1, b"done\n" if report.reason is None else b"not ok\n")
+
+
+def check(home: Path, sweep: str, _: Endpoint) -> None:
+    """`journal check` of a sweep against the first one, with its reports in files."""
+    from journal.cli.check import check as command
+
+    xml, markdown = (home / name for name in REPORTS)
+    os.write(1, b"begun\n")
+    with contextlib.suppress(typer.Exit):  # its verdict
+        command("first", sweep, home=home, junit=xml, markdown=markdown)
+    sys.stdout.flush()
+    os.write(1, b"done\n")
+
+
+def keep_serving(home: Path, *_: object) -> None:
+    """`journal serve`: an engine that starts, and is up until the end."""
+    import journal
+
+    model, python = home / "model", home / "python"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text('{"max_position_embeddings": 8192}')
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
+    python.chmod(0o700)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = {"STAND_IN": "{}", "PYTHONPATH": path}
+    engine = journal.Engine(model=str(model), python=str(python), env=env)
+    os.write(1, b"begun\n")
+    with journal.serve(engine, home):
+        os.write(1, b"up\n")
+        time.sleep(0.2)
+    os.write(1, b"done\n")
+
+
+ACTS = {
+    "run": measure,
+    "run on its own server": measure_own,
+    "sync": sync,
+    "serve": keep_serving,
+    "check": check,
+}
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@
 
 Each round forks a process that measures a sweep of small cells on the simulated server and kills
 it with SIGKILL at a random moment; the next round resumes. In every fourth round the process starts
-a server of its own, under the guard that engines have. `--write` puts the figures into
+a server of its own, under the guard that engines have. Once a sweep is done, `journal sync`,
+`journal serve` and `journal check` are killed as well. `--write` puts the figures into
 docs/reliability.md (`make soak WRITE=--write` those of both). Ends with 1 if anything failed.
 """
 
@@ -23,10 +24,11 @@ import time
 from collections import Counter
 from datetime import date
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psutil
 
-from benchmarks.nursery import MARK, SCRIPT, Nursery, planned
+from benchmarks.nursery import MARK, REPORTS, SCRIPT, Nursery, planned
 from benchmarks.page import RELIABILITY, put
 from journal.plan.cells import cells
 from journal.plan.sequence import sequence
@@ -39,9 +41,12 @@ SERVER_EVERY = 4
 
 @dataclasses.dataclass
 class Report:
-    """The numbers of rounds and of findings. All but the first six have to be 0."""
+    """The numbers of rounds and of findings. All but the first nine have to be 0."""
 
     kills: int = 0
+    sync: int = 0  # kills of `journal sync`, and so on
+    serve: int = 0
+    check: int = 0
     seconds: float = 0.0
     sweeps: int = 0
     cells: int = 0
@@ -54,11 +59,13 @@ class Report:
     damaged: int = 0
     orphans: int = 0
     not_in_mlflow_once: int = 0
+    half_written: int = 0
+    still_listed: int = 0
 
     @property
     def failures(self) -> int:
-        names = ("lost", "wrong", "doubled", "unplanned", "damaged", "orphans")
-        return sum(getattr(self, name) for name in (*names, "not_in_mlflow_once"))
+        names = ("lost", "wrong", "doubled", "unplanned", "damaged", "orphans", "still_listed")
+        return sum(getattr(self, name) for name in (*names, "not_in_mlflow_once", "half_written"))
 
 
 def cells_left(home: Path, sweep: str) -> int:
@@ -129,6 +136,33 @@ def check_mlflow(home: Path, report: Report) -> None:
     report.not_in_mlflow_once += sum(((ours - theirs) + (theirs - ours)).values())
 
 
+def forget_mlflow(home: Path, sweep: str) -> None:
+    """Say that MLflow lacks all of a sweep, so that `journal sync` has something to send."""
+    mine = "SELECT id FROM experiments WHERE name = ?"
+    with contextlib.closing(sqlite3.connect(home / "journal.db")) as database, database:
+        for table, column in (("runs", "experiment_id"), ("experiments", "id")):
+            update = f"UPDATE {table} SET mlflow_pending = 1 WHERE {column} IN ({mine})"
+            database.execute(update, [sweep])
+
+
+def check_reports(home: Path, report: Report) -> None:
+    """A report of `journal check` is whole, or not there."""
+    xml, markdown = (home / name for name in REPORTS)
+    if xml.exists():
+        try:
+            ElementTree.parse(xml)
+        except ElementTree.ParseError:
+            report.half_written += 1
+    report.half_written += markdown.exists() and not markdown.read_text().endswith("\n")
+
+
+def check_served(home: Path, report: Report) -> None:
+    """No server is listed whose command was killed."""
+    from journal.serve.standing import served
+
+    report.still_listed += len(served(home))
+
+
 def marked(mark: str, nursery_pid: int) -> list[int]:
     """The processes that came of the rounds and still run."""
     found = []
@@ -178,6 +212,7 @@ class Rounds:
         self.said: set[str] = set()
         self.count = 0
         self.first_s = self.cell_s = 0.0  # what a round takes to its first cell, and for each
+        self.whole_s: dict[str, float] = {}  # what the other commands take
 
     def go(self, most: int, until_s: float, tell: bool) -> None:
         """Kill until the report has `most` kills or it is `until_s`, and finish the last sweep."""
@@ -194,6 +229,7 @@ class Rounds:
                     kill_after = None if finish else self.chance.randint(0, left)
                     done = self.round(f"sweep {sweep}", kill_after)
                 check_sweep(self.home, f"sweep {sweep}", self.report)
+                self.others(f"sweep {sweep}")
                 if tell:
                     print(f"{self.report.kills} kills, {self.report.failures} failures", flush=True)
         finally:
@@ -204,7 +240,8 @@ class Rounds:
         """One round, killed at a random moment after so many cells or let run to its end, and
         what is looked for after it; whether the sweep is done."""
         report, self.count = self.report, self.count + 1
-        pid = self.nursery.fork(sweep, own_server=self.count % SERVER_EVERY == 0)
+        own = self.count % SERVER_EVERY == 0
+        pid = self.nursery.fork(sweep, "run on its own server" if own else "run")
         lines: list[str] = []
         if kill_after is not None:
             lines = self.nursery.said(until=kill_after)
@@ -228,6 +265,29 @@ class Rounds:
             check_home(self.home, report)
             check_acknowledged(self.home, self.said, report)
         return done
+
+    def others(self, sweep: str) -> None:
+        """The other commands on a sweep that is done, each killed at a random moment but for the
+        first time, and what is looked for after them."""
+        for act in ("sync", "serve", "check"):
+            forget_mlflow(self.home, sweep)
+            pid = self.nursery.fork(sweep, act)
+            self.nursery.said(until=1)
+            begun_s = time.monotonic()
+            if act in self.whole_s:
+                time.sleep(self.chance.uniform(0, self.whole_s[act]))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            done = "done" in (lines := self.nursery.said())
+            if act not in self.whole_s and not done:
+                raise RuntimeError(f"{act}, which nobody killed, did not come to its end: {lines}")
+            self.whole_s.setdefault(act, time.monotonic() - begun_s)
+            setattr(self.report, act, getattr(self.report, act) + (not done))
+            check_orphans(self.mark, self.nursery.process.pid, self.report)
+            check_served(self.home, self.report)
+            check_home(self.home, self.report)
+            check_acknowledged(self.home, self.said, self.report)
+        check_reports(self.home, self.report)
 
 
 def main() -> int:
@@ -253,6 +313,9 @@ def as_table(report: Report) -> str:
     said = {
         "kills": "SIGKILLs that struck a running sweep",
         "killed_while_measuring": "of these after its first cell was stored",
+        "sync": "SIGKILLs that struck a `journal sync`",
+        "serve": "SIGKILLs that struck a `journal serve`, while its engine started or served",
+        "check": "SIGKILLs that struck a `journal check`",
         "sweeps": "sweeps resumed to their end",
         "cells": "cells measured in them",
         "acknowledged": "cells that a process said were stored",
@@ -263,6 +326,8 @@ def as_table(report: Report) -> str:
         "damaged": "looks at the database that failed its integrity checks",
         "orphans": "processes left behind",
         "not_in_mlflow_once": "runs that MLflow does not know exactly once",
+        "half_written": "reports of `journal check` that are half written",
+        "still_listed": "servers still listed after their command was killed",
     }
     rows = [f"| {words} | {getattr(report, name):,} |" for name, words in said.items()]
     lasted = f"| minutes that it took | {report.seconds / 60:.0f} |"

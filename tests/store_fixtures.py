@@ -55,6 +55,18 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/journal.db"
 
 
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, whose making takes seconds, to be copied."""
+    from journal.tracking.tracker import Tracker
+
+    home = tmp_path_factory.mktemp("mlflow")
+    with open_store(home) as store, Tracker(store, home) as tracker:
+        begun = store.begin_experiment(Experiment(name="template"), datetime.now(UTC), {})
+        assert tracker.finish(begun), tracker.error
+    return home / "mlflow.db"
+
+
 @pytest.fixture
 def tracking_server(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Start MLflow's own server with a backend store: `tracking_server(database) -> url`. It ends

@@ -2,13 +2,13 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from sqlalchemy import Connection, RowMapping, Table, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, insert, select, text, update
 
 from journal.errors import StoreError, UsageError
 from journal.store import codec
@@ -35,6 +35,7 @@ _READERS = {
     "interactions": interaction_of,
     "checkups": checkup_of,
 }
+_ADVISORY_LOCK = 0x6D657267  # of PostgreSQL: "merg"
 _UNKNOWN_TO_MLFLOW = {"mlflow_run_id": None, "mlflow_pending": True, "mlflow_error": None}
 
 
@@ -66,7 +67,7 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
         with (
             open_store(Path(folder), f"sqlite:///{copy}") as theirs,
             open_store(Path(home)) as ours,
-            locked(Path(home) / "merge.lock"),  # a merge at the same time waits, and adds the rest
+            _alone(ours, Path(home)),
         ):
             return Merged(
                 experiments=_take_experiments(theirs, ours),
@@ -74,6 +75,20 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
                 others=sum(_take(theirs, ours, rows) for rows in _OTHERS),
                 notes=_take_notes(theirs, ours),
             )
+
+
+@contextmanager
+def _alone(ours: Store, home: Path) -> Iterator[None]:
+    """Hold a journal for one merge: another one at the same time waits, and adds the rest. A
+    database that several hosts share is held by a lock of its own, which ends with its
+    connection."""
+    if file_of(ours.url) is not None:
+        with locked(home / "merge.lock"):
+            yield
+        return
+    with ours.transaction(writing=True) as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+        yield
 
 
 def _file(other: Path) -> Path:

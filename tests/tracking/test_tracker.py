@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.figure import Figure
 from journal.records.progress import Event
 from journal.records.run import ExperimentRecord, Record
-from journal.store.store import Store, open_store
+from journal.store.store import Store
 from journal.tracking import tracker as tracking
 from journal.tracking.mlflow_curves import searched
 from journal.tracking.tracker import Tracker, sync, tracking_uri
@@ -31,16 +30,6 @@ NewRecord = Callable[..., Record]
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/journal.db"
-
-
-@pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database, whose making takes seconds, to be copied."""
-    home = tmp_path_factory.mktemp("mlflow")
-    with open_store(home) as store, Tracker(store, home) as tracker:
-        begun = store.begin_experiment(Experiment(name="template"), datetime.now(UTC), {})
-        assert tracker.finish(begun), tracker.error
-    return home / "mlflow.db"
 
 
 @pytest.fixture
