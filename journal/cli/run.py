@@ -27,6 +27,7 @@ from journal.cli.workload_options import (
     DurationS,
     From,
     MaxInFlight,
+    Mix,
     NaturalEnd,
     Prefixes,
     Prompts,
@@ -37,6 +38,7 @@ from journal.cli.workload_options import (
     TraceFile,
     Turns,
     Until,
+    parts_of_mix,
     workload_given,
 )
 
@@ -198,6 +200,7 @@ def run(
     speed: Speed = None,
     from_s: From = None,
     until_s: Until = None,
+    mix: Mix = None,
     api: Api = None,
     natural_end: NaturalEnd = None,
     turns: Turns = None,
@@ -250,6 +253,7 @@ def run(
     - `journal run quickstart --prompts text:en --natural-end --output-tokens 256`
     - `journal run quickstart --trace conversations.jsonl --speed 2 --until 600`
     - `journal run quickstart --concurrency 4 --turns 6 --think-s 2`
+    - `journal run quickstart --mix 3:128:32..96 --mix 1:1024~0.5:16`
     - `journal run prefix-cache --shared-prefix 0,512 --prefixes 4`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
@@ -282,6 +286,7 @@ def run(
         },
         engine={"model": model, "python": python},
         workload=workload_given(prompts=prompts, shuffle=shuffle, cycle=cycle, prefixes=prefixes)
+        | workload_given(mix=parts_of_mix(mix))
         | workload_given(trace=trace, speed=speed, from_s=from_s, until_s=until_s)
         | workload_given(api=api, natural_end=natural_end, turns=turns, think_s=think_s),
         slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},

@@ -1,8 +1,11 @@
 """The options of `journal run` on what is sent."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from journal.records.workload import Part
 
 Prompts = Annotated[
     str | None,
@@ -85,6 +88,16 @@ Api = Annotated[
     typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),
 ]
 
+Mix = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mix",
+        metavar="WEIGHT:PROMPT:OUTPUT",
+        help="A part of a mix of lengths, each a number, 64..256 (uniform), 2048~0.5 (log-normal: "
+        "mean and coefficient of variation) or @FILE (one on each line). Give it for each part.",
+    ),
+]
+
 Turns = Annotated[
     int | None,
     typer.Option(
@@ -108,6 +121,23 @@ NaturalEnd = Annotated[
         show_default=False,
     ),
 ]
+
+
+def parts_of_mix(mix: list[str] | None) -> "tuple[Part, ...] | None":
+    """The parts of a mix as the options give them; None where there are none. Raises SpecError for
+    one that is not WEIGHT:PROMPT:OUTPUT."""
+    from journal.errors import SpecError
+    from journal.records.workload import Part
+
+    parts = []
+    for text in mix or ():
+        weight, *lengths = text.split(":", maxsplit=2)
+        try:
+            prompt, output = (int(one) if one.isdecimal() else one for one in lengths)
+            parts.append(Part(weight=float(weight), prompt_tokens=prompt, output_tokens=output))
+        except ValueError:
+            raise SpecError(f"--mix {text[:60]} is not WEIGHT:PROMPT:OUTPUT") from None
+    return tuple(parts) or None
 
 
 def workload_given(**options: object) -> dict[str, Any]:

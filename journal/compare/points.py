@@ -40,6 +40,11 @@ class Point:
         return self.records[0].cell.load.length_spread
 
     @property
+    def lengths_differ(self) -> bool:
+        """Whether requests have other lengths than those of the cell."""
+        return self.length_spread > 0 or self.records[0].cell.workload.varies
+
+    @property
     def warmup(self) -> int:
         """The number of requests before those that are measured."""
         return self.records[0].cell.load.warmup

@@ -88,7 +88,7 @@ def full_bytes(point: Point, room: Room) -> float | None:
     in whole blocks; None in open loop, where lengths vary, where not all of them fit, or where the
     bytes of a token are not known."""
     each = room.request_bytes
-    if each is None or not isinstance(point.shape, Closed) or point.length_spread:
+    if each is None or not isinstance(point.shape, Closed) or point.lengths_differ:
         return None
     return each * point.shape.batch if point.shape.batch <= room.requests else None
 

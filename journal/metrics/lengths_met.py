@@ -31,7 +31,7 @@ def _figure(lengths: Callable[[View], Array], statistic: str) -> Callable[[View]
 def _varies(view: View) -> bool:
     """Whether the lengths are other than those of the cell, the same for each request."""
     workload = view.cell.workload
-    given = workload.is_own or workload.trace is not None or workload.is_conversation
+    given = workload.is_own or workload.varies
     return given or workload.natural_end or view.cell.load.length_spread > 0
 
 

@@ -106,7 +106,7 @@ class View:
         equally long."""
         asked = sorted(trace.prompt_tokens_asked for trace in self.done)
         workload = self.cell.workload
-        differ = self.cell.load.length_spread or workload.trace or workload.is_conversation
+        differ = self.cell.load.length_spread or workload.varies
         return asked[(len(asked) - 1) // 2] if differ and asked else self.cell.prompt_tokens
 
     @cached_property

@@ -13,7 +13,7 @@ from journal.errors import SpecError
 from journal.plan.cells import check_count
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
-from journal.records.workload import BUILT_IN, Workload
+from journal.records.workload import BUILT_IN, Length, Workload
 from journal.redaction import HIDDEN, in_text, means_secret, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload": Workload}
@@ -69,7 +69,21 @@ def _beside(path: Path, experiment: Experiment) -> Experiment:
         workload = replace(workload, prompts=str(path.parent / workload.prompts))
     if workload.trace is not None:  # an absolute path stays what it is
         workload = replace(workload, trace=str(path.parent / workload.trace))
-    return replace(experiment, workload=workload)
+    mix = tuple(
+        replace(
+            part,
+            prompt_tokens=_from(path, part.prompt_tokens),
+            output_tokens=_from(path, part.output_tokens),
+        )
+        for part in workload.mix
+    )
+    return replace(experiment, workload=replace(workload, mix=mix))
+
+
+def _from(path: Path, length: Length) -> Length:
+    """A length of a mix, whose file is named from the directory of the file at `path`."""
+    named = isinstance(length, str) and length.startswith("@")
+    return f"@{path.parent / str(length)[1:]}" if named else length
 
 
 def parse(source: str, *, default_name: str, where: str) -> Experiment:

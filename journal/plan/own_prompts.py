@@ -11,6 +11,7 @@ from typing import Any
 
 from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
+from journal.plan.mix import content_of, means
 from journal.plan.prompt_file import Line, read_lines
 from journal.plan.spool import Spool
 from journal.plan.trace_file import arrivals_of, has_prompts
@@ -38,6 +39,8 @@ def with_workload(experiment: Experiment) -> Experiment:
     go with it.
     """
     workload = experiment.workload
+    if workload.mix:
+        return _mixed(experiment)
     if workload.content is not None or (workload.prompts, workload.trace) == (None, None):
         return experiment
     if workload.trace is not None:
@@ -54,6 +57,29 @@ def with_workload(experiment: Experiment) -> Experiment:
         grid = replace(grid, output_tokens=(outputs,))
     workload = replace(workload, content=digest, api="chat" if chats else workload.api)
     return replace(experiment, workload=workload, grid=grid, load=replace(load, convoy=True))
+
+
+def _mixed(experiment: Experiment) -> Experiment:
+    """`experiment` with the mean lengths of its mix, and the hash of its files of lengths. Raises
+    SpecError for a length that cannot be drawn, and for a load that does not go with a mix."""
+    workload, grid = experiment.workload, experiment.grid
+    others = {
+        "prompts": workload.prompts,
+        "a trace": workload.trace,
+        "a shared prefix": any(grid.shared_prefix),
+        "length_spread": experiment.load.length_spread,
+        "a search for the needed VRAM": experiment.needed_vram,
+    }
+    for name, given in others.items():
+        if given:
+            raise SpecError(f"a mix has lengths of its own: leave {name} out, or the mix")
+    prompt_tokens, output_tokens = means(workload.mix)
+    lengths = {"prompt_tokens": (prompt_tokens,), "output_tokens": (output_tokens,)}
+    return replace(
+        experiment,
+        workload=replace(workload, content=content_of(workload.mix)),
+        grid=replace(grid, **lengths),
+    )
 
 
 def _replayed(experiment: Experiment, workload: Workload) -> Experiment:
@@ -128,6 +154,10 @@ def _of_trace(workload: Workload) -> Iterator[Line]:
 def check_unchanged(workload: Workload) -> None:
     """Refuse (SpecError) a file of prompts, or a trace, that has changed since it was settled."""
     if workload.content is None:
+        return
+    if workload.mix:
+        if content_of(workload.mix) != workload.content:
+            raise SpecError("the lengths of the mix have changed since the experiment began")
         return
     path = path_of(workload) if workload.trace is None else Path(workload.trace)
     if _digest(path) != workload.content:

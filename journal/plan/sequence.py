@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from math import ceil, exp, fsum, log1p, sqrt
 from statistics import NormalDist
 
+from journal.plan.mix import mixed
 from journal.plan.trace_file import Arrival, arrivals_of
 from journal.records.cell import Cell
 
@@ -152,12 +153,14 @@ def lengths(cell: Cell) -> list[tuple[int, int]]:
     """The prompt and output tokens of each measured request of `cell`. Their means are the cell's
     lengths, and where these are long enough their coefficient of variation is `length_spread`.
 
-    They are the quantiles of a log-normal distribution in an order of the cell's seed: each repeat
-    has the same lengths, and prompts and outputs are drawn independently of each other.
-    """
+    They are the lengths of its trace or mix, or else the quantiles of a log-normal distribution in
+    an order of the cell's seed: each repeat has the same lengths, and prompts and outputs are drawn
+    independently of each other."""
     if cell.workload.trace is not None and not cell.workload.is_own:
         return [(one.prompt_tokens, one.output_tokens) for one in arrivals_of(cell.workload)]
     count, spread = cell.load.requests, cell.load.length_spread
+    if cell.workload.mix:
+        return mixed(cell.workload.mix, count, cell.seed)
     if not spread or count < 2:
         return [(cell.prompt_tokens, cell.output_tokens)] * count
     chance = random.Random(f"lengths {cell.seed}")

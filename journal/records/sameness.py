@@ -137,6 +137,7 @@ FIELDS = (
     Field("workload", "speed", _SAME_LOAD, "when requests come", 1.0),
     Field("workload", "from_s", _SAME_LOAD, "which requests of a trace", 0.0),
     Field("workload", "until_s", _SAME_LOAD, "which requests of a trace", None),
+    Field("workload", "mix", _SAME_LOAD, "the lengths that meet each other", ()),
     Field("workload", "turns", _SAME_LOAD, "how much was said before a turn", 1),
     Field("workload", "think_s", _SAME_LOAD, "how many users wait for an answer at a time", 0.0),
     Field("workload", "all_lines", (), "the number of requests counts"),
@@ -226,7 +227,8 @@ def workload_key(workload: Workload, question: Question = "place") -> str | None
     """The label of a workload and a hash of all of it that counts for `question`; None for random
     tokens."""
     rows = [row for row in FIELDS if row.part == "workload" and question in row.counts_for]
-    own = {row.name: getattr(workload, row.name) for row in rows}
+    values = asdict(workload)
+    own = {row.name: values[row.name] for row in rows}
     own = {row.name: own[row.name] for row in rows if own[row.name] != row.left_out_at}
     if not own:
         return None

@@ -2,16 +2,32 @@
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 OWN = "prompts"  # what the labels of prompts of one's own begin with
 MOST_TOKENS = 100_000_000
 MOST_PREFIXES = 100_000
 MOST_TURNS = 1000
+MOST_PARTS = 100
 BUILT_IN = "text:"  # what the names of the built-in texts begin with
+Length: TypeAlias = Annotated[int, Gt(0), Le(MOST_TOKENS)] | Annotated[str, MinLen(1)]
 FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a mix: a share of the requests in proportion to its `weight`, with lengths of its
+    own in tokens. A length is a number, or a text: "64..256" (uniform, both ends included),
+    "2048~0.5" (log-normal with that mean and coefficient of variation), or "@FILE" (drawn from a
+    file with one number on each line)."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    prompt_tokens: Length
+    output_tokens: Length
+    weight: Annotated[float, Gt(0), Le(1e6)] = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +52,9 @@ class Workload:
     at most so many), each turn with all that was said before it; a user thinks for `think_s`
     seconds between an answer and the next turn.
 
+    `mix` has the parts of random requests whose lengths differ in kind; the lengths of the cell are
+    then their means.
+
     `content`, the SHA-256 of the file in hex, is None until the file has been read, before the
     experiment begins.
     """
@@ -56,12 +75,18 @@ class Workload:
     until_s: Annotated[float, Gt(0), Le(1e12)] | None = None
     turns: Annotated[int, Gt(0), Le(MOST_TURNS)] = 1
     think_s: Annotated[float, Ge(0), Le(86_400.0)] = 0.0
+    mix: Annotated[tuple[Part, ...], MaxLen(MOST_PARTS)] = ()
     content: str | None = None
 
     @property
     def is_own(self) -> bool:
         """Whether its prompts are given as texts, so that only the server counts their tokens."""
         return self.prompts is not None
+
+    @property
+    def varies(self) -> bool:
+        """Whether its requests have lengths that are not those of the cell."""
+        return self.trace is not None or self.is_conversation or bool(self.mix)
 
     @property
     def is_conversation(self) -> bool:
@@ -84,6 +109,7 @@ class Workload:
         marks = [
             shared if self.shared_prefix else None,
             "trace" if self.trace else None,
+            f"mix of {len(self.mix)}" if self.mix else None,
             f"{self.turns} turns, {self.think_s:g} s to think" if self.turns > 1 else None,
             self.api,
             "natural end" if self.natural_end else None,

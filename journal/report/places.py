@@ -84,6 +84,8 @@ def _sent(point: Point) -> list[Text]:
     workload = point.records[0].cell.workload
     if workload.is_own:
         return [workload.name]
+    if workload.mix:
+        return [say("at.mix", n=f"{len(workload.mix)}")]
     if workload.is_conversation:
         return [say("at.turns", n=f"{workload.turns}")]
     shared = workload.shared_prefix

@@ -1,5 +1,6 @@
 """The JSON of a run: the fixed contract of `journal runs --json` and `journal show --json`."""
 
+from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
@@ -88,6 +89,7 @@ def workload_json(record: Record) -> dict[str, Any]:
         "sent_sha256": record.environment.get("sent_sha256"),
         "api": workload.api,
         "natural_end": workload.natural_end,
+        "mix": [asdict(part) for part in workload.mix],
         "turns": workload.turns,
         "think_s": workload.think_s,
     }

@@ -26,7 +26,7 @@ from journal.records.sameness import (
     surrounding,
     surroundings,
 )
-from journal.records.workload import Workload
+from journal.records.workload import Part, Workload
 from journal.run.as_sent import SENT_HASH
 from journal.run.resume import earlier_try
 from journal.store.history import place
@@ -102,6 +102,7 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("workload", "trace"): "trace.csv",
     ("workload", "shared_prefix"): 32,
     ("workload", "prefixes"): 2,
+    ("workload", "mix"): (Part(prompt_tokens=8, output_tokens="2..4"),),
     ("workload", "turns"): 3,
     ("workload", "think_s"): 1.0,
 }

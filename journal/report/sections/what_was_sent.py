@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from journal import units
 from journal.compare.points import Point, Points
+from journal.records.workload import Part
 from journal.report.document import (
     Block,
     Box,
@@ -58,12 +59,20 @@ def _about(group: list[Point]) -> Iterator[Text]:
         yield say("sent.trace", **shown)
     if workload.api is not None:
         yield say(f"sent.{workload.api}")
+    if workload.mix:
+        yield say("sent.mix", parts=tuple(map(_part, workload.mix)))
     if workload.is_conversation:
         think = units.seconds(workload.think_s)
         yield say("sent.conversations", turns=f"{workload.turns}", think=think)
     if workload.natural_end:
         yield say("sent.natural_end")
     yield from _hashes(group)
+
+
+def _part(part: Part) -> Text:
+    """A part of a mix, by its weight and lengths."""
+    lengths = {"prompt": f"{part.prompt_tokens}", "output": f"{part.output_tokens}"}
+    return say("sent.part", weight=f"{part.weight:g}", **lengths)
 
 
 def _hashes(group: list[Point]) -> Iterator[Text]:
