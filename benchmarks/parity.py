@@ -5,7 +5,8 @@
 Each tool that is found (vLLM's in this environment, GuideLLM and AIPerf as programs, the journal
 itself) measures the same scripted server, in one order and then in the other; its result file is
 imported, and the differences of its figures from the script are printed. `--write` puts them into
-docs/parity.md. They say nothing where the machine is busy: the load average stands beside them.
+docs/parity.md. A tool that fails is left out, and its last words stand below the table. The
+differences say nothing where the machine is busy: the load average stands beside them.
 """
 
 import argparse
@@ -19,9 +20,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.page import ROOT, machine, put
 from journal import units
+from journal.errors import JournalError
 from journal.exchange.import_results import import_results
 from journal.records.run import Record
 from journal.simulator.http import Script, running
@@ -43,6 +46,13 @@ VLLM = (
     "import argparse\nfrom vllm.benchmarks.serve import add_cli_args, main\n"
     "parser = argparse.ArgumentParser()\nadd_cli_args(parser)\nmain(parser.parse_args())\n"
 )
+
+TRIES_S = 300.0  # the longest that a tool may take for one measurement
+
+
+class ToolFailed(Exception):
+    """A tool did not measure: its last words, on one line."""
+
 
 Measure = Callable[[str, Path], Record]
 
@@ -117,9 +127,20 @@ def _imported(path: Path, folder: Path) -> Record:
 
 
 def _call(command: Sequence[str]) -> None:
-    done = subprocess.run(command, env={**os.environ, **QUIET}, capture_output=True, text=True)
+    """Run a tool. Raises ToolFailed where it fails or takes longer than TRIES_S."""
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, **QUIET},
+            capture_output=True,
+            text=True,
+            timeout=TRIES_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolFailed(f"no end after {TRIES_S:g} s") from error
     if done.returncode != 0:
-        raise SystemExit(f"{command[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise ToolFailed(" ".join(said[-2:])[-300:] or f"it ended with {done.returncode}")
 
 
 def found(options: argparse.Namespace) -> list[Tool]:
@@ -134,18 +155,30 @@ def found(options: argparse.Namespace) -> list[Tool]:
     return tools
 
 
-def measured(tools: Sequence[Tool], rounds: int = ROUNDS) -> dict[str, list[Record]]:
-    """The runs of each tool: all tools in order, then in the other order, and so on."""
+def measured(
+    tools: Sequence[Tool], rounds: int = ROUNDS
+) -> tuple[dict[str, list[Record]], dict[str, str]]:
+    """The runs of each tool that measures: all tools in order, then in the other order, and so on;
+    and why the others failed, by their names. A tool that failed once is not tried again."""
     runs: dict[str, list[Record]] = {tool.name: [] for tool in tools}
+    failed: dict[str, str] = {}
     for number in range(rounds):
         for tool in tools if number % 2 == 0 else tools[::-1]:
+            if tool.name in failed:
+                continue
             with tempfile.TemporaryDirectory() as folder, running(SCRIPT) as url:
-                runs[tool.name].append(tool.measure(url, Path(folder)))
-    return runs
+                try:
+                    runs[tool.name].append(tool.measure(url, Path(folder)))
+                except (ToolFailed, JournalError) as error:
+                    failed[tool.name] = str(error)
+    return {name: records for name, records in runs.items() if name not in failed}, failed
 
 
-def section(runs: Mapping[str, Sequence[Record]]) -> str:
-    """The table of differences from the truth, over the runs of each tool, as Markdown."""
+def section(
+    runs: Mapping[str, Sequence[Record]], failed: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """The table of differences from the truth, over the runs of each tool, and the tools that
+    failed with their reasons, as Markdown."""
     heads = [f"{name}: {units.seconds(value)}" for name, value in TRUTH.items()]
     lines = [
         f"| tool | version | {' | '.join(heads)} | doubts of its file |",
@@ -157,15 +190,19 @@ def section(runs: Mapping[str, Sequence[Record]]) -> str:
         version = records[0].environment.get("tool_version")
         flag = "`tool_differs`" if "tool_differs" in names else ""
         lines.append(f"| {tool} | {version or ''} | {' | '.join(cells)} | {flag} |")
-    load = os.getloadavg()[1]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{REQUESTS} requests in batches of {STREAMS}, {TOKENS} tokens each, on a simulated "
-            f"server; {machine('serving-journal')} Load average {load:.1f}.",
-        ]
+    lines += [""] + [f"{tool} did not measure: `{why}`." for tool, why in failed.items()]
+    lines += [""] if failed else []
+    lines.append(
+        f"{REQUESTS} requests in batches of {STREAMS}, {TOKENS} tokens each, on a simulated "
+        f"server; {machine('serving-journal')} Load average {os.getloadavg()[1]:.1f}{_busy()}."
     )
+    return "\n".join(lines)
+
+
+def _busy() -> str:
+    """A remark on a machine with more to do than it has cores."""
+    few = os.getloadavg()[1] > len(os.sched_getaffinity(0))
+    return ", with more to do than there are cores: every tool woke late" if few else ""
 
 
 def _apart(values: Sequence[float | None], truth: float) -> str:
@@ -185,7 +222,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", metavar="FOLDER", help="for AIPerf, which asks for one")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
-    text = section(measured(found(options), options.rounds))
+    text = section(*measured(found(options), options.rounds))
     print(text)
     if options.write:
         put("parity", text, PARITY)

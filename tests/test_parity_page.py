@@ -1,12 +1,13 @@
 """The page on parity: what it is written from, and a round of it with the journal alone."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.parity import PARITY, TRUTH, Tool, found, measured, section
+from benchmarks.parity import PARITY, TRUTH, Tool, _call, found, measured, section
 from journal.exchange.import_results import import_results
 from journal.records.figure import Figure
 from journal.records.run import Record
@@ -43,9 +44,25 @@ def test_tools_take_turns_in_one_order_and_then_in_the_other(record: Record) -> 
 
         return Tool(name, measure)
 
-    runs = measured([tool("a"), tool("b")], rounds=2)
+    runs, failed = measured([tool("a"), tool("b")], rounds=2)
     assert asked == ["a", "b", "b", "a"]
     assert {name: len(records) for name, records in runs.items()} == {"a": 2, "b": 2}
+    assert failed == {}
+
+
+def test_a_tool_that_fails_is_left_out_with_its_reason(record: Record) -> None:
+    def fails(url: str, folder: Path) -> Record:
+        assert url and folder
+        said = "print('loading'); raise SystemExit('no tokenizer')"
+        _call([sys.executable, "-c", said])
+        return record
+
+    tools = [Tool("fails", fails), Tool("works", lambda *_: record)]
+    runs, failed = measured(tools, rounds=2)
+    assert ({*runs}, len(runs["works"])) == ({"works"}, 2)
+    assert failed == {"fails": "loading no tokenizer"}
+    text = section(runs, failed)
+    assert "fails did not measure: `loading no tokenizer`." in text and "| works |" in text
 
 
 def test_tools_that_are_not_there_are_left_out() -> None:

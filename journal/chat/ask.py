@@ -100,11 +100,11 @@ def ask(question: Question) -> Iterator[Interaction]:
             create = _kind(client, question).with_streaming_response.create
             began_s = time.monotonic()  # the time of imports is not the server's
             with create(**sent(question), **streamed(question)) as response:
-                for data in response.iter_bytes():
+                for data in _until_cut(response.iter_bytes(), deadline):
                     if hearing.hear(data, time.monotonic() - began_s):
                         yield hearing.so_far
                     if hearing.done:
-                        break
+                        deadline.soon()
                 hearing.end(time.monotonic() - began_s)
         yield without_key(hearing.so_far, question)
     except Exception as error:  # noqa: BLE001 - recorded: a question that failed is an answer too
@@ -114,6 +114,15 @@ def ask(question: Question) -> Iterator[Interaction]:
         took_s = time.monotonic() - began_s
         why = LATE.format(TIMEOUT_S) if deadline.over else failure_reason(error, question)
         yield replace(hearing.so_far, duration_s=took_s, error=why)
+
+
+def _until_cut(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
+    """`pieces` to their end, or until `deadline` cut them after the answer was whole."""
+    try:
+        yield from pieces
+    except Exception:
+        if not (deadline.done and deadline.over):
+            raise
 
 
 def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:

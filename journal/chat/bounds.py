@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from httpx2 import Request, Response
 
 TIMEOUT_S = 600.0
+AFTER_DONE_S = 1.0  # the longest wait for the end of a body after [DONE]
 OPENED = ("connect_tcp.complete", "start_tls.complete")  # events of the SDK's transport
 HEADED = "receive_response_headers.complete"
 
@@ -61,14 +62,14 @@ class Head:
 
 class Deadline:
     """The end of all waiting for one answer, as a block: after TIMEOUT_S its connections are cut,
-    whatever the SDK is doing, and `over` is True."""
+    whatever the SDK is doing, and `over` is True. `done`: the answer was whole before."""
 
     def __init__(self) -> None:
         self.over = False
+        self.done = False
         self._head = Head()
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(TIMEOUT_S, self._cut)
-        self._timer.daemon = True
+        self._timer = self._in(TIMEOUT_S)
 
     def __enter__(self) -> Self:
         self._timer.start()
@@ -76,6 +77,19 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+
+    def _in(self, wait_s: float) -> threading.Timer:
+        timer = threading.Timer(wait_s, self._cut)
+        timer.daemon = True
+        return timer
+
+    def soon(self) -> None:
+        """Wait no longer than AFTER_DONE_S from the first call: the answer is whole."""
+        if not self.done:
+            self.done = True
+            self._timer.cancel()
+            self._timer = self._in(AFTER_DONE_S)
+            self._timer.start()
 
     def watch(self, request: "Request") -> None:
         """Cut the connection of `request`, too."""

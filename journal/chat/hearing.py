@@ -3,7 +3,7 @@
 from dataclasses import replace
 from threading import Lock
 
-from journal.load.stream import ERROR_OBJECT, TOOL_REASONS, Stream, excerpt
+from journal.load.stream import ERROR_OBJECT, TOOL_REASONS, Stream, excerpt, whole_answer
 from journal.load.wire import MOST_OF_ANSWER, EventFeed
 from journal.records.notebook import Interaction
 from journal.redaction import Veil
@@ -13,6 +13,7 @@ THOUGHTS_ONLY = "the answer holds thoughts only: allow more tokens"
 NOT_STREAMED = "the server ignored `stream`: the answer came whole, so there is no TTFT"
 REFUSED = "the model refused to answer"
 CALLS_TOOL = "the model calls a tool: ask without tools, or read the answer with --raw"
+SHOWN = "the answer is sound or a picture: read it with --raw"
 EMPTY = "the answer is empty: the model ended it at once"
 
 
@@ -48,7 +49,7 @@ class Hearing:
 
     @property
     def done(self) -> bool:
-        """Whether [DONE] came; nothing after it belongs to the answer."""
+        """Whether [DONE] came: little or nothing follows, which is read as in a run."""
         return self._stream.done
 
     def hear(self, data: bytes, at_s: float) -> bool:
@@ -66,8 +67,8 @@ class Hearing:
 
     def end(self, at_s: float) -> None:
         """Take in the end of the body at `at_s`, and set the error and the note of the answer."""
-        if self._stream.count == 0 and self._body.lstrip().startswith(b"{"):
-            self.whole(bytes(self._body), at_s)
+        if self._stream.count == 0 and (whole := whole_answer(bytes(self._body))):
+            self.whole(whole, at_s)
             if self.so_far.error is None:
                 self._change(note="; ".join(filter(None, (NOT_STREAMED, self.so_far.note))))
             return
@@ -82,12 +83,8 @@ class Hearing:
         self._change(ttft_s=None, ttfo_s=None)
 
     def _take(self, name: bytes, event: bytes, at_s: float) -> None:
-        stream = self._stream
-        if stream.done:
-            return
+        stream, ended = self._stream, self._stream.done
         chunk = stream.take(name, event)
-        if stream.done:
-            return
         if chunk is not None:
             self._chunks_s.append(at_s)
         if chunk is not None and chunk.full:
@@ -98,8 +95,9 @@ class Hearing:
             if self._ttft_s is None:
                 self._ttft_s = at_s
             self._change(ttft_s=self._ttft_s, ttfo_s=self._ttfo_s())
+        if not (ended or stream.done):
+            self._change(duration_s=at_s)
         self._change(
-            duration_s=at_s,
             finish_reason=stream.finish_reason,
             prompt_tokens=stream.usage.prompt_tokens,
             output_tokens=stream.usage.output_tokens,
@@ -154,7 +152,9 @@ class Hearing:
             return CALLS_TOOL
         if stream.thoughts and not stream.texts:
             return THOUGHTS_ONLY
-        return None if stream.texts else EMPTY
+        if stream.texts:
+            return None
+        return SHOWN if stream.shown else EMPTY
 
     def _change(self, **values: object) -> None:
         with self._alone:

@@ -21,7 +21,7 @@ from journal.chat.ask import (
     transport,
     without_key,
 )
-from journal.chat.bounds import TIMEOUT_S, Head, bounded_async
+from journal.chat.bounds import AFTER_DONE_S, TIMEOUT_S, Head, bounded_async
 from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
 from journal.records.engine import Access
@@ -108,10 +108,15 @@ class Pending:
     async def _read_there(self) -> None:
         create = self._completions.with_streaming_response.create
         async with create(**sent(self.question), **streamed(self.question)) as response:
-            async for data in response.iter_bytes():
-                self._hearing.hear(data, self._elapsed_s())
-                if self._hearing.done:
-                    break
+            try:
+                async with asyncio.timeout(None) as limit:
+                    async for data in response.iter_bytes():
+                        self._hearing.hear(data, self._elapsed_s())
+                        if self._hearing.done and limit.when() is None:
+                            limit.reschedule(asyncio.get_running_loop().time() + AFTER_DONE_S)
+            except TimeoutError:
+                if not self._hearing.done:
+                    raise
             self._hearing.end(self._elapsed_s())
 
     def _elapsed_s(self) -> float:

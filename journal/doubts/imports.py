@@ -1,5 +1,5 @@
-"""Doubts about what another tool's result file says of itself: figures that its own requests do not
-give, and runs that the tool did not end.
+"""Doubts about what another tool's result file says of itself: figures that its own requests, or
+its other figures, do not give, and runs that the tool did not end.
 
 What the file says is kept among the run's absent readings, under the variants of CLAIMS, since a
 result file is read once and its doubts are found again whenever the run is computed anew.
@@ -30,7 +30,10 @@ def _severity(name: str, values: Values) -> Severity:
 
 
 def _words(values: Values) -> Values:
-    return {name: value for name, value in values.items() if name not in ("variant", "far")}
+    """The values of the doubt: those of the claim, by the requests of the file unless by its other
+    figures."""
+    words = {name: value for name, value in values.items() if name not in ("variant", "far", "by")}
+    return {"variant": "figures", **words} if values.get("by") == "figures" else words
 
 
 def _tool_differs(case: Case) -> Finding | None:

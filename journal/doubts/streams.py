@@ -43,7 +43,9 @@ def _tpot_unknown(case: Case) -> Finding | None:
         return "flag", {"variant": "first_read", "unknown": int(first.sum()), **values}
     if not wide.any():
         return None
-    return "flag", {
+    assumed = view.samples.readings.imported and not view.holding.is_held
+    return "note" if assumed else "flag", {
+        **({"variant": "one_in_first"} if assumed else {}),
         "unknown": int(wide.sum()),
         **values,
         "least_s": float(np.median(pace.least_s[wide])),

@@ -1,46 +1,19 @@
-"""A run from a result file of another tool, in the journal's own terms.
-
-Such files are untrusted: each reader has a model of the part that it needs, with limits on every
-number and text, and passes over the rest of the file.
-"""
+"""A run from a result file of another tool, in the journal's own terms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
 from statistics import fmean, median_low
-from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import BaseModel, ConfigDict
 
-from journal.errors import UsageError
 from journal.metrics.statistics import PERCENTILES, needed_samples
 from journal.records.doubt import Values
 from journal.records.figure import Figure, Metrics
 from journal.records.request import Trace
 
-Seconds = Annotated[float, Ge(0), Le(1e7)]
-Clock = Annotated[float, Ge(0), Le(1e12)]  # seconds of some clock, which may be that of the epoch
-Epoch = Annotated[float, Ge(1e9), Le(4e9)]  # from 2001 to 2096
-MOST = 1e15
-Number = Annotated[float, Ge(0), Le(MOST)]
-Rate = Annotated[float, Gt(0), Le(1e7)]
-Tokens = Annotated[int, Ge(0), Le(10**8)]
-Count = Annotated[int, Gt(0), Le(10**7)]
-Natural = Annotated[int, Ge(0), Le(10**9)]
-Name = Annotated[str, MaxLen(500)]
-
 ERROR_CHARS = 500
-SHOWN_CHARS = 60
-AGAIN = "let the tool write the file again"
-
-
-class ForeignPart(BaseModel):
-    """A part of a result file: the fields of the model are checked, others are passed over."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,18 +116,6 @@ def stamps(start_s: float, ttft_s: float, gaps_s: Sequence[float]) -> list[float
     return list(accumulate(gaps_s, initial=start_s + ttft_s))
 
 
-def local_time(text: str, form: str | None = None) -> datetime:
-    """The moment that `text` names in this machine's time zone: ISO 8601, or of the form `form`.
-    Raises UsageError for another text, or a year before 2001 or after 2096."""
-    try:
-        read = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
-        if not 2001 <= read.year <= 2096:
-            raise ValueError("the year is not between 2001 and 2096")
-        return read.astimezone()
-    except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(f"the file was written at {text[:40]!r}, which is not a time") from error
-
-
 def typical(lengths: Sequence[int | None]) -> int | None:
     """The typical length in tokens: the median of the known lengths; None where all are unknown."""
     known = [length for length in lengths if length is not None]
@@ -172,35 +133,41 @@ def spread_of(values: Sequence[float]) -> dict[str, Figure]:
     return figures
 
 
+def singles(values: Mapping[str, float | None]) -> dict[str, Figure]:
+    """The figures of a file that are one number each, by the names of metrics; those that it does
+    not give are left out."""
+    return {name: Figure(float(value)) for name, value in values.items() if value is not None}
+
+
 def given(
-    own: Mapping[str, float | None], count: int | None, scale: float = 1.0
+    family: str, own: Mapping[str, float | None], count: int | None, scale: float = 1.0
 ) -> dict[str, Figure]:
-    """The figures of a file for one latency by their statistics (mean, p50 and so on), `own`
-    times `scale` in s. A percentile is absent where `count` requests are too few for it, or where
-    the file does not tell their number."""
+    """The figures of a file for one latency by the names of metrics: `family` with each statistic
+    of `own` (mean, p50 and so on), times `scale` in s. A percentile is absent where `count`
+    requests are too few for it, or where the file does not tell their number."""
     figures = {}
     for name, value in own.items():
         at = PERCENTILES.get(name)
         enough = at is None or (count is not None and count >= needed_samples(at))
-        known = value if enough else None
-        figures[name] = Figure(None if known is None else known * scale, count=count)
+        shown = value * scale if enough and value is not None else None
+        figures[f"{family}.{name}"] = Figure(shown, count=count)
     return figures
 
 
-def checked_number(value: object, where: str) -> float | None:
-    """`value` as a number from 0 to MOST; None where it is null. Raises UsageError with `where` the
-    file has it."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
-        raise UsageError(f"{where} is {shown(value)}, which is no number from 0 on: {AGAIN}")
-    return float(value)
+def known(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    """The figures that have a value."""
+    return {name: figure for name, figure in figures.items() if figure.value is not None}
 
 
-def shown(value: object) -> str:
-    """A value of a file, short enough for a sentence."""
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+def values_of(figures: Mapping[str, Figure]) -> dict[str, float]:
+    """The values of the figures that have one, by the names of metrics."""
+    return {name: figure.value for name, figure in figures.items() if figure.value is not None}
+
+
+def from_send(rate: float | None) -> tuple[Values, ...]:
+    """The note on a file that does not tell when the requests of an open loop were due; empty for
+    a closed loop, where `rate` is None."""
+    return () if rate is None else ({"variant": "imported_from_send"},)
 
 
 def without_requests(lack: str, option: str = "") -> Values:

@@ -8,22 +8,18 @@ from annotated_types import Ge, Le, MinLen
 from pydantic import Field
 
 from journal.errors import UsageError
-from journal.exchange.foreign import (
+from journal.exchange.fields import (
     AGAIN,
     Count,
-    Foreign,
     ForeignPart,
     Name,
     Natural,
     Number,
     Rate,
-    answered,
-    failed,
-    given,
     local_time,
     shown,
-    stamps,
 )
+from journal.exchange.foreign import Foreign, answered, failed, given, stamps
 from journal.records.doubt import Values
 from journal.records.figure import Figure
 from journal.records.request import Trace
@@ -295,9 +291,7 @@ def figures_of(
         spread = Spread.model_validate(data[theirs])
         count = requests if spread.count is None else spread.count
         own = {name: getattr(spread, theirs) for name, theirs in STATISTICS.items()}
-        figures |= {
-            f"{ours}.{n}": figure for n, figure in given(own, count, _scale(spread.unit)).items()
-        }
+        figures |= given(ours, own, count, _scale(spread.unit))
     for theirs, ours in singles.items():
         if data.get(theirs) is not None:
             spread = Spread.model_validate(data[theirs])

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from journal.errors import UsageError
-from journal.exchange.foreign import Foreign, checked_number, given, shown, without_requests
+from journal.exchange.fields import checked_number, shown
+from journal.exchange.foreign import Foreign, given, singles, without_requests
 from journal.metrics.statistics import PERCENTILES
 from journal.records.figure import Figure
 
@@ -72,15 +73,7 @@ def evalscope_runs(
             prompt_tokens=_whole(data, PROMPT),
             output_tokens=_whole(data, OUTPUT),
             figures=figures
-            | {
-                name: Figure(value)
-                for name, value in (
-                    ("requests", requests),
-                    ("errors", failed),
-                    ("duration_s", duration_s),
-                )
-                if value is not None
-            },
+            | singles({"requests": requests, "errors": failed, "duration_s": duration_s}),
             notes=(without_requests("never"),),
         ),
     )
@@ -100,11 +93,7 @@ def _whole(data: Mapping[str, Any], names: Sequence[str]) -> int | None:
 
 
 def _figures(data: Mapping[str, Any], done: int | None) -> dict[str, Figure]:
-    figures: dict[str, Figure] = {}
-    for name, names in RATES.items():
-        value = _number(data, names)
-        if value is not None:
-            figures[name] = Figure(value)
+    figures = singles({name: _number(data, names) for name, names in RATES.items()})
     for family, forms in MEANS.items():
         for theirs, scale in forms:
             value = _number(data, (theirs,))
@@ -129,6 +118,5 @@ def _percentiles(percentiles: Any, done: int | None) -> dict[str, Figure]:
                 value = row.get(theirs)
                 if value is None or (isinstance(value, float) and math.isnan(value)):
                     continue  # evalscope writes NaN for a latency that was not measured
-                own = {name: checked_number(value, theirs)}
-                figures |= {f"{family}.{n}": f for n, f in given(own, done, scale).items()}
+                figures |= given(family, {name: checked_number(value, theirs)}, done, scale)
     return figures

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from journal.exchange.foreign import Count, Foreign, ForeignPart, Name, Rate, without_requests
+from journal.exchange.fields import Count, ForeignPart, Name, Rate
+from journal.exchange.foreign import Foreign, singles, without_requests
 from journal.exchange.from_aiperf import SINGLE, SPREADS, Spread, figures_of, in_seconds
-from journal.records.figure import Figure
 
 TOOL = "GenAI-Perf"
 METRICS = ("request_throughput", "request_latency", "time_to_first_token")
@@ -53,7 +53,6 @@ def genai_perf_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     rate = stimulus.request_rate if config.request_rate is None else config.request_rate
     batch = stimulus.concurrency if config.concurrency is None else config.concurrency
     figures = figures_of(data, SPREADS, SINGLE, count)
-    known = {"requests": Figure(float(count))} if count is not None else {}
     return (
         Foreign(
             tool=TOOL,
@@ -65,7 +64,7 @@ def genai_perf_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
             requests=1 if count is None else count,
             prompt_tokens=_mean(export.input_sequence_length),
             output_tokens=_mean(export.output_sequence_length),
-            figures=figures | known,
+            figures=figures | singles({"requests": count}),
             notes=(without_requests("never"),),
         ),
     )

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from annotated_types import Ge, MinLen
 
 from journal.errors import UsageError
-from journal.exchange.foreign import (
+from journal.exchange.fields import (
     AGAIN,
     Clock,
     Count,
     Epoch,
-    Foreign,
     ForeignPart,
     Name,
     Natural,
@@ -21,9 +20,13 @@ from journal.exchange.foreign import (
     Rate,
     Seconds,
     Tokens,
+)
+from journal.exchange.foreign import (
+    Foreign,
     answered,
     failed,
     given,
+    singles,
     typical,
     without_requests,
 )
@@ -294,12 +297,10 @@ def _figures(metrics: _Metrics) -> dict[str, Figure]:
     either."""
     totals = metrics.request_totals
     errors = 0 if totals.errored is None else totals.errored
-    figures = {"requests": Figure(float(_count(totals))), "errors": Figure(float(errors))}
+    figures = singles({"requests": _count(totals), "errors": errors})
     for theirs, (family, scale) in LATENCIES.items():
         spread = getattr(metrics, theirs).successful
-        count = totals.successful
-        for name, figure in given(_statistics(spread), count, scale).items():
-            figures[f"{ALONE[family]}.{name}"] = figure
+        figures |= given(ALONE[family], _statistics(spread), totals.successful, scale)
     return figures
 
 

@@ -6,16 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from journal.exchange.foreign import (
-    Count,
-    Foreign,
-    ForeignPart,
-    Natural,
-    Number,
-    Rate,
-    given,
-    without_requests,
-)
+from journal.exchange.fields import Count, ForeignPart, Natural, Number, Rate
+from journal.exchange.foreign import Foreign, given, singles, without_requests
 from journal.records.figure import Figure
 
 TOOL = "inference-perf"
@@ -122,21 +114,13 @@ def _mean(spread: _Spread | None) -> int | None:
 
 def _figures(report: _Report, requests: int) -> dict[str, Figure]:
     good = report.successes
-    figures = {
-        "requests": Figure(float(requests)),
-        "errors": Figure(float(report.failures.count)),
-    }
+    figures = singles({"requests": requests, "errors": report.failures.count})
     for theirs, family in LATENCIES.items():
         spread = getattr(good.latency, theirs)
         if spread is None:
             continue
         own = {name: getattr(spread, statistic) for name, statistic in STATISTICS.items()}
         own["p50"] = spread.p50 if own["p50"] is None else own["p50"]
-        figures |= {f"{family}.{n}": figure for n, figure in given(own, good.count).items()}
-    for theirs, name in RATES.items():
-        value = getattr(good.throughput, theirs)
-        if value is not None:
-            figures[name] = Figure(value)
-    if report.load_summary.achieved_rate is not None:
-        figures["achieved_rate_per_s"] = Figure(report.load_summary.achieved_rate)
-    return figures
+        figures |= given(family, own, good.count)
+    rates = {name: getattr(good.throughput, theirs) for theirs, name in RATES.items()}
+    return figures | singles({**rates, "achieved_rate_per_s": report.load_summary.achieved_rate})

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from journal.exchange.foreign import Foreign, checked_number, given, shown, without_requests
+from journal.exchange.fields import checked_number, shown
+from journal.exchange.foreign import Foreign, given, known, singles, without_requests
 from journal.records.figure import Figure
 
 TOOL = "LLMPerf"
@@ -51,18 +52,20 @@ def _figures(
     data: Mapping[str, Any], sent: int | None, done: int | None, errors: int | None
 ) -> dict[str, Figure]:
     per_minute = _number(data, f"{PREFIX}num_completed_requests_per_min")
-    figures = {
-        "requests": Figure(None if sent is None else float(sent)),
-        "errors": Figure(None if errors is None else float(errors)),
-        "requests_per_s": Figure(None if per_minute is None else per_minute / 60),
-        "output_tokens_per_s": Figure(_number(data, PREFIX + RATE)),
-    }
+    figures = singles(
+        {
+            "requests": sent,
+            "errors": errors,
+            "requests_per_s": None if per_minute is None else per_minute / 60,
+            "output_tokens_per_s": _number(data, PREFIX + RATE),
+        }
+    )
     for theirs, family in LATENCIES.items():
         own = {"mean": _number(data, f"{PREFIX}{theirs}_mean")}
         for name in ("p50", "p90", "p95", "p99"):
             own[name] = _number(data, f"{PREFIX}{theirs}_quantiles_{name}")
-        figures |= {f"{family}.{name}": figure for name, figure in given(own, done).items()}
-    return {name: figure for name, figure in figures.items() if figure.value is not None}
+        figures |= given(family, own, done)
+    return known(figures)
 
 
 def _number(data: Mapping[str, Any], name: str) -> float | None:

@@ -10,21 +10,27 @@ from annotated_types import MinLen
 from pydantic import AllowInfNan, Field
 
 from journal.errors import UsageError
-from journal.exchange.foreign import (
+from journal.exchange.fields import (
     AGAIN,
-    Foreign,
     ForeignPart,
     Name,
     Natural,
     Number,
     Seconds,
     Tokens,
-    answered,
-    failed,
-    given,
     local_time,
     shown,
+)
+from journal.exchange.foreign import (
+    Foreign,
+    answered,
+    failed,
+    from_send,
+    given,
+    known,
+    singles,
     typical,
+    values_of,
     without_requests,
 )
 from journal.records.figure import Figure
@@ -130,10 +136,8 @@ def _level(level: _Level, run: _Run) -> Foreign:
         output_tokens=typical(lengths) or run.config.output_len,
         traces=traces,
         figures={} if traces else figures,
-        own=_own(figures) if traces else {},
-        notes=(({"variant": "imported_from_send"},) if rate else ())
-        if traces
-        else (without_requests("empty"),),
+        own=values_of(figures) if traces else {},
+        notes=from_send(rate) if traces else (without_requests("empty"),),
     )
 
 
@@ -174,20 +178,11 @@ def _trace(index: int, one: _Request) -> Trace:
 
 def _figures(summary: _Summary) -> dict[str, Figure]:
     """The figures of a level's own summary, by the names of metrics."""
-    figures = {
-        "requests": Figure(float(summary.completed + summary.failed)),
-        "errors": Figure(float(summary.failed)),
-    }
-    for theirs, name in RATES.items():
-        value = getattr(summary, theirs)
-        if value is not None:
-            figures[name] = Figure(value)
+    counts = {"requests": summary.completed + summary.failed, "errors": summary.failed}
+    rates = {name: getattr(summary, theirs) for theirs, name in RATES.items()}
+    figures = singles({**counts, **rates})
     for theirs, family in LATENCIES.items():
         spread = getattr(summary, theirs)
         own = {"mean": spread.mean, "p50": spread.p50, "p90": spread.p90, "p99": spread.p99}
-        figures |= {f"{family}.{n}": figure for n, figure in given(own, spread.count).items()}
-    return {name: figure for name, figure in figures.items() if figure.value is not None}
-
-
-def _own(figures: Mapping[str, Figure]) -> dict[str, float]:
-    return {name: figure.value for name, figure in figures.items() if figure.value is not None}
+        figures |= given(family, own, spread.count)
+    return known(figures)

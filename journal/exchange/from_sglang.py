@@ -4,7 +4,8 @@ request (--output-details), or with figures alone. It does not tell when a reque
 from collections.abc import Mapping
 from typing import Any
 
-from journal.exchange.foreign import Foreign, ForeignPart, Name
+from journal.exchange.fields import ForeignPart, Name
+from journal.exchange.foreign import Foreign
 from journal.exchange.from_vllm import family_run
 
 TOOL = "SGLang bench_serving"

@@ -11,23 +11,28 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import AllowInfNan
 
 from journal.errors import UsageError
-from journal.exchange.foreign import (
+from journal.exchange.fields import (
     AGAIN,
     Clock,
     Count,
-    Foreign,
     ForeignPart,
     Name,
     Natural,
     Number,
     Seconds,
     Tokens,
-    answered,
     checked_number,
-    failed,
-    given,
     local_time,
     shown,
+)
+from journal.exchange.foreign import (
+    Foreign,
+    answered,
+    failed,
+    from_send,
+    given,
+    known,
+    singles,
     spread_of,
     stamps,
     typical,
@@ -107,12 +112,13 @@ def offline_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     """The one run of a benchmark without a server: its figures alone. Raises ValidationError."""
     result = _Offline.model_validate(data)
     kind = "latency" if result.latencies else "throughput"
-    figures = {
-        "requests_per_s": Figure(result.requests_per_second),
-        "total_tokens_per_s": Figure(result.tokens_per_second),
-        "duration_s": Figure(result.elapsed_time),
-    }
-    figures = {name: figure for name, figure in figures.items() if figure.value is not None}
+    figures = singles(
+        {
+            "requests_per_s": result.requests_per_second,
+            "total_tokens_per_s": result.tokens_per_second,
+            "duration_s": result.elapsed_time,
+        }
+    )
     samples = {"e2e_s": result.latencies} if result.latencies else {}
     own = {} if result.avg_latency is None else {"e2e_s.mean": result.avg_latency}
     return (
@@ -162,7 +168,7 @@ def family_run(
         output_tokens=typical([trace.output_tokens for trace in traces]),
         traces=traces,
         own=own,
-        notes=(({"variant": "imported_from_send"},) if run["rate"] else ()),
+        notes=from_send(run["rate"]),
     )
 
 
@@ -247,8 +253,8 @@ def _of_lists(
         "prompt_tokens": [result.input_lens[index] for index in good],
         "output_tokens": [result.output_lens[index] for index in good],
     }
-    counted = {name: Figure(float(sum(values))) for name, values in lengths.items()}
-    counted |= {"requests": Figure(float(count)), "errors": Figure(float(count - len(good)))}
+    counted = singles({name: sum(values) for name, values in lengths.items()})
+    counted |= singles({"requests": count, "errors": count - len(good)})
     return Foreign(
         **_about(result, tool, count, model),
         prompt_tokens=typical(lengths["prompt_tokens"]),
@@ -329,13 +335,11 @@ def _figures(data: Mapping[str, Any], result: Summary, count: int) -> dict[str, 
     """The figures of the file, by the names of metrics."""
     failures = _failures(result)
     done = count if failures is None else count - int(failures)
-    figures = {
-        f"{family}.{name}": figure
-        for theirs, family in LATENCIES.items()
-        for name, figure in given(_written(data, theirs), done).items()
-    }
+    figures: dict[str, Figure] = {}
+    for theirs, family in LATENCIES.items():
+        figures |= given(family, _written(data, theirs), done)
     total = result.total_token_throughput
-    singles = {
+    written = {
         "requests": float(count),
         "errors": failures,
         "duration_s": result.duration,
@@ -345,8 +349,7 @@ def _figures(data: Mapping[str, Any], result: Summary, count: int) -> dict[str, 
         "output_tokens_per_s": result.output_throughput,
         "total_tokens_per_s": result.total_throughput if total is None else total,
     }
-    known = {name: Figure(value) for name, value in singles.items() if value is not None}
-    return {name: figure for name, figure in figures.items() if figure.value is not None} | known
+    return known(figures) | singles(written)
 
 
 def _of_figures(

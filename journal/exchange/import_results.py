@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from journal.doubts.rules import doubts, doubts_of_figures, status, worst
 from journal.exchange.foreign import Foreign
-from journal.exchange.own_figures import differences
+from journal.exchange.own_figures import contradictions, differences
 from journal.exchange.readers import runs_of
 from journal.exchange.result_files import Document, content, documents
 from journal.metrics.table import metrics
@@ -23,7 +23,7 @@ from journal.records.experiment import Experiment, Load
 from journal.records.figure import Figure, Metrics
 from journal.records.request import ClientHealth
 from journal.records.run import ExperimentRecord, Record, Status
-from journal.records.samples import Readings, Samples
+from journal.records.samples import IMPORTED, Readings, Samples
 from journal.store.store import open_store
 from journal.store.taken_in import Taken, store_lacking
 
@@ -158,7 +158,7 @@ def _run(run_id: str, begun: ExperimentRecord, foreign: Foreign) -> tuple[Record
 
 
 def _samples(foreign: Foreign, cell: Cell) -> Samples:
-    absent: list[Values] = [{"variant": "imported", "tool": foreign.tool}, *foreign.notes]
+    absent: list[Values] = [{"variant": IMPORTED, "tool": foreign.tool}, *foreign.notes]
     absent += [{"variant": "tool_cancelled", "tool": foreign.tool}] if foreign.cancelled else []
     return Samples(
         cell=cell,
@@ -191,8 +191,8 @@ def _of_figures(
     foreign: Foreign, absent: tuple[Values, ...]
 ) -> tuple[Metrics, tuple[Doubt, ...], Status]:
     """The figures and doubts of a run that has its file's figures alone."""
-    apart = differences(foreign, foreign.figures, None)
     figures = dict(foreign.figures)
+    apart = differences(foreign, figures, None) or contradictions(foreign, figures)
     errors = figures.get("errors", Figure(None)).value
     raised = doubts_of_figures(
         foreign.requests,

@@ -1,4 +1,5 @@
-"""The figures that a result file gives itself, compared with those computed from its requests.
+"""The figures that a result file gives itself, compared with those computed from its requests, or
+with each other where it has no requests.
 
 Tools count the same things in different ways: a latency is compared with what its tool means by
 it, and a percentile with the two neighbours between which any method puts it.
@@ -6,12 +7,13 @@ it, and a percentile with the two neighbours between which any method puts it.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 
 from journal.doubts.imports import FAR, ROUNDING, ROUNDING_S
-from journal.exchange.foreign import Foreign
+from journal.exchange.foreign import Foreign, values_of
 from journal.metrics.statistics import PERCENTILES, Array
 from journal.metrics.view import View
 from journal.records.doubt import Values as DoubtValues
@@ -22,6 +24,7 @@ Values: TypeAlias = Mapping[str, Array]
 # Latencies as tools mean them that are no metric here, and the metric whose name a doubt gives.
 NAMES = {"e2e_from_send_s": "e2e_s", "tpot_of_tokens_s": "tpot_s"}
 MOST = 6  # differences that a doubt tells
+DECIMALS = 0.005  # of a rate or a time in s: some tools write two decimals
 
 
 def differences(foreign: Foreign, figures: Metrics, view: View | None) -> DoubtValues | None:
@@ -41,10 +44,62 @@ def differences(foreign: Foreign, figures: Metrics, view: View | None) -> DoubtV
         shown = ".".join(filter(None, (NAMES.get(family, family), statistic)))
         unit = "s" if family.endswith("_s") and not family.endswith("per_s") else "plain"
         apart.append({"variant": unit, "metric": shown, "ours": ours, "theirs": theirs})
+    return _claim(foreign.tool, "requests", apart, far=far)
+
+
+def contradictions(foreign: Foreign, figures: Metrics) -> DoubtValues | None:
+    """What differs between `figures` that a file gives alone: rates that are not their counts over
+    the duration, percentiles out of order, a mean TTFT beyond the mean E2E. The values of a doubt
+    "tool_differs", or None where all agree."""
+    known = values_of(figures)
+    apart: list[DoubtValues] = []
+    far = False
+    for name, count in _counts(known).items():
+        theirs, duration_s = known.get(name), foreign.duration_s
+        if theirs is None or not duration_s:
+            continue
+        ours = count / duration_s
+        room = (ROUNDING + DECIMALS / duration_s) * ours + DECIMALS
+        if abs(theirs - ours) > room:
+            far |= abs(theirs - ours) > FAR * ours
+            apart.append({"variant": "own", "metric": name, "ours": ours, "theirs": theirs})
+    for low, high in _orders():
+        least, theirs = known.get(low), known.get(high)
+        if least is not None and theirs is not None and least > theirs * (1 + ROUNDING):
+            far = True
+            apart.append({"variant": "least", "metric": high, "ours": least, "theirs": theirs})
+    return _claim(foreign.tool, "figures", apart, far=far)
+
+
+def _claim(tool: str, by: str, apart: Sequence[DoubtValues], *, far: bool) -> DoubtValues | None:
+    """The values of a doubt "tool_differs" on figures that are not as their file's requests, or its
+    other figures, have them; None without such figures."""
     if not apart:
         return None
-    kept: list[DoubtValues] = apart[:MOST]
-    return {"variant": "tool_differs", "tool": foreign.tool, "differences": kept, "far": int(far)}
+    kept: list[DoubtValues] = list(apart[:MOST])
+    claim: DoubtValues = {"variant": "tool_differs", "tool": tool, "differences": kept}
+    return {**claim, "by": by, "far": int(far)}
+
+
+def _counts(known: Mapping[str, float]) -> dict[str, float]:
+    """The counts whose rates a file may give, by the names of those rates."""
+    counts = {}
+    if "requests" in known:
+        counts["requests_per_s"] = known["requests"] - known.get("errors", 0.0)
+    if "output_tokens" in known:
+        counts["output_tokens_per_s"] = known["output_tokens"]
+        if "prompt_tokens" in known:
+            counts["total_tokens_per_s"] = known["output_tokens"] + known["prompt_tokens"]
+    return counts
+
+
+def _orders() -> list[tuple[str, str]]:
+    """The pairs of figures of which the first is never above the second."""
+    ranks = sorted(PERCENTILES, key=PERCENTILES.__getitem__)
+    families = ("ttft_s", "tpot_s", "icl_s", "e2e_s")
+    pairs = [(f"{f}.{a}", f"{f}.{b}") for f in families for a, b in pairwise(ranks)]
+    pairs += [(f"{f}.{ranks[0]}", f"{f}.{ranks[-1]}") for f in families]
+    return [*pairs, ("ttft_s.mean", "e2e_s.mean")]
 
 
 def of_requests(view: View) -> Values:

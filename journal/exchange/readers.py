@@ -18,7 +18,8 @@ from journal.exchange import (
     from_vllm,
     result_files,
 )
-from journal.exchange.foreign import AGAIN, Foreign, shown
+from journal.exchange.fields import AGAIN, shown
+from journal.exchange.foreign import Foreign
 from journal.exchange.result_files import Document
 
 Data: TypeAlias = Mapping[str, Any]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from journal.load.stream import Chunk, Stream, excerpt, message, parsed
+from journal.load.stream import Chunk, Stream, excerpt, message, parsed, whole_answer
 from journal.load.wire import Recording, events
 from journal.records.request import Request, Trace
 from journal.redaction import shown_url
@@ -80,8 +80,9 @@ class AnswerReader:
     def _read_whole(self) -> None:
         """Read an answer that the server did not stream, although a stream was requested: its
         JSON is one chunk."""
-        if self.exchange.recording.status == 200 and self._body.lstrip().startswith(b"{"):
-            chunk = self._stream.take(b"", self._body)
+        whole = whole_answer(self._body)
+        if self.exchange.recording.status == 200 and whole:
+            chunk = self._stream.take(b"", whole)
             if chunk is not None:
                 self._whole = True
                 self._chunks.append((len(self._body), chunk))

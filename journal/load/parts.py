@@ -18,6 +18,13 @@ _NO_WORDS = (
 )
 
 
+def is_shown(fields: dict[str, Any]) -> bool:
+    """Whether a delta or message holds sound or pictures, which are of the answer without being
+    text."""
+    sound = fields.get("audio")
+    return bool(fields.get("images")) or (isinstance(sound, dict) and bool(sound.get("data")))
+
+
 def parts_of(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
     """The text, the thoughts and the number of tool-call deltas in a delta, message or choice."""
     text, thought = _content(content) if content else ("", "")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from journal.load.parts import is_plain, parts_of
+from journal.load.parts import is_plain, is_shown, parts_of
 from journal.load.thinking import Thinking
 from journal.load.usage import Usage
 from journal.redaction import hidden
@@ -65,13 +65,14 @@ class Stream:
     it; `answer_at` is the number of the chunk with which the answer itself began, from 0 (None: it
     did not). `moved`: the last text showed that all before it was thoughts, among which it stands
     now. `ids` are those of its tokens, where the server gives them. `done`: [DONE] came; `refused`:
-    text came as a refusal."""
+    text came as a refusal; `shown`: sound or pictures came."""
 
     def __init__(self) -> None:
         self.count = 0
         self.error: str | None = None
         self.done = False
         self.refused = False
+        self.shown = False
         self.finish_reason: str | None = None
         self.usage = Usage()
         self.times: dict[str, float | None] = {}
@@ -167,15 +168,16 @@ class Stream:
         if ids:
             self.ids += ids
         full, text = bool(content or thought or tool_calls or held), content
-        if full:
+        shown = not full and type(delta) is dict and is_shown(delta)
+        if full or shown:
             if self.done:
                 self._fail("the stream went on after [DONE]")
             self.usage.took_token(counted)
             if content:
                 text, tagged = self._divided(content)
                 thought += tagged
-            self._add(text, thought, tool_calls)
-        return Chunk(full, text, thought, tool_calls, held, made)
+            self._add(text, thought, tool_calls, shown=shown)
+        return Chunk(full or shown, text, thought, tool_calls, held, made)
 
     def _divided(self, content: str) -> tuple[str, str]:
         """The answer and the thoughts that `content` adds, without the tags of thoughts."""
@@ -193,8 +195,9 @@ class Stream:
             self._held_at = self._chunks
         return text, thought
 
-    def _add(self, text: str, thought: str, tool_calls: int = 0) -> None:
-        if text or tool_calls:
+    def _add(self, text: str, thought: str, tool_calls: int = 0, *, shown: bool = False) -> None:
+        self.shown = self.shown or shown
+        if text or tool_calls or shown:
             if self.answer_at is None:
                 self.answer_at = self._chunks if self._held_at is None else self._held_at
             self.tool_calls += tool_calls
@@ -273,6 +276,13 @@ def parsed(data: bytes) -> dict[str, Any] | None:
             return None
         value = json.loads(text)  # slower, and decides: it accepts a lone surrogate
     return value if isinstance(value, dict) else None
+
+
+def whole_answer(body: bytes) -> bytes:
+    """The JSON object that is all of a body which the server did not stream; empty where the body
+    is something else."""
+    body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return body if body.startswith(b"{") else b""
 
 
 def message(event: dict[str, Any]) -> str:

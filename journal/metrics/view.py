@@ -138,8 +138,10 @@ class View:
     @cached_property
     def tpot_s(self) -> Array:
         """The time per output token after those of the first read of each request, in s; NaN where
-        it is not known: see `Pace`, and where the way here held the answers back."""
-        known = self.pace.is_known & (not self.holding.is_held)
+        it is not known: see `Pace`, and where the way here held the answers back. In another tool's
+        file the first chunk is taken to hold one token, as the tool takes it."""
+        known = self.pace.is_known | (self.samples.readings.imported & ~self.pace.mostly_at_once)
+        known &= not self.holding.is_held
         return np.where(known, self.pace.least_s, np.nan)
 
     @cached_property

@@ -7,6 +7,8 @@ from journal.records.doubt import Values
 from journal.records.engine import EngineFacts
 from journal.records.request import ClientHealth, Trace
 
+IMPORTED = "imported"  # among the absent readings: another tool measured the run
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuReading:
@@ -82,6 +84,11 @@ class Readings:
     process: tuple[ProcessReading, ...] = ()
     absent: tuple[Values, ...] = ()
     host: tuple[HostReading, ...] = ()
+
+    @property
+    def imported(self) -> bool:
+        """Whether the run was measured by another tool, whose file was imported."""
+        return any(values.get("variant") == IMPORTED for values in self.absent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

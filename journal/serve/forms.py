@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from journal.errors import EndpointError
-from journal.load.stream import Stream
+from journal.load.stream import Stream, whole_answer
 from journal.load.wire import events
 from journal.plan.dialect import Refused, in_dialect
 from journal.plan.english_words import WORDS
@@ -290,8 +290,8 @@ def _read(answer: Answer) -> _Tried:
     stream = Stream()
     for _, name, data in events(answer.body):
         stream.take(name, data)
-    if stream.count == 0 and answer.body.lstrip().startswith(b"{"):
-        stream.take(b"", answer.body)
+    if stream.count == 0 and (whole := whole_answer(answer.body)):
+        stream.take(b"", whole)
     usage = stream.usage
     counts = usage.output_tokens is not None
     if stream.error is not None and stream.count == 0:

@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from generated_streams import EVENTS
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_streams import (
@@ -26,36 +28,15 @@ from scripted_streams import (
     word,
 )
 
-from journal.chat.ask import Question, begun
-from journal.chat.hearing import EMPTY, NOT_STREAMED, Hearing
+from journal.chat import bounds, several
+from journal.chat.ask import Question, ask, begun
+from journal.chat.hearing import EMPTY, NOT_STREAMED, SHOWN, Hearing
 from journal.chat.markup import answer_html
 from journal.chat.several import Pending
 from journal.load.answer import Exchange, trace_of
 from journal.load.wire import Recording
 from journal.records.notebook import Interaction
 from journal.records.request import Request, Trace
-
-WORDS = st.sampled_from(["a", "née", " 模型", "", "<think>", "</think>", "<th", "ink>", "\n"])
-DELTAS = st.one_of(
-    st.fixed_dictionaries({"content": WORDS}),
-    st.fixed_dictionaries({"reasoning_content": WORDS}),
-    st.fixed_dictionaries({"reasoning": WORDS, "content": WORDS}),
-    st.fixed_dictionaries({"content": st.lists(WORDS)}),
-    st.just({"role": "assistant", "content": ""}),
-    st.just({"tool_calls": [{"index": 0}]}),
-    st.just({"refusal": "no"}),
-    st.none(),
-)
-REASONS = st.sampled_from([None, None, None, "", "null", "stop", "max_tokens", "abort"])
-COUNTS = st.sampled_from([None, 0, 3, 4.0, "5", -1, 2.5, True])
-USAGES = st.fixed_dictionaries({"prompt_tokens": COUNTS, "completion_tokens": COUNTS})
-EVENTS = st.one_of(
-    st.builds(lambda delta, reason: event(chunk(delta, reason)), DELTAS, REASONS),
-    st.builds(lambda delta, usage: event(chunk(delta, usage=usage)), DELTAS, USAGES),
-    st.builds(lambda usage: event({"choices": [], "usage": usage}), USAGES),
-    st.sampled_from([b": ping\n\n", b"data: x\n\n", b"data\r\r", b"data: {}\r\n\r\n", b"\xff\n\n"]),
-    st.sampled_from([event({"error": {"message": "it broke"}}), b'data: {"choices": [{\n\n']),
-)
 
 
 def question() -> Question:
@@ -85,8 +66,8 @@ def test_run_and_ask_agree_on_every_stream(
     parts: list[bytes], cuts: list[int], finished: bool
 ) -> None:
     body = b"".join(parts) + (event(chunk({}, "stop")) + DONE if finished else b"")
-    bounds = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
-    pieces = [body[a:b] for a, b in itertools.pairwise(bounds)]
+    edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    pieces = [body[a:b] for a, b in itertools.pairwise(edges)]
     trace, asked = traced(pieces), heard(pieces)
     assert asked.prompt_tokens == trace.prompt_tokens
     assert asked.output_tokens == trace.output_tokens
@@ -148,3 +129,29 @@ def test_the_page_shows_thoughts_and_notes_as_text() -> None:
     html = answer_html(asked, ended=True)
     assert '<div class="thoughts">&lt;b&gt;hm&lt;/b&gt;</div>' in html
     assert "it &lt;i&gt;said&lt;/i&gt;" in html and "\n" not in html
+
+
+def test_a_body_that_stays_open_after_done_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for place in (bounds, several):
+        monkeypatch.setattr(place, "AFTER_DONE_S", 0.05)
+    *pieces, _ = framed([(0.0, event(chunk({"content": "so"}, "stop")) + DONE)])
+    began_s = time.monotonic()
+    with serving([*pieces, (20.0, b"0\r\n\r\n")]) as url:
+        asked = replace(question(), base_url=url)
+        *_, by_hand = ask(asked)
+        on_page = Pending(asked)
+        asyncio.run(on_page.read())
+    assert time.monotonic() - began_s < 10
+    for now in (by_hand, on_page.so_far):
+        assert (now.answer, now.error, now.finish_reason) == ("so", None, "stop")
+
+
+def test_sound_and_pictures_are_an_answer_without_text() -> None:
+    parts: tuple[dict[str, Any], ...] = ({"audio": {"data": "AA"}}, {"images": [{"url": "u"}]})
+    for delta in parts:
+        pieces = [event(chunk(delta)), event(chunk({}, "stop")) + DONE]
+        trace, asked = traced(pieces), heard(pieces)
+        assert (trace.outcome, len(trace.chunk_s), trace.ttfo_s) == ("ok", 1, 0.0)
+        assert (asked.error, asked.note, asked.ttft_s) == (None, SHOWN, 0.0)

@@ -1,0 +1,58 @@
+"""Fields of other tools' result files: the limits on every number and text, and values as they are
+read. Such files are untrusted."""
+
+from datetime import datetime
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, MaxLen
+from pydantic import BaseModel, ConfigDict
+
+from journal.errors import UsageError
+
+Seconds = Annotated[float, Ge(0), Le(1e7)]
+Clock = Annotated[float, Ge(0), Le(1e12)]  # seconds of some clock, which may be that of the epoch
+Epoch = Annotated[float, Ge(1e9), Le(4e9)]  # from 2001 to 2096
+MOST = 1e15
+Number = Annotated[float, Ge(0), Le(MOST)]
+Rate = Annotated[float, Gt(0), Le(1e7)]
+Tokens = Annotated[int, Ge(0), Le(10**8)]
+Count = Annotated[int, Gt(0), Le(10**7)]
+Natural = Annotated[int, Ge(0), Le(10**9)]
+Name = Annotated[str, MaxLen(500)]
+
+SHOWN_CHARS = 60
+AGAIN = "let the tool write the file again"
+
+
+class ForeignPart(BaseModel):
+    """A part of a result file: the fields of the model are checked, others are passed over."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+def local_time(text: str, form: str | None = None) -> datetime:
+    """The moment that `text` names in this machine's time zone: ISO 8601, or of the form `form`.
+    Raises UsageError for another text, or a year before 2001 or after 2096."""
+    try:
+        read = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+        if not 2001 <= read.year <= 2096:
+            raise ValueError("the year is not between 2001 and 2096")
+        return read.astimezone()
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"the file was written at {text[:40]!r}, which is not a time") from error
+
+
+def checked_number(value: object, where: str) -> float | None:
+    """`value` as a number from 0 to MOST; None where it is null. Raises UsageError with `where` the
+    file has it."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise UsageError(f"{where} is {shown(value)}, which is no number from 0 on: {AGAIN}")
+    return float(value)
+
+
+def shown(value: object) -> str:
+    """A value of a file, short enough for a sentence."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
