@@ -1,5 +1,6 @@
 """Servers that answer with streams that were written by hand, byte by byte, on a schedule."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -7,6 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from journal.load.answer import trace_of
+from journal.load.client import Client
+from journal.records.engine import Endpoint
+from journal.records.request import Request, Trace
 
 FIRST_S = 0.06
 STEP_S = 0.01
@@ -139,3 +145,17 @@ def _heard(connection: socket.socket) -> bool:
     while left > 0:
         left -= len(connection.recv(65536))
     return True
+
+
+def sent_once(url: str) -> Trace:
+    """The trace of one request, sent and read as in a run."""
+    request = Request(index=0, body=b"{}", prompt_tokens=3, output_tokens=1)
+
+    async def one() -> Trace:
+        client = Client(Endpoint(base_url=url, model="m", api="chat"), timeout_s=10)
+        try:
+            return trace_of(await client.exchange(request), time.monotonic() - 1.0)
+        finally:
+            client.close()
+
+    return asyncio.run(one())

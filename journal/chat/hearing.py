@@ -3,7 +3,7 @@
 from dataclasses import replace
 from threading import Lock
 
-from journal.load.stream import ERROR_OBJECT, TOOL_REASONS, Stream, excerpt, whole_answer
+from journal.load.stream import ERROR_OBJECT, TOOL_REASONS, Stream, excerpt, unstreamed
 from journal.load.wire import MOST_OF_ANSWER, EventFeed
 from journal.records.notebook import Interaction
 from journal.redaction import Veil
@@ -67,7 +67,7 @@ class Hearing:
 
     def end(self, at_s: float) -> None:
         """Take in the end of the body at `at_s`, and set the error and the note of the answer."""
-        if self._stream.count == 0 and (whole := whole_answer(bytes(self._body))):
+        if self._stream.count == 0 and (whole := unstreamed(bytes(self._body))):
             self.whole(whole, at_s)
             if self.so_far.error is None:
                 self._change(note="; ".join(filter(None, (NOT_STREAMED, self.so_far.note))))

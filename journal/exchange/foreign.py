@@ -159,7 +159,7 @@ def known(figures: Mapping[str, Figure]) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure.value is not None}
 
 
-def values_of(figures: Mapping[str, Figure]) -> dict[str, float]:
+def given_values(figures: Mapping[str, Figure]) -> dict[str, float]:
     """The values of the figures that have one, by the names of metrics."""
     return {name: figure.value for name, figure in figures.items() if figure.value is not None}
 

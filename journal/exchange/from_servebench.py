@@ -27,10 +27,10 @@ from journal.exchange.foreign import (
     failed,
     from_send,
     given,
+    given_values,
     known,
     singles,
     typical,
-    values_of,
     without_requests,
 )
 from journal.records.figure import Figure
@@ -136,7 +136,7 @@ def _level(level: _Level, run: _Run) -> Foreign:
         output_tokens=typical(lengths) or run.config.output_len,
         traces=traces,
         figures={} if traces else figures,
-        own=values_of(figures) if traces else {},
+        own=given_values(figures) if traces else {},
         notes=from_send(rate) if traces else (without_requests("empty"),),
     )
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from journal.doubts.imports import FAR, ROUNDING, ROUNDING_S
-from journal.exchange.foreign import Foreign, values_of
+from journal.exchange.foreign import Foreign, given_values
 from journal.metrics.statistics import PERCENTILES, Array
 from journal.metrics.view import View
 from journal.records.doubt import Values as DoubtValues
@@ -51,7 +51,7 @@ def contradictions(foreign: Foreign, figures: Metrics) -> DoubtValues | None:
     """What differs between `figures` that a file gives alone: rates that are not their counts over
     the duration, percentiles out of order, a mean TTFT beyond the mean E2E. The values of a doubt
     "tool_differs", or None where all agree."""
-    known = values_of(figures)
+    known = given_values(figures)
     apart: list[DoubtValues] = []
     far = False
     for name, count in _counts(known).items():

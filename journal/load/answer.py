@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from journal.load.stream import Chunk, Stream, excerpt, message, parsed, whole_answer
+from journal.load.stream import Chunk, Stream, excerpt, message, parsed, unstreamed
 from journal.load.wire import Recording, events
 from journal.records.request import Request, Trace
 from journal.redaction import shown_url
@@ -80,7 +80,7 @@ class AnswerReader:
     def _read_whole(self) -> None:
         """Read an answer that the server did not stream, although a stream was requested: its
         JSON is one chunk."""
-        whole = whole_answer(self._body)
+        whole = unstreamed(self._body)
         if self.exchange.recording.status == 200 and whole:
             chunk = self._stream.take(b"", whole)
             if chunk is not None:
@@ -91,6 +91,14 @@ class AnswerReader:
     def text(self) -> str:
         """The answer, without thoughts, once `advance` has returned True."""
         return self._stream.text
+
+    @property
+    def uncounted(self) -> str:
+        """The thoughts and the text of an answer whose tokens the server did not count; empty where
+        it did."""
+        stream = self._stream
+        known = stream.usage.output_tokens is not None
+        return "" if known else "".join((*stream.thoughts, *stream.texts))
 
     @property
     def token_ids(self) -> list[int]:
@@ -142,10 +150,8 @@ class AnswerReader:
             "done": None if self._whole else stream.done,
             "refused": stream.refused,
         }
-        uncounted = has_tokens and stream.usage.output_tokens is None
-        if uncounted and self._count_tokens is not None:
-            text = "".join((*stream.thoughts, *stream.texts))
-            counted["counted_tokens"] = self._count_tokens(text)
+        if has_tokens and self._count_tokens is not None and self.uncounted:
+            counted["counted_tokens"] = self._count_tokens(self.uncounted)
         return {
             "prompt_tokens": stream.usage.prompt_tokens,
             "output_tokens": stream.usage.output_tokens,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from journal.load.answer import AnswerReader, Exchange
+from journal.load.text_tokens import counted_by_server, token_counter
 from journal.plan.prompts import Endless
 from journal.records.engine import Endpoint
 from journal.records.load_shape import LoadShape
@@ -53,6 +54,7 @@ class Backlog:
         self._reading: AnswerReader | None = None
         measured = sum(not request.warmup for request in part.requests)
         self._failures_left = max(part.max_error_rate * measured, FAILURES)
+        self._uncounted: list[tuple[Trace, str]] = []  # traces with texts for the server to count
         self._silences = 0  # time-outs since the last answer that ended
         self.ttft_s: float | None = None  # the least of the requests that are not measured
 
@@ -79,7 +81,7 @@ class Backlog:
                 if trace.warmup and trace.chunk_s:
                     ttft_s = trace.chunk_s[0] - trace.start_s
                     self.ttft_s = ttft_s if self.ttft_s is None else min(self.ttft_s, ttft_s)
-                self._on_trace(trace)
+                self._pass_on(trace, self._reading)
                 if self._reading.exchange.on_read is not None:
                     self._reading.exchange.on_read(self._reading, trace)
                 self._reading.release()
@@ -88,22 +90,29 @@ class Backlog:
     def finish(self) -> None:
         """Read all answers that are left."""
         self.work(float("inf"))
+        for trace, _ in self._uncounted:
+            self._on_trace(trace)
+        self._uncounted.clear()
+
+    async def count(self) -> None:
+        """Let the server count the tokens of answers without usage, now that none is in flight."""
+        self.work(float("inf"))
+        endpoint, timeout_s = self._part.endpoint, self._part.timeout_s
+        texts = [text for _, text in self._uncounted]
+        counts = await counted_by_server(texts, endpoint, timeout_s) if texts else []
+        self._uncounted = [
+            (replace(trace, counted_tokens=count), text)
+            for (trace, text), count in zip(self._uncounted, counts, strict=True)
+        ]
+
+    def _pass_on(self, trace: Trace, reading: AnswerReader) -> None:
+        if self._part.endpoint.tokenizes_at is not None and reading.uncounted:
+            self._uncounted.append((trace, reading.uncounted))
+        else:
+            self._on_trace(trace)
 
     def _without_key(self, trace: Trace) -> Trace:
         """The trace without the key in its error, where the server quoted it."""
         if trace.error is None or self._secret is None:
             return trace
         return replace(trace, error=hidden(trace.error, self._secret))
-
-
-def token_counter(path: str | None) -> Callable[[str], int] | None:
-    """The number of tokens in a text by the tokenizer.json at `path`; None without a path, and
-    where the package that reads it is not installed."""
-    if path is None:
-        return None
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        return None
-    tokenizer = Tokenizer.from_file(path)
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))

@@ -93,6 +93,7 @@ async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
                 await _open_loop(client, sent, begin.at_s, backlog, part.max_in_flight)
             else:
                 await _closed_loop(client, supply, lanes, backlog, begin)
+        await backlog.count()
         return pulse.vitals()
     finally:
         client.close()

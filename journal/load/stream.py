@@ -278,7 +278,7 @@ def parsed(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def whole_answer(body: bytes) -> bytes:
+def unstreamed(body: bytes) -> bytes:
     """The JSON object that is all of a body which the server did not stream; empty where the body
     is something else."""
     body = body.removeprefix(b"\xef\xbb\xbf").lstrip()

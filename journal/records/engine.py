@@ -173,7 +173,7 @@ class Endpoint:
     is the half-open range of token ids from which prompts are drawn. `extensions` is whether the
     server takes the engine's own request fields (for exact lengths and running token counts).
     `tokenizer` is the path of the model's tokenizer.json, where it is on this host and the server
-    gives no usage.
+    gives no usage; `tokenizes_at` is the address at which such a server counts tokens.
     `metric_names` are the names of its /metrics; None: those of vLLM. `pid` is the root of the
     server's process tree where it runs on this host, `gpus` are the names of its GPUs. `absent`
     lists the features that the server lacks, each as the values of a doubt "absent"."""
@@ -190,6 +190,7 @@ class Endpoint:
     overhead_tokens: int = 0
     extensions: bool = True
     tokenizer: str | None = None
+    tokenizes_at: str | None = None
     max_model_len: int | None = None
     has_metrics: bool = False
     metric_names: MetricNames | None = None

@@ -73,10 +73,10 @@ class Trace:
     [DONE]; `timed_out`: it did not end in time; `reconnected`: it was sent again on a fresh
     connection, since the kept one was closed before a byte came; `refused`: text came as a refusal.
     `counted_tokens` are the tokens of the text by the model's own tokenizer, where that is at hand
-    and the server gave no usage. These are None in old journals. `connect_s` is the time in s that
-    opening a connection took after `start_s`; None where a kept one carried the request. `turn`
-    counts from 1 in its conversation (None: it was in none). `sent_sha256` is the hash in hex of a
-    body that was made during the run, of the answers before it."""
+    here or at the server, which gave no usage. These are None in old journals. `connect_s` is the
+    time in s that opening a connection took after `start_s`; None where a kept one carried the
+    request. `turn` counts from 1 in its conversation (None: it was in none). `sent_sha256` is the
+    hash in hex of a body that was made during the run, of the answers before it."""
 
     index: int
     warmup: bool

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from journal.errors import EndpointError
-from journal.load.stream import Stream, whole_answer
+from journal.load.stream import Stream, unstreamed
+from journal.load.text_tokens import PATHS, counted_in, counting_request
 from journal.load.wire import events
 from journal.plan.dialect import Refused, in_dialect
 from journal.plan.english_words import WORDS
+from journal.records.address import beside
 from journal.records.engine import Endpoint
 from journal.redaction import hidden, shown_url
 from journal.serve.engines.vllm.request_fields import (
@@ -151,12 +153,12 @@ class _Probes:
             elif name not in (IGNORE_EOS, _PARTS[0]):
                 absent.append({"variant": "field_left_out", "field": name})
         elsewhere = tried.url if tried.url != endpoint.request_url else None
-        here = None if tried.counts_output else local_dir(endpoint.model)
-        tokenizer = None if here is None else here / "tokenizer.json"
+        tokenizer, counts_at = (None, None) if tried.counts_output else _counting(endpoint)
         return replace(
             endpoint,
             extensions=IGNORE_EOS not in refused or _PARTS[0] not in refused,
-            tokenizer=str(tokenizer) if tokenizer is not None and tokenizer.is_file() else None,
+            tokenizer=tokenizer,
+            tokenizes_at=counts_at,
             posts_to=elsewhere,
             facts=replace(endpoint.facts, request_fields=dict(refused)),
             absent=tuple(absent),
@@ -261,6 +263,25 @@ def refused_field(
     return {}
 
 
+def _counting(endpoint: Endpoint) -> tuple[str | None, str | None]:
+    """How the tokens of a text can be counted where the server gives no usage: the path of the
+    model's tokenizer on this host, else the address at which the server counts."""
+    here = local_dir(endpoint.model)
+    if here is not None and (here / "tokenizer.json").is_file():
+        return str(here / "tokenizer.json"), None
+    question = counting_request(endpoint.model, " ".join(WORDS[:SHORT]))
+    for path in PATHS:
+        url = beside(endpoint.base_url, path)
+        try:
+            answer = fetch(url, body=question, access=endpoint.access)
+        except EndpointError:
+            continue
+        count = counted_in(answer.body) if answer.status == 200 else None
+        if count is not None and count >= SHORT / 2:  # a count of the text, not of something else
+            return None, answer.url
+    return None, None
+
+
 def _question(form: Form, model: str, prompt: object, output_tokens: int) -> dict[str, Any]:
     """The fields of a request as a run sends it."""
     fields = {"model": model, "max_tokens": output_tokens, "temperature": 0.0, **of_exact_length()}
@@ -290,7 +311,7 @@ def _read(answer: Answer) -> _Tried:
     stream = Stream()
     for _, name, data in events(answer.body):
         stream.take(name, data)
-    if stream.count == 0 and (whole := whole_answer(answer.body)):
+    if stream.count == 0 and (whole := unstreamed(answer.body)):
         stream.take(b"", whole)
     usage = stream.usage
     counts = usage.output_tokens is not None

@@ -1,13 +1,15 @@
-"""Tokens without usage: counted from the text where the model's tokenizer is on this host."""
+"""Tokens without usage: counted from the text where the model's tokenizer is on this host, or by
+the server itself."""
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted_servers import Asked, Told, answered, refused, scripted
 
-from journal.load.backlog import token_counter
 from journal.load.drive import drive
+from journal.load.text_tokens import counted_in, token_counter
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
 from journal.records.experiment import Experiment, Grid, Load
@@ -76,3 +78,35 @@ def test_without_a_tokenizer_only_sure_chunks_count(tmp_path: Path) -> None:
         for trace in measured(url, "no/such-model", TOKENS):
             assert (trace.counted_tokens, trace.tokens_by) == (None, "chunks")
     assert token_counter(None) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/tokenize", lambda text: {"count": len(text.split()), "tokens": [], "max_model_len": 9}),
+        ("/tokenize", lambda text: {"tokens": [7 for _ in text.split()]}),
+        ("/extras/tokenize/count", lambda text: {"count": len(text.split())}),
+    ],
+    ids=["vLLM", "llama.cpp", "llama-cpp-python"],
+)
+def test_a_server_without_usage_counts_the_tokens_itself(path: str, answer: Any) -> None:
+    def counting(asked: Asked) -> Told:
+        if asked.path != path:
+            told = uncounted(asked)
+            if told.status != 200:
+                return told
+            return Told(told.status, told.content.replace(b'"a "', b'"a a "'), told.headers)
+        assert asked.body["add_special_tokens"] is False
+        return Told(200, answer(asked.body["prompt" if path == "/tokenize" else "input"]))
+
+    with scripted(counting) as (url, met):
+        traces = measured(url, "no/such-model", TOKENS - 1)
+    for trace in traces:  # two words in each chunk: chunks would count half of them
+        assert (trace.counted_tokens, trace.output_tokens) == (2 * (TOKENS - 1), None)
+    last = [asked.path for asked in met][-2:]
+    assert last == [path, path], "after the load, not beside it"
+
+
+def test_an_answer_that_counts_nothing_is_no_count() -> None:
+    for answer in (b"", b"[1]", b'{"count": -1}', b'{"count": true}', b"[" * 10**5):
+        assert counted_in(answer) is None

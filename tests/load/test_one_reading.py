@@ -3,23 +3,19 @@
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
 from generated_streams import BODIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_streams import Timed, framed, serving
+from scripted_streams import Timed, framed, sent_once, serving
 
 from journal.chat.ask import Question, ask
 from journal.chat.several import Pending
 from journal.exchange.from_vllm import vllm_runs
-from journal.load.answer import trace_of
-from journal.load.client import Client
-from journal.records.engine import Endpoint
 from journal.records.notebook import Interaction
-from journal.records.request import Request, Trace
+from journal.records.request import Trace
 
 MESSAGES = ({"role": "user", "content": "why"},)
 NO_TOKEN = "not one token in the stream"
@@ -32,20 +28,6 @@ def server() -> Iterator[Server]:
     answer: list[Timed] = []
     with serving(answer) as url:
         yield url, answer
-
-
-def run(url: str) -> Trace:
-    """The trace of one request, sent and read as in a run."""
-    request = Request(index=0, body=b"{}", prompt_tokens=3, output_tokens=1)
-
-    async def one() -> Trace:
-        client = Client(Endpoint(base_url=url, model="m", api="chat"), timeout_s=10)
-        try:
-            return trace_of(await client.exchange(request), time.monotonic() - 1.0)
-        finally:
-            client.close()
-
-    return asyncio.run(one())
 
 
 def chatted(url: str) -> Interaction:
@@ -98,7 +80,7 @@ def test_run_ask_chat_and_import_agree_on_every_stream(
     url, answer = server
     bounds = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     answer[:] = framed([(0.0, body[a:b]) for a, b in itertools.pairwise(bounds)])
-    trace = run(url)
+    trace = sent_once(url)
     *_, by_hand = ask(Question(base_url=url, model="m", messages=MESSAGES))
     on_page = chatted(url)
     same(trace, by_hand)
