@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from journal.load.answer import AnswerReader, Exchange
-from journal.load.text_tokens import counted_by_server, token_counter
+from journal.load.text_tokens import counts_by_server, token_counter
 from journal.plan.prompts import Endless
 from journal.records.engine import Endpoint
 from journal.records.load_shape import LoadShape
@@ -99,7 +99,7 @@ class Backlog:
         self.work(float("inf"))
         endpoint, timeout_s = self._part.endpoint, self._part.timeout_s
         texts = [text for _, text in self._uncounted]
-        counts = await counted_by_server(texts, endpoint, timeout_s) if texts else []
+        counts = await counts_by_server(texts, endpoint, timeout_s) if texts else []
         self._uncounted = [
             (replace(trace, counted_tokens=count), text)
             for (trace, text), count in zip(self._uncounted, counts, strict=True)

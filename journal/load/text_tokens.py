@@ -48,7 +48,7 @@ def counted_in(answer: bytes) -> int | None:
     return len(tokens) if isinstance(tokens, list) else None
 
 
-async def counted_by_server(
+async def counts_by_server(
     texts: Sequence[str], endpoint: Endpoint, timeout_s: float
 ) -> list[int | None]:
     """The number of tokens in each text by the server at `endpoint.tokenizes_at`, one after the
