@@ -65,6 +65,15 @@ def _prefix_hits_off(case: Case) -> Finding | None:
     return "flag", {"variant": "none" if hits < PREFIX_HITS else "other", **values}
 
 
+def _speculation_random(case: Case) -> Finding | None:
+    """The doubt that acceptance was measured on random tokens, which no draft foresees, or on the
+    loops that a model falls into after them."""
+    accepted = case.value("draft_accepted_fraction")
+    if accepted is None or case.view.cell.workload.is_own:
+        return None
+    return "flag", {"accepted_fraction": accepted}
+
+
 def _preemptions(case: Case) -> Finding | None:
     count = case.value("preemptions")
     return ("flag", {"preemptions": count}) if count else None
@@ -151,6 +160,13 @@ RULES = (
         "server tells none",
         "A cache holds whole blocks, so that less than one of each prompt is lost.",
         _prefix_hits_off,
+    ),
+    Rule(
+        "speculation_random",
+        "drafts that were counted while random tokens were read",
+        "Random prompts repeat nothing, and what a model writes after them is no text: acceptance, "
+        "and all speed that comes of it, says nothing of real prompts.",
+        _speculation_random,
     ),
     Rule(
         "preemptions",

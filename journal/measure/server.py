@@ -89,7 +89,9 @@ def server_reading(text: bytes, at_s: float, names: MetricNames = METRICS) -> Se
     values: dict[str, list[float]] = {}
     for sample in parsed_samples(text):
         if all(sample.labels.get(rank, "0") == "0" for rank in names.ranks):
-            values.setdefault(sample.name, []).append(sample.value)
+            place = sample.labels.get("position")
+            name = sample.name if place is None else f'{sample.name}{{position="{place}"}}'
+            values.setdefault(name, []).append(sample.value)
     fields: dict[str, float] = {}
     for field, aliases in names.readings.items():
         counts = next((values[name] for name in aliases if name in values), None)

@@ -14,6 +14,7 @@ from journal.metrics.predicted import MEASURED, THEORY
 from journal.metrics.quality import QUALITY
 from journal.metrics.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
 from journal.metrics.row import Metric, Section, Shown
+from journal.metrics.speculation import SPECULATION
 from journal.metrics.starting import START
 from journal.metrics.statistics import STATISTICS
 from journal.metrics.steady import STEADY
@@ -24,7 +25,7 @@ from journal.records.samples import Samples
 
 TABLE: tuple[Metric, ...] = (
     *(*LATENCY, *THROUGHPUT, *LENGTHS_MET, *BY_TURN, *STEADY, *MEMORY, *MEASURED, *THEORY),
-    *(*SERVER, *START, *ENERGY, *COST, *QUALITY, *CLIENT),
+    *(*SERVER, *SPECULATION, *START, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
 
 

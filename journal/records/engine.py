@@ -125,10 +125,10 @@ class MetricNames:
 
     All of them begin with `prefix`. `readings` maps a field of ServerReading to the names of its
     samples, the newest first: where a server has an old and a new name side by side, only the
-    newest counts. `pool` is the sample whose labels describe the KV pool; `ttft` and `itl` are
-    histograms in s; each is empty where there is none. `ranks` are labels of processes that share
-    one engine and give the same again: only samples of rank 0 count.
-    """
+    newest counts. A name may end in a label, {position="0"}, of which there are several. `pool` is
+    the sample whose labels describe the KV pool; `ttft` and `itl` are histograms in s; each is
+    empty where there is none. `ranks` are labels of processes that share one engine and give the
+    same again: only samples of rank 0 count."""
 
     prefix: str
     readings: Mapping[str, tuple[str, ...]]
@@ -139,8 +139,9 @@ class MetricNames:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """The names of all samples of a ServerReading."""
-        return tuple(name for names in self.readings.values() for name in names)
+        """The names of all samples of a ServerReading, without labels."""
+        every = (name for names in self.readings.values() for name in names)
+        return tuple(dict.fromkeys(name.partition("{")[0] for name in every))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class GpuReading:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerReading:
     """One scrape of the server's /metrics. Fields that end in `_total` are counters, the others
-    gauges."""
+    gauges. `accepted_at_N_total` counts the drafts of which the N-th token, from 1, was
+    accepted."""
 
     at_s: float
     running: float | None = None
@@ -44,6 +45,17 @@ class ServerReading:
     prefix_hits_total: float | None = None
     prompt_tokens_total: float | None = None
     output_tokens_total: float | None = None
+    drafts_total: float | None = None
+    draft_tokens_total: float | None = None
+    accepted_tokens_total: float | None = None
+    accepted_at_1_total: float | None = None
+    accepted_at_2_total: float | None = None
+    accepted_at_3_total: float | None = None
+    accepted_at_4_total: float | None = None
+    accepted_at_5_total: float | None = None
+    accepted_at_6_total: float | None = None
+    accepted_at_7_total: float | None = None
+    accepted_at_8_total: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from journal.report.sections.batching import batching_section
 from journal.report.sections.by_turn import conversation_section
 from journal.report.sections.cells_table import cells_section, shared_doubts
 from journal.report.sections.cost import cost_section
+from journal.report.sections.drafts import drafts_section
 from journal.report.sections.failures import failures_section
 from journal.report.sections.lengths import lengths_section
 from journal.report.sections.lessons import lessons_section
@@ -195,6 +196,7 @@ def _experiment(
         batching_section(good, named, name),
         prefix_section(good, named),
         conversation_section(good, named),
+        drafts_section(good, named),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,

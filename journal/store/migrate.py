@@ -19,7 +19,7 @@ from journal.errors import StoreError, StoreTooNew
 from journal.store.database import connectable, explained, file_of, reader, shown_address
 from journal.store.tables import Row
 
-HEAD = "0015"
+HEAD = "0016"
 VERSION_TABLE = "journal_version"
 LOCK_TIMEOUT_S = 60.0
 

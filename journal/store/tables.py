@@ -182,6 +182,17 @@ class ServerReadingRow(Row, table=True):
     prefix_hits_total: float | None = None
     prompt_tokens_total: float | None = None
     output_tokens_total: float | None = None
+    drafts_total: float | None = None
+    draft_tokens_total: float | None = None
+    accepted_tokens_total: float | None = None
+    accepted_at_1_total: float | None = None
+    accepted_at_2_total: float | None = None
+    accepted_at_3_total: float | None = None
+    accepted_at_4_total: float | None = None
+    accepted_at_5_total: float | None = None
+    accepted_at_6_total: float | None = None
+    accepted_at_7_total: float | None = None
+    accepted_at_8_total: float | None = None
 
 
 class ProcessReadingRow(Row, table=True):

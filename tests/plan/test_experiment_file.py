@@ -34,6 +34,7 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         "quantisation",
         "prefix-cache",
         "conversation",
+        "speculative",
     }
     for name, path in shipped().items():
         experiment = load_experiment(name)

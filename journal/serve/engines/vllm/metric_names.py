@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from journal.records.engine import MetricNames
 
 PREFIX = "vllm:"
+ACCEPTED_AT = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+MOST_POSITIONS = 8  # of a draft that are read one by one
 METRICS = MetricNames(
     prefix=PREFIX,
     readings={
@@ -24,6 +26,13 @@ METRICS = MetricNames(
         ),
         "prompt_tokens_total": ("vllm:prompt_tokens_total",),
         "output_tokens_total": ("vllm:generation_tokens_total",),
+        "drafts_total": ("vllm:spec_decode_num_drafts_total",),
+        "draft_tokens_total": ("vllm:spec_decode_num_draft_tokens_total",),
+        "accepted_tokens_total": ("vllm:spec_decode_num_accepted_tokens_total",),
+        **{
+            f"accepted_at_{place + 1}_total": (f'{ACCEPTED_AT}{{position="{place}"}}',)
+            for place in range(MOST_POSITIONS)
+        },
     },
     pool="vllm:cache_config_info",
     ttft="vllm:time_to_first_token_seconds",
