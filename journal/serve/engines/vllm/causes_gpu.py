@@ -19,7 +19,7 @@ GPU = [
         "set VLLM_WORKER_MULTIPROC_METHOD=spawn in engine.env",
     ),
     (
-        r"before the current process has finished its bootstrapping phase",
+        r"before the\s+current process\s+has finished its bootstrapping phase",
         "the script starts the engine again in each process that the engine starts",
         'put the start of the engine under `if __name__ == "__main__":`',
     ),
@@ -55,7 +55,7 @@ GPU = [
         "update the driver, or install a vLLM for an older CUDA",
     ),
     (
-        r"no kernel image is available",
+        r"no kernel image is available|invalid device function",
         "no kernel image: this vLLM holds no code for this GPU's compute capability",
         "install a build that has it, or take another GPU",
     ),
@@ -74,6 +74,12 @@ GPU = [
         r"Your (.*?) GPU has compute capability (\d+\.\d+)",
         "Bfloat16 needs a GPU of compute capability {0}, and the {1} has {2}",
         'set dtype = "float16"',
+    ),
+    (
+        r"quantization method ([\w-]+) is not supported for the current GPU\. Minimum capability: "
+        r"(\d+)(\d)\. Current capability: (\d+)(\d)\b",
+        "quantisation {0} needs a GPU of compute capability {1}.{2}, and this one has {3}.{4}",
+        "take another quantisation, or another GPU",
     ),
     (
         r"quantization method ([\w-]+) is not supported for the current GPU",
@@ -111,6 +117,12 @@ GPU = [
         r"invalid device ordinal",
         "more GPUs are asked for than can be seen",
         "lower tensor_parallel or pipeline_parallel, or see CUDA_VISIBLE_DEVICES",
+    ),
+    (
+        r"RPC call to (\w+) timed out",
+        "a step of the engine did not end in the time that it waits for one ({0})",
+        "raise VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS in engine.env where steps are long; else see in "
+        "the log and in dmesg which process hung",
     ),
     (
         r"device-side assert triggered",

@@ -19,11 +19,21 @@ HOST = [
         r"NCCL WARN (?!.*(?:No such file|[Pp]ermission))"
         r".*(?:creating shared memory segment|failed to extend) /dev/shm",
     ),
-    (r"No space left on device|[Dd]isk quota exceeded", "the disk is full", "free space"),
+    (r"No space left on device", "the disk is full", "free space"),
+    (
+        r"[Dd]isk quota exceeded",
+        "the disk is full, as far as the quota of its user goes",
+        "free space there, or set HF_HOME and VLLM_CACHE_ROOT to another disk",
+    ),
     (
         r"\[Errno 30\] Read-only file system(?:: '([^']+)')?",
         "it may not write to its caches: the file system is read-only",
         "mount it writable, or set HF_HOME and VLLM_CACHE_ROOT to where it is",
+    ),
+    (
+        r"bind on address \('[^']*', (\d+)\)[^\n]*already in use",
+        "another process listens at port {0}",
+        "end that process, or name another port (--port)",
     ),
     (
         r"\[Errno 98\]|[Aa]ddress already in use",
@@ -72,6 +82,11 @@ HOST = [
         "use vLLM's container image, or a newer system",
     ),
     (
+        r"(lib(?:cuda|nvidia-ml)\.so\S*): cannot open shared object file",
+        "the library {0}, which the NVIDIA driver brings, is missing",
+        "install the driver, or start the container with its GPUs (docker run --gpus all)",
+    ),
+    (
         r"(lib(?:cu|nv|nccl|torch)\S+\.so\S*): cannot open shared object file",
         "the library {0} is missing",
         "install a vLLM that is built for the CUDA of this host",
@@ -82,7 +97,17 @@ HOST = [
         "install the package that brings it",
     ),
     (
-        r"ImportError: .*?[Pp]lease install ([\w.\[\]>=<-]+)",
+        r"ImportError: (\w[\w.-]*) (?:backend )?is not (?:available|installed)",
+        "the engine's environment lacks {0}",
+        "install it there",
+    ),
+    (
+        r"packages that were not found in your environment: ([\w., -]+?)\.? ",
+        "the engine's environment lacks {0}",
+        "install it there",
+    ),
+    (
+        r"ImportError: .*?[Pp]lease install (?!the\b)([\w.\[\]>=<-]+)",
         "the engine's environment lacks {0}",
         "install it there",
     ),

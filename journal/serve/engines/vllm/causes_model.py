@@ -62,6 +62,11 @@ MODEL: list[tuple[str, ...] | Known] = [
         r"huggingface\.co.*(?:Max retries exceeded|NameResolutionError)",
         *_NO_HUB,
     ),
+    (
+        r"huggingface\.co.{0,200}(?:Read timed out|read operation timed out)",
+        "the Hugging Face hub did not answer in time",
+        "try again, raise HF_HUB_DOWNLOAD_TIMEOUT in engine.env, or fetch the model beforehand",
+    ),
     (r"LocalEntryNotFoundError|We couldn't connect to '(?:[^']*)'", *_NO_HUB),
     (
         r"Repo id must be in the form [^:]*: '([^']+)'",

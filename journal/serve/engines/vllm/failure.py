@@ -32,8 +32,8 @@ RAISED = re.compile(
 )
 # The same after an unknown prefix.
 WITHIN = re.compile(r".*[\s:|\]>-](?:\w+\.)*\w*(?:Error|Exception): .+")
-# Errors of pydantic (below its own line), of argparse and of the shell.
-REFUSED = re.compile(r"\s+(Value error, .+)|[\w./ -]+: (error: .+)")
+# Errors of pydantic (below its own line), of argparse and of the shell, and of uvicorn.
+REFUSED = re.compile(r"\s+(Value error, .+)|[\w./ -]+: (error: .+)|\[Errno \d+\] .+")
 CHAINED = re.compile(
     r"The above exception was the direct cause|During handling of the above exception"
 )
@@ -44,7 +44,7 @@ WRAPPER = re.compile(
     r"|WorkerProc initialization failed|Executor failed|\bcancelled|CancelledError|\[Errno 32\]"
     r"|EngineDeadError|EngineLoop has|[Ee]ngine process failed to start|errored already"
     r"|^(?:SystemExit|KeyboardInterrupt|BrokenPipeError|EOFError|ConnectionResetError)\b"
-    r"|Engine core proc \S+ died|initialization failed due to an exception in a background"
+    r"|Engine core proc \S+ died|ActorDiedError|initialization failed due to an exception in a background"
 )
 # They follow from the end of another rank: a cause only where there is no other.
 CONSEQUENCE = re.compile(
@@ -53,13 +53,14 @@ CONSEQUENCE = re.compile(
     r"|Broken pipe|Watchdog caught"
 )
 QUOTED = re.compile(r"Worker failed with error ['\"](.+?)['\"], please check")
-VANISHED = re.compile(
-    r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly|initialization failed"
+DIED = re.compile(
+    r"Worker proc \S+ died unexpectedly|engine core exited unexpectedly"
     r"|Engine core proc \S+ died unexpectedly|actor died unexpectedly"
 )
+VANISHED = re.compile(rf"{DIED.pattern}|initialization failed")
 KILLED = re.compile(
-    r"Killed|.*line \d+:\s+\d+ Killed\b.*|.*\boom-kill(?:er)?\b.*|.*\bOOMKilled\b.*"
-    r"|.*\bOut of memory: Killed process\b.*"
+    r"Killed|.*line \d+:\s+\d+ Killed\b.*|.*\boom[-_]kill(?:er)?\b.*|.*\bOOM ?Killed\b.*"
+    r"|.*\bOut of memory: Killed process\b.*|srun: error: .*Out Of Memory.*"
     r"|.*\b[Ee]xit(?:ed)?(?: with)?[ _]?[Cc]ode:? (?:137|-9)\b.*"
 )
 ENDED_WITH = re.compile(r"Failed core proc\(s\): \{'?\w+'?: (-?\d{1,3})\b")
@@ -152,7 +153,8 @@ def cause_of(log: Sequence[LogEntry], start: StartLog) -> Cause:
     ended = ending(log)
     killed = next((entry for entry in reversed(log) if KILLED.fullmatch(entry.text)), None)
     vanished = any(VANISHED.search(entry.text) for entry in log)
-    if ended is not None and not (CONSEQUENCE.search(ended.text) and (killed or vanished)):
+    died = any(DIED.search(entry.text) for entry in log)
+    if ended is not None and not (CONSEQUENCE.search(ended.text) and (killed or died)):
         return _explained(ended, log, start)
     if killed is not None:
         return Cause(*KILLED_BY_KERNEL, line=killed.text[:MOST_OF_A_LINE])
@@ -222,6 +224,8 @@ def _raised(log: Sequence[LogEntry], form: re.Pattern[str]) -> list[Raised]:
 
 
 def _is_raised(entry: LogEntry, form: re.Pattern[str]) -> bool:
+    if KILLED.fullmatch(entry.text):
+        return False
     return bool(form.fullmatch(entry.text) or REFUSED.fullmatch(entry.text))
 
 
@@ -292,7 +296,7 @@ def _match(known: Known, raised: Raised, before: Sequence[str], start: StartLog)
     if match is None:
         return None
     line = raised.text.count("\n", 0, match.start())
-    words = raised.lines[line]
+    words = raised.text.split("\n")[line]
     if known.before is not None:
         matches = ((line, m) for line in before if (m := known.before.search(line)))
         words, match = next(matches, ("", None))
@@ -314,7 +318,9 @@ def _advice(known: Known, groups: tuple[str, ...], start: StartLog) -> Phrase:
 
 def _own_words(ended: Raised, log: Sequence[LogEntry]) -> str:
     words = _short(ended.lines[0])
-    if ":" in words:
+    if words.endswith(":"):  # its message begins on a line of its own
+        words = _one_line(" ".join((words, *ended.lines[1:])))[:300]
+    if ": " in words:
         return words
     earlier = (entry.text.strip() for entry in reversed(log[: ended.index]))
     source = next((line for line in earlier if line.strip("^~ ")), "")

@@ -23,6 +23,7 @@ from journal.serve.engines.vllm.start_log import (
     estimate_of,
     facts_of,
     last_start,
+    pool_of,
 )
 
 # A line that only a server which came up writes.
@@ -102,7 +103,7 @@ def _of_rank(rank: Rank, start: StartLog) -> RankMemory:
     graphs = figures.get("graphs")
     return RankMemory(
         weights_bytes=figures.get("weights"),
-        kv_pool_bytes=figures.get("pool" if "pool" in figures else "pool_in_use"),
+        kv_pool_bytes=pool_of(rank, start),
         kv_pool_tokens=figures.get("tokens"),
         activation_bytes=figures.get("activation"),
         graph_estimate_bytes=estimate_of(figures, start),

@@ -20,6 +20,7 @@ from journal.serve.engines.vllm.start_wordings import (
     BLOCKS,
     CONCURRENCY,
     GIB,
+    OVERRIDDEN,
     PHASES,
     POOL_IN_BYTES,
     SETTING,
@@ -69,12 +70,15 @@ class StartLog:
     concurrency: dict[str, tuple[int, float]] = field(default_factory=dict)
     phase: str | None = None
     starts: int = 0
+    overridden: float = 1.0  # the blocks that the user asked for, as a part of those that fit
 
     def read(self, entry: LogEntry) -> None:
         """Take the figures of a line."""
         text = entry.text
         if self._begins_anew(entry):
-            fresh = StartLog(starts=self.starts + 1)
+            # The banner with the version stands before the arguments that begin a start.
+            words = {} if self.ranks else self.words
+            fresh = StartLog(starts=self.starts + 1, words=words)
             for name in self.__slots__:
                 setattr(self, name, getattr(fresh, name))
         if not TELLING.search(text):
@@ -125,6 +129,8 @@ class StartLog:
                 yield name, None if value is None or value < 0 else round(value * GIB)
                 if name == "pool" and value is not None and value < 0:
                     yield "pool_missing", round(-value * GIB)
+        if match := OVERRIDDEN.search(text):
+            self.overridden = int(match[2]) / max(1, int(match[1]))
         if raw := _first(POOL_IN_BYTES, text):
             yield "pool_in_use", int(raw)
         if raw := _first(TOKENS, text):
@@ -188,7 +194,7 @@ def _of_replica(log: StartLog, processes: list[str]) -> dict[str, int | None]:
     """The figures of the rank that limits an engine: its own, and where it has logged none, those
     of another rank of the same pipeline stage. Tokens are the fewest of any rank."""
     ranks = log.ranks
-    pools = {process: _pool(ranks[process]) for process in processes}
+    pools = {process: pool_of(ranks[process], log) for process in processes}
     known = {process: pool for process, pool in pools.items() if pool is not None}
     chosen = min(known, key=lambda process: known[process]) if known else processes[-1]
     stage = _number_of("PP", chosen)
@@ -203,9 +209,13 @@ def _of_replica(log: StartLog, processes: list[str]) -> dict[str, int | None]:
     return figures
 
 
-def _pool(rank: Rank) -> int | None:
+def pool_of(rank: Rank, log: StartLog) -> int | None:
+    """Bytes of the KV pool of a process: as logged, or as many of them as the user's blocks take;
+    None where nothing is left for one."""
+    if "pool" not in rank.figures:
+        return rank.get("pool_in_use")
     pool = rank.get("pool")
-    return rank.get("pool_in_use") if pool is None and "pool" not in rank.figures else pool
+    return None if pool is None else round(pool * log.overridden)
 
 
 def context_of(figures: Mapping[str, int | None]) -> int | None:

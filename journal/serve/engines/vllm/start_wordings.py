@@ -77,6 +77,8 @@ SIZES: Mapping[str, tuple[re.Pattern[str], ...]] = {
     }.items()
 }
 POOL_IN_BYTES = re.compile(r"Current kv cache memory in use is (\d{1,18}) bytes")
+# The user's number of blocks (--num-gpu-blocks-override) takes the place of those that fit.
+OVERRIDDEN = re.compile(r"num_gpu_blocks=(\d{1,12}) with num_gpu_blocks_override=(\d{1,12})")
 TOKENS = re.compile(rf"KV cache size: {NUMBER} tokens")
 BLOCKS = re.compile(r"# (?!CPU)\w+ blocks: (\d{1,15})")
 BLOCK_SIZE = re.compile(r"'block_size': (\d{1,6})|\bblock_size=(\d{1,6})")
