@@ -76,6 +76,7 @@ def fit(
     - `journal fit Llama-3.1-70B-Instruct --gpu A100-80GB --tensor-parallel 4`
     - `journal fit Qwen/Qwen3-30B-A3B --gpu H100-SXM --users 40 --kv-cache-dtype fp8`
     - `journal fit ./my-model`
+    - `journal fit unsloth/Qwen3-8B-GGUF:Q4_K_M --vram 12GiB`
     - `journal fit --score`
     """
     from journal.cli.fit_scored import learned_bytes, print_score

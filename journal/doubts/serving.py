@@ -147,6 +147,18 @@ def _energy_by_power(case: Case) -> Finding | None:
     return None if energy_from_counter(case.view, span) is not None else ("note", {})
 
 
+def _kv_no_rate(case: Case) -> Finding | None:
+    """The note that a pool was given and nothing follows from it for a token."""
+    view, facts = case.view, case.view.samples.facts
+    if case.value("kv_bytes_per_token") is not None:
+        return None
+    if view.served is not None and view.served.model.mixed and facts.kv_pool_bytes is not None:
+        return "note", {"variant": "mixed"}
+    if facts.kv_pool_tokens is None and facts.block_size is not None:
+        return "note", {"variant": "blocks", "block_tokens": facts.block_size}
+    return None
+
+
 RULES = (
     Rule(
         "prefix_cache_hits",
@@ -186,6 +198,13 @@ RULES = (
         f"the server counts {percent(FOREIGN_TOKENS)} and one answer more tokens than came here",
         "Its counters and ours are read some ms apart; more than that is another client's work.",
         _foreign_traffic,
+    ),
+    Rule(
+        "kv_no_rate",
+        "a KV pool of known bytes and layers that keep different spans, or one in blocks alone",
+        "Tokens of such a pool are those of sequences of one length: bytes divided by them are no "
+        "rate.",
+        _kv_no_rate,
     ),
     Rule(
         "throttled",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import NotFound, SpecError, UsageError
+from journal.host.gguf_files import GgufModel, gguf_hint, read_gguf
 from journal.host.hub import ask_hub, hub_endpoint, hub_is_off
 from journal.serve import models
 from journal.theory.architecture import Architecture, architecture
@@ -17,9 +18,10 @@ from journal.theory.packing import Packing
 from journal.theory.parallelism import Piece, piece_weight_bytes
 
 ENGINE_BYTES = 2  # of an element that is not packed: engines convert 32-bit checkpoints
-TABLE, CONFIG, HEADERS = (
+TABLE, CONFIG, HEADERS, GGUF = (
     *("the table of well-known models", "its config.json"),
     "its config.json and the headers of its safetensors files",
+    "the headers of its GGUF files",
 )
 
 
@@ -37,6 +39,9 @@ class KnownModel:
 def known_model(name: str) -> KnownModel:
     """The model of that name: a folder, the hub's cache, the table of well-known models, or the hub
     itself. Raises SpecError, with what to do, where none of them tells its sizes."""
+    packed = read_gguf(name)
+    if packed is not None:
+        return _of_gguf(packed)
     folder = models.local_dir(name)
     config = models.read_config(name)
     builds, known = _builds(name)
@@ -59,7 +64,7 @@ def known_model(name: str) -> KnownModel:
         found = ask_hub(name)
     except UsageError as error:
         near = near_models(name)
-        hint = f". Did you mean {' or '.join(near)}?" if near else ""
+        hint = f". Did you mean {' or '.join(near)}?" if near else gguf_hint(name)
         raise SpecError(f"{error}{hint}") from error
     sizes = architecture(found.config)
     checkpoint = (
@@ -70,14 +75,15 @@ def known_model(name: str) -> KnownModel:
     return _known(name, found.config, builds, checkpoint, f" ({hub_endpoint()})", None)
 
 
+def _of_gguf(packed: GgufModel) -> KnownModel:
+    model = architecture(packed.config)
+    stored = _stored(model, loaded(packed.tensors, tied=False, layers=None))
+    return KnownModel(model=model, builds={}, source=f"{GGUF} ({packed.where})", stored=stored)
+
+
 def _no_config(name: str, folder: Path | None) -> str:
     if folder is None:
         return f"there is no folder {name}: correct the path"
-    if any(folder.glob("*.gguf")):
-        return (
-            f"{folder} holds GGUF files and no config.json, which their sizes are computed from:"
-            " put the config.json of the model that they were made from beside them"
-        )
     return f"{folder} holds no config.json: name the folder of a model"
 
 
@@ -126,10 +132,7 @@ def _stored(model: Architecture, checkpoint: Checkpoint) -> WeightsOf:
     own = model.quantisation or "fp16"
     engine = DTYPE_BYTES.get(model.dtype or "", ENGINE_BYTES)
     total = checkpoint.bytes_in(min(engine, ENGINE_BYTES))
-    try:
-        counted = weight_bytes(model, own)
-    except SpecError:
-        counted = None
+    counted_as, counted = _counted(model, own)
 
     def of_piece(piece: Piece, precision: str) -> int:
         if precision != own:
@@ -138,10 +141,21 @@ def _stored(model: Architecture, checkpoint: Checkpoint) -> WeightsOf:
             share = piece.layers / model.layers / piece.tensor_parallel
             return round(total * share)
         rotary = ENGINE_BYTES * model.rotary  # which the engine makes
-        weights = piece_weight_bytes(model, piece, own) - rotary
+        weights = piece_weight_bytes(model, piece, counted_as) - rotary
         return round(weights * total / counted) + rotary
 
     return of_piece
+
+
+def _counted(model: Architecture, own: str) -> tuple[str, int | None]:
+    """The precision by which a checkpoint is cut, its own or else 16 bits, and the bytes of all
+    weights in it; None for a family that is not counted here."""
+    for precision in (own, "fp16"):
+        try:
+            return precision, weight_bytes(model, precision)
+        except SpecError:
+            continue
+    return own, None
 
 
 def _builds(name: str) -> tuple[Mapping[str, str], Architecture | None]:

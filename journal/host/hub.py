@@ -40,7 +40,8 @@ def hub_endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
 
 
-def _shown() -> str:
+def shown_endpoint() -> str:
+    """The address of the hub as it may be shown, without a password in it."""
     return shown_url(hub_endpoint())
 
 
@@ -53,22 +54,23 @@ def ask_hub(name: str, revision: str = "main") -> HubModel:
     """The model `name` by the hub. Raises NotFound where the hub has no such model or no config of
     it, SpecError where it does not answer or wants a token, each with what to do."""
     try:
-        config = _config(_get(name, revision, "config.json"))
+        config = _config(get_file(name, revision, "config.json"))
         return HubModel(config, _tensors_on_hub(name, revision))
     except HTTPError as error:
-        raise _refusal(name, error.code) from error
+        raise refusal(name, error.code) from error
     except (URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise SpecError(
-            f"{_shown()} does not answer ({reason}): give the folder of {name}, or set"
+            f"{shown_endpoint()} does not answer ({reason}): give the folder of {name}, or set"
             " HF_ENDPOINT to a mirror that does"
         ) from error
     except (ValueError, Unbounded) as error:
-        raise SpecError(f"{_shown()} gave no readable files of {name} ({error})") from error
+        raise SpecError(f"{shown_endpoint()} gave no readable files of {name} ({error})") from error
 
 
-def _refusal(name: str, status: int) -> JournalError:
-    where = _shown()
+def refusal(name: str, status: int) -> JournalError:
+    """The error to raise where the hub answers a request for `name` with that HTTP status."""
+    where = shown_endpoint()
     if status in GATED:
         if _token() is not None:
             return SpecError(
@@ -98,7 +100,7 @@ def _token() -> str | None:
 def _tensors_on_hub(name: str, revision: str) -> tuple[Tensor, ...] | None:
     """The tensors of the model's safetensors files; None where it has none."""
     try:
-        names = files_of_index(_get(name, revision, INDEX))
+        names = files_of_index(get_file(name, revision, INDEX))
     except HTTPError as error:
         if error.code != 404:
             raise
@@ -141,21 +143,34 @@ def _config(raw: bytes) -> dict[str, Any]:
 
 def _header(name: str, revision: str, file: str) -> Iterator[Tensor]:
     """The tensors of one file by its header: the length of that is in the first eight bytes."""
-    raw = _get(name, revision, file, FIRST_BYTES)
+    raw = get_file(name, revision, file, FIRST_BYTES)
     length = int.from_bytes(raw[:8], "little")
     if not 0 < length <= HEADER_LIMIT:
         raise ValueError(f"{file} has no safetensors header")
     if len(raw) < 8 + length:
-        raw = _get(name, revision, file, 8 + length)
+        raw = get_file(name, revision, file, 8 + length)
     header = parsed_json(raw[8 : 8 + length])
     if not isinstance(header, dict):
         raise ValueError(f"the header of {file} is no object")
     return tensors_of(header, file)
 
 
-def _get(name: str, revision: str, file: str, count: int | None = None) -> bytes:
-    """A file of the model, or its first `count` bytes."""
-    url = f"{hub_endpoint()}/{quote(name)}/resolve/{quote(revision)}/{quote(file)}"
+def get_files(name: str) -> list[str]:
+    """The names of the files of the model. Raises URLError and ValueError as `get_file` does."""
+    answer = parsed_json(_get(f"{hub_endpoint()}/api/models/{quote(name)}", None))
+    files = answer.get("siblings") if isinstance(answer, dict) else None
+    if not isinstance(files, list):
+        raise ValueError("it lists no files")
+    return [str(one.get("rfilename")) for one in files if isinstance(one, dict)]
+
+
+def get_file(name: str, revision: str, file: str, count: int | None = None) -> bytes:
+    """A file of the model, or its first `count` bytes. Raises URLError where the hub does not
+    answer, HTTPError where it refuses."""
+    return _get(f"{hub_endpoint()}/{quote(name)}/resolve/{quote(revision)}/{quote(file)}", count)
+
+
+def _get(url: str, count: int | None) -> bytes:
     request = Request(url)
     token = _token()
     if token is not None:

@@ -29,6 +29,7 @@ from journal.redaction import hidden, remember
 from journal.serve.engines.vllm.metric_names import METRICS
 from journal.serve.engines.vllm.request_fields import METRICS_PATH, VERSION_PATH
 from journal.theory.architecture import architecture
+from journal.theory.families import is_named_mixed
 
 # Both are linear in what they read: no part gives back what it took (++, *+), and a name begins
 # where no name goes on.
@@ -188,7 +189,7 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     server does not give stays None. Tokens and bytes of the KV pool are summed over engines. The
     bytes of a pool in /metrics are exact and replace those of a log, which are rounded. Blocks are
     multiplied out only for a model whose layers all keep the same, by its config where `facts` has
-    it."""
+    it, else by its labels and its name."""
     with closing(ServerConnection(endpoint)) as connection:
         version = _version(connection) if facts.version is None else facts.version
         pool = names_of(endpoint).pool
@@ -196,7 +197,7 @@ def complete(facts: EngineFacts, endpoint: Endpoint) -> EngineFacts:
     values = {
         "block_size": _first(configs, "block_size"),
         "kv_pool_bytes": _summed([_integer(config, "kv_cache_memory_bytes") for config in configs]),
-        "kv_pool_tokens": _tokens_of_pools(configs, facts.config),
+        "kv_pool_tokens": _tokens_of_pools(configs, facts.config, endpoint.model),
         "prefix_caching": _flag(configs, "enable_prefix_caching"),
         "kv_cache_dtype": configs[0].get("cache_dtype") if configs else None,
     }
@@ -225,7 +226,7 @@ def _pool_labels(connection: ServerConnection, pool: str) -> list[Mapping[str, s
 
 
 def _tokens_of_pools(
-    configs: list[Mapping[str, str]], model: Mapping[str, Any] | None
+    configs: list[Mapping[str, str]], model: Mapping[str, Any] | None, name: str
 ) -> int | None:
     """The tokens of all pools: the engines' own counts where they give them, else blocks times
     block size, if all layers keep the same. Engines of one server show the sum of their blocks
@@ -233,7 +234,10 @@ def _tokens_of_pools(
     own = [_integer(config, "kv_cache_size_tokens") for config in configs]
     if any(count is not None for count in own):
         return _summed(own)
-    if not configs or any(map(_keeps_several, configs)) or not _layers_are_alike(model):
+    if not configs or any(map(_keeps_several, configs)):
+        return None
+    windowed = _integer(configs[0], "sliding_window") is not None
+    if (windowed or is_named_mixed(name)) if model is None else not _layers_are_alike(model):
         return None
     blocks = [_integer(config, "num_gpu_blocks") for config in configs]
     size = _integer(configs[0], "block_size")
@@ -253,10 +257,8 @@ def _keeps_several(config: Mapping[str, str]) -> bool:
     return state or (size is not None and size & (size - 1) != 0)
 
 
-def _layers_are_alike(config: Mapping[str, Any] | None) -> bool:
+def _layers_are_alike(config: Mapping[str, Any]) -> bool:
     """Whether all layers of a model keep the same of a sequence; True where that is not known."""
-    if config is None:
-        return True
     try:
         model = architecture(config)
     except SpecError:

@@ -8,9 +8,10 @@ from journal.theory.architecture import architecture
 from journal.theory.headroom import ServedAs
 from journal.theory.kv_types import Kv
 from journal.theory.memory import kv_bytes_per_token, tokens_that_fit
-from journal.theory.overhead import GIB, ByteRange, overhead_bytes, pool_range
+from journal.theory.overhead import FITTED, GIB, ByteRange, Terms, overhead_bytes, pool_range
 from journal.theory.parallelism import Piece, piece_weight_bytes, pieces
 
+SHORT_CONTEXT = 4096  # tokens; few engines are started with less
 SEQUENCES_SINCE = (0, 20)  # vLLM counts the tokens of its longest sequences where layers differ
 
 
@@ -63,6 +64,24 @@ class Scored:
         return self.token_bytes / (pool / tokens) - 1
 
     @property
+    def token_span(self) -> ByteRange | None:
+        """The tokens that the reported pool holds in sequences of SHORT_CONTEXT, and of the longest
+        that the model allows, where an engine's count is that of sequences of a length which was
+        not reported; None where tokens are a rate, or no pool was reported."""
+        told = self.reported
+        if self.token_bytes is not None or told.pool_bytes is None or told.pool_tokens is None:
+            return None
+        model = architecture(told.config)
+        cut = tuple(pieces(model, told.tensor_parallel, told.pipeline_parallel))
+        pool = ByteRange(round(told.pool_bytes), round(told.pool_bytes))
+        ends = [
+            _tokens(cut, [pool] * len(cut), told.served.kv, context, 0)
+            for context in (SHORT_CONTEXT, model.context)
+        ]
+        low, high = ends
+        return None if low is None or high is None else ByteRange(low.low, high.high)
+
+    @property
     def within(self) -> bool | None:
         """Whether the reported pool lies in the predicted range; None where there is no such."""
         if self.tokens is not None and self.reported.pool_tokens is not None:
@@ -72,8 +91,9 @@ class Scored:
         return None
 
 
-def scored(reported: Reported) -> Scored:
-    """The predictions for one report. Raises SpecError for a model that cannot be sized."""
+def scored(reported: Reported, terms: Terms = FITTED) -> Scored:
+    """The predictions for one report, by `terms` of the memory beside weights and pool. Raises
+    SpecError for a model that cannot be sized."""
     model = architecture(reported.config)
     cut = tuple(pieces(model, reported.tensor_parallel, reported.pipeline_parallel))
     own, kv = model.quantisation or "fp16", reported.served.kv
@@ -92,7 +112,7 @@ def scored(reported: Reported) -> Scored:
         )
     load = reported.served.load(reported.gpu, reported.usable_bytes)
     room = reported.usable_bytes * reported.served.share
-    beside = [overhead_bytes(model, piece, load) for piece in cut]
+    beside = [overhead_bytes(model, piece, load, terms) for piece in cut]
     ranges = [pool_range(room - w, over) for w, over in zip(weights, beside, strict=True)]
     context = None if by_blocks else model.context
     tokens = _tokens(cut, ranges, kv, context, load.batched_tokens)

@@ -5,6 +5,7 @@ models that bring their own code, of vLLM (model_executor/models). A test counts
 each and finds the number that transformers counts.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -201,3 +202,18 @@ FAMILIES: Mapping[str, ModelFamily] = MappingProxyType(
         "olmo_hybrid": ModelFamily(qk_norm="full", state="delta"),
     }
 )
+# "minimax" and "cohere2" are also in the names of models whose layers are alike.
+_MIXED = re.compile(
+    "|".join(
+        rf"{re.sub('(?<=[a-z])(?=[0-9])|_', '[._-]?', name.removesuffix('_text'))}(?![0-9])"
+        for name, family in FAMILIES.items()
+        if (family.state or family.window_every) and name not in ("minimax", "cohere2")
+    )
+    + "|granite-4[._]0-h"
+)
+
+
+def is_named_mixed(name: str) -> bool:
+    """Whether the `name` of a model is that of a family whose layers keep different spans of a
+    sequence. False says nothing: many names tell no family."""
+    return _MIXED.search(name.lower()) is not None

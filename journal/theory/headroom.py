@@ -33,6 +33,7 @@ WORDS = {
     "gptq": "GPTQ build (4 bits)",
     "bitsandbytes": "bitsandbytes build (4 bits)",
     "mxfp4": "MXFP4 build (4 bits)",
+    "gguf": "GGUF file",
     "modelopt": "ModelOpt build",
     "compressed-tensors": "compressed-tensors build",
 }

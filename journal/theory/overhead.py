@@ -15,11 +15,6 @@ from journal.theory.parallelism import Piece
 GIB = 2**30
 # A total that engines see is below the one of nvidia-smi: 0.44 to 0.75 GiB of it on nine kinds.
 DRIVER_BYTES = GIB // 2
-BASE_BYTES = 0.3 * GIB  # libraries beside torch, workspaces of kernels
-SHARED_BYTES = 0.2 * GIB  # buffers of NCCL and of the all-reduce
-STAGE_BYTES = 0.1 * GIB  # activations that stages hand on
-GRAPH_BYTES = 0.3 * GIB  # the estimate of the CUDA graphs that is kept free
-TOWER_FACTOR = 4.0  # bytes for each parameter of a tower, while it reads its largest images
 # Bytes that the sampler takes at its peak for each logit: several copies in 32 bits and the
 # indices of a sort in 64; fewer, and divided over the GPUs of a stage, in newer engines.
 LOGIT_BYTES_BEFORE, LOGIT_BYTES = 32, 16
@@ -45,6 +40,25 @@ class LargestBatch:
         return self.version is None or self.version >= version
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an engine takes beside weights, pool and the peak of its activations, in bytes: `base`
+    for libraries beside torch and workspaces of kernels, `shared` for buffers of NCCL and of the
+    all-reduce, `stage` for what stages hand on, `graphs` for the estimate of the CUDA graphs that
+    is kept free, and `tower` for each parameter of a tower while it reads its largest images."""
+
+    base: float
+    shared: float
+    stage: float
+    graphs: float
+    tower: float
+
+
+FITTED = Terms(
+    base=0.3 * GIB, shared=0.2 * GIB, stage=0.1 * GIB, graphs=0.3 * GIB, tower=4.0
+)  # to public reports
+
+
 @dataclass(frozen=True, slots=True)
 class ByteRange:
     """A size in bytes that lies between `low` and `high`."""
@@ -58,18 +72,21 @@ class ByteRange:
         return (self.low + self.high) / 2
 
 
-def overhead_bytes(model: Architecture, piece: Piece, load: LargestBatch) -> float:
-    """Bytes that an engine takes on one GPU of a stage beside weights and pool, as an estimate."""
+def overhead_bytes(
+    model: Architecture, piece: Piece, load: LargestBatch, terms: Terms = FITTED
+) -> float:
+    """Bytes that an engine takes on one GPU of a stage beside weights and pool, as an estimate by
+    `terms`."""
     width = piece.tensor_parallel
-    total = BASE_BYTES + _activation_bytes(model, piece, load)
+    total = terms.base + activation_bytes(model, piece, load)
     if width > 1:
-        total += SHARED_BYTES
+        total += terms.shared
     if not (piece.first and piece.last):
-        total += STAGE_BYTES
+        total += terms.stage
     if load.since(GRAPHS_SINCE) and not load.eager:
-        total += GRAPH_BYTES
+        total += terms.graphs
     if piece.first and model.counts is not None:
-        total += TOWER_FACTOR * model.counts.tower / width
+        total += terms.tower * model.counts.tower / width
     return total
 
 
@@ -82,7 +99,7 @@ def pool_range(room_bytes: float, overhead: float) -> ByteRange:
     return ByteRange(round(pool - half), round(pool + half))
 
 
-def _activation_bytes(model: Architecture, piece: Piece, load: LargestBatch) -> float:
+def activation_bytes(model: Architecture, piece: Piece, load: LargestBatch) -> float:
     """Bytes of a profiled step at its peak: the states of all its tokens, and beside them the
     widest layer or the sampler, which only the last stage runs."""
     tokens, width = load.batched_tokens, piece.tensor_parallel

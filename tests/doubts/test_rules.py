@@ -325,7 +325,7 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
         "interval_refused",
         "done_missing", "reasoning_not_streamed", "reconnected", "thoughts_only", "refused",
         "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
-        "overload_unseen", "unseen",
+        "overload_unseen", "unseen", "kv_no_rate",
     }  # fmt: skip
     apart = {"rate_not_achieved", "remote_code", "environment_changed", "timed_out"}
     apart |= {"tool_differs", "tool_cancelled"}  # tests/doubts/test_imports.py

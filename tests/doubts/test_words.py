@@ -27,7 +27,7 @@ SENTENCES = list(zip(DOUBTS, (one["sentence"] for one in EXAMPLES), strict=True)
 ALIKE = set(
     "TTFT TPOT HTTP DONE KV PCIe GPU token id ms min s MHz MiB GiB NVIDIA NVML MIG SM UUID WSL Xid "
     "AIPerf GuideLLM batch metrics version vllm modprobe nvidia dev dmesg cgroup nvidia-smi usage "
-    "p90 p95 p99 tiny big gpus TGI".split()
+    "p90 p95 p99 tiny big gpus TGI journal explain fit".split()
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from builders_gguf import gguf_file
 
 from journal.errors import JournalError, NotFound, SpecError
 from journal.host import hub
@@ -25,6 +26,18 @@ SMALL = {
     "vocab_size": 100,
     "max_position_embeddings": 4096,
     "torch_dtype": "bfloat16",
+}
+
+
+SMALL_GGUF = {
+    "general.architecture": "llama",
+    "tokenizer.ggml.tokens": ["a", "b"],
+    "llama.block_count": 2,
+    "llama.embedding_length": 64,
+    "llama.feed_forward_length": 128,
+    "llama.attention.head_count": 4,
+    "llama.attention.head_count_kv": 2,
+    "llama.context_length": 4096,
 }
 
 
@@ -59,6 +72,16 @@ FILES = {
         "model-2.safetensors": safetensors({"b": MATRIX}),
     },
     "open/pickled": {"config.json": json.dumps({**SMALL, "model_type": "unheard-of"}).encode()},
+    "open/packed": {
+        "m-Q4_K_M-00001-of-00002.gguf": gguf_file(
+            SMALL_GGUF, {"token_embd.weight": (12, [64, 256])}
+        ),
+        "m-Q4_K_M-00002-of-00002.gguf": gguf_file(
+            {}, {"output.weight": (12, [64, 256]), "output_norm.weight": (0, [64])}
+        ),
+        "m-Q8_0.gguf": gguf_file(SMALL_GGUF, {"token_embd.weight": (8, [64, 256])}),
+        "mmproj-F16.gguf": gguf_file({}, {}),
+    },
     "gated/one": {"config.json": json.dumps(SMALL).encode()},
 }
 
@@ -77,6 +100,10 @@ class Hub(BaseHTTPRequestHandler):
         self.answer(self.file(), head=True)
 
     def file(self) -> bytes | int:
+        if self.path.startswith("/api/models/"):
+            files = FILES.get(self.path.removeprefix("/api/models/"))
+            names = [{"rfilename": file} for file in files or ()]
+            return json.dumps({"siblings": names}).encode() if files else 404
         owner, name, _, _, file, *_ = (self.path.strip("/").split("/") + [""] * 5)[:6]
         token = self.headers.get("Authorization")
         if owner == "gated" and token != "Bearer right":
@@ -214,5 +241,20 @@ def test_a_folder_is_sized_by_its_headers(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"holds no config.json: name the folder of a model"):
         fit(str(tmp_path), vram_bytes=8 * 2**30)
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(SpecError, match=r"holds GGUF files and no config.json"):
+    with pytest.raises(SpecError, match=r"model.gguf is not a complete GGUF file"):
         fit(str(tmp_path), vram_bytes=8 * 2**30)
+
+
+def test_a_gguf_file_on_the_hub_is_sized_by_the_beginning_of_its_parts(server: type[Hub]) -> None:
+    advice = fit("open/packed:Q4_K_M", vram_bytes=8 * 2**30)
+    (choice,) = advice.places[0].fit.choices
+    assert (choice.precision, advice.kv_bytes_per_token) == ("gguf", 2 * 2 * 2 * 16 * 2)
+    packed = 2 * (256 * 64 // 256 * 144) + 64 * 2  # norms are of 16 bits in an engine
+    rotations = 2 * 4096 * 16
+    assert choice.weight_bytes == pytest.approx(packed + rotations, rel=0.01)
+    assert sum(size for _, _, size in server.seen) < 50_000
+    assert fit("open/packed/m-Q8_0.gguf", vram_bytes=8 * 2**30).batch == 1
+    with pytest.raises(NotFound, match=r"holds m-Q4_K_M-00001-of-00002.gguf, .*name one of them"):
+        fit("open/packed:Q2_K", vram_bytes=8 * 2**30)
+    with pytest.raises(SpecError, match=r"It holds GGUF files: name one, such as open/packed/m-Q4"):
+        fit("open/packed", vram_bytes=8 * 2**30)

@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,9 +295,9 @@ def answers(metrics: bytes, version: bytes = b'{"version": "0.32.0"}') -> Callab
     return lambda path: pages.get(path, (404, b""))
 
 
-def completed(metrics: bytes, facts: EngineFacts | None = None) -> EngineFacts:
+def completed(metrics: bytes, facts: EngineFacts | None = None, name: str = "tiny") -> EngineFacts:
     with serving(Pages(answers(metrics))) as server:
-        return complete(facts or EngineFacts(), server.endpoint)
+        return complete(facts or EngineFacts(), replace(server.endpoint, model=name))
 
 
 def test_old_versions_tell_blocks() -> None:
@@ -339,6 +340,17 @@ def test_a_hybrid_model_without_its_own_count_is_not_multiplied_out() -> None:
     assert completed(pool(mamba_block_size="None")).kv_pool_tokens == 16_000
     own = pool(mamba_block_size="4096", kv_cache_size_tokens="9000")
     assert completed(own).kv_pool_tokens == 9000
+
+
+def test_a_model_that_only_its_name_or_a_window_tells_is_not_multiplied_out() -> None:
+    assert completed(pool(sliding_window="1024")).kv_pool_tokens is None
+    mistral = dict(find_model("Mistral-7B-v0.1").config)
+    known = completed(pool(sliding_window="4096"), EngineFacts(config=mistral))
+    assert known.kv_pool_tokens == 16_000
+    for name in ("Qwen/Qwen3-Next-80B", "gemma-3-27b-it", "qwen3.5-27b", "gpt-oss-120b"):
+        assert completed(pool(), name=name).kv_pool_tokens is None, name
+    for name in ("Qwen3-32B", "MiniMax-M2", "gemma-7b", "Llama-3.1-8B"):
+        assert completed(pool(), name=name).kv_pool_tokens == 16_000, name
 
 
 def test_a_model_with_some_windowed_layers_is_not_multiplied_out() -> None:

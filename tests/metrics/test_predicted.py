@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from journal.doubts.rules import doubts
 from journal.metrics.table import TABLE, metrics, predictable
+from journal.records.doubt import Values
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine
 from journal.records.samples import GpuReading, Samples
@@ -110,10 +112,27 @@ def test_gpus_that_share_a_model_are_added_up(run: Run) -> None:
 
 def test_a_sliding_window_has_no_ratio(run: Run) -> None:
     facts = replace(FACTS, config={**SMOL.config, "sliding_window": 64})
-    figures = metrics(serving(run(batch=4, requests=40).samples(), facts))
+    samples = serving(run(batch=4, requests=40).samples(), facts)
+    figures = metrics(samples)
+    assert figures["kv_bytes_per_token"].value is None
+    assert no_rate(samples) == {"variant": "mixed"}
     assert figures["kv_bytes_per_token_predicted"].value == 23_040
     assert figures["kv_bytes_per_token_ratio"].value is None
     assert figures["kv_bytes_per_token_slope_ratio"].value is None
+
+
+def no_rate(samples: Samples) -> Values | None:
+    """The values of the doubt that a pool gives no bytes of a token."""
+    every = doubts(samples, metrics(samples))
+    return next((doubt.values for doubt in every if doubt.name == "kv_no_rate"), None)
+
+
+def test_a_pool_that_gives_no_bytes_of_a_token_says_why(run: Run) -> None:
+    samples = serving(run(batch=4, requests=40).samples())
+    assert no_rate(samples) is None
+    blocks = replace(FACTS, kv_pool_tokens=None, config=None)
+    assert no_rate(replace(samples, facts=blocks)) == {"variant": "blocks", "block_tokens": BLOCK}
+    assert no_rate(replace(samples, facts=replace(blocks, block_size=None))) is None
 
 
 def test_without_a_config_only_the_measurement_stands(run: Run) -> None:

@@ -44,7 +44,8 @@ WRAPPER = re.compile(
     r"|WorkerProc initialization failed|Executor failed|\bcancelled|CancelledError|\[Errno 32\]"
     r"|EngineDeadError|EngineLoop has|[Ee]ngine process failed to start|errored already"
     r"|^(?:SystemExit|KeyboardInterrupt|BrokenPipeError|EOFError|ConnectionResetError)\b"
-    r"|Engine core proc \S+ died|ActorDiedError|initialization failed due to an exception in a background"
+    r"|Engine core proc \S+ died|ActorDiedError"
+    r"|initialization failed due to an exception in a background"
 )
 # They follow from the end of another rank: a cause only where there is no other.
 CONSEQUENCE = re.compile(
