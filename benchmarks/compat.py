@@ -112,8 +112,8 @@ def record(python: Path, home: Path, version: str, data: Path) -> None:
         urlopen(asked, timeout=600).read()
         metrics = urlopen(f"{server}/metrics", timeout=60).read().decode()
         log = Path(endpoint.facts.log_path or os.devnull).read_text()
-    for path, name in ((str(home), "/home"), (str(python.parents[1]), "/venv")):
-        log = log.replace(path, name)
+    for path, name in ((home, "/lab"), (python.parents[1], "/venv"), (Path.home(), "/home")):
+        log = log.replace(str(path), name)
     data.mkdir(parents=True, exist_ok=True)
     (data / f"{version}.log").write_text(log)
     wanted = (line for line in metrics.splitlines() if RECORDED.match(line))
