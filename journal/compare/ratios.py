@@ -9,11 +9,8 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import NormalDist
 
-import numpy as np
-
-from journal.metrics.statistics import CONFIDENCE
+from journal.metrics.statistics import CONFIDENCE, t_inside, t_quantile
 
 Repeats = Sequence[float]  # a metric's value in each repeat of one cell on one side
 Units = Mapping[Hashable, Repeats]  # the same by the start that served them
@@ -21,9 +18,6 @@ FALSE_DISCOVERIES = 0.04  # a little under 5%, which simulations then do not pas
 EQUAL = 1e-12  # a relative spread below it is rounding
 POWER = 0.8  # the share of comparisons in which a true difference is to be seen
 MOST_STARTS = 50  # of one side, that are ever advised
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
-
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
@@ -83,7 +77,7 @@ def nested(
         return Ratio(exact, exact, exact, 1.0 if same else 0.0)
     degrees = total**2 / math.fsum(variance**2 / degrees for variance, degrees in known)
     allowed = math.log1p(drift)
-    half = welch_t_quantile((1 + confidence) / 2, degrees) * error + allowed
+    half = t_quantile((1 + confidence) / 2, degrees) * error + allowed
     probability = 1 - t_inside(max(0.0, abs(difference) - allowed) / error, degrees)
     ends = math.exp(difference - half), math.exp(difference + half)
     return Ratio(value, *ends, max(0.0, probability))
@@ -146,39 +140,8 @@ def starts_needed(effect: float, spread: float) -> int | None:
 def _least_seen(count: int) -> float:
     """The difference, in standard deviations, that `count` starts of each side see."""
     degrees = 2 * (count - 1)
-    margin = welch_t_quantile((1 + CONFIDENCE) / 2, degrees) + welch_t_quantile(POWER, degrees)
+    margin = t_quantile((1 + CONFIDENCE) / 2, degrees) + t_quantile(POWER, degrees)
     return margin * math.sqrt(2 / count)
-
-
-def t_inside(t: float, degrees: float) -> float:
-    """P(|T| < t) of Student's distribution; `degrees` (1 or more) need not be whole."""
-    return _inside(math.atan(t / math.sqrt(degrees)), degrees)
-
-
-def welch_t_quantile(probability: float, degrees: float) -> float:
-    """Student's t at `probability` (0.5 to 1, exclusive), by Newton's method on the angle, which
-    comes nearer from below at every step, since the density falls: from the normal quantile, which
-    is always less."""
-    angle, step = math.atan(NormalDist().inv_cdf(probability) / math.sqrt(degrees)), 1.0
-    while step > 1e-10:
-        slope = _density(degrees) * math.cos(angle) ** (degrees - 1)
-        step = (2 * probability - 1 - _inside(angle, degrees)) / slope
-        angle += step
-    return math.tan(angle) * math.sqrt(degrees)
-
-
-def _inside(angle: float, degrees: float) -> float:
-    """P(|T| < tan(angle) sqrt(degrees)). As a function of the angle the density is proportional
-    to cos(angle)^(degrees - 1), which Gauss and Legendre's rule integrates."""
-    heights = np.cos(angle * (_NODES + 1) / 2) ** (degrees - 1)
-    return min(1.0, angle / 2 * float(heights @ _WEIGHTS) * _density(degrees))
-
-
-def _density(degrees: float) -> float:
-    """The density at angle 0, both signs together."""
-    return (
-        2 / math.sqrt(math.pi) * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2))
-    )
 
 
 def beyond_chance(probabilities: Sequence[float]) -> list[bool]:

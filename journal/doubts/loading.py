@@ -6,7 +6,7 @@ import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule, listed
 from journal.doubts.sending import RATE_SHARE
-from journal.metrics.drift import STRENGTH, drift, levelled
+from journal.metrics.drift import LEAST, STRENGTH, drift, levelled, neighbours
 from journal.metrics.overload import CHANCE, FILLING, Growth, growth
 from journal.metrics.statistics import PERCENTILES, Array, needed_samples, outliers
 from journal.metrics.view import View
@@ -22,8 +22,6 @@ OVERLOAD_REQUESTS = 300
 FULL = 0.25  # of an answer, that later requests wait for it: from there on the server has no room
 DRIFT_CHANCE = 0.01
 DRIFT_CHANGE = 0.1
-DRIFT_SPANS = 8
-TOGETHER = 0.25
 STEADY_SHARE = 0.5
 BURST_SHARE = 0.5
 BURSTS = 4  # an open loop needs this many times the requests that are in flight at once
@@ -122,12 +120,13 @@ def _overload_unseen(case: Case) -> Finding | None:
 
 
 def settled(case: Case, values: Array) -> Array:
-    """The values to look for drift in, in order of start, one for each wave (`_waves`).
+    """The values to look for drift in, in order of start: the median of each unit of neighbours
+    (`journal.metrics.inference.Units`), since requests in flight together share the server's steps
+    and are no more evidence than one.
 
     In closed loop those of requests that ran wholly in the steady state, without the first of
     each stream. In open loop those of requests sent after the first answer, as they would have
-    been with the usual number in flight; none where the run holds less than DRIFT_SPANS times a
-    request, in which a server has hardly filled up.
+    been with the usual number in flight.
     """
     view, shape = case.view, case.view.cell.shape
     kept = ~np.isnan(values)
@@ -137,33 +136,20 @@ def settled(case: Case, values: Array) -> Array:
         first = np.argsort(view.start_s, kind="stable")[: shape.batch]
         kept &= view.in_steady
         kept[first] = False
-    elif view.steady is None or view.steady.length_s < DRIFT_SPANS * float(np.median(view.e2e_s)):
+    elif view.steady is None:
         return np.zeros(0)
     else:
         kept &= (view.start_s >= view.steady.start_s) & (values > 0)
     order = np.argsort(view.start_s, kind="stable")
     order = order[kept[order]]
-    if not len(order):
-        return np.zeros(0)
-    if shape.is_open:
+    chosen = values[order]
+    if shape.is_open and len(order):
         over_s, begun_s = np.sort(view.all_end_s), np.sort(view.all_start_s)
         crowd = np.searchsorted(begun_s, view.start_s[order]) - np.searchsorted(
             over_s, view.start_s[order], side="right"
         )
-        return levelled(values[order], crowd.astype(float))
-    return _waves(values[order], view.start_s[order], TOGETHER * float(np.median(view.e2e_s)))
-
-
-def _waves(values: Array, start_s: Array, together_s: float) -> Array:
-    """The median of each wave of requests that begin within `together_s`: where all requests are
-    equally long, the streams of a closed loop go in waves, and a wave is no more evidence than
-    one request."""
-    begins, since_s = [], -math.inf
-    for place, at_s in enumerate(start_s.tolist()):
-        if at_s - since_s > together_s:
-            begins.append(place)
-            since_s = at_s
-    return np.array([np.median(wave) for wave in np.split(values, begins[1:])], dtype=float)
+        chosen = levelled(chosen, crowd.astype(float))
+    return neighbours(chosen, len(chosen) // view.units.unit)
 
 
 def found_drift(case: Case) -> Finding | None:
@@ -310,12 +296,12 @@ RULES = (
     Rule(
         "drift",
         f"a self-normalised test below {percent(DRIFT_CHANCE)} over TPOT, E2E and "
-        f"TTFT together, and medians {percent(DRIFT_CHANGE)} apart, from 20 settled requests on; "
-        f"in closed loop those that begin within {percent(TOGETHER)} of E2E count as one, in open "
-        f"loop requests are compared at equal numbers in flight, over at least {DRIFT_SPANS} "
-        "times E2E",
+        f"TTFT together, and medians {percent(DRIFT_CHANGE)} apart, from {LEAST} units of settled "
+        "requests on: in closed loop a wave, in open loop as many neighbours as are in flight on "
+        "average, each compared at equal numbers in flight",
         "Both, since in a long run the slightest change is certain, and in a short one a large "
-        "one may be chance; the test stands requests that are alike because they shared a queue.",
+        "one may be chance; the test stands requests that are alike because they shared steps or a "
+        "queue.",
         found_drift,
     ),
     Rule(

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from journal.records.figure import Figure
 Array: TypeAlias = NDArray[np.float64]
 Index: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
-Angle = TypeVar("Angle", float, Array)
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", *PERCENTILES, "max")
 
 CONFIDENCE = 0.95  # of every interval
 PERCENTILE_CONFIDENCE = 0.99  # that a percentile has samples beyond it
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 @lru_cache
@@ -60,34 +61,41 @@ def t_interval(values: Sequence[float]) -> Figure:
 
 
 @lru_cache(maxsize=1024)
-def t_quantile(probability: float, degrees: int) -> float:
-    """Student's t at `probability` (0.5 to 1, exclusive) with `degrees` of freedom.
+def t_quantile(probability: float, degrees: float) -> float:
+    """Student's t at `probability` (0.5 to 1, exclusive); the degrees of freedom (1 or more) need
+    not be whole.
 
-    The closed form of the distribution for whole degrees (Abramowitz and Stegun 26.7.3 and
-    26.7.4), inverted by bisection on the angle atan(t / sqrt(degrees)).
+    Newton's method on the angle atan(t / sqrt(degrees)), which comes nearer from below at every
+    step, since the density falls: from the normal quantile, which is always less.
     """
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        angle = (low + high) / 2
-        if within_angle(angle, degrees) < 2 * probability - 1:
-            low = angle
-        else:
-            high = angle
-    return math.tan((low + high) / 2) * math.sqrt(degrees)
+    angle, step = math.atan(NormalDist().inv_cdf(probability) / math.sqrt(degrees)), 1.0
+    while step > 1e-10:
+        slope = _density(degrees) * math.cos(angle) ** (degrees - 1)
+        step = (2 * probability - 1 - float(within_angle(angle, degrees))) / slope
+        angle += step
+    return math.tan(angle) * math.sqrt(degrees)
 
 
-def within_angle(angle: Angle, degrees: int) -> Angle:
-    """P(|T| < tan(angle) * sqrt(degrees)) for Student's T, of one angle or of an array of them."""
-    odd = degrees % 2
-    cosine = np.cos(angle)
-    term = cosine if odd else cosine * 0 + 1
-    total = term if degrees > 1 else cosine * 0
-    for power in range(2 + odd, degrees - 1, 2):
-        term = term * ((power - 1) / power * cosine**2)
-        total = total + term
-    series = np.sin(angle) * total
-    inside: Angle = 2 / math.pi * (angle + series) if odd else series
+def t_inside(t: float, degrees: float) -> float:
+    """P(|T| < t) of Student's distribution; `degrees` (1 or more) need not be whole."""
+    return float(within_angle(math.atan(t / math.sqrt(degrees)), degrees))
+
+
+def within_angle(angle: float | Array, degrees: float) -> Array:
+    """P(|T| < tan(angle) sqrt(degrees)), of one angle or of an array of them. As a function of the
+    angle the density is proportional to cos(angle)^(degrees - 1), which Gauss and Legendre's rule
+    integrates."""
+    angles = np.asarray(angle, dtype=float)
+    heights = np.cos(angles[..., None] * (_NODES + 1) / 2) ** (degrees - 1)
+    inside: Array = np.minimum(1.0, angles / 2 * (heights @ _WEIGHTS) * _density(degrees))
     return inside
+
+
+def _density(degrees: float) -> float:
+    """The density at angle 0, both signs together."""
+    return (
+        2 / math.sqrt(math.pi) * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2))
+    )
 
 
 def proportion(part: int, whole: int) -> Figure:

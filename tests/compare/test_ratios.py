@@ -14,10 +14,7 @@ from journal.compare.ratios import (
     nested,
     ratio,
     starts_needed,
-    t_inside,
-    welch_t_quantile,
 )
-from journal.metrics import statistics as stats
 
 Runs = tuple[list[float], list[float]]
 
@@ -130,21 +127,6 @@ def test_swapping_sides_inverts_and_units_cancel(a: list[float], b: list[float],
     if 1e-280 < there.low < there.high < 1e280:
         assert back.high == pytest.approx(1 / there.low, rel=1e-6)
         assert scaled.low == pytest.approx(there.low, rel=1e-6)
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 7, 30, 200])
-def test_students_distribution_agrees_with_the_closed_form(degrees: int) -> None:
-    for probability in (0.75, 0.95, 0.975, 0.995):
-        exact = stats.t_quantile(probability, degrees)
-        assert welch_t_quantile(probability, degrees) == pytest.approx(exact, rel=1e-8)
-
-
-def test_students_distribution_between_whole_degrees() -> None:
-    values = [welch_t_quantile(0.975, degrees) for degrees in (1.0, 1.5, 2.0, 2.5, 3.0)]
-    assert values == sorted(values, reverse=True)
-    assert t_inside(welch_t_quantile(0.975, 1.5), 1.5) == pytest.approx(0.95)
-    assert t_inside(0.0, 2.5) == 0.0
-    assert t_inside(1e9, 2.5) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_of_many_tests_only_the_clear_ones_are_believed() -> None:

@@ -43,7 +43,7 @@ def test_the_strength_of_a_step_is_that_of_its_formula() -> None:
     assert step is not None
     strengths = {cut: strength_by_its_formula(values.tolist(), cut) for cut in range(4, 27)}
     cut = max(strengths, key=strengths.__getitem__)
-    assert step.strength == pytest.approx(strengths[cut])
+    assert step.strength == pytest.approx(strengths[cut] * (30 / 40) ** 2)
     assert step.at_fraction == pytest.approx(cut / 30)
     clean = drift(np.repeat([2.0, 3.0], 10))
     assert clean is not None

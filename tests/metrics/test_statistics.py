@@ -10,8 +10,10 @@ from journal.metrics.statistics import (
     needed_samples,
     outliers,
     proportion,
+    t_inside,
     t_interval,
     t_quantile,
+    within_angle,
 )
 from journal.metrics.table import metrics
 from journal.records.figure import Figure
@@ -30,6 +32,40 @@ def test_needed_samples_are_those_of_mlperf(fraction: float, needed: int) -> Non
 )
 def test_t_quantiles_are_those_of_the_tables(degrees: int, t: float) -> None:
     assert t_quantile(0.975, degrees) == pytest.approx(t, abs=5e-5)
+
+
+def closed_form(t: float, degrees: int) -> float:
+    """P(|T| < t) for whole degrees: Abramowitz and Stegun 26.7.3 and 26.7.4."""
+    angle, odd = math.atan(t / math.sqrt(degrees)), degrees % 2
+    term = total = math.cos(angle) if odd else 1.0
+    for power in range(2 + odd, degrees - 1, 2):
+        term *= (power - 1) / power * math.cos(angle) ** 2
+        total += term
+    if not odd:
+        return math.sin(angle) * total
+    return 2 / math.pi * (angle + (math.sin(angle) * total if degrees > 1 else 0.0))
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 7, 30, 200, 500])
+def test_students_distribution_agrees_with_the_closed_form(degrees: int) -> None:
+    for probability in (0.75, 0.95, 0.975, 0.995, 0.9999):
+        t = t_quantile(probability, degrees)
+        assert closed_form(t, degrees) == pytest.approx(2 * probability - 1, rel=1e-8)
+        assert t_inside(t, degrees) == pytest.approx(2 * probability - 1, rel=1e-8)
+
+
+def test_students_distribution_between_whole_degrees() -> None:
+    values = [t_quantile(0.975, degrees) for degrees in (1.0, 1.5, 2.0, 2.5, 3.0)]
+    assert values == sorted(values, reverse=True)
+    assert t_inside(t_quantile(0.975, 1.5), 1.5) == pytest.approx(0.95)
+    assert t_inside(0.0, 2.5) == 0.0
+    assert t_inside(1e9, 2.5) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_students_distribution_of_many_angles_is_that_of_each() -> None:
+    angles = np.array([0.1, 0.7, 1.5])
+    each = [float(within_angle(angle, 9)) for angle in angles.tolist()]
+    assert within_angle(angles, 9).tolist() == pytest.approx(each)
 
 
 def test_a_t_interval_worked_out_by_hand() -> None:
