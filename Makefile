@@ -5,8 +5,8 @@
 #             WRITE=--write puts the figures into docs/reliability.md
 # make mutate changes single expressions at random and counts the changes that the tests notice:
 #             ROOMS=metrics,load MUTANTS=50 SEED=2
-# make calibrate simulates how often intervals and verdicts are right: docs/calibration.md, half an
-#             hour
+# make calibrate simulates how often intervals and verdicts are right: docs/calibration.md, an hour
+#             or two on one core
 # make fuzz   feeds every reader of what others write with changed examples: FUZZ_SECONDS=1800
 # make faults lets each single write to a journal fail in turn: a full disk, a broken one, half a
 #             write; some minutes
@@ -103,10 +103,10 @@ soak: $(STAMP_DEV)
 
 calibrate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.calibrate --write
-	$(BIN)/python -m benchmarks.calibrate_compare
-	$(BIN)/python -m benchmarks.calibrate_open
+	$(BIN)/python -m benchmarks.calibrate_compare --write
+	$(BIN)/python -m benchmarks.calibrate_open --write
 	$(BIN)/python -m benchmarks.calibrate_faults --write
-	$(BIN)/python -m benchmarks.calibrate_capacity
+	$(BIN)/python -m benchmarks.calibrate_capacity --write
 
 docs: $(STAMP_DEV)
 	$(BIN)/python tests/test_architecture_page.py

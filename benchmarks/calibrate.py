@@ -2,9 +2,9 @@
 
     python -m benchmarks.calibrate [--trials 400] [--only M/D/4] [--loopback 60] [--write]
 
-Prints its tables; `--write` puts them into docs/calibration.md. The same seed gives the same tables
-of worlds. `--loopback` is the number of real runs against the simulated server, which take a minute
-or two.
+Prints its tables; `--write` puts them into docs/calibration.md, with `--only` those rows alone. The
+same seed gives the same tables of worlds. `--loopback` is the number of real runs against the
+simulated server, which take a minute or two.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from itertools import chain
 import numpy as np
 
 from benchmarks import loopback
-from benchmarks.page import CALIBRATION, put
+from benchmarks.page import CALIBRATION, put, put_rows
 from benchmarks.worlds import (
     World,
     closed,
@@ -160,23 +160,28 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--loopback", type=int, default=60, help="runs; 0 for none")
     options = parser.parse_args()
-    write = options.write and not options.only
     for part, (metrics, chosen) in worlds().items():
         drawn = (rows(w, metrics, options.trials) for w in chosen if options.only in w.name)
-        _table(part, chain.from_iterable(drawn), write)
+        _table(part, chain.from_iterable(drawn), options)
     if options.loopback and not options.only:
         with running(loopback.SCRIPT) as base_url:
-            _table("loopback", on_loopback(base_url, options.loopback), write)
+            _table("loopback", on_loopback(base_url, options.loopback), options)
 
 
-def _table(part: str, every: Iterable[Row], write: bool) -> None:
+def _table(part: str, every: Iterable[Row], options: argparse.Namespace) -> None:
     """Prints each row when it is there, and puts them into their part of the page."""
-    lines = [HEAD, "| --- | --- | ---: | ---: | ---: | ---: |"]
+    lines = []
     for one in every:
         lines.append(line(one))
         print(lines[-1], flush=True)
-    if write:
-        put(part, "\n".join(lines), CALIBRATION)
+    if options.write and options.only:
+        put_rows(part, lines, 2, CALIBRATION)
+    elif options.write:
+        put(
+            part,
+            "\n".join([HEAD, "| --- | --- | ---: | ---: | ---: | ---: |", *lines]),
+            CALIBRATION,
+        )
 
 
 if __name__ == "__main__":

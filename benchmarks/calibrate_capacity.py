@@ -1,11 +1,14 @@
-"""Calibration of searches for capacity: `python -m benchmarks.calibrate_capacity`.
+"""Calibration of searches for capacity.
+
+    python -m benchmarks.calibrate_capacity [--seeds 20] [--write]
 
 The search of `journal run --find-capacity` is led through simulated runs, whose metrics, doubts and
 verdicts are the journal's own, without a wall clock. By rate the server is 4 lanes of 100 ms with
 TTFT 60 ms; by concurrency it is an engine whose step takes longer for each stream and each prompt
-token in it. The table goes into docs/calibration.md.
+token in it. `--write` puts the table into docs/calibration.md.
 """
 
+import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -223,19 +226,24 @@ def rows(seeds: int) -> Iterator[tuple[str, float, Tally]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
     lines = [
-        f"{SEEDS} searches for each row.\n",
+        f"{options.seeds} searches for each row.\n",
         "| search | truth | truth between the ends | highest held | undecided, of the truth "
         "| longest, s of load |",
         "| --- | --: | --: | --: | --: | --: |",
     ]
-    for name, truth, found in rows(SEEDS):
+    for name, truth, found in rows(options.seeds):
         lines.append(
             f"| {name} | {truth:g} | {found.between:.0%} | {found.highest:.3g} "
             f"| {found.width:.0%} | {found.longest_s:.0f} |"
         )
         print(lines[-1], flush=True)
-    put("capacity", "\n".join(lines), CALIBRATION)
+    if options.write:
+        put("capacity", "\n".join(lines), CALIBRATION)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Calibration of comparisons at known truth: `python -m benchmarks.calibrate_compare`.
+"""Calibration of comparisons and gates at known truth.
+
+    python -m benchmarks.calibrate_compare [--trials 3000] [--write]
 
 Two sides of some cells, each with a number of engine starts. A figure is the truth, times the luck
 of its start (the same in all cells), times the luck of its run, times a drift of the host that is
-linear in time from the first run to the last. The verdicts are those of `journal compare`. The
-table goes into docs/calibration.md.
+linear in time from the first run to the last. The verdicts are those of `journal compare` and
+`journal check`. `--write` puts the tables into docs/calibration.md.
 """
 
-import sys
+import argparse
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,7 @@ from math import log
 
 import numpy as np
 
-from benchmarks.page import ROOT, put
+from benchmarks.page import CALIBRATION, put
 from journal.compare.comparison import NOTICEABLE, Compared, judge
 from journal.compare.gate import LIMITS, Outcome, decided, shared_confidence, worsening
 from journal.compare.pairing import Pair
@@ -28,7 +30,6 @@ from journal.records.experiment import Engine, Load
 from journal.records.run import Record
 
 TRIALS = 3000
-PAGE = ROOT / "docs" / "calibration.md"
 EQUAL, TENTH = 1.0, 1.1  # the true ratio
 TTFT = named("ttft_s.p50")
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,7 +104,6 @@ def table(trials: int = TRIALS) -> str:
     return "\n".join(lines)
 
 
-GATE_TRIALS = 4000
 LIMIT = 0.05
 WORSE = (0.0, LIMIT, 2 * LIMIT)
 
@@ -130,7 +130,7 @@ def gate_outcomes(case: Case, trials: int, seed: int = 1) -> dict[Outcome, float
     return {outcome: count / trials for outcome, count in counts.items()}
 
 
-def gate_table(trials: int = GATE_TRIALS) -> str:
+def gate_table(trials: int = TRIALS) -> str:
     """The shares of outcomes by what is true, as a table in Markdown."""
     lines = [
         "| truly worse by | limit | starts each | cells | order | spread of starts | of runs "
@@ -236,7 +236,20 @@ def _units(side: tuple[Record, ...], figures: Mapping[str, float], way: Measured
     return units
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    for part, what, of in (
+        ("comparisons", "comparisons", table),
+        ("gate", "simulated checks", gate_table),
+    ):
+        text = f"{options.trials:,} {what} for each row.\n\n{of(options.trials)}"
+        print(text, flush=True)
+        if options.write:
+            put(part, text, CALIBRATION)
+
+
 if __name__ == "__main__":
-    trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
-    put("comparisons", f"{trials:,} comparisons for each row.\n\n{table(trials)}", PAGE)
-    put("gate", f"{GATE_TRIALS:,} simulated checks for each row.\n\n{gate_table()}", PAGE)
+    main()

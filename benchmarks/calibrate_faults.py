@@ -1,8 +1,11 @@
-"""Calibration of the doubts about faults: `python -m benchmarks.calibrate_faults [--trials 200]`.
+"""Calibration of the doubts about faults.
+
+    python -m benchmarks.calibrate_faults [--trials 200] [--part "healthy runs"] [--only heavy]
+        [--write]
 
 Faults are planted in simulated runs of which all else is healthy, in closed and in open loop. The
-table says how often each is named, and how often a healthy run is flagged; it goes into
-docs/calibration.md. The doubts are those of `journal run`.
+tables say how often each is named, and how often a healthy run is flagged; `--write` puts them into
+docs/calibration.md, with `--only` those rows alone. The doubts are those of `journal run`.
 """
 
 import argparse
@@ -13,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.page import CALIBRATION, put
+from benchmarks.page import CALIBRATION, put, put_rows
 from benchmarks.worlds import STEP_S, TOKENS, World, closed, engine_in_open_loop, independent, queue
 from journal.doubts import sending
 from journal.doubts.rule import Case
@@ -319,19 +322,36 @@ def loops() -> Iterator[World]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--part", default="", help="faults, healthy runs or in step")
+    parser.add_argument("--only", default="", help="part of the name of a run or of a fault")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    for part, head, rows in (
-        ("faults", HEAD, (fault_row(w, f, options.trials) for w, f in planted())),
-        ("healthy runs", CLEAN_HEAD, (clean_row(w, options.trials) for w in healthy())),
-        ("in step", STEP_HEAD, (step_row(w, options.trials) for w in loops())),
+    trials, only = options.trials, options.only
+    for part, head, names, rows in (
+        (
+            "faults",
+            HEAD,
+            2,
+            (fault_row(w, f, trials) for w, f in planted() if only in f"{w.name} {f.name}"),
+        ),
+        (
+            "healthy runs",
+            CLEAN_HEAD,
+            1,
+            (clean_row(w, trials) for w in healthy() if only in w.name),
+        ),
+        ("in step", STEP_HEAD, 1, (step_row(w, trials) for w in loops() if only in w.name)),
     ):
-        lines = [head]
+        if options.part not in ("", part):
+            continue
+        lines = []
         for row in rows:
             lines.append(row)
             print(row, flush=True)
-        if options.write:
-            put(part, "\n".join(lines), CALIBRATION)
+        if options.write and only:
+            put_rows(part, lines, names, CALIBRATION)
+        elif options.write:
+            put(part, "\n".join([head, *lines]), CALIBRATION)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,21 @@ def put(part: str, text: str, page: Path = PAGE) -> None:
     page.write_text(f"{before}{opening}{text.rstrip()}\n{closing}{after}")
 
 
+def put_rows(part: str, rows: list[str], names: int, page: Path) -> None:
+    """Puts `rows` of a table into its part of the page, each in place of the row whose first
+    `names` cells are the same, or else at the end. Raises ValueError as `put` does."""
+    opening, closing = f"<!-- {part} -->\n", f"<!-- end of {part} -->\n"
+    _, rest = page.read_text().split(opening)
+    table, _ = rest.split(closing)
+
+    def name(row: str) -> tuple[str, ...]:
+        return tuple(row.split(" | ")[:names])
+
+    fresh = {name(row): row for row in rows}
+    kept = [fresh.pop(name(row), row) for row in table.splitlines()]
+    put(part, "\n".join([*kept, *fresh.values()]), page)
+
+
 def machine(*packages: str) -> str:
     """This machine and the versions of Python and `packages`, in one line."""
     names = [

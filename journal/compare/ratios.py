@@ -19,6 +19,7 @@ EQUAL = 1e-12  # a relative spread below it is rounding
 POWER = 0.8  # the share of comparisons in which a true difference is to be seen
 MOST_STARTS = 50  # of one side, that are ever advised
 
+
 @dataclass(frozen=True, slots=True)
 class Ratio:
     """B / A of geometric means over starts. `low` and `high` are the ends of the 95% interval,

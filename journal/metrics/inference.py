@@ -36,7 +36,8 @@ BEYOND = 5  # waves that must lie beyond a percentile in a closed loop
 BEYOND_OPEN = 100  # requests that must in an open one, for a percentile above the median
 TAIL_POWER = 1.5  # of the widening of such a percentile: its scatter is that of whole queues
 DIFFERING = 10  # requests, in effect, that the excess over the least latency must stem from
-SKEW = 1.4  # of a queue: few runs see its long stretches, and those that do not are all too low
+UP, DOWN = 1.7, 1.4  # a queue's skew: few runs see its long stretches, and the others are too low
+OVERLAP_LOOKS = 64  # at the requests in flight, for each group
 DRAIN = 1.4  # of the idle share times the deviation of the lengths
 FARTHEST = 3.0  # logarithms of the excess: 20 times
 # A server's steps may be slow for most of a run, a queue may outlast it.
@@ -53,7 +54,8 @@ Refusal = Literal["waves", "requests"]
 class Units:
     """The independent groups of one run's requests. `group` has the group of each measured request,
     from 0 to `groups` - 1; `unit` is the number of requests in a unit, the batch or the mean number
-    in flight. `widening` is the factor on each interval, 1 or more, for noise that changes slowly.
+    in flight. `widening` is the factor on each interval, 1 or more, for groups that overlap and for
+    noise that changes slowly.
     """
 
     group: Index
@@ -106,7 +108,26 @@ def units(start_s: Array, end_s: Array, lanes: int | None) -> Units:
     rank[np.argsort(start_s, kind="stable")] = np.arange(count)
     ends = np.arange(1, groups) * whole // max(groups, 1) * unit
     group = np.searchsorted(ends, rank, side="right")
-    return Units(group, groups, unit, lanes is None)
+    return Units(group, groups, unit, lanes is None, _overlap(start_s, end_s, group, groups))
+
+
+def _overlap(start_s: Array, end_s: Array, group: Index, groups: int) -> float:
+    """How much wider the interval from the groups' scatter must be, since neighbouring groups share
+    the steps of the time in which both are in flight: the square root of the variance of the mean
+    of all over what the groups would have if they shared none, for steps that are independent.
+    Streams that begin spread overlap by one request's time, those of a convoy not at all."""
+    if groups < 2:
+        return 1.0
+    looks_s = np.linspace(start_s.min(), end_s.max(), OVERLAP_LOOKS * groups)
+    flying = [
+        np.searchsorted(np.sort(start_s[group == g]), looks_s, side="right")
+        - np.searchsorted(np.sort(end_s[group == g]), looks_s, side="right")
+        for g in range(groups)
+    ]
+    share = np.array(flying) / np.maximum(1, np.sum(flying, axis=1, keepdims=True))
+    apart = float((share**2).sum())
+    together = float((share.sum(axis=0) ** 2).sum())
+    return math.sqrt(max(1.0, together / apart)) if apart > 0 else 1.0
 
 
 class Estimate(NamedTuple):
@@ -204,7 +225,7 @@ def _around(value: float, half: float, least: float, is_open: bool) -> tuple[flo
         return value - half, value + half
     logarithm = half / excess
     if is_open:
-        up, down = min(SKEW * logarithm, FARTHEST), logarithm / SKEW
+        up, down = min(UP * logarithm, FARTHEST), logarithm / DOWN
         return least + excess * math.exp(-down), least + excess * math.exp(up)
     high = least + excess * math.exp(min(logarithm, FARTHEST))
     return max(0.0, value - half), max(value + half, high)
@@ -307,7 +328,7 @@ def slow_steps(at_s: Array, gaps_s: Array, owner: Index, run: Units) -> Units:
     series, half = gaps_s[order], owner[order] * GOLDEN % 1 < 0.5
     factor = widening(series, run.groups, STEPS)
     part = shared(series, half)
-    return replace(run, widening=math.sqrt(1 + part * (factor**2 - 1)))
+    return replace(run, widening=run.widening * math.sqrt(1 + part * (factor**2 - 1)))
 
 
 class Error(NamedTuple):

@@ -190,7 +190,8 @@ ends that no other replaces. In open loop: from the first answer to the last req
 are in the steady state if they began and ended in it. Tokens are, if their chunk arrived in it.
 
 Drift is looked for in TPOT and E2E, in open loop also in TTFT: by a self-normalised test (after
-Shao and Zhang, 2010) on up to 40 medians of neighbouring requests, at
+Shao and Zhang, 2010) on up to 40 medians of neighbouring requests, at least a whole unit of them
+(a wave, in open loop as many as are in flight), which takes 20 units, at
 {percent(DRIFT_CHANCE)} over all of them, together with a change of the median of
 {percent(DRIFT_CHANGE)} or more. In closed loop that is inside the steady state, without the first
 request of each stream, since those begin all at once. In open loop each request is compared with

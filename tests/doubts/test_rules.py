@@ -472,7 +472,7 @@ def test_a_client_that_falls_behind_its_schedule_drifts_as_well(run) -> None:
         start_s, end_s = trace.start_s + later, trace.end_s + later
         return replace(trace, start_s=start_s, chunk_s=chunk_s, end_s=end_s)
 
-    samples = traces(late)(run(rate=10.0, requests=60).samples())
+    samples = traces(late)(run(rate=10.0, requests=120).samples())
     samples = replace(samples, readings=Readings())
     assert flags(samples) == {"rate_not_achieved", "drift"}
     assert "90% of the rate that was scheduled" in sentence(doubts_of(samples)["rate_not_achieved"])
