@@ -24,6 +24,9 @@ from journal.theory.tables_and_towers import Tables, tables
 
 NEEDED = ("num_hidden_layers", "hidden_size", "vocab_size")
 STATE_ONLY = {"mamba", "mamba2", "falcon_mamba"}
+ENCODERS = frozenset(
+    "bert roberta xlm-roberta camembert distilbert electra modernbert nomic_bert deberta-v2".split()
+)
 WITHOUT_ROTATION = STATE_ONLY | {"bloom", "mpt", "jamba", "zamba", "nemotron_h", "whisper"}
 
 
@@ -143,6 +146,11 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
     kind that is not known here."""
     fields = completed(config)
     kind = fields["model_type"]
+    if kind in ENCODERS:
+        raise SpecError(
+            f"a {kind} model only encodes: an engine keeps no KV cache for it, and its weights are"
+            " what its files take"
+        )
     missing = [name for name in NEEDED if not isinstance(fields.get(name), int)]
     if not missing and kind not in STATE_ONLY and not fields.get("num_attention_heads"):
         missing = ["num_attention_heads"]
@@ -167,9 +175,10 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
 
 
 def _sized(fields: dict[str, Any], config: Mapping[str, Any]) -> Architecture:
-    count, kv, size = heads(_first_of_lists(fields))
+    first = _first_of_lists(fields)
+    count, kv, size = heads(first)
     dtype = fields.get("dtype", fields.get("torch_dtype"))
-    many = fields.get("num_experts") or 1
+    many = first.get("num_experts") or 1
     family = FAMILIES.get(fields["model_type"])
     tied = fields.get("tie_word_embeddings")
     return Architecture(
@@ -178,14 +187,14 @@ def _sized(fields: dict[str, Any], config: Mapping[str, Any]) -> Architecture:
         heads=count,
         kv_heads=kv,
         head_dim=size,
-        intermediate=_first_of_lists(fields).get("intermediate_size") or 4 * fields["hidden_size"],
+        intermediate=first.get("intermediate_size") or 4 * fields["hidden_size"],
         vocabulary=fields["vocab_size"],
         tied=bool(tied) if tied is not None else family is not None and family.tied,
         plan=layers_of(fields),
         tables=None if family is None else tables(fields, family, config),
         context=fields.get("max_position_embeddings"),
         experts=many,
-        experts_used=(fields.get("num_experts_per_tok") or 1) if many > 1 else 1,
+        experts_used=(first.get("num_experts_per_tok") or 1) if many > 1 else 1,
         rotary=_rotary(fields, size),
         dtype=None if dtype is None else str(dtype).removeprefix("torch."),
         packing=packing(_quantization(config)),

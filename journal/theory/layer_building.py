@@ -24,6 +24,13 @@ GEMMA_BLOCKS = {"gemma3n_text", "gemma4_text", "gemma4_unified_text"}
 ENCODER_TOKENS = "max_source_positions"
 
 
+# Sizes that some families list for each layer; a shorter list is of other parts, the text first.
+BY_LAYER = (
+    *("intermediate_size", "num_key_value_heads", "num_attention_heads"),
+    *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "n_shared_experts"),
+)
+
+
 def layers_of(fields: Mapping[str, Any]) -> tuple[Layer, ...]:
     """The layers of a decoder in order. Raises SpecError for a kind of layer that is not known
     here. The layers of an unknown family have caches and no matrices."""
@@ -39,10 +46,11 @@ def layers_of(fields: Mapping[str, Any]) -> tuple[Layer, ...]:
 def _of_layer(fields: Mapping[str, Any], number: int, kind: str) -> dict[str, Any]:
     """The fields as they hold for one layer: some families list a size for each, or have other
     heads where a layer looks at everything."""
+    count = fields["num_hidden_layers"]
     own = {
-        name: value[number]
-        for name in ("intermediate_size", "num_key_value_heads", "num_attention_heads")
-        if isinstance(value := fields.get(name), list) and number < len(value)
+        name: value[number if len(value) >= count else 0]
+        for name in BY_LAYER
+        if isinstance(value := fields.get(name), list) and value
     }
     if fields["model_type"].startswith("gemma4"):
         own |= _gemma4(fields, number, kind)

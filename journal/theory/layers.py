@@ -160,8 +160,6 @@ def experts(fields: Mapping[str, Any], family: ModelFamily) -> Parts:
     get, hidden = fields.get, fields["hidden_size"]
     count, used = get("num_experts", 1), get("num_experts_per_tok", 1)
     inner = get("moe_intermediate_size") or get("intermediate_size") or 4 * hidden
-    if isinstance(inner, list):
-        inner = inner[0]
     matrices_of_one = 3 if family.gated else 2
     one = matrices_of_one * hidden * inner
     latent = get("moe_latent_size")
@@ -195,5 +193,4 @@ def _shared_width(fields: Mapping[str, Any], inner: int) -> int:
             return int(fields[name]) * (get("n_shared_experts") or 1)
     if fields["model_type"] == "llama4_text":
         return int(fields["intermediate_size"])
-    number = get("n_shared_experts") or 0
-    return inner * (number if isinstance(number, int) else number[0])
+    return inner * int(get("n_shared_experts") or 0)
