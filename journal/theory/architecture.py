@@ -146,11 +146,6 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
     kind that is not known here."""
     fields = completed(config)
     kind = fields["model_type"]
-    if kind in ENCODERS:
-        raise SpecError(
-            f"a {kind} model only encodes: an engine keeps no KV cache for it, and its weights are"
-            " what its files take"
-        )
     missing = [name for name in NEEDED if not isinstance(fields.get(name), int)]
     if not missing and kind not in STATE_ONLY and not fields.get("num_attention_heads"):
         missing = ["num_attention_heads"]
@@ -158,6 +153,11 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         raise SpecError(
             f"the config.json of this {kind or 'unnamed'} model lacks {missing[0]!r}: its memory"
             " cannot be computed from it"
+        )
+    if kind in ENCODERS:
+        raise SpecError(
+            f"a {kind} model only encodes: an engine keeps no KV cache for it, and its weights are"
+            " what its files take"
         )
     fields.setdefault("num_attention_heads", 1)
     try:
