@@ -163,7 +163,7 @@ def keep_serving(home: Path, *_: object) -> None:
     os.write(1, b"begun\n")
     with journal.serve(engine, home):
         os.write(1, b"up\n")
-        time.sleep(0.2)
+        time.sleep(0.5)
     os.write(1, b"done\n")
 
 

@@ -14,6 +14,7 @@ import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -436,6 +437,9 @@ FLOORS = {
     "vllm": (0, 32),
     "gradio": (6, 7),  # reads any file on Windows before, and any host's before 6.6
     "pyarrow": (23, 0, 1),  # writes to freed memory before
+    "ray": (2, 52),  # a page of any site runs jobs on a cluster before (CVE-2025-62593)
+    "starlette": (0, 49, 1),  # a Range header costs quadratic time before (CVE-2025-62727)
+    "aiohttp": (3, 13, 3),  # unpacks a bomb, and more, before (CVE-2025-69223)
 }
 
 
@@ -443,11 +447,18 @@ def test_dependencies_have_floors_without_known_holes() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     asked = [*project["dependencies"], *(each for extra in extras for each in extra)]
-    floors = {
-        match[1]: tuple(int(part) for part in match[2].split("."))
-        for match in (re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", each) for each in asked)
-        if match
-    }
+    matches = [re.match(r"([\w-]+)(?:\[[\w,]+\])?(?:[>=]=([\d.]+))?", each) for each in asked]
     for name, least in FLOORS.items():
-        if any(re.match(rf"{name}\b", each) for each in asked):
-            assert floors[name] >= least, name
+        floors = [match[2] for match in matches if match and match[1] == name]
+        assert floors and None not in floors, name
+        parts = [tuple(map(int, floor.split("."))) for floor in floors if floor]
+        assert min(parts) >= least, name
+
+
+def test_what_is_installed_is_above_the_floors() -> None:
+    for name, least in FLOORS.items():
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            continue
+        assert tuple(map(int, re.findall(r"\d+", installed)[: len(least)])) >= least, name
