@@ -38,8 +38,8 @@ def record(
     from journal.cli.progress import showing
     from journal.errors import UsageError
     from journal.measure import nvml_trace as traces
+    from journal.private import write_private
     from journal.records.progress import Event
-    from journal.store.private import write_private
 
     with showing(quiet=out is None) as listener:
         message = f"looking at the GPUs for {seconds:g} s"

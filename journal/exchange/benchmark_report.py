@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from journal.doubts.words import sentence
 from journal.errors import UsageError
 from journal.metrics.statistics import STATISTICS
+from journal.private import make_folder, write_private
 from journal.records.load_shape import Open
 from journal.records.run import Record
 from journal.store.store import open_store
@@ -44,10 +45,10 @@ def export_reports(folder: Path, home: str | Path = "lab", run: str | None = Non
     with open_store(Path(home)) as store:
         records = [store.run(run)] if run else [one for one in store.runs() if one.good]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for record in records:
             text = json.dumps(benchmark_report(record), indent=2, ensure_ascii=False)
-            (folder / f"{record.id}.json").write_text(f"{text}\n", encoding="utf-8")
+            write_private(folder / f"{record.id}.json", f"{text}\n")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written ({error.strerror}): name another") from error
     return len(records)

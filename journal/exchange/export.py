@@ -12,10 +12,10 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 from journal.errors import MissingExtra, UsageError
 from journal.metrics.predicted import of_engine
 from journal.metrics.table import rows
+from journal.private import write_private
 from journal.records.load_shape import AXES, LENGTH_AXES
 from journal.records.request import Trace
 from journal.records.run import Record
-from journal.store.private import write_private
 from journal.store.store import Store, open_store
 
 Form = Literal["csv", "parquet", "jsonl"]

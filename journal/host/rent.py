@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 from journal.errors import JournalError, MissingExtra, SpecError, UsageError
 from journal.host.fit import fit
 from journal.plan.experiment_file import load_experiment, shipped
+from journal.private import make_folder, write_private
 from journal.records.experiment import Engine, Experiment
 from journal.serve.models import EMBEDDED
-from journal.store.private import make_folder, write_private
 from journal.theory.gpu_table import GPU_KINDS, find_gpu
 from journal.theory.headroom import Choice
 from journal.units import data_size

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from journal.errors import UsageError
 from journal.monitor.panels import BOARDS, Board, DashboardPanel
+from journal.private import make_folder, write_private
 from journal.records.address import beside
 from journal.serve.endpoint import normalised
 from journal.serve.engines.vllm.metric_names import NEWEST
-from journal.store.private import make_folder
 
 PROMETHEUS = "127.0.0.1:9090"
 SOURCE = {"type": "prometheus", "uid": "journal-prometheus"}
@@ -49,8 +49,9 @@ def write_dashboards(
         make_folder(directory)  # the owner's alone; below it the containers' own users read, too
         for name, text in files.items():
             path = directory / name
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            path.write_text(text)
+            for folder in [*path.relative_to(directory).parents][-2::-1]:
+                (directory / folder).mkdir(mode=0o755, exist_ok=True)
+            write_private(path, text)
             path.chmod(0o644)
     except OSError as error:
         raise UsageError(

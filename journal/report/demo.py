@@ -8,6 +8,7 @@ from pathlib import Path
 
 from journal.errors import NotFound, UsageError
 from journal.plan.experiment_file import shipped
+from journal.private import make_folder
 from journal.report.log import LogFiles, log
 
 RECORDED = "recorded/two-architectures.db.xz"
@@ -26,8 +27,8 @@ def demo(home: str | Path = "demo", lang: str = "en") -> LogFiles:
     if database.exists() and not mark.exists():
         raise UsageError(f"{home} holds a journal already: name another --home")
     if not database.exists():
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.touch()
+        make_folder(home)
+        mark.touch(mode=0o600)
         temporary = home / f".journal.db.{secrets.token_hex(4)}"
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as to:
             to.write(lzma.decompress(recording.read_bytes()))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
+from journal.private import write_private
 from journal.records.notebook import Note
 from journal.report.regions import NEW, OF_THE_DAY, WrittenWords, read_log
 from journal.store.notes import add_note, change_note, note_of, notes, remove_note
-from journal.store.private import write_private
 
 if TYPE_CHECKING:
     from journal.store.store import Store

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal.errors import JournalError, UsageError
+from journal.private import make_folder
 from journal.report.day import Day, collect, last_day
 from journal.report.document import Bars, Blocks, Own, Page, Panel
 from journal.report.extent import collect_experiment, collect_week
@@ -236,8 +237,7 @@ def write_text(path: Path, text: str) -> None:
     written."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        for folder in (path.parent.parent, path.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             temporary.touch(mode=0o600)
             temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")

@@ -16,6 +16,7 @@ from typing import Any
 import platformdirs
 
 from journal.errors import EngineError, MissingExtra, SpecError
+from journal.private import make_folder
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
 from journal.serve import convert, gpu_memory, interpreter
@@ -80,8 +81,8 @@ def prepare(engine: Engine, listener: Listener = ignore) -> str:
 @contextmanager
 def _alone(lock_path: Path, listener: Listener) -> Iterator[None]:
     """Hold a lock between processes, so that two of them do not make the same model."""
-    lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with lock_path.open("w") as lock:
+    make_folder(lock_path.parent)
+    with os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from journal.errors import EngineError
+from journal.private import make_folder
 
 GRACE_S = 10.0  # between TERM and KILL; an engine that loads its weights heeds no TERM
 PATIENCE_S = 10.0  # after that even SIGKILL did not help
@@ -130,7 +131,7 @@ def start_guarded(
     The guard ends the whole tree when this process dies, by any signal. Raises EngineError where
     the guard does not start.
     """
-    log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(log_path.parent)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         guard = subprocess.Popen(

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from journal.errors import EndpointError
+from journal.private import make_folder
 from journal.records.engine import Access, Endpoint
 from journal.records.experiment import Engine
 from journal.records.progress import Listener, ignore
@@ -118,7 +119,7 @@ def _announce(path: Path, endpoint: Endpoint, log_path: Path) -> None:
         log_path=str(log_path),
         has_key=endpoint.api_key is not None,
     )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     half = path.with_suffix(".half")
     half.touch(mode=0o600)
     half.write_text(json.dumps(asdict(entry), indent=2) + "\n")

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from journal.errors import StoreError, UsageError
+from journal.private import make_folder
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def alone(home: Path) -> Iterator[None]:
     StoreError where `home` cannot be written."""
     path = home / "run.lock"
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(home)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from journal.errors import MissingExtra, StoreBusy, StoreError
+from journal.private import make_folder
 from journal.redaction import hidden, in_url, remember, shown_url
 
 BUSY_TIMEOUT_S = 10.0
@@ -121,7 +122,7 @@ def shown_address(url: URL) -> str:
 def make_private(directory: Path) -> None:
     """Make a directory of its owner alone where there is none. Raises StoreError."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory)
     except OSError as error:
         raise StoreError(
             f"the directory {directory} cannot be made ({error.strerror}): choose another"

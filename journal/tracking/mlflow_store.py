@@ -15,6 +15,8 @@ from pathlib import Path
 
 import platformdirs
 
+from journal.private import make_folder
+
 NAME = "mlflow.db"
 CONNECT_S = 5
 _LIMITS = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "mssql": "timeout"}
@@ -58,7 +60,7 @@ def _plain_path(home: Path) -> Path:
 def _is_private(folder: Path) -> bool:
     """Whether `folder`, which is made where it does not exist, is this user's alone."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         state = folder.lstat()
     except OSError:
         return False

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -29,6 +30,7 @@ from journal.records.request import ClientHealth, Request, Trace
 
 Start = Callable[..., str]
 TOKENS = 5
+PATHS = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 PROGRAM = """
 import json, sys, time
 from journal.load.drive import drive
@@ -385,3 +387,41 @@ def test_nothing_is_left_running_after_a_signal(
     wait_until(lambda: running_on(url) == 0)
     assert len(started) == (processes if processes > 1 else 0)
     assert gone(one.pid for one in started)
+
+
+MANY = """
+import resource, sys
+hard = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+from test_drive import driven, requests
+from journal.errors import UsageError
+try:
+    traces, _ = driven(sys.argv[1], requests(1024, tokens=2), batch=1024, timeout_s=120.0)
+    print(sum(trace.outcome == "ok" for trace in traces))
+except UsageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hard", "said"),
+    [
+        (4096, "1024"),
+        (
+            256,
+            "1088 open files are needed and this system allows 256: raise the limit (ulimit -Hn) "
+            "or lower the batch",
+        ),
+    ],
+    ids=["raised to what the system allows", "refused"],
+)
+def test_streams_beyond_the_limit_on_open_files(fake_server: Start, hard: int, said: str) -> None:
+    """1,024 of them under `ulimit -n 256`, of which the system allows more, or does not."""
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, fake_server(ttft_s=0.05, itl_s=0.0), str(hard)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*filter(None, sys.path), *PATHS])},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.stdout.strip() == said, done.stderr

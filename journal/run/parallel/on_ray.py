@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import EngineError, MissingExtra, SpecError
+from journal.private import make_folder
 from journal.records.experiment import Engine
 from journal.records.run import Record
 from journal.run.parallel.collector import Collector, task_place
@@ -193,7 +194,7 @@ class _Driver:
             return f"its Ray task failed ({_line_of(error)}): {why}"
         if log:
             path = self._collector.tasks[number].log_path
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             path.touch(mode=0o600)
             path.write_bytes(log)
         return died_of(code)
