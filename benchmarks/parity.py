@@ -115,7 +115,7 @@ def aiperf(program: str, tokenizer: str) -> Measure:
             --endpoint-type completions --concurrency {STREAMS} --request-count {REQUESTS}
             --isl 8 --osl {TOKENS} --tokenizer {tokenizer} --output-artifact-dir {folder}/out
             --extra-inputs ignore_eos:true --ui none"""
-        _call([program, *options.split()])
+        _call([program, *options.split()], HF_HUB_OFFLINE="")  # else it takes no folder
         return _imported(folder / "out", folder)
 
     return measure
@@ -126,12 +126,12 @@ def _imported(path: Path, folder: Path) -> Record:
     return record
 
 
-def _call(command: Sequence[str]) -> None:
+def _call(command: Sequence[str], **env: str) -> None:
     """Run a tool. Raises ToolFailed where it fails or takes longer than TRIES_S."""
     try:
         done = subprocess.run(
             command,
-            env={**os.environ, **QUIET},
+            env={**os.environ, **QUIET, **env},
             capture_output=True,
             text=True,
             timeout=TRIES_S,
@@ -139,7 +139,8 @@ def _call(command: Sequence[str]) -> None:
     except subprocess.TimeoutExpired as error:
         raise ToolFailed(f"no end after {TRIES_S:g} s") from error
     if done.returncode != 0:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        lines = (line.strip(" │╭╮╰╯─\t") for line in (done.stdout + done.stderr).splitlines())
+        said = [line for line in lines if line]
         raise ToolFailed(" ".join(said[-2:])[-300:] or f"it ended with {done.returncode}")
 
 

@@ -91,7 +91,7 @@ def attached(url: str, model: str, **how: Any) -> Endpoint:
             time.sleep(1)
 
 
-def measured(endpoint: Endpoint, count: int = 6) -> list[Trace]:
+def measured(endpoint: Endpoint, count: int = 12) -> list[Trace]:
     """The traces of `count` requests, two in flight, as a run sends them."""
     load = Load(requests=count, warmup=0, convoy=True)
     experiment = Experiment(
