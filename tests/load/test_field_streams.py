@@ -287,15 +287,24 @@ def test_a_whole_stream_counts_in_whichever_form_it_comes(pieces: list[Timed]) -
 
 @pytest.mark.timing
 def test_the_first_token_of_every_stream_is_timed_to_two_milliseconds() -> None:
-    """From the moment at which the server sends it, on an idle machine."""
-    late_s = {}
+    """From the moment at which the server sends it, on an idle machine. A stream is tried up to
+    five times: other programs delay one now and then, and a fault of the reader delays each."""
+    late_s: dict[str, float] = {}
     for name, pieces in WHOLE.items():
-        sent_s: list[float] = []
-        with serving(framed(pieces), sent_s=sent_s) as url:
-            origin_s = time.monotonic()
-            (trace,) = traces(url, requests=1, origin_s=origin_s)
-        late_s[name] = origin_s + trace.chunk_s[0] - sent_s[0]
+        for _ in range(5):
+            late_s[name] = lateness_s(pieces)
+            if 0 <= late_s[name] < 0.002:
+                break
     assert {name: late for name, late in late_s.items() if not 0 <= late < 0.002} == {}
+
+
+def lateness_s(pieces: list[Timed]) -> float:
+    """The time from the sending of the first token to its stamp."""
+    sent_s: list[float] = []
+    with serving(framed(pieces), sent_s=sent_s) as url:
+        origin_s = time.monotonic()
+        (trace,) = traces(url, requests=1, origin_s=origin_s)
+    return origin_s + trace.chunk_s[0] - sent_s[0]
 
 
 HALF = TOKENS // 2
