@@ -47,7 +47,7 @@ VLLM = (
     "parser = argparse.ArgumentParser()\nadd_cli_args(parser)\nmain(parser.parse_args())\n"
 )
 
-TRIES_S = 300.0  # the longest that a tool may take for one measurement
+TRIES_S = 600.0  # the longest that a tool may take for one measurement
 
 
 class ToolFailed(Exception):

@@ -77,7 +77,7 @@ def _print(supposed: "Supposed") -> None:
     print(
         plain(
             f"{supposed.setup.model}{build}{f', {version}' if version else ''}: "
-            f"{cell.prompt_tokens} + {cell.output_tokens} tokens"
+            f"{cell.lengths_label}"
         )
     )
     unit = "requests/s" if capacity.of == "rate" else "requests in flight"

@@ -166,11 +166,12 @@ def _point(setup: Setup, records: list[Record]) -> Point:
 
 def lines(among: Iterable[Point], across: str) -> list[Points]:
     """The lines of points that differ in the field `across` alone: two or more points each, with a
-    good run, in the order of that field."""
+    good run, in the order of that field. A length that another tool's file does not tell, stored as
+    0, stands in no line of lengths."""
     lengths = [name for name in LENGTH_AXES if name != across]
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in among:
-        if point.good and getattr(point, across) is not None:
+        if point.good and getattr(point, across) not in (None, 0):
             load = point.shape.burstiness if across in LOAD_AXES else point.shape
             fixed = (getattr(point, name) for name in lengths)
             groups.setdefault((point.setup, load, *fixed, point.manner), []).append(point)

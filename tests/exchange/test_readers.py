@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from journal.cli.app import main
+from journal.compare.points import lines, points
+from journal.compare.setups import setups_of
 from journal.doubts.words import LANGUAGES, sentence
 from journal.errors import UsageError
 from journal.exchange.import_results import import_results
@@ -17,6 +19,7 @@ from journal.records.run import Record
 from journal.report.run_json import run_json
 from journal.store.merge import merge
 from journal.store.store import open_store
+from journal.tracking.entries import params, run_name
 
 FORMS = Path(__file__).parent / "data" / "forms"
 Write = Callable[..., Path]
@@ -99,6 +102,16 @@ def test_the_measured_phase_of_aiperf_sets_the_load(name: str, tmp_path: Path) -
     assert (record.cell.model, record.cell.batch, record.duration_s) == ("acme/tiny", 16, 100)
     assert (run_json(record)["prompt_tokens"], run_json(record)["output_tokens"]) == (None, 260)
     assert "how long prompts were" in said(record)
+
+
+def test_a_length_that_a_file_does_not_tell_is_no_zero(tmp_path: Path) -> None:
+    aiperf = import_results(FORMS / "aiperf-cancelled.json", tmp_path).records
+    vllm = import_results(FORMS / "vllm-summary.json", tmp_path).records
+    assert run_name(aiperf[0].cell) == "tiny b16 p? o260"
+    assert params(aiperf[0].cell)["prompt_tokens"] == "none"
+    assert params(vllm[0].cell)["prompt_tokens"] == "64"
+    both = (*aiperf, *vllm)
+    assert lines(points(zip(both, setups_of(both), strict=True)), "prompt_tokens") == []
 
 
 @pytest.mark.parametrize(

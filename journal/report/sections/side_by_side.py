@@ -203,7 +203,7 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
     rows = tuple(
         (
             Box(f"{point.load:g}"),
-            Box(f"{point.prompt_tokens:,}"),
+            Box(f"{point.prompt_tokens:,}" if point.prompt_tokens > 0 else units.ABSENT),
             Box(places.brief[point.setup]),
             *(_compared(q, factor, point, group) for q, factor, _ in scaled),
         )
