@@ -15,6 +15,7 @@ from journal.metrics.quality import QUALITY
 from journal.metrics.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
 from journal.metrics.row import Metric, Section, Shown
 from journal.metrics.speculation import SPECULATION
+from journal.metrics.standstill import STANDSTILL
 from journal.metrics.starting import START
 from journal.metrics.statistics import STATISTICS
 from journal.metrics.steady import STEADY
@@ -24,7 +25,17 @@ from journal.records.figure import Figure
 from journal.records.samples import Samples
 
 TABLE: tuple[Metric, ...] = (
-    *(*LATENCY, *THROUGHPUT, *LENGTHS_MET, *BY_TURN, *STEADY, *MEMORY, *MEASURED, *THEORY),
+    *(
+        *LATENCY,
+        *THROUGHPUT,
+        *LENGTHS_MET,
+        *BY_TURN,
+        *STANDSTILL,
+        *STEADY,
+        *MEMORY,
+        *MEASURED,
+        *THEORY,
+    ),
     *(*SERVER, *SPECULATION, *START, *ENERGY, *COST, *QUALITY, *CLIENT),
 )
 

@@ -34,6 +34,7 @@ from journal.report.sections.drafts import drafts_section
 from journal.report.sections.failures import failures_section
 from journal.report.sections.lengths import lengths_section
 from journal.report.sections.lessons import lessons_section
+from journal.report.sections.long_prompts import long_prompts_section
 from journal.report.sections.memory_parts import memory_section
 from journal.report.sections.needed import needed_section
 from journal.report.sections.own_predictions import predictions_section
@@ -197,6 +198,7 @@ def _experiment(
         prefix_section(good, named),
         conversation_section(good, named),
         drafts_section(good, named),
+        long_prompts_section(good, named),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,

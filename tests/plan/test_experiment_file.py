@@ -35,6 +35,7 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         "prefix-cache",
         "conversation",
         "speculative",
+        "interference",
     }
     for name, path in shipped().items():
         experiment = load_experiment(name)
