@@ -4,6 +4,7 @@ tests."""
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from journal.load.drive import drive
 from journal.measure.sampler import Sampler
+from journal.measure.server import complete
 from journal.metrics.table import metrics
 from journal.plan.cells import cells
 from journal.plan.own_prompts import with_workload
@@ -44,7 +46,7 @@ def drafting(embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         flags=("--enable-prompt-tokens-details", "--speculative-config", json.dumps(DRAFTS)),
     )
     with engines.start(engine, tmp_path_factory.mktemp("drafting") / "engine.log") as endpoint:
-        yield endpoint
+        yield replace(endpoint, facts=complete(endpoint.facts, endpoint))
 
 
 def ran(server: Endpoint, run_id: str, **asked: Any) -> Ran:

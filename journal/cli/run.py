@@ -22,6 +22,7 @@ from journal.cli.options import (
     rates,
 )
 from journal.cli.workload_options import (
+    AbandonAfter,
     Api,
     Cycle,
     DurationS,
@@ -208,6 +209,7 @@ def run(
     convoy: Convoy = None,
     requests: Requests = None,
     duration: DurationS = None,
+    abandon_after: AbandonAfter = None,
     warmup: Warmup = None,
     repeats: Repeats = None,
     seed: Seed = None,
@@ -273,6 +275,7 @@ def run(
         load={
             "requests": requests,
             "duration_s": duration,
+            "abandon_after_s": abandon_after,
             "warmup": warmup,
             "repeats": repeats,
             "seed": seed,

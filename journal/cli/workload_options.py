@@ -83,6 +83,13 @@ DurationS = Annotated[
     typer.Option("--duration", metavar="S", help="Send requests for so long, not so many."),
 ]
 
+AbandonAfter = Annotated[
+    float | None,
+    typer.Option(
+        "--abandon-after", metavar="S", help="The patience of users: they leave after so long."
+    ),
+]
+
 Api = Annotated[
     Literal["chat", "completions"] | None,
     typer.Option("--api", help="The part of the API to ask; chosen from the prompts by default."),

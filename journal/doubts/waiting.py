@@ -40,7 +40,7 @@ def least_ttft_s(view: View) -> float | None:
     """The least TTFT of the warm-up, in s, or where there is none that of the load; None without
     any answer."""
     begin_s = min((trace.start_s for trace in view.measured), default=0.0)
-    every = [trace for trace in view.samples.traces if trace.outcome != "error" and trace.chunk_s]
+    every = [trace for trace in view.samples.traces if trace.answered and trace.chunk_s]
     warm = [trace for trace in every if trace.warmup and trace.end_s <= begin_s]
     return min((trace.chunk_s[0] - trace.start_s for trace in warm or every), default=None)
 

@@ -15,18 +15,19 @@ from typing import Any
 
 from journal.load.stream import Chunk, Stream, excerpt, message, parsed, unstreamed
 from journal.load.wire import Recording, events
-from journal.records.request import Request, Trace
+from journal.records.request import Outcome, Request, Trace
 from journal.redaction import shown_url
 from journal.serve.engines.vllm.request_fields import DECODE_MS, PREFILL_MS, QUEUE_MS
 
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """One request and its recorded answer, times on the monotonic clock in s. `scheduled_s` is
-    None in a closed loop: the request was due when it was sent. `failure`: why the answer never
-    ended; `timed_out`: it did not end within the timeout; `reconnected`: the request was sent a
-    second time, on a fresh connection; `connect_s`: what opening a connection for it took, None
-    where a kept one carried it; `on_read` receives the answer and its trace once they are read."""
+    """One request and its recorded answer, times on the monotonic clock in s. `scheduled_s` is None
+    in a closed loop: the request was due when it was sent. `failure`: why the answer never ended;
+    `timed_out`: it did not end within the timeout; `abandoned`: its user left before;
+    `reconnected`: the request was sent a second time, on a fresh connection; `connect_s`: what
+    opening a connection for it took, None where a kept one carried it; `on_read` receives the
+    answer and its trace once they are read."""
 
     request: Request
     start_s: float
@@ -35,6 +36,7 @@ class Exchange:
     recording: Recording
     failure: str | None = None
     timed_out: bool = False
+    abandoned: bool = False
     reconnected: bool = False
     connect_s: float | None = None
     on_read: "Callable[[AnswerReader, Trace], None] | None" = None
@@ -111,7 +113,7 @@ class AnswerReader:
         exchange, made = self.exchange, self._stream.usage.output_tokens
         request = exchange.request
         ends, tokens = self._with_tokens()
-        error = self._verdict(bool(ends))
+        error = None if exchange.abandoned else self._verdict(bool(ends))
         count = sum(tokens) if made is None and tokens is not None else made
         few = count is not None and count < request.output_tokens
         short = few and not request.natural_end
@@ -123,7 +125,7 @@ class AnswerReader:
             scheduled_s=scheduled_s - origin_s,
             start_s=start_s - origin_s,
             end_s=exchange.end_s - origin_s,
-            outcome="error" if error is not None else "short" if short else "ok",
+            outcome=_outcome(exchange, error, short=short),
             prompt_tokens_asked=request.prompt_tokens,
             output_tokens_asked=request.output_tokens,
             chunk_s=self._stamped(ends),
@@ -249,6 +251,14 @@ class AnswerReader:
         except (ValueError, RecursionError):
             reason = excerpt(self._body)
         return f"HTTP {status}: {reason}".rstrip(": ")
+
+
+def _outcome(exchange: Exchange, error: str | None, *, short: bool) -> Outcome:
+    if exchange.abandoned:
+        return "abandoned"
+    if error is not None:
+        return "error"
+    return "short" if short else "ok"
 
 
 def body_hash(request: Request) -> str | None:

@@ -26,7 +26,8 @@ class LoadPart:
     the monotonic clock. Once more than `max_error_rate` of the measured requests, and FAILURES,
     have failed, no more are sent. With `duration_s` no measured request is sent after so many s
     from the first; `endless` has those beyond `requests`, of whose groups this process draws every
-    n-th from the k-th on, by `share` (k, n)."""
+    n-th from the k-th on, by `share` (k, n). A request that is not over
+    after `abandon_after_s` is given up."""
 
     requests: Sequence[Request]
     endpoint: Endpoint
@@ -38,6 +39,7 @@ class LoadPart:
     duration_s: float | None = None
     endless: Endless | None = None
     share: tuple[int, int] = (0, 1)
+    abandon_after_s: float | None = None
 
 
 class Backlog:

@@ -136,9 +136,15 @@ class Connection(asyncio.Protocol):
 class Client:
     """A client of one endpoint, with as many connections as requests are in flight."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, timeout_s: float, abandon_after_s: float | None = None
+    ) -> None:
+        """A request that is not over after `timeout_s` has failed; after `abandon_after_s` its user
+        has left (None: users wait)."""
         self.target = Target(endpoint)
         self.timeout_s = timeout_s
+        self._leaves = abandon_after_s is not None and abandon_after_s < timeout_s
+        self._waits_s = timeout_s if abandon_after_s is None else min(timeout_s, abandon_after_s)
         self._addresses: list[tuple[socket.AddressFamily, str]] = []
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
@@ -186,7 +192,7 @@ class Client:
         )
         connection = None
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(self._waits_s):
                 connection = self._take() or await self._connect_for(exchange)
                 await connection.ask(message, recording)
                 if recording.unanswered and connection.used:  # closed while it was idle
@@ -197,8 +203,9 @@ class Client:
                     await connection.ask(message, recording)
             exchange.end_s = connection.ended_s
         except TimeoutError:
-            exchange.failure = f"no end of the answer after {self.timeout_s:g} s (the timeout)"
-            exchange.timed_out = True
+            exchange.failure = f"no end of the answer after {self._waits_s:g} s (the timeout)"
+            exchange.timed_out = not self._leaves
+            exchange.abandoned = self._leaves
         except OSError as error:
             exchange.failure = f"cannot connect: {error.strerror or error}"
         if exchange.failure is not None:

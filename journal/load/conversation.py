@@ -51,7 +51,7 @@ class Talk:
     def hear(self, answer: AnswerReader, trace: Trace) -> None:
         """Take the answer to the turn that was asked last."""
         self.waiting = False
-        if trace.outcome == "error":
+        if not trace.answered:
             return
         answered: list[Any] | str = answer.text
         if isinstance(self._asked, list):

@@ -33,6 +33,7 @@ def drive(
     max_in_flight: int | None = None,
     duration_s: float | None = None,
     endless: Endless | None = None,
+    abandon_after_s: float | None = None,
 ) -> tuple[tuple[Trace, ...], ClientHealth]:
     """Send `requests`; return the trace of each that was sent, by index, and the client's health.
 
@@ -40,11 +41,11 @@ def drive(
     thinks; in an open loop each request is sent `due_s` after the measured part began, on an
     absolute schedule, however many are in flight, up to `max_in_flight` of them. The warm-up goes
     first and is over before the measured part begins. A closed loop, and users, send for
-    `duration_s` where that is given: `requests`, and then those of `endless`. Times count in s from
-    `origin_s` (time.monotonic()). `on_done` receives each trace some time after its end. All
-    requests are sent, unless more than `max_error_rate` of the measured ones (and 50) fail, or
-    the server stands still: then the requests in flight are waited for, and the others are not
-    sent and have no trace.
+    `duration_s` where that is given: `requests`, and then those of `endless`. A request that is not
+    over after `abandon_after_s` is given up. Times count in s from `origin_s` (time.monotonic()).
+    `on_done` receives each trace some time after its end. All requests are sent, unless more than
+    `max_error_rate` of the measured ones (and 50) fail, or the server stands still: then the
+    requests in flight are waited for, and the others are not sent and have no trace.
 
     Raises EndpointError where the server cannot be reached, UsageError for a load that cannot
     be sent. On KeyboardInterrupt every connection and process is gone before it is passed on.
@@ -71,6 +72,7 @@ def drive(
         max_in_flight=max_in_flight if shape.is_open else None,
         duration_s=None if shape.is_open else duration_s,
         endless=endless,
+        abandon_after_s=abandon_after_s,
     )
     count = processes_for(requests, shape) if processes is None else processes
     count = max(1, min(count, len(requests) if lanes is None else lanes))

@@ -64,7 +64,7 @@ def play(
 
 
 async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
-    client, shape = Client(part.endpoint, part.timeout_s), part.shape
+    client, shape = Client(part.endpoint, part.timeout_s, part.abandon_after_s), part.shape
     warmup, sent = divided(part.requests)
     try:
         if warmup:

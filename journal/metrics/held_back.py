@@ -46,14 +46,14 @@ class Holding(NamedTuple):
 
 def holding(samples: Samples, measured: Sequence[Trace]) -> Holding:
     """What the traces of a run and the readings of its server say about answers held back."""
-    done = [trace for trace in measured if trace.outcome != "error" and trace.chunk_s]
+    done = [trace for trace in measured if trace.answered and trace.chunk_s]
     if not done:
         return Holding(None, None, float("nan"))
     first = np.array([trace.chunk_s[0] - trace.start_s for trace in done])
     lasted = np.array([trace.end_s - trace.start_s for trace in done])
     waits = float(np.median(first / np.maximum(lasted, 1e-9)))
     begin_s = min(trace.start_s for trace in measured)
-    beside = [t for t in samples.traces if t.start_s >= begin_s and t.outcome != "error"]
+    beside = [t for t in samples.traces if t.start_s >= begin_s and t.answered]
     shares: list[tuple[Source, float | None]] = [
         ("server", _by_server(done)),
         ("counter", _by_counter(samples, done)),

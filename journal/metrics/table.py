@@ -7,6 +7,7 @@ A figure whose value is None means that there is no such number: it is never 0 i
 
 from collections.abc import Callable
 
+from journal.metrics.abandoned import ABANDONED
 from journal.metrics.each_turn import BY_TURN
 from journal.metrics.latency import LATENCY
 from journal.metrics.lengths_met import LENGTHS_MET
@@ -31,6 +32,7 @@ TABLE: tuple[Metric, ...] = (
         *LENGTHS_MET,
         *BY_TURN,
         *STANDSTILL,
+        *ABANDONED,
         *STEADY,
         *MEMORY,
         *MEASURED,

@@ -29,11 +29,16 @@ def _requests(view: View) -> Figure:
 
 
 def _errors(view: View) -> Figure:
-    return Figure(float(len(view.measured) - len(view.done)), count=len(view.measured))
+    return Figure(float(_failed(view).sum()), count=len(view.measured))
+
+
+def _failed(view: View) -> Mask:
+    """Whether each measured request failed; one that was abandoned did not."""
+    return np.array([trace.outcome == "error" for trace in view.measured], dtype=bool)
 
 
 def _error_fraction(view: View) -> Figure:
-    return _share(view, ~view.is_done)
+    return _share(view, _failed(view))
 
 
 def _share(view: View, chosen: Mask, among: Mask | None = None) -> Figure:

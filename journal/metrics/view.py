@@ -44,17 +44,17 @@ def column(numbers: Iterable[float | None]) -> Array:
 class View:
     """The samples of one run as arrays.
 
-    `measured` are the traces without warm-up, in order of index; `done` are those of them that did
-    not fail. Arrays of requests have one element for each of `done`, those of chunks one for each
-    of their chunks, in the same order; NaN: not known. Times are in s on the clock of the run.
-    """
+    `measured` are the traces without warm-up, in order of index; `done` are those of them that were
+    answered: they did not fail, nor were they abandoned. Arrays of requests have one element for
+    each of `done`, those of chunks one for each of their chunks, in the same order; NaN: not known.
+    Times are in s on the clock of the run."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
         self.cell = samples.cell
         traces = sorted(samples.traces, key=lambda trace: trace.index)
         self.measured: tuple[Trace, ...] = tuple(t for t in traces if not t.warmup)
-        self.done: tuple[Trace, ...] = tuple(t for t in self.measured if t.outcome != "error")
+        self.done: tuple[Trace, ...] = tuple(t for t in self.measured if t.answered)
         self._described: dict[Source, tuple[Sample, dict[str, Figure]]] = {}
 
     @classmethod
@@ -323,7 +323,7 @@ class View:
     @cached_property
     def is_done(self) -> Mask:
         """Which of `measured` did not fail."""
-        return np.array([trace.outcome != "error" for trace in self.measured], dtype=bool)
+        return np.array([trace.answered for trace in self.measured], dtype=bool)
 
     @cached_property
     def units(self) -> Units:

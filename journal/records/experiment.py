@@ -84,10 +84,12 @@ class Load:
     engines. `convoy` begins all streams of a closed loop together; without it they begin, and stay,
     spread over the time of a request. `length_spread` is the coefficient of variation of the
     lengths of prompts and of outputs, whose means are those of the cell. `body` are further fields
-    of each request, by name; None as a value leaves a field out. `max_in_flight` is the
-    most requests of an open loop that may be in flight: those that are due beyond it wait, and
-    their latency counts from when they were due; None: no limit. `duration_s` takes the place of
-    `requests`: requests are sent for so long, and those in flight then are waited for."""
+    of each request, by name; None as a value leaves a field out. `max_in_flight` is the most
+    requests of an open loop that may be in flight: those that are due beyond it wait, and their
+    latency counts from when they were due; None: no limit. `duration_s` takes the place of
+    `requests`: requests are sent for so long, and those in flight then are waited for.
+    `abandon_after_s` is the patience of users: a request that is not over by then is given up, and
+    its connection closed."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
     # Values of fields that came later, for what was stored before they came.
@@ -107,6 +109,7 @@ class Load:
     body: Mapping[str, Any] = field(default_factory=dict)
     max_in_flight: Batch | None = None
     duration_s: Duration | None = None
+    abandon_after_s: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

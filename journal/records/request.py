@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Outcome = Literal["ok", "short", "error"]
+Outcome = Literal["ok", "short", "error", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,10 @@ class Trace:
     `counted_tokens` are the tokens of the text by the model's own tokenizer, where that is at hand
     here or at the server, which gave no usage. These are None in old journals. `connect_s` is the
     time in s that opening a connection took after `start_s`; None where a kept one carried the
-    request. `turn` counts from 1 in its conversation (None: it was in none). `sent_sha256` is the
-    hash in hex of a body that was made during the run, of the answers before it."""
+    request. An `abandoned` request is one whose user left before its answer was over: it did not
+    fail, and has no latency. `turn` counts from 1 in its conversation (None: it was in none).
+    `sent_sha256` is the hash in hex of a body that was made during the run, of the answers before
+    it."""
 
     index: int
     warmup: bool
@@ -110,6 +112,11 @@ class Trace:
     connect_s: float | None = None
     turn: int | None = None
     sent_sha256: str | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether its answer came, whole or short: it neither failed nor was abandoned."""
+        return self.outcome in ("ok", "short")
 
     @property
     def tokens_by(self) -> Literal["usage", "ids", "chunks", "text"] | None:

@@ -194,6 +194,7 @@ def _load(
                 max_in_flight=cell.load.max_in_flight,
                 duration_s=cell.load.duration_s,
                 endless=more,
+                abandon_after_s=cell.load.abandon_after_s,
             )
     except KeyboardInterrupt:
         stopped = True
