@@ -215,11 +215,13 @@ class Sampler:
         missing = [
             aliases[0]
             for field, aliases in names.readings.items()
-            if readings and all(getattr(reading, field) is None for reading in readings)
+            if field not in names.sometimes
+            and readings
+            and all(getattr(reading, field) is None for reading in readings)
         ]
         if missing:
             self._absent.append({"variant": "metrics_lack", "names": missing})
-        return () if len(missing) == len(names.readings) else readings
+        return () if len(missing) == len(set(names.readings) - names.sometimes) else readings
 
 
 def _looks(meter: Meter[Look] | None) -> list[Look]:

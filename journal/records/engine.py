@@ -128,7 +128,8 @@ class MetricNames:
     newest counts. A name may end in a label, {position="0"}, of which there are several. `pool` is
     the sample whose labels describe the KV pool; `ttft` and `itl` are histograms in s; each is
     empty where there is none. `ranks` are labels of processes that share one engine and give the
-    same again: only samples of rank 0 count."""
+    same again: only samples of rank 0 count. `sometimes` are fields that only some engines have,
+    so that nothing is missing without them."""
 
     prefix: str
     readings: Mapping[str, tuple[str, ...]]
@@ -136,6 +137,7 @@ class MetricNames:
     ttft: str
     itl: str
     ranks: tuple[str, ...] = ()
+    sometimes: frozenset[str] = frozenset()
 
     @property
     def read(self) -> tuple[str, ...]:

@@ -45,6 +45,13 @@ def test_readings_from_start_to_end(fake_server: FakeServer) -> None:
     assert all(reading.rss_bytes > 10 * 2**20 for reading in readings.process)
 
 
+def test_a_server_that_drafts_no_tokens_lacks_nothing(fake_server: FakeServer) -> None:
+    with Sampler(endpoint(fake_server()), time.monotonic(), 60) as sampler:
+        pass
+    assert sampler.readings.server
+    assert not [line for line in absences(sampler.readings) if "/metrics lacks" in line]
+
+
 def test_the_shortest_run_has_a_first_and_a_last_reading(fake_server: FakeServer) -> None:
     with Sampler(endpoint(fake_server(), pid=os.getpid()), time.monotonic(), 60) as sampler:
         assert sampler.readings.server == ()

@@ -7,6 +7,16 @@ from journal.records.engine import MetricNames
 PREFIX = "vllm:"
 ACCEPTED_AT = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
 MOST_POSITIONS = 8  # of a draft that are read one by one
+# Of an engine that drafts tokens and accepts some of them.
+SPECULATION: Mapping[str, tuple[str, ...]] = {
+    "drafts_total": ("vllm:spec_decode_num_drafts_total",),
+    "draft_tokens_total": ("vllm:spec_decode_num_draft_tokens_total",),
+    "accepted_tokens_total": ("vllm:spec_decode_num_accepted_tokens_total",),
+    **{
+        f"accepted_at_{place + 1}_total": (f'{ACCEPTED_AT}{{position="{place}"}}',)
+        for place in range(MOST_POSITIONS)
+    },
+}
 METRICS = MetricNames(
     prefix=PREFIX,
     readings={
@@ -26,17 +36,12 @@ METRICS = MetricNames(
         ),
         "prompt_tokens_total": ("vllm:prompt_tokens_total",),
         "output_tokens_total": ("vllm:generation_tokens_total",),
-        "drafts_total": ("vllm:spec_decode_num_drafts_total",),
-        "draft_tokens_total": ("vllm:spec_decode_num_draft_tokens_total",),
-        "accepted_tokens_total": ("vllm:spec_decode_num_accepted_tokens_total",),
-        **{
-            f"accepted_at_{place + 1}_total": (f'{ACCEPTED_AT}{{position="{place}"}}',)
-            for place in range(MOST_POSITIONS)
-        },
+        **SPECULATION,
     },
     pool="vllm:cache_config_info",
     ttft="vllm:time_to_first_token_seconds",
     itl="vllm:inter_token_latency_seconds",
+    sometimes=frozenset(SPECULATION),
 )
 NEWEST: Mapping[str, str] = {field: names[0] for field, names in METRICS.readings.items()}
 # Read by the dashboards alone.
