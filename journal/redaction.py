@@ -13,13 +13,14 @@ import os
 import re
 from base64 import b64encode, urlsafe_b64encode
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 Secret = frozenset[str] | None  # the values of secrets
+Hide = Callable[[str], str]  # a text without secrets
 
 HIDDEN = "***"
 SHORTEST = 8  # characters: a shorter value may be a common word, and hiding it would spoil the text
@@ -119,7 +120,15 @@ def hidden(text: str, secret: Secret = None) -> str:
     """`text` with *** in the place of every part of `secret`, and of the secrets that this process
     knows. A value of fewer than SHORTEST characters in `secret` is left out where it is a word of
     its own."""
-    values = _known() | secret if secret else _known()
+    return _hidden(text, _all(secret))
+
+
+def hiding(secret: Secret = None) -> Hide:
+    """`hidden` for many texts, with `secret` and the secrets that this process knows now."""
+    return partial(_hidden, values=_all(secret))
+
+
+def _hidden(text: str, values: frozenset[str]) -> str:
     if not values or not text:
         return text
     words = _words(values)
@@ -133,14 +142,18 @@ def hidden(text: str, secret: Secret = None) -> str:
 
 def hidden_in(tree: object, secret: Secret = None) -> object:
     """`tree` (mappings, sequences, scalars, as JSON has them) with `hidden` texts and names."""
+    return _hidden_in(tree, hiding(secret))
+
+
+def _hidden_in(tree: object, hide: Hide) -> object:
     if isinstance(tree, str):
-        return hidden(tree, secret)
+        return hide(tree)
     if isinstance(tree, Mapping):
         return {
-            hidden(name, secret) if isinstance(name, str) else name: hidden_in(item, secret)
+            hide(name) if isinstance(name, str) else name: _hidden_in(item, hide)
             for name, item in tree.items()
         }
-    return [hidden_in(item, secret) for item in tree] if isinstance(tree, list | tuple) else tree
+    return [_hidden_in(item, hide) for item in tree] if isinstance(tree, list | tuple) else tree
 
 
 def shown_url(url: str) -> str:
@@ -189,6 +202,10 @@ class Veil:
         """The rest of the text, at its end."""
         held, self._held = self._held, ""
         return hidden(held)
+
+
+def _all(secret: Secret) -> frozenset[str]:
+    return _known() | secret if secret else _known()
 
 
 def _known() -> frozenset[str]:

@@ -26,13 +26,21 @@ from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import GpuReading, ProcessReading, Readings, Samples, ServerReading
 from journal.store.store import Store, new_id, open_store
 
+NOBODY = "http://127.0.0.1:9"
 DAY = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def no_address_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_address_from_outside(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No database and no tracking server of the user's. MLflow, whose import takes a core some
+    seconds, refuses everything but the tests marked `mlflow`."""
     monkeypatch.delenv("JOURNAL_DB", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if request.node.get_closest_marker("mlflow"):
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
 
 
 @pytest.fixture

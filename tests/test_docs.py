@@ -116,7 +116,6 @@ def served(page: Path) -> Iterator[Callable[[str], str]]:
 def test_the_page_on_load_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody is there
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "load.md"
     told = []
@@ -159,7 +158,6 @@ def test_the_script_in_the_readme_runs(
     name: str, fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it stands, but for the server, which is one that is there already."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.chdir(tmp_path)
     ((_, text),) = blocks(ROOT / name, "python")
     assert len(text.strip().splitlines()) <= 10

@@ -23,12 +23,10 @@ from journal import Engine, Experiment, Grid, Load
 def test_a_failed_start_is_in_the_log_with_its_cause_and_its_sizes(
     stand_in: Callable[..., Engine],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     log: str,
     told: str,
     own_words: str,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nothing is asked of MLflow
     asked = Experiment(
         name="too-big",
         engines=(stand_in({"log": log, "exit": 1}),),

@@ -22,11 +22,6 @@ Server = Callable[..., str]
 QUICK = {"ttft_s": 0.01, "itl_s": 0.001}
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def sweep(*batches: int, **load: object) -> Experiment:
     given = {"requests": 12, "warmup": 1, "timeout_s": 30.0, **load}
     return Experiment(

@@ -26,11 +26,6 @@ if os.fork() == 0:
 """
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def sweep(**load: object) -> Experiment:
     given = {"requests": 30, "warmup": 1, **load}
     return Experiment(

@@ -27,6 +27,7 @@ def call(*command: str | Path, **environment: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.mlflow
 def test_the_wheel_measures_an_endpoint_from_a_clean_environment(
     fake_server: Callable[..., str], tmp_path: Path
 ) -> None:

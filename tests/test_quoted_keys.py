@@ -168,6 +168,7 @@ def spilled(home: Path, *said: bytes) -> dict[str, set[str]]:
 SMALL = ("--prompt-tokens", "4", "--output-tokens", "4", "--requests", "12", "--warmup", "1")
 
 
+@pytest.mark.mlflow
 @pytest.mark.parametrize("handler", [Spilling, Refusing, Redirecting, NotHttp])
 def test_a_run_keeps_and_shows_no_part_of_a_key(handler: type[Spilling], tmp_path: Path) -> None:
     with serving(handler) as url:
@@ -179,6 +180,7 @@ def test_a_run_keeps_and_shows_no_part_of_a_key(handler: type[Spilling], tmp_pat
     assert spilled(tmp_path, *said) == {}
 
 
+@pytest.mark.mlflow
 @pytest.mark.parametrize("handler", [Spilling, Refusing, Redirecting, NotHttp])
 def test_other_commands_keep_and_show_no_part_of_a_key(
     handler: type[Spilling], tmp_path: Path
@@ -198,6 +200,7 @@ def test_other_commands_keep_and_show_no_part_of_a_key(
     assert b"***" in b"".join(said) or handler is NotHttp
 
 
+@pytest.mark.mlflow
 @pytest.mark.parametrize("handler", [Spilling, Refusing, Redirecting, NotHttp])
 def test_the_library_tells_no_part_of_a_key(handler: type[Spilling]) -> None:
     said = []

@@ -21,7 +21,6 @@ def test_two_hosts_are_merged_and_compacted_as_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody is there
     monkeypatch.delenv("JOURNAL_DB", raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -28,11 +28,6 @@ ASKED = Experiment(
 HERE = Endpoint(base_url="http://127.0.0.1:1/v1", model="here")
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def prompts(number: int, run_id: str = "run") -> list[list[int]]:
     cell = cells(ASKED, model="here")[number]
     return [json.loads(one.content)["prompt"] for one in requests(cell, HERE, run_id)]

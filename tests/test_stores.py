@@ -28,11 +28,6 @@ ROOT = Path(__file__).parent.parent
 GOOD = ("valid", "flagged")
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def sweep(*batches: int) -> Experiment:
     return Experiment(
         name="stores",

@@ -29,11 +29,6 @@ OF_THE_MACHINE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def sweep(batch: int = 4, rate: float | None = None, **load: object) -> Experiment:
     given = {"requests": 24, "warmup": 2, "timeout_s": 5.0, **load}
     grid = {"batch": (batch,)} if rate is None else {"rate": (rate,)}

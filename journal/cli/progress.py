@@ -74,7 +74,7 @@ def _bar() -> Iterator[Listener]:
         }
 
         def listener(event: Event) -> None:
-            if event.stage == "record":
+            if event.stage in ("record", "tracking"):
                 progress.console.print(plain(event.message), markup=False, highlight=False)
                 return
             bar, now = bars.get(event.where, (None, None))

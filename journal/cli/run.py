@@ -1,5 +1,6 @@
 """`journal run`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -299,7 +300,6 @@ def run(
     server = None if endpoint is None else _attached(endpoint, model, header, asked)
     how = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus, "on": on}
     result = _measured(asked, home, json, endpoint=server, **how)
-    _tell(result, json)
     raise typer.Exit(0 if result.ok else 1)
 
 
@@ -318,15 +318,24 @@ def _attached(
 
 
 def _measured(asked: "Experiment", home: Path, json: bool, **how: Any) -> "Result":
-    """The run, with its progress shown. Where it is stopped, stderr says how to go on."""
+    """The run, with its progress shown, and its result before MLflow has it: as JSON, which names
+    MLflow's runs, after that. Where it is stopped, stderr says how to go on."""
     from journal.cli.progress import showing
+    from journal.cli.run_tables import print_result, print_tracking_error
     from journal.cli.signals import like_ctrl_c
     from journal.errors import StoreError, StoreLost
 
     with like_ctrl_c() as signals:
         try:
-            with showing(quiet=json) as listener:
-                return journal.run(asked, home, listener=listener, **how)
+            with ExitStack() as shown:
+                listener = shown.enter_context(showing(quiet=json))
+
+                def on_result(result: "Result") -> None:
+                    shown.close()
+                    if not json:
+                        print_result(result)
+
+                result = journal.run(asked, home, listener=listener, on_result=on_result, **how)
         except KeyboardInterrupt:
             _say_how_to_resume()
             raise typer.Exit(signals.exit_code) from None
@@ -334,18 +343,19 @@ def _measured(asked: "Experiment", home: Path, json: bool, **how: Any) -> "Resul
             if not isinstance(error, StoreLost):
                 _say_how_to_resume()
             raise
+    if json:
+        _print_json(result)
+    else:
+        print_tracking_error(result)
+    return result
 
 
-def _tell(result: "Result", json: bool) -> None:
+def _print_json(result: "Result") -> None:
     from journal.cli.render import print_json
-    from journal.cli.run_tables import print_result
     from journal.report.run_json import run_json
     from journal.report.sections.needed import needed_json
     from journal.report.sections.searches import capacity_json
 
-    if not json:
-        print_result(result)
-        return
     asked, searches = result.experiment.experiment, dict[str, Any]()
     if asked.find_capacity is not None:
         searches["capacity"] = [capacity_json(search) for search in result.capacities]

@@ -74,10 +74,14 @@ def print_result(result: "Result") -> None:
             console.print(f"{record.id[:8]}: {plain(record.error)}", style="red", markup=False)
     print_capacities(result.capacities)
     print_needed(result.needed)
-    if result.tracking_error:
-        console.print(plain(result.tracking_error), style="yellow", markup=False)
-    print(f"log: {result.log.markdown}\n     {result.log.html}")
+    print(f"log: {result.log.markdown}\n     {result.log.html}", flush=True)
     warn_of_edits(result.log)
+
+
+def print_tracking_error(result: "Result") -> None:
+    """The sentence that says why MLflow lacks some of the runs, if it does."""
+    if result.tracking_error:
+        wide_console().print(plain(result.tracking_error), style="yellow", markup=False)
 
 
 def print_capacities(capacities: "Sequence[Capacity]") -> None:

@@ -1,6 +1,7 @@
 """The beginning of a run: a look at this machine, which takes a moment, while the modules of the
 stages are loaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from journal.run.stages import Result
 
 
+def ignore_result(result: "Result") -> None:
+    """The receiver that does nothing with a result."""
+
+
 def run(
     experiment: Experiment | str | Path,
     home: str | Path = "lab",
@@ -29,6 +34,7 @@ def run(
     strict: bool = False,
     parallel_gpus: int | None = None,
     on: Literal["ray"] | None = None,
+    on_result: "Callable[[Result], None]" = ignore_result,
 ) -> "Result":
     """Measure every cell of `experiment` (a record, a TOML file, or the name of one that ships),
     record each the moment it ends, and write today's log.
@@ -43,12 +49,14 @@ def run(
     process of its own (`serve` is then pickled) and on GPUs of its own; each run has its
     neighbours among its facts. On "ray" each engine is a task of the Ray cluster at RAY_ADDRESS,
     and is measured on the host that Ray chooses for it: an error of that host is known when the
-    engine starts there.
+    engine starts there. `on_result` is called with the result as soon as it is stored and in the
+    log; MLflow, which the result that is returned tells of, may lack some of it then.
 
     Raises Unfit for a disturbed machine if `strict`, SpecError or EngineError when nothing can be
     started, UsageError while another process measures into `home`, StoreError when nothing can be
     recorded. On KeyboardInterrupt the measured cells are stored and logged first; a second one ends
-    the engine at once and writes no log.
+    the engine at once and writes no log. After `on_result` it ends the run normally, and leaves to
+    `sync` what MLflow lacks.
     """
     loaded = load_experiment(experiment)
     around = Around(endpoint) if on is None else None
@@ -66,4 +74,5 @@ def run(
         strict=strict,
         parallel_gpus=parallel_gpus,
         on=on,
+        on_result=on_result,
     )

@@ -4,7 +4,7 @@ plan -> serve -> load and measure -> summarise -> record -> report
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -105,6 +105,7 @@ def stages(
     strict: bool,
     parallel_gpus: int | None,
     on: Literal["ray"] | None,
+    on_result: Callable[[Result], None],
 ) -> Result:
     """All stages of `journal.run`, whose arguments these are. `around` is a look around that has
     begun, of a run on this host."""
@@ -117,7 +118,9 @@ def stages(
         planned = without_turns(planned)
     with nullcontext() if on is None else cluster() as hosts:
         started = serve or partial(engines.start, kind=kind)
-        options = _Options(home, endpoint, listener, started, strict, parallel_gpus, hosts, kind)
+        options = _Options(
+            home, endpoint, listener, started, strict, parallel_gpus, hosts, kind, on_result
+        )
         return options.run(experiment, planned, resume, options.check(planned, around))
 
 
@@ -189,18 +192,36 @@ def _end(
 ) -> tuple[ExperimentRecord, LogFiles, list[Record]]:
     """End the experiment; return its record, its log, and its runs as they are stored, which are
     read once."""
-    store, tracker = keeper.store, keeper.tracker
+    store = keeper.store
     ended = store.end_experiment(begun.id, status, datetime.now(UTC))
     keeper.listener(Event("log", "writing the log"))
-    tracker.settle()  # the log links to the pages of MLflow's runs
     records = store.runs(experiment_id=begun.id)
     log = write_log(store, home, tracking=ui_address(tracking_uri(home)), read=records)
-    for record in records:
-        if record.status == "interrupted" and record.mlflow_run_id is None:
-            tracker.log(record)
-    files = (log.markdown, log.html, *log.figures)
-    tracker.finish(ended, files, summary(ended, records), records)
     return ended, log, records
+
+
+def _track(
+    ended: ExperimentRecord, log: LogFiles, records: list[Record], keeper: _Keeper, home: Path
+) -> list[Record]:
+    """Wait until MLflow has what it lacks of an experiment, and return its runs as they are stored
+    then; an interrupt leaves the rest to `sync`. A log with links to a tracking server's pages is
+    written again once these are known."""
+    store, tracker, server = keeper.store, keeper.tracker, ui_address(tracking_uri(home))
+    try:
+        keeper.listener(Event("tracking", "sending to MLflow; Ctrl-C leaves it to journal sync"))
+        for record in records:
+            if record.status == "interrupted" and record.mlflow_run_id is None:
+                tracker.log(record)
+        tracker.settle()
+        if tracker.error is None and any(record.mlflow_run_id is None for record in records):
+            records = store.runs(experiment_id=ended.id)
+            if server is not None:
+                log = write_log(store, home, tracking=server, read=records)
+        files = (log.markdown, log.html, *log.figures)
+        tracker.finish(ended, files, summary(ended, records), records)
+    except KeyboardInterrupt:
+        tracker.give_up("stopped")
+    return records
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +236,7 @@ class _Options:
     parallel_gpus: int | None
     hosts: Cluster | None
     kind: EngineKind
+    on_result: Callable[[Result], None]
 
     def check(self, planned: Sequence[Cell], around: Around | None) -> Around | None:
         """Refuse an experiment that cannot work before anything starts (SpecError, EngineError,
@@ -267,7 +289,8 @@ class _Options:
                         tracker.give_up("stopped at once")
                         store.end_experiment(begun.id, "interrupted", datetime.now(UTC))
                     else:
-                        _end(begun, "interrupted", keeper, self.home)
+                        ended = _end(begun, "interrupted", keeper, self.home)
+                        _track(*ended, keeper, self.home)
                     raise
                 good = any(record.good for record in keeper.records)
                 status: Literal["done", "failed"] = "done" if good else "failed"
@@ -275,7 +298,12 @@ class _Options:
             else:
                 log = write_log(store, self.home, tracking=ui_address(tracking_uri(self.home)))
             last = newest(experiment, planned, records)
-            return Result(begun, last, log, tracker.error, self.strict)
+            result = Result(begun, last, log, None, self.strict)
+            self.on_result(result)
+            if left:
+                records = _track(begun, log, records, keeper, self.home)
+                last = newest(experiment, planned, records)
+            return replace(result, records=last, tracking_error=tracker.error)
 
     def measure(self, begun: ExperimentRecord, left: Sequence[Cell], keeper: _Keeper) -> None:
         """Measure the cells that are left, with each engine that they need."""

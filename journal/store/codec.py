@@ -35,7 +35,7 @@ from journal.records.samples import (
     Samples,
     ServerReading,
 )
-from journal.redaction import Secret
+from journal.redaction import Secret, hiding
 from journal.store.plain import from_json, secret_of, starred, storable, to_json
 from journal.store.row_care import id_in, naming, one_of, text_in
 from journal.store.tables import (
@@ -75,10 +75,10 @@ def table(row: type[Row]) -> Table:
 def _checked(row: type[Row], values: Values) -> Values:
     """`values`, changed in place to what the database can hold. Raises StoreError, naming the
     column, for a number that is not finite where the column needs one."""
-    columns = table(row).c
+    columns, hide = table(row).c, hiding()
     for name, value in values.items():
         if isinstance(value, str):
-            values[name] = storable(value)
+            values[name] = storable(value, hide)
         elif isinstance(value, float) and not math.isfinite(value):
             if not columns[name].nullable:
                 where = f"{row.__tablename__}.{name}"

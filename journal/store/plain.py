@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from journal import redaction
 from journal.errors import StoreError
 from journal.records.experiment import Engine
-from journal.redaction import Secret
+from journal.redaction import Hide, Secret
 
 T = TypeVar("T")
 
@@ -39,12 +39,12 @@ def starred(text: str | None, secret: Secret) -> str | None:
     return redaction.hidden(text, secret) if text else text
 
 
-def storable(text: str) -> str:
-    """`text` without secrets, and with U+FFFD for characters that no database can hold: NUL and
-    lone surrogates. Json is without both already."""
+def storable(text: str, hide: Hide = redaction.hidden) -> str:
+    """`text` without the secrets that `hide` hides, and with U+FFFD for characters that no database
+    can hold: NUL and lone surrogates. Json is without both already."""
     if isinstance(text, Json):
         return str(text)
-    return _UNSTORABLE.sub("\ufffd", redaction.hidden(text))
+    return _UNSTORABLE.sub("\ufffd", hide(text))
 
 
 def to_json(value: object, secret: Secret = None) -> Json:
@@ -53,7 +53,7 @@ def to_json(value: object, secret: Secret = None) -> Json:
     number."""
     try:
         text = json.dumps(
-            _tree(value, secret),
+            _tree(value, redaction.hiding(secret)),
             sort_keys=True,
             separators=(",", ":"),
             ensure_ascii=False,
@@ -64,18 +64,18 @@ def to_json(value: object, secret: Secret = None) -> Json:
     return Json(_UNSTORABLE.sub("\ufffd", text))
 
 
-def _tree(value: object, secret: Secret) -> object:
+def _tree(value: object, hide: Hide) -> object:
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
-        return {field.name: _tree(getattr(value, field.name), secret) for field in fields}
+        return {field.name: _tree(getattr(value, field.name), hide) for field in fields}
     if isinstance(value, Mapping):
         return {
-            starred(key, secret) if isinstance(key, str) else key: _tree(item, secret)
+            hide(key) if isinstance(key, str) else key: _tree(item, hide)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_tree(item, secret) for item in value]
-    return starred(value, secret) if isinstance(value, str) else value
+        return [_tree(item, hide) for item in value]
+    return hide(value) if isinstance(value, str) else value
 
 
 def from_json(kind: type[T], text: str) -> T:

@@ -20,6 +20,8 @@ from journal.measure.environment import cpu_quota_cores
 from journal.records.run import ExperimentRecord, Record
 from journal.store.store import Store
 from journal.store.undivided import undivided
+from journal.tracking.mlflow_store import refusal
+from journal.tracking.tracker import not_taken, tracking_uri
 
 READY_S = 240.0  # to import MLflow and to open its store, on a busy machine
 SETTLE_S, RECORD_S = 60.0, 10.0  # to send what waits, and for each record of it
@@ -68,14 +70,23 @@ class Aside:
         if self._process is not None and self._hears(wait=False):
             self._deliver()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process can send at once, and nothing waits for it."""
+        return self._hears(wait=False) and not self._waiting
+
     def settle(self) -> None:
         """Wait until everything so far was sent; `error` is up to date then."""
-        if self._gone or not (self._waiting or self._process):
-            return
-        self._start(idle=False)
-        self._hurry()
-        if self._hears(wait=True):
-            self._deliver()
+        if not self._gone and (self._waiting or self._process):
+            self._start(idle=False)
+            self._hurry()
+            if self._hears(wait=True):
+                self._deliver()
+        if self._gone:
+            waiting, self._waiting = self._waiting, []
+            for _, record, *_ in waiting:
+                assert isinstance(record, ExperimentRecord | Record)
+                self._store.mark_unlogged(record, self.error or "")
 
     def finish(
         self,
@@ -89,8 +100,6 @@ class Aside:
         self._unfinished = None
         self._waiting.append(("finish", experiment, tuple(artifacts), summary, read))
         self.settle()
-        if self._gone:
-            self._store.mark_unlogged(experiment, self.error or "")
 
     def give_up(self, why: str) -> None:
         """Send nothing more to MLflow; the records that it lacks stay pending."""
@@ -101,7 +110,11 @@ class Aside:
         self._close()
 
     def _start(self, *, idle: bool) -> None:
-        if self._process is not None:
+        if self._process is not None or self._gone:
+            return
+        refused = refusal(tracking_uri(self._home))
+        if refused is not None:
+            self._gone, self.error = True, not_taken(refused, self._home)
             return
         self._pipe, theirs = Pipe()
         self._idle = idle and hasattr(os, "SCHED_IDLE")

@@ -7,11 +7,14 @@ MLflow can neither use nor repair.
 import os
 import re
 import secrets
+import socket
 import stat
 import tempfile
 import warnings
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import platformdirs
 
@@ -19,6 +22,7 @@ from journal.private import make_folder
 
 NAME = "mlflow.db"
 CONNECT_S = 5
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _LIMITS = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "mssql": "timeout"}
 PLAIN = re.compile(r"[A-Za-z0-9_./+,=@ -]+")  # what a URL and MLflow take as it stands
 
@@ -28,6 +32,25 @@ def database_url(home: Path) -> str:
     that a `?` in it would lead elsewhere: such a home is reached through a link of a plain name, in
     a folder that is the user's alone."""
     return f"sqlite:///{_plain_path(home.absolute()) / NAME}"
+
+
+def refusal(uri: str) -> OSError | None:
+    """The error with which a tracking server at `uri` refuses to be connected to, found without
+    MLflow, whose import takes a core some seconds; None for everything else, a store that is no
+    server, a server behind a proxy and one that does not answer within CONNECT_S among it."""
+    parts = urlsplit(uri)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        return None
+    if parts.scheme in getproxies() and not proxy_bypass(parts.netloc):
+        return None
+    try:
+        address = parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
+        socket.create_connection(address, CONNECT_S).close()
+    except ConnectionRefusedError as error:
+        return error
+    except (OSError, ValueError):
+        return None
+    return None
 
 
 def check_reachable(uri: str) -> None:

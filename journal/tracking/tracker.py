@@ -164,7 +164,7 @@ class Tracker:
                 with _settings(), locked(self._home / "mlflow.lock"):
                     mlflow_run_id = send(self._opened())
             except Exception as error:  # noqa: BLE001 (after any error the record stays pending)
-                self.error = _sentence(error, self._home)
+                self.error = not_taken(error, self._home)
                 self._gone = not self._answers()
             else:
                 self._store.mark_logged(record, mlflow_run_id)
@@ -256,9 +256,9 @@ def _settings() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _sentence(error: BaseException, home: Path) -> str:
-    """The reason why MLflow failed, from the innermost cause that has a message (`Connection
-    refused`), without passwords."""
+def not_taken(error: BaseException, home: Path) -> str:
+    """The sentence that says why MLflow failed, from the innermost cause that has a message
+    (`Connection refused`), without passwords."""
     inner = error.__cause__ or error.__context__
     while inner is not None and not isinstance(inner, KeyError):
         error, inner = inner, inner.__cause__ or inner.__context__

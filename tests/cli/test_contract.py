@@ -44,6 +44,7 @@ def running_on(url: str) -> float:
 
 
 @pytest.mark.timing
+@pytest.mark.mlflow
 def test_an_endpoint_is_measured_without_an_experiment_file(
     fake_server: Server, tmp_path: Path
 ) -> None:

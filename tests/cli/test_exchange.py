@@ -37,6 +37,7 @@ def parsed(result: tuple[int, str, str]) -> Any:
     return json.loads(out)
 
 
+@pytest.mark.mlflow
 def test_a_result_of_another_tool_stands_among_the_runs(journal: Journal) -> None:
     code, out, _ = journal("import", DATA / "vllm-closed.json")
     assert (code, "1 run taken in" in out, "(vllm bench serve)" in out) == (0, True, True)

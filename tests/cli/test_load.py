@@ -15,12 +15,6 @@ Server = Callable[..., str]
 SMALL = ("--prompt-tokens", "8", "--output-tokens", "5", "--warmup", "1")
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens there, and it is told at once: these tests are not about MLflow."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def journal(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "journal", *map(str, arguments)]
     return subprocess.run(

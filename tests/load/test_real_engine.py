@@ -85,10 +85,9 @@ def test_both_clients_see_the_same_text_and_usage(engine_endpoint: Endpoint, api
 
 
 def test_a_measurement_of_it_raises_no_false_alarm(
-    engine_endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine_endpoint: Endpoint, tmp_path: Path
 ) -> None:
     """What a shared machine does to it may be doubted, but nothing of the engine's own."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     result = journal.run(ASKED, tmp_path, endpoint=engine_endpoint)
     assert result.ok
     of_the_engine = {

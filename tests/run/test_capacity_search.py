@@ -266,12 +266,9 @@ def test_a_search_begins_at_the_given_load_and_every_run_has_requests_enough() -
 
 @pytest.mark.timing
 @pytest.mark.slow
-def test_the_concurrency_of_a_server_that_slows_down(
-    fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_concurrency_of_a_server_that_slows_down(fake_server: Server, tmp_path: Path) -> None:
     """With n in flight a token takes 4 + 4 (n - 1) ms: with 8 it takes 32 ms, with 9 36 ms.
     With 80% of the requests to be good, few of them tell."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     url = fake_server(ttft_s=0.01, itl_s=0.004, itl_s_per_running=0.004)
     slo = Slo(tpot_ms=34.5, good_fraction=0.8)
     asked = asking("concurrency", slo, batch=(6,))
@@ -293,10 +290,9 @@ def test_the_concurrency_of_a_server_that_slows_down(
 
 @pytest.mark.timing
 def test_one_engine_start_serves_all_searches_and_resume_goes_on_with_them(
-    stand_in: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stand_in: Callable[..., Engine], tmp_path: Path
 ) -> None:
     """The first tokens come after 50 ms, so that nothing holds 40 ms: one load for each length."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     starts: list[Engine] = []
 
     def counted(engine: Engine, log_path: Path, listener: Listener) -> AbstractContextManager[Any]:

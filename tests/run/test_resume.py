@@ -24,12 +24,6 @@ Server = Callable[..., str]
 GOOD = {"valid", "flagged"}
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing listens there, and that fails at once: these tests are about the journal."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def sweep(*batches: int, requests: int = 6, **fields: object) -> Experiment:
     grid = journal.Grid(batch=batches, prompt_tokens=(4,), output_tokens=(2,))
     load = journal.Load(requests=requests, warmup=1)

@@ -42,9 +42,8 @@ def test_a_lost_file_is_noticed_by_the_next_transaction(loss: str, tmp_path: Pat
 
 @pytest.mark.parametrize("loss", ["the file is removed", "the home is renamed"])
 def test_a_run_that_lost_its_file_says_so_and_fails(
-    loss: str, tmp_path: Path, fake_server: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    loss: str, tmp_path: Path, fake_server: Callable[..., str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     home, told = tmp_path / "lab", list[str]()
 
     def listener(event: Event) -> None:

@@ -20,6 +20,8 @@ from journal.tracking import aside
 from journal.tracking.aside import Aside
 from journal.tracking.tracker import sync
 
+pytestmark = pytest.mark.mlflow
+
 NewRecord = Callable[..., Record]
 TOLD_S = 60.0
 

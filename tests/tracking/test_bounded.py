@@ -16,6 +16,8 @@ from journal.tracking.aside import Aside
 from journal.tracking.mlflow_store import check_reachable
 from journal.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.mlflow
+
 NewRecord = Callable[..., Record]
 PASSWORD = "pa55w0rd-0f-the-database"
 

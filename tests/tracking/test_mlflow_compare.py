@@ -31,6 +31,7 @@ MISTRAL, LLAMA = "tiny-random-mistral", "tiny-random-llama"
 UNITS = r"_(s|bytes|fraction|tokens|per_s|j|tokens_per_s)(_p50)?"
 
 pytestmark = [
+    pytest.mark.mlflow,
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("flask") is None, reason="not installed: the full mlflow"),
 ]

