@@ -268,6 +268,7 @@ def test_a_redirect_does_not_carry_the_key_to_another_host(tmp_path: Path) -> No
 # ---- files -----------------------------------------------------------------------------------
 
 
+@pytest.mark.mlflow
 def test_whatever_a_run_makes_is_its_owners_alone(fake_server: Server, tmp_path: Path) -> None:
     """Even in a home that others may read, and where nothing is masked."""
     home = tmp_path / "lab"

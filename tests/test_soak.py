@@ -19,7 +19,6 @@ def test_killed_at_random_points_nothing_is_lost(tmp_path: Path) -> None:
     assert report.sync + report.serve + report.check >= report.sweeps - 1
 
 
-@pytest.mark.mlflow
 def test_every_kind_of_failure_counts() -> None:
     kinds = ["lost", "wrong", "doubled", "unplanned", "damaged", "orphans", "not_in_mlflow_once"]
     kinds += ["half_written", "still_listed"]
@@ -30,7 +29,6 @@ def test_every_kind_of_failure_counts() -> None:
 
 
 @pytest.mark.timing
-@pytest.mark.mlflow
 def test_memory_over_many_loads_is_measured(fake_server) -> None:
     found = steady(2.0, fake_server(ttft_s=0.005, itl_s=0.0))
     assert found.loads >= 2 and found.requests >= found.loads * 322  # and those that spread streams

@@ -120,6 +120,7 @@ def killed_at(place: Any, name: str, *, after: bool, home: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+@pytest.mark.mlflow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(("place", "name"), POINTS, ids=[name for _, name in POINTS])
 def test_a_killed_import_is_told_by_the_next_sync(

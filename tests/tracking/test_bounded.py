@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from journal.records.experiment import Experiment
-from journal.records.run import Record
+from journal.records.run import ExperimentRecord, Record
 from journal.store.store import Store, open_store
 from journal.tracking import aside, mlflow_store
 from journal.tracking.aside import Aside
@@ -63,17 +63,22 @@ def test_the_cause_is_named_without_the_password(
 
 
 def test_a_process_that_never_gets_ready_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    begun: ExperimentRecord,
+    new_record: NewRecord,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "sleeps_for_ever.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(aside, "PROCESS", "sleeps_for_ever")
     monkeypatch.setattr(aside, "READY_S", 0.5)
-    home = tmp_path / "lab"
-    with open_store(home, f"sqlite:///{home}/journal.db") as store, Aside(store, home) as telling:
-        telling._waiting.append(("nothing",))
+    record = new_record()
+    store.add_run(record, None)
+    with Aside(store, tmp_path) as tracker:
+        tracker.log(record)
         began_s = time.monotonic()
-        telling.settle()
+        tracker.settle()
         assert time.monotonic() - began_s < 20
-    assert telling.error is not None and "not ready after 0.5 s" in telling.error
-    assert isinstance(store, Store)
+    assert tracker.error is not None and "not ready after 0.5 s" in tracker.error
+    assert [one.id for one in store.pending()[1]] == [record.id]
