@@ -20,7 +20,7 @@ from journal.measure.environment import cpu_quota_cores
 from journal.records.run import ExperimentRecord, Record
 from journal.store.store import Store
 from journal.store.undivided import undivided
-from journal.tracking.mlflow_store import refusal
+from journal.tracking.mlflow_store import refused_connection
 from journal.tracking.tracker import not_taken, tracking_uri
 
 READY_S = 240.0  # to import MLflow and to open its store, on a busy machine
@@ -112,7 +112,7 @@ class Aside:
     def _start(self, *, idle: bool) -> None:
         if self._process is not None or self._gone:
             return
-        refused = refusal(tracking_uri(self._home))
+        refused = refused_connection(tracking_uri(self._home))
         if refused is not None:
             self._gone, self.error = True, not_taken(refused, self._home)
             return

@@ -34,7 +34,7 @@ def database_url(home: Path) -> str:
     return f"sqlite:///{_plain_path(home.absolute()) / NAME}"
 
 
-def refusal(uri: str) -> OSError | None:
+def refused_connection(uri: str) -> OSError | None:
     """The error with which a tracking server at `uri` refuses to be connected to, found without
     MLflow, whose import takes a core some seconds; None for everything else, a store that is no
     server, a server behind a proxy and one that does not answer within CONNECT_S among it."""

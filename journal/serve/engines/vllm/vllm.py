@@ -14,21 +14,21 @@ from journal.serve.engines.vllm.metric_names import METRICS
 from journal.serve.engines.vllm.start_wordings import FETCHING, LOADING, PHASES
 
 
-def start_facts(lines: Iterable[str]) -> EngineFacts:
+def _start_facts(lines: Iterable[str]) -> EngineFacts:
     """The memory of an engine by the log of its start (start_log.py)."""
     from journal.serve.engines.vllm import start_log
 
     return start_log.start_facts(lines)
 
 
-def failure(event: str, text: str, log_path: Path) -> EngineError:
+def _failure(event: str, text: str, log_path: Path) -> EngineError:
     """The error of an engine that has logged `text` (failure.py)."""
     from journal.serve.engines.vllm import failure as of_log
 
     return of_log.failure(event, text, log_path)
 
 
-def explanation(lines: Iterable[str]) -> Explanation:
+def _explanation(lines: Iterable[str]) -> Explanation:
     """The explanation of a start (log_explanation.py)."""
     from journal.serve.engines.vllm import log_explanation
 
@@ -53,8 +53,8 @@ VLLM = EngineKind(
     phases=PHASES,
     fetching=FETCHING,
     loading=LOADING,
-    facts=start_facts,
-    failure=failure,
-    explanation=explanation,
+    facts=_start_facts,
+    failure=_failure,
+    explanation=_explanation,
     metric_names=METRICS,
 )
