@@ -156,14 +156,14 @@ def line(one: Row) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--only", default="", help="part of a world's name")
+    parser.add_argument("--only", default="", help="part of a world's name, or loopback")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--loopback", type=int, default=60, help="runs; 0 for none")
     options = parser.parse_args()
     for part, (metrics, chosen) in worlds().items():
         drawn = (rows(w, metrics, options.trials) for w in chosen if options.only in w.name)
         _table(part, chain.from_iterable(drawn), options)
-    if options.loopback and not options.only:
+    if options.loopback and options.only in "loopback":
         with running(loopback.SCRIPT) as base_url:
             _table("loopback", on_loopback(base_url, options.loopback), options)
 
