@@ -1,10 +1,11 @@
 """Calibration of the doubts about open loops.
 
-    python -m benchmarks.calibrate_open [--trials 200] [--write]
+    python -m benchmarks.calibrate_open [--trials 200] [--only " | 1.2 | 300 "] [--write]
 
 Requests arrive at random times, on a schedule that comes to its rate as the journal's own do, at a
 server of known capacity, without a wall clock. The doubts are those of `journal run`. `--write`
-puts the table into docs/calibration.md; rows of more than 300 requests stand on fewer runs.
+puts the table into docs/calibration.md, with `--only` those rows alone; rows of more than 300
+requests stand on fewer runs.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.page import CALIBRATION, put
+from benchmarks.page import CALIBRATION, put, put_rows
 from journal.doubts import loading
 from journal.doubts.rule import Case as Doubted
 from journal.metrics.statistics import Array
@@ -188,25 +189,33 @@ def cases() -> Iterator[Case]:
             yield Case(server=server, load=0.5, requests=requests, slower=1.3)
 
 
-def row(case: Case, trials: int) -> str:
+def begins(case: Case) -> str:
+    """The cells of a row that name its case."""
     slower = f"{case.slower - 1:.0%}" if case.slower > 1 else "no"
+    return f"| {NAMES[case.server]} | {case.load:g} | {case.requests:,} | {slower}"
+
+
+def row(case: Case, trials: int) -> str:
     trials = max(1, trials * SHORT // max(SHORT, case.requests))
     shares = " | ".join(f"{share:.1%}" for share in rates(case, trials).values())
-    start = f"| {NAMES[case.server]} | {case.load:g} | {case.requests:,} | {slower}"
-    return f"{start} | {shares} | {trials} |"
+    return f"{begins(case)} | {shares} | {trials} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--only", default="", help="part of the cells that name a row")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    lines = [HEAD]
+    lines = []
     for case in cases():
-        lines.append(row(case, options.trials))
-        print(lines[-1], flush=True)
-    if options.write:
-        put("open loops", "\n".join(lines), CALIBRATION)
+        if options.only in begins(case):
+            lines.append(row(case, options.trials))
+            print(lines[-1], flush=True)
+    if options.write and options.only:
+        put_rows("open loops", lines, 4, CALIBRATION)
+    elif options.write:
+        put("open loops", "\n".join([HEAD, *lines]), CALIBRATION)
 
 
 if __name__ == "__main__":
