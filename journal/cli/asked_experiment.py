@@ -43,6 +43,8 @@ def asked_experiment(
         given[4].setdefault("all_lines", "requests" not in given[1])
     elif "requests" in given[1]:
         given[4].setdefault("all_lines", False)
+    if "rate" in given[0] or "batch" in given[0]:
+        given[1].setdefault("ramp", None)
     if "batch" in given[0]:
         given[0].setdefault("rate", ())  # the load that was asked for now, not the file's
     if "body" in given[1]:

@@ -20,7 +20,6 @@ from journal.cli.options import (
     body_fields,
     headers,
     integers,
-    rates,
 )
 from journal.cli.workload_options import (
     AbandonAfter,
@@ -41,6 +40,8 @@ from journal.cli.workload_options import (
     Turns,
     Until,
     parts_of_mix,
+    ramp_given,
+    rates_given,
     workload_given,
 )
 
@@ -66,7 +67,12 @@ Concurrency = Annotated[
 
 Rate = Annotated[
     str | None,
-    typer.Option("--rate", metavar="R,R", help="Open loop instead: requests/s on a schedule."),
+    typer.Option(
+        "--rate",
+        metavar="R,R",
+        help="Open loop instead: requests/s on a schedule, or a rate that changes, such as "
+        "'10..100 in 60s' or '10,20,40 each 30s'.",
+    ),
 ]
 
 Burstiness = Annotated[
@@ -268,7 +274,7 @@ def run(
         at_endpoint=endpoint is not None,
         grid={
             "batch": integers(concurrency, "--concurrency"),
-            "rate": rates(rate, "--rate"),
+            "rate": rates_given(rate),
             "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
             "output_tokens": integers(output_tokens, "--output-tokens"),
             "shared_prefix": integers(shared_prefix, "--shared-prefix", least=0),
@@ -283,6 +289,7 @@ def run(
             "timeout_s": timeout,
             "processes": processes,
             "burstiness": burstiness,
+            "ramp": ramp_given(rate),
             "max_in_flight": max_in_flight,
             "convoy": convoy,
             "length_spread": length_spread,

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from journal.cli.options import rates
+
 if TYPE_CHECKING:
     from journal.records.workload import Part
 
@@ -145,6 +147,21 @@ def parts_of_mix(mix: list[str] | None) -> "tuple[Part, ...] | None":
         except ValueError:
             raise SpecError(f"--mix {text[:60]} is not WEIGHT:PROMPT:OUTPUT") from None
     return tuple(parts) or None
+
+
+def ramp_given(text: str | None) -> str | None:
+    """The profile of a rate that changes; None where --rate gives rates."""
+    from journal.plan.ramp import is_profile
+
+    return text if text is not None and is_profile(text) else None
+
+
+def rates_given(text: str | None) -> tuple[float, ...] | None:
+    """The rates of --rate, or the mean of its profile. Raises SpecError for another text."""
+    from journal.plan.ramp import mean_rate
+
+    profile = ramp_given(text)
+    return rates(text, "--rate") if profile is None else (mean_rate(profile),)
 
 
 def workload_given(**options: object) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from journal.metrics.overload import CHANCE, FILLING, Growth, growth
 from journal.metrics.statistics import PERCENTILES, Array, needed_samples, outliers
 from journal.metrics.view import View
 from journal.records.doubt import Value
-from journal.records.load_shape import Closed, Open
+from journal.records.load_shape import Closed, Open, Ramp
 from journal.units import percent, seconds
 
 CLIENT_CPU = 0.8
@@ -94,8 +94,13 @@ def _piles_up(found: Growth | None) -> bool:
     return bool(found and found.settled and found.low > 0 and found.fraction > 1 - RATE_SHARE)
 
 
+def _is_level(case: Case) -> bool:
+    """Whether a constant rate was offered: of one that changes a queue says nothing."""
+    return isinstance(case.view.cell.shape, Open)
+
+
 def _falls_behind(case: Case) -> Finding | None:
-    found = _growth(case) if case.view.cell.shape.is_open else None
+    found = _growth(case) if _is_level(case) else None
     if found is None or not _piles_up(found):
         return None
     return "flag", {
@@ -107,7 +112,7 @@ def _falls_behind(case: Case) -> Finding | None:
 
 def _overload_unseen(case: Case) -> Finding | None:
     """An open loop too short to tell a server that keeps up from one that falls behind."""
-    if not case.view.cell.shape.is_open or case.count < 2 or _burst(case) is not None:
+    if not _is_level(case) or case.count < 2 or _burst(case) is not None:
         return None
     found = _growth(case)
     if _piles_up(found) or (found and found.settled and found.high <= 1 - 1 / OVERLOAD):
@@ -155,7 +160,7 @@ def settled(case: Case, values: Array) -> Array:
 def found_drift(case: Case) -> Finding | None:
     """The doubt that the run drifted; None where nothing shows it."""
     view = case.view
-    if _falls_behind(case) is not None:
+    if _falls_behind(case) is not None or isinstance(view.cell.shape, Ramp):
         return None
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
     if view.cell.shape.is_open:

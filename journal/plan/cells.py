@@ -9,10 +9,11 @@ from itertools import groupby, product
 from typing import Any
 
 from journal.errors import SpecError
+from journal.plan.ramp import mean_rate, requests_of, stretches
 from journal.plan.sequence import ROUND
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Load
-from journal.records.load_shape import Closed, LoadShape, Open, Users
+from journal.records.load_shape import Closed, LoadShape, Open, Ramp, Users
 from journal.records.sameness import definition
 from journal.records.workload import Workload
 
@@ -91,6 +92,9 @@ def check_count(experiment: Experiment, where: str = "") -> None:
 def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:
     """The load shapes of the grid: open loops where it has rates, else closed loops."""
     grid, burstiness = experiment.grid, experiment.load.burstiness
+    if experiment.load.ramp is not None:
+        _check_ramp(experiment)
+        return (Ramp(mean_rate(experiment.load.ramp), experiment.load.ramp, burstiness),)
     if grid.rate:
         return tuple(Open(rate, burstiness) for rate in grid.rate)
     if experiment.workload.is_conversation:
@@ -122,8 +126,10 @@ def _workloads(experiment: Experiment) -> tuple[Workload, ...]:
 
 
 def _load(load: Load, shape: LoadShape, workload: Workload) -> Load:
-    """The load of a cell whose time is given: in open loop with as many requests as are due in it,
-    else with a round of lengths, which begin again when it is over."""
+    """The load of a cell whose ramp or time is given: in open loop with as many requests as are due
+    in it, else with a round of lengths, which begin again when it is over."""
+    if isinstance(shape, Ramp):
+        return replace(load, requests=requests_of(stretches(shape.profile)))
     if load.duration_s is None or workload.is_own or workload.trace is not None:
         return load
     if isinstance(shape, Open):
@@ -192,6 +198,20 @@ def _check_needed_vram(experiment: Experiment) -> None:
                 f"experiment {experiment.name!r} is to find the needed VRAM, and that search "
                 f"needs {need}"
             )
+
+
+def _check_ramp(experiment: Experiment) -> None:
+    """Refuse (SpecError) a ramp for a load that has its own course."""
+    others = {
+        "a trace": experiment.workload.trace,
+        "conversations": experiment.workload.is_conversation,
+        "prompts of your own": experiment.workload.is_own,
+        "a duration": experiment.load.duration_s,
+        "a search for capacity": experiment.find_capacity,
+    }
+    for name, given in others.items():
+        if given:
+            raise SpecError(f"a ramp says how many requests come, and when: leave {name} out")
 
 
 def _check_duration(experiment: Experiment) -> None:

@@ -11,13 +11,18 @@ from typing import Any
 
 from journal.errors import SpecError
 from journal.plan.cells import check_count
+from journal.plan.ramp import mean_rate
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.workload import BUILT_IN, Length, Workload
 from journal.redaction import HIDDEN, in_text, means_secret, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload": Workload}
-SETTLED = ("content", "shared_prefix")  # fields of a workload that have another source
+# Fields that are written elsewhere, or settled before the experiment begins.
+SETTLED: Mapping[type, tuple[str, ...]] = {
+    Workload: ("content", "shared_prefix"),
+    Load: ("ramp",),
+}
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
 RATES = tuple(field.name for field in fields(GpuRates))
@@ -109,6 +114,10 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
         "card_rates": _card_rates(host, where),
         "source": source,
     }
+    rate = values.get("grid", {}).get("rate")
+    if isinstance(rate, str):
+        values["grid"] = {**values["grid"], "rate": [mean_rate(rate)]}
+        values["load"] = {**values.get("load", {}), "ramp": rate}
     if "requests" in values.get("load", {}):
         values.get("workload", {}).setdefault("all_lines", False)
     return _validated(values, where)
@@ -161,8 +170,7 @@ def _table(raw: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def _keys_of(record: type) -> list[str]:
-    settled = SETTLED if record is Workload else ()
-    return [field.name for field in fields(record) if field.name not in settled]
+    return [field.name for field in fields(record) if field.name not in SETTLED.get(record, ())]
 
 
 def _check_keys(table: Mapping[str, Any], known: Iterable[str], place: str, where: str) -> None:

@@ -18,12 +18,13 @@ from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
 from journal.plan.english_words import WORDS
 from journal.plan.own_prompts import check_unchanged, due_times, own_requests
+from journal.plan.ramp import ramped
 from journal.plan.sequence import Slot, conversations, fillers, group, lengths, sequence
 from journal.plan.spool import Spool
 from journal.plan.trace_file import BLOCK_TOKENS
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
-from journal.records.load_shape import Open
+from journal.records.load_shape import Open, Ramp
 from journal.records.request import Request
 from journal.serve.engines.vllm.request_fields import TOKEN_IDS, of_exact_length, of_running_usage
 
@@ -222,9 +223,9 @@ def arrivals(cell: Cell) -> list[float]:
     stands for a constant gap) and then scaled, so that (requests - 1) / last is the cell's rate
     whatever the seed: few gaps, as they are drawn, miss it by a fifth and more.
     """
-    assert isinstance(cell.shape, Open)
     if cell.workload.trace is not None:
         return due_times(cell.workload)
+    assert isinstance(cell.shape, Open | Ramp)
     shape, count = cell.shape.burstiness, cell.load.requests - 1
     chance = Random(f"arrivals {cell.seed}")
     gaps = [chance.gammavariate(shape, 1.0) if shape else 1.0 for _ in range(count)]
@@ -233,8 +234,11 @@ def arrivals(cell: Cell) -> list[float]:
         return [0.0]
     if drawn == 0.0:  # so bursty that every gap is lost below the least float
         gaps[chance.randrange(count)] = drawn = 1.0
+    shares = [so_far / drawn for so_far in accumulate(gaps, initial=0.0)]
+    if isinstance(cell.shape, Ramp):
+        return ramped(cell.shape.profile, shares)
     lasts_s = count / cell.shape.rate
-    return [lasts_s * (so_far / drawn) for so_far in accumulate(gaps, initial=0.0)]
+    return [lasts_s * share for share in shares]
 
 
 def _generators(cell: Cell, run_id: str, index: int) -> tuple[Random, Random]:

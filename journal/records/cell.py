@@ -34,10 +34,10 @@ class Cell:
 
     @property
     def shape(self) -> LoadShape:
-        """The load shape: a closed loop with its batch, an open loop with its rate, or users in
-        conversation."""
-        users = self.workload.is_conversation
-        return load_shape(self.batch, self.rate, self.load.burstiness, users=users)
+        """The load shape: a closed loop with its batch, an open loop with its rate or ramp, or
+        users in conversation."""
+        users, load = self.workload.is_conversation, self.load
+        return load_shape(self.batch, self.rate, load.burstiness, users=users, ramp=load.ramp)
 
     @property
     def known_lengths(self) -> tuple[int | None, int | None]:

@@ -87,9 +87,9 @@ class Load:
     of each request, by name; None as a value leaves a field out. `max_in_flight` is the most
     requests of an open loop that may be in flight: those that are due beyond it wait, and their
     latency counts from when they were due; None: no limit. `duration_s` takes the place of
-    `requests`: requests are sent for so long, and those in flight then are waited for.
-    `abandon_after_s` is the patience of users: a request that is not over by then is given up, and
-    its connection closed."""
+    `requests`: requests are sent for so long, and those in flight then are waited for. `ramp` is
+    the profile of a rate that changes, such as "10..100 in 60s". `abandon_after_s` is the patience
+    of users: a request that is not over by then is given up, and its connection closed."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
     # Values of fields that came later, for what was stored before they came.
@@ -110,6 +110,7 @@ class Load:
     max_in_flight: Batch | None = None
     duration_s: Duration | None = None
     abandon_after_s: Duration | None = None
+    ramp: Annotated[str, MinLen(1), MaxLen(300)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

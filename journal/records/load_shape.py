@@ -1,10 +1,9 @@
 """Load shapes, which say how requests arrive at a server, and the axes of a grid.
 
-A load shape is closed (a constant number of requests in flight), open (a constant rate of
-requests, however many are in flight), or users in conversation, who wait for an answer and think
-before they go on. Code that depends on the kind asks the shape and never compares a batch or a rate
-with None.
-"""
+A load shape is closed (a constant number of requests in flight), open (a constant rate of requests,
+however many are in flight; of a ramp, a rate that changes), or users in conversation, who wait for
+an answer and think before they go on. Code that depends on the kind asks the shape and never
+compares a batch or a rate with None."""
 
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -120,17 +119,60 @@ class Open:
         return True, self.rate, self.burstiness
 
 
-LoadShape: TypeAlias = Closed | Users | Open
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """An open loop whose rate changes as `profile` says, such as "10..100 in 60s" or "10,20 each
+    30s"; `rate` is its mean in requests/s, `burstiness` as in `Open`."""
+
+    rate: float
+    profile: str
+    burstiness: float = 1.0
+    batch: ClassVar[None] = None
+    is_open: ClassVar[bool] = True
+    axis: ClassVar[str] = "rate"
+
+    @property
+    def value(self) -> float:
+        """The mean of the offered requests/s."""
+        return self.rate
+
+    @property
+    def label(self) -> str:
+        """The shape in a sentence: "10..100 in 60s requests/s"."""
+        return f"{self.profile} requests/s"
+
+    @property
+    def short(self) -> str:
+        """The shape in a name: "10..100 in 60s per s"."""
+        return f"{self.profile} per s"
+
+    @property
+    def amount(self) -> str:
+        """The shape in a column of loads: "10..100 in 60s"."""
+        return self.profile
+
+    @property
+    def order(self) -> tuple[bool, float, float]:
+        """The place among shapes: with the open loops, by mean load."""
+        return True, self.rate, self.burstiness
+
+
+LoadShape: TypeAlias = Closed | Users | Open | Ramp
 
 
 def load_shape(
-    batch: int | None, rate: float | None, burstiness: float = 1.0, *, users: bool = False
+    batch: int | None,
+    rate: float | None,
+    burstiness: float = 1.0,
+    *,
+    users: bool = False,
+    ramp: str | None = None,
 ) -> LoadShape:
     """The load shape of a cell by its stored fields; with `users` its batch counts users in
-    conversation. Raises ValueError where both `batch` and
+    conversation, and `ramp` is the profile of its rate. Raises ValueError where both `batch` and
     `rate` are None."""
     if rate is not None:
-        return Open(rate, burstiness)
+        return Open(rate, burstiness) if ramp is None else Ramp(rate, ramp, burstiness)
     if batch is not None:
         return Users(batch) if users else Closed(batch)
     raise ValueError("a load needs a batch or a rate, and has neither")

@@ -118,6 +118,7 @@ FIELDS = (
     Field("load", "length_spread", (*_SAME_CELL, "point"), "what is asked of the server", 0.0),
     Field("load", "body", (*_SAME_CELL, "point"), "what is asked of the server", {}),
     Field("load", "abandon_after_s", (*_SAME_CELL, "point"), "which answers end", None),
+    Field("load", "ramp", (*_SAME_CELL, "point"), "how the rate changes", None),
     Field("load", "duration_s", (*_SAME_CELL, "point"), "how long the run lasts", None),
     Field("load", "max_in_flight", (*_SAME_CELL, "point"), "when a request may go", None),
     Field("slo", "ttft_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),

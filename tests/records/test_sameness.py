@@ -85,6 +85,7 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("load", "body"): {"top_p": 0.5},
     ("load", "max_in_flight"): 32,
     ("load", "duration_s"): 60.0,
+    ("load", "ramp"): "1..3 in 60s",
     ("load", "abandon_after_s"): 5.0,
     ("slo", "ttft_ms"): 101.0,
     ("slo", "tpot_ms"): 11.0,
