@@ -33,7 +33,8 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsersAt:
     """The number of users at once whose conversations have `context` tokens each, from the least to
-    the most that the range of the pool allows."""
+    the most that the range of the pool allows, and at most as many as the engine serves at once
+    (max_num_seqs)."""
 
     context: int
     users: int
@@ -181,7 +182,10 @@ def _rooms(
             for pool in (choice.pool_bytes, choice.pool_most_bytes)
         )  # fmt: skip
         if most:
-            rooms.append(UsersAt(context=context, users=least, users_most=most))
+            limit = fit_there.load.sequences
+            rooms.append(
+                UsersAt(context=context, users=min(least, limit), users_most=min(most, limit))
+            )
     return tuple(rooms)
 
 

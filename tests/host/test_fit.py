@@ -116,3 +116,24 @@ def test_what_is_wrong_is_one_sentence() -> None:
         fit(MISTRAL, gpu="T4", context=99_999)
     with pytest.raises(UsageError, match="not both"):
         fit(MISTRAL, gpu="T4", vram_bytes=GIB)
+
+
+def test_users_at_once_are_no_more_than_the_engine_serves_at_once() -> None:
+    rooms = fit("Qwen/Qwen3-8B", gpu="H100-SXM", max_num_seqs=64, kv_cache_dtype="fp8").rooms
+    assert [(room.users, room.users_most) for room in rooms if room.context <= 8192] == [
+        (64, 64)
+    ] * 3
+    longest = rooms[-1]
+    assert longest.users <= longest.users_most < 64
+    halved = fit("Qwen/Qwen3-8B", gpu="H100-SXM", max_num_seqs=64, share=0.45).rooms
+    assert halved[-1].users < longest.users
+
+
+def test_users_of_a_windowed_model_keep_less_than_their_tokens(tmp_path: Path) -> None:
+    configs = Path(__file__).parents[1] / "theory" / "public_configs.json"
+    gemma = json.loads(configs.read_text())["gemma3_27_full"]
+    (tmp_path / "config.json").write_text(json.dumps(gemma))
+    advice = fit(str(tmp_path), vram_bytes=80 * GIB)
+    assert advice.mixed
+    users = {room.context: room.users for room in advice.rooms}
+    assert users[4096] / users[65536] < 8  # where all layers keep all it is 16
