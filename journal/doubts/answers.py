@@ -35,6 +35,9 @@ def _nothing_succeeded(case: Case) -> Finding | None:
         if failed := [trace for trace in case.view.samples.traces if trace.error]:
             return "invalid", {"variant": "warm_up", "error": _commonest_error(failed)}
         return "invalid", {"variant": "nothing_asked"}
+    if all(trace.outcome == "abandoned" for trace in case.view.measured):
+        patience_s = case.view.cell.load.abandon_after_s
+        return "invalid", {"variant": "abandoned", "requests": case.count, "patience_s": patience_s}
     error = _commonest_error(list(case.view.measured))
     return "invalid", {"requests": case.count, "error": error}
 

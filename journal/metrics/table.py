@@ -20,6 +20,7 @@ from journal.metrics.standstill import STANDSTILL
 from journal.metrics.starting import START
 from journal.metrics.statistics import STATISTICS
 from journal.metrics.steady import STEADY
+from journal.metrics.thinking_share import REASONING
 from journal.metrics.throughput import THROUGHPUT
 from journal.metrics.view import View
 from journal.records.figure import Figure
@@ -33,6 +34,7 @@ TABLE: tuple[Metric, ...] = (
         *BY_TURN,
         *STANDSTILL,
         *ABANDONED,
+        *REASONING,
         *STEADY,
         *MEMORY,
         *MEASURED,

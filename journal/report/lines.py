@@ -30,7 +30,8 @@ def reason(cell: Cell, traces: Sequence[Trace]) -> str | None:
     sent = measured or traces
     failed = Counter(trace.error for trace in sent if trace.error)
     if not failed:
-        return None
+        left = bool(sent) and all(trace.outcome == "abandoned" for trace in sent)
+        return f"all {len(sent)} users left before their answers were over" if left else None
     cause, count = failed.most_common(1)[0]
     unsent = cell.load.requests - len(measured)
     sentence = f"{sum(failed.values())} of {len(sent)} requests failed; {count} of them: {cause}"

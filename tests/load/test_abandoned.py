@@ -3,6 +3,7 @@ ended."""
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from builders import a_cell, a_trace, samples_of
@@ -17,6 +18,7 @@ from journal.records.engine import Endpoint
 from journal.records.experiment import Load
 from journal.records.request import Trace
 from journal.records.samples import Readings, ServerReading
+from journal.report.lines import reason
 from journal.simulator.http import Script, running
 
 PATIENCE_S, TOKENS = 0.15, 60
@@ -77,6 +79,14 @@ def test_figures_and_doubts_tell_leaving_from_failing() -> None:
     assert figures["unread_tokens"].value == 7 - 4
     assert figures["ttft_s.mean"].value == pytest.approx(0.1)
     assert not {"errors", "given_up", "timed_out"} & {one.name for one in doubts(samples, figures)}
+
+
+def test_a_run_that_everybody_left_says_so() -> None:
+    left = [replace(of_two_users()[1], index=index) for index in range(3)]
+    assert reason(impatient(3), left) == "all 3 users left before their answers were over"
+    samples = samples_of(impatient(3), *left)
+    (doubt,) = [d for d in doubts(samples, metrics(samples)) if d.name == "nothing_succeeded"]
+    assert doubt.values["variant"] == "abandoned"
 
 
 def test_a_load_of_patient_users_has_none_of_it() -> None:

@@ -36,6 +36,7 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         "conversation",
         "speculative",
         "interference",
+        "reasoning",
     }
     for name, path in shipped().items():
         experiment = load_experiment(name)
