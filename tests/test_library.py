@@ -1,5 +1,6 @@
 """`import journal` does in a script whatever `journal run` does."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,28 @@ def test_a_run_from_a_script(fake_server: Callable[..., str], tmp_path: Path) ->
             assert sum(trace.warmup for trace in samples.traces) == 2 + fillers
             assert record == store.run(record.id)
     assert journal.recompute(tmp_path) == ()
+
+
+def test_runs_results_and_logs_read_as_text_and_in_a_notebook(
+    fake_server: Callable[..., str], tmp_path: Path
+) -> None:
+    grid = journal.Grid(batch=(1, 2), prompt_tokens=(4,), output_tokens=(3,))
+    experiment = journal.Experiment(
+        name="<script>", grid=grid, load=journal.Load(requests=20, warmup=1)
+    )
+    result = journal.run(experiment, tmp_path, endpoint=journal.attach(fake_server(ttft_s=0.02)))
+    first, last = result.records
+    assert re.fullmatch(
+        rf"{first.id[:8]} simulated-model, batch 1, 4 \+ 3 tokens: \w+, TTFT p50 .+ ms, .+ tok/s",
+        str(first),
+    )
+    assert str(result).splitlines() == [str(first), str(last), f"log: {result.log.markdown}"]
+    assert str(result.log) == result.log.markdown.read_text()
+    shown = result._repr_html_()
+    assert str(last) in shown and shown.count("<iframe") == 1
+    assert "<script>" not in shown
+    failed = replace(first, status="failed", error="no <answer>")
+    assert str(failed).endswith(": failed: no <answer>") and "no &lt;answer" in failed._repr_html_()
 
 
 def test_an_endpoint_is_measured_whatever_engine_an_experiment_names(

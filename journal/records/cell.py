@@ -39,6 +39,10 @@ class Cell:
         users, load = self.workload.is_conversation, self.load
         return load_shape(self.batch, self.rate, load.burstiness, users=users, ramp=load.ramp)
 
+    def __str__(self) -> str:
+        """A cell in a few words: model, load, and lengths in tokens."""
+        return f"{self.model}, {self.shape.label}, {self.lengths_label}"
+
     @property
     def known_lengths(self) -> tuple[int | None, int | None]:
         """The lengths of prompt and output in tokens; None for one that another tool's file does

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from html import escape
 from math import isfinite
 from typing import Literal
 
+from journal import units
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
 from journal.records.engine import EngineFacts
@@ -46,6 +48,20 @@ class Record:
     facts: EngineFacts = field(default_factory=EngineFacts)
     environment: Mapping[str, str | int | float | None] = field(default_factory=dict)
     mlflow_run_id: str | None = None
+
+    def __str__(self) -> str:
+        """A run in one line: id, cell and status, then TTFT and throughput, or why it failed."""
+        line = f"{self.id[:8]} {self.cell}: {self.status}"
+        if self.status in ("failed", "interrupted"):
+            return f"{line}: {self.error}"
+        ttft_s, rate = map(self.value, ("ttft_s.p50", "output_tokens_per_s"))
+        return f"{line}, TTFT p50 {units.seconds(ttft_s)}, {units.rate(rate)}"
+
+    def _repr_html_(self) -> str:
+        """The run in a notebook: its line, and the names of its doubts that are no notes."""
+        names = [doubt.name for doubt in self.doubts if doubt.severity != "note"]
+        doubted = f"<br>doubts: {escape(', '.join(names))}" if names else ""
+        return f"<p>{escape(str(self))}{doubted}</p>"
 
     def value(self, name: str) -> float | None:
         """The value of the metric called `name`; None where it is absent or not finite."""

@@ -1,26 +1,10 @@
-"""One line for a cell, for a run, and for why its requests failed."""
+"""The sentence that says why the requests of a run failed."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from journal import units
 from journal.records.cell import Cell
 from journal.records.request import Trace
-from journal.records.run import Record
-
-
-def title(cell: Cell) -> str:
-    """A cell in a few words: model, load, and lengths in tokens."""
-    return f"{cell.model}, {cell.shape.label}, {cell.lengths_label}"
-
-
-def headline(record: Record) -> str:
-    """A run in one line: id, cell and status, then TTFT and throughput, or why it failed."""
-    line = f"{record.id[:8]} {title(record.cell)}: {record.status}"
-    if record.status in ("failed", "interrupted"):
-        return f"{line}: {record.error}"
-    ttft, rate = map(record.value, ("ttft_s.p50", "output_tokens_per_s"))
-    return f"{line}, TTFT p50 {units.seconds(ttft)}, {units.rate(rate)}"
 
 
 def reason(cell: Cell, traces: Sequence[Trace]) -> str | None:

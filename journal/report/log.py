@@ -44,6 +44,15 @@ class LogFiles:
     figures: tuple[Path, ...]
     edited: Path | None = None
 
+    def __str__(self) -> str:
+        """The text of the log, as Markdown."""
+        return self.markdown.read_text()
+
+    def _repr_html_(self) -> str:
+        """The page of the log in a notebook, in a frame of its own."""
+        page = escape(self.html.read_text())
+        return f'<iframe srcdoc="{page}" sandbox width="100%" height="800"></iframe>'
+
 
 def log(
     home: str | Path = "lab",

@@ -21,7 +21,7 @@ from journal.records.progress import Event, Listener
 from journal.records.request import ClientHealth, Request, Trace
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Readings, Samples
-from journal.report.lines import reason, title
+from journal.report.lines import reason
 from journal.run.as_sent import SENT_HASH, all_sent, counted_by_server, sent_hash, with_count
 from journal.run.capacity_search import Search, price, price_of, search
 from journal.serve import quality_check as quality
@@ -62,7 +62,7 @@ def measure_group(
                 record, samples = known.get(left[0].identity), None
                 if record is None:
                     engines.check_alive(endpoint, kind)
-                    name = f"{noun} {len(group) - len(left) + 1} of {len(group)}: {title(left[0])}"
+                    name = f"{noun} {len(group) - len(left) + 1} of {len(group)}: {left[0]}"
                     record, samples = _measure(left[0], endpoint, begun, name, listener)
                 left.popleft()
                 if samples is not None:

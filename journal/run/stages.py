@@ -26,7 +26,6 @@ from journal.records.progress import Event, Listener
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Samples
 from journal.redaction import remember
-from journal.report.lines import headline
 from journal.report.log import LogFiles, write_log
 from journal.report.short import summary
 from journal.run.measure_engine import measure_group
@@ -64,6 +63,15 @@ class Result:
     log: LogFiles
     tracking_error: str | None = None
     strict: bool = False
+
+    def __str__(self) -> str:
+        """A line for each record, and where the log is."""
+        return "\n".join([*map(str, self.records), f"log: {self.log.markdown}"])
+
+    def _repr_html_(self) -> str:
+        """The records in a notebook, and the log below them."""
+        records = "".join(record._repr_html_() for record in self.records)
+        return f"{records}{self.log._repr_html_()}"
 
     @property
     def ok(self) -> bool:
@@ -151,7 +159,7 @@ class _Keeper:
                 self.listener(Event("record", f"{error}; trying again for a while"))
                 time.sleep(AGAIN_S)
         self.records.append(record)
-        self.listener(Event("record", headline(record)))
+        self.listener(Event("record", str(record)))
         if record.status != "interrupted":  # an interrupted run is sent after the engine has ended
             self.tracker.log(record)
         return record
