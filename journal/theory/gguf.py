@@ -16,6 +16,7 @@ from journal.theory.checkpoint import Tensor
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MOST_ENTRIES = 2**26
+MOST_DIMENSIONS = 8  # of a tensor; 4 are in use
 # Elements of a block, and the bytes that it takes, by the number of the type.
 BLOCKS: Mapping[int, tuple[str, int, int]] = {
     **{0: ("F32", 1, 4), 1: ("F16", 1, 2), 28: ("F64", 1, 8), 30: ("BF16", 1, 2)},
@@ -144,15 +145,19 @@ class _Reader:
         kind, count = self.number("<I"), self.number("<Q")
         if kind in _NUMBERS:
             self.take(count * struct.calcsize(_NUMBERS[kind]))
-        else:
+        elif kind == _STRING:
             for _ in range(count):
-                self.value(kind)
+                self.text()
+        else:  # arrays of arrays are allowed, and written by nobody
+            raise SpecError(f"{self.name} is damaged: download it again")
         return count
 
     def tensor(self) -> Tensor:
         """The next entry of the table of tensors."""
-        name = self.text()
-        shape = [self.number("<Q") for _ in range(self.number("<I"))]
+        name, dimensions = self.text(), self.number("<I")
+        if dimensions > MOST_DIMENSIONS:
+            raise SpecError(f"{self.name} is damaged: download it again")
+        shape = [self.number("<Q") for _ in range(dimensions)]
         kind, _ = self.number("<I"), self.number("<Q")
         if kind not in BLOCKS:
             raise SpecError(f"{self.name} holds tensors of type {kind}, which is not known here")

@@ -1,6 +1,7 @@
 """GGUF headers: the sizes they state, and the bytes of each type's blocks."""
 
 import contextlib
+import struct
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def test_the_blocks_are_those_of_the_library() -> None:
         (gguf_file(QWEN3, {}, version=9), "version 9"),
         (gguf_file(QWEN3, {"t": (77, [256])}), "tensors of type 77"),
         (b"GGUF\x03\0\0\0" + b"\xff" * 40, "damaged"),
+        (gguf_file({}, {"t": (0, [1] * 9)}), "damaged"),
+        (gguf_file({"k": ""}, {})[:33] + struct.pack("<IIQ", 9, 9, 1), "damaged"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(raw: bytes, words: str) -> None:
