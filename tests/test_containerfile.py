@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dockerfile_parse import DockerfileParser
+
+DockerfileParser = pytest.importorskip("dockerfile_parse").DockerfileParser
 
 ROOT = Path(__file__).parent.parent
 KNOWN = {"FROM", "RUN", "COPY", "ENV", "WORKDIR", "VOLUME", "ENTRYPOINT", "CMD", "COMMENT"}
