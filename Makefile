@@ -68,8 +68,8 @@ run: $(STAMP)
 ALONE := engine or slow or timing
 test: $(STAMP_DEV) lint
 	@failed=0; \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not ($(ALONE))" -r fERs || failed=1; \
-	$(BIN)/python -m pytest -m "$(ALONE)" -r fERs || failed=1; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not ($(ALONE))" -r fERs --durations 20 || failed=1; \
+	$(BIN)/python -m pytest -m "$(ALONE)" -r fERs --durations 40 || failed=1; \
 	exit $$failed
 
 mutate: $(STAMP_DEV)
