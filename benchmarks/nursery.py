@@ -87,6 +87,7 @@ def nursery(home: Path, url: str) -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
+            os.write(1, f"pid {os.getpid()}\n".encode())
             signal.signal(signal.SIGINT, signal.default_int_handler)
             code = 1
             try:
@@ -98,7 +99,6 @@ def nursery(home: Path, url: str) -> None:
                 raise
             finally:
                 os._exit(code)
-        os.write(1, f"pid {child}\n".encode())
         os.waitpid(child, 0)
         os.write(1, b"over\n")
 
