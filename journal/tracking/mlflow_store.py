@@ -93,8 +93,10 @@ def _is_private(folder: Path) -> bool:
 
 def make_whole(home: Path) -> None:
     """Create the database beside its place, readable by its owner only, and move it there; do
-    nothing where it exists. Only one process may call this at a time."""
+    nothing where it exists, but for a private folder of artifacts. Only one process may call this
+    at a time."""
     home = home.absolute()
+    (home / "mlflow-artifacts").mkdir(mode=0o700, exist_ok=True)
     if (home / NAME).exists():
         return
     with warnings.catch_warnings(action="ignore"):  # about MLflow's own code
@@ -103,7 +105,6 @@ def make_whole(home: Path) -> None:
     half_done = home / f".{NAME}.half-done"
     half_done.unlink(missing_ok=True)
     os.close(os.open(half_done, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    (home / "mlflow-artifacts").mkdir(mode=0o700, exist_ok=True)
     with warnings.catch_warnings(action="ignore"):
         where = f"sqlite:///{_plain_path(home) / half_done.name}"
         store = SqlAlchemyStore(where, (home / "mlflow-artifacts").as_uri())

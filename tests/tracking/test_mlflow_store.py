@@ -80,22 +80,35 @@ def test_a_path_is_no_url(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert database_url(tmp_path / "other") == f"sqlite:///{tmp_path}/other/mlflow.db"
 
 
-@pytest.mark.slow
-def test_mlflow_keeps_its_data_in_a_home_of_any_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow import MlflowClient
+ODD = ("a?b#c%41 d:e&f=g;h@i", "?mode=memory&x=#;@:", "%2e%2e%2f", 'it\'s "日本" \\ né')
 
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_home_of_any_name_keeps_its_data_inside_and_private(
+    name: str, mlflow_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal's and MLflow's, artifacts included; MLflow's tables are copied, to be quick."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    home = tmp_path / "a?b#c%41 d:e"
-    home.mkdir()
-    make_whole(home)
-    client = MlflowClient(tracking_uri=database_url(home))
-    where = (home / "mlflow-artifacts").as_uri()
-    run = client.create_run(client.create_experiment("x", artifact_location=where))
-    client.log_text(run.info.run_id, "so", "words.txt")
-    outside = [path for path in tmp_path.rglob("*") if path.is_file() and home not in path.parents]
-    assert [path for path in outside if "cache" not in path.parts] == []
-    assert (home / "mlflow.db").stat().st_mode & 0o077 == 0
-    assert list(home.rglob("words.txt"))
+    home, elsewhere = tmp_path / "in" / name, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    before = os.umask(0)
+    try:
+        with open_store(home) as store:
+            (home / "mlflow.db").touch(mode=0o600)
+            (home / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+            note = home / "so.md"
+            note.touch(mode=0o600)
+            with Tracker(store, home) as tracker:
+                begun = store.begin_experiment(Experiment(name="odd"), datetime.now(UTC), {})
+                assert tracker.finish(begun, [note]), tracker.error
+    finally:
+        os.umask(before)
+    made = {path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()}
+    assert {path for path in made if home not in path.parents} == set()
+    assert {"journal.db", "mlflow.db"} <= {path.name for path in made}
+    assert [path for path in made if path.name == "so.md" and path != note], "in the artifacts"
+    doors = home / "mlflow-artifacts", home
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in doors)
+    left_open = [path for path in made if path.stat().st_mode & 0o077]
+    assert [path for path in left_open if home / "mlflow-artifacts" not in path.parents] == []
