@@ -41,7 +41,7 @@ def parts_in(data: bytes) -> set[str]:
     """The parts of KEY in `data`, plainly or in any of the ways above."""
     text = data.decode("utf-8", "replace")
     readings = {text, html.unescape(text), unquote(text), text.replace('\\"', '"')}
-    readings |= {re.sub(r"\\+u00(..)", lambda found: chr(int(found[1], 16)), text)}
+    readings |= {re.sub(r"\\+u00([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)}
     keys = [KEY, b64encode(f"me:{KEY}".encode()).decode()[4:-4]]
     grams = {key[first : first + PART] for key in keys for first in range(len(key) - PART + 1)}
     return {gram for gram in grams for reading in readings if gram in reading}

@@ -1,0 +1,188 @@
+"""A key in what others send or wrote, in every way of writing it: in nothing that any command shows
+or writes, whether it goes as a bearer or in a header of another name."""
+
+import asyncio
+import itertools
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_quoted_keys import KEY, WRITERS, Refusing, Spilling, parts_in, serving, spilled
+
+import journal
+from journal.chat.ask import Question, ask
+from journal.chat.several import Pending
+from journal.cli.app import main
+from journal.errors import JournalError
+from journal.host.checks_host import check_hub
+from journal.host.hub import ask_hub
+from journal.records.engine import Access
+from journal.redaction import remember
+from journal.serve.probe import fetch
+
+DATA = Path(__file__).parent / "exchange" / "data"
+LOG = Path(__file__).parent / "data" / "engine" / "not_in_cache.log"
+Command = Callable[..., bytes]
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JOURNAL_API_KEY", "HF_TOKEN", "MLFLOW_TRACKING_TOKEN"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """All that a command says, run within this process."""
+
+    def call(*words: object) -> bytes:
+        monkeypatch.setattr("sys.argv", ["journal", *map(str, words)])
+        with warnings.catch_warnings(action="ignore"), pytest.raises(SystemExit):
+            main()
+            raise SystemExit(0)
+        out, error = capfd.readouterr()
+        assert "Traceback" not in error, error
+        assert out + error, words
+        return (out + error).encode()
+
+    return call
+
+
+def quoted(number: int, before: str = "") -> str:
+    return f"{before} {WRITERS[number % len(WRITERS)](KEY)} "
+
+
+def test_the_log_of_an_engine(said: Command, tmp_path: Path) -> None:
+    path = tmp_path / "engine.log"
+    lines = [f"{line}{quoted(n)}" for n, line in enumerate(LOG.read_text().splitlines())]
+    for number in range(len(WRITERS)):
+        path.write_text("\n".join([*lines, f"ValueError: {quoted(number)}"]))
+        for options in ([], ["--json"], ["--lang", "zh"]):
+            assert parts_in(said("explain", path, *options)) == set()
+
+
+def test_a_result_of_another_tool_and_all_that_shows_it(said: Command, tmp_path: Path) -> None:
+    home, result = tmp_path / "lab", tmp_path / "result.json"
+    whole = json.loads((DATA / "vllm-errors.json").read_text())
+    every = " ".join(map(quoted, range(len(WRITERS))))
+    whole |= {"model_id": f"m{every}", "tokenizer_id": every, "backend": every}
+    cut = enumerate(whole["errors"])
+    whole["errors"] = [one and f"{'x' * (113 + n % 9)}{quoted(n)}{every}" for n, one in cut]
+    result.write_text(json.dumps(whole))
+    at = ["--home", home]
+    texts = [said("import", result, *at), said("runs", *at), said("runs", "--json", *at)]
+    texts += [said("show", "last", *at), said("show", "last", "--json", *at), said("sync", *at)]
+    texts += [said("export", home / "r.jsonl", "--raw", *at), said("export", *at)]
+    texts += [said("verify", *at), said("log", "2026-11-23", *at), said("recompute", *at)]
+    texts += [said("compare", "last", f"model:m{KEY}", *at)]
+    texts += [said("check", "--baseline", "last", "--candidate", f"model:{every}", *at)]
+    assert spilled(home, *texts) == {}
+    assert [*home.rglob("*.html")] and b"***" in texts[0]
+
+
+def test_an_experiment_file_that_is_wrong(said: Command, tmp_path: Path) -> None:
+    path, engine = tmp_path / "x.toml", '[engine]\nmodel = "m"\n'
+    for number in range(len(WRITERS)):
+        words = json.dumps(quoted(number))
+        for text in (
+            f"{engine}dtype = {words}\n",
+            f"{engine}[engine.env]\nMY_TOKEN = {json.dumps(KEY)}\n[load]\nrequests = []\n",
+            f'question = {words}\n[load]\nrequests = "{"x" * 100}\n',
+            f"{words} = 3\n",
+        ):
+            path.write_text(text)
+            assert parts_in(said("plan", path)) == set(), text
+
+
+class Hub(Spilling):
+    """A hub whose every answer holds the token."""
+
+    def do_GET(self) -> None:
+        if self.path.endswith("config.json") and "open" in self.path:
+            self.answer({"model_type": self.key("llama"), "hidden_size": self.key()})
+        elif self.path.endswith("index.json"):
+            self.answer({"weight_map": {"a": self.key("../..")}})
+        else:
+            self.answer({"error": self.key("no access with")}, 403)
+
+    do_HEAD = do_GET
+
+
+def test_a_hub(said: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Hub) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        for model, _ in itertools.product(("open/m", "closed/m"), WRITERS):
+            texts = [said("fit", model, "--gpu", "L4")]
+            try:
+                ask_hub(model)
+            except JournalError as error:
+                texts.append(f"{error} {error!r}".encode())
+            assert parts_in(b"".join(texts)) == set()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://me:{KEY[:9]}@127.0.0.1:9/?token={KEY}")
+    assert parts_in(str(check_hub({"HF_ENDPOINT": f"http://127.0.0.1:9/{KEY}"})).encode()) == set()
+
+
+class Tracking(Spilling):
+    """A tracking server of MLflow that quotes its token in every refusal."""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.answer({"error_code": self.key("BAD"), "message": self.key("x" * 285)}, 400)
+
+    do_POST = do_GET
+
+
+def test_a_tracking_server(said: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with serving(Tracking) as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url.removesuffix("/v1"))
+        texts = [said("import", DATA / "vllm-closed.json", "--home", tmp_path)]
+        texts += [said("sync", "--home", tmp_path) for _ in WRITERS]
+    assert spilled(tmp_path, *texts) == {}
+    assert b"0 logged" in texts[-1]
+
+
+@pytest.mark.parametrize("name", ["X-Api-Key", "api-key", "Authorization", "X-Whatever", "Cookie"])
+@pytest.mark.parametrize("handler", [Spilling, Refusing])
+def test_a_key_in_a_header(
+    name: str,
+    handler: type[Spilling],
+    said: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.delenv("JOURNAL_API_KEY")
+    monkeypatch.setattr(Spilling, "key", lambda _, padding="": quoted(next(COUNT), padding))
+    header = ["--header", f"{name}: Bearer {KEY}"]
+    with serving(handler) as url:
+        to = ["--endpoint", url, "--model", "m", "--home", tmp_path]
+        texts = [said("ask", "so?", *to, *header), said("ask", "so?", "--raw", *to, *header)]
+    assert spilled(tmp_path, *texts) == {}
+    access = Access(None, ((name, f"Bearer {KEY}"),))
+    assert KEY in "".join(access.secrets)
+
+
+COUNT = itertools.count()
+
+
+@pytest.mark.parametrize("handler", [Spilling, Refusing])
+def test_the_chat_page_and_the_library(handler: type[Spilling]) -> None:
+    said = []
+    with serving(handler) as url:
+        asked = ({"role": "user", "content": "two words"},)
+        for _ in WRITERS:
+            page = Pending(Question(base_url=url, model="m", messages=asked, api_key=KEY))
+            asyncio.run(page.read())
+            said += [repr(page.so_far), *map(repr, ask(page.question))]
+            said.append(fetch(url + "/nothing", access=Access(KEY)).message())
+    assert parts_in("\n".join(said).encode()) == set()
+
+
+def test_the_check_can_fail() -> None:
+    remember(KEY)
+    for number in range(len(WRITERS)):
+        assert parts_in(quoted(number).encode()), number
+    assert journal.__version__
