@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from journal.chat.bounds import TIMEOUT_S, Deadline, bounded
 from journal.chat.hearing import Hearing
@@ -26,6 +26,7 @@ from journal.serve.probe import (
     REDIRECTS,
     certificate_problem,
     error_words,
+    place_of,
     printable,
     same_host,
 )
@@ -238,8 +239,8 @@ def asked_otherwise(error: Exception, question: Question) -> Question | None:
     if not error.response.has_redirect_location or question.redirects >= REDIRECTS:
         return None
     asked = joined(question.base_url, question.path)
-    there = urljoin(asked, error.response.headers["location"])
-    if not same_host(urlsplit(asked), urlsplit(there)):
+    there = place_of(asked, error.response.headers["location"])
+    if there is None or not same_host(urlsplit(asked), urlsplit(there)):
         return None
     return replace(question, base_url=base_of(there), redirects=question.redirects + 1)
 
@@ -260,7 +261,8 @@ def _reason(error: Exception, question: Question) -> str:
     if isinstance(error, openai.APIStatusError):
         if error.response.has_redirect_location:
             asked = joined(question.base_url, question.path)
-            where = printable(shown_url(urljoin(asked, error.response.headers["location"])))
+            given = error.response.headers["location"]
+            where = printable(shown_url(place_of(asked, given) or given))
             return f"the server redirects to {where}: give that address instead"
         body = error.body if isinstance(error.body, dict) else {}
         message = printable(str(body.get("message") or error.message))

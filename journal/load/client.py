@@ -39,8 +39,6 @@ class Target:
                 f"{shown_url(endpoint.base_url)!r} is not the address of a server: give http://HOST:PORT/v1"
             )
         sent = endpoint.access.sent()
-        if not all(text.isascii() and text.isprintable() for text in sent.values()):
-            raise EndpointError("the API key holds characters that no header may hold: check it")
         remember(*endpoint.secrets)
         self.host = url.hostname
         self.port = port or (443 if url.scheme == "https" else 80)
@@ -72,9 +70,10 @@ class Target:
             entries = await asyncio.get_running_loop().getaddrinfo(
                 self.host, self.port, type=socket.SOCK_STREAM
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no name of a host"
             raise EndpointError(
-                f"the host {self.host} cannot be found ({error.strerror}): check the address"
+                f"the host {self.host} cannot be found ({reason}): check the address"
             ) from None
         return list(dict.fromkeys((entry[0], str(entry[4][0])) for entry in entries))
 

@@ -132,11 +132,11 @@ class ServerConnection:
         except (http.client.RemoteDisconnected, ConnectionError) as error:
             if fresh:  # otherwise the server has closed an idle connection: try a new one
                 raise self._silent(path, error) from error
-        except (OSError, http.client.HTTPException, Unbounded) as error:
+        except (OSError, ValueError, http.client.HTTPException, Unbounded) as error:
             raise self._silent(path, error) from error
         try:
             return self._get(path)
-        except (OSError, http.client.HTTPException, Unbounded) as error:
+        except (OSError, ValueError, http.client.HTTPException, Unbounded) as error:
             raise self._silent(path, error) from error
 
     def _get(self, path: str) -> bytes:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Le
 
+from journal.errors import EndpointError
 from journal.records.address import joined
 from journal.records.doubt import Values
 from journal.redaction import in_url
@@ -154,7 +155,15 @@ class Access:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def sent(self) -> dict[str, str]:
-        """The headers to send. A header of the user's takes the place of the key's."""
+        """The headers to send. A header of the user's takes the place of the key's. Raises
+        EndpointError, without the text, for characters that no header may hold."""
+        texts = {"the key": self.api_key or "", **dict(self.headers)}
+        for name, text in texts.items():
+            if not (text.isascii() and text.isprintable() and text == text.strip()):
+                raise EndpointError(
+                    f"{name} holds characters that no header may hold: give it on one line, "
+                    "without blanks around it and other letters than ASCII's"
+                )
         names = {name.lower() for name, _ in self.headers}
         with_key = self.api_key is not None and "authorization" not in names
         key = {"Authorization": f"Bearer {self.api_key}"} if with_key else {}

@@ -113,7 +113,14 @@ def fetch(
         answer, where = _fetched(url, body, access, timeout_s)
         if where is None:
             return answer
-        url = urljoin(url, where[:LONGEST])
+        there = place_of(url, where)
+        if there is None:
+            shown = printable(shown_url(where))
+            raise EndpointError(
+                f"{shown_url(asked)} redirects to {shown!r}, which is no address: give the address "
+                "that it means"
+            )
+        url = there
         if not same_host(first, urlsplit(url)):
             break
     there = printable(shown_url(url))
@@ -153,6 +160,16 @@ def _fetched(
     return answer, response.getheader("Location", "elsewhere") if redirects else None
 
 
+def place_of(url: str, where: str) -> str | None:
+    """The address to which `where`, in an answer of `url`, redirects; None where that is none."""
+    try:
+        there = urljoin(url, where[:LONGEST])
+        _ = urlsplit(there).port
+    except ValueError:
+        return None
+    return there
+
+
 def same_host(first: SplitResult, other: SplitResult) -> bool:
     """Whether two addresses are of one host and port; from http to https the port may be that of
     the scheme."""
@@ -181,6 +198,9 @@ def url_parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as the look-up does
+        path = parts.path + parts.query
+        whole = whole and path.isascii() and path.isprintable() and " " not in path
     except ValueError:
         parts, whole = SplitResult("", "", "", "", ""), False
     if whole and "@" in parts.netloc:
