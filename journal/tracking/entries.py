@@ -27,6 +27,7 @@ from journal.tracking.mlflow_curves import CurvePoint, curves, headlines, search
 Level = Literal["experiment", "engine", "cell"]
 
 NONE = "none"
+COURSE = ("ramp", "duration_s", "abandon_after_s")  # how a load goes on, beyond its axes
 LEVEL_TAG = "journal.level"
 EXPERIMENT_TAG = "journal.experiment_id"
 CURVES_TAG = "journal.curves"
@@ -243,6 +244,7 @@ def params(cell: Cell) -> dict[str, str]:
         "requests": cell.load.requests,
         "convoy": cell.convoy,
         "length_spread": cell.load.length_spread,
+        **{name: getattr(cell.load, name) for name in COURSE},
         "workload": _workload(cell.workload),
         "repeat": cell.repeat,
         "seed": cell.seed,
@@ -280,6 +282,7 @@ def shared_params(
         "requests": [experiment.load.requests],
         "convoy": [experiment.load.convoy],
         "length_spread": [experiment.load.length_spread],
+        **{name: [getattr(experiment.load, name) or NONE] for name in COURSE},
         "workload": [_workload(experiment.workload)],
         "repeat": range(experiment.load.repeats),
         "seed": [experiment.load.seed],
