@@ -42,7 +42,13 @@ _ESCAPE = re.compile(
     r"|&(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|amp|lt|gt|quot|apos);",
     re.IGNORECASE,
 )
-_UNFINISHED = re.compile(r"(?:%[0-9a-f]?|\\[uxU]?[0-9a-f]{0,7}|&\#?[0-9a-z]{0,7})$", re.IGNORECASE)
+# The beginning of a character in several escapes, that of an escape, or both, at the end.
+_UNFINISHED = re.compile(
+    r"(?:(?:%[cd][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f])?|%f[0-7](?:%[89ab][0-9a-f]){0,2}"
+    r"|\\ud[89ab][0-9a-f]{2})(?:%[0-9a-f]?|\\u?[0-9a-f]{0,3})?"
+    r"|%[0-9a-f]?|\\[uxU]?[0-9a-f]{0,7}|&\#?[0-9a-z]{0,7})$",
+    re.IGNORECASE,
+)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 # Letters of either case, - and _, blank and + are the same: file names and URLs change them.
 _ALIKE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ_+", "abcdefghijklmnopqrstuvwxyz- ")

@@ -16,6 +16,7 @@ from journal.errors import SpecError
 from journal.redaction import HIDDEN, SHORTEST, Veil, among, hidden, in_text, pattern, shown_url
 
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60)
+KEYS |= st.text(st.sampled_from("aB3-äöé日本語ñ%"), min_size=8, max_size=30)
 AROUND = st.text(st.sampled_from('abz 09-_"\\%&;{}\n+é'), max_size=30)
 WRITERS = {
     "plain": str,
