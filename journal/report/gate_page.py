@@ -4,7 +4,9 @@ from xml.etree import ElementTree
 
 from journal import units
 from journal.compare.gate import Checked, Gate
+from journal.report.text import markdown, visible
 
+NOT_IN_XML = {0xFFFE: "\ufffd", 0xFFFF: "\ufffd"}  # visible() leaves no other
 HINDRANCES = {
     "flagged": "runs carry flags",
     "left_out": "runs do not count",
@@ -25,9 +27,11 @@ def gate_sentences(gate: Gate) -> list[str]:
 
 
 def gate_markdown(gate: Gate) -> str:
-    """A heading with the verdict, a table of the metrics, and a list of what hindered it."""
+    """A heading with the verdict, a table of the metrics, and a list of what hindered it. Names
+    are text in it, whatever stands in them."""
+    a, b = markdown(gate.comparison.a.name), markdown(gate.comparison.b.name)
     lines = [
-        f"## {gate.outcome}: {gate.comparison.b.name} against {gate.comparison.a.name}",
+        f"## {gate.outcome}: {b} against {a}",
         "",
         "| metric | baseline | candidate | worse by (95%) | allowed | verdict |",
         "| :--- | ---: | ---: | ---: | ---: | :--- |",
@@ -38,7 +42,8 @@ def gate_markdown(gate: Gate) -> str:
     if gate.hindrances:
         lines.append("")
     for name, values in gate.hindrances.items():
-        lines.append(f"- Inconclusive, because {HINDRANCES[name]}: {'; '.join(values)}.")
+        listed = "; ".join(map(markdown, values))
+        lines.append(f"- Inconclusive, because {HINDRANCES[name]}: {listed}.")
     return "\n".join(lines) + "\n"
 
 
@@ -55,7 +60,7 @@ def gate_junit(gate: Gate) -> str:
             ElementTree.SubElement(case, kind, message=_sentence(each))
     for name, values in gate.hindrances.items():
         case = ElementTree.SubElement(suite, "testcase", classname="journal.check", name=name)
-        message = f"{HINDRANCES[name]}: {'; '.join(values)}"
+        message = f"{HINDRANCES[name]}: {'; '.join(map(visible, values))}".translate(NOT_IN_XML)
         ElementTree.SubElement(case, "skipped", message=message)
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(sum(1 for _ in suite.iter("failure"))))

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -149,3 +151,17 @@ def test_the_command_exits_with_the_code_of_its_verdict(
     assert CliRunner().invoke(app, [*words, *back]).exit_code == 0
     wrong = CliRunner().invoke(app, ["check", *sides, "--max-regression", "5%"])
     assert wrong.exit_code != 0 and "write METRIC=PERCENT" in str(wrong.exception)
+
+
+def test_names_are_text_in_a_report_whatever_stands_in_them() -> None:
+    """Control characters, which XML cannot hold, and Markdown."""
+    name = "m\x1b[2J\x00 ]]> <b> [x](http://y) | \ufffe"
+    comparison = SimpleNamespace(a=SimpleNamespace(name=name), b=SimpleNamespace(name=name))
+    gate: Any = SimpleNamespace(
+        comparison=comparison, outcome="INCONCLUSIVE", checked=(), hindrances={"alone": (name,)}
+    )
+    (case,) = ElementTree.fromstring(gate_junit(gate).encode()).iter("skipped")
+    assert "]]> <b>" in case.attrib["message"]
+    page = gate_markdown(gate)
+    assert not [char for char in page if ord(char) < 32 and char != "\n"]
+    assert "<b>" not in page and "[x](" not in page
