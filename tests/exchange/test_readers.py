@@ -381,6 +381,7 @@ def test_two_merges_at_once_take_in_everything_once(tmp_path: Path) -> None:
     assert sorted(each.experiments for each in merged) == [0, 1]
 
 
+@pytest.mark.mlflow
 def test_runs_that_an_import_left_are_sent_by_the_next_sync_which_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
