@@ -101,6 +101,8 @@ def _mean(length: Length) -> float:
 def _numbers(name: str) -> tuple[int, ...]:
     """The whole numbers in the lines of a file, rising."""
     path = Path(name)
+    if path.exists() and not path.is_file():
+        raise SpecError(f"{path} is no plain file, which is read several times: save it as one")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

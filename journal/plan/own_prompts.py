@@ -237,7 +237,10 @@ def body_of(
 
 
 def _digest(path: Path) -> str:
-    """The SHA-256 of a file's content, in hex. Raises SpecError where it cannot be read."""
+    """The SHA-256 of a file's content, in hex. Raises SpecError where it cannot be read, and for a
+    device or a pipe, which may never end and cannot be read twice."""
+    if path.exists() and not path.is_file():
+        raise SpecError(f"{path} is no plain file, which is read several times: save it as one")
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

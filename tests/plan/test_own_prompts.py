@@ -9,6 +9,7 @@ import pytest
 
 from journal.errors import SpecError
 from journal.plan.cells import cells
+from journal.plan.experiment_file import parse
 from journal.plan.own_prompts import path_of, with_workload
 from journal.plan.prompt_file import read_lines
 from journal.plan.prompts import requests
@@ -155,3 +156,13 @@ def test_the_built_in_texts_are_of_four_kinds_in_two_languages() -> None:
         assert max(sizes) > 20 * min(sizes)
     with pytest.raises(SpecError, match="text:en and text:zh"):
         with_workload(asked("text:xx"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ['prompts = "/dev/zero"', 'trace = "/dev/zero"', 'mix = [{prompt_tokens = "@/dev/zero", output_tokens = 4}]'],
+)
+def test_a_device_that_never_ends_is_refused(words: str, tmp_path: Path) -> None:
+    text = f'[engine]\nmodel = "m"\n[workload]\n{words}\n'
+    with pytest.raises(SpecError, match="/dev/zero is no plain file"):
+        with_workload(parse(text, default_name="x", where="x.toml"))
