@@ -27,6 +27,8 @@ AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "qualit
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
 RATES = tuple(field.name for field in fields(GpuRates))
 MOST_BYTES = 1 << 20  # of a file
+# A key of so many parts, whose reading takes a time that grows with their square.
+DEEP_KEY = re.compile(r"""(?<![\w-])(?:["']?[\w-]{1,200}+["']?[ \t]*\.[ \t]*){100}""", re.ASCII)
 HOST_KEYS = ("usd_per_hour", *RATES)
 
 
@@ -95,6 +97,8 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
     """The experiment in the TOML text `source`; `where` names it in errors (SpecError)."""
     remember(*in_text(source))
     try:
+        if DEEP_KEY.search(source):
+            raise RecursionError
         raw = tomllib.loads(source)
     except RecursionError:
         raise SpecError(

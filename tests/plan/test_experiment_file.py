@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.errors import SpecError
+from journal.plan import experiment_file
 from journal.plan.cells import MOST_CELLS, cells
 from journal.plan.experiment_file import SETTLED, load_experiment, parse, shipped
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
@@ -284,3 +285,13 @@ def test_the_page_on_experiment_files_names_every_key_and_its_example_parses() -
             assert settled or f"| `{field.name}` |" in page, field.name
     example = page.split("```toml\n")[1].split("```")[0]
     assert [engine.quantisation for engine in read(example).engines] == [None, "awq_marlin"]
+
+
+@pytest.mark.parametrize("text", ["a." * 500_000 + "b = 1", "[" + "'a' . " * 160_000 + "b]"])
+def test_a_key_of_many_parts_is_refused_at_once(text: str) -> None:
+    began_s = time.process_time()
+    with pytest.raises(SpecError, match="nested"):
+        parse(text, default_name="x", where="x.toml")
+    assert time.process_time() - began_s < 5
+    for harmless in ("word " * 200_000, "a" * 1_000_000, "a." * 99 + "x " * 9):
+        assert not experiment_file.DEEP_KEY.search(harmless)

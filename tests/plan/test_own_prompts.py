@@ -160,7 +160,11 @@ def test_the_built_in_texts_are_of_four_kinds_in_two_languages() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ['prompts = "/dev/zero"', 'trace = "/dev/zero"', 'mix = [{prompt_tokens = "@/dev/zero", output_tokens = 4}]'],
+    [
+        'prompts = "/dev/zero"',
+        'trace = "/dev/zero"',
+        'mix = [{prompt_tokens = "@/dev/zero", output_tokens = 4}]',
+    ],
 )
 def test_a_device_that_never_ends_is_refused(words: str, tmp_path: Path) -> None:
     text = f'[engine]\nmodel = "m"\n[workload]\n{words}\n'
