@@ -16,6 +16,7 @@ from journal.units import percent, seconds
 
 STALLED_FLAG = 0.02
 WAVE_TOGETHER = 0.05  # of E2E, within which the requests of a wave begin
+COLD_CHANCE = 0.001  # that so many requests of an open loop in a row are slow anywhere
 COLD_ALONE, COLD_WAVE, MANY = 10.0, 5.0, 4  # deviations of fewer and of more than MANY requests
 REST = 2  # times the first requests, which the later ones must be
 LEAST_REST = 5
@@ -135,7 +136,8 @@ def _cold(view: View, order: Index, values: Array, name: str) -> int:
     shape, count = view.cell.shape, len(values)
     if not isinstance(shape, Closed):
         far = values > outlier_limit(values, COLD_ALONE)
-        return int(np.argmin(far)) if not far.all() else 0
+        leading = int(np.argmin(far)) if not far.all() else 0
+        return leading if float(far[leading:].mean()) ** leading <= COLD_CHANCE else 0
     first = shape.batch
     if count - first < max(LEAST_REST, REST * first):
         return 0
@@ -196,7 +198,8 @@ RULES = (
         "the median of the first requests of all streams lies half as much again and "
         f"{COLD_WAVE:g} robust standard deviations above the later ones ({COLD_ALONE:g} where they "
         f"are fewer than {MANY}): in E2E, or in TTFT where the second requests of the streams "
-        f"began together too; in open loop the very first one lies {COLD_ALONE:g} above all",
+        f"began together too; in open loop the very first ones lie {COLD_ALONE:g} above, "
+        "which so few of the others do that chance would hardly begin with them",
         "A server compiles kernels and fills caches for the batch that it meets, which a warm-up "
         "of two requests does not show it.",
         _cold_start,
