@@ -197,10 +197,11 @@ def test_a_head_after_a_long_thought_is_read(monkeypatch: pytest.MonkeyPatch) ->
 
     def late() -> Iterator[bytes]:
         time.sleep(0.5)
-        yield OPEN
+        yield HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
         for at in range(0, len(body), 6):
             time.sleep(0.05)
             yield body[at : at + 6]
+        time.sleep(1)  # a close while it still reads would reset the connection
 
     with sending(late) as url:
         assert fetch(url + "/models").body == body
