@@ -256,5 +256,5 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise JournalError(
             f"{path} cannot be written ({error.strerror}): make room for it, or its directory "
-            "writable, and write it again with journal log"
+            "writable, and try again"
         ) from error
