@@ -4,6 +4,7 @@ or writes, whether it goes as a bearer or in a header of another name."""
 import asyncio
 import itertools
 import json
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,8 @@ class Tracking(Spilling):
 
 
 def test_a_tracking_server(said: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where a program that uses the library shows the log of MLflow."""
+    monkeypatch.setattr(logging.getLogger("mlflow"), "handlers", [logging.StreamHandler()])
     with serving(Tracking) as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url.removesuffix("/v1"))
         texts = [said("import", DATA / "vllm-closed.json", "--home", tmp_path)]

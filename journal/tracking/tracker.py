@@ -5,6 +5,7 @@ seconds once and never a row. Records that it did not take stay pending in the s
 reason, and `sync` sends them later. Sending twice, also after a crash half-way, changes nothing.
 """
 
+import logging
 import os
 import time
 import warnings
@@ -245,13 +246,18 @@ def _logs_of(record: ExperimentRecord, home: Path) -> list[Path]:
 @contextmanager
 def _settings() -> Iterator[None]:
     """Set MLflow's settings, which it takes from environment variables only, and suppress its
-    warnings, which are about its own code, inside the block."""
+    warnings, which are about its own code, and its log, which has a server's words as they came,
+    inside the block."""
+    log = logging.getLogger("mlflow")
+    handlers, propagate = log.handlers, log.propagate
+    log.handlers, log.propagate = [logging.NullHandler()], False
     added = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     os.environ.update(added)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
+        log.handlers, log.propagate = handlers, propagate
         for name in added:
             os.environ.pop(name, None)
 

@@ -88,4 +88,5 @@ def test_a_request_that_is_slow_by_itself_does_not_widen_the_intervals_of_a_run(
     draws = [independent(80, 8)(np.random.default_rng(seed)) for seed in range(12)]
     slow = [closed(80, 8, "slow")(np.random.default_rng(seed)) for seed in range(12)]
     alone = np.median([View(draw).units.widening for draw in draws])
-    assert alone < 2.0 < np.median([View(draw).units.widening for draw in slow])
+    # 1.2 of either are streams that begin spread, whose groups overlap
+    assert alone < 2.5 < np.median([View(draw).units.widening for draw in slow])

@@ -17,13 +17,14 @@ from journal.store.store import open_store
 from journal.tracking.mlflow_store import database_url, make_whole
 from journal.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.mlflow
+
 MAKE = """
 import sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
 from journal.tracking.mlflow_store import make_whole
 
-pytestmark = pytest.mark.mlflow
 print("begin", flush=True)
 make_whole(Path(sys.argv[1]))
 print("made", flush=True)

@@ -13,12 +13,13 @@ import pytest
 from journal.serve.process_tree import is_running
 from journal.tracking.mlflow_store import make_whole
 
+pytestmark = pytest.mark.mlflow
+
 OPEN = """
 import sys
 from pathlib import Path
 from journal.tracking.mlflow_ui import serve_ui
 
-pytestmark = pytest.mark.mlflow
 where = Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2])
 serve_ui(*where, announce=lambda url: print(url, flush=True))
 """
