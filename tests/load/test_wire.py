@@ -120,7 +120,7 @@ def test_what_is_no_http_is_a_failure(wire: bytes) -> None:
     [
         (TEXT, b"br", "compressed"),
         (b"no gzip", b"gzip", "damaged"),
-        (gzip.compress(TEXT)[:-9], b"gzip", "cut off"),
+        (gzip.compress(TEXT, mtime=0)[:-9], b"gzip", "cut off"),  # the same id in each process
     ],
 )
 def test_a_body_that_cannot_be_unpacked(body: bytes, encoding: bytes, reason: str) -> None:
