@@ -29,7 +29,8 @@ def _prompt_tokens(traces: Sequence[Trace]) -> float | None:
 
 
 def _ttft_s(traces: Sequence[Trace]) -> float | None:
-    return float(np.median([t.chunk_s[0] - t.scheduled_s for t in traces if t.chunk_s]))
+    waits_s = [trace.chunk_s[0] - trace.scheduled_s for trace in traces if trace.chunk_s]
+    return float(np.median(waits_s)) if waits_s else None
 
 
 def _hit_fraction(traces: Sequence[Trace]) -> float | None:

@@ -46,11 +46,11 @@ class LogFiles:
 
     def __str__(self) -> str:
         """The text of the log, as Markdown."""
-        return self.markdown.read_text()
+        return self.markdown.read_text(encoding="utf-8", errors="replace")
 
     def _repr_html_(self) -> str:
         """The page of the log in a notebook, in a frame of its own."""
-        page = escape(self.html.read_text())
+        page = escape(self.html.read_text(encoding="utf-8", errors="replace"))
         return f'<iframe srcdoc="{page}" sandbox width="100%" height="800"></iframe>'
 
 

@@ -70,11 +70,6 @@ class Aside:
         if self._process is not None and self._hears(wait=False):
             self._deliver()
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the process can send at once, and nothing waits for it."""
-        return self._hears(wait=False) and not self._waiting
-
     def settle(self) -> None:
         """Wait until everything so far was sent; `error` is up to date then."""
         if not self._gone and (self._waiting or self._process):
