@@ -8,49 +8,35 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from statistics import fmean
 
 from journal import units
+from journal.report import svg
 from journal.report.document import Bars, Blocks, Curve, Panel, say
 from journal.report.phrases import Words
+from journal.report.svg import (
+    FONTS,
+    GLYPH,
+    HEIGHT,
+    INK,
+    LINE,
+    MARKERS,
+    PAPER,
+    RING,
+    RULE,
+    SOFT,
+    VARIABLES,
+    WIDTH,
+)
 from journal.report.text import visible
 
-WIDTH, HEIGHT = 460.0, 300.0
 LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 258.0, 18.0
-GLYPH = 5.9  # the mean width of a letter of the labels; a Chinese one takes two
-MOST_LETTERS = 26
-LINE = 14.0  # between two labels
 TICK_ROOM = 26.0  # between the middles of two tick labels
 LEAST_DOTS = 3  # that a line joins: two points are no shape
 ACROSS, MOST_SQUARES = 40, 640  # squares of a pool in a row, and in all
 MOST_TICKS = 5  # upwards, beside 0
 EDGE = 0.05  # of the width, beside the first and the last value
 HEADROOM = 1.06  # the axis upwards ends that much above the highest value
-
-INK, SOFT, RULE, PAPER = "#1b1b1e", "#5d6066", "#dcdde1", "#ffffff"
-# Distinct to the colour-blind (after Okabe and Ito), darkened to be read on white.
-HUES = ("#0069a8", "#c2500a", "#00785a", "#9b3f86", "#8a6a00", "#494c55")
-RING = "a6 6 0 1 0 12 0a6 6 0 1 0-12 0z"
-MARKERS = (  # around the point 0, 0
-    "M-2.8 0a2.8 2.8 0 1 0 5.6 0a2.8 2.8 0 1 0-5.6 0z",
-    "M-2.6-2.6h5.2v5.2h-5.2z",
-    "M0-3.2l3.1 5.6h-6.2z",
-    "M0-3.5l3.5 3.5l-3.5 3.5l-3.5-3.5z",
-    "M0 3.2l3.1-5.6h-6.2z",
-    "M-1.1-3.2h2.2v2.1h2.1v2.2h-2.1v2.1h-2.2v-2.1h-2.1v-2.2h2.1z",
-)
-VARIABLES = {
-    INK: "var(--ink)",
-    SOFT: "var(--soft)",
-    RULE: "var(--rule)",
-    PAPER: "none",
-    **{hue: f"var(--hue-{number})" for number, hue in enumerate(HUES, start=1)},
-}
-FONTS = (
-    "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'PingFang SC', "
-    "'Hiragino Sans GB', 'Microsoft YaHei', 'Noto Sans CJK SC', 'Noto Sans SC', sans-serif"
-)
 
 
 def standalone(drawn: str) -> str:
@@ -113,7 +99,7 @@ class _Frame:
 
 def _frame(values: Sequence[float], top: float, labels: Sequence[_Label]) -> _Frame:
     """The scales for `values` and heights up to `top`, with room for `labels` on the right."""
-    letters = max((_letters(label.text) for label in labels), default=0)
+    letters = max((svg.letters(label.text) for label in labels), default=0)
     right = BARE_RIGHT if letters == 0 else letters * GLYPH + 18
     return _Frame(min(values), max(values), top * HEADROOM or 1.0, WIDTH - right)
 
@@ -131,11 +117,11 @@ def _curves(panel: Panel, words: Words) -> Iterator[str]:
     for value in values:  # those whose labels do not run into the one before
         if frame.x(value) - last >= TICK_ROOM:
             last = frame.x(value)
-            yield _text(last, BOTTOM + 14, f"{value:,g}", SOFT, anchor="middle")
-    yield _text(LEFT, HEIGHT - 10, words.say(panel.x_title, visible), SOFT)
+            yield svg.text(last, BOTTOM + 14, f"{value:,g}", SOFT, anchor="middle")
+    yield svg.text(LEFT, HEIGHT - 10, words.say(panel.x_title, visible), SOFT)
     for level in panel.levels:
         at = f"M{LEFT:g} {frame.y(level.y * factor):.1f}H{frame.right:.1f}"
-        yield _stroke(at, SOFT, 1, ' stroke-dasharray="4 3"')
+        yield svg.stroke(at, SOFT, 1, ' stroke-dasharray="4 3"')
     for curve in panel.curves:
         yield from _curve(curve, frame, factor)
     yield from _dot_labels(panel, frame, factor)
@@ -143,11 +129,11 @@ def _curves(panel: Panel, words: Words) -> Iterator[str]:
 
 
 def _curve(curve: Curve, frame: _Frame, factor: float) -> Iterator[str]:
-    colour = _colour(curve.hue)
+    colour = svg.colour(curve.hue)
     places = [f"{frame.x(dot.x):.1f} {frame.y(dot.y * factor):.1f}" for dot in curve.dots]
     line = f"M{'L'.join(places)}"
     if curve.faint:
-        yield _stroke(line, colour, 1.2, ' stroke-dasharray="1.2 2.4"')
+        yield svg.stroke(line, colour, 1.2, ' stroke-dasharray="1.2 2.4"')
         return
     intervals = [
         f"M{frame.x(dot.x):.1f} {frame.y(max(dot.low, 0) * factor):.1f}"
@@ -156,9 +142,9 @@ def _curve(curve: Curve, frame: _Frame, factor: float) -> Iterator[str]:
         if dot.low is not None and dot.high is not None
     ]
     if intervals:
-        yield _stroke("".join(intervals), colour, 3.5, ' stroke-opacity="0.3"')
+        yield svg.stroke("".join(intervals), colour, 3.5, ' stroke-opacity="0.3"')
     if len(places) >= LEAST_DOTS:
-        yield _stroke(line, colour, 1.8)
+        yield svg.stroke(line, colour, 1.8)
     marker = MARKERS[curve.hue % len(MARKERS)]
     for place in places:
         yield f'<path transform="translate({place})" d="{marker}" style="fill: {colour}"/>'
@@ -169,15 +155,15 @@ def _dot_labels(panel: Panel, frame: _Frame, factor: float) -> Iterator[str]:
     before."""
     taken: list[tuple[float, float]] = []
     for curve in panel.curves:
-        colour = _colour(curve.hue)
+        colour = svg.colour(curve.hue)
         for dot in curve.dots:
             x, y = frame.x(dot.x), frame.y(dot.y * factor)
             if dot.marked:
-                yield _stroke(f"M{x - 6:.1f} {y:.1f}{RING}", colour, 1.2)
+                yield svg.stroke(f"M{x - 6:.1f} {y:.1f}{RING}", colour, 1.2)
             free = all(abs(x - a) > 2.5 * GLYPH or abs(y - b) > LINE - 3 for a, b in taken)
             if dot.label and free:
                 taken.append((x, y))
-                yield _text(x + 6, y - 8, dot.label, colour, ' font-size="9.5"')
+                yield svg.text(x + 6, y - 8, dot.label, colour, ' font-size="9.5"')
 
 
 def _bars(panel: Bars, words: Words) -> Iterator[str]:
@@ -186,18 +172,18 @@ def _bars(panel: Bars, words: Words) -> Iterator[str]:
     labels, below = [], 0.0
     for part in panel.bars[-1].segments:
         middle = (below + part.y / 2) * factor
-        text = _shortened(words.say(part.label, visible))
-        labels.append(_Label(text, middle, SOFT if part.hue is None else _colour(part.hue)))
+        text = svg.shortened(words.say(part.label, visible))
+        labels.append(_Label(text, middle, SOFT if part.hue is None else svg.colour(part.hue)))
         below += part.y
     frame = _frame((0.0, 1.0), max(heights) * factor, labels)
     yield from _ground(frame, words.say(panel.title, visible), unit)
     room = (frame.right - LEFT) / len(panel.bars)
     for number, bar in enumerate(panel.bars):
         middle, below = LEFT + room * (number + 0.5), 0.0
-        name = _shortened(words.say(bar.label, visible))
-        yield _text(middle, BOTTOM + 14, name, SOFT, anchor="middle")
+        name = svg.shortened(words.say(bar.label, visible))
+        yield svg.text(middle, BOTTOM + 14, name, SOFT, anchor="middle")
         for part in bar.segments:
-            colour = RULE if part.hue is None else _colour(part.hue)
+            colour = RULE if part.hue is None else svg.colour(part.hue)
             upper = frame.y((below + part.y) * factor)
             height = frame.y(below * factor) - upper
             yield (
@@ -215,23 +201,23 @@ def _blocks(panel: Blocks, words: Words) -> Iterator[str]:
     counts = squares([part.y for part in panel.parts], each)
     yield f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" style="fill: {PAPER}"/>'
     title = words.say(panel.title, visible)
-    yield _text(4, 16, title, INK, ' font-size="12.5" font-weight="bold"')
+    yield svg.text(4, 16, title, INK, ' font-size="12.5" font-weight="bold"')
     number, side = 0, (WIDTH - 8) / ACROSS
     for part, count in zip(panel.parts, counts, strict=True):
         path = "".join(_square(n, side) for n in range(number, number + count))
         number += count
-        colour = RULE if part.hue is None else _colour(part.hue)
+        colour = RULE if part.hue is None else svg.colour(part.hue)
         fill = "none" if part.hue is None else colour
         if path:
             yield f'<path d="{path}" style="fill: {fill}; stroke: {colour}" stroke-width="0.8"/>'
     for row, part in enumerate(panel.parts):
         y = HEIGHT - 10 - LINE * (len(panel.parts) - row)
-        colour = RULE if part.hue is None else _colour(part.hue)
+        colour = RULE if part.hue is None else svg.colour(part.hue)
         fill = "none" if part.hue is None else colour
         style = f"fill: {fill}; stroke: {colour}"
         yield f'<rect x="4" y="{y - 4:.1f}" width="8" height="8" style="{style}"/>'
-        yield _text(18, y, words.say(part.label, visible), SOFT)
-    yield _text(4, HEIGHT - 10, words.say(say("pool.each", n=f"{each:,}"), visible), SOFT)
+        yield svg.text(18, y, words.say(part.label, visible), SOFT)
+    yield svg.text(4, HEIGHT - 10, words.say(say("pool.each", n=f"{each:,}"), visible), SOFT)
 
 
 def squares(blocks: Sequence[float], each: int) -> list[int]:
@@ -252,28 +238,11 @@ def _square(number: int, side: float) -> str:
 def _ground(frame: _Frame, title: str, unit: str) -> Iterator[str]:
     """Paper, title, and the axis upwards with its lines."""
     yield f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" style="fill: {PAPER}"/>'
-    yield _text(4, 16, f"{title}, {unit}", INK, ' font-size="12.5" font-weight="bold"')
+    yield svg.text(4, 16, f"{title}, {unit}", INK, ' font-size="12.5" font-weight="bold"')
     for tick in ticks(frame.top):
         at = f"M{LEFT:g} {frame.y(tick):.1f}H{frame.right:.1f}"
-        yield _stroke(at, RULE if tick else SOFT, 0.8)
-        yield _text(LEFT - 6, frame.y(tick), units.number(tick), SOFT, anchor="end")
-
-
-def _text(x: float, y: float, text: str, colour: str, more: str = "", anchor: str = "") -> str:
-    """`text` whose middle is at the height `y`."""
-    placed = f' text-anchor="{anchor}"' if anchor else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" dy="0.35em"{placed}{more} style="fill: {colour}">'
-        f"{escape(text, quote=False)}</text>"
-    )
-
-
-def _stroke(path: str, colour: str, width: float, more: str = "") -> str:
-    return f'<path d="{path}" fill="none" stroke-width="{width:g}"{more} style="stroke: {colour}"/>'
-
-
-def _colour(hue: int) -> str:
-    return HUES[hue % len(HUES)]
+        yield svg.stroke(at, RULE if tick else SOFT, 0.8)
+        yield svg.text(LEFT - 6, frame.y(tick), units.number(tick), SOFT, anchor="end")
 
 
 def ticks(top: float) -> list[float]:
@@ -286,9 +255,9 @@ def ticks(top: float) -> list[float]:
 def _labels(panel: Panel, words: Words, factor: float) -> list[_Label]:
     curves = [
         _Label(
-            _shortened(words.say(curve.label, visible)),
+            svg.shortened(words.say(curve.label, visible)),
             curve.dots[-1].y * factor,
-            _colour(curve.hue),
+            svg.colour(curve.hue),
             curve.faint,
         )
         for curve in panel.curves
@@ -299,24 +268,13 @@ def _labels(panel: Panel, words: Words, factor: float) -> list[_Label]:
     return [label for label in (*curves, *levels) if label.text]
 
 
-def _letters(text: str) -> int:
-    return sum(1 if ord(char) < 0x2E80 else 2 for char in text)
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= MOST_LETTERS:
-        return text
-    half = (MOST_LETTERS - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
-
-
 def _placed(labels: Sequence[_Label], frame: _Frame) -> Iterator[str]:
     """The labels beside the ends of their lines, moved no further than is needed not to overlap."""
     ordered = sorted(labels, key=lambda label: -label.y)
     wanted = [frame.y(label.y) for label in ordered]
     for label, y in zip(ordered, spread(wanted, LINE), strict=True):
         more = ' font-size="9.5"' if label.small else ""
-        yield _text(frame.right + 10, y, label.text, label.colour, more)
+        yield svg.text(frame.right + 10, y, label.text, label.colour, more)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:

@@ -14,8 +14,6 @@ from journal.compare.setups import setups_of
 from journal.records.figure import Figure
 from journal.report.document import Blocks, Curve, Dot, Level, Panel, Segment
 from journal.report.figures import (
-    HUES,
-    VARIABLES,
     draw,
     inline,
     spread,
@@ -26,6 +24,7 @@ from journal.report.figures import (
 from journal.report.phrases import words
 from journal.report.places import places as named_places
 from journal.report.sections.batching import trade_off
+from journal.report.svg import HUES, VARIABLES
 
 DOTS = tuple(Dot(x, y, y * 0.9, y * 1.1) for x, y in ((1, 0.1), (2, 0.15), (8, 0.4)))
 PANEL = Panel(

@@ -17,7 +17,7 @@ from journal.records.figure import Figure
 from journal.records.run import ExperimentRecord, Record
 from journal.report.day import Day
 from journal.report.document import Bar, Bars, Block, Plot, Segment, Table, Text
-from journal.report.figures import HUES, RULE, draw
+from journal.report.figures import draw
 from journal.report.phrases import words
 from journal.report.places import places
 from journal.report.questions import log_page
@@ -25,6 +25,7 @@ from journal.report.sections import cost, needed
 from journal.report.sections import memory_parts as memory
 from journal.report.sections import theory_beside as theory
 from journal.report.sections.setting import setting_section as servers
+from journal.report.svg import HUES, RULE
 
 Build = Callable[..., Record]
 GIB = 2**30
