@@ -115,6 +115,7 @@ docs: $(STAMP_DEV)
 	$(BIN)/python tests/cli/test_commands_page.py
 	$(BIN)/python tests/test_library_page.py
 	$(BIN)/python tests/test_explain_page.py
+	$(BIN)/python tests/test_sql_page.py
 
 site: $(STAMP_DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

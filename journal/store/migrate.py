@@ -2,7 +2,8 @@
 
 A database that is up to date costs one look at its version. For any other, Alembic is imported
 and runs the migrations in one transaction, alone: under a lock file for SQLite, under an advisory
-lock on PostgreSQL. An SQLite journal with content is copied beside itself first.
+lock on PostgreSQL. An SQLite journal with content is copied beside itself first. The views for
+people are made again after each.
 """
 
 import fcntl
@@ -18,8 +19,9 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 from journal.errors import StoreError, StoreTooNew
 from journal.store.database import connectable, explained, file_of, reader, shown_address
 from journal.store.tables import Row
+from journal.store.views import drop_views, make_views
 
-HEAD = "0016"
+HEAD = "0017"
 VERSION_TABLE = "journal_version"
 LOCK_TIMEOUT_S = 60.0
 
@@ -130,7 +132,9 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
             "serving-journal"
         )
     try:
+        drop_views(connection)
         command.upgrade(config, "head")
+        make_views(connection)
     except Exception as error:
         raise StoreError(
             f"the journal {where} could not be brought from schema {version or 'none'} to "
