@@ -137,7 +137,7 @@ $(STAMP): pyproject.toml overrides.txt | $(VENV)
 
 $(STAMP_DEV): pyproject.toml overrides.txt | $(VENV)
 	@echo "installing journal, vLLM ($(ENGINE)) and the tools for its tests: some minutes, and about 4 GB"
-	$(UV) -e '.[$(ENGINE),embedded,ui,postgres,parquet,ray,chat,dashboards,dev]'
+	$(UV) -e '.[$(ENGINE),embedded,ui,postgres,parquet,datasets,ray,chat,dashboards,dev]'
 	@touch $@ $(STAMP)
 
 $(SERVERS)/.with-litellm-$(LITELLM): | $(VENV)

@@ -3,6 +3,14 @@
 import os
 from pathlib import Path
 
+import platformdirs
+
+
+def cache_dir() -> Path:
+    """The folder of what is made or fetched once: JOURNAL_CACHE, or the user's cache directory."""
+    chosen = os.environ.get("JOURNAL_CACHE") or platformdirs.user_cache_dir("serving-journal")
+    return Path(chosen).expanduser().absolute()
+
 
 def write_private(path: Path, content: str | bytes) -> None:
     """Write a file that only its owner may read; one that is there already keeps its mode. Raises

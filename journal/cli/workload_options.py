@@ -15,8 +15,8 @@ Prompts = Annotated[
         "--prompts",
         metavar="FILE",
         help="Prompts of your own in place of random tokens: JSON lines with a prompt, messages or "
-        "a batch body, CSV, or ShareGPT's JSON; text:en and text:zh are built in. Each line is "
-        "sent once, unchanged.",
+        "a batch body, CSV, or ShareGPT's JSON; text:en and text:zh are built in, and "
+        "hub:OWNER/NAME is a data set. Each line is sent once, unchanged.",
     ),
 ]
 

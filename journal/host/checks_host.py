@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from journal.private import cache_dir
 from journal.records.notebook import Check
 from journal.serve.endpoint import HOST, listeners
 from journal.serve.engines.vllm.defaults import SHARED_MEMORY_PREFIX
-from journal.serve.models import cache_dir, hub_cache_dir
+from journal.serve.models import hub_cache_dir
 from journal.units import data_size, number
 
 GB = 10**9

@@ -14,7 +14,7 @@ from journal.plan.cells import check_count
 from journal.plan.ramp import mean_rate
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
-from journal.records.workload import BUILT_IN, Length, Workload
+from journal.records.workload import Length, Workload
 from journal.redaction import HIDDEN, in_text, means_secret, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload": Workload}
@@ -72,7 +72,7 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
 def _beside(path: Path, experiment: Experiment) -> Experiment:
     """`experiment` with files of prompts that are named from the directory of its own file."""
     workload = experiment.workload
-    if workload.prompts is not None and not workload.prompts.startswith(BUILT_IN):
+    if workload.prompts is not None and not workload.is_named:
         workload = replace(workload, prompts=str(path.parent / workload.prompts))
     if workload.trace is not None:  # an absolute path stays what it is
         workload = replace(workload, trace=str(path.parent / workload.trace))

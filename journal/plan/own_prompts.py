@@ -11,6 +11,7 @@ from typing import Any
 
 from journal.errors import SpecError
 from journal.plan.dialect import in_dialect
+from journal.plan.hub_prompts import full_name, hub_file
 from journal.plan.mix import content_of, means
 from journal.plan.prompt_file import Line, read_lines
 from journal.plan.spool import Spool
@@ -20,7 +21,7 @@ from journal.records.cell import Cell
 from journal.records.engine import Endpoint
 from journal.records.experiment import Experiment
 from journal.records.request import Request
-from journal.records.workload import BUILT_IN, Workload
+from journal.records.workload import BUILT_IN, HUB, Workload
 from journal.serve.engines.vllm.request_fields import of_exact_length, of_running_usage
 
 LANGUAGES = ("en", "zh")
@@ -45,6 +46,8 @@ def with_workload(experiment: Experiment) -> Experiment:
         return experiment
     if workload.trace is not None:
         return _replayed(experiment, workload)
+    if workload.prompts is not None and workload.prompts.startswith(HUB):
+        workload = replace(workload, prompts=full_name(workload.prompts))
     path = path_of(workload)
     digest = _digest(path)
     count, prompt_tokens, outputs, chats = _surveyed(workload, path)
@@ -166,8 +169,10 @@ def check_unchanged(workload: Workload) -> None:
 
 def path_of(workload: Workload) -> Path:
     """The file of a workload's prompts. Raises SpecError for a built-in text that does not
-    exist."""
+    exist, and as `hub_file` does for a data set."""
     assert workload.prompts is not None
+    if workload.prompts.startswith(HUB):
+        return hub_file(workload.prompts)
     if not workload.prompts.startswith(BUILT_IN):
         return Path(workload.prompts)
     language = workload.prompts.removeprefix(BUILT_IN)

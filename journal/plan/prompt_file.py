@@ -62,6 +62,15 @@ def read_lines(path: Path, *, all_turns: bool = False) -> Iterator[Line]:
         raise SpecError(f"{path}: line {error.number} cannot be sent: {error}") from None
 
 
+def sendable(entry: Any) -> bool:
+    """Whether an entry of a file can be sent."""
+    try:
+        _line(1, entry, all_turns=True)
+    except _Unusable:
+        return False
+    return True
+
+
 class _Unusable(ValueError):
     """An entry that is no request."""
 

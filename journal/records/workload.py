@@ -12,6 +12,7 @@ MOST_PREFIXES = 100_000
 MOST_TURNS = 1000
 MOST_PARTS = 100
 BUILT_IN = "text:"  # what the names of the built-in texts begin with
+HUB = "hub:"  # what the names of data sets on the Hugging Face hub begin with
 Length: TypeAlias = Annotated[int, Gt(0), Le(MOST_TOKENS)] | Annotated[str, MinLen(1)]
 FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
 
@@ -34,12 +35,13 @@ class Part:
 class Workload:
     """The prompts of a load, and the end of their answers; docs/workloads.md describes every field.
 
-    Without `prompts` they are random tokens of the cell's lengths. `prompts` is the path of a file
-    or the name of a built-in text, "text:en" or "text:zh". Its lines are sent in order, or
-    in an order of the cell's seed (`shuffle`): all of them once (`all_lines`), else as many as the
-    load's `requests`, and only with `cycle` any of them twice. `api` None leaves the choice to the
-    prompts and the server. With `natural_end` the model ends its answers itself, and the requested
-    output length is only the longest.
+    Without `prompts` they are random tokens of the cell's lengths. `prompts` is the path of a file,
+    the name of a built-in text, "text:en" or "text:zh", or that of a data set on the hub,
+    "hub:OWNER/NAME/CONFIG:SPLIT:COLUMN", of which all but the owner and the name may be left out.
+    Its lines are sent in order, or in an order of the cell's seed (`shuffle`): all of them once
+    (`all_lines`), else as many as the load's `requests`, and only with `cycle` any of them twice.
+    `api` None leaves the choice to the prompts and the server. With `natural_end` the model ends
+    its answers itself, and the requested output length is only the longest.
 
     The first `shared_prefix` tokens of each random prompt are one of `prefixes` beginnings, which
     the prompts take in turn. A run has beginnings of its own, and sends each of them once before
@@ -84,6 +86,11 @@ class Workload:
         return self.prompts is not None
 
     @property
+    def is_named(self) -> bool:
+        """Whether its prompts have a name that is no path: a built-in text, or a data set."""
+        return self.prompts is not None and self.prompts.startswith((BUILT_IN, HUB))
+
+    @property
     def varies(self) -> bool:
         """Whether its requests have lengths that are not those of the cell."""
         return self.trace is not None or self.is_conversation or bool(self.mix)
@@ -95,11 +102,11 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """The name of the prompts: "random tokens", "text:en", or the name of the file or trace."""
+        """The name of the prompts: "random tokens", "text:en", that of the data set, or that of the
+        file or trace."""
         if self.prompts is None:
             return "random tokens" if self.trace is None else PurePath(self.trace).name
-        built_in = self.prompts.startswith(BUILT_IN)
-        return self.prompts if built_in else PurePath(self.prompts).name
+        return self.prompts if self.is_named else PurePath(self.prompts).name
 
     @property
     def label(self) -> str:

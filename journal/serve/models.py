@@ -13,10 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from journal.errors import EngineError, MissingExtra, SpecError
-from journal.private import make_folder
+from journal.private import cache_dir, make_folder
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
 from journal.serve import convert, gpu_memory, interpreter
@@ -48,12 +46,6 @@ def default_experiment() -> str:
     embedded one."""
     largest = max((gpu.memory_bytes or 0 for gpu in gpu_memory.here()), default=0)
     return "mistral" if largest >= BIG_GPU_BYTES else "quickstart"
-
-
-def cache_dir() -> Path:
-    """The folder of converted models: JOURNAL_CACHE, or the user's cache directory."""
-    chosen = os.environ.get("JOURNAL_CACHE") or platformdirs.user_cache_dir("serving-journal")
-    return Path(chosen).expanduser().absolute()
 
 
 def embedded_dir() -> Path:
