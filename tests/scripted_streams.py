@@ -85,10 +85,12 @@ def serving(
     closes: bool = False,
     kept: int = 10**6,
     sent_s: list[float] | None = None,
+    did_s: list[tuple[float, ...]] | None = None,
 ) -> Iterator[str]:
     """A server that answers every POST with `answer`. It closes the connection after each when
     `closes`, and without a word when it is asked more than `kept` times on one. `sent_s` takes the
-    time of each first token, on the monotonic clock."""
+    time of each first token, on the monotonic clock; `did_s` takes for each request the time at
+    which it was heard, and those at which the parts of `answer` were sent."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def one(connection: socket.socket) -> None:
@@ -97,11 +99,15 @@ def serving(
                 if not _heard(connection) or number >= kept:
                     return
                 began_s = time.monotonic()
+                times_s = [began_s]
                 for at_s, data in answer:
                     time.sleep(max(0.0, began_s + at_s - time.monotonic()))
                     if sent_s is not None and len(sent_s) <= number and at_s >= FIRST_S:
                         sent_s.append(time.monotonic())
+                    times_s.append(time.monotonic())
                     connection.sendall(data)
+                if did_s is not None:
+                    did_s.append(tuple(times_s))
                 if closes:
                     return
 

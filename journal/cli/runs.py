@@ -1,5 +1,6 @@
 """`journal runs` and `journal show`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,10 @@ def runs(
 def show(
     run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id, its start, or last.")],
     home: Home = "lab",  # type: ignore[assignment]
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE", help="Write its requests in time as SVG."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show one run in full, its doubts first.
@@ -45,6 +50,7 @@ def show(
     Examples:
 
     - `journal show last`
+    - `journal show last --figure timeline.svg`
     - `journal show 3f9a --json`
     """
     from journal.cli.render import print_json
@@ -57,6 +63,11 @@ def show(
         record = store.run(run_id)
         among = store.runs(experiment_id=record.experiment_id)
         searches = capacities(store.experiment(record.experiment_id).experiment, among)
+        if figure is not None:
+            from journal.report.log import write_text
+            from journal.report.run_figure import run_figure
+
+            write_text(figure, run_figure(store, record))
     tries = repeats.repeats(record, among)
     if json:
         together = {"repeats": repeats.repeats_json(tries)} if len(tries) > 1 else {}

@@ -1,13 +1,15 @@
 """One day of the journal as plain data: all that began on it, in the reader's own time zone."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 from warnings import warn
 
+from journal.compare.timeline import told_runs
 from journal.errors import DamagedRow, NotFound, StoreError
 from journal.records.notebook import Interaction, Note
+from journal.records.request import Trace
 from journal.records.run import ExperimentRecord, Record
 from journal.report.checklist import Step, steps
 from journal.report.document import Sentence, say
@@ -35,8 +37,9 @@ class Day:
     ordered by `started_at`, then `id`. An experiment of the day before is among them when it
     still ran. `earlier` are runs of the same cells, each on the last day before on which it was
     measured; `notes` are the user's own words, `questions` those asked by hand, `steps` those
-    of the two weeks by the end of it. `zone` None is the zone of this machine. `tracking` is the
-    address of MLflow's UI, where that is known."""
+    of the two weeks by the end of it. `in_flight` has the requests in flight at the middle of those
+    runs that have a timeline, by the ids of the runs. `zone` None is the zone of this machine.
+    `tracking` is the address of MLflow's UI, where that is known."""
 
     date: date
     zone: tzinfo | None
@@ -46,6 +49,7 @@ class Day:
     notes: tuple[Note, ...] = ()
     questions: tuple[Interaction, ...] = ()
     steps: tuple[Step, ...] = ()
+    in_flight: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)
     extent: Extent | None = None
     tracking: str | None = None
 
@@ -137,7 +141,28 @@ def days_together(
         notes=tuple(written),
         questions=tuple(questions),
         steps=steps(store, until),
+        in_flight=requests_in_flight(store, records),
     )
+
+
+def requests_in_flight(
+    store: "Store", records: Sequence[Record]
+) -> Mapping[str, tuple[Trace, ...]]:
+    """The requests in flight at the middle of those runs of each experiment that have a timeline;
+    a run whose requests cannot be read is left out with a warning."""
+    from journal.store.middle_requests import middle_requests
+
+    experiments: dict[str, list[Record]] = {}
+    for record in records:
+        experiments.setdefault(record.experiment_id, []).append(record)
+    found: dict[str, tuple[Trace, ...]] = {}
+    for own in experiments.values():
+        for run in told_runs(sorted(own, key=order)):
+            try:
+                found[run.id] = middle_requests(store, run.id)
+            except StoreError as error:
+                warn(DamagedRow(f"{error}; its timeline is left out"), stacklevel=2)
+    return found
 
 
 def earlier_runs(

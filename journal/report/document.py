@@ -142,10 +142,45 @@ class Blocks:
 
 
 @dataclass(frozen=True, slots=True)
+class StripPart:
+    """A part of a strip from `start_s` to `end_s`. One of no `hue` is drawn empty; a `faint` one is
+    the ground for the ticks of its strip."""
+
+    start_s: float
+    end_s: float
+    hue: int | None
+    faint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A row of a timeline: spans, and ticks at single times in s, in the colour `hue`."""
+
+    label: Text
+    spans: tuple[StripPart, ...]
+    ticks_s: tuple[float, ...]
+    hue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """A plot of rows over one axis of time from 0 on. `legend` says what each hue stands for."""
+
+    name: str
+    title: Text
+    strips: tuple[Strip, ...]
+    legend: tuple[tuple[Text, int | None], ...]
+    kind: Literal["strips"] = "strips"
+
+
+Drawing: TypeAlias = Panel | Bars | Blocks | Strips
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
     """Panels that belong together, with sentences under them."""
 
-    panels: tuple[Panel | Bars | Blocks, ...]
+    panels: tuple[Drawing, ...]
     caption: tuple[Text, ...] = ()
     kind: Literal["plot"] = "plot"
 

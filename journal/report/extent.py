@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from journal.errors import NotFound
 from journal.records.run import ExperimentRecord, Record
-from journal.report.day import Day, Extent, dated, days_together, earlier_runs, order
+from journal.report.day import (
+    Day,
+    Extent,
+    dated,
+    days_together,
+    earlier_runs,
+    order,
+    requests_in_flight,
+)
 from journal.report.document import say
 from journal.report.text import slug
 
@@ -45,6 +53,7 @@ def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) 
     return replace(
         experiment_day(begun, records, zone),
         earlier=tuple(earlier_runs(store, records, begun.started_at, zone)),
+        in_flight=requests_in_flight(store, records),
         notes=tuple(note for note in notes(store) if note.experiment_id == begun.id),
     )
 

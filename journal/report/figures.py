@@ -12,8 +12,9 @@ from statistics import fmean
 
 from journal import units
 from journal.report import svg
-from journal.report.document import Bars, Blocks, Curve, Panel, say
+from journal.report.document import Bars, Blocks, Curve, Drawing, Panel, Strips, say
 from journal.report.phrases import Words
+from journal.report.strips import draw_strips, strips_height
 from journal.report.svg import (
     FONTS,
     GLYPH,
@@ -34,16 +35,14 @@ LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 258.0, 18.0
 TICK_ROOM = 26.0  # between the middles of two tick labels
 LEAST_DOTS = 3  # that a line joins: two points are no shape
 ACROSS, MOST_SQUARES = 40, 640  # squares of a pool in a row, and in all
-MOST_TICKS = 5  # upwards, beside 0
 EDGE = 0.05  # of the width, beside the first and the last value
 HEADROOM = 1.06  # the axis upwards ends that much above the highest value
 
 
 def standalone(drawn: str) -> str:
     """The drawing of `draw` as the text of an SVG file, on white."""
-    return drawn.replace("<svg ", f'<svg width="{WIDTH:g}" height="{HEIGHT:g}" ', 1).replace(
-        'font-size="11"', f'font-family="{FONTS}" font-size="11"', 1
-    )
+    sized = re.sub(r'<svg (.*?viewBox="0 0 (\S+) (\S+)")', r'<svg width="\2" height="\3" \1', drawn)
+    return sized.replace('font-size="11"', f'font-family="{FONTS}" font-size="11"', 1)
 
 
 def inline(drawn: str) -> str:
@@ -51,13 +50,19 @@ def inline(drawn: str) -> str:
     return re.sub("|".join(VARIABLES), lambda match: VARIABLES[match.group()], drawn).strip()
 
 
-def draw(panel: Panel | Bars | Blocks, words: Words) -> str:
+def draw(panel: Drawing, words: Words) -> str:
     """`panel` as SVG, to be finished by `standalone` or `inline`."""
-    if isinstance(panel, Blocks):
-        drawn = _blocks(panel, words)
-    else:
-        drawn = _bars(panel, words) if isinstance(panel, Bars) else _curves(panel, words)
-    size = f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}"'
+    height = HEIGHT
+    match panel:
+        case Strips():
+            height, drawn = strips_height(panel, words), draw_strips(panel, words)
+        case Blocks():
+            drawn = _blocks(panel, words)
+        case Bars():
+            drawn = _bars(panel, words)
+        case _:
+            drawn = _curves(panel, words)
+    size = f'viewBox="0 0 {WIDTH:g} {height:g}"'
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="11">'
     return "\n".join((opening, *drawn, "</svg>\n"))
 
@@ -239,17 +244,10 @@ def _ground(frame: _Frame, title: str, unit: str) -> Iterator[str]:
     """Paper, title, and the axis upwards with its lines."""
     yield f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" style="fill: {PAPER}"/>'
     yield svg.text(4, 16, f"{title}, {unit}", INK, ' font-size="12.5" font-weight="bold"')
-    for tick in ticks(frame.top):
+    for tick in svg.ticks(frame.top):
         at = f"M{LEFT:g} {frame.y(tick):.1f}H{frame.right:.1f}"
         yield svg.stroke(at, RULE if tick else SOFT, 0.8)
         yield svg.text(LEFT - 6, frame.y(tick), units.number(tick), SOFT, anchor="end")
-
-
-def ticks(top: float) -> list[float]:
-    """Round numbers from 0 to `top`, evenly apart, at most MOST_TICKS beside 0."""
-    power = 10.0 ** math.floor(math.log10(top / MOST_TICKS))
-    step = next(round_ for n in (1, 2, 2.5, 5, 10) if top / (round_ := n * power) < MOST_TICKS + 1)
-    return [number * step for number in range(math.floor(top / step) + 1)]
 
 
 def _labels(panel: Panel, words: Words, factor: float) -> list[_Label]:

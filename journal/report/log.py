@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from journal.errors import JournalError, UsageError
 from journal.private import make_folder
 from journal.report.day import Day, collect, last_day
-from journal.report.document import Bars, Blocks, Own, Page, Panel
+from journal.report.document import Drawing, Own, Page
 from journal.report.extent import collect_experiment, collect_week
 from journal.report.figures import draw, inline, standalone
 from journal.report.kept import copied_if_edited, take_in
@@ -175,7 +175,7 @@ def _drawn(day: Day, folder: Path, language: Words) -> tuple[LogFiles, dict[Path
     return files, texts
 
 
-def panels(whole: Page) -> list[Panel | Bars | Blocks]:
+def panels(whole: Page) -> list[Drawing]:
     """All panels of a page, in order."""
     blocks = (block for section in whole.sections for block in section.blocks)
     return [panel for block in blocks if block.kind == "plot" for panel in block.panels]

@@ -39,6 +39,14 @@ class Places:
         setup = [self.labels[point.setup]] if several else []
         return _joined([*setup, *parts, *_sent(point)])
 
+    def in_brief(self, point: Point) -> Text:
+        """The name of `point` for the title of a plot."""
+        names = [name for name in NAMED_AXES if getattr(point, name) is not None]
+        parts = [_at(point, name, "at" if name in LOAD_AXES else "brief") for name in names]
+        several = len(self.brief) > 1 or point.setup.simulated
+        setup = [self.brief[point.setup]] if several else []
+        return _joined([*setup, *parts, *_sent(point)])
+
     def curve(self, line: Points, among: Sequence[Points]) -> Text:
         """The name of `line`: the fields that set it apart from the lines of a plot, `among`."""
         firsts = [other[0] for other in among]

@@ -40,6 +40,7 @@ from journal.report.sections.needed import needed_section
 from journal.report.sections.own_predictions import predictions_section
 from journal.report.sections.prefix_cache import prefix_section
 from journal.report.sections.quantisation import quantisation_section
+from journal.report.sections.requests_in_time import requests_in_time_section
 from journal.report.sections.searches import searches_section
 from journal.report.sections.setting import setting_section
 from journal.report.sections.side_by_side import side_by_side_section
@@ -199,6 +200,7 @@ def _experiment(
         conversation_section(good, named),
         drafts_section(good, named),
         long_prompts_section(good, named),
+        requests_in_time_section(good, named, name, day.in_flight),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,

@@ -1,11 +1,13 @@
 """Elements of SVG as text, and the size, the palette and the letters of all figures."""
 
+import math
 from html import escape
 
 WIDTH, HEIGHT = 460.0, 300.0
 GLYPH = 5.9  # the mean width of a letter of the labels; a Chinese one takes two
 MOST_LETTERS = 26
 LINE = 14.0  # between two labels
+MOST_TICKS = 5  # of an axis, beside 0
 
 INK, SOFT, RULE, PAPER = "#1b1b1e", "#5d6066", "#dcdde1", "#ffffff"
 # Distinct to the colour-blind (after Okabe and Ito), darkened to be read on white.
@@ -62,3 +64,10 @@ def shortened(words: str) -> str:
         return words
     half = (MOST_LETTERS - 1) // 2
     return f"{words[:half]}…{words[-half:]}"
+
+
+def ticks(top: float) -> list[float]:
+    """Round numbers from 0 to `top`, evenly apart, at most MOST_TICKS beside 0."""
+    power = 10.0 ** math.floor(math.log10(top / MOST_TICKS))
+    step = next(round_ for n in (1, 2, 2.5, 5, 10) if top / (round_ := n * power) < MOST_TICKS + 1)
+    return [number * step for number in range(math.floor(top / step) + 1)]

@@ -297,7 +297,9 @@ def _unpacked(form: str, packed: bytes) -> tuple[Any, ...]:
     return struct.unpack(f"<{len(packed) // struct.calcsize(f'<{form}')}{form}", packed)
 
 
-def _trace(row: Mapping[str, Any] | RowMapping) -> Trace:
+def trace(row: Mapping[str, Any] | RowMapping) -> Trace:
+    """The trace that a row of `requests` holds. Raises ValueError, TypeError or struct.error for a
+    row that is damaged."""
     if row["checksum"] not in (None, checksum(row)):
         raise ValueError(f"the chunks of request {row['index']} are not those that were written")
     _check_numbers(RequestRow, row)
@@ -352,7 +354,7 @@ def _samples(
     return Samples(
         cell=from_json(Cell, run["cell"]),
         facts=_facts(run["facts"]),
-        traces=tuple(map(_trace, requests)),
+        traces=tuple(map(trace, requests)),
         readings=Readings(**read, absent=tuple(map(_absence, json.loads(run["absent"])))),
         client=from_json(ClientHealth, run["client"]),
     )

@@ -19,12 +19,11 @@ from journal.report.figures import (
     spread,
     squares,
     standalone,
-    ticks,
 )
 from journal.report.phrases import words
 from journal.report.places import places as named_places
 from journal.report.sections.batching import trade_off
-from journal.report.svg import HUES, VARIABLES
+from journal.report.svg import HUES, VARIABLES, ticks
 
 DOTS = tuple(Dot(x, y, y * 0.9, y * 1.1) for x, y in ((1, 0.1), (2, 0.15), (8, 0.4)))
 PANEL = Panel(
