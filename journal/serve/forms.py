@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from journal.errors import EndpointError
 from journal.load.stream import Stream, unstreamed
 from journal.load.text_tokens import PATHS, counted_in, counting_request
-from journal.load.wire import events
+from journal.load.wire import EventFeed, events
 from journal.plan.dialect import Refused, in_dialect
 from journal.plan.english_words import WORDS
 from journal.records.address import beside
@@ -234,6 +234,7 @@ class _Probes:
             body=self._body(form, prompt),
             access=endpoint.access,
             timeout_s=ANSWER_S + TOKEN_S * self._output_tokens,
+            enough=_Beginning().tells_all,
         )
         if answer.status in (401, 403):
             server, words = shown_url(endpoint.base_url), answer.message()
@@ -303,6 +304,26 @@ def _names(words: str, field: str) -> bool:
     if field == "stream":  # a common word
         return re.search(r"[\"'`]stream[\"'`]|stream(ing)? (is )?not ", words, re.I) is not None
     return re.search(rf"(?<![\w-]){re.escape(field)}(?![\w-])", words) is not None
+
+
+class _Beginning:
+    """An answer as it comes in, up to the part from which a probe knows all: two chunks, with a
+    count of the prompt and one of the output that grows. Only engines count while they stream, and
+    these end the work on a request whose client leaves; any other answer is awaited."""
+
+    def __init__(self) -> None:
+        self._feed = EventFeed()
+        self._stream = Stream()
+        self._chunks = 0
+
+    def tells_all(self, part: bytes) -> bool:
+        """Whether the answer up to this next `part` is enough."""
+        for name, data in self._feed.feed(part):
+            chunk = self._stream.take(name, data)
+            self._chunks += chunk is not None and chunk.full
+        usage = self._stream.usage
+        counted = usage.prompt_tokens is not None and usage.output_tokens is not None
+        return self._chunks > 1 and counted and usage.runs and self._stream.error is None
 
 
 def _read(answer: Answer) -> _Tried:

@@ -9,7 +9,7 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
@@ -103,14 +103,16 @@ def fetch(
     body: Mapping[str, object] | None = None,
     access: Access = NO_ACCESS,
     timeout_s: float = ANSWER_S,
+    enough: Callable[[bytes], bool] | None = None,
 ) -> Answer:
-    """The answer to GET `url`, or to POST `body` as JSON, after redirects on the same host. Raises
+    """The answer to GET `url`, or to POST `body` as JSON, after redirects on the same host. Its
+    body ends where `enough`, which is called with each part of it, returns true. Raises
     EndpointError where no server answers, where the answer is not HTTP, and for a redirect to
     another host."""
     asked, first = url, url_parts(url)
     remember(*access.secrets, *in_url(url))
     for _ in range(REDIRECTS):
-        answer, where = _fetched(url, body, access, timeout_s)
+        answer, where = _fetched(url, body, access, timeout_s, enough)
         if where is None:
             return answer
         there = place_of(url, where)
@@ -128,7 +130,11 @@ def fetch(
 
 
 def _fetched(
-    url: str, body: Mapping[str, object] | None, access: Access, timeout_s: float
+    url: str,
+    body: Mapping[str, object] | None,
+    access: Access,
+    timeout_s: float,
+    enough: Callable[[bytes], bool] | None,
 ) -> tuple[Answer, str | None]:
     """The answer of `url` itself, and the place that it redirects to (None: it does not)."""
     parts = url_parts(url)
@@ -144,7 +150,7 @@ def _fetched(
         target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         connection.request("GET" if body is None else "POST", target, content, headers)
         response = connection.getresponse()
-        received = whole_body(response)
+        received = whole_body(response, enough)
     except Unbounded as error:
         raise EndpointError(
             f"{shown_url(url)} {error}: check that it is the address of a server"

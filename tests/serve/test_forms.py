@@ -2,6 +2,8 @@
 
 import json
 import time
+import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -304,3 +306,19 @@ def test_a_redirect_to_another_host_is_told_as_a_whole_address() -> None:
         pytest.raises(EndpointError, match=r"redirects to http://elsewhere.invalid/v1/models\?key"),
     ):
         attach(url)
+
+
+@pytest.mark.parametrize(
+    ("counts", "outcome"),
+    [("while it streams", "abort"), ("at the end", "length")],
+    ids=lambda value: str(value).replace(" ", "_"),
+)
+def test_a_probe_leaves_a_server_that_counts_while_it_streams(
+    fake_server: Callable[..., str], counts: str, outcome: str
+) -> None:
+    url = fake_server(ttft_s=0.01, itl_s=0.01)
+    options = {"include_usage": True, "continuous_usage_stats": counts == "while it streams"}
+    attach(url, output_tokens=60, body={"stream_options": options})
+    page = urllib.request.urlopen(url.removesuffix("/v1") + "/metrics").read().decode()
+    (line,) = (line for line in page.splitlines() if f'finished_reason="{outcome}"' in line)
+    assert float(line.split()[-1]) == 1
