@@ -1,9 +1,9 @@
 """Migration of a database to the newest schema when it is opened.
 
-A database that is up to date costs one look at its version. For any other, Alembic is imported
-and runs the migrations in one transaction, alone: under a lock file for SQLite, under an advisory
-lock on PostgreSQL. An SQLite journal with content is copied beside itself first. The views for
-people are made again after each.
+A database that is up to date costs one look at its version. An empty one gets the tables of the
+newest schema. For any other, Alembic is imported and runs the migrations. Both happen in one
+transaction, alone: under a lock file for SQLite, under an advisory lock on PostgreSQL. An SQLite
+journal with content is copied beside itself first. The views for people are made again after each.
 """
 
 import fcntl
@@ -14,7 +14,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, inspect, text
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    inspect,
+    text,
+)
 
 from journal.errors import StoreError, StoreTooNew
 from journal.store.database import connectable, explained, file_of, reader, shown_address
@@ -56,10 +66,10 @@ def bring_up_to_date(url: URL, scripts: Path | None = None) -> None:
                 with engine.begin() as connection:
                     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S:.0f}s'"))
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-                    _upgrade(connection, scripts or migrations())
+                    _upgrade(connection, scripts)
             else:
                 with locked(path.with_name(path.name + ".lock")):
-                    _upgrade_file(engine, path, scripts or migrations())
+                    _upgrade_file(engine, path, scripts)
     finally:
         engine.dispose()
 
@@ -107,9 +117,40 @@ def _version(connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(connection: Connection, scripts: Path) -> None:
-    """Run the migrations inside the transaction of `connection`. Raises what `bring_up_to_date`
-    raises."""
+def _upgrade(connection: Connection, scripts: Path | None) -> None:
+    """Make the tables, or run the migrations (of `scripts`, where there are some), inside the
+    transaction of `connection`. Raises what `bring_up_to_date` raises."""
+    version = _version(connection)
+    if scripts is None and version == HEAD:  # another process has just made it
+        return
+    if version is None:
+        _check_empty(connection)
+        if scripts is None:
+            _make_tables(connection)
+            return
+    _migrate(connection, version, scripts or migrations())
+
+
+def _check_empty(connection: Connection) -> None:
+    """Raise StoreError where the database has tables of the journal's names without its version."""
+    strangers = set(inspect(connection).get_table_names()) & set(Row.metadata.tables)
+    if strangers:
+        raise StoreError(
+            f"the database {shown_address(connection.engine.url)} has tables of another program "
+            f"({', '.join(sorted(strangers))}): give the journal a database of its own"
+        )
+
+
+def _make_tables(connection: Connection) -> None:
+    """The newest schema in an empty database, as the migrations would make it."""
+    Row.metadata.create_all(connection, checkfirst=False)
+    versions = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+    versions.create(connection)
+    connection.execute(versions.insert().values(version_num=HEAD))
+    make_views(connection)
+
+
+def _migrate(connection: Connection, version: str | None, scripts: Path) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -117,19 +158,11 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
     config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
-    version, where = _version(connection), shown_address(connection.engine.url)
-    if version is None:
-        strangers = set(inspect(connection).get_table_names()) & set(Row.metadata.tables)
-        if strangers:
-            raise StoreError(
-                f"the database {where} has tables of another program "
-                f"({', '.join(sorted(strangers))}): give the journal a database of its own"
-            )
-    elif version not in {known.revision for known in script.walk_revisions()}:
+    where, newest = shown_address(connection.engine.url), script.get_current_head()
+    if version not in {None, *(known.revision for known in script.walk_revisions())}:
         raise StoreTooNew(
             f"the journal {where} was written by a newer version of this package (its schema is "
-            f"{version}, the newest known here is {script.get_current_head()}): upgrade "
-            "serving-journal"
+            f"{version}, the newest known here is {newest}): upgrade serving-journal"
         )
     try:
         drop_views(connection)
@@ -138,11 +171,11 @@ def _upgrade(connection: Connection, scripts: Path) -> None:
     except Exception as error:
         raise StoreError(
             f"the journal {where} could not be brought from schema {version or 'none'} to "
-            f"{script.get_current_head()} and was left as it was ({error})"
+            f"{newest} and was left as it was ({error})"
         ) from error
 
 
-def _upgrade_file(engine: Engine, path: Path, scripts: Path) -> None:
+def _upgrade_file(engine: Engine, path: Path, scripts: Path | None) -> None:
     """Run the migrations on an SQLite file. Where a migration ends the transaction itself and then
     fails, the file is put back from its copy."""
     copy = path.with_name(path.name + ".before-migration")

@@ -58,17 +58,40 @@ def record(store: Store, new_record: NewRecord, samples: Samples) -> Record:
     return record
 
 
-def test_the_tables_are_what_the_migrations_make(store: Store) -> None:
+@pytest.mark.parametrize("scripts", [None, migrate.migrations()], ids=["at_once", "step_by_step"])
+def test_a_new_journal_has_the_tables_of_the_package(
+    tmp_path: Path, url: str, scripts: Path | None
+) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    engine = create_engine(store.url)
+    migrate.bring_up_to_date(store_address(tmp_path, url), scripts)
+    engine = create_engine(url)
     with engine.connect() as connection:
         options = {"version_table": migrate.VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Row.metadata) == []
         assert migrate.is_up_to_date(engine)
     engine.dispose()
+
+
+def test_a_new_journal_has_the_columns_that_the_migrations_make(tmp_path: Path) -> None:
+    def schema(home: Path, scripts: Path | None) -> dict[str, object]:
+        home.mkdir()
+        migrate.bring_up_to_date(store_address(home, None), scripts)
+        with closing(sqlite3.connect(home / "journal.db")) as database:
+            names = database.execute("SELECT name FROM sqlite_master").fetchall()
+            pragmas = ("table_info", "foreign_key_list", "index_list", "index_info")
+            return {
+                f"{pragma} {name}": sorted(
+                    row[1:] for row in database.execute(f"PRAGMA {pragma}('{name}')")
+                )
+                for (name,) in names
+                for pragma in pragmas
+            }
+
+    at_once = schema(tmp_path / "at once", None)
+    assert at_once == schema(tmp_path / "step by step", migrate.migrations())
 
 
 def test_the_newest_migration_is_the_schema_of_the_package() -> None:
