@@ -14,6 +14,7 @@ from journal.records.sameness import workload_key
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from journal.compare.bottleneck import Bottleneck
     from journal.compare.capacity import Capacity
     from journal.compare.least_pool import Needed
     from journal.run.stages import Result
@@ -82,6 +83,15 @@ def print_tracking_error(result: "Result") -> None:
     """The sentence that says why MLflow lacks some of the runs, if it does."""
     if result.tracking_error:
         wide_console().print(plain(result.tracking_error), style="yellow", markup=False)
+
+
+def print_bottleneck(found: "Bottleneck") -> None:
+    """What limits a run, in a sentence."""
+    from journal.report.bottleneck_words import bottleneck_sentence
+    from journal.report.phrases import words
+
+    said = words("en").say(bottleneck_sentence(found), plain)
+    wide_console().print(said, style="bold", markup=False, highlight=False)
 
 
 def print_capacities(capacities: "Sequence[Capacity]") -> None:

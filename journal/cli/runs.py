@@ -45,7 +45,7 @@ def show(
 ) -> None:
     """Show one run in full, its doubts first.
 
-    With it: its cell over all repeats, and the result of the search for capacity it is part of.
+    With it: what limits it, its cell over all repeats, and the search for capacity it is part of.
 
     Examples:
 
@@ -54,9 +54,16 @@ def show(
     - `journal show 3f9a --json`
     """
     from journal.cli.render import print_json
-    from journal.cli.run_tables import print_capacities, print_record, print_repeats
+    from journal.cli.run_tables import (
+        print_bottleneck,
+        print_capacities,
+        print_record,
+        print_repeats,
+    )
     from journal.compare import repeats
+    from journal.compare.bottleneck import bottleneck
     from journal.compare.capacity import capacities
+    from journal.report.bottleneck_words import bottleneck_json
     from journal.report.sections.searches import capacity_json
 
     with journal.open_store(home) as store:
@@ -69,12 +76,16 @@ def show(
 
             write_text(figure, run_figure(store, record))
     tries = repeats.repeats(record, among)
+    limit = bottleneck(record, among)
     if json:
         together = {"repeats": repeats.repeats_json(tries)} if len(tries) > 1 else {}
         searched = {"capacity": [capacity_json(search) for search in searches]} if searches else {}
-        print_json(journal.run_json(record) | together | searched)
+        limited = {"bottleneck": bottleneck_json(limit) if limit else None}
+        print_json(journal.run_json(record) | limited | together | searched)
         return
     print_record(record)
+    if limit is not None:
+        print_bottleneck(limit)
     if len(tries) > 1:
         print_repeats(tries)
     print_capacities(searches)

@@ -22,6 +22,7 @@ from journal.metrics.statistics import STATISTICS
 from journal.metrics.steady import STEADY
 from journal.metrics.thinking_share import REASONING
 from journal.metrics.throughput import THROUGHPUT
+from journal.metrics.unloaded import ALONE
 from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.samples import Samples
@@ -40,7 +41,7 @@ TABLE: tuple[Metric, ...] = (
         *MEASURED,
         *THEORY,
     ),
-    *(*SERVER, *SPECULATION, *START, *ENERGY, *COST, *QUALITY, *CLIENT),
+    *(*SERVER, *SPECULATION, *START, *ENERGY, *COST, *QUALITY, *CLIENT, *ALONE),
 )
 
 

@@ -34,6 +34,7 @@ from journal.report.sections.drafts import drafts_section
 from journal.report.sections.failures import failures_section
 from journal.report.sections.lengths import lengths_section
 from journal.report.sections.lessons import lessons_section
+from journal.report.sections.limits import limits_section
 from journal.report.sections.long_prompts import long_prompts_section
 from journal.report.sections.memory_parts import memory_section
 from journal.report.sections.needed import needed_section
@@ -196,6 +197,7 @@ def _experiment(
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),
         batching_section(good, named, name),
+        limits_section(good, named),
         prefix_section(good, named),
         conversation_section(good, named),
         drafts_section(good, named),

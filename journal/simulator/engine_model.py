@@ -4,7 +4,6 @@ Times inside are the engine's own: monotonic seconds without a scripted stall, s
 that is due during the stall comes after it, as late as the stall was long.
 """
 
-import asyncio
 import heapq
 import itertools
 import math
@@ -13,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from journal.simulator.prometheus import Timings
 
@@ -56,7 +55,10 @@ class Script:
     `max_running` requests run at once, and only while their KV blocks fit; the others wait. From
     `stall_at_s` after the first request the engine stands still for `stall_s`. All steps that begin
     within the same `noise_s` (None: `itl_s`) share a relative noise whose standard deviation is
-    `noise_fraction`, drawn with `noise_seed`. Every `fault_every`-th request meets `fault`; quirks
+    `noise_fraction`, drawn with `noise_seed`. `gpus` share the work of prompts and tokens, and each
+    further one adds `exchange_s` to a token; `host_s` is the part of a token's time in which the
+    GPU waits for its host. The first `cold_requests` prompts take `cold_s` more. Every
+    `fault_every`-th request meets `fault`; quirks
     are unusual but correct ways to answer. The names at /metrics are those of vLLM 0.32 behind
     `metric_prefix`.
     """
@@ -78,6 +80,11 @@ class Script:
     noise_fraction: float = 0.0
     noise_s: float | None = None
     noise_seed: int = 0
+    gpus: int = 1
+    exchange_s: float = 0.0
+    host_s: float = 0.0
+    cold_requests: int = 0
+    cold_s: float = 0.0
     chat_overhead_tokens: int = 5
     fault: Fault | None = None
     fault_every: int = 1
@@ -90,6 +97,18 @@ class Script:
     token_prompts: bool = True
     per_request_metrics: bool = False
     metric_prefix: str = "vllm:"
+
+
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> None: ...
+
+
+class Loop(Protocol):
+    """What the engine needs of an event loop."""
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +131,12 @@ class Job:
 
 
 class SimulatedEngine:
-    def __init__(self, script: Script, loop: asyncio.AbstractEventLoop) -> None:
+    """The engine of one script. `clock` gives the time in s by which `loop` calls: another than
+    the real one makes a run of minutes take moments."""
+
+    def __init__(
+        self, script: Script, loop: Loop, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.script = script
         self.running: dict[Job, None] = {}  # in the order in which they began to run
         self.waiting: deque[Job] = deque()
@@ -125,13 +149,15 @@ class SimulatedEngine:
         self._loop = loop
         self._due: list[tuple[float, int, Job]] = []
         self._order = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
+        self._clock = clock
+        self._read = 0  # prompts so far
         self._began: float | None = None
         self._read_until = 0.0  # when the prompts that block are read
 
     def submit(self, job: Job) -> None:
         if self._began is None:
-            self._began = time.monotonic()
+            self._began = self._clock()
         job.queued_at = self._now()
         self.waiting.append(job)
         self._admit()
@@ -155,7 +181,7 @@ class SimulatedEngine:
 
     def _now(self) -> float:
         at, length = self._stall()
-        wall = time.monotonic()
+        wall = self._clock()
         return wall if wall < at else max(at, wall - length)
 
     def _wall(self, engine_time: float) -> float:
@@ -185,7 +211,10 @@ class SimulatedEngine:
             self.prompt_tokens += len(job.prompt)
             job.cached_tokens = self._cached(job.prompt)
         new_tokens = len(job.prompt) + job.made - job.cached_tokens
-        prefill_s = self.script.prefill_s_per_token * new_tokens
+        prefill_s = self.script.prefill_s_per_token * new_tokens / self.script.gpus
+        self._read += 1
+        if self._read <= self.script.cold_requests:
+            prefill_s += self.script.cold_s
         begins = now
         if self.script.prefill_blocks:
             self._delay(prefill_s)
@@ -221,7 +250,7 @@ class SimulatedEngine:
             self._timer.cancel()
             self._timer = None
         if self._due:
-            delay = self._wall(self._due[0][0]) - time.monotonic()
+            delay = self._wall(self._due[0][0]) - self._clock()
             self._timer = self._loop.call_later(max(0.0, math.ceil(delay * 1e3) / 1e3), self._tick)
 
     def _tick(self) -> None:
@@ -248,10 +277,16 @@ class SimulatedEngine:
             self.timings.finish(job, "length")
             self._release(job)
         else:
-            pace = self.script.itl_s + self.script.itl_s_per_running * (len(self.running) - 1)
+            pace = self._pace_s()
             job.due = due + pace * self.script.tokens_per_chunk * self._slowness(due)
             heapq.heappush(self._due, (job.due, next(self._order), job))
         job.on_tokens(first, count)
+
+    def _pace_s(self) -> float:
+        """The time of a step in s, for the requests that run now."""
+        script = self.script
+        work_s = script.itl_s + script.itl_s_per_running * (len(self.running) - 1)
+        return work_s / script.gpus + script.exchange_s * (script.gpus - 1) + script.host_s
 
     def _slowness(self, due: float) -> float:
         """The factor on a step that begins at `due`, the same for all jobs."""

@@ -1,0 +1,194 @@
+"""Bottlenecks: planted causes are named, and what one run cannot tell is not guessed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from builders import a_record
+
+from benchmarks.calibrate_bottlenecks import PLANTED, Planted, judged, measured, sizes, usual
+from benchmarks.simulated import Setting, simulated
+from journal.compare.bottleneck import RULES, bottleneck
+from journal.compare.limit_evidence import named_limit
+from journal.records.doubt import Doubt
+from journal.records.engine import EngineFacts
+from journal.records.experiment import Engine
+from journal.records.run import Record
+from journal.report.bottleneck_words import bottleneck_json, bottleneck_sentence
+from journal.report.phrases import LANGUAGES, words
+from journal.simulator.engine_model import Script
+
+DECODE = {
+    "requests": 48.0,
+    "requests_per_s": 5.0,
+    "e2e_s.mean": 1.0,
+    "ttft_s.mean": 0.05,
+    "tpot_s.mean": 0.03,
+    "itl_s.p50": 0.03,
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=[planted.name for planted in PLANTED])
+def test_a_planted_cause_is_named(planted: Planted) -> None:
+    found = judged(planted, 0)
+    assert found.cause == planted.cause, found
+    for lang in LANGUAGES:
+        assert "–" not in words(lang).say(bottleneck_sentence(found), str)
+
+
+def test_every_rule_is_planted() -> None:
+    assert {rule.cause for rule in RULES} == {planted.cause for planted in PLANTED}
+
+
+def limit_of(*doubts: str, among: Sequence[Record] = (), **changes: object) -> tuple[object, str]:
+    """The cause and the variant of a run at batch 8 that decodes, but for `changes` of metrics."""
+    metrics = DECODE | {name.replace("__", "."): value for name, value in changes.items()}
+    raised = tuple(Doubt(name, {"sentence": "It was so."}) for name in doubts)
+    record = a_record(batch=8, metrics=metrics, doubts=raised, facts=EngineFacts())  # type: ignore[arg-type]
+    found = bottleneck(record, among)
+    assert found is not None
+    assert found.would if found.cause is None else not found.would
+    for lang in LANGUAGES:
+        assert words(lang).say(bottleneck_sentence(found), str)
+    return found.cause, found.variant
+
+
+def at_batch(batch: int, step_s: float) -> Record:
+    metrics = DECODE | {"itl_s.p50": step_s, "tpot_s.mean": step_s}
+    return a_record(batch=batch, number=batch, metrics=metrics, facts=EngineFacts())  # type: ignore[arg-type]
+
+
+def test_one_batch_alone_does_not_tell_bandwidth_from_compute() -> None:
+    assert limit_of() == (None, "alone")
+    assert limit_of(among=[at_batch(4, 0.029)]) == (None, "flat_alone")
+    assert limit_of(among=[at_batch(16, 0.031)]) == (None, "flat_alone")
+    assert limit_of(among=[at_batch(4, 0.02)]) == (None, "between")
+    assert limit_of(among=[at_batch(7, 0.029)]) == (None, "alone"), "too near to tell"
+
+
+def test_steps_that_grow_may_be_those_of_a_kv_cache() -> None:
+    """Without the sizes of the model nobody knows what its KV cache takes."""
+    assert limit_of(among=[at_batch(4, 0.015)]) == (None, "kv_or_compute")
+
+
+def test_half_and_half_is_neither() -> None:
+    assert limit_of(ttft_s__mean=0.45) == (None, "even")
+    assert limit_of(ttft_s__mean=0.55) == ("prefill", "prefill")
+
+
+def test_few_waves_do_not_tell_prompts_from_a_cold_start() -> None:
+    assert limit_of(ttft_s__mean=0.8, requests=16.0) == (None, "few_waves")
+
+
+def test_prompts_of_others_count_as_far_as_they_explain_it() -> None:
+    """Steps are three times as slow as alone; prompts are read for 10% or 90% of the time."""
+    slowed = {"tpot_alone_s": 0.01}
+    assert limit_of(ttft_alone_s=0.02, **slowed) == (None, "alone")
+    assert limit_of(ttft_alone_s=0.18, **slowed) == ("prefill", "prefill")
+
+
+WAITING = {
+    "server_running_peak": 2.0,
+    "server_running_mean": 2.0,
+    "server_waiting_mean": 6.0,
+    "concurrency_mean": 8.0,
+    "kv_cache_peak_fraction": 0.1,
+}
+
+
+def test_a_queue_beside_a_full_pool_is_the_pool() -> None:
+    assert limit_of(**WAITING) == ("queue", "queue")
+    assert limit_of(**WAITING | {"kv_cache_peak_fraction": 0.97}) == ("kv_pool", "kv_pool")
+
+
+def test_prompts_that_are_read_one_by_one_are_no_limit_on_requests() -> None:
+    one = {"server_running_peak": 1.0, "server_running_mean": 1.0}
+    read = {"ttft_alone_s": 0.19, "ttft_s__mean": 0.9}
+    assert limit_of(**WAITING | one | read) == ("prefill", "prefill")
+
+
+def test_a_limit_on_the_command_line_is_known() -> None:
+    assert named_limit(("--max-num-seqs", "2")) == named_limit(("--max-num-seqs=2",)) == 2
+    assert named_limit(("--max-num-seqs",)) is None
+    engine = Engine(model="m", flags=("--max-num-seqs", "4"))
+    record = a_record(batch=8, metrics=DECODE | WAITING, engine=engine)  # type: ignore[arg-type]
+    found = bottleneck(record)
+    assert found is not None and found.cause != "queue", "2 run, and 4 might"
+
+
+@pytest.mark.parametrize(
+    ("doubt", "cause"),
+    [
+        ("client_saturated", "client"),
+        ("held_back", "network"),
+        ("connections", "network"),
+        ("busy_host", "host"),
+        ("swapping", "host"),
+        ("cold_start", "cold_cache"),
+    ],
+)
+def test_doubts_name_causes(doubt: str, cause: str) -> None:
+    assert limit_of(doubt)[0] == cause
+
+
+def test_a_note_names_nothing() -> None:
+    record = a_record(batch=8, metrics=DECODE, doubts=(Doubt("busy_host", {}, "note"),))  # type: ignore[arg-type]
+    found = bottleneck(record)
+    assert found is not None and found.cause is None
+
+
+def test_a_server_that_tells_nothing_is_not_guessed() -> None:
+    assert limit_of("queue_unseen") == (None, "unseen")
+    record = a_record(batch=8, metrics={})
+    found = bottleneck(record)
+    assert found is not None
+    assert (found.cause, found.would) == (None, ("longer",))
+
+
+def test_a_failed_run_has_no_bottleneck() -> None:
+    assert bottleneck(a_record(status="failed")) is None
+
+
+def test_json_has_the_evidence_in_si() -> None:
+    found = bottleneck(a_record(batch=8, metrics=DECODE | WAITING))  # type: ignore[arg-type]
+    assert found is not None
+    told = bottleneck_json(found)
+    assert told["class"] == "queue" and told["values"]["waits"] == 0.75
+    assert "waited 75% of its time" in told["sentence"]
+
+
+def test_the_roofline_decides_where_the_gpu_is_known() -> None:
+    """A step of a 7B model at batch 8 on an H100 reads its weights for 4.5 ms."""
+    facts = replace(sizes(), card="NVIDIA H100 80GB HBM3")
+    metrics = {**DECODE, "itl_s.p50": 0.006, "tpot_s.mean": 0.006, "tpot_floor_s": 0.0046}
+    record = a_record(batch=8, metrics=metrics, facts=facts, engine=None)  # type: ignore[arg-type]
+    found = bottleneck(record)
+    assert found is not None
+    assert (found.cause, found.variant) == ("bandwidth", "roofline_bandwidth")
+
+
+def test_the_simulated_time_is_the_engines_own() -> None:
+    """A healthy run in simulated time has the times of its script to the ms."""
+    setting = Setting(script=Script(ttft_s=0.03, itl_s=0.01), batch=4, requests=12)
+    record = measured(setting)
+    assert record.status == "valid"
+    assert record.value("ttft_s.p50") == pytest.approx(0.03, abs=0.0011)
+    assert record.value("itl_s.p50") == pytest.approx(0.01, abs=0.0011)
+    assert record.value("tpot_alone_s") == pytest.approx(0.01, abs=0.0011)
+    assert simulated(setting) == simulated(setting)
+
+
+def test_gpus_that_share_a_step_are_not_slowed_by_each_other() -> None:
+    """Without links that cost time, more GPUs make a step faster, and nothing is said of them."""
+    import numpy as np
+
+    run = usual(np.random.default_rng(1))
+    one = replace(run, engine=Engine(model="simulated"))
+    two = replace(
+        run,
+        engine=Engine(model="simulated", tensor_parallel=2),
+        script=replace(run.script, gpus=2),
+    )
+    records = [measured(two, 0), measured(one, 1)]
+    found = bottleneck(records[0], records)
+    assert found is not None and found.cause is None
