@@ -1,6 +1,6 @@
 """Looks at a server as text: one line for each figure that is watched, with its history."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from journal.records.engine import Endpoint
 
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
-LABEL, VALUE, MOST = 16, 22, 12  # columns of text beside the sparkline
+BLOCKS, PLAIN_BLOCKS = "■□", "#."  # in use, free
+LABEL = 16  # columns of the names
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,6 @@ def watch_rows(now: "Look") -> list[WatchRow]:
         ends = units.percent(now.gpu_fraction_least), units.percent(now.gpu_fraction_most)
         spread = f" ({ends[0]} to {ends[1]})"
     full_kv = now.kv_cache_fraction is not None and now.kv_cache_fraction > 0.9
-    pool = ""
-    if now.kv_pool_bytes is not None:
-        pool = f" of {units.data_size(now.kv_pool_bytes)}"
-    elif now.kv_pool_tokens is not None:
-        pool = f" of {now.kv_pool_tokens:,} tok"
     vram = "" if now.vram_total_bytes is None else f" of {units.data_size(now.vram_total_bytes)}"
     size, rate = units.data_size, units.rate
     seen = bool(now.cards)
@@ -74,7 +70,7 @@ def watch_rows(now: "Look") -> list[WatchRow]:
         WatchRow("temperature", "temperature_c", _celsius),
         WatchRow("resident memory", "rss_bytes", size, always=not seen),
         WatchRow("CPU", "cpu_cores", _cores),
-        WatchRow("KV cache in use", "kv_cache_fraction", units.percent, pool, 1.0, True, full_kv),
+        WatchRow("KV cache in use", "kv_cache_fraction", units.percent, always=True, alarm=full_kv),
         WatchRow("running", "running", _count, always=True),
         WatchRow("waiting", "waiting", _count, always=True, alarm=bool(now.waiting)),
         WatchRow("output", "output_tokens_per_s", rate, always=True),
@@ -114,64 +110,128 @@ def screen(
     from rich.text import Text
 
     now = looks[-1]
+    bars, blocks = (BARS, BLOCKS) if "utf" in encoding.lower() else (PLAIN_BARS, PLAIN_BLOCKS)
     history = {row.name: [getattr(look, row.name) for look in looks] for row in watch_rows(now)}
     kept = [
         row
         for row in watch_rows(now)
         if row.always or any(v is not None for v in history[row.name])
     ]
-    spare = 4 if now.answers else 5
-    while height is not None and len(kept) > max(1, height - spare):
+    head = _head(endpoint, now, width)
+    foot = [Text(line, style="dim") for line in _folded(_foot(interval_s, window_s), width)]
+    pool = pool_lines(now, width, blocks)
+    needed = len(head) + len(foot) + 2 + sum(row.always for row in kept)
+    if height is not None and needed + len(pool) > height:
+        pool = pool[: 1 if needed < height else 0]
+    room = None if height is None else height - len(head) - len(pool) - len(foot) - 2
+    while room is not None and len(kept) > max(1, room):
         kept.remove(next((row for row in reversed(kept) if not row.always), kept[-1]))
-    bars = BARS if "utf" in encoding.lower() else PLAIN_BARS
-    lines = [_head(endpoint, now, width), Text()]
-    lines += [_line(row, history[row.name], width, bars) for row in kept]
+    lines = [*head, Text()]
+    for row, line in zip(kept, _lines(kept, history, width, bars), strict=True):
+        lines += [line, *(pool if row.name == "kv_cache_fraction" else [])]
     notes = [line for sentence in now.absent for line in wrap(plain(sentence), width)]
-    left = len(notes) if height is None else max(0, height - len(kept) - spare)
+    left = len(notes) if room is None else max(0, room - len(kept))
     lines += [Text(line, style="dim") for line in notes[:left]]
-    lines.append(Text(_cut(_foot(interval_s, window_s), width), style="dim"))
-    return Group(*lines)
+    return Group(*lines, *foot)
 
 
-def _head(endpoint: "Endpoint", now: "Look", width: int) -> "Text":
+def pool_lines(now: "Look", width: int, blocks: str = BLOCKS) -> "list[Text]":
+    """The KV pool of a server as a line of blocks, in use and free, and lines with their sizes;
+    [] where its use or its size is not known. `blocks` are the signs of both."""
+    from rich.text import Text
+
+    share, room = now.kv_cache_fraction, max(1, width - LABEL - 1)
+    if share is None or (now.kv_pool_bytes is None and now.kv_pool_tokens is None):
+        return []
+    used = min(room, max(share > 0, round(share * room) if share < 1 else room))
+    used = min(used, room - 1) if share < 1 else used
+    drawn = Text(f"{'KV pool':<{LABEL}} ", no_wrap=True)
+    drawn.append(blocks[0] * used, style="cyan")
+    drawn.append(blocks[1] * (room - used), style="dim")
+    parts = [
+        f"{name} {_kv_size(now, part)}"
+        for name, part in (("reserved", 1.0), ("in use", share), ("free", max(0.0, 1 - share)))
+    ]
+    if now.kv_pool_tokens is not None and now.kv_block_tokens:
+        count = f"{now.kv_pool_tokens // now.kv_block_tokens:,}"
+        parts.append(f"{count} blocks of {now.kv_block_tokens} tok")
+    indent = " " * (LABEL + 1)
+    return [drawn, *(Text(indent + line, style="dim") for line in _folded(parts, room))]
+
+
+def _kv_size(now: "Look", share: float) -> str:
+    """A share of the KV pool, in bytes and in tokens where they are known."""
+    sizes = []
+    if now.kv_pool_bytes is not None:
+        sizes.append(units.data_size(share * now.kv_pool_bytes))
+    if now.kv_pool_tokens is not None:
+        sizes.append(f"{share * now.kv_pool_tokens:,.0f} tok")
+    return " = ".join(sizes)
+
+
+def _folded(parts: Sequence[str], width: int) -> list[str]:
+    """`parts` in lines of at most `width`, with two spaces between them; a part that is longer has
+    lines of its own."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        else:
+            lines += wrap(part, width)
+    return lines
+
+
+def _head(endpoint: "Endpoint", now: "Look", width: int) -> "list[Text]":
+    """The server, its model and its version, in as many lines as they need, with the time at the
+    end of the first, and whether the server answers."""
     from rich.text import Text
 
     version = f"vLLM {endpoint.facts.version}" if endpoint.facts.version else ""
     clock = f"{now.at.astimezone():%H:%M:%S}"
-    parts = (endpoint.base_url, endpoint.model, version)
-    title = _cut(plain("  ".join(part for part in parts if part)), width - len(clock) - 2)
-    head = Text(
-        f"{title}{clock:>{width - len(title)}}", style="bold" if now.answers else "bold red"
-    )
+    parts = [plain(part) for part in (endpoint.base_url, endpoint.model, version) if part]
+    first, *more = _folded(parts, width - len(clock) - 2)
+    style = "bold" if now.answers else "bold red"
+    lines = [Text(f"{first}{clock:>{width - len(first)}}", style=style)]
+    lines += [Text(line, style=style) for line in more]
     if not now.answers:
-        head.append("\n" + _cut("the server does not answer", width))
-    return head
+        lines.append(Text("the server does not answer", style=style))
+    return lines
 
 
-def _line(row: WatchRow, history: Sequence[float | None], width: int, bars: str) -> "Text":
+def _lines(
+    rows: Sequence[WatchRow],
+    history: Mapping[str, Sequence[float | None]],
+    width: int,
+    bars: str,
+) -> "list[Text]":
+    """A line for each row: its name, its value now, its history and the most that it shows. No
+    text is cut; the history has the columns that are left."""
     from rich.text import Text
 
-    value = row.shown(history[-1]) + (row.beside if history[-1] is not None else "")
-    spark_width = width - LABEL - VALUE - MOST - 3
-    known = [value for value in history[-spark_width:] if value is not None]
-    most = max(known, default=0.0)
-    spark = sparkline(history, max(0, spark_width), row.full or most, bars)
-    style = "bold red" if row.alarm else "bold"
-    line = Text(f"{row.label:<{LABEL}} ", no_wrap=True, overflow="crop")
-    line.append(f"{value:<{VALUE}} ", style=style)
-    if len(history) == 1:
-        return line
-    line.append(spark, style="cyan")
-    if known:
-        line.append(f" {row.shown(most):>{MOST}}", style="dim")
-    return line
+    values = []
+    for row in rows:
+        now = history[row.name][-1]
+        values.append(row.shown(now) + ("" if now is None else row.beside))
+    value_width = max(map(len, values), default=0)
+    every = ((row, v) for row in rows for v in history[row.name] if v is not None)
+    most_width = max((len(row.shown(v)) for row, v in every), default=0)
+    spark_width = max(0, width - LABEL - value_width - most_width - 3)
+    lines = []
+    for row, value in zip(rows, values, strict=True):
+        line = Text(f"{row.label:<{LABEL}} ", no_wrap=True, overflow="crop")
+        line.append(f"{value:<{value_width}}", style="bold red" if row.alarm else "bold")
+        seen = history[row.name][-spark_width:] if spark_width else []
+        most = max((v for v in seen if v is not None), default=None)
+        if len(history[row.name]) > 1 and most is not None:
+            spark = sparkline(seen, spark_width, row.full or most, bars)
+            line.append(f" {spark}", style="cyan")
+            line.append(f" {row.shown(most):>{most_width}}", style="dim")
+        lines.append(line)
+    return lines
 
 
-def _foot(interval_s: float | None, window_s: float) -> str:
+def _foot(interval_s: float | None, window_s: float) -> list[str]:
     if interval_s is None:
-        return f"latencies are those of the last {window_s:g} s"
-    return f"every {interval_s:g} s; right: the most seen; latencies of {window_s:g} s; Ctrl-C ends"
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+        return [f"latencies are those of the last {window_s:g} s"]
+    times = f"every {interval_s:g} s", f"latencies of {window_s:g} s"
+    return [*times, "right: the most seen", "Ctrl-C ends"]

@@ -52,6 +52,7 @@ class Look:
     kv_used_bytes: float | None = None
     kv_pool_bytes: int | None = None
     kv_pool_tokens: int | None = None
+    kv_block_tokens: int | None = None
     running: float | None = None
     waiting: float | None = None
     output_tokens_per_s: float | None = None
@@ -162,6 +163,7 @@ class Watch:
             "kv_used_bytes": used_bytes,
             "kv_pool_bytes": pool_bytes,
             "kv_pool_tokens": facts.kv_pool_tokens,
+            "kv_block_tokens": facts.block_size,
             "output_tokens_per_s": _rate(now, before, "output_tokens_total"),
             "prompt_tokens_per_s": _rate(now, before, "prompt_tokens_total"),
             "ttft_mean_s": ttft.mean if ttft else None,

@@ -24,7 +24,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from journal.cli.app import app
-from journal.cli.watch_view import BARS, screen, sparkline, watch_rows
+from journal.cli.watch_view import BARS, BLOCKS, pool_lines, screen, sparkline, watch_rows
 from journal.monitor.watch import Look
 from journal.records.engine import Endpoint
 
@@ -82,8 +82,43 @@ def test_it_fits(looks: list[Look], width: int, height: int) -> None:
     assert "Ctrl-C" in lines[-1]
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_text_is_cut(width: int) -> None:
+    now = replace(GPU, prompt_tokens_per_s=1_234_567.0, kv_block_tokens=16)
+    lines = drawn([now] * 3, width, None)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert "…" not in text
+    for row in watch_rows(now):
+        shown = row.shown(getattr(now, row.name))
+        line = next(line for line in lines if line.startswith(f"{row.label:<16} "))
+        assert shown + row.beside in line and line.endswith(shown), "its value, and the most"
+    squeezed = re.sub(r"\s", "", text)
+    assert LONG.model in squeezed and LONG.base_url in squeezed
+    assert "245,760 blocks of 16 tok" in text
+
+
+@given(st.floats(0, 1), st.integers(60, 120))
+def test_the_pool_is_drawn_as_its_share(share: float, width: int) -> None:
+    first, *sizes = pool_lines(replace(GPU, kv_cache_fraction=share), width)
+    used, free = first.plain.count(BLOCKS[0]), first.plain.count(BLOCKS[1])
+    assert used + free == width - 17
+    assert used / (used + free) == pytest.approx(share, abs=1 / (width - 17))
+    assert (used > 0) == (share > 0) and (free > 0) == (share < 1)
+    assert {"reserved 480 GiB = 3,932,160 tok"} <= {
+        part.strip() for line in sizes for part in line.plain.split("  ")
+    }
+
+
+def test_a_small_use_of_the_pool_still_moves_its_history() -> None:
+    looks = [replace(GPU, kv_cache_fraction=share) for share in (0.001, 0.004, 0.008)]
+    line = next(line for line in drawn(looks, 80, 24) if line.startswith("KV cache in use"))
+    assert "▂▅█" in line
+    assert pool_lines(replace(GPU, kv_cache_fraction=None), 80) == []
+
+
 def test_what_matters_stays_where_there_is_little_room() -> None:
-    text = "\n".join(drawn([GPU, GPU], 80, 12))
+    text = "\n".join(drawn([GPU, GPU], 80, 13))  # three of them for a very long name
     for label in ("VRAM, 8 GPUs", "KV cache in use", "running", "waiting", "output", "TTFT mean"):
         assert label in text
     assert "temperature" not in text
@@ -91,7 +126,13 @@ def test_what_matters_stays_where_there_is_little_room() -> None:
 
 def test_the_values_of_a_gpu_host() -> None:
     text = "\n".join(drawn([GPU, GPU], 80, 24))
-    for said in ("576 GiB of 640 GiB", "93% (41% to 100%)", "5,612 W", "97.2% of 480 GiB"):
+    for said in (
+        "576 GiB of 640 GiB",
+        "93% (41% to 100%)",
+        "5,612 W",
+        "97.2%",
+        "in use 467 GiB = 3,822,060 tok",
+    ):
         assert said in text
     for said in ("12,346 tok/s", "523 ms", "1,024"):
         assert said in text
