@@ -66,7 +66,16 @@ class Point:
     def manner(self) -> tuple[object, ...]:
         """The way in which the load was laid on, beyond the axes of the grid: runs that differ in
         it are never one point, nor points that differ in it one line."""
-        own = self.convoy, self.length_spread, self.warmup, self.workload
+        return self._manner(self.workload)
+
+    @property
+    def manner_of_reading(self) -> tuple[object, ...]:
+        """The manner, but for how much of the prompts is shared."""
+        own = self.records[0].cell.workload
+        return self._manner(workload_key(replace(own, shared_prefix=0, prefixes=1)))
+
+    def _manner(self, workload: str | None) -> tuple[object, ...]:
+        own = self.convoy, self.length_spread, self.warmup, workload
         load = asked_requests(self.records[0].cell), self.records[0].cell.load.duration_s
         return load, *own, self.slo
 

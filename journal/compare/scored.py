@@ -1,31 +1,63 @@
-"""Predictions of the user, scored: the metric that each means, and whether it came true."""
+"""Predictions of the user, judged: whether a metric was as it was predicted before it was measured,
+by its interval."""
 
-from journal.compare.points import Points
-from journal.metrics.table import predictable
+from dataclasses import dataclass
 
-NEAR = 0.1  # of the measured value: a prediction within it came true
+from journal.compare.claims import (
+    ClaimPart,
+    Region,
+    conjunction,
+    figure_trial,
+    overall,
+    repeats_to_decide,
+)
+from journal.compare.points import Point, Points
+from journal.metrics.table import is_exact, metric_of_key
+from journal.records.claim import Verdict
+from journal.records.figure import Figure
 
-
-def predicted_metric(key: str) -> str:
-    """The name of the metric that a prediction means: `ttft_s_p50` is ttft_s.p50; a latency
-    without a statistic means its median."""
-    return predictable().get(key, key)
-
-
-def measured_values(key: str, measured_at: Points) -> list[float]:
-    """The measured values of a prediction's metric, each once, since cells of one server share the
-    figures of the server."""
-    values = (point.value(predicted_metric(key)) for point in measured_at)
-    return list(dict.fromkeys(value for value in values if value is not None))
-
-
-def came_true(key: str, predicted: float, measured_at: Points) -> bool:
-    """Whether a prediction is near the measured value at every point that has one; False where
-    none has."""
-    values = measured_values(key, measured_at)
-    return bool(values) and all(is_near(predicted, value) for value in values)
+NEAR = 0.1  # of the measured value: a prediction within it is supported
 
 
-def is_near(predicted: float, value: float) -> bool:
-    """Whether a prediction lies within NEAR of the measured `value`."""
-    return abs(predicted - value) <= NEAR * abs(value)
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A prediction of the value of `metric` with its verdict and the measured figures that it rests
+    on, the decisive one first."""
+
+    metric: str
+    predicted: float
+    verdict: Verdict
+    parts: tuple[ClaimPart, ...]
+
+    @property
+    def more(self) -> int | None:
+        """The further repeats that would decide all parts; None where that is not known."""
+        return repeats_to_decide(self.parts)
+
+
+def judged_prediction(key: str, predicted: float, points: Points) -> Prediction:
+    """The verdict on a prediction, by the interval of the metric that `key` means at every one of
+    `points` that has it: supported where each lies within NEAR of the prediction, refuted where one
+    lies beyond, not established where an interval, or its lack, leaves it open. Cells of one
+    server, which share the figures of the server, count once."""
+    metric = metric_of_key(key)
+    exact = is_exact(metric)
+    region = near(predicted)
+    tests = [figure_trial(point, f, region, exact=exact) for point, f in _measured(metric, points)]
+    parts = conjunction(tests)
+    return Prediction(metric, predicted, overall([part.verdict for part in parts]), parts)
+
+
+def near(predicted: float) -> Region:
+    """The measured values of which a prediction is within NEAR."""
+    ends = predicted / (1 + NEAR), predicted / (1 - NEAR)
+    return Region(min(ends), max(ends))
+
+
+def _measured(metric: str, points: Points) -> list[tuple[Point, Figure]]:
+    figures: dict[Figure, Point] = {}
+    for point in points:
+        figure = point.figure(metric)
+        if figure is not None and figure.value is not None:
+            figures.setdefault(figure, point)
+    return [(point, figure) for figure, point in figures.items()]

@@ -137,6 +137,7 @@ MEASURED = (
         better="lower",
         label="weights",
         shown=Shown(amount=True, of_engine=True),
+        exact=True,
     ),
     Metric(
         "kv_pool_bytes",
@@ -147,6 +148,7 @@ MEASURED = (
         number_only(kv_pool_bytes),
         label="KV pool",
         shown=Shown(amount=True, of_engine=True),
+        exact=True,
     ),
     Metric(
         "kv_pool_tokens",
@@ -157,6 +159,7 @@ MEASURED = (
         number_only(kv_pool_tokens),
         label="KV pool, tokens",
         shown=Shown(amount=True, of_engine=True),
+        exact=True,
     ),
     Metric(
         "kv_cache_peak_bytes",
@@ -180,6 +183,7 @@ MEASURED = (
         "the tokens of the longest sequences that fit, which is no rate.",
         number_only(pool_bytes_per_token),
         better="lower",
+        exact=True,
     ),
     Metric(
         "kv_bytes_per_token_slope",
@@ -201,6 +205,7 @@ THEORY = (
         "parameters counted from config.json x bytes of each, by dtype and quantisation",
         "Memory of the weights by theory.",
         number_only(_predicted(lambda model, _: model.weights_bytes)),
+        exact=True,
     ),
     Metric(
         "weights_bytes_ratio",
@@ -212,6 +217,7 @@ THEORY = (
             number_only(weights_bytes),
             _predicted(lambda model, _: model.weights_bytes),
         ),
+        exact=True,
     ),
     Metric(
         "kv_bytes_per_token_predicted",
@@ -221,6 +227,7 @@ THEORY = (
         "x bytes",
         "Memory of a token in the KV cache by theory, while every layer keeps it.",
         number_only(_predicted(lambda model, _: model.kv_bytes_per_token)),
+        exact=True,
     ),
     Metric(
         "kv_bytes_per_token_ratio",
@@ -230,6 +237,7 @@ THEORY = (
         "The engine's own count over the formula: 1 is full agreement. Absent for models some of "
         "whose layers keep a window or a state only.",
         _kv_ratio(number_only(pool_bytes_per_token)),
+        exact=True,
     ),
     Metric(
         "kv_bytes_per_token_slope_ratio",
@@ -247,6 +255,7 @@ THEORY = (
         "bandwidth)",
         "No first token can come sooner on these GPUs, even for a prompt read alone.",
         number_only(_predicted(_ttft_floor)),
+        exact=True,
     ),
     Metric(
         "ttft_floor_ratio",
@@ -265,6 +274,7 @@ THEORY = (
         "step / their FLOP/s)",
         "No token can follow another sooner on these GPUs at this batch.",
         number_only(_predicted(_tpot_floor)),
+        exact=True,
     ),
     Metric(
         "tpot_floor_ratio",

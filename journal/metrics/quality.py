@@ -26,6 +26,7 @@ QUALITY = (
         "share a tokenizer.",
         number_only(perplexity),
         better="lower",
+        exact=True,
     ),
     Metric(
         "bits_per_byte",
@@ -35,5 +36,6 @@ QUALITY = (
         "The same information, shared out over the text: comparable between tokenizers.",
         number_only(bits_per_byte),
         better="lower",
+        exact=True,
     ),
 )

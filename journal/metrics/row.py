@@ -77,7 +77,8 @@ class Metric:
 
     `better` is the direction in which people want it. `label` names it in few English words; the
     words of a language (`column.ttft`, `versus.goodput_per_s`) take precedence. A latency with a
-    `label` has a line in the first table of `show`, with all of its statistics.
+    `label` has a line in the first table of `show`, with all of its statistics. `exact`: the value
+    is read or counted, not sampled, so that a single run says it without an interval.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Metric:
     better: Better = "neither"
     label: str = ""
     shown: Shown = UNSHOWN
+    exact: bool = False
 
     @property
     def family(self) -> str:

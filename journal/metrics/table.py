@@ -65,6 +65,11 @@ def named(name: str) -> Metric:
     return row
 
 
+def is_exact(name: str) -> bool:
+    """Whether the values of a metric are read or counted, not sampled."""
+    return any(metric.exact for metric in TABLE if metric.name == name)
+
+
 def section(name: str) -> Section:
     """The section of the metric called `name`; KeyError where TABLE has none."""
     return named(name).section
@@ -99,3 +104,9 @@ def predictable() -> dict[str, str]:
         if family and statistic in STATISTICS
     }
     return medians | names
+
+
+def metric_of_key(key: str) -> str:
+    """The name of the metric that the key of a prediction or of a claim means: `ttft_s_p50` is
+    ttft_s.p50; a latency without a statistic means its median. Any other key is its own name."""
+    return predictable().get(key, key)

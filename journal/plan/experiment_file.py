@@ -11,7 +11,9 @@ from typing import Any
 
 from journal.errors import SpecError
 from journal.plan.cells import check_count
+from journal.plan.check_claims import check_claims
 from journal.plan.ramp import mean_rate
+from journal.records.claim import Claim
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.workload import Length, Workload
@@ -24,7 +26,7 @@ SETTLED: Mapping[type, tuple[str, ...]] = {
     Load: ("ramp",),
 }
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
-TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host")
+TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host", "claim")
 RATES = tuple(field.name for field in fields(GpuRates))
 MOST_BYTES = 1 << 20  # of a file
 # A key of so many parts, whose reading takes a time that grows with their square.
@@ -49,6 +51,7 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
     """
     if isinstance(path_or_name, Experiment):
         check_count(path_or_name)
+        check_claims(path_or_name.claims, len(path_or_name.engines), path_or_name.name)
         return path_or_name
     path = Path(path_or_name)
     if not path.is_file():
@@ -116,6 +119,7 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
         **{key: _section(raw, key, where) for key in SECTIONS if key in raw and key != "engine"},
         "usd_per_hour": host.get("usd_per_hour"),
         "card_rates": _card_rates(host, where),
+        "claims": _claims(raw, where),
         "source": source,
     }
     rate = values.get("grid", {}).get("rate")
@@ -130,6 +134,16 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
 def validated(experiment: Experiment) -> Experiment:
     """The same experiment, checked against the limits of a file's values (SpecError)."""
     return _validated(asdict(experiment), "the options")
+
+
+def _claims(raw: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """The tables of [[claim]], as they are."""
+    tables = raw.get("claim", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise SpecError(f"{where}: claims are written as [[claim]]")
+    for table in tables:
+        _check_keys(table, _keys_of(Claim), "[[claim]]", where)
+    return tables
 
 
 def _card_rates(host: Mapping[str, Any], where: str) -> dict[str, Any] | None:
@@ -202,6 +216,7 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
             raise SpecError(f"{where}: a value has a NUL character, which nothing takes: drop it")
         experiment = TypeAdapter(Experiment).validate_json(text.encode(), strict=True)
         check_count(experiment, f"{where}: ")
+        check_claims(experiment.claims, len(experiment.engines), where)
         return experiment
     except UnicodeEncodeError:
         raise SpecError(

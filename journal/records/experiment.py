@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
+from journal.records.claim import Claim
 from journal.records.engine import GpuRates
 from journal.records.workload import MOST_TOKENS, RANDOM_TOKENS, Workload
 
@@ -131,8 +132,9 @@ class Experiment:
     """An experiment as it is frozen before it runs. `engines` is empty where it measures an
     endpoint. `find_capacity` puts a search for the highest load that holds the SLO in the place of
     the grid's loads, `needed_vram` adds a search for each cell's least KV pool, `quality_check` a
-    check of the model's quality. `predict` maps metrics to predicted values, `source` is the text
-    of the file. `card_rates` are the rates of its GPUs, under the old name since it is stored."""
+    check of the model's quality. `predict` maps metrics to predicted values, `claims` say how
+    metrics will behave, `source` is the text of the file. `card_rates` are the rates of its GPUs,
+    under the old name since it is stored."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -151,3 +153,4 @@ class Experiment:
     needed_vram: bool = False
     quality_check: bool = False
     workload: Workload = RANDOM_TOKENS
+    claims: tuple[Claim, ...] = ()

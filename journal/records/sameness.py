@@ -61,6 +61,7 @@ FIELDS = (
     Field("experiment", "load", (), BY_CELLS),
     Field("experiment", "slo", (), BY_CELLS),
     Field("experiment", "predict", (), "what is expected changes no figure"),
+    Field("experiment", "claims", (), "what is expected changes no figure"),
     Field("experiment", "usd_per_hour", (), "a price changes no measured figure"),
     Field("experiment", "card_rates", (), "a data sheet changes no measured figure"),
     Field("experiment", "source", (), "the text of the file, comments included"),

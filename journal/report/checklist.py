@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from journal import units
 from journal.compare.points import points
-from journal.compare.scored import came_true, predicted_metric
+from journal.compare.scored import judged_prediction
 from journal.compare.setups import setups_of
+from journal.metrics.table import metric_of_key
 from journal.records.load_shape import load_shape
 from journal.records.run import Record
 from journal.report.document import Box, Column, Section, Table, Text, say
@@ -195,13 +196,17 @@ def _structure(store: "Store", before: datetime | None) -> Step:
         parts_of = {key: _part(key) for key in experiment.experiment.predict}
         if not set(parts_of.values()) - {None, *held}:
             continue
-        names = set(map(predicted_metric, parts_of))
+        names = set(map(metric_of_key, parts_of))
         records = store.runs(experiment_id=experiment.id, until=before, metrics=names)
         measured = points(zip(records, setups_of(records), strict=True))
         good = [record for point in measured for record in point.good]
         for key, predicted in experiment.experiment.predict.items():
             part = parts_of[key]
-            if part and part not in held and came_true(key, predicted, measured):
+            if (
+                part
+                and part not in held
+                and judged_prediction(key, predicted, measured).verdict == "supported"
+            ):
                 held[part] = (key, good[-1])
     if not held:
         return Step(name="structure", done=False)

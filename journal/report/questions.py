@@ -188,7 +188,7 @@ def _experiment(
         return
     runs = [record for record in day.records if record.experiment_id == begun.id]
     good = tuple(point for point in own if point.good)
-    scored = predictions_section(experiment.predict, experiment.hypothesis, good)
+    scored = predictions_section(experiment, good, named)
     if scored:
         yield scored
     answers = (

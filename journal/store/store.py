@@ -36,7 +36,7 @@ from journal.records.experiment import Experiment
 from journal.records.figure import Metrics
 from journal.records.run import ExperimentRecord, Record, Status
 from journal.records.samples import Samples
-from journal.store import claims, codec, parquet
+from journal.store import codec, parquet, running
 from journal.store.codec import table
 from journal.store.database import (
     connectable,
@@ -97,7 +97,7 @@ class Store:
         self._writer = engine
         self._reader = reader(engine)
         self._home = home.absolute()
-        self._claims: dict[str, int] = {}
+        self._locks: dict[str, int] = {}
         path = file_of(engine.url)
         self._opened = None if path is None else (path.absolute(), file_identity(path))
 
@@ -115,9 +115,9 @@ class Store:
     def close(self) -> None:
         """Close the database. An experiment that was not ended counts as abandoned from now on."""
         self._writer.dispose()
-        for descriptor in self._claims.values():
+        for descriptor in self._locks.values():
             os.close(descriptor)
-        self._claims.clear()
+        self._locks.clear()
 
     @property
     def url(self) -> URL:
@@ -161,14 +161,14 @@ class Store:
         record = ExperimentRecord(
             id=new_id(), experiment=experiment, started_at=started_at, environment=environment
         )
-        self._claims[record.id] = claims.claim(self._home, record.id)
+        self._locks[record.id] = running.lock(self._home, record.id)
         with self.transaction(writing=True) as connection:
             connection.execute(insert(_experiments), codec.experiment_row(record))
         return record
 
     def resume_experiment(self, experiment_id: str) -> ExperimentRecord:
         """Store that an experiment goes on, run by this process. Raises NotFound."""
-        self._claims[experiment_id] = claims.claim(self._home, experiment_id)
+        self._locks[experiment_id] = running.lock(self._home, experiment_id)
         self._set_status(experiment_id, "running", None)
         return self.experiment(experiment_id)
 
@@ -180,15 +180,15 @@ class Store:
     ) -> ExperimentRecord:
         """Store how and when an experiment ended; return its record. Raises NotFound."""
         self._set_status(experiment_id, status, ended_at)
-        descriptor = self._claims.pop(experiment_id, None)
+        descriptor = self._locks.pop(experiment_id, None)
         if descriptor is not None:
-            claims.release(self._home, experiment_id, descriptor)
+            running.release(self._home, experiment_id, descriptor)
         return self.experiment(experiment_id)
 
     def end_abandoned(self) -> None:
         """Set experiments to interrupted whose process died while it ran them: each ended with
         its last stored run."""
-        for experiment_id in claims.abandoned(self._home):
+        for experiment_id in running.abandoned(self._home):
             runs = self.runs(experiment_id=experiment_id, limit=1)
             with contextlib.suppress(NotFound):
                 begun = self.experiment(experiment_id)

@@ -14,11 +14,13 @@ from journal.errors import SpecError
 from journal.plan import experiment_file
 from journal.plan.cells import MOST_CELLS, cells
 from journal.plan.experiment_file import SETTLED, load_experiment, parse, shipped
+from journal.records.claim import Claim
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.run import ExperimentRecord, Record
 from journal.store import codec
 
 MODEL = '[engine]\nmodel = "m"\n'
+CLAIM = MODEL + '[[claim]]\nmetric = "ttft_s"\n'
 
 
 def read(text: str) -> Experiment:
@@ -44,6 +46,7 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         assert experiment.name == name
         assert experiment.question.endswith("?")
         assert experiment.hypothesis
+        assert experiment.claims
         assert experiment.source == path.read_text()
 
 
@@ -84,6 +87,24 @@ def test_a_missing_key_has_its_default() -> None:
         (MODEL + "[predict]\nkv_bytes_per_tokens = 1\n", "did you mean 'kv_bytes_per_token'?"),
         (MODEL + '[predict]\nttft_s = "short"\n', "predict.ttft_s = 'short' cannot be used"),
         ("predict = 3\n" + MODEL, "predict = 3 cannot be used"),
+        (MODEL + '[claim]\nmetric = "ttft_s"\n', "claims are written as [[claim]]"),
+        (CLAIM + 'behave = "flat"\n', "[[claim]] has no key 'behave'; did you mean 'behaves'?"),
+        (CLAIM + 'behaves = "level"\n', "claims.0.behaves = 'level' cannot be used"),
+        (CLAIM + 'behaves = "flat"\nover = "load"\n', "is over load, which is no axis of a claim"),
+        (CLAIM + 'behaves = "flat"\n', "[[claim]] 1 (ttft_s) is flat, which needs over"),
+        (CLAIM + 'behaves = "at_most"\nvalue = 1\na = 1\n', "which takes no a: drop it"),
+        (
+            CLAIM + 'behaves = "saturates"\nover = "batch"\nbetween = [8, 4]\n',
+            "saturates between two loads, the lower one first",
+        ),
+        (CLAIM + 'behaves = "a_below_b"\na = 1\nb = 2\n', "names engine 2, and there are 1"),
+        (CLAIM + 'behaves = "a_below_b"\na = 1\nb = 1\n', "compares an engine with itself"),
+        (CLAIM + 'behaves = "at_most"\nvalue = 1\nat = { batches = 1 }\n', "no axis of a grid"),
+        (CLAIM + 'behaves = "flat"\nover = "turn"\n', "has no value at each turn"),
+        (
+            CLAIM.replace("ttft_s", "ttft_p50") + 'behaves = "at_most"\nvalue = 1\n',
+            "names no metric: did you mean 'ttft_s.p50'?",
+        ),
         (MODEL + "[host]\nprice = 1\n", "[host] has no key 'price'"),
         (MODEL + "[host]\nfp8_tflops = 1\n", "gives fp8_tflops and lacks bandwidth_gb_per_s"),
         (
@@ -162,6 +183,7 @@ KEYS = {
     "slo": [field.name for field in fields(Slo)],
     "host": ["usd_per_hour", "bandwidth_gb_per_s", "fp16_tflops", "fp8_tflops"],
     "predict": ["ttft_s_p50", "kv_bytes_per_token"],
+    "[claim]": [field.name for field in fields(Claim)],
 }
 
 

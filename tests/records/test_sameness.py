@@ -14,6 +14,7 @@ from journal.doubts.surroundings import changes
 from journal.exchange.import_results import Foreign, _environment
 from journal.plan.cells import cells, identified, without_repeat
 from journal.records.cell import Cell
+from journal.records.claim import Claim
 from journal.records.engine import EngineFacts, GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.run import Record
@@ -221,6 +222,7 @@ ASKED_OTHERWISE: Mapping[str, Any] = {
     "load": Load(requests=25),
     "slo": Slo(ttft_ms=200.0),
     "predict": {"ttft_s_p50": 0.1},
+    "claims": (Claim(metric="ttft_s", behaves="at_most", value=0.1),),
     "usd_per_hour": 2.0,
     "card_rates": GpuRates(bandwidth_gb_per_s=864.0, fp16_tflops=362.0),
     "source": "# a comment",

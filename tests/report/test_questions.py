@@ -2,15 +2,18 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from journal.compare import knee, scored
+from journal.compare import knee
 from journal.compare.points import Points, lines, over_repeats, points
 from journal.compare.setups import setups_of
+from journal.metrics.table import metric_of_key
+from journal.records.claim import Claim
 from journal.records.doubt import Doubt
 from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Load
+from journal.records.experiment import Engine, Experiment, Load
 from journal.records.figure import Figure
 from journal.records.run import ExperimentRecord, Record
 from journal.report.curves import drawn
@@ -429,38 +432,64 @@ def test_prompts_that_were_read_together_are_said_to_be(record: Build) -> None:
     ],
 )
 def test_a_prediction_means_a_metric(key: str, name: str) -> None:
-    assert scored.predicted_metric(key) == name
+    assert metric_of_key(key) == name
+
+
+def asked(record: Build, figure: Figure, **changes: Any) -> list[tuple[str, ...]]:
+    """The rows of the section on predictions and claims, in English, for two batches alike."""
+    runs = [record(batch=n, number=n, metrics={"ttft_s.p50": figure}) for n in (1, 2)]
+    points = gathered(runs)
+    section = predictions.predictions_section(
+        Experiment(name="e", **changes), points, places(points)
+    )
+    assert section is not None
+    tables = [block for block in section.blocks if block.kind == "table"]
+    return [tuple(spoken(box.text) for box in row) for table in tables for row in table.rows]
 
 
 @pytest.mark.parametrize(
     ("predicted", "verdict"),
     [
-        (0.1, "came true"),
-        (0.108, "came true"),
-        (0.12, "did not come true"),
-        (0, "did not come true"),
+        (0.1, "supported"),
+        (0.109, "not established: about 2 more repeats of each cell would decide"),
+        (0.12, "refuted"),
+        (0, "refuted"),
     ],
 )
-def test_a_prediction_is_scored(record: Build, predicted: float, verdict: str) -> None:
-    points = gathered([record(metrics={"ttft_s.p50": 0.1})])
-    section = predictions.predictions_section({"ttft_s_p50": predicted}, "", points)
-    assert section is not None
-    (table,) = section.blocks
-    assert table.kind == "table"
-    assert spoken(table.rows[0][-1].text) == verdict
+def test_a_prediction_is_judged(record: Build, predicted: float, verdict: str) -> None:
+    ((key, *_, said),) = asked(record, sure(0.1), predict={"ttft_s_p50": predicted})
+    assert (key, said) == ("ttft_s_p50", verdict)
 
 
-def test_what_the_cells_of_a_server_share_is_scored_once(record: Build) -> None:
-    metrics = {"kv_bytes_per_token": 2**31 / 93184}
-    runs = [record(batch=batch, number=batch, metrics=metrics) for batch in (1, 2)]
-    assert scored.measured_values("kv_bytes_per_token", gathered(runs)) == [2**31 / 93184]
+def test_a_claim_is_judged_in_words(record: Build) -> None:
+    claims = (
+        Claim(metric="ttft_s", over="batch", behaves="flat"),
+        Claim(metric="ttft_s", behaves="at_most", value=0.05, at={"batch": 2}),
+        Claim(metric="ttft_s", over="batch", behaves="grows", growth="linear"),
+    )
+    assert asked(record, sure(0.1), claims=claims) == [
+        (
+            "ttft_s.p50 stays flat over batch, within 10%",
+            "1 (0.974 to 1.03) times, from 1 to 2",
+            "supported",
+        ),
+        ("ttft_s.p50 is at most 50 ms; at batch 2", "100 ms (98 ms to 102 ms)", "refuted"),
+        (
+            "ttft_s.p50 grows in step with batch, exponent within 10% of 1",
+            "exponent 0 (-0.0387 to 0.0387)",
+            "refuted",
+        ),
+    ]
 
 
-def test_words_alone_are_not_scored(record: Build) -> None:
-    section = predictions.predictions_section({}, "It is fast.", gathered([record()]))
+def test_words_alone_are_not_judged(record: Build) -> None:
+    points = gathered([record()])
+    named = places(points)
+    bare = Experiment(name="e", hypothesis="It is fast.")
+    section = predictions.predictions_section(bare, points, named)
     assert section is not None
     assert keys(section.blocks) == {"predict.none"}
-    assert predictions.predictions_section({}, " ", gathered([record()])) is None
+    assert predictions.predictions_section(replace(bare, hypothesis=" "), points, named) is None
 
 
 # ---- side by side ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Claims on running experiments: a lock file for each, in `home`/running. The kernel releases a
+"""Locks of running experiments: a file for each, in `home`/running. The kernel releases a
 lock when its process ends, however that happens, so a lock file that is free was left by a
 process that died before it could store how its experiment ended."""
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from journal.errors import StoreError
 
 
-def claim(home: Path, experiment_id: str) -> int:
+def lock(home: Path, experiment_id: str) -> int:
     """Lock the file of an experiment until `release` or the end of this process; return its
     descriptor. Raises StoreError where the file cannot be made."""
     directory = home / "running"
