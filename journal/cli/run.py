@@ -46,6 +46,7 @@ from journal.cli.workload_options import (
 )
 
 if TYPE_CHECKING:
+    from journal.records.as_json import SearchesJson
     from journal.records.engine import Endpoint
     from journal.records.experiment import Experiment
     from journal.run.stages import Result
@@ -363,13 +364,13 @@ def _print_json(result: "Result") -> None:
     from journal.report.sections.needed import needed_json
     from journal.report.sections.searches import capacity_json
 
-    asked, searches = result.experiment.experiment, dict[str, Any]()
+    asked, runs = result.experiment.experiment, [run_json(record) for record in result.records]
+    searched: SearchesJson = {}
     if asked.find_capacity is not None:
-        searches["capacity"] = [capacity_json(search) for search in result.capacities]
+        searched["capacity"] = [capacity_json(search) for search in result.capacities]
     if asked.needed_vram:
-        searches["needed_vram"] = [needed_json(search) for search in result.needed]
-    runs = [run_json(record) for record in result.records]
-    print_json({**searches, "runs": runs} if searches else runs)
+        searched["needed_vram"] = [needed_json(search) for search in result.needed]
+    print_json({**searched, "runs": runs} if searched else runs)
 
 
 def _say_how_to_resume() -> None:

@@ -1,12 +1,15 @@
 """`journal runs` and `journal show`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 import journal
 from journal.cli.options import Home, Json
+
+if TYPE_CHECKING:
+    from journal.records.as_json import ShownJson
 
 
 def runs(
@@ -78,10 +81,13 @@ def show(
     tries = repeats.repeats(record, among)
     limit = bottleneck(record, among)
     if json:
-        together = {"repeats": repeats.repeats_json(tries)} if len(tries) > 1 else {}
-        searched = {"capacity": [capacity_json(search) for search in searches]} if searches else {}
-        limited = {"bottleneck": bottleneck_json(limit) if limit else None}
-        print_json(journal.run_json(record) | limited | together | searched)
+        shown = cast("ShownJson", journal.run_json(record))
+        shown["bottleneck"] = bottleneck_json(limit) if limit else None
+        if len(tries) > 1:
+            shown["repeats"] = repeats.repeats_json(tries)
+        if searches:
+            shown["capacity"] = [capacity_json(search) for search in searches]
+        print_json(shown)
         return
     print_record(record)
     if limit is not None:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from journal.compare.comparison import Comparison, compared
 from journal.compare.ratios import Ratio
@@ -14,6 +14,7 @@ from journal.errors import UsageError
 from journal.metrics.row import Metric
 from journal.metrics.statistics import CONFIDENCE
 from journal.metrics.table import TABLE, named
+from journal.records.as_json import CheckedJson, GateJson
 from journal.records.figure import Figure
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -57,7 +58,7 @@ class Gate:
         outcomes = {each.outcome for each in self.checked}
         return next(o for o in ("FAIL", "INCONCLUSIVE", "PASS") if o in outcomes)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> GateJson:
         """The gate as plain JSON values, in SI units and bytes."""
         return {
             "verdict": self.outcome,
@@ -194,7 +195,7 @@ def _hindrances(
     return {name: values for name, values in found.items() if values}
 
 
-def _checked_json(checked: Checked) -> dict[str, Any]:
+def _checked_json(checked: Checked) -> CheckedJson:
     return {
         "metric": checked.metric.name,
         "baseline": checked.a,

@@ -1,10 +1,10 @@
 """The repeats of one cell in one experiment, and the means of their figures."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from journal.compare.points import over_repeats
 from journal.plan.cells import without_repeat
+from journal.records.as_json import RepeatsJson
 from journal.records.figure import Figure
 from journal.records.run import Record
 
@@ -36,7 +36,7 @@ def repeat_means(tries: Sequence[Record]) -> dict[str, Figure]:
     return means
 
 
-def repeats_json(tries: Sequence[Record]) -> dict[str, Any]:
+def repeats_json(tries: Sequence[Record]) -> RepeatsJson:
     """The repeats of a run as plain JSON values."""
     return {
         "runs": [record.id for record in tries],

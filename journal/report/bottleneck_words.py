@@ -1,10 +1,10 @@
 """Words for a bottleneck: its class, the evidence for it, and what would tell it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from journal import units
 from journal.compare.bottleneck import Bottleneck
+from journal.records.as_json import BottleneckJson
 from journal.records.doubt import Value, Values
 from journal.report.document import Sentence, Text, say
 from journal.report.phrases import words
@@ -44,7 +44,7 @@ def _shown(name: str, value: Value) -> str:
     return units.formatted(value, UNITS[name]) if name in UNITS else f"{value:,g}"
 
 
-def bottleneck_json(found: Bottleneck) -> dict[str, Any]:
+def bottleneck_json(found: Bottleneck) -> BottleneckJson:
     """The bottleneck as plain JSON: its class (null: cannot tell), the name and the values of its
     evidence in SI units, what would tell it, and an English sentence."""
     return {

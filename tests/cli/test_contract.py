@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from json_schemas import PRINTED, check
 
 KEYS = (
     "id experiment model quantisation concurrency prompt_tokens output_tokens requests errors "
@@ -101,7 +102,8 @@ def test_a_lesser_server_gives_nulls_and_notes(
     url = fake_server(itl_s=0.002, **without)
     result = journal("run", "--endpoint", url, *SMALL, "--home", tmp_path, "--json")
     assert result.returncode == 0, result.stderr
-    (run,) = json.loads(result.stdout)
+    (run,) = printed = json.loads(result.stdout)
+    check(printed, PRINTED["run"])
     assert (run["requests"], run["errors"]) == (12, 0)
     assert run["ttft_s"]["p50"] >= 0.05
     assert run["kv_cache_peak_fraction"] is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from json_schemas import PRINTED, check
 
 Server = Callable[..., str]
 SMALL = ("--prompt-tokens", "8", "--output-tokens", "5", "--warmup", "1")
@@ -109,6 +110,7 @@ def test_a_rate_is_searched_for_and_told(fake_server: Server, tmp_path: Path) ->
     result = journal("run", file, "--endpoint", url, "--home", home, "--json")
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
+    check(told, PRINTED["run"])
     (found,) = told["capacity"]
     assert found["of"] == "rate" and found["whole"]
     assert found["alone"]["good_fraction"] == 1

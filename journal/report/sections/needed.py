@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
 
 from journal import units
 from journal.compare.least_pool import Needed, Try, needed
 from journal.plan.cells import cells
+from journal.records.as_json import NeededJson, TryJson
 from journal.records.experiment import Experiment
 from journal.records.load_shape import AXES, STEP_AXES
 from journal.records.run import Record
@@ -85,7 +85,7 @@ def needed_sentence(search: Needed) -> Text:
     return say("needed.exact" if search.whole else "needed.between", **values, **below)
 
 
-def needed_json(search: Needed) -> dict[str, Any]:
+def needed_json(search: Needed) -> NeededJson:
     """One search as plain JSON values; bytes are those of all GPUs together."""
     cell = search.cell
     return {
@@ -98,15 +98,13 @@ def needed_json(search: Needed) -> dict[str, Any]:
         "theory_bytes": _all(search, search.theory_bytes),
         "reserved_bytes": _reserved(search),
         "in_use_peak_bytes": _used(search),
-        "least": _try_json(search, search.least),
-        "most_that_did_not": _try_json(search, search.most),
+        "least": None if search.least is None else _try_json(search, search.least),
+        "most_that_did_not": None if search.most is None else _try_json(search, search.most),
         "tries": [_try_json(search, tried) for tried in search.tries],
     }
 
 
-def _try_json(search: Needed, tried: Try | None) -> dict[str, Any] | None:
-    if tried is None:
-        return None
+def _try_json(search: Needed, tried: Try) -> TryJson:
     return {
         "pool_bytes": _all(search, tried.pool_bytes),
         "blocks": tried.blocks,

@@ -1,10 +1,11 @@
 """The result of a search for capacity: one sentence, and a table of the loads that it tried."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import cast
 
 from journal import units
 from journal.compare.capacity import Capacity, Probe, capacities
+from journal.records.as_json import CapacityJson, ProbeJson, SloJson
 from journal.records.experiment import Experiment, Slo
 from journal.records.run import Record
 from journal.report.document import Block, Box, Column, Paragraph, Section, Table, Text, say
@@ -83,7 +84,7 @@ def _why_it_breaks(capacity: Capacity) -> Text:
     return say("capacity.reason.answered", answered=units.number(answered))
 
 
-def capacity_json(capacity: Capacity) -> dict[str, Any]:
+def capacity_json(capacity: Capacity) -> CapacityJson:
     """One search as plain JSON values; what is not known is null. `undecided` has the two loads
     between which neither was shown, `alone` is null where no rate was searched for."""
     cell, slo = capacity.cell, capacity.slo
@@ -93,22 +94,20 @@ def capacity_json(capacity: Capacity) -> dict[str, Any]:
         "quantisation": cell.quantisation,
         "prompt_tokens": cell.prompt_tokens,
         "output_tokens": cell.output_tokens,
-        "slo": {name: getattr(slo, name) for name in Slo.__slots__},
+        "slo": cast(SloJson, {name: getattr(slo, name) for name in Slo.__slots__}),
         "whole": capacity.whole,
         "holds_up_to": capacity.holds_up_to,
         "undecided": capacity.undecided,
         "breaks_from": capacity.breaks_from,
         "answered_per_s": capacity.answered_per_s,
-        "alone": _probe_json(capacity.alone),
-        "held": _probe_json(capacity.held),
-        "beyond": _probe_json(capacity.beyond),
+        "alone": None if capacity.alone is None else _probe_json(capacity.alone),
+        "held": None if capacity.held is None else _probe_json(capacity.held),
+        "beyond": None if capacity.beyond is None else _probe_json(capacity.beyond),
         "probes": [_probe_json(probe) for probe in capacity.probes],
     }
 
 
-def _probe_json(probe: Probe | None) -> dict[str, Any] | None:
-    if probe is None:
-        return None
+def _probe_json(probe: Probe) -> ProbeJson:
     return {
         "load": probe.load,
         "verdict": probe.verdict,

@@ -1,16 +1,19 @@
 """What the log says of memory, theory, energy and money, and of a search for the least memory."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import pytest
+from json_schemas import check
 
 from journal.compare.least_pool import at_pool
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
 from journal.plan.cells import cells
+from journal.records.as_json import NeededJson
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Grid, Load
 from journal.records.figure import Figure
@@ -371,6 +374,7 @@ def test_a_search_that_is_not_over_says_so() -> None:
     assert "no KV cache that was tried serves it" in text[2]
     assert "does not tell the blocks" in text[3]
     plain = needed.needed_json(first[1])
+    check(json.loads(json.dumps(plain)), NeededJson)
     assert plain["least"]["pool_bytes"] == plain["theory_bytes"] == 2 * BLOCK
     assert plain["most_that_did_not"] is None
     assert plain["whole"]  # there is no smaller pool

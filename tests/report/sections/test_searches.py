@@ -1,13 +1,16 @@
 """Results of a search for capacity, in sentences of both languages."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from json_schemas import check
 
 from journal.compare.capacity import capacities
 from journal.metrics.statistics import proportion
 from journal.plan.cells import identified
+from journal.records.as_json import CapacityJson
 from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment, Load, Slo
 from journal.records.figure import Figure
@@ -137,6 +140,7 @@ def test_a_search_that_was_cut_short_says_so(record: Build) -> None:
 def test_as_json(record: Build) -> None:
     (capacity,) = capacities(ASKED, twice(tried(record, 10.0, 199), tried(record, 11.0, 150)))
     plain = capacity_json(capacity)
+    check(json.loads(json.dumps(plain)), CapacityJson)
     assert plain["of"] == "rate" and plain["whole"]
     assert plain["slo"] == {"ttft_ms": 200, "tpot_ms": 50, "e2e_ms": None, "good_fraction": 0.95}
     assert (plain["held"]["load"], plain["beyond"]["verdict"]) == (10, "missed")
