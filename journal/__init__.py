@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from journal.plan.plan import Cost, Plan, plan
     from journal.records.cell import Cell
     from journal.records.engine import Endpoint
-    from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+    from journal.records.experiment import Engine, Experiment, Grid, Load, Slo, Variant
     from journal.records.explanation import Explanation
     from journal.records.figure import Figure
     from journal.records.notebook import Checkup, Interaction, Note
     from journal.records.progress import Event
     from journal.records.run import Record
     from journal.records.samples import Samples
-    from journal.records.workload import Workload
+    from journal.records.workload import Part, Workload
     from journal.report.checklist import Step, checklist
     from journal.report.demo import demo
     from journal.report.explain import explain
@@ -89,14 +89,14 @@ _HOME_OF = {
     "journal.plan.plan": "Cost Plan plan",
     "journal.records.cell": "Cell",
     "journal.records.engine": "Endpoint",
-    "journal.records.experiment": "Engine Experiment Grid Load Slo",
+    "journal.records.experiment": "Engine Experiment Grid Load Slo Variant",
     "journal.records.explanation": "Explanation",
     "journal.records.figure": "Figure",
     "journal.records.notebook": "Checkup Interaction Note",
     "journal.records.progress": "Event",
     "journal.records.run": "Record",
     "journal.records.samples": "Samples",
-    "journal.records.workload": "Workload",
+    "journal.records.workload": "Part Workload",
     "journal.report.checklist": "Step checklist",
     "journal.report.demo": "demo",
     "journal.report.explain": "explain",
@@ -161,6 +161,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Needed",
     "NotFound",
     "Note",
+    "Part",
     "Plan",
     "Question",
     "Record",
@@ -174,6 +175,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Supposed",
     "Unfit",
     "UsageError",
+    "Variant",
     "Verified",
     "Workload",
     "ask",

@@ -1,5 +1,6 @@
 """Points: the runs of one cell at one setup, with all its repeats, and lines of points."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,6 +51,11 @@ class Point:
         return self.records[0].cell.load.warmup
 
     @property
+    def body(self) -> str:
+        """The further fields of each request, as JSON."""
+        return json.dumps(self.records[0].cell.load.body, sort_keys=True)
+
+    @property
     def slo(self) -> Slo | None:
         """The limits by which requests count as good."""
         return self.records[0].cell.slo
@@ -77,7 +83,7 @@ class Point:
     def _manner(self, workload: str | None) -> tuple[object, ...]:
         own = self.convoy, self.length_spread, self.warmup, workload
         load = asked_requests(self.records[0].cell), self.records[0].cell.load.duration_s
-        return load, *own, self.slo
+        return load, *own, self.slo, self.body
 
     @property
     def workload(self) -> str | None:

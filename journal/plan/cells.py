@@ -9,6 +9,7 @@ from itertools import groupby, product
 from typing import Any
 
 from journal.errors import SpecError
+from journal.plan.dialect import check_own
 from journal.plan.ramp import mean_rate, requests_of, stretches
 from journal.plan.sequence import ROUND
 from journal.records.cell import Cell
@@ -38,8 +39,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
         )
     check_count(experiment)
     grid, load = experiment.grid, experiment.load
-    loads = load_shapes(experiment)
-    workloads = _workloads(experiment)
+    loads, workloads = load_shapes(experiment), _workloads(experiment)
     if experiment.needed_vram:
         _check_needed_vram(experiment)
         load = replace(load, repeats=1, convoy=True)  # all at their full length at once
@@ -58,7 +58,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
                 rate=shape.rate,
                 prompt_tokens=prompt_tokens,
                 output_tokens=output_tokens,
-                load=_load(load, shape, workload),
+                load=_load(own, shape, workload),
                 slo=experiment.slo,
                 repeat=repeat,
                 seed=load.seed + repeat,
@@ -69,6 +69,7 @@ def cells(experiment: Experiment, *, model: str | None = None) -> tuple[Cell, ..
         for prompt_tokens, output_tokens in product(grid.prompt_tokens, grid.output_tokens)
         for workload in workloads
         for shape in loads
+        for own in _variants(experiment, load)
     )
 
 
@@ -77,6 +78,7 @@ def check_count(experiment: Experiment, where: str = "") -> None:
     are laid out; `where` begins the message."""
     grid, repeats = experiment.grid, experiment.load.repeats
     axes = [len(grid.prompt_tokens), len(grid.output_tokens), len(grid.shared_prefix) or 1]
+    axes.append(len(experiment.load.variants) or 1)
     if experiment.find_capacity is not None:
         repeats = 1
     else:
@@ -123,6 +125,27 @@ def _workloads(experiment: Experiment) -> tuple[Workload, ...]:
         replace(workload, shared_prefix=size, prefixes=workload.prefixes if size else 1)
         for size in sizes
     )
+
+
+def _variants(experiment: Experiment, load: Load) -> tuple[Load, ...]:
+    """`load` once for each of its variants, with their fields over its own; once as it is without.
+    Raises SpecError for a field that the program sets itself, and for two variants of one name or
+    of the same fields."""
+    if not load.variants:
+        return (load,)
+    if experiment.find_capacity is not None or experiment.needed_vram:
+        raise SpecError("a search sends one kind of request: leave variants out")
+    made: dict[str, Load] = {}
+    for one in load.variants:
+        check_own(one.body, free=("model",))
+        body = {**load.body, **one.body}
+        if one.name in made or any(body == other.body for other in made.values()):
+            raise SpecError(
+                f"two variants of the load have the name {one.name!r} or the same fields: leave "
+                "one out"
+            )
+        made[one.name] = replace(load, body=body, variant=one.name, variants=())
+    return tuple(made.values())
 
 
 def _load(load: Load, shape: LoadShape, workload: Workload) -> Load:

@@ -1,6 +1,6 @@
 """Request bodies in the dialect of a server: its names for fields, and the user's own fields."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from journal.errors import SpecError
@@ -39,10 +39,11 @@ def in_dialect(
     return body
 
 
-def check_own(own: Mapping[str, Any]) -> None:
-    """Refuse (SpecError) fields of the user that the program sets itself."""
+def check_own(own: Mapping[str, Any], free: Collection[str] = ()) -> None:
+    """Refuse (SpecError) fields of the user that the program sets itself, but those that are
+    `free`: a variant may name an adapter as the model."""
     for name in own:
-        if name in FIXED:
+        if name in FIXED and name not in free:
             raise SpecError(
                 f"the field {name!r} of a request is not free: the prompts and the streaming are "
                 "the program's, and --model names the model"

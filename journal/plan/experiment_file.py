@@ -23,7 +23,7 @@ SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload"
 # Fields that are written elsewhere, or settled before the experiment begins.
 SETTLED: Mapping[type, tuple[str, ...]] = {
     Workload: ("content", "shared_prefix"),
-    Load: ("ramp",),
+    Load: ("ramp", "variant"),
 }
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
 TOP_LEVEL = ("name", *AS_THEY_ARE, *SECTIONS, "host", "claim")

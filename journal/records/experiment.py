@@ -13,6 +13,7 @@ from journal.records.workload import MOST_TOKENS, RANDOM_TOKENS, Workload
 # Limits that plan/experiment_file.py enforces when it parses a file. What is above them cannot be
 # meant, and some of it no database, no timer and no server could hold.
 MOST_BYTES = 1 << 60
+MOST_VARIANTS = 100
 LONGEST_S = 30 * 86_400.0  # timers of a system may hold no more than 49 days
 Name = Annotated[str, MinLen(1), MaxLen(300)]
 Count = Annotated[int, Gt(0), Le(MOST_TOKENS)]
@@ -77,6 +78,17 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A variant of the requests of a load: its name, and the fields that it adds to each request,
+    as `Load.body` does."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    name: Name
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """The load on each cell. `burstiness` is the gamma shape of open-loop arrivals: 1 is Poisson,
     above 1 is smoother, 0 is a constant interval. `processes` None leaves the number of client
@@ -90,7 +102,9 @@ class Load:
     latency counts from when they were due; None: no limit. `duration_s` takes the place of
     `requests`: requests are sent for so long, and those in flight then are waited for. `ramp` is
     the profile of a rate that changes, such as "10..100 in 60s". `abandon_after_s` is the patience
-    of users: a request that is not over by then is given up, and its connection closed."""
+    of users: a request that is not over by then is given up, and its connection closed. `variants`
+    send the same requests with other fields of their bodies: each is a cell, whose load has the
+    name as `variant` and the fields in `body`."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
     # Values of fields that came later, for what was stored before they came.
@@ -112,6 +126,8 @@ class Load:
     duration_s: Duration | None = None
     abandon_after_s: Duration | None = None
     ramp: Annotated[str, MinLen(1), MaxLen(300)] | None = None
+    variants: Annotated[tuple[Variant, ...], MaxLen(MOST_VARIANTS)] = ()
+    variant: Name | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

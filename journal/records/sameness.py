@@ -121,6 +121,8 @@ FIELDS = (
     Field("load", "abandon_after_s", (*_SAME_CELL, "point"), "which answers end", None),
     Field("load", "ramp", (*_SAME_CELL, "point"), "how the rate changes", None),
     Field("load", "duration_s", (*_SAME_CELL, "point"), "how long the run lasts", None),
+    Field("load", "variants", (), "cells of their own, whose bodies count"),
+    Field("load", "variant", (), "a name that people give; the body counts"),
     Field("load", "max_in_flight", (*_SAME_CELL, "point"), "when a request may go", None),
     Field("slo", "ttft_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),
     Field("slo", "tpot_ms", (*_SAME_CELL, "point"), "what goodput counts as good"),

@@ -7,6 +7,7 @@ from functools import reduce
 from journal.compare.points import Point, Points
 from journal.compare.setups import Setup
 from journal.records.load_shape import AXIS_NAMES, LOAD_AXES, NAMED_AXES, Users
+from journal.records.workload import Workload
 from journal.report.document import Text, say
 from journal.report.setup_labels import abbreviated, labels
 
@@ -56,7 +57,7 @@ class Places:
             if len({getattr(first, name) for first in firsts}) > 1
             and len({getattr(point, name) for point in line}) == 1
         ]
-        if len({first.workload for first in firsts}) > 1:
+        if len({(first.workload, first.body) for first in firsts}) > 1:
             parts += _sent(line[0])
         if len({first.setup for first in firsts}) > 1:
             parts.insert(0, self.brief[line[0].setup])
@@ -88,8 +89,13 @@ def _joined(parts: Sequence[Text]) -> Text:
 
 
 def _sent(point: Point) -> list[Text]:
-    """The workload of `point`, where it is not random tokens that share nothing."""
-    workload = point.records[0].cell.workload
+    """The variant of the requests of `point`, where it has one, and its workload, where that is not
+    random tokens that share nothing."""
+    variant = point.records[0].cell.load.variant
+    return [*_workload(point.records[0].cell.workload), *([] if variant is None else [variant])]
+
+
+def _workload(workload: Workload) -> list[Text]:
     if workload.is_own:
         return [workload.name]
     if workload.mix:

@@ -47,6 +47,7 @@ from journal.report.sections.setting import setting_section
 from journal.report.sections.side_by_side import side_by_side_section
 from journal.report.sections.since import since_section
 from journal.report.sections.theory_beside import theory_section
+from journal.report.sections.variants import variants_section
 from journal.report.sections.what_was_sent import sent_section
 from journal.report.text import slug
 
@@ -203,6 +204,7 @@ def _experiment(
         drafts_section(good, named),
         long_prompts_section(good, named),
         requests_in_time_section(good, named, name, day.in_flight),
+        variants_section(good, named),
         cost_section(good, experiment.usd_per_hour, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,

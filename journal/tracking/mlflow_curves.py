@@ -153,6 +153,8 @@ def _place(cell: Cell, axis: str, several_outputs: bool) -> str:
     first = f"p{cell.prompt_tokens}" if axis == cell.shape.axis else cell.shape.short
     if cell.workload.shared_prefix:
         first += f" shared{cell.workload.shared_prefix}"
+    if cell.load.variant is not None:
+        first += f" {cell.load.variant}"
     return f"{first} o{cell.output_tokens}" if several_outputs else first
 
 

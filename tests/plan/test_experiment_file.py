@@ -40,6 +40,8 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         "speculative",
         "interference",
         "reasoning",
+        "structured",
+        "lora",
     }
     for name, path in shipped().items():
         experiment = load_experiment(name)

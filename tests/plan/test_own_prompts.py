@@ -1,6 +1,7 @@
 """Prompts of one's own: settled before anything starts, and sent as they are."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,23 @@ def test_a_device_that_never_ends_is_refused(words: str, tmp_path: Path) -> None
     text = f'[engine]\nmodel = "m"\n[workload]\n{words}\n'
     with pytest.raises(SpecError, match="/dev/zero is no plain file"):
         with_workload(parse(text, default_name="x", where="x.toml"))
+
+
+def test_prompts_of_a_large_file_are_not_all_held_in_memory(tmp_path: Path) -> None:
+    """Ten times the bytes, in as many lines, take no more memory: what a request keeps is its place
+    in the spool."""
+    peaks = []
+    for size in (2_000, 20_000):  # of a line, in bytes
+        path = tmp_path / f"{size}.jsonl"
+        text = "word " * (size // 5)
+        path.write_text("".join(f'{{"prompt": "{n} {text}"}}\n' for n in range(1000)))
+        tracemalloc.start()
+        cell = planned(path)
+        with spooling() as spool:
+            made = requests(cell, HERE, "run", spool)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            assert all(isinstance(one.body, StoredBody) for one in made if not one.warmup)
+            assert json.loads(made[-1].content)["prompt"] == f"999 {text}"
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2_000_000  # of the 18 MB that are more in the file
+    assert peaks[1] < 5_000_000

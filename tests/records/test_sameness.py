@@ -16,7 +16,7 @@ from journal.plan.cells import cells, identified, without_repeat
 from journal.records.cell import Cell
 from journal.records.claim import Claim
 from journal.records.engine import EngineFacts, GpuRates
-from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.records.experiment import Engine, Experiment, Grid, Load, Slo, Variant
 from journal.records.run import Record
 from journal.records.sameness import (
     BY_CELLS,
@@ -85,6 +85,8 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("load", "length_spread"): 0.3,
     ("load", "body"): {"top_p": 0.5},
     ("load", "max_in_flight"): 32,
+    ("load", "variants"): (Variant(name="JSON"),),
+    ("load", "variant"): "JSON",
     ("load", "duration_s"): 60.0,
     ("load", "ramp"): "1..3 in 60s",
     ("load", "abandon_after_s"): 5.0,
