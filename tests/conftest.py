@@ -44,6 +44,8 @@ def pytest_configure() -> None:
     too, and so would all that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.environ.pop("JOURNAL_LANG", None)
+    os.environ["LC_ALL"] = "C.UTF-8"  # what a test reads is English unless it asks for Chinese
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING
 
+from journal.language import translated
 from journal.records.notebook import Interaction
 from journal.units import number, rate, seconds
 
@@ -43,7 +44,9 @@ def answer_html(answer: Interaction, *, ended: bool, unkept: str | None = None) 
     if answer.thoughts:
         html = _line("thoughts", escape(answer.thoughts)) + html
     failed = "".join(
-        _line("failed", escape(why)) for why in (answer.error, answer.note, unkept) if why
+        _line("failed", escape(translated(why)))
+        for why in (answer.error, answer.note, unkept)
+        if why
     )
     return html + failed + _line("facts", escape(facts_line(answer, ended=ended)))
 
@@ -53,9 +56,9 @@ def facts_line(answer: Interaction, *, ended: bool) -> str:
     parts = [answer.model, f"TTFT {seconds(answer.ttft_s)}"]
     if ended:
         tokens, prompt = number(answer.output_tokens), number(answer.prompt_tokens)
-        parts += [rate(answer.tokens_per_s), f"{tokens} tokens (prompt: {prompt})"]
+        parts += [rate(answer.tokens_per_s), translated(f"{tokens} tokens (prompt: {prompt})")]
     if answer.finish_reason == "length":
-        parts.append("cut at the length that was asked for")
+        parts.append(translated("cut at the length that was asked for"))
     return " · ".join(parts)
 
 

@@ -15,6 +15,7 @@ from journal.chat.ask import Question
 from journal.chat.markup import CSS, answer_html, question_html
 from journal.chat.several import Pending, Server, together
 from journal.errors import EndpointError, MissingExtra, SpecError, StoreError, UsageError
+from journal.language import label, translated
 from journal.records.notebook import Interaction
 from journal.serve.endpoint import is_loopback
 from journal.serve.probe import printable
@@ -167,23 +168,15 @@ class Desk:
 
         page: gr.Blocks
         with gr.Blocks(analytics_enabled=False, title="journal chat", fill_height=True) as page:
-            with gr.Sidebar(width=300) as settings:
-                beside = gr.Checkbox(len(self.servers) > 1, label="Side by side", elem_id="beside")
-                system = gr.Textbox(label="System prompt", lines=3, elem_id="system")
-                heat = gr.Slider(0, 2, 0.7, step=0.05, label="Temperature", elem_id="temperature")
-                length = gr.Slider(
-                    1, 4096, 256, step=1, label="Longest answer, tokens", elem_id="length"
-                )
-                clear = gr.Button("Clear", elem_id="clear")
+            settings, beside, system, heat, length, clear = self._settings()
             with gr.Row(scale=1):
                 left, left_choice, _ = self._side("left")
                 right, right_choice, column = self._side("right")
             with gr.Row():
-                box = gr.Textbox(
-                    show_label=False, placeholder="Ask", scale=8, autofocus=True, elem_id="ask"
-                )
-                send = gr.Button("Send", variant="primary", elem_id="send", min_width=90)
-                stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90)
+                asked = {"placeholder": label("Ask"), "autofocus": True, "elem_id": "ask"}
+                box = gr.Textbox(show_label=False, scale=8, **asked)
+                send = gr.Button(label("Send"), variant="primary", elem_id="send", min_width=90)
+                stop = gr.Button(label("Stop"), interactive=False, elem_id="stop", min_width=90)
             turns, session = gr.State([]), gr.State(new_id)
             outputs = [box, left, right, turns, send, stop, clear]
             inputs = [box, turns, beside, left_choice, right_choice, system, heat, length, session]
@@ -202,11 +195,29 @@ class Desk:
             page.load(_folded_on_phones(), None, settings, queue=False)
         return page
 
+    def _settings(self) -> tuple[Any, ...]:
+        """The sidebar, and what is set in it."""
+        import gradio as gr
+
+        with gr.Sidebar(width=300) as settings:
+            beside = gr.Checkbox(
+                len(self.servers) > 1, label=label("Side by side"), elem_id="beside"
+            )
+            system = gr.Textbox(label=label("System prompt"), lines=3, elem_id="system")
+            heat = gr.Slider(
+                0, 2, 0.7, step=0.05, label=label("Temperature"), elem_id="temperature"
+            )
+            length = gr.Slider(
+                1, 4096, 256, step=1, label=label("Longest answer, tokens"), elem_id="length"
+            )
+            clear = gr.Button(label("Clear"), elem_id="clear")
+        return settings, beside, system, heat, length, clear
+
     def _side(self, name: str) -> tuple["gr.Chatbot", "gr.Dropdown", "gr.Column"]:
         import gradio as gr
 
         with gr.Column(visible=name == "left" or len(self.servers) > 1) as column:
-            choice = gr.Dropdown([], label="Model", elem_id=f"{name}-model")
+            choice = gr.Dropdown([], label=label("Model"), elem_id=f"{name}-model")
             chat = gr.Chatbot(
                 elem_id=name,
                 show_label=False,
@@ -214,7 +225,7 @@ class Desk:
                 buttons=[],
                 feedback_options=None,
                 latex_delimiters=[],
-                placeholder="Nothing asked yet.",
+                placeholder=label("Nothing asked yet."),
             )
         return chat, choice, column
 
@@ -227,7 +238,7 @@ class Desk:
             try:
                 models = await asyncio.to_thread(server.models)
             except EndpointError as error:
-                gr.Warning(str(error))
+                gr.Warning(translated(str(error)))
                 models = []
             where = f" at {urlsplit(server.base_url).netloc}" if len(self.servers) > 1 else ""
             offered.append([(f"{model}{where}", f"{place} {model}") for model in models])
@@ -302,7 +313,7 @@ class Desk:
             for answer in answers:
                 add_interaction(self.store, answer)
         except StoreError as error:
-            return f"not kept in the journal: {printable(str(error))}"
+            return translated(f"not kept in the journal: {printable(str(error))}")
         return None
 
     def _shown(

@@ -31,7 +31,8 @@ from journal.cli.ui import sync, ui
 from journal.cli.verify import verify
 from journal.cli.watch import watch
 from journal.cli.whatif import whatif
-from journal.errors import DamagedRow, EngineError, JournalError
+from journal.errors import DamagedRow, EngineError, JournalError, UsageError
+from journal.language import language, translated
 from journal.redaction import hidden
 
 app = typer.Typer(
@@ -107,10 +108,30 @@ def _without_secrets(_kind: type[BaseException], error: BaseException, _at: obje
 
 def _warned(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Print the warning of a damaged row as a sentence; other warnings are of other libraries."""
-    from journal.cli.render import plain
+    from journal.cli.render import echo, plain
 
     if issubclass(category, DamagedRow):
-        print(f"journal: {plain(str(message))}", file=sys.stderr)
+        echo(f"journal: {plain(str(message))}", file=sys.stderr)
+
+
+def _run() -> None:
+    """The command that was asked for, in the user's language."""
+    if language() == "en":
+        app()
+        return
+    from journal.cli.in_chinese import run_in_chinese
+
+    sys.exit(run_in_chinese(typer.main.get_command(app)))
+
+
+def _in_words(error: JournalError) -> str:
+    """The sentence of an error in the user's language; in English where that is what is wrong."""
+    from journal.cli.render import plain
+
+    try:
+        return plain(translated(str(error)))
+    except UsageError:
+        return plain(str(error))
 
 
 def main() -> None:
@@ -119,17 +140,17 @@ def main() -> None:
     warnings.filterwarnings("always", category=DamagedRow)
     warnings.showwarning = _warned
     try:
-        app()
+        _run()
     except JournalError as error:
         from journal.cli.render import plain
 
         if isinstance(error, EngineError) and error.log_tail:
             for line in error.log_tail.rstrip().split("\n"):
                 print(plain(line), file=sys.stderr)
-        print(f"journal: {plain(str(error))}", file=sys.stderr)
+        print(f"journal: {_in_words(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("journal: stopped", file=sys.stderr)
+        print(translated("journal: stopped"), file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away

@@ -18,6 +18,7 @@ from journal.cli.options import (
     body_fields,
     key_variable,
 )
+from journal.cli.render import echo
 
 if TYPE_CHECKING:
     from journal.chat.ask import Question
@@ -107,13 +108,13 @@ def _ask(question: "Question", home: Path, *, raw: bool, json: bool) -> None:
     elif raw and answer:
         print_json(answer)
     elif not raw:
-        print(f"\n\n{_summary(asked)}")
+        echo(f"\n\n{_summary(asked)}")
     if asked.note and not json:
-        print(f"journal: {plain(asked.note)}", file=sys.stderr)
+        echo(f"journal: {plain(asked.note)}", file=sys.stderr)
     if asked.error == STOPPED:
         raise typer.Exit(130)
     if asked.error:
-        print(f"journal: {plain(asked.error)}", file=sys.stderr)
+        echo(f"journal: {plain(asked.error)}", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -1,12 +1,14 @@
 """`journal chat`."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from journal.cli.options import Header, Home, Server, access
+from journal.cli.render import echo
 
 
 def chat(
@@ -63,12 +65,12 @@ def chat(
         servers.append(ChatServer(normalised(second), access_of(key)))
 
     def announce(url: str) -> None:
-        print(f"chat page: {url}" + (f" (user: {page.USER})" if password else ""), flush=True)
+        echo(f"chat page: {url}" + (f" (user: {page.USER})" if password else ""), flush=True)
         if not is_loopback(host):
-            typer.echo(
+            echo(
                 f"anyone who reaches {host} sees this page's login, and every message travels "
                 "unencrypted: a tunnel (ssh -L) to 127.0.0.1 is safer",
-                err=True,
+                file=sys.stderr,
             )
 
     with open_store(home) as store, like_ctrl_c(), suppress(KeyboardInterrupt):

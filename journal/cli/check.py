@@ -7,6 +7,7 @@ import typer
 
 import journal
 from journal.cli.options import Home, Json
+from journal.cli.render import echo
 from journal.errors import SpecError
 
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
@@ -77,7 +78,7 @@ def check(
         print_json(gate.as_json())
     else:
         for line in gate_sentences(gate):
-            print(plain(line))
+            echo(plain(line))
     raise typer.Exit(EXIT_CODES[gate.outcome])
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 import journal
-from journal.cli.options import Home, Json
+from journal.cli.options import Home, Json, Lang
+from journal.language import language
 
 SideOption = Annotated[
     str,
@@ -27,7 +28,7 @@ def compare(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write it as one HTML file too.")
     ] = None,
-    lang: Annotated[str, typer.Option("--lang", help="en, or zh for Simplified Chinese.")] = "en",
+    lang: Lang = None,
     json: Json = False,
 ) -> None:
     """Compare B with A, cell by cell: ratios with intervals, and what can be said of them.
@@ -46,13 +47,13 @@ def compare(
     from journal.report.phrases import words
     from journal.report.versus import comparison_page
 
-    language = words(lang)
+    speak = words(language(lang))
     comparison = journal.compare(
         a, b, home, by=[name.strip() for name in by.split(",")] if by else ()
     )
     if html:
-        write_text(html, as_html(comparison_page(comparison), language, {}))
+        write_text(html, as_html(comparison_page(comparison), speak, {}))
     if json:
         print_json(comparison.as_json())
     else:
-        print(as_markdown(comparison_page(comparison), language, ""), end="")
+        print(as_markdown(comparison_page(comparison), speak, ""), end="")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from journal.cli.options import Home, Json, Server
+from journal.cli.render import echo
 
 
 def dashboards(
@@ -40,4 +41,4 @@ def dashboards(
         print_json(files)
         return
     print("\n".join(files))
-    print(f"then: journal exporter, and docker compose up -d in {directory} (it says how)")
+    echo(f"then: journal exporter, and docker compose up -d in {directory} (it says how)")

@@ -7,14 +7,15 @@ from typing import Annotated
 import typer
 
 import journal
-from journal.cli.options import Json
+from journal.cli.options import Json, Lang
+from journal.cli.render import echo
 
 
 def demo(
     home: Annotated[
         Path, typer.Option("--home", metavar="DIR", help="Where to copy the journal to.")
     ] = Path("demo"),
-    lang: Annotated[str, typer.Option("--lang", help="en, or zh for Simplified Chinese.")] = "en",
+    lang: Lang = None,
     open_it: Annotated[
         bool, typer.Option("--open/--no-open", help="Show the log in the browser.")
     ] = True,
@@ -37,6 +38,6 @@ def demo(
     if json:
         print_json({"home": str(home), "markdown": str(files.markdown), "html": str(files.html)})
         return
-    print(f"{files.html}\nlook around with --home {home}: journal runs, show last, log, ui")
+    echo(f"{files.html}\nlook around with --home {home}: journal runs, show last, log, ui")
     if open_it and typer.launch(str(files.html.resolve())) != 0:
-        print("there is no browser here to open it with (xdg-open)", file=sys.stderr)
+        echo("there is no browser here to open it with (xdg-open)", file=sys.stderr)

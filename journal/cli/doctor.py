@@ -52,17 +52,19 @@ def _print(checkup: "Checkup", verdict: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from journal.cli.render import plain
+    from journal.cli.render import plain, word
+    from journal.language import translated
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("check", no_wrap=True)
+    table.add_column(word("check"), no_wrap=True)
     table.add_column("")
-    table.add_column("found, and what to do", overflow="fold")
+    table.add_column(word("found, and what to do"), overflow="fold")
     for check in checkup.checks:
-        finding = Text("\n".join(plain(line) for line in check.found.splitlines()))
+        finding = Text("\n".join(plain(line) for line in translated(check.found).splitlines()))
         if check.advice:
-            finding.append(f"\n-> {plain(check.advice)}", style="cyan")
-        table.add_row(check.name, Text(*MARK[check.state]), finding)
+            finding.append(f"\n-> {plain(translated(check.advice))}", style="cyan")
+        mark, colour = MARK[check.state]
+        table.add_row(word(check.name), Text(word(mark), colour), finding)
     console = Console()
     console.print(table)
-    console.print(Text(plain(verdict), style="bold" if checkup.ok else "bold red"))
+    console.print(Text(plain(translated(verdict)), style="bold" if checkup.ok else "bold red"))

@@ -7,6 +7,7 @@ import typer
 
 import journal
 from journal.cli.options import Home, Json
+from journal.cli.render import echo
 
 
 def import_(
@@ -41,9 +42,9 @@ def import_(
     print_records(records)
     there = len(records) - len(imported.new)
     known = f"; {there} already there" if there else ""
-    print(f"{plural(len(imported.new), 'run')} taken in{known}")
+    echo(f"{plural(len(imported.new), 'run')} taken in{known}")
     if report and report.reason:
-        print(report.reason)
+        echo(report.reason)
 
 
 def export(
@@ -92,7 +93,7 @@ def export(
         raise UsageError(f"{form!r} is not a format: give one of {', '.join(FORMS)}")
     rows = journal.export(file or sys.stdout, home, cast(Form | None, form), raw=raw)
     if file:
-        print(f"{plural(rows, 'row')} written to {file}")
+        echo(f"{plural(rows, 'row')} written to {file}")
 
 
 def _reports(folder: Path | None, to: str | None, run: str | None, home: Path, mixed: bool) -> None:
@@ -106,7 +107,7 @@ def _reports(folder: Path | None, to: str | None, run: str | None, home: Path, m
     if mixed or folder is None:
         raise UsageError("--to llm-d takes a folder and --run: give a folder, no --format or --raw")
     count = journal.export_reports(folder, home, run)
-    print(f"{plural(count, 'report')} written to {folder}")
+    echo(f"{plural(count, 'report')} written to {folder}")
 
 
 def merge(
@@ -133,7 +134,7 @@ def merge(
         plural(merged.runs, "run"),
         plural(merged.notes, "note"),
     )
-    print(f"taken in: {', '.join(parts)}; `journal sync` tells MLflow of them")
+    echo(f"taken in: {', '.join(parts)}; `journal sync` tells MLflow of them")
 
 
 def compact(
@@ -168,13 +169,13 @@ def compact(
     what = f"{plural(done.runs, 'run')} with {plural(done.requests, 'request')}"
     if dry_run:
         size = units.data_size(done.chunk_bytes)
-        print(f"{what} would move, {size} of chunk times and tokens in them")
+        echo(f"{what} would move, {size} of chunk times and tokens in them")
         return
     before, after, written, saved = map(
         units.data_size,
         (done.database_before_bytes, done.database_after_bytes, done.files_bytes, done.saved_bytes),
     )
-    print(f"{what} moved into {plural(done.files, 'file')} of {written}")
+    echo(f"{what} moved into {plural(done.files, 'file')} of {written}")
     kept = "the database keeps the room for new rows"
-    print(f"database: {before} before, {after} now; ", end="")
-    print(f"saved: {saved}" if done.saved_bytes > 0 else kept)
+    echo(f"database: {before} before, {after} now; ", end="")
+    echo(f"saved: {saved}" if done.saved_bytes > 0 else kept)

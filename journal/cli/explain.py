@@ -1,13 +1,13 @@
 """`journal explain`."""
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import journal
-from journal.cli.options import Json
+from journal.cli.options import Json, Lang
+from journal.language import language
 
 if TYPE_CHECKING:
     from journal.records.explanation import Explanation
@@ -17,10 +17,7 @@ def explain(
     log: Annotated[
         str, typer.Argument(metavar="LOG", help="A log of vLLM; - reads it from standard input.")
     ],
-    lang: Annotated[
-        str | None,
-        typer.Option("--lang", help="en, or zh for Simplified Chinese; by the locale without it."),
-    ] = None,
+    lang: Lang = None,
     json: Json = False,
 ) -> None:
     """Explain a log of vLLM, whoever started it: where the memory of each GPU went, how many tokens
@@ -45,14 +42,8 @@ def explain(
     if json:
         print_json(_as_json(known))
         return
-    text = explanation_text(known, lang or _language(), ascii_only=not _draws_blocks())
+    text = explanation_text(known, language(lang), ascii_only=not _draws_blocks())
     print("\n".join(plain(line) for line in text.split("\n")))
-
-
-def _language() -> str:
-    """The language of the user's locale, where the explanation is written in it; else English."""
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return "zh" if next((name for name in names if name), "").startswith("zh") else "en"
 
 
 def _draws_blocks() -> bool:

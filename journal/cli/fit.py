@@ -7,6 +7,7 @@ import typer
 
 import journal
 from journal.cli.options import Home, Json, size
+from journal.cli.render import echo
 from journal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _print(advice: "Fit", *, with_rooms: bool) -> None:
     from journal.host.fit import choice_verdict
     from journal.theory.headroom import build_name
 
-    print(plain(advice.answer))
+    echo(plain(advice.answer))
     if len(advice.places) == 1:
         columns = ["precision", "weights", "KV per token", "KV asked for", "left for KV"]
         columns += ["longest at that batch", "fits", "build"]
@@ -147,7 +148,7 @@ def _print(advice: "Fit", *, with_rooms: bool) -> None:
             for place in advice.places
         ]
         print_table(["GPU", "memory", *precisions], rows, left=("GPU", *precisions))
-    print(_assumptions(advice))
+    echo(_assumptions(advice))
 
 
 def _between(low: int, high: int, shown: Callable[[int], str]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from journal import units
+from journal.cli.render import echo
 
 if TYPE_CHECKING:
     from journal.host.fit_score import FitScore
@@ -33,7 +34,7 @@ def print_score(home: Path, *, as_json: bool) -> None:
     columns = ["model", "GPU", "weights", "predicted", "error", "KV pool", "predicted", "within"]
     if rows:
         print_table(columns, rows, left=("model", "GPU"))
-    print(_sentence(score))
+    echo(_sentence(score))
 
 
 def learned_bytes(home: Path) -> float:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import journal
-from journal.cli.options import Home, Json
+from journal.cli.options import Home, Json, Lang
+from journal.cli.render import echo
+from journal.language import language
 
 if TYPE_CHECKING:
     from datetime import date
@@ -22,7 +24,7 @@ def log(
         typer.Option("--experiment", metavar="NAME|ID", help="All runs of one experiment instead."),
     ] = None,
     home: Home = "lab",  # type: ignore[assignment]
-    lang: Annotated[str, typer.Option("--lang", help="en, or zh for Simplified Chinese.")] = "en",
+    lang: Lang = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     json: Json = False,
 ) -> None:
@@ -45,7 +47,7 @@ def log(
         print(f"{files.markdown}\n{files.html}")
     warn_of_edits(files)
     if open_it and typer.launch(str(files.html.resolve())) != 0:
-        print("there is no browser here to open it with (xdg-open)", file=sys.stderr)
+        echo("there is no browser here to open it with (xdg-open)", file=sys.stderr)
 
 
 def note(
@@ -81,12 +83,12 @@ def note(
         shown = written.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         print_json(asdict(written) | {"text": shown})
     else:
-        print(f"{written.id[:8]} kept; `journal log {written.day}` shows it")
+        echo(f"{written.id[:8]} kept; `journal log {written.day}` shows it")
 
 
 def checklist(
     home: Home = "lab",  # type: ignore[assignment]
-    lang: Annotated[str, typer.Option("--lang", help="en, or zh for Simplified Chinese.")] = "en",
+    lang: Lang = None,
     json: Json = False,
 ) -> None:
     """Show which steps of the two weeks are done, by what the journal recorded.
@@ -97,7 +99,7 @@ def checklist(
     """
     from journal.cli.render import plain, print_json
 
-    steps = [step.as_json(lang) for step in journal.checklist(home)]
+    steps = [step.as_json(language(lang)) for step in journal.checklist(home)]
     if json:
         print_json(steps)
         return

@@ -21,6 +21,14 @@ Home = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, and nothing else.")]
 
+Lang = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        help="en, or zh for Simplified Chinese; by JOURNAL_LANG or the locale without it.",
+    ),
+]
+
 Name = Annotated[
     str | None,
     typer.Argument(

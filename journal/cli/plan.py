@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import journal
 from journal import units
 from journal.cli.options import Json, Model, Name
+from journal.cli.render import echo
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,7 +43,7 @@ def plan(
         dearest = max(prices, key=lambda price: price.load_s)
         assert asked.slo is not None
         long_s = long_request_s(asked.slo, asked.find_capacity)
-        print(
+        echo(
             f"each of these is the first of a search for the highest {asked.find_capacity} that "
             f"holds the SLO, which takes {dearest.label}, or more where a request takes longer "
             f"than {units.seconds(long_s)}"
@@ -51,7 +52,7 @@ def plan(
         from journal.run.pool_search import most_starts
 
         starts = most_starts(asked, planned.cells)
-        print(
+        echo(
             f"the search for the least memory takes {starts} engine starts at most, these included"
         )
 
@@ -80,11 +81,11 @@ def _print(plan: "Plan") -> None:
     print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
     total = plan.cost
     anew = " (one for each repeat)" if any(cell.load.interleave for cell in plan.cells) else ""
-    print(
+    echo(
         f"{plural(total.cells, 'cell')}, {plural(total.engine_starts, 'engine start')}{anew}, "
         f"{plural(total.requests, 'request')} "
         f"(warm-up and fillers included), {total.prompt_tokens:,} prompt and "
         f"{total.output_tokens:,} output tokens"
     )
     if total.load_s:
-        print(f"and as many requests as are answered in {units.seconds(total.load_s)} of load")
+        echo(f"and as many requests as are answered in {units.seconds(total.load_s)} of load")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from journal.cli.render import plain
+from journal.cli.render import echo, plain, word
+from journal.language import translated
 from journal.records.progress import Event, Listener, ignore
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _lines() -> Listener:
     def listener(event: Event) -> None:
         if event.message != last.get(event.where):
             last[event.where] = event.message
-            print(plain(_placed(event)), file=sys.stderr, flush=True)
+            echo(plain(_placed(event)), file=sys.stderr, flush=True)
 
     return listener
 
@@ -49,7 +50,7 @@ def time_left() -> "ProgressColumn":
     class Left(TimeRemainingColumn):
         def render(self, task: Task) -> Text:
             known = task.time_remaining is not None
-            return Text.assemble("left ", super().render(task)) if known else Text()
+            return Text.assemble(word("left "), super().render(task)) if known else Text()
 
     return Left()
 
@@ -70,12 +71,14 @@ def _bar() -> Iterator[Listener]:
     )
     with parts.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bars: dict[str | None, tuple[parts.TaskID, tuple[str, str]]] = {
-            None: (progress.add_task("starting", total=None), ("", ""))
+            None: (progress.add_task(word("starting"), total=None), ("", ""))
         }
 
         def listener(event: Event) -> None:
             if event.stage in ("record", "tracking"):
-                progress.console.print(plain(event.message), markup=False, highlight=False)
+                progress.console.print(
+                    plain(translated(event.message)), markup=False, highlight=False
+                )
                 return
             bar, now = bars.get(event.where, (None, None))
             place = (event.stage, event.message if event.stage == "cell" else "")
@@ -88,7 +91,7 @@ def _bar() -> Iterator[Listener]:
                 bar,
                 completed=event.done,
                 total=event.total,
-                description=plain(_placed(event)),
+                description=plain(translated(_placed(event))),
             )
 
         yield listener

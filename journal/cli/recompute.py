@@ -6,6 +6,7 @@ import typer
 
 import journal
 from journal.cli.options import Home, Json
+from journal.cli.render import echo
 
 
 def recompute(
@@ -28,4 +29,4 @@ def recompute(
         print_json([journal.run_json(record) for record in changed])
     else:
         ids = ", ".join(record.id[:8] for record in changed)
-        print(f"{plural(len(changed), 'run')} changed{': ' + ids if ids else ''}")
+        echo(f"{plural(len(changed), 'run')} changed{': ' + ids if ids else ''}")

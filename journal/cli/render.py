@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from journal.language import catalogue, label, language, translated
 from journal.redaction import hidden, hidden_in
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ def plain(text: str) -> str:
 def readable(text: str) -> str:
     """A model's words for a terminal: as `plain`, but with their lines, tabs and joined letters."""
     return "".join(char if char in "\n\t\u200c\u200d" else plain(char) for char in hidden(text))
+
+
+def echo(text: str, **how: Any) -> None:
+    """Print `text` in the user's language; `how` are the options of print."""
+    print(translated(text), **how)
 
 
 def print_json(value: Any) -> None:
@@ -51,7 +57,7 @@ def as_json_text(value: Any, indent: int | None = None) -> str:
 def warn_of_edits(log: "LogFiles") -> None:
     """Say on stderr where the user's edits of a log are that its new text has not."""
     if log.edited:
-        print(
+        echo(
             f"{log.markdown.name} was changed outside the places for your own words and is "
             f"written anew; as it was, it is kept in {log.edited}",
             file=sys.stderr,
@@ -59,7 +65,14 @@ def warn_of_edits(log: "LogFiles") -> None:
 
 
 def plural(count: int, what: str) -> str:
+    if counted := language() == "zh" and catalogue().get(f"{{0}} {what}"):
+        return counted.format(f"{count:,}")
     return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def word(text: str) -> str:
+    """A heading or a label in the user's language; as it is where it is a name."""
+    return translated(text) if " " in text else label(text)
 
 
 def wide_console() -> "Console":
@@ -101,8 +114,8 @@ def _table(
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in shown:
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+        table.add_column(word(column), justify="left" if column in left else "right", no_wrap=True)
     for row in rows:
         cells = (row[columns.index(column)] for column in shown)
-        table.add_row(*(hidden(cell) if isinstance(cell, str) else cell for cell in cells))
+        table.add_row(*(word(hidden(cell)) if isinstance(cell, str) else cell for cell in cells))
     return table

@@ -1,11 +1,13 @@
 """`journal rent`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from journal.cli.options import Json
+from journal.cli.render import echo
 
 
 def rent(
@@ -59,12 +61,12 @@ def rent(
         print_json(asdict(rented) | {"path": str(path)})
     else:
         for hint in rented.hints:
-            print(hint)
-        print(f"{path}: {rented.count} x {rented.gpu}, for {rented.hours:g} h at most")
+            echo(hint)
+        echo(f"{path}: {rented.count} x {rented.gpu}, for {rented.hours:g} h at most")
     folder = Path(rented.name)
     if launch:
-        ended_well = launch_it(rented, path, folder, say=lambda step: typer.echo(step, err=True))
-        typer.echo(f"next: journal merge {folder / 'journal.db'}", err=True)
+        ended_well = launch_it(rented, path, folder, say=lambda step: echo(step, file=sys.stderr))
+        echo(f"next: journal merge {folder / 'journal.db'}", file=sys.stderr)
         raise typer.Exit(0 if ended_well else 1)
     if not json:
-        print(f"next: sky launch -c {rented.name} {path}, or the same with --launch")
+        echo(f"next: sky launch -c {rented.name} {path}, or the same with --launch")

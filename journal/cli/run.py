@@ -21,6 +21,7 @@ from journal.cli.options import (
     headers,
     integers,
 )
+from journal.cli.render import echo
 from journal.cli.workload_options import (
     AbandonAfter,
     Api,
@@ -389,7 +390,7 @@ def _say_how_to_resume() -> None:
             words[at] = shown_url(word)
     again = shlex.join(["journal", *words, "--resume"])
     kept = "the runs that were reported are stored"
-    print(f"journal: stopped; {kept}. Go on with: {again}", file=sys.stderr)
+    echo(f"journal: stopped; {kept}. Go on with: {again}", file=sys.stderr)
 
 
 def _without_value(header: str) -> str:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
-from journal.cli.render import plain, print_table, warn_of_edits, wide_console
+from journal.cli.render import echo, plain, print_table, warn_of_edits, wide_console, word
 from journal.doubts.words import sentence
+from journal.language import language, translated
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.records.sameness import workload_key
@@ -53,7 +54,7 @@ def print_records(records: Sequence[Record]) -> None:
                 units.seconds(record.value("e2e_s.p50")),
                 units.number(record.value("output_tokens_per_s")),
                 units.data_size(memory),
-                Text(record.status, style=STATUS_STYLE[record.status]),
+                Text(word(record.status), style=STATUS_STYLE[record.status]),
             ]
         )
     spare = ("output", "E2E p50", "started", "memory", "TPOT mean", "model")
@@ -72,17 +73,18 @@ def print_result(result: "Result") -> None:
     console = wide_console()
     for record in result.records:
         if record.error:
-            console.print(f"{record.id[:8]}: {plain(record.error)}", style="red", markup=False)
+            error = plain(translated(record.error))
+            console.print(f"{record.id[:8]}: {error}", style="red", markup=False)
     print_capacities(result.capacities)
     print_needed(result.needed)
-    print(f"log: {result.log.markdown}\n     {result.log.html}", flush=True)
+    echo(f"log: {result.log.markdown}\n     {result.log.html}", flush=True)
     warn_of_edits(result.log)
 
 
 def print_tracking_error(result: "Result") -> None:
     """The sentence that says why MLflow lacks some of the runs, if it does."""
     if result.tracking_error:
-        wide_console().print(plain(result.tracking_error), style="yellow", markup=False)
+        wide_console().print(plain(translated(result.tracking_error)), style="yellow", markup=False)
 
 
 def print_bottleneck(found: "Bottleneck") -> None:
@@ -99,12 +101,12 @@ def print_capacities(capacities: "Sequence[Capacity]") -> None:
     from journal.report.phrases import words
     from journal.report.sections.searches import limits, sentences
 
-    english, console = words("en"), wide_console()
+    speak, console = words(language()), wide_console()
     for capacity in capacities:
-        result = english.paragraph(sentences(capacity), plain)
+        result = speak.paragraph(sentences(capacity), plain)
         console.print(result, style="bold", markup=False, highlight=False)
     if capacities:
-        console.print(english.say(limits(capacities[0].slo), plain), markup=False, highlight=False)
+        console.print(speak.say(limits(capacities[0].slo), plain), markup=False, highlight=False)
 
 
 def print_needed(searches: "Sequence[Needed]") -> None:
@@ -112,9 +114,9 @@ def print_needed(searches: "Sequence[Needed]") -> None:
     from journal.report.phrases import words
     from journal.report.sections.needed import needed_sentence
 
-    english, console = words("en"), wide_console()
+    speak, console = words(language()), wide_console()
     for search in searches:
-        result = english.say(needed_sentence(search), plain)
+        result = speak.say(needed_sentence(search), plain)
         console.print(result, style="bold", markup=False, highlight=False)
 
 
@@ -138,27 +140,30 @@ def print_record(record: Record) -> None:
     from rich.text import Text
 
     cell, console = record.cell, wide_console()
-    lengths = cell.lengths_label
+    lengths = translated(cell.lengths_label)
     if cell.load.length_spread:
-        lengths += f" (spread by {units.percent(cell.load.length_spread)})"
-    load = f"{cell.shape.label}, convoy" if cell.convoy else cell.shape.label
+        spread = units.percent(cell.load.length_spread)
+        lengths += translated(f" (spread by {spread})")
+    load = translated(f"{cell.shape.label}, convoy" if cell.convoy else cell.shape.label)
     console.print(
         Text.assemble(
             (record.id, "bold"),
             f"  {plain(cell.model)}  {load}  {lengths}  ",
-            (record.status, STATUS_STYLE[record.status]),
+            (word(record.status), STATUS_STYLE[record.status]),
         )
     )
     where = [record.environment.get(name) for name in ("host", "user")]
     if where[0] is not None:
         place = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
-        console.print(plain(place), style="dim", markup=False, highlight=False)
+        console.print(plain(translated(place)), style="dim", markup=False, highlight=False)
     _print_workload(record)
     if record.error:
-        console.print(plain(record.error), style="red", markup=False)
+        console.print(plain(translated(record.error)), style="red", markup=False)
     for doubt in record.doubts:
         style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
-        console.print(f"- {plain(sentence(doubt))}", style=style, markup=False, highlight=False)
+        console.print(
+            f"- {plain(sentence(doubt, language()))}", style=style, markup=False, highlight=False
+        )
     columns, lines = _latencies(record)
     print_table(columns, lines, left=("latency",), spare=columns[-1:])
     compared, parts = theory_rows(record), split_rows(record)
@@ -179,7 +184,7 @@ def _print_workload(record: Record) -> None:
         what = f"workload {record.cell.workload.name}: {key}" + (
             f", sent {str(sent)[:8]}" if sent else ""
         )
-        wide_console().print(plain(what), style="dim", markup=False, highlight=False)
+        wide_console().print(plain(translated(what)), style="dim", markup=False, highlight=False)
 
 
 def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]":
@@ -199,7 +204,9 @@ def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]"
 def _interval(figure: Figure | None, unit: str) -> str:
     if figure is None or figure.low is None or figure.high is None:
         return ""
-    return f"{units.formatted(figure.low, unit)} to {units.formatted(figure.high, unit)}"
+    return translated(
+        f"{units.formatted(figure.low, unit)} to {units.formatted(figure.high, unit)}"
+    )
 
 
 def _figures(record: Record, left_out: Collection[str]) -> "list[list[RenderableType]]":

@@ -7,6 +7,7 @@ import typer
 
 import journal
 from journal.cli.options import Home, Json
+from journal.cli.render import echo
 
 if TYPE_CHECKING:
     from journal.records.as_json import ShownJson
@@ -34,7 +35,7 @@ def runs(
     elif records:
         print_records(records)
     else:
-        print(f"no runs in {home} yet: `journal run` makes the first")
+        echo(f"no runs in {home} yet: `journal run` makes the first")
 
 
 def show(

@@ -9,6 +9,7 @@ import typer
 import journal
 from journal import units
 from journal.cli.options import Home, Json, Python
+from journal.cli.render import echo
 
 if TYPE_CHECKING:
     from journal.records.engine import Endpoint
@@ -94,7 +95,7 @@ def serve(
                 keep_up(endpoint)
         except KeyboardInterrupt:
             if not json:
-                print("stopped", file=sys.stderr)
+                echo("stopped", file=sys.stderr)
             raise typer.Exit(0 if up else signals.exit_code) from None
 
 
@@ -126,11 +127,11 @@ def _announce(endpoint: "Endpoint", host: str, json: bool) -> None:
         messages=({"role": "user", "content": EXAMPLE},),
         settings={"max_tokens": 256},
     )
-    print(f"base URL  {endpoint.base_url}\nmodel     {endpoint.model}\n{_facts(endpoint)}")
+    echo(f"base URL  {endpoint.base_url}\nmodel     {endpoint.model}\n{_facts(endpoint)}")
     print(f"log       {facts.log_path}\n\n{curl(question, key)}\n")
-    print("or, in another terminal: journal ask, journal watch. Ctrl-C ends it.", flush=True)
+    echo("or, in another terminal: journal ask, journal watch. Ctrl-C ends it.", flush=True)
     if key is None and not is_loopback(host):
-        print(
+        echo(
             f"anyone who reaches {host} can use it: serve with --require-key to ask for a key",
             file=sys.stderr,
         )

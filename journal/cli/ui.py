@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from journal.cli.options import Home, Json
+from journal.cli.render import echo
 
 
 def ui(
@@ -26,11 +27,11 @@ def ui(
     from journal.tracking.mlflow_ui import serve_ui
 
     def announce(url: str) -> None:
-        print(f"MLflow UI: {url}", flush=True)
+        echo(f"MLflow UI: {url}", flush=True)
         with open_store(home) as store:
             page = newest_charts(store.experiments())
         if page is not None:
-            print(f"charts: {url.rstrip('/')}/{page}", flush=True)
+            echo(f"charts: {url.rstrip('/')}/{page}", flush=True)
 
     with like_ctrl_c():
         serve_ui(home, host, port, announce=announce)
@@ -59,11 +60,11 @@ def sync(
     if json:
         print_json(asdict(report))
     else:
-        print(f"{report.logged} logged, {report.failed} not yet")
+        echo(f"{report.logged} logged, {report.failed} not yet")
         if report.imported:
             runs = plural(report.imported, "run")
-            print(f"among them {runs} of other tools that an import had not sent")
+            echo(f"among them {runs} of other tools that an import had not sent")
     if report.failed:
         if not json:
-            print(report.reason)
+            echo(report.reason or "")
         raise typer.Exit(1)

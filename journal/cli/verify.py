@@ -5,6 +5,7 @@ import sys
 import typer
 
 from journal.cli.options import Home, Json
+from journal.cli.render import echo
 
 
 def verify(
@@ -31,9 +32,9 @@ def verify(
     else:
         read = f"{plural(found.rows, 'row')} and the samples of {plural(found.samples, 'run')} read"
         old = f"; {plural(found.without_checksum, 'request')} of before checksums"
-        print(read + (old if found.without_checksum else ""))
+        echo(read + (old if found.without_checksum else ""))
         for fault in found.faults:
-            print(f"journal: {plain(fault)}", file=sys.stderr)
-        print("nothing is damaged" if found.ok else f"{plural(len(found.faults), 'fault')} found")
+            echo(f"journal: {plain(fault)}", file=sys.stderr)
+        echo("nothing is damaged" if found.ok else f"{plural(len(found.faults), 'fault')} found")
     if not found.ok:
         raise typer.Exit(1)

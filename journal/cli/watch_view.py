@@ -6,7 +6,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from journal import units
-from journal.cli.render import plain
+from journal.cli.render import plain, word
+from journal.language import translated
 from journal.monitor.watch import WINDOW_S
 from journal.units import ABSENT
 
@@ -129,7 +130,7 @@ def screen(
     lines = [*head, Text()]
     for row, line in zip(kept, _lines(kept, history, width, bars), strict=True):
         lines += [line, *(pool if row.name == "kv_cache_fraction" else [])]
-    notes = [line for sentence in now.absent for line in wrap(plain(sentence), width)]
+    notes = [line for sentence in now.absent for line in _wrapped(plain(sentence), width)]
     left = len(notes) if room is None else max(0, room - len(kept))
     lines += [Text(line, style="dim") for line in notes[:left]]
     return Group(*lines, *foot)
@@ -138,6 +139,7 @@ def screen(
 def pool_lines(now: "Look", width: int, blocks: str = BLOCKS) -> "list[Text]":
     """The KV pool of a server as a line of blocks, in use and free, and lines with their sizes;
     [] where its use or its size is not known. `blocks` are the signs of both."""
+    from rich.cells import set_cell_size
     from rich.text import Text
 
     share, room = now.kv_cache_fraction, max(1, width - LABEL - 1)
@@ -145,16 +147,16 @@ def pool_lines(now: "Look", width: int, blocks: str = BLOCKS) -> "list[Text]":
         return []
     used = min(room, max(share > 0, round(share * room) if share < 1 else room))
     used = min(used, room - 1) if share < 1 else used
-    drawn = Text(f"{'KV pool':<{LABEL}} ", no_wrap=True)
+    drawn = Text(f"{set_cell_size(word('KV pool'), LABEL)} ", no_wrap=True)
     drawn.append(blocks[0] * used, style="cyan")
     drawn.append(blocks[1] * (room - used), style="dim")
     parts = [
-        f"{name} {_kv_size(now, part)}"
+        f"{word(name)} {_kv_size(now, part)}"
         for name, part in (("reserved", 1.0), ("in use", share), ("free", max(0.0, 1 - share)))
     ]
     if now.kv_pool_tokens is not None and now.kv_block_tokens:
         count = f"{now.kv_pool_tokens // now.kv_block_tokens:,}"
-        parts.append(f"{count} blocks of {now.kv_block_tokens} tok")
+        parts.append(translated(f"{count} blocks of {now.kv_block_tokens} tok"))
     indent = " " * (LABEL + 1)
     return [drawn, *(Text(indent + line, style="dim") for line in _folded(parts, room))]
 
@@ -172,13 +174,22 @@ def _kv_size(now: "Look", share: float) -> str:
 def _folded(parts: Sequence[str], width: int) -> list[str]:
     """`parts` in lines of at most `width`, with two spaces between them; a part that is longer has
     lines of its own."""
+    from rich.cells import cell_len
+
     lines: list[str] = []
     for part in parts:
-        if lines and len(lines[-1]) + 2 + len(part) <= width:
+        if lines and cell_len(lines[-1]) + 2 + cell_len(part) <= width:
             lines[-1] += f"  {part}"
         else:
-            lines += wrap(part, width)
+            lines += _wrapped(part, width)
     return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """`text` as lines of at most `width` columns: between words, or anywhere in Chinese."""
+    from rich.cells import cell_len, chop_cells
+
+    return wrap(text, width) if cell_len(text) == len(text) else chop_cells(text, width)
 
 
 def _head(endpoint: "Endpoint", now: "Look", width: int) -> "list[Text]":
@@ -194,7 +205,7 @@ def _head(endpoint: "Endpoint", now: "Look", width: int) -> "list[Text]":
     lines = [Text(f"{first}{clock:>{width - len(first)}}", style=style)]
     lines += [Text(line, style=style) for line in more]
     if not now.answers:
-        lines.append(Text("the server does not answer", style=style))
+        lines.append(Text(translated("the server does not answer"), style=style))
     return lines
 
 
@@ -206,20 +217,21 @@ def _lines(
 ) -> "list[Text]":
     """A line for each row: its name, its value now, its history and the most that it shows. No
     text is cut; the history has the columns that are left."""
+    from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
     values = []
     for row in rows:
         now = history[row.name][-1]
-        values.append(row.shown(now) + ("" if now is None else row.beside))
-    value_width = max(map(len, values), default=0)
+        values.append(row.shown(now) + ("" if now is None else translated(row.beside)))
+    value_width = max(map(cell_len, values), default=0)
     every = ((row, v) for row in rows for v in history[row.name] if v is not None)
     most_width = max((len(row.shown(v)) for row, v in every), default=0)
     spark_width = max(0, width - LABEL - value_width - most_width - 3)
     lines = []
     for row, value in zip(rows, values, strict=True):
-        line = Text(f"{row.label:<{LABEL}} ", no_wrap=True, overflow="crop")
-        line.append(f"{value:<{value_width}}", style="bold red" if row.alarm else "bold")
+        line = Text(f"{set_cell_size(word(row.label), LABEL)} ", no_wrap=True, overflow="crop")
+        line.append(set_cell_size(value, value_width), style="bold red" if row.alarm else "bold")
         seen = history[row.name][-spark_width:] if spark_width else []
         most = max((v for v in seen if v is not None), default=None)
         if len(history[row.name]) > 1 and most is not None:
@@ -232,6 +244,6 @@ def _lines(
 
 def _foot(interval_s: float | None, window_s: float) -> list[str]:
     if interval_s is None:
-        return [f"latencies are those of the last {window_s:g} s"]
+        return [translated(f"latencies are those of the last {window_s:g} s")]
     times = f"every {interval_s:g} s", f"latencies of {window_s:g} s"
-    return [*times, "right: the most seen", "Ctrl-C ends"]
+    return [translated(part) for part in (*times, "right: the most seen", "Ctrl-C ends")]

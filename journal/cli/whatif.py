@@ -7,6 +7,7 @@ import typer
 import journal
 from journal import units
 from journal.cli.options import Home, Json
+from journal.cli.render import echo
 from journal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _print(supposed: "Supposed") -> None:
     capacity, cell = supposed.capacity, supposed.capacity.cell
     build = f" {supposed.setup.quantisation}" if supposed.setup.quantisation else ""
     version = supposed.setup.get("version")
-    print(
+    echo(
         plain(
             f"{supposed.setup.model}{build}{f', {version}' if version else ''}: "
             f"{cell.lengths_label}"
@@ -91,7 +92,7 @@ def _print(supposed: "Supposed") -> None:
         )
     if supposed.energy_per_output_token_j is not None:
         parts.append(f"{units.number(supposed.energy_per_output_token_j)} J for a token there")
-    print(", ".join(parts))
+    echo(", ".join(parts))
     rows: list[list[RenderableType]] = [
         [
             Text(f"{probe.load:g}"),

@@ -20,9 +20,9 @@ from typing import Any
 
 from journal import units
 from journal.errors import UsageError
+from journal.language import LANGUAGES
 from journal.records.doubt import Doubt, Value, Values
 
-LANGUAGES = ("en", "zh")
 PLAIN = "sentence"  # the name of a value that is shown as it stands
 VARIANT, ONLY = "variant", "text"
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from journal.doubts.words import absence
 from journal.errors import EndpointError, MeasureError
+from journal.language import language
 from journal.measure.gpu import Gpus
 from journal.measure.histogram import Histogram, histogram
 from journal.measure.process import ProcessTree
@@ -100,7 +101,9 @@ class Watch:
         self._connection = self._open.enter_context(ServerConnection(self.endpoint))
         if not self.endpoint.has_metrics:
             others = [one for one in self.endpoint.absent if one.get("variant") in UNREAD]
-            self._absent += [absence(one) for one in others] or [absence({"variant": "no_metrics"})]
+            self._absent += [absence(one, language()) for one in others] or [
+                absence({"variant": "no_metrics"}, language())
+            ]
         self._tree = self._find_tree()
         self._gpus = self._find_gpus()
 

@@ -14,7 +14,7 @@ from journal.report.log import LogFiles, log
 RECORDED = "recorded/two-architectures.db.xz"
 
 
-def demo(home: str | Path = "demo", lang: str = "en") -> LogFiles:
+def demo(home: str | Path = "demo", lang: str | None = None) -> LogFiles:
     """Copy the recorded journal to the directory `home` and write the log of its last day; once it
     is there, only the log is written again. The log names the hardware that was measured.
 

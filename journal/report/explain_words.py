@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from journal import units
-from journal.doubts.words import LANGUAGES
 from journal.errors import UsageError
+from journal.language import CATALOGUES, LANGUAGES
 from journal.records.engine import StartPhases
 from journal.records.explanation import Explanation, Phrase, RankMemory
 from journal.report.phrases import TEMPLATES
@@ -51,7 +51,7 @@ def _phrases(lang: str) -> Mapping[str, str]:
 @lru_cache
 def chinese_causes() -> Mapping[str, str]:
     """The Chinese template of each English one of a cause or a remedy."""
-    return tomllib.loads((TEMPLATES / "causes_zh.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((CATALOGUES / "causes.toml").read_text(encoding="utf-8"))
 
 
 def phrase(words: Phrase, lang: str) -> str:

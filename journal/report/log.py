@@ -1,8 +1,10 @@
 """The log of a day, a week or an experiment as files: Markdown with its figures beside it, and
 one HTML file that needs nothing else."""
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, tzinfo
 from html import escape
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from journal.errors import JournalError, UsageError
+from journal.language import LANGUAGES, chosen, language, shipped_text
 from journal.private import make_folder
 from journal.report.day import Day, collect, last_day
 from journal.report.document import Drawing, Own, Page
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
     from journal.records.run import Record
     from journal.store.store import Store
+
+
+PAGE_LANG = re.compile(r'<html lang="([a-zA-Z-]+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +66,15 @@ def log(
     *,
     week: bool = False,
     experiment: str | None = None,
-    lang: str = "en",
+    lang: str | None = None,
     zone: tzinfo | None = None,
 ) -> LogFiles:
     """Write the log of `day` (None: the last on which anything began), of its whole week, or of
     `experiment` (a name or an id) with all its runs, under `home`/log. Days are those of `zone`
-    (None: this machine's); `lang` is en or zh. What the user wrote into a log is kept. Raises
-    NotFound when nothing began then, and UsageError for another language, or for an experiment
-    together with a day."""
+    (None: this machine's). `lang` is en or zh; None: the one that JOURNAL_LANG asks for, else the
+    one in which that log was written before, else that of the locale. What the user wrote into a
+    log is kept. Raises NotFound when nothing began then, and UsageError for another language, or
+    for an experiment together with a day."""
     if experiment is not None and (week or day is not None):
         raise UsageError("--experiment has its own days: leave out the date and --week")
     home, tracking = Path(home), ui_address(tracking_uri(Path(home)))
@@ -84,20 +91,20 @@ def write_log(
     home: Path,
     day: date | None = None,
     zone: tzinfo | None = None,
-    lang: str = "en",
+    lang: str | None = None,
     tracking: str | None = None,
     read: "Sequence[Record]" = (),
 ) -> LogFiles:
     """Write the log of `day` (None: the last on which anything began) under `home`/log.
 
-    The day is one of `zone` (None: this machine's). `lang` is en or zh. With `tracking`, the
+    The day is one of `zone` (None: this machine's). `lang` is as for `log`. With `tracking`, the
     address of MLflow's UI, the log links to its pages. `read` are all runs of an experiment, where
     they were read already. The same runs give the same bytes; each file is replaced whole. What
     the user wrote into the Markdown is kept: their words in the places for them go into the
     journal first, and a file that was changed elsewhere is copied beside itself. Raises NotFound
     when nothing began on that day, and UsageError for another language.
     """
-    language = words(lang)
+    language(lang)
     folder = Path(home) / "log"
     with locked(Path(home) / "log.lock"):
         day = last_day(store, zone) if day is None else day
@@ -107,7 +114,7 @@ def write_log(
             if before is not None:
                 edited = take_in(store, path, before, day) or edited
             collected = replace(collect(store, day, zone, read), tracking=tracking)
-            files, texts = _drawn(collected, folder, language)
+            files, texts = _drawn(collected, folder, lang)
             if _content(path) == before:  # else it was saved by its editor just now
                 break
         for path, text in texts.items():
@@ -120,15 +127,15 @@ def write_week_log(
     home: Path,
     day: date | None = None,
     zone: tzinfo | None = None,
-    lang: str = "en",
+    lang: str | None = None,
     tracking: str | None = None,
 ) -> LogFiles:
     """Write the log of the week of `day` (None: the last on which anything began), as `write_log`
     does that of a day, to `home`/log/YYYY-Www.md and .html. Raises NotFound when nothing began in
     that week, and UsageError for another language."""
-    language = words(lang)
+    language(lang)
     day = last_day(store, zone) if day is None else day
-    return _write_whole(replace(collect_week(store, day, zone), tracking=tracking), home, language)
+    return _write_whole(replace(collect_week(store, day, zone), tracking=tracking), home, lang)
 
 
 def write_experiment_log(
@@ -136,20 +143,20 @@ def write_experiment_log(
     home: Path,
     experiment: str,
     zone: tzinfo | None = None,
-    lang: str = "en",
+    lang: str | None = None,
     tracking: str | None = None,
 ) -> LogFiles:
     """Write the log of an experiment (the newest of that name, or an id), with all its runs on
     whatever days, to `home`/log/experiment-NAME-ID.md and .html. Raises NotFound when there is no
     such experiment, and UsageError for another language."""
-    language = words(lang)
+    language(lang)
     collected = collect_experiment(store, experiment, zone)
-    return _write_whole(replace(collected, tracking=tracking), home, language)
+    return _write_whole(replace(collected, tracking=tracking), home, lang)
 
 
-def _write_whole(whole: Day, home: Path, language: Words) -> LogFiles:
+def _write_whole(whole: Day, home: Path, lang: str | None) -> LogFiles:
     with locked(Path(home) / "log.lock"):
-        files, texts = _drawn(whole, Path(home) / "log", language)
+        files, texts = _drawn(whole, Path(home) / "log", lang)
         before = _content(files.markdown)
         edited = None if before is None else copied_if_edited(files.markdown, before)
         for path, text in texts.items():
@@ -161,18 +168,31 @@ def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _drawn(day: Day, folder: Path, language: Words) -> tuple[LogFiles, dict[Path, str]]:
+def _drawn(day: Day, folder: Path, lang: str | None) -> tuple[LogFiles, dict[Path, str]]:
     """The files of the log of `day` under `folder`, and the text of each."""
     whole, beside = log_page(day), folder / day.stem
-    drawings = {panel.name: draw(panel, language) for panel in panels(whole)}
+    speak = words(lang_of(folder / f"{day.stem}.html", lang))
+    drawings = {panel.name: draw(panel, speak) for panel in panels(whole)}
     figures = {beside / f"{name}.svg": standalone(drawn) for name, drawn in drawings.items()}
     files = LogFiles(folder / f"{day.stem}.md", folder / f"{day.stem}.html", tuple(figures))
     texts = {
         **figures,
-        files.markdown: as_markdown(whole, language, beside.name),
-        files.html: as_html(whole, language, drawings),
+        files.markdown: as_markdown(whole, speak, beside.name),
+        files.html: as_html(whole, speak, drawings),
     }
     return files, texts
+
+
+def lang_of(page: Path, lang: str | None = None) -> str:
+    """The language of the log whose HTML is `page`: `lang`, else the one that JOURNAL_LANG asks
+    for, else that of the page as it stands there, else that of the locale."""
+    if (asked := chosen(lang)) is not None:
+        return asked
+    with suppress(OSError), page.open(encoding="utf-8", errors="replace") as file:
+        match = PAGE_LANG.search(file.read(400))
+        if match and (code := match[1].split("-")[0]) in LANGUAGES:
+            return code
+    return language()
 
 
 def panels(whole: Page) -> list[Drawing]:
@@ -223,6 +243,7 @@ def _environment(language: Words, escaped: Callable[[str], str], *, html: bool) 
         autoescape=html,  # Markdown has an escape of its own
     )
     environment.filters["say"] = lambda text: safe(language.say(text, escaped))
+    environment.filters["shipped"] = lambda text: shipped_text(text, language.lang)
     environment.filters["verbatim"] = lambda lines: "\n".join(
         language.say(line, str) for line in lines
     )

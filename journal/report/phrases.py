@@ -7,8 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from journal.doubts.words import LANGUAGES, sentence
+from journal.doubts.words import sentence
 from journal.errors import UsageError
+from journal.language import LANGUAGES
 from journal.records.doubt import Doubt
 from journal.report.document import Text
 

@@ -6,6 +6,7 @@ from journal import units
 from journal.compare.points import Points, points
 from journal.compare.room import meter
 from journal.compare.setups import setups_of
+from journal.language import language, shipped_text
 from journal.records.run import ExperimentRecord, Record
 from journal.report.document import Page, Sentence
 from journal.report.extent import experiment_day
@@ -19,27 +20,31 @@ MOST_ROWS = 12
 FINDINGS = ("compare.heading", "batch.heading", "prompt.heading", "failures.heading")
 
 
-def summary(begun: ExperimentRecord, runs: Sequence[Record]) -> str:
+def summary(begun: ExperimentRecord, runs: Sequence[Record], lang: str | None = None) -> str:
     """The sentences of the experiment's log and the headline figures of its cells, as Markdown of
-    at most MOST_CHARACTERS. `runs` are all that the experiment has."""
-    day, language = experiment_day(begun, runs), words("en")
+    at most MOST_CHARACTERS. `runs` are all that the experiment has; `lang` is as for `language`."""
+    day, speak = experiment_day(begun, runs), words(language(lang))
     whole = brief(day)
     measured = points(zip(day.records, setups_of(day.records), strict=True))
-    parts = [*_asked(begun), language.paragraph(whole.lead, markdown)]
-    for part in (_table(measured, places(measured), language), *_findings(whole, language)):
+    parts = [*_asked(begun, speak), speak.paragraph(whole.lead, markdown)]
+    for part in (_table(measured, places(measured), speak), *_findings(whole, speak)):
         if part and len("\n\n".join([*parts, part])) <= MOST_CHARACTERS:
             parts.append(part)
     return "\n\n".join(parts)
 
 
-def _asked(begun: ExperimentRecord) -> Iterator[str]:
+def _asked(begun: ExperimentRecord, speak: Words) -> Iterator[str]:
     experiment = begun.experiment
-    for title, text in (("Question", experiment.question), ("Hypothesis", experiment.hypothesis)):
+    for title, text in (
+        ("short.question", experiment.question),
+        ("short.hypothesis", experiment.hypothesis),
+    ):
         if text.strip():
-            yield f"**{title}:** {markdown(' '.join(text.split()))[: MOST_CHARACTERS // 4]}"
+            said = markdown(" ".join(shipped_text(text, speak.lang).split()))
+            yield f"**{speak.phrases[title]}** {said[: MOST_CHARACTERS // 4]}"
 
 
-def _findings(whole: Page, language: Words) -> Iterator[str]:
+def _findings(whole: Page, speak: Words) -> Iterator[str]:
     """The sentences of the sections that state findings."""
     sections = {
         section.heading.key: section
@@ -49,15 +54,18 @@ def _findings(whole: Page, language: Words) -> Iterator[str]:
     for key in FINDINGS:
         for block in sections[key].blocks if key in sections else ():
             if block.kind == "paragraph" and block.sentences:
-                about = f"**{language.say(block.about, markdown)}** " if block.about else ""
-                yield about + language.paragraph(block.sentences, markdown)
+                about = f"**{speak.say(block.about, markdown)}** " if block.about else ""
+                yield about + speak.paragraph(block.sentences, markdown)
 
 
-def _table(measured: Points, named: Places, language: Words) -> str:
+def _table(measured: Points, named: Places, speak: Words) -> str:
     good = [point for point in measured if point.good]
     if not good:
         return ""
-    rows = ["| cell | TTFT p50 | TPOT p50 | output | memory, peak |", "| --- |" + " ---: |" * 4]
+    phrases = speak.phrases
+    titles = (phrases["short.cell"], "TTFT p50", "TPOT p50", phrases["short.output"])
+    head = " | ".join((*titles, phrases["short.memory"]))
+    rows = [f"| {head} |", "| --- |" + " ---: |" * 4]
     for point in good[:MOST_ROWS]:
         memory = meter(point)
         figures = (
@@ -66,7 +74,8 @@ def _table(measured: Points, named: Places, language: Words) -> str:
             units.rate(point.value("output_tokens_per_s")),
             units.data_size(memory[1] if memory else None),
         )
-        rows.append(f"| {' | '.join((language.say(named.cell(point), markdown), *figures))} |")
+        rows.append(f"| {' | '.join((speak.say(named.cell(point), markdown), *figures))} |")
     if len(good) > MOST_ROWS:
-        rows.append(f"| {len(good) - MOST_ROWS} more in the log |  |  |  |  |")
+        more = phrases["short.more"].format(n=len(good) - MOST_ROWS)
+        rows.append(f"| {more} |  |  |  |  |")
     return "\n".join(rows)

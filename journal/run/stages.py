@@ -180,10 +180,11 @@ def _begin(
     left = left_of(before, planned, records)
     if not resume:
         if left:
-            message = f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "
-            listener(
-                Event("prepare", message + "left, and begins anew: resume would go on with it")
+            message = (
+                f"{experiment.name} was interrupted with {len(left)} of {len(planned)} cells "
+                "left, and begins anew: resume would go on with it"
             )
+            listener(Event("prepare", message))
         return store.begin_experiment(experiment, datetime.now(UTC), here), planned, []
     if left:
         before = store.resume_experiment(before.id)
