@@ -4,19 +4,35 @@ what it holds, as the code has them. `make docs` writes it again."""
 import dataclasses
 import inspect
 import re
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import journal
+import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "library.md"
+import journal
+from journal.host import checks_engine
+from journal.host.checks_engine import Build
+from journal.records.engine import Endpoint
+from journal.serve import standing
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, EXAMPLES = DOCS / "library.md", DOCS / "examples" / "library.py"
 HEAD = """# The Python library
 
 Written by `make docs` from the code; do not edit. `import journal` costs next to nothing: each
 name is loaded when it is first used. Times are in seconds, sizes in bytes and rates per second
 unless a name says otherwise (`_ms`), and what could not be measured is `None`.
+
+The examples are parts of [one script](examples/library.py), which a test runs from top to bottom:
+`records`, `endpoint` and the like are those of the examples before.
+[A notebook](examples/recorded.ipynb) goes the same way with the recorded journal alone.
 """
 LONG = 88
+# Only parts of other records in the examples, or the result of a search over engine starts.
+NO_VALUE = {"Cell", "Cost", "Engine", "Grid", "Load", "Slo", "Workload", "Needed"}
 
 
 def page() -> str:
@@ -30,7 +46,23 @@ def page() -> str:
         lines += [f"## {title}", ""]
         for name, thing in group.items():
             lines += [f"### journal.{name}", "", *_entry(name, thing, errors=group is errors)]
+            lines += ["```python", example(name), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def examples() -> dict[str, str]:
+    """The parts of the script of examples by the names of their headings."""
+    parts = re.split(r"^# (journal\..+)\n", EXAMPLES.read_text(), flags=re.MULTILINE)[1:]
+    return {
+        name.removeprefix("journal."): code.strip()
+        for heading, code in zip(parts[::2], parts[1::2], strict=True)
+        for name in heading.split(", ")
+    }
+
+
+def example(name: str) -> str:
+    assert name in examples(), f"{EXAMPLES.name} has no part that is headed by journal.{name}"
+    return examples()[name]
 
 
 def _entry(name: str, thing: Any, *, errors: bool) -> list[str]:
@@ -100,6 +132,37 @@ def test_the_page_is_what_the_code_says() -> None:
 def test_every_public_name_is_on_it() -> None:
     text = PAGE.read_text()
     assert [name for name in journal.__all__ if f"### journal.{name}\n" not in text] == []
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the examples expect in the working directory, and an engine that needs no
+    weights for `journal.serve`, nor an import of vLLM for `journal.doctor`."""
+    shutil.copy(DOCS / "examples" / "start.log", tmp_path)
+    results = Path(__file__).parent / "exchange" / "data" / "vllm-closed.json"
+    shutil.copy(results, tmp_path / "bench.json")
+    there = Endpoint(base_url="http://127.0.0.1:9/v1", model="m")
+    monkeypatch.setattr(standing.engines, "start", lambda *_, **__: nullcontext(there))
+    monkeypatch.setattr(checks_engine, "build", lambda _: Build("python", error="no vLLM"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_examples_run_from_top_to_bottom(fake_server: Callable[..., str]) -> None:
+    url = fake_server(ttft_s=0.01, itl_s=0.001)
+    code = EXAMPLES.read_text().replace("http://127.0.0.1:8000/v1", url)
+    known: dict[str, Any] = {}
+    exec(compile(code, str(EXAMPLES), "exec"), known)
+    values = [one for value in known.values() for one in (value, _first(value))]
+    for name in sorted({*journal.__all__} - NO_VALUE):
+        thing = getattr(journal, name)
+        if dataclasses.is_dataclass(thing):
+            assert any(type(value) is thing for value in values), f"no example has a {name}"
+    assert known["events"] and known["result"].records and known["fit"].answer
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list | tuple) and value else None
 
 
 if __name__ == "__main__":
