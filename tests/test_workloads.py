@@ -130,6 +130,8 @@ def test_natural_ends_are_measured_and_not_doubted(lab: Lab) -> None:
     met = [ran.record.value(f"output_length.{name}") for name in ("min", "max")]
     assert met == [truth[0], truth[-1]]
     assert not {doubt.name for doubt in ran.record.doubts} & {"short_outputs", "long_outputs"}
+    assert "Answers by their tokens" in ran.log and "Answers by" not in lab.runs["own"].log
+    assert "Prompts by their tokens" in lab.runs["own"].log
 
 
 def test_a_workload_is_stored_shown_and_computed_again(lab: Lab) -> None:

@@ -16,6 +16,7 @@ from journal.report.document import Sentence, say
 from journal.store.days import bounds
 
 if TYPE_CHECKING:
+    from journal.store.request_lengths import Lengths
     from journal.store.store import Store
 
 NEARBY_DAYS = 7  # named when a day is empty
@@ -38,7 +39,8 @@ class Day:
     still ran. `earlier` are runs of the same cells, each on the last day before on which it was
     measured; `notes` are the user's own words, `questions` those asked by hand, `steps` those
     of the two weeks by the end of it. `in_flight` has the requests in flight at the middle of those
-    runs that have a timeline, by the ids of the runs. `zone` None is the zone of this machine.
+    runs that have a timeline, by the ids of the runs, and `lengths` those of the requests of runs
+    in which they vary. `zone` None is the zone of this machine.
     `tracking` is the address of MLflow's UI, where that is known."""
 
     date: date
@@ -50,6 +52,7 @@ class Day:
     questions: tuple[Interaction, ...] = ()
     steps: tuple[Step, ...] = ()
     in_flight: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)
+    lengths: Mapping[str, "Lengths"] = field(default_factory=dict)
     extent: Extent | None = None
     tracking: str | None = None
 
@@ -142,7 +145,17 @@ def days_together(
         questions=tuple(questions),
         steps=steps(store, until),
         in_flight=requests_in_flight(store, records),
+        lengths=varied_lengths(store, records),
     )
+
+
+def varied_lengths(store: "Store", records: Sequence[Record]) -> Mapping[str, "Lengths"]:
+    """The lengths of the requests of good runs in which they vary, asked and met."""
+    from journal.store.request_lengths import request_lengths
+
+    names = ("prompt_length.p50", "output_length.p50")
+    told = [one.id for one in records if one.good and any(one.value(n) is not None for n in names)]
+    return request_lengths(store, told)
 
 
 def requests_in_flight(

@@ -15,6 +15,7 @@ from journal.report.day import (
     earlier_runs,
     order,
     requests_in_flight,
+    varied_lengths,
 )
 from journal.report.document import say
 from journal.report.text import slug
@@ -54,6 +55,7 @@ def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) 
         experiment_day(begun, records, zone),
         earlier=tuple(earlier_runs(store, records, begun.started_at, zone)),
         in_flight=requests_in_flight(store, records),
+        lengths=varied_lengths(store, records),
         notes=tuple(note for note in notes(store) if note.experiment_id == begun.id),
     )
 

@@ -180,6 +180,7 @@ def _bars(panel: Bars, words: Words) -> Iterator[str]:
         text = svg.shortened(words.say(part.label, visible))
         labels.append(_Label(text, middle, SOFT if part.hue is None else svg.colour(part.hue)))
         below += part.y
+    labels = [label for label in labels if label.text]
     frame = _frame((0.0, 1.0), max(heights) * factor, labels)
     yield from _ground(frame, words.say(panel.title, visible), unit)
     room = (frame.right - LEFT) / len(panel.bars)

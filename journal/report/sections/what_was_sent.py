@@ -1,7 +1,9 @@
 """What was sent, where it was not random tokens of one length: the workload, the hash of what each
 run sent, and the lengths of prompts and answers as they were met."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from journal import units
 from journal.compare.points import Point, Points
@@ -10,29 +12,45 @@ from journal.report.document import (
     Block,
     Box,
     Column,
+    Drawing,
     Paragraph,
+    Plot,
     Section,
     Table,
     Text,
     say,
 )
+from journal.report.histogram import bins, histogram
 from journal.report.places import Places
+from journal.store.request_lengths import Length, Lengths
 
+NONE: Mapping[str, Lengths] = MappingProxyType({})
+FIELDS: Mapping[str, tuple[Length, Length]] = {
+    "prompt": ("prompt_tokens", "prompt_tokens_asked"),
+    "output": ("output_tokens", "output_tokens_asked"),
+}
 SHORT_HASH = 8
 LENGTHS = ("prompt_length", "output_length")
 SHOWN_STATISTICS = ("min", "p50", "p90", "max")
 
 
-def sent_section(points: Points, places: Places) -> Section | None:
-    """A section with a sentence on each workload, and a table of the lengths that were met; None
-    where every prompt was of random tokens and of one length."""
+def sent_section(
+    points: Points, places: Places, name: str = "", lengths: Mapping[str, Lengths] = NONE
+) -> Section | None:
+    """A section with a sentence on each workload, the lengths of its requests by run as histograms,
+    and a table of the lengths that were met; None where every prompt was of random tokens and of
+    one length. `name` begins the names of the figures."""
     told = [point for point in points if point.workload is not None or _met(point)]
     if not told:
         return None
     by_workload: dict[str | None, list[Point]] = {}
     for point in told:
         by_workload.setdefault(point.workload, []).append(point)
-    blocks: list[Block] = [Paragraph(tuple(_about(group))) for group in by_workload.values()]
+    blocks: list[Block] = []
+    for number, group in enumerate(by_workload.values(), start=1):
+        blocks.append(Paragraph(tuple(_about(group))))
+        panels = tuple(_histograms(f"{name}-lengths-{number}", group, lengths))
+        blocks += [Plot(panels, (say("sent.bins"),))] if panels else []
     met = [point for point in told if _met(point)]
     blocks += [_table(met, places)] if met else []
     return Section(3, say("sent.heading"), tuple(blocks))
@@ -40,6 +58,25 @@ def sent_section(points: Points, places: Places) -> Section | None:
 
 def _met(point: Point) -> bool:
     return any(point.value(f"{name}.p50") is not None for name in LENGTHS)
+
+
+def _histograms(name: str, group: list[Point], lengths: Mapping[str, Lengths]) -> Iterator[Drawing]:
+    """The lengths of prompts and answers in all runs of a workload as they were met, each where
+    they differ; and as they were asked, where those differ too and are others."""
+    runs = [record.id for point in group for record in point.good if record.id in lengths]
+    for of, fields in FIELDS.items():
+        met, asked = (_summed(runs, lengths, field) for field in fields)
+        if len(met) < 2:
+            continue
+        begins = bins(met + asked if len(asked) > 1 else met)
+        yield histogram(f"{name}-{of}", say(f"sent.{of}_met"), met, begins)
+        if len(asked) > 1 and asked != met:
+            yield histogram(f"{name}-{of}-asked", say(f"sent.{of}_asked"), asked, begins)
+
+
+def _summed(runs: list[str], lengths: Mapping[str, Lengths], field: Length) -> Counter[int]:
+    counters = (lengths[run].get(field, Counter()) for run in runs)
+    return sum(counters, Counter[int]())
 
 
 def _about(group: list[Point]) -> Iterator[Text]:
