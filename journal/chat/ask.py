@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from journal.chat.bounds import TIMEOUT_S, Deadline, bounded
 from journal.chat.hearing import Hearing
-from journal.load.wire import MOST_OF_ANSWER
+from journal.load.wire import MOST_OF_ANSWER, Unpacker
 from journal.measure.bounded_http import parsed_json
 from journal.plan.dialect import Refused, in_dialect
 from journal.records.address import base_of, joined
@@ -101,12 +101,15 @@ def ask(question: Question) -> Iterator[Interaction]:
             create = _kind(client, question).with_streaming_response.create
             began_s = time.monotonic()  # the time of imports is not the server's
             with create(**sent(question), **streamed(question)) as response:
-                for data in _until_cut(response.iter_bytes(), deadline):
+                hearing.packed(encoding_of(response))
+                for data in _until_cut(response.http_response.iter_raw(), deadline):
                     if hearing.hear(data, time.monotonic() - began_s):
                         yield hearing.so_far
                     if hearing.done:
                         deadline.soon()
-                hearing.end(time.monotonic() - began_s)
+                if deadline.over and not deadline.done:
+                    raise TimeoutError
+                hearing.end(time.monotonic() - began_s, left_open=deadline.over)
         yield without_key(hearing.so_far, question)
     except Exception as error:  # noqa: BLE001 - recorded: a question that failed is an answer too
         if (again := asked_otherwise(error, question)) is not None:
@@ -135,7 +138,7 @@ def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
             kind = _kind(client, question)
             began_s = time.monotonic()
             with kind.with_streaming_response.create(**sent(question), stream=False) as raw:
-                content = _whole_body(raw.iter_bytes())
+                content = _whole_body(raw)
             whole: dict[str, Any] = parsed_json(content)
             hearing.whole(content, time.monotonic() - began_s)
     except Exception as error:  # noqa: BLE001 - as above
@@ -147,13 +150,17 @@ def whole_answer(question: Question) -> tuple[Interaction, dict[str, Any]]:
     return without_key(hearing.so_far, question), whole
 
 
-def _whole_body(pieces: Iterator[bytes]) -> bytes:
-    body = bytearray()
-    for piece in pieces:  # as they are unpacked
-        body += piece
-        if len(body) > MOST_OF_ANSWER:
-            raise ValueError(f"it is longer than {MOST_OF_ANSWER >> 20} MiB, the most that is read")
-    return bytes(body)
+def _whole_body(response: Any) -> bytes:
+    unpack = Unpacker(encoding_of(response), MOST_OF_ANSWER)
+    body = b"".join(map(unpack.take, response.http_response.iter_raw()))
+    unpack.close()
+    return body
+
+
+def encoding_of(response: Any) -> bytes:
+    """The Content-Encoding of an answer, in the form that an Unpacker takes."""
+    value: str = response.headers.get("content-encoding", "identity")
+    return value.strip().lower().encode("latin-1", "replace")
 
 
 def without_key(interaction: Interaction, question: Question) -> Interaction:

@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from journal.load.wire import MOST_OF_ANSWER
+from journal.load.wire import AFTER_DONE_S, MOST_OF_ANSWER
 from journal.measure import bounded_http
 
 if TYPE_CHECKING:
     from httpx2 import Request, Response
 
 TIMEOUT_S = 600.0
-AFTER_DONE_S = 1.0  # the longest wait for the end of a body after [DONE]
 OPENED = ("connect_tcp.complete", "start_tls.complete")  # events of the SDK's transport
 HEADED = "receive_response_headers.complete"
 
@@ -157,7 +156,7 @@ async def bounded_async(response: "Response") -> None:
 def _check_of(response: "Response") -> Any:
     """A check that is given each piece of the body, and raises ValueError or TimeoutError."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("", "identity") and response.status_code != 200:
+    if coding not in ("", "identity") and not response.is_success:
         raise ValueError(f"its refusal is compressed ({coding[:20]!r}), which was not asked for")
     until_s, left = time.monotonic() + TIMEOUT_S, MOST_OF_ANSWER
 

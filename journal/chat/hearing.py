@@ -3,8 +3,9 @@
 from dataclasses import replace
 from threading import Lock
 
-from journal.load.stream import ERROR_OBJECT, TOOL_REASONS, Stream, excerpt, unstreamed
-from journal.load.wire import MOST_OF_ANSWER, EventFeed
+from journal.load.reasons import TOOL_REASONS
+from journal.load.stream import ERROR_OBJECT, Stream, excerpt, unstreamed
+from journal.load.wire import MOST_OF_ANSWER, EventFeed, Unpacker
 from journal.records.notebook import Interaction
 from journal.redaction import Veil
 from journal.serve.probe import printable
@@ -14,6 +15,7 @@ NOT_STREAMED = "the server ignored `stream`: the answer came whole, so there is 
 REFUSED = "the model refused to answer"
 CALLS_TOOL = "the model calls a tool: ask without tools, or read the answer with --raw"
 SHOWN = "the answer is sound or a picture: read it with --raw"
+LEFT_OPEN = "the stream stayed open after [DONE] and was closed here"
 EMPTY = "the answer is empty: the model ended it at once"
 
 
@@ -28,6 +30,7 @@ class Hearing:
         self._stream = Stream()
         self._answer, self._thoughts = Veil(), Veil()
         self._feed = EventFeed()
+        self._unpack = Unpacker(b"identity", MOST_OF_ANSWER)
         self._ttft_s: float | None = None
         self._chunks_s: list[float] = []
         self._left = MOST_OF_ANSWER
@@ -52,9 +55,15 @@ class Hearing:
         """Whether [DONE] came: little or nothing follows, which is read as in a run."""
         return self._stream.done
 
+    def packed(self, encoding: bytes) -> None:
+        """Unpack what comes, by its Content-Encoding. Raises ValueError for one that is not
+        read."""
+        self._unpack = Unpacker(encoding, MOST_OF_ANSWER)
+
     def hear(self, data: bytes, at_s: float) -> bool:
         """Take in bytes that were read at `at_s`. Returns whether they held an event. Raises
-        ValueError for an answer that is longer than MOST_OF_ANSWER."""
+        ValueError for an answer that is longer than MOST_OF_ANSWER, or cannot be unpacked."""
+        data = self._unpack.take(data)
         self._left -= len(data)
         if self._left < 0:
             raise ValueError(f"it is longer than {MOST_OF_ANSWER >> 20} MiB, the most that is read")
@@ -65,8 +74,12 @@ class Hearing:
             self._body += data
         return self._stream.count > before
 
-    def end(self, at_s: float) -> None:
-        """Take in the end of the body at `at_s`, and set the error and the note of the answer."""
+    def end(self, at_s: float, *, left_open: bool = False) -> None:
+        """Take in the end of the body at `at_s`, and set the error and the note of the answer.
+        `left_open`: it did not end, and was closed here after [DONE]. Raises ValueError for a
+        compressed body that was cut off."""
+        if not left_open:
+            self._unpack.close()
         if self._stream.count == 0 and (whole := unstreamed(bytes(self._body))):
             self.whole(whole, at_s)
             if self.so_far.error is None:
@@ -75,6 +88,8 @@ class Hearing:
         for name, event in self._feed.close():
             self._take(name, event, at_s)
         self._judge()
+        if left_open and self.so_far.error is None:
+            self._change(note="; ".join(filter(None, (self.so_far.note, LEFT_OPEN))))
 
     def whole(self, body: bytes, at_s: float) -> None:
         """Take in an answer that is one JSON object, which has no TTFT."""
@@ -135,7 +150,8 @@ class Hearing:
             words = printable(excerpt(bytes(self._body))) or "its body is empty"
             return f"the answer could not be read (no events in it: {words})"
         if reason is None:
-            return "the answer was cut off: see the server's log"
+            words = printable(stream.own_words)
+            return f"the answer was cut off{words and ' ' + words}: see the server's log"
         if stream.ended_well:
             return None
         if reason in TOOL_REASONS:

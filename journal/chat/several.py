@@ -15,15 +15,17 @@ from journal.chat.ask import (
     asked_otherwise,
     begun,
     connection,
+    encoding_of,
     failure_reason,
     sent,
     streamed,
     transport,
     without_key,
 )
-from journal.chat.bounds import AFTER_DONE_S, TIMEOUT_S, Head, bounded_async
+from journal.chat.bounds import TIMEOUT_S, Head, bounded_async
 from journal.chat.hearing import Hearing
 from journal.errors import EndpointError
+from journal.load.wire import AFTER_DONE_S
 from journal.records.engine import Access
 from journal.records.notebook import Interaction
 from journal.redaction import in_url, remember, shown_url
@@ -108,16 +110,19 @@ class Pending:
     async def _read_there(self) -> None:
         create = self._completions.with_streaming_response.create
         async with create(**sent(self.question), **streamed(self.question)) as response:
+            self._hearing.packed(encoding_of(response))
+            left_open = False
             try:
                 async with asyncio.timeout(None) as limit:
-                    async for data in response.iter_bytes():
+                    async for data in response.http_response.aiter_raw():
                         self._hearing.hear(data, self._elapsed_s())
                         if self._hearing.done and limit.when() is None:
                             limit.reschedule(asyncio.get_running_loop().time() + AFTER_DONE_S)
             except TimeoutError:
                 if not self._hearing.done:
                     raise
-            self._hearing.end(self._elapsed_s())
+                left_open = True
+            self._hearing.end(self._elapsed_s(), left_open=left_open)
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began_s

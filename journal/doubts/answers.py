@@ -93,12 +93,14 @@ def _server_lost(case: Case) -> Finding | None:
 
 def _timed_out(case: Case) -> Finding | None:
     """Requests that timed out, where for WAITED_OUT of the span nothing else was in flight."""
-    late = [trace for trace in case.view.measured if trace.timed_out]
+    late = [trace for trace in case.view.measured if _waited_in_vain(trace)]
     span = case.view.span
     if not late or span is None or span.length_s <= 0 or not case.view.done:
         return None
     every = [*case.view.measured, *case.view.beside]
-    alone_s = _covered_s(every) - _covered_s([trace for trace in every if not trace.timed_out])
+    alone_s = _covered_s(every) - _covered_s(
+        [trace for trace in every if not _waited_in_vain(trace)]
+    )
     share = min(1.0, alone_s / span.length_s)
     if share < WAITED_OUT:
         return None
@@ -111,6 +113,10 @@ def _timed_out(case: Case) -> Finding | None:
         "tokens_per_s": tokens_per_s,
         "without_per_s": None if tokens_per_s is None or share >= 1 else tokens_per_s / (1 - share),
     }
+
+
+def _waited_in_vain(trace: Trace) -> bool:
+    return bool(trace.timed_out) and trace.outcome == "error"
 
 
 def _covered_s(traces: list[Trace]) -> float:
@@ -198,6 +204,12 @@ def _usage_missing(case: Case) -> Finding | None:
 def _done_missing(case: Case) -> Finding | None:
     missing = sum(trace.done is False for trace in case.view.done)
     return ("note", {"missing": missing, "streams": len(case.view.done)}) if missing else None
+
+
+def _left_open(case: Case) -> Finding | None:
+    """Answers that counted at their [DONE], although their bodies did not end."""
+    open_ = sum(bool(trace.timed_out) for trace in case.view.done)
+    return ("note", {"open": open_, "streams": len(case.view.done)}) if open_ else None
 
 
 def _reasoning_not_streamed(case: Case) -> Finding | None:
@@ -328,6 +340,12 @@ RULES = (
         "one counted answer without [DONE]",
         "The API's own sign of the end is missing, and the end of the HTTP body stands for it.",
         _done_missing,
+    ),
+    Rule(
+        "left_open",
+        "one counted answer whose body did not end after [DONE]",
+        "The wait for its end, and a new connection for the next request, are work for the client.",
+        _left_open,
     ),
     Rule(
         "reasoning_not_streamed",

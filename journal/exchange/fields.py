@@ -1,11 +1,12 @@
 """Fields of other tools' result files: the limits on every number and text, and values as they are
 read. Such files are untrusted."""
 
+import math
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from journal.errors import UsageError
 
@@ -15,9 +16,16 @@ Epoch = Annotated[float, Ge(1e9), Le(4e9)]  # from 2001 to 2096
 MOST = 1e15
 Number = Annotated[float, Ge(0), Le(MOST)]
 Rate = Annotated[float, Gt(0), Le(1e7)]
-Tokens = Annotated[int, Ge(0), Le(10**8)]
-Count = Annotated[int, Gt(0), Le(10**7)]
-Natural = Annotated[int, Ge(0), Le(10**9)]
+
+
+def _whole(value: Any) -> Any:
+    """A whole number that is written as a float, such as 64.0, as an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Tokens = Annotated[int, BeforeValidator(_whole), Ge(0), Le(10**8)]
+Count = Annotated[int, BeforeValidator(_whole), Gt(0), Le(10**7)]
+Natural = Annotated[int, BeforeValidator(_whole), Ge(0), Le(10**9)]
 Name = Annotated[str, MaxLen(500)]
 
 SHOWN_CHARS = 60
@@ -25,16 +33,32 @@ AGAIN = "let the tool write the file again"
 
 
 class ForeignPart(BaseModel):
-    """A part of a result file: the fields of the model are checked, others are passed over."""
+    """A part of a result file: the fields of the model are checked, others are passed over. One
+    that is null or NaN, which tools write for what they do not know, is as one that is missing."""
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unknowns(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if not is_unknown(value)}
+
+
+def is_unknown(value: object) -> bool:
+    """Whether a value says that nothing is known: null, or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
 
 def local_time(text: str, form: str | None = None) -> datetime:
-    """The moment that `text` names in this machine's time zone: ISO 8601, or of the form `form`.
+    """The moment that `text` names in this machine's time zone: of the form `form`, or ISO 8601.
     Raises UsageError for another text, or a year before 2001 or after 2096."""
     try:
-        read = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+        try:
+            read = datetime.strptime(text, form or "")
+        except ValueError:
+            read = datetime.fromisoformat(text)
         if not 2001 <= read.year <= 2096:
             raise ValueError("the year is not between 2001 and 2096")
         return read.astimezone()
@@ -43,9 +67,9 @@ def local_time(text: str, form: str | None = None) -> datetime:
 
 
 def checked_number(value: object, where: str) -> float | None:
-    """`value` as a number from 0 to MOST; None where it is null. Raises UsageError with `where` the
-    file has it."""
-    if value is None:
+    """`value` as a number from 0 to MOST; None where it is null or NaN. Raises UsageError with
+    `where` the file has it."""
+    if is_unknown(value):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise UsageError(f"{where} is {shown(value)}, which is no number from 0 on: {AGAIN}")

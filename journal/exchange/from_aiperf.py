@@ -54,7 +54,12 @@ COMPARED = {
     "output_tokens_per_s": "output_tokens_per_s",
     "output_tokens": "output_tokens",
 }
-SCALE = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
+SCALE = {
+    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1e-9),
+    **dict.fromkeys(("us", "\u00b5s", "\u03bcs", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+}
 
 
 WARM_UP = "warm"  # what the name of a phase that is not measured begins with
@@ -268,9 +273,9 @@ def in_seconds(spread: Spread | None) -> float | None:
 
 def _scale(unit: str) -> float:
     """The seconds in a time of 1 in `unit`."""
-    if unit not in SCALE:
+    if unit.lower() not in SCALE:
         raise UsageError(f"a time is in {shown(unit)}, and ns, us, ms and s can be read: {AGAIN}")
-    return SCALE[unit]
+    return SCALE[unit.lower()]
 
 
 # ---- the figures of the export ---------------------------------------------------------------
@@ -295,7 +300,9 @@ def figures_of(
     for theirs, ours in singles.items():
         if data.get(theirs) is not None:
             spread = Spread.model_validate(data[theirs])
-            times = spread.unit in SCALE and ours.endswith("_s") and not ours.endswith("per_s")
+            times = (
+                spread.unit.lower() in SCALE and ours.endswith("_s") and not ours.endswith("per_s")
+            )
             figures[ours] = Figure(in_seconds(spread) if times else spread.avg)
     return figures
 

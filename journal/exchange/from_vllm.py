@@ -72,9 +72,9 @@ class Summary(ForeignPart):
 
 class _Result(Summary):
     input_lens: Annotated[list[Tokens], MinLen(1)]
-    output_lens: list[Tokens]
-    ttfts: list[Seconds]
-    itls: list[list[Seconds]]
+    output_lens: list[Tokens | None]
+    ttfts: list[Seconds | None]
+    itls: list[list[Seconds] | None]
     start_times: list[Clock] | None = None
     errors: list[str | None] | None = None
     latencies: list[Seconds] | None = None
@@ -152,10 +152,12 @@ def family_run(
     count = len(result.input_lens)
     lists = (*DETAILS, "start_times", "errors", "latencies", "generated_texts", "cached_tokens")
     for name in lists:
-        if getattr(result, name) is not None and len(getattr(result, name)) != count:
+        values = getattr(result, name)
+        if name not in DETAILS and values == []:
+            setattr(result, name, None)  # nothing to tell of any request
+        elif values is not None and len(values) != count:
             raise UsageError(
-                f"{name} has {len(getattr(result, name))} values and needs {count}, as input_lens "
-                f"has: {AGAIN}"
+                f"{name} has {len(values)} values and needs {count}, as input_lens has: {AGAIN}"
             )
     own = _own(data, result)
     if result.start_times is None:
@@ -218,7 +220,7 @@ def _rate(written: float | str | None) -> float | None:
 def _trace(result: _Result, index: int) -> Trace:
     starts = result.start_times or [0.0]
     start_s = starts[index] - min(starts)
-    ttft_s, gaps_s = result.ttfts[index], result.itls[index]
+    ttft_s, gaps_s = result.ttfts[index] or 0.0, result.itls[index] or []
     latency_s = result.latencies[index] if result.latencies else ttft_s + math.fsum(gaps_s)
     if _has_failed(result, index):
         error = (result.errors[index] if result.errors else None) or ""
@@ -238,7 +240,7 @@ def _trace(result: _Result, index: int) -> Trace:
 
 def _has_failed(result: _Result, index: int) -> bool:
     """Whether a request failed: with an error, or without a first token."""
-    return bool(result.errors and result.errors[index]) or result.ttfts[index] == 0
+    return bool(result.errors and result.errors[index]) or not result.ttfts[index]
 
 
 def _of_lists(
@@ -249,11 +251,16 @@ def _of_lists(
     good = [index for index in range(count) if not _has_failed(result, index)]
     samples = _samples(result, good)
     written = _figures(data, result, count)
-    lengths = {
+    lengths: dict[str, list[int | None]] = {
         "prompt_tokens": [result.input_lens[index] for index in good],
         "output_tokens": [result.output_lens[index] for index in good],
     }
-    counted = singles({name: sum(values) for name, values in lengths.items()})
+    counted = singles(
+        {
+            name: None if None in values else sum(filter(None, values))
+            for name, values in lengths.items()
+        }
+    )
     counted |= singles({"requests": count, "errors": count - len(good)})
     return Foreign(
         **_about(result, tool, count, model),
@@ -268,14 +275,17 @@ def _of_lists(
 
 def _samples(result: _Result, good: Sequence[int]) -> dict[str, list[float]]:
     """The latencies of the requests `good`, by the families of metrics."""
-    lasting = {index: math.fsum(result.itls[index]) for index in good}
-    several = [index for index in good if result.output_lens[index] > 1 and result.itls[index]]
+    gaps_s = {index: result.itls[index] or [] for index in good}
+    ttft_s = {index: result.ttfts[index] or 0.0 for index in good}
+    tokens = {index: result.output_lens[index] or 0 for index in good}
+    lasting_s = {index: math.fsum(gaps_s[index]) for index in good}
+    several = [index for index in good if tokens[index] > 1 and gaps_s[index]]
     samples = {
-        "ttft_s": [result.ttfts[index] for index in good],
-        "icl_s": [gap for index in good for gap in result.itls[index]],
-        "tpot_s": [lasting[index] / (result.output_lens[index] - 1) for index in several],
+        "ttft_s": [ttft_s[index] for index in good],
+        "icl_s": [gap for index in good for gap in gaps_s[index]],
+        "tpot_s": [lasting_s[index] / (tokens[index] - 1) for index in several],
         "e2e_s": [
-            result.latencies[index] if result.latencies else result.ttfts[index] + lasting[index]
+            result.latencies[index] if result.latencies else ttft_s[index] + lasting_s[index]
             for index in good
         ],
     }
@@ -320,7 +330,7 @@ def _failures(result: Summary) -> float | None:
 
 def _written(data: Mapping[str, Any], theirs: str) -> dict[str, float | None]:
     """The statistics of the latency `theirs` in s, as the file gives them in ms: mean, median and
-    percentiles; SGLang says e2e_latency for e2el."""
+    percentiles; SGLang says e2e_latency for e2el. Where all are 0, the tool had no value."""
     names = (f"{theirs}_ms", "e2e_latency_ms") if theirs == "e2el" else (f"{theirs}_ms",)
     written = {}
     for ours, statistic in STATISTICS.items():
@@ -328,7 +338,7 @@ def _written(data: Mapping[str, Any], theirs: str) -> dict[str, float | None]:
         if name is not None:
             value = checked_number(data[name], name)
             written[ours] = None if value is None else value / 1e3
-    return written
+    return written if any(written.values()) else {}
 
 
 def _figures(data: Mapping[str, Any], result: Summary, count: int) -> dict[str, Figure]:

@@ -1,6 +1,7 @@
 """Result files as documents: JSON, JSON lines, lists and gzip, and the files that a folder of
 results holds. They are untrusted: sizes and numbers are bounded, and a fault ends in a sentence."""
 
+import codecs
 import gzip
 import io
 import zlib
@@ -69,6 +70,8 @@ def content(path: Path) -> bytes:
         raise UsageError(f"{path} cannot be read ({error.strerror}): make it readable") from error
     if len(read) > MOST_BYTES:
         raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB: import a smaller one")
+    if read.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as a shell of Windows writes
+        return read.decode("utf-16", "replace").encode("utf-8", "replace")
     return read
 
 

@@ -2,7 +2,8 @@
 kilobytes by HTTP range, nothing else.
 
 `HF_ENDPOINT` names a mirror, `HF_TOKEN` (or the token that huggingface_hub keeps) opens gated
-models, `HF_HUB_OFFLINE` forbids asking. Through huggingface_hub where that is installed.
+models, `HF_HUB_OFFLINE` forbids asking. Each answer is bounded in bytes and time, which those that
+huggingface_hub reads are not.
 """
 
 import os
@@ -105,33 +106,12 @@ def _tensors_on_hub(name: str, revision: str) -> tuple[Tensor, ...] | None:
         if error.code != 404:
             raise
         names = [ONE_FILE]
-    read = _header if find_spec("huggingface_hub") is None else _header_by_library
     try:
-        return tuple(tensor for file in names for tensor in read(name, revision, file))
+        return tuple(tensor for file in names for tensor in _header(name, revision, file))
     except HTTPError as error:
         if error.code != 404:
             raise
         return None
-
-
-def _header_by_library(name: str, revision: str, file: str) -> Iterator[Tensor]:
-    """The tensors of one file through huggingface_hub, its errors as those of urllib. It is asked
-    for nothing else: it would keep the other files in its cache, and where nothing answers it tries
-    for half a minute."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, SafetensorsParsingError
-
-    api = HfApi(endpoint=hub_endpoint(), token=_token() or False)
-    try:
-        header = api.parse_safetensors_file_metadata(name, file, revision=revision)
-    except SafetensorsParsingError as error:
-        raise ValueError(str(error)) from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        raise HTTPError(name, status, str(status), None, None) from error  # type: ignore[arg-type]
-    for tensor, info in header.tensors.items():
-        start, end = info.data_offsets
-        yield Tensor(tensor, info.dtype, info.parameter_count, end - start)
 
 
 def _config(raw: bytes) -> dict[str, Any]:

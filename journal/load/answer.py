@@ -1,9 +1,9 @@
 """Traces from recorded answers: when each chunk came, and whether the answer counts.
 
-An answer counts by the sum of its stream: HTTP 200, a body that is complete by its own framing,
-at least one chunk that holds a token, a finish reason that means stop or length, and no error
-object anywhere. Usage and [DONE] may be missing, and a doubt says so; a body that ends only with
-its connection needs one of the two. Every other answer is an error.
+An answer counts by the sum of its stream: HTTP 200 (or another 2xx), a body that is complete by
+its own framing, at least one chunk that holds a token, a finish reason that means stop or length,
+and no error object anywhere. Usage and [DONE] may be missing, and a doubt says so; a body that ends
+only with its connection needs one of the two. Every other answer is an error.
 """
 
 import hashlib
@@ -83,7 +83,7 @@ class AnswerReader:
         """Read an answer that the server did not stream, although a stream was requested: its
         JSON is one chunk."""
         whole = unstreamed(self._body)
-        if self.exchange.recording.status == 200 and whole:
+        if _is_good(self.exchange.recording.status) and whole:
             chunk = self._stream.take(b"", whole)
             if chunk is not None:
                 self._whole = True
@@ -133,7 +133,7 @@ class AnswerReader:
             status=exchange.recording.status,
             error=error,
             ttfo_s=self._ttfo_s(ends, scheduled_s),
-            timed_out=exchange.timed_out,
+            timed_out=exchange.timed_out or exchange.recording.left_open,
             reconnected=exchange.reconnected,
             connect_s=exchange.connect_s,
             turn=request.turn,
@@ -223,7 +223,7 @@ class AnswerReader:
     def _verdict(self, has_tokens: bool) -> str | None:
         """The reason why this answer does not count; None where it counts."""
         recording = self.exchange.recording
-        if recording.status is not None and recording.status != 200:
+        if recording.status is not None and not _is_good(recording.status):
             return self._refusal(recording.status)
         stream, failure = self._stream, self.exchange.failure or recording.failure
         if self._error is not None or stream.error is not None:
@@ -233,9 +233,10 @@ class AnswerReader:
         if stream.count == 0:
             return f"no events in the answer: {excerpt(self._body) or 'its body is empty'}"
         if not has_tokens:
-            return "not one token in the stream"
+            return f"not one token in the stream{stream.own_words}"
         if not stream.ended_well:
-            return f"finish reason {stream.finish_reason or 'missing'}, not stop or length"
+            reason = stream.finish_reason or f"missing{stream.own_words}"
+            return f"finish reason {reason}, not stop or length"
         if not (recording.framed or stream.done or stream.usage.output_tokens is not None):
             return "the connection ended with neither usage nor [DONE] before"
         return None
@@ -251,6 +252,11 @@ class AnswerReader:
         except (ValueError, RecursionError):
             reason = excerpt(self._body)
         return f"HTTP {status}: {reason}".rstrip(": ")
+
+
+def _is_good(status: int | None) -> bool:
+    """Whether an HTTP status is of an answer: 200, or another 2xx, which some gateways give."""
+    return status is not None and 200 <= status < 300
 
 
 def _outcome(exchange: Exchange, error: str | None, *, short: bool) -> Outcome:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from journal.errors import EndpointError
 from journal.load.answer import Exchange
-from journal.load.wire import Recording
+from journal.load.wire import AFTER_DONE_S, DONE, Recording
 from journal.records.engine import Endpoint
 from journal.records.request import Request
 from journal.redaction import remember, shown_url
@@ -115,6 +115,8 @@ class Connection(asyncio.Protocol):
         recording.feed(now, data)
         if recording.over or recording.failure is not None:
             self._end(now, recording)
+        elif DONE in data:
+            asyncio.get_running_loop().call_later(AFTER_DONE_S, self._settle, recording)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         now = time.monotonic()
@@ -122,6 +124,12 @@ class Connection(asyncio.Protocol):
         if self._recording is not None:
             self._recording.close()
             self._end(now, self._recording)
+
+    def _settle(self, recording: Recording) -> None:
+        """End an answer that stays open after its [DONE]."""
+        done_s = recording.settle() if recording is self._recording else None
+        if done_s is not None:
+            self._end(done_s, recording)
 
     def _end(self, now: float, recording: Recording) -> None:
         self.ended_s = now
@@ -202,9 +210,12 @@ class Client:
                     await connection.ask(message, recording)
             exchange.end_s = connection.ended_s
         except TimeoutError:
-            exchange.failure = f"no end of the answer after {self._waits_s:g} s (the timeout)"
-            exchange.timed_out = not self._leaves
-            exchange.abandoned = self._leaves
+            if (done_s := recording.settle()) is not None:
+                exchange.end_s = done_s
+            else:
+                exchange.failure = f"no end of the answer after {self._waits_s:g} s (the timeout)"
+                exchange.timed_out = not self._leaves
+                exchange.abandoned = self._leaves
         except OSError as error:
             exchange.failure = f"cannot connect: {error.strerror or error}"
         if exchange.failure is not None:

@@ -11,6 +11,9 @@ _WORDS = (
     *("text", "content", "value", "thinking", "reasoning", "reasoning_content", "thought"),
     *("summary", "refusal", "transcript", "output_text", "parts"),
 )
+# Fields that say of which kind the content is, and flags that say that it is thoughts.
+_KINDS = ("type", "role", "phase", "channel")
+_FLAGS = ("thought", "thinking", "reasoning", "is_thinking", "is_thought", "is_reasoning")
 # A field with one of these in its name says something about thoughts, and holds none.
 _NO_WORDS = (
     *("signature", "token", "finish", "stop", "encrypted", "effort", "_id", "format", "status"),
@@ -28,6 +31,8 @@ def is_shown(fields: dict[str, Any]) -> bool:
 def parts_of(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
     """The text, the thoughts and the number of tool-call deltas in a delta, message or choice."""
     text, thought = _content(content) if content else ("", "")
+    if text and _marks_thoughts(fields):
+        text, thought = "", thought + text
     if not text:
         for key in _ANSWERS:
             if value := fields.get(key):
@@ -53,7 +58,22 @@ def _content(value: Any) -> tuple[str, str]:
     if isinstance(value, list):
         parts = [_content(part) for part in value if part]
         return "".join(text for text, _ in parts), "".join(thought for _, thought in parts)
+    if isinstance(value, bool):
+        return "", ""
     raise ValueError(f"{value!r:.40} is not text")
+
+
+def _marks_thoughts(fields: dict[str, Any]) -> bool:
+    """Whether other fields of a delta or message say that its content is thoughts."""
+    for name in _KINDS:
+        kind = fields.get(name)
+        if kind and isinstance(kind, str) and (kind == "analysis" or _carries_thoughts(kind)):
+            return True
+    if any(fields.get(name) is True for name in _FLAGS):
+        return True
+    own = fields.get("extra_content")
+    google = own.get("google") if isinstance(own, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
 
 
 def _words(value: Any) -> str:

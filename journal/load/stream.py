@@ -11,36 +11,19 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from journal.load.parts import is_plain, is_shown, parts_of
+from journal.load.reasons import LONGEST, TOOL_REASONS, later_reason
 from journal.load.thinking import Thinking
-from journal.load.usage import Usage
+from journal.load.usage import Usage, usage_elsewhere
+from journal.load.wire import is_done, without_names
 from journal.redaction import hidden
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
-_STOP = (
-    "stop stopped stop_sequence stop_token stop_string eos eos_token endoftext end_of_text "
-    "end_turn end_of_turn end complete completed done finish finished"
-)
-_LENGTH = (
-    "length max_tokens max_length max_new_tokens max_output_tokens max_completion_tokens "
-    "model_length token_limit length_limit max_context_length"
-)
-# Words of servers for the two finish reasons of an answer that counts.
-REASONS = dict.fromkeys(_STOP.split(), "stop") | dict.fromkeys(_LENGTH.split(), "length")
 ERROR_OBJECT = "an error in the stream: "  # the server's own words follow
-# Words that servers send before the reason is known.
-_PLACEHOLDERS = frozenset(
-    "null none nil undefined unspecified unknown pending running in_progress not_finished "
-    "unfinished continue".split()
-)
+_CODES = ("code", "status_code", "status")
+_WELL = frozenset(("0", "200", "ok", "success", "none", "null", "false", "no error"))
 # Other fields of a choice that hold a finish reason, where `finish_reason` holds none.
 _OTHER_REASONS = ("stop_reason", "finish_details", "native_finish_reason", "done_reason")
-TOOL_REASONS = ("tool_calls", "tool_use", "function_call")
-# Reasons that no later reason replaces.
-_FINAL = frozenset(
-    "abort aborted cancel cancelled canceled error failed timeout content_filter safety".split()
-).union(TOOL_REASONS)
-LONGEST = 4096  # characters of a server's own words that are looked at
 
 
 class Chunk(NamedTuple):
@@ -65,7 +48,8 @@ class Stream:
     it; `answer_at` is the number of the chunk with which the answer itself began, from 0 (None: it
     did not). `moved`: the last text showed that all before it was thoughts, among which it stands
     now. `ids` are those of its tokens, where the server gives them. `done`: [DONE] came; `refused`:
-    text came as a refusal; `shown`: sound or pictures came."""
+    text came as a refusal; `shown`: sound or pictures came; `odd`: the last object that held no
+    part of the answer and no choice, in which a server may say in its own way what went wrong."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -73,6 +57,7 @@ class Stream:
         self.done = False
         self.refused = False
         self.shown = False
+        self.odd = b""
         self.finish_reason: str | None = None
         self.usage = Usage()
         self.times: dict[str, float | None] = {}
@@ -100,11 +85,17 @@ class Stream:
         tools = self.finish_reason in TOOL_REASONS and self.tool_calls > 0
         return self.finish_reason in ("stop", "length") or tools
 
+    @property
+    def own_words(self) -> str:
+        """What the server may have said of an answer that is not whole, in brackets; mostly
+        empty."""
+        return f" (it sent {excerpt(self.odd)})" if self.odd else ""
+
     def take(self, name: bytes, data: bytes) -> Chunk | None:
         """Add the event called `name` (mostly empty); return its part of the answer, or None
         where it has no part."""
         self.count += 1
-        if b"[DONE]" in data[:12] and data.strip(b' "').startswith(b"[DONE]"):
+        if is_done(data):
             self.done = True
             return None
         try:
@@ -114,6 +105,8 @@ class Stream:
             elif event is not None:
                 chunk = self._event(event)
                 self._chunks += chunk is not None
+                if chunk is None and event and "choices" not in event and "usage" not in event:
+                    self.odd = data
                 return chunk
         except _UNREADABLE as error:
             self._fail(f"event {self.count} {_unread(error)}: {excerpt(data)}")
@@ -136,9 +129,9 @@ class Stream:
             return None
         choice = _first(choices) if choices else None
         usage, made = event.get("usage"), None
-        if not usage and ("x_groq" in event or (choice is not None and "usage" in choice)):
-            usage = _usage_elsewhere(event, choice)
-        if usage and isinstance(usage, dict):
+        if not isinstance(usage, dict) or not usage:
+            usage = usage_elsewhere(event, choice)
+        if isinstance(usage, dict) and usage:
             made = self.usage.take(usage)
         if "metrics" in event and isinstance(event["metrics"], dict):
             self.times = {name: _duration_s(ms) for name, ms in event["metrics"].items()}
@@ -152,7 +145,7 @@ class Stream:
         delta, counted = choice.get("delta"), made
         reason = choice.get("finish_reason")
         if reason:
-            self._take_reason(reason)
+            self.finish_reason = later_reason(reason, self.finish_reason)
         else:
             self._take_other_reason(choice, delta)
         content, thought, tool_calls = self._parts(choice, delta)
@@ -243,26 +236,12 @@ class Stream:
     def _take_other_reason(self, choice: dict[str, Any], delta: Any) -> None:
         """Take a finish reason from another field than the API's, where the words are known."""
         if type(delta) is dict and "finish_reason" in delta:
-            self._take_reason(delta["finish_reason"] or "")
+            self.finish_reason = later_reason(delta["finish_reason"], self.finish_reason)
         for key in _OTHER_REASONS:
             if key in choice and self.finish_reason is None:
-                value = choice[key]
-                value = value.get("type") if isinstance(value, dict) else value
-                if isinstance(value, str) and _word(value) in REASONS:
-                    self._take_reason(value)
-
-    def _take_reason(self, reason: Any) -> None:
-        if isinstance(reason, dict):
-            reason = reason.get("type") or ""
-        word = _word(hidden(str(reason)[:LONGEST]))
-        if word and word not in _PLACEHOLDERS and self.finish_reason not in _FINAL:
-            self.finish_reason = REASONS.get(word, word)
-
-
-def _word(reason: str) -> str:
-    """A finish reason in the form of the words in REASONS."""
-    word = reason.strip().lower().replace("-", "_").replace(" ", "_")
-    return word.removeprefix("finishreason.").removeprefix("finish_reason_")
+                reason = later_reason(choice[key], None)
+                if reason in ("stop", "length"):
+                    self.finish_reason = reason
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
@@ -271,7 +250,7 @@ def parsed(data: bytes) -> dict[str, Any] | None:
     try:
         value = from_json(data)
     except ValueError:
-        text = data.decode("utf-8", "replace")
+        text = without_names(data).decode("utf-8", "replace")
         if not text.lstrip().startswith("{") and '"choices"' not in text:
             return None
         value = json.loads(text)  # slower, and decides: it accepts a lone surrogate
@@ -315,31 +294,25 @@ def _is_error(event: dict[str, Any]) -> bool:
         return True
     if event.get("choices") is not None:
         return False
-    codes = map(event.get, ("code", "status_code", "status"))
+    codes = map(event.get, _CODES)
     return any(type(code) is int and 400 <= code < 600 for code in codes)
 
 
 def _blames(error: Any) -> bool:
-    """Whether the value of an error field reports an error; some servers send it empty."""
+    """Whether the value of an error field reports an error; some servers send it empty, or with
+    words that say that all is well."""
     if isinstance(error, dict):
+        if any(str(error.get(name)).lower() in _WELL for name in _CODES if name in error):
+            return False
         return any(map(_blames, error.values()))
-    return bool(error) and error != "null"
+    return bool(error) and str(error)[:20].strip().lower() not in _WELL
 
 
 def _first(choices: Any) -> dict[str, Any] | None:
-    """The first choice; None where the server sent a placeholder. Raises ValueError for choices
-    that are not a list."""
-    if not isinstance(choices, list):
-        raise ValueError(f"choices are {choices!r:.40}, not a list")
-    return choices[0] if isinstance(choices[0], dict) else None
-
-
-def _usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> Any:
-    """The usage in one of the places that some servers use: the choice, or their own field."""
-    if choice is not None and choice.get("usage"):
-        return choice["usage"]
-    own = event.get("x_groq")
-    return own.get("usage") if isinstance(own, dict) else None
+    """The first choice that is not empty; None where the server sent a placeholder."""
+    if isinstance(choices, list):
+        choices = choices[0] or next(filter(None, choices), None)
+    return choices if isinstance(choices, dict) else None
 
 
 def _new_part(text: str, before: list[str], *, pieces: bool) -> str:

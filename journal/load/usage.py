@@ -1,11 +1,19 @@
 """Token counts of a stream, from the usage objects in its events."""
 
+from functools import lru_cache
 from typing import Any
 
 MOST = 1 << 31  # tokens: a larger number is not a count
 USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields are details
-_OUTPUT = ("completion_tokens", "output_tokens")
-_PROMPT = ("prompt_tokens", "input_tokens")
+_OUTPUT = (
+    *("completion_tokens", "output_tokens", "completionTokens", "outputTokens"),
+    *("completion_token_count", "output_token_count", "outputTokenCount"),
+)
+_PROMPT = (
+    *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens"),
+    *("prompt_token_count", "input_token_count", "inputTokenCount"),
+)
+_HOLDERS = ("x_groq", "message", "meta", "metadata", "data", "details", "response")
 
 
 class Usage:
@@ -77,6 +85,36 @@ class Usage:
         if thoughts is None:
             thoughts = _number_in(usage, ("reasoning_tokens",))
         self.reasoning_tokens = self.reasoning_tokens if thoughts is None else thoughts
+
+
+def usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The usage in a place of some server's own: the choice, its delta, or another field of the
+    event, itself or in an object; None where there is none."""
+    if choice is not None:
+        delta = choice.get("delta")
+        for holder in (choice, delta):
+            usage = holder.get("usage") if isinstance(holder, dict) else None
+            if isinstance(usage, dict):
+                return usage
+    for name in _places(tuple(event)):
+        value = event[name]
+        if name in _HOLDERS:
+            value = value.get("usage") if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = value[-1] if value else None
+        if isinstance(value, dict) and _number_in(value, _OUTPUT) is not None:
+            return value
+    return None
+
+
+@lru_cache(maxsize=256)
+def _places(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields of an event, of all its `names`, in which usage may stand."""
+    return tuple(
+        name
+        for name in names
+        if name in _HOLDERS or "usage" in name.lower() or name.endswith("nvocationMetrics")
+    )
 
 
 def _number_in(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:

@@ -10,14 +10,18 @@ import httptools
 MOST_OF_HEAD = 1 << 20  # bytes before the body, interim answers included
 MOST_OF_ANSWER = 16 << 20  # bytes of an answer, and of what a compressed one unpacks to ...
 MOST_OF_TOKEN = 4 << 10  # ... and so many more for each token that was asked for
+AFTER_DONE_S = 0.25  # the longest wait for the end of a body after [DONE]
+DONE = b"[DONE]"
+_SLICE = 1 << 12  # bytes that are unpacked at a time
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 
 
 class Recording:
     """One answer as it arrives. A C parser strips HTTP/1.1; the body is kept as it came, with the
-    time of the read that brought each part. `over`: the answer is complete; `reusable`: its
-    connection can carry another; `failure`: the reason why the answer is not valid HTTP;
-    `unanswered`: the connection was closed before a byte of the answer came."""
+    time of the read that brought each part. `over`: the answer is complete; `left_open`: it is by
+    its [DONE], and its body did not end; `reusable`: its connection can carry another; `failure`:
+    the reason why the answer is not valid HTTP; `unanswered`: the connection was closed before a
+    byte of the answer came."""
 
     __slots__ = (
         "_counts",
@@ -29,6 +33,7 @@ class Recording:
         "_total",
         "failure",
         "headers",
+        "left_open",
         "on_body",
         "over",
         "reusable",
@@ -42,6 +47,7 @@ class Recording:
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
         self.over = False
+        self.left_open = False
         self.reusable = False
         self.failure: str | None = None
         self.unanswered = False
@@ -103,10 +109,29 @@ class Recording:
         pieces = self._pieces[: self._total]
         encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity":
-            pieces = _decompressed(pieces, encoding, self._most, complete=self.over)
+            unpack = Unpacker(encoding, self._most)
+            pieces = list(map(unpack.take, pieces))
+            if self.over and not self.left_open:
+                unpack.close()
         offsets = [0, *itertools.accumulate(map(len, pieces))]
         last = len(pieces)
         return b"".join(pieces), self._stamps, [offsets[min(n, last)] for n in self._counts]
+
+    def settle(self) -> float | None:
+        """Take the answer for complete where its [DONE] has come; return the time of the read that
+        brought it (None: it has not come)."""
+        if self.status is None or self.failure is not None:
+            return None
+        try:
+            body, stamps, ends = self.body()
+        except ValueError:
+            return None
+        end = next((end for end, _, data in events(body, complete=False) if is_done(data)), None)
+        if end is None:
+            return None
+        self.over = self.left_open = True
+        self._total = len(self._pieces)
+        return next(at_s for at_s, upto in zip(stamps, ends, strict=True) if upto >= end)
 
     def release(self) -> None:
         """Free the parser. It refers back to this recording, and garbage collection, which would
@@ -137,32 +162,75 @@ class Recording:
             self._total = len(self._pieces)
 
 
-def _decompressed(
-    pieces: list[bytes], encoding: bytes, most: int, *, complete: bool
-) -> list[bytes]:
-    """The decompressed part of each piece. Raises ValueError for a body that is damaged, cut off,
-    compressed in another way than gzip or deflate, or that unpacks to more than `most` bytes."""
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        name = encoding[:20].decode("latin-1")
-        raise ValueError(f"the body is compressed ({name}) without a request")
-    start = b"".join(pieces[:2])[:2]
-    zlib_header = len(start) == 2 and start[0] & 15 == 8 and int.from_bytes(start, "big") % 31 == 0
-    bare = encoding == b"deflate" and not zlib_header  # some servers send deflate without it
-    unpack = zlib.decompressobj(-15 if bare else 47)
-    unpacked, left = [], most
-    try:
-        for piece in pieces:
-            unpacked.append(unpack.decompress(piece, left + 1))
-            left -= len(unpacked[-1])
-            if left < 0:
+class Unpacker:
+    """A body that is unpacked as its pieces come. Raises ValueError for one that is damaged, cut
+    off, compressed in another way than gzip (in one part or several) or deflate, or that unpacks to
+    more than `most` bytes."""
+
+    def __init__(self, encoding: bytes, most: int) -> None:
+        """`encoding` is the value of Content-Encoding, in lower case."""
+        if encoding not in (b"identity", b"", b"gzip", b"x-gzip", b"deflate"):
+            name = encoding[:20].decode("latin-1")
+            raise ValueError(f"the body is compressed ({name}) without a request")
+        self._plain = encoding in (b"identity", b"")
+        self._several = encoding != b"deflate"
+        self._most = self._left = most
+        self._begins: bytes | None = b""  # up to two bytes, by which the format is known
+        self._unpack = zlib.decompressobj(47)
+
+    def take(self, piece: bytes) -> bytes:
+        """The part of the body that `piece` completes."""
+        if self._plain:
+            return piece
+        if self._begins is not None:
+            piece = self._begins + piece
+            if len(piece) < 2:
+                self._begins = piece
+                return b""
+            self._begins = None
+            zlib_header = piece[0] & 15 == 8 and int.from_bytes(piece[:2], "big") % 31 == 0
+            if not (self._several or zlib_header):  # some servers send deflate without it
+                self._unpack = zlib.decompressobj(-15)
+        try:
+            parts = [self._unpacked(piece[k : k + _SLICE]) for k in range(0, len(piece), _SLICE)]
+        except zlib.error as error:
+            raise ValueError(f"the compressed body is damaged: {error}") from None
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Take in the end of the body."""
+        if not self._plain and not self._unpack.eof:
+            raise ValueError("the compressed body is cut off")
+
+    def _unpacked(self, data: bytes) -> bytes:
+        parts = []
+        while data:
+            if self._unpack.eof:  # a part of gzip ended, and another may follow
+                data = data.lstrip(b"\0")
+                if not data or not self._several:
+                    break
+                self._unpack = zlib.decompressobj(47)
+            parts.append(self._unpack.decompress(data, self._left + 1))
+            data = self._unpack.unused_data
+            self._left -= len(parts[-1])
+            if self._left < 0:
                 raise ValueError(
-                    f"the body unpacks to more than {most >> 20} MiB, the most that is read of one"
+                    f"the body unpacks to more than {self._most >> 20} MiB, the most that is read "
+                    "of one"
                 )
-    except zlib.error as error:
-        raise ValueError(f"the compressed body is damaged: {error}") from None
-    if complete and not unpack.eof:
-        raise ValueError("the compressed body is cut off")
-    return unpacked
+        return b"".join(parts)
+
+
+def is_done(data: bytes) -> bool:
+    """Whether an event's data is [DONE], bare or in quotes."""
+    return DONE in data[:18] and without_names(data).strip(b' "').startswith(DONE)
+
+
+def without_names(data: bytes) -> bytes:
+    """An event's data without the names of its field that a proxy wrote a second time."""
+    while data.startswith(b"data:"):
+        data = data[5:].lstrip()
+    return data
 
 
 def events(body: bytes, *, complete: bool = True) -> Iterator[tuple[int, bytes, bytes]]:

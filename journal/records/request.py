@@ -70,7 +70,8 @@ class Trace:
     `ttfo_s` is the time from `scheduled_s` to the first chunk of the answer itself, thoughts left
     out. `reasoning_tokens` are thoughts by the server's usage, `reasoning_chunks` the chunks with
     thoughts in words, `tool_call_deltas` the parts of tool calls. `done`: the stream ended with
-    [DONE]; `timed_out`: it did not end in time; `reconnected`: it was sent again on a fresh
+    [DONE]; `timed_out`: it did not end in time, or was closed here after [DONE], since its body
+    did not end; `reconnected`: it was sent again on a fresh
     connection, since the kept one was closed before a byte came; `refused`: text came as a refusal.
     `counted_tokens` are the tokens of the text by the model's own tokenizer, where that is at hand
     here or at the server, which gave no usage. These are None in old journals. `connect_s` is the

@@ -239,7 +239,7 @@ class _Probes:
         if answer.status in (401, 403):
             server, words = shown_url(endpoint.base_url), answer.message()
             raise EndpointError(f"{server} wants a key ({answer.status}: {words}): {KEY_HINT}")
-        if answer.status != 200:
+        if not answer.good:
             words = answer.message()
             return _Tried(answer.status, words, None, False, answer.url, answer.retry_after_s)
         return _read(answer)

@@ -49,6 +49,11 @@ class Answer:
     url: str = ""
     retry_after_s: float | None = None
 
+    @property
+    def good(self) -> bool:
+        """Whether its status is 200 or another 2xx, which some gateways give."""
+        return 200 <= self.status < 300
+
     def json(self) -> dict[str, Any]:
         """The body as a JSON object, or the first in a list; empty where it is something else."""
         try:

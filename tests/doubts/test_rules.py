@@ -323,7 +323,8 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
     noted = {
         "nothing_succeeded", "given_up", "server_lost", "outliers", "percentiles_refused",
         "interval_refused",
-        "done_missing", "reasoning_not_streamed", "reconnected", "thoughts_only", "refused",
+        "done_missing", "left_open", "reasoning_not_streamed", "reconnected", "thoughts_only",
+        "refused",
         "no_warmup", "few_readings", "client_unmeasured", "no_card", "energy_by_power",
         "overload_unseen", "unseen", "kv_no_rate",
     }  # fmt: skip
@@ -340,6 +341,7 @@ def test_every_rule_that_flags_has_a_trap_and_every_rule_says_why() -> None:
 
 NOTES: list[tuple[str, Callable[[Samples], Samples]]] = [
     ("done_missing", some_of(lambda t: replace(t, done=False))),
+    ("left_open", some_of(lambda t: replace(t, timed_out=True))),
     (
         "reasoning_not_streamed",
         some_of(lambda t: replace(t, reasoning_tokens=8, reasoning_chunks=0), 24),

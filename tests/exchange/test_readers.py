@@ -311,7 +311,7 @@ def test_whole_reports_of_such_tools_tell_their_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("vllm-summary", {"mean_ttft_ms": float("nan")}, ("mean_ttft_ms is nan", "again")),
+        ("vllm-summary", {"mean_ttft_ms": float("inf")}, ("mean_ttft_ms is inf", "again")),
         ("vllm-summary", {"duration": float("inf")}, ("duration", "inf", "again")),
         ("vllm-summary", {"completed": None, "num_prompts": None}, ("completed", "again")),
         ("vllm-detailed", {"ttfts": {}}, ("ttfts", "{}", "again")),
@@ -333,6 +333,60 @@ def test_a_refusal_names_file_value_and_what_to_do_and_stores_nothing(
         assert word in str(refused.value)
     with open_store(path.parent) as store:
         assert store.runs() == store.experiments() == []
+
+
+NAN = float("nan")
+UNKNOWN: list[tuple[str, dict[str, Any], str, float | None]] = [
+    ("vllm-summary", {"mean_ttft_ms": NAN}, "ttft_s.mean", None),
+    ("vllm-summary", {"mean_ttft_ms": None, "burstiness": None}, "ttft_s.mean", None),
+    ("vllm-summary", {"max_concurrency": 4.0, "completed": 40.0}, "requests", 40),
+    ("vllm-summary", {"date": "2026-05-01T10:00:00"}, "requests", 40),
+    ("vllm-detailed", {"errors": [], "generated_texts": []}, "errors", 0),
+    ("sglang", {"mean_ttft_ms": NAN, "errors": []}, "ttft_s.mean", 0.05),
+    ("genai-perf", {"time_to_first_token": {"unit": "ms", "avg": NAN}}, "ttft_s.mean", None),
+    ("genai-perf", {"time_to_first_token": {"unit": "ns", "avg": 5e7}}, "ttft_s.mean", 0.05),
+    ("genai-perf", {"time_to_first_token": {"unit": "\u00b5s", "avg": 5e4}}, "ttft_s.mean", 0.05),
+    ("genai-perf", {"time_to_first_token": {"unit": "Seconds", "avg": 0.05}}, "ttft_s.mean", 0.05),
+    ("inference-perf", {"failures": None}, "e2e_s.mean", 0.2),
+    ("inference-perf", {"load_summary": {"count": 40, "x": None}}, "requests", 40),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "metric", "value"),
+    UNKNOWN,
+    ids=[f"{name}-{k}" for k, (name, *_) in enumerate(UNKNOWN)],
+)
+def test_null_and_nan_are_what_a_tool_does_not_know(
+    tmp_path: Path, name: str, change: dict[str, Any], metric: str, value: float | None
+) -> None:
+    form = next(FORMS.glob(f"{name}.json*"))
+    data = json.loads(form.read_text().splitlines()[0] if name == "sglang" else form.read_text())
+    read = figures_of(data | change, tmp_path).value(metric)
+    assert read == (None if value is None else pytest.approx(value))
+
+
+def test_lists_of_requests_may_lack_what_failed_ones_have_not(tmp_path: Path) -> None:
+    data = json.loads((FORMS / "vllm-detailed.json").read_text())
+    count = len(data["input_lens"])
+    data["ttfts"][0] = data["itls"][0] = data["output_lens"][0] = None
+    data["errors"] = ["boom", *[""] * (count - 1)]
+    record = figures_of(data, tmp_path)
+    assert (record.value("errors"), record.value("requests")) == (1, count)
+
+
+def test_latencies_of_no_answer_are_no_zeros(tmp_path: Path) -> None:
+    data = json.loads((FORMS / "vllm-summary.json").read_text())
+    data |= {"completed": 0, "failed": 40}
+    data |= {f"{name}_ttft_ms": 0.0 for name in ("mean", "median", "p99")}
+    assert figures_of(data, tmp_path).value("ttft_s.mean") is None
+
+
+def test_a_file_in_utf_16_is_read(tmp_path: Path) -> None:
+    text = (FORMS / "vllm-summary.json").read_text()
+    path = tmp_path / "wide.json"
+    path.write_bytes(text.encode("utf-16"))
+    assert import_results(path, tmp_path)
 
 
 def test_one_bad_line_refuses_the_whole_file(tmp_path: Path) -> None:

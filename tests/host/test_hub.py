@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +11,6 @@ import pytest
 from builders_gguf import gguf_file
 
 from journal.errors import JournalError, NotFound, SpecError
-from journal.host import hub
 from journal.host.fit import fit
 from journal.host.hub import ask_hub
 
@@ -142,24 +140,16 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(params=["library", "range"])
-def server(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[type[Hub]]:
-    """The hub on one port, its store of large files on another; asked through huggingface_hub, and
-    without it."""
-    if request.param == "library" and find_spec("huggingface_hub") is None:
-        pytest.skip("huggingface_hub is not installed")
-    if request.param == "range":
-        monkeypatch.setattr(hub, "find_spec", lambda name: None)
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Hub]]:
+    """The hub on one port, its store of large files on another."""
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     store = type("Store", (Hub,), {"seen": [], "store": ""})
     there = ThreadingHTTPServer(("127.0.0.1", 0), store)
     front = type("Front", (Hub,), {"seen": store.seen})
     here = ThreadingHTTPServer(("127.0.0.1", 0), front)
-    if request.param == "range":
-        front.store = f"http://127.0.0.1:{there.server_port}"
+    front.store = f"http://127.0.0.1:{there.server_port}"
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{here.server_port}")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     for each in (here, there):
@@ -209,8 +199,7 @@ def test_a_token_is_not_sent_to_the_store_of_files(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "right")
     ask_hub("open/one")
-    if server.store:
-        assert {token for path, token, _ in server.seen if path.endswith("tensors")} == {None}
+    assert {token for path, token, _ in server.seen if path.endswith("tensors")} == {None}
 
 
 def test_a_refusal_says_what_is_missing_and_asks_for_nothing_that_was_given(

@@ -154,8 +154,12 @@ WITHOUT = {
     "an error in the stream: by name": [b"event: error\n" + event({"detail": "by name"}), *GOOD],
     "the stream went on after [DONE]": [*GOOD, GOOD[0]],
     "event 2 cannot be read": [GOOD[0], b'data: {"choices":[{"te\n\n', *GOOD[1:]],
-    "event 1 cannot be read": [event({"choices": 7}), *GOOD],
+    "event 1 cannot be read": [event({"choices": [{"delta": {"content": 7}}]}), *GOOD],
     "event 4 cannot be read": [*GOOD[:3], event({"choices": [{"text": 7}]}), *GOOD[3:]],
+    'it sent {"error_msg": "no quota", "error_code": 18})': [
+        event({"error_msg": "no quota", "error_code": 18}),
+    ],
+    'finish reason missing (it sent {"detail": "gone"})': [*GOOD[:3], event({"detail": "gone"})],
     "no events in the answer: plain": [b"plain"],
     "no events in the answer: its body is empty": [],
 }

@@ -1,8 +1,10 @@
 """Streams as real servers and gateways send them, over real HTTP: each is measured as it is, and
 `run` and `ask` give the same figures."""
 
+import gzip
 import json
 import time
+import zlib
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from scripted_streams import (
     DONE,
     FINISH,
     FIRST_S,
+    HEAD,
     LAST,
     STEP_S,
     TOKENS,
@@ -17,6 +20,7 @@ from scripted_streams import (
     Timed,
     at,
     chunk,
+    chunked,
     ending,
     event,
     framed,
@@ -28,6 +32,7 @@ from scripted_streams import (
 )
 
 from journal.chat.ask import Question, ask
+from journal.chat.hearing import LEFT_OPEN
 from journal.load.drive import drive
 from journal.records.engine import Endpoint
 from journal.records.load_shape import Closed
@@ -244,6 +249,50 @@ WHOLE: dict[str, list[Timed]] = {
         *tokens(lambda k: chunk({"content": {"parts": [{"text": word(k)}]}})),
         *ending(FINISH, LAST),
     ],
+    "choices of other kinds": between(event({"choices": "none"}) + event({"choices": 7})),
+    "one choice without a list": [
+        *tokens(lambda k: {"choices": {"delta": {"content": word(k)}, "finish_reason": None}}),
+        *ending(FINISH, LAST),
+    ],
+    "an empty choice before the one": [
+        *tokens(lambda k: {"choices": [{}, {"index": 0, "delta": {"content": word(k)}}]}),
+        *ending(FINISH, LAST),
+    ],
+    "a flag for content": between(event(chunk({"content": True}))),
+    "a proxy that writes data: twice": renamed(PLAIN, b"data: ", b"data: data: "),
+    "an error that says success": [
+        *tokens(lambda k: worded(k, error={"code": 0, "message": "success"})),
+        *ending(FINISH, LAST),
+    ],
+    "an error that says none": [*tokens(lambda k: worded(k, error="none")), *ending(FINISH, LAST)],
+    "codes of success": [
+        *tokens(lambda k: worded(k, code=0, base_resp={"status_code": 0})),
+        *ending(FINISH, LAST),
+    ],
+    "a finish reason in a list": [*tokens(), *ending(chunk({}, ["stop"]), LAST)],
+    "a finish reason under another key": [*tokens(), *ending(chunk({}, {"reason": "STOP"}), LAST)],
+    "usage in camel case": [
+        *tokens(),
+        *ending(FINISH, {"choices": [], "usage": {"promptTokens": 16, "completionTokens": 16}}),
+    ],
+    "usage in the delta": [
+        *tokens(),
+        *ending({"choices": [{"delta": {"usage": USAGE}, "finish_reason": "stop"}]}),
+    ],
+    "usage in a message": [*tokens(), *ending(FINISH, {"message": {"usage": USAGE}})],
+    "usage in a list": [*tokens(), *ending(FINISH, {"usage": [USAGE]})],
+    "usage under a provider's name": [
+        *tokens(),
+        *ending(
+            FINISH,
+            {
+                "amazon-bedrock-invocationMetrics": {
+                    "inputTokenCount": 16,
+                    "outputTokenCount": TOKENS,
+                }
+            },
+        ),
+    ],
     "a last event without its blank line": [*PLAIN[:-1], *ending(FINISH, LAST, done=DONE[:-2])],
 }
 
@@ -317,6 +366,14 @@ THOUGHTS: dict[str, Any] = {
     "reasoning_details": lambda text: {
         "reasoning_details": [{"type": "reasoning.text", "text": text, "signature": None}]
     },
+    "a mark of a provider": lambda text: {
+        "content": text,
+        "extra_content": {"google": {"thought": True}},
+    },
+    "a phase": lambda text: {"content": text, "phase": "think"},
+    "a channel": lambda text: {"content": text, "channel": "analysis"},
+    "a type": lambda text: {"type": "reasoning", "content": text},
+    "a flag": lambda text: {"content": text, "is_thinking": True},
     "parts that are marked": lambda text: {"content": [{"text": text, "thought": True}]},
     "parts of the content": lambda text: {
         "content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
@@ -531,3 +588,56 @@ def test_a_server_that_hangs_timed_out() -> None:
     with serving([(30.0, b"")]) as url:
         measured = traces(url, timeout_s=0.2)
     assert [(trace.outcome, trace.timed_out) for trace in measured] == [("error", True)] * 2
+
+
+def test_a_stream_that_stays_open_after_done_counts_at_done() -> None:
+    pieces = [*framed(PLAIN)[:-1], (5.0, b"0\r\n\r\n")]
+    (trace, _) = run(pieces)
+    assert (trace.outcome, trace.error, trace.done, trace.timed_out) == ("ok", None, True, True)
+    assert trace.output_tokens == TOKENS and len(trace.chunk_s) == TOKENS
+    assert trace.end_s == pytest.approx(trace.chunk_s[-1], abs=0.1)  # [DONE] has its own read
+    interaction = asked_by_hand(pieces)
+    assert interaction.answer == TEXT and interaction.note == LEFT_OPEN
+    assert interaction.error is None and (interaction.duration_s or 9) < 1
+
+
+def test_a_compressed_stream_that_stays_open_counts_when_time_is_up() -> None:
+    packed = gzip.compress(b"".join(data for _, data in PLAIN))
+    head = HEAD + b"content-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"
+    with serving([(0.0, head), (FIRST_S, chunked(packed)), (9.0, b"0\r\n\r\n")]) as url:
+        (trace,) = traces(url, requests=1, timeout_s=0.5)
+    assert (trace.outcome, trace.error, trace.timed_out) == ("ok", None, True)
+    assert trace.end_s - trace.start_s < 0.4
+
+
+def test_done_in_the_words_of_an_answer_ends_nothing() -> None:
+    said = [word(k) if k != 3 else "data: [DONE]\n\n" for k in range(TOKENS)]
+    pieces = [*tokens(lambda k: chunk({"content": said[k]})), *ending(FINISH, LAST)]
+    late = [(at_s + (0.4 if at_s > at(4) else 0), data) for at_s, data in pieces]
+    (trace, _) = run(framed(late))
+    assert (trace.outcome, trace.timed_out, len(trace.chunk_s)) == ("ok", False, TOKENS)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_stream_that_is_compressed_without_a_request_is_read(encoding: str) -> None:
+    """Gzip in a part for each event, as some proxies flush; deflate as one."""
+    text = b"".join(data for _, data in PLAIN)
+    parts = [gzip.compress(data) for _, data in PLAIN]
+    pieces = [(at(k), part) for k, part in enumerate(parts)]
+    pieces = pieces if encoding == "gzip" else [(FIRST_S, zlib.compress(text))]
+    head, *rest = framed(pieces)
+    packed = b"\r\ncontent-encoding: %b\r\n\r\n" % encoding.encode()
+    answer_ = [(0.0, head[1].replace(b"\r\n\r\n", packed)), *rest]
+    (trace, _) = run(answer_)
+    assert (trace.outcome, trace.output_tokens, len(trace.chunk_s)) == ("ok", TOKENS, TOKENS)
+    interaction = asked_by_hand(answer_)
+    assert interaction.answer == TEXT
+    agree(trace, interaction)
+
+
+def test_another_status_of_success_counts() -> None:
+    head, *rest = framed(PLAIN)
+    answer_ = [(head[0], head[1].replace(b"200 OK", b"201 Created")), *rest]
+    (trace, _) = run(answer_)
+    assert (trace.outcome, trace.status, trace.output_tokens) == ("ok", 201, TOKENS)
+    agree(trace, asked_by_hand(answer_))

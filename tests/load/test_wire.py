@@ -37,6 +37,13 @@ FRAMINGS = {
     "interim": b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\n" + sized(TEXT),
     "gzip": sized(gzip.compress(TEXT), b"content-encoding: gzip\r\n"),
     "deflate": sized(zlib.compress(TEXT), b"content-encoding: deflate\r\n"),
+    "gzip in parts": sized(
+        gzip.compress(TEXT[:9], mtime=0)
+        + gzip.compress(b"", mtime=0)
+        + gzip.compress(TEXT[9:], mtime=0)
+        + bytes(5),
+        b"content-encoding: gzip\r\n",
+    ),
     "bare deflate": sized(zlib.compress(TEXT, wbits=-15), b"content-encoding: deflate\r\n"),
 }
 
@@ -120,6 +127,8 @@ def test_what_is_no_http_is_a_failure(wire: bytes) -> None:
     [
         (TEXT, b"br", "compressed"),
         (b"no gzip", b"gzip", "damaged"),
+        (gzip.compress(TEXT, mtime=0) + b"more", b"gzip", "damaged"),
+        (gzip.compress(b"", mtime=0) + gzip.compress(TEXT, mtime=0)[:-9], b"gzip", "cut off"),
         (gzip.compress(TEXT, mtime=0)[:-9], b"gzip", "cut off"),  # the same id in each process
     ],
 )
