@@ -32,7 +32,6 @@ NAME = re.compile(
 # The working directories of every shell; the tokens of a tokenizer.
 NOT_SECRET = re.compile(r"^(OLD)?PWD$|(eos|bos|pad|unk|sep|cls|mask|image|audio|video)[_-]token$")
 DEEPEST = 6  # escapes inside escapes that are looked through
-DEEPEST_IN_LONG, LONG = 2, 1 << 16  # ... in a text of more characters, which would take seconds
 STEP = 5  # characters; any SHORTEST in a row hold the beginning of a part of 4 at a multiple of it
 MOST_HELD = 4096  # characters of a text in pieces that wait for their end
 
@@ -283,8 +282,7 @@ def _spans(text: str, grams: frozenset[str]) -> list[tuple[int, int]]:
 def _spans_in_escapes(line: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
     """The places in `line` that hold a gram once its escapes are read, and those inside them."""
     levels: list[_Level] = []
-    deepest = DEEPEST if len(line) <= LONG else DEEPEST_IN_LONG
-    while len(levels) < deepest and (not levels or _ESCAPE.search(levels[-1].text)):
+    while len(levels) < DEEPEST and (not levels or _ESCAPE.search(levels[-1].text)):
         levels.append(_unescaped(levels[-1].text if levels else line))
         for first in _matches(levels[-1].text, grams):
             span = first, first + SHORTEST

@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -219,8 +220,19 @@ def test_a_compressed_answer_is_unpacked_up_to_the_bound(small: None) -> None:
         with pytest.raises(MeasureError, match="compressed"):
             got(url, 3)
         assert "unpacks to more than" in str(loaded(url).error)
-        assert "longer than" in str(list(ask(question(url)))[-1].error)
-        assert "longer than" in str(whole_answer(question(url))[0].error)
+        assert "unpacks to more than" in str(list(ask(question(url)))[-1].error)
+        assert "unpacks to more than" in str(whole_answer(question(url))[0].error)
+
+
+def test_an_answer_that_a_proxy_compressed_is_read_by_probes_too() -> None:
+    body = b'{"data": [{"id": "m"}]}'
+    for packed, coding in ((gzip.compress(body), b"gzip"), (zlib.compress(body), b"deflate")):
+        head = b"Content-Encoding: %b\r\n" % coding
+        with sending(lambda p=packed, h=head: [of(p, h)]) as url:  # type: ignore[misc]
+            assert fetch(url + "/models").json() == {"data": [{"id": "m"}]}
+    refused = pytest.raises(EndpointError, match=r"compressed \(br\) without a request")
+    with sending(lambda: [of(body, b"Content-Encoding: br\r\n")]) as url, refused:
+        fetch(url + "/models")
 
 
 DEEP = b'{"data": ' + b'[{"a":' * 50_000 + b"1" + b"}]" * 50_000 + b"}"

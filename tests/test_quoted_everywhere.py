@@ -2,9 +2,11 @@
 or writes, whether it goes as a bearer or in a header of another name."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
+import sqlite3
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +19,14 @@ from journal.chat.ask import Question, ask
 from journal.chat.several import Pending
 from journal.cli.app import main
 from journal.errors import JournalError
+from journal.exchange.import_results import import_results
 from journal.host.checks_host import check_hub
 from journal.host.hub import ask_hub
+from journal.monitor.exporter import Exporter
 from journal.records.engine import Access
 from journal.redaction import remember
 from journal.serve.probe import fetch
+from journal.store.store import open_store
 
 DATA = Path(__file__).parent / "exchange" / "data"
 LOG = Path(__file__).parent / "data" / "engine" / "not_in_cache.log"
@@ -125,6 +130,59 @@ def test_a_hub(said: Command, monkeypatch: pytest.MonkeyPatch) -> None:
             assert parts_in(b"".join(texts)) == set()
     monkeypatch.setenv("HF_ENDPOINT", f"http://me:{KEY[:9]}@127.0.0.1:9/?token={KEY}")
     assert parts_in(str(check_hub({"HF_ENDPOINT": f"http://127.0.0.1:9/{KEY}"})).encode()) == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["watch"],
+        ["chat"],
+        ["exporter"],
+        ["doctor"],
+        ["runs", "--home"],
+        ["log"],
+        ["verify", "--home"],
+    ],
+)
+@pytest.mark.parametrize(
+    "address", [f"http://me:{KEY}@127.0.0.1:9/v1", f"postgresql://me:{KEY}@h/x", "http://me:pw1@h"]
+)
+def test_an_address_where_a_command_takes_none(
+    words: list[str], address: str, said: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("JOURNAL_API_KEY")
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    monkeypatch.chdir(tmp_path)
+    text = said(*words, address)
+    assert parts_in(text) == set() and b"pw1" not in text
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_the_doctor(said: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A hub, an interpreter and a home that hold or quote the key."""
+    with serving(Hub) as url:
+        monkeypatch.setenv("HF_ENDPOINT", f"{url}?token={KEY}")
+        python = tmp_path / f"python-{KEY.replace('/', '-')}"
+        assert parts_in(said("doctor", "--home", tmp_path, "--python", python)) == set()
+
+
+def test_the_exporter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rows that another program wrote, and servers that quote the key in all that they send."""
+    prometheus_client = pytest.importorskip("prometheus_client")
+    import_results(DATA / "vllm-closed.json", tmp_path)
+    every = " ".join(map(quoted, range(len(WRITERS))))
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as database:
+        database.execute("UPDATE runs SET model = ?, quantisation = ?", (every, every))
+        database.commit()
+    with serving(Spilling) as url, open_store(tmp_path) as store:
+        registry = prometheus_client.CollectorRegistry()
+        with pytest.raises(JournalError) as refused:
+            Exporter(store, tmp_path, [f"http://me:{KEY}@127.0.0.1:9/v1"])
+        registry.register(Exporter(store, tmp_path, [url, f"http://127.0.0.1:9/v1?key={KEY}"]))
+        pages = [prometheus_client.generate_latest(registry) for _ in WRITERS]
+    assert parts_in(b"".join([*pages, str(refused.value).encode()])) == set()
+    assert b"journal_run" in pages[0] and b"***" in pages[0]
 
 
 class Tracking(Spilling):

@@ -109,6 +109,19 @@ def test_a_short_key_is_left_out_as_a_word_only() -> None:
     assert hidden("EMPTY is EMPTYING (EMPTY)", pattern(["EMPTY"])) == "*** is EMPTYING (***)"
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_a_key_deep_in_escapes_of_a_long_text_is_left_out(depth: int) -> None:
+    key = "sk-Zq83hfKwPx71LmVb"
+    percents, slashes = f"%{'25' * (depth - 1)}", "\\" * 2 ** (depth - 1)
+    for written in (
+        "".join(f"{percents}{ord(char):02X}" for char in key),
+        "".join(f"{slashes}u{ord(char):04x}" for char in key),
+    ):
+        text = "x" * 70_000 + written + "y" * 70_000
+        assert written not in hidden(text, pattern([key])), written
+        assert HIDDEN in hidden(text, pattern([key]))
+
+
 def test_hostile_text_is_read_in_linear_time() -> None:
     redaction.remember("sk-0123456789abcdef")
     for text in ("\\" * 60_000, "%25" * 20_000, "&#37;" * 12_000, "a" * 60_000, "%u" * 30_000):

@@ -151,7 +151,9 @@ class Hearing:
             return f"the answer could not be read (no events in it: {words})"
         if reason is None:
             words = printable(stream.own_words)
-            return f"the answer was cut off{words and ' ' + words}: see the server's log"
+            if words:
+                return f"the answer was cut off {words}: see the server's log"
+            return "the answer was cut off: see the server's log"
         if stream.ended_well:
             return None
         if reason in TOOL_REASONS:

@@ -5,6 +5,7 @@ import warnings
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import journal
 from journal.cli.ask import ask
@@ -33,10 +34,34 @@ from journal.cli.watch import watch
 from journal.cli.whatif import whatif
 from journal.errors import DamagedRow, EngineError, JournalError, UsageError
 from journal.language import language, translated
-from journal.redaction import hidden
+from journal.redaction import hidden, shown_url
+
+_UsageError: Any = typer.BadParameter.__base__  # its name depends on the version of typer
+
+
+class _Commands(TyperGroup):
+    """The commands. What is wrong with their options is told without the secrets in addresses."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Invoke the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except _UsageError as error:
+            error.message = _shown(error.message)
+            raise
+
+
+def _shown(text: str) -> str:
+    """`text`, in which the addresses of the command line stand without their secrets."""
+    for word in sys.argv:
+        if "://" in word:
+            text = text.replace(word, shown_url(word))
+    return hidden(text)
+
 
 app = typer.Typer(
     name="journal",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -128,10 +153,11 @@ def _in_words(error: JournalError) -> str:
     """The sentence of an error in the user's language; in English where that is what is wrong."""
     from journal.cli.render import plain
 
+    said = _shown(str(error))
     try:
-        return plain(translated(str(error)))
+        return plain(translated(said))
     except UsageError:
-        return plain(str(error))
+        return plain(said)
 
 
 def main() -> None:

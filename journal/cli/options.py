@@ -9,14 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from journal.errors import SpecError
+from journal.redaction import shown_url
 
 if TYPE_CHECKING:
     from journal.records.engine import Access
 
+
+def _folder(text: str) -> Path:
+    """The folder of a journal. Raises SpecError for an address, of which a folder would be made."""
+    if "://" in text:
+        raise SpecError(
+            f"{shown_url(text)!r} is an address, and --home is a folder: name a database in "
+            "JOURNAL_DB"
+        )
+    return Path(text)
+
+
 Home = Annotated[
     Path,
     typer.Option(
-        "--home", envvar="JOURNAL_HOME", help="Where the journal lives: its database and logs."
+        "--home",
+        envvar="JOURNAL_HOME",
+        metavar="PATH",
+        parser=_folder,
+        help="Where the journal lives: its database and logs.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, and nothing else.")]

@@ -181,6 +181,8 @@ def _requests(store: Store) -> Iterator[Row]:
 
 def _plain(trace: Trace, name: str) -> Any:
     value = getattr(trace, name)
+    if name.endswith("_asked") and value == 0:  # no file told it
+        return None
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -9,7 +9,6 @@ import json
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,21 +85,15 @@ def opener(
     return urllib.request.build_opener(Http, Https, *handlers)
 
 
-def whole_body(
-    response: http.client.HTTPResponse, enough: Callable[[bytes], bool] | None = None
-) -> bytes:
-    """The body of an answer, or the part up to the one for which `enough`, which is called with
-    each part as it comes, returns true. Raises Unbounded for a body that is compressed, which was
-    not asked for, and what a read raises."""
+def whole_body(response: http.client.HTTPResponse) -> bytes:
+    """The body of an answer. Raises Unbounded for one that is compressed, which was not asked for,
+    and what a read raises."""
     coding = response.getheader("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         raise Unbounded(f"sends a compressed answer ({coding[:20]!r}), which was not asked for")
     pieces = []
-    while piece := response.read1(PIECE):
+    while piece := response.read(PIECE):
         pieces.append(piece)
-        if enough is not None and enough(piece):
-            break
-    response.close()  # as read() does at the end, which lets the connection carry another
     return b"".join(pieces)
 
 

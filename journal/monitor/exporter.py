@@ -18,7 +18,7 @@ from journal.metrics.table import rows
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
 from journal.redaction import hidden, shown_url
-from journal.serve.endpoint import is_loopback, observe
+from journal.serve.endpoint import is_loopback, normalised, observe
 from journal.serve.standing import served
 from journal.store.store import Store
 
@@ -58,7 +58,8 @@ def serve_exporter(
     receives that address. `endpoints` are base URLs of further servers on this host whose memory is
     exported, beside those that `journal serve` keeps up.
 
-    Raises MissingExtra without prometheus_client, UsageError for a port that is not free.
+    Raises MissingExtra without prometheus_client, UsageError for a port that is not free, SpecError
+    for an endpoint that is no address.
     """
     if find_spec("prometheus_client") is None:
         raise MissingExtra("the exporter", "dashboards")
@@ -131,9 +132,12 @@ def _guarded(app: "WSGIApplication", host: str) -> "WSGIApplication":
 
 class Exporter:
     """The collector of all families, which reads them at each scrape. A figure that cannot be read
-    is left out, and `journal_gpus` is 0 where there is no GPU."""
+    is left out, and `journal_gpus` is 0 where there is no GPU. Raises SpecError for an endpoint
+    that is no address of a server."""
 
     def __init__(self, store: Store, home: Path, endpoints: Sequence[str] = ()) -> None:
+        for url in endpoints:
+            normalised(url)
         self._store, self._home, self._endpoints = store, home, tuple(endpoints)
         self._trees: dict[str, tuple[str, ProcessTree]] = {}
         self._alone = threading.Lock()  # two scrapes at once would share these trees

@@ -102,13 +102,15 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
     try:
         if DEEP_KEY.search(source):
             raise RecursionError
-        raw = tomllib.loads(source)
+        raw = tomllib.loads(source.removeprefix("\ufeff"))  # as editors of Windows write it
     except RecursionError:
         raise SpecError(
             f"{where} is not valid TOML: it is nested deeper than an experiment file may be"
         ) from None
-    except ValueError as error:  # of int(), too: a number of thousands of digits
+    except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{where} is not valid TOML: {str(error)[:300]}") from None
+    except ValueError:  # of int()
+        raise SpecError(f"{where} holds a number of thousands of digits: shorten it") from None
     _check_keys(raw, TOP_LEVEL, "the top level", where)
     host = _table(raw, "host", where)
     _check_keys(host, HOST_KEYS, "[host]", where)

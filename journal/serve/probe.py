@@ -16,12 +16,14 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from journal.errors import EndpointError, SpecError
+from journal.load.wire import Unpacker
 from journal.measure.bounded_http import (
+    MOST_BYTES,
+    PIECE,
     BoundedConnection,
     BoundedTlsConnection,
     Unbounded,
     parsed_json,
-    whole_body,
 )
 from journal.records.engine import Access
 from journal.redaction import Secret, hidden, in_url, pattern, remember, shown_url
@@ -155,7 +157,7 @@ def _fetched(
         target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         connection.request("GET" if body is None else "POST", target, content, headers)
         response = connection.getresponse()
-        received = whole_body(response, enough)
+        received = _whole(response, enough)
     except Unbounded as error:
         raise EndpointError(
             f"{shown_url(url)} {error}: check that it is the address of a server"
@@ -169,6 +171,26 @@ def _fetched(
     answer = Answer(response.status, received, secret, url, wait_s)
     redirects = answer.status in (301, 302, 303, 307, 308)
     return answer, response.getheader("Location", "elsewhere") if redirects else None
+
+
+def _whole(response: http.client.HTTPResponse, enough: Callable[[bytes], bool] | None) -> bytes:
+    """The body of an answer, unpacked where a proxy compressed it, or the part up to the one for
+    which `enough`, which is called with each part as it comes, returns true. Raises Unbounded for a
+    body that cannot be unpacked, and what a read raises."""
+    coding = response.getheader("Content-Encoding", "identity").strip().lower()
+    pieces = []
+    try:
+        unpack = Unpacker(coding.encode("latin-1", "replace"), MOST_BYTES)
+        while piece := response.read1(PIECE):
+            pieces.append(unpack.take(piece))
+            if enough is not None and enough(pieces[-1]):
+                break
+        else:
+            unpack.close()
+    except ValueError as error:
+        raise Unbounded(f"sends a compressed answer that is not read ({error})") from error
+    response.close()  # as read() does at the end
+    return b"".join(pieces)
 
 
 def place_of(url: str, where: str) -> str | None:

@@ -187,7 +187,7 @@ def start(
         raise
     finally:
         tree.stop()
-        _hide_secrets(log_path, env)
+        hide_secrets(log_path, env)
         if baseline_bytes is not None:
             gpu_memory.wait_for_release(used, baseline_bytes, listener)
 
@@ -371,8 +371,8 @@ def _text(log_path: Path, env: Mapping[str, str]) -> str:
     return hidden(log_path.read_text(errors="replace"), among(env))
 
 
-def _hide_secrets(log_path: Path, env: Mapping[str, str]) -> None:
-    """Star out the keys and tokens of an engine that has ended, in its log."""
+def hide_secrets(log_path: Path, env: Mapping[str, str]) -> None:
+    """Star out the keys and tokens of a process that has ended, in its log."""
     written = log_path.read_text(errors="replace")
     without = hidden(written, among(env))
     if without != written:

@@ -8,7 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from journal.errors import MissingExtra, NotFound, UsageError
+from journal.redaction import in_url, remember
 from journal.serve import process_tree as process
+from journal.serve.probe import printable
+from journal.serve.start import hide_secrets
 from journal.tracking.addresses import ui_address
 from journal.tracking.tracker import tracking_uri
 
@@ -31,6 +34,7 @@ def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None
     where the UI is not installed, UsageError where it ends by itself.
     """
     uri = tracking_uri(home)
+    remember(*in_url(uri))
     if uri.startswith(("http://", "https://")):
         announce(ui_address(uri) or uri)
         return
@@ -51,7 +55,10 @@ def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None
             time.sleep(POLL_S)
     finally:
         server.stop()
+        hide_secrets(log_path, {STORE: uri})
+    said = [line for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
+    last = printable(said[-1]) if said else "it says nothing"
     raise UsageError(
-        f"the MLflow UI ended with exit code {server.exit_code()}: is port {port} of {host} "
-        f"already in use? choose another with --port, or look into {log_path}"
+        f"the MLflow UI ended with exit code {server.exit_code()} ({last}): choose another port "
+        f"with --port where {port} of {host} is in use, or look into {log_path}"
     )

@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from journal.errors import UsageError
 from journal.serve.process_tree import is_running
 from journal.tracking.mlflow_store import make_whole
+from journal.tracking.mlflow_ui import serve_ui
 
 pytestmark = pytest.mark.mlflow
 
@@ -47,3 +49,14 @@ def test_nothing_of_it_outlives_its_command(tmp_path: Path, number: signal.Signa
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert (tmp_path / "mlflow-ui.log").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.timing
+def test_what_mlflow_says_of_no_address_of_a_store_is_told_without_its_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nothing://s3cret-Xq9zPw7K@host/x")
+    with pytest.raises(UsageError, match="unsupported URI") as ended:
+        serve_ui(tmp_path, "127.0.0.1", 1, announce=lambda _: None)
+    for text in (str(ended.value), (tmp_path / "mlflow-ui.log").read_text()):
+        assert "nothing://" in text and "Xq9zPw7K" not in text
