@@ -190,7 +190,7 @@ def test_a_failure_of_the_exchange_is_the_reason() -> None:
         (404, b'{"detail":"Not Found"}', "HTTP 404: Not Found"),
         (503, b"<html> busy </html>", "HTTP 503: <html> busy </html>"),
         (502, b"", "HTTP 502"),
-        (201, b"", "HTTP 201"),
+        (204, b"", "no events in the answer: its body is empty"),
     ],
 )
 def test_a_status_that_is_not_200(status: int, body: bytes, reason: str) -> None:
