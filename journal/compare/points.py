@@ -51,6 +51,11 @@ class Point:
         return self.records[0].cell.load.warmup
 
     @property
+    def variant(self) -> str | None:
+        """The name of the variant of the load; None where it has none."""
+        return self.records[0].cell.load.variant
+
+    @property
     def body(self) -> str:
         """The further fields of each request, as JSON."""
         return json.dumps(self.records[0].cell.load.body, sort_keys=True)

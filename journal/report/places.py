@@ -91,8 +91,8 @@ def _joined(parts: Sequence[Text]) -> Text:
 def _sent(point: Point) -> list[Text]:
     """The variant of the requests of `point`, where it has one, and its workload, where that is not
     random tokens that share nothing."""
-    variant = point.records[0].cell.load.variant
-    return [*_workload(point.records[0].cell.workload), *([] if variant is None else [variant])]
+    variant = [] if point.variant is None else [point.variant]
+    return [*_workload(point.records[0].cell.workload), *variant]
 
 
 def _workload(workload: Workload) -> list[Text]:

@@ -122,6 +122,9 @@ def _leading(points: Points) -> Iterator[Filled]:
         yield Column(say("column.length_spread")), _length_spread
     if len({point.warmup for point in points}) > 1:
         yield Column(say("column.warmup")), lambda point: Box(f"{point.warmup:,}")
+    if any(point.variant is not None for point in points):
+        title = Column(say("column.variant"), numeric=False)
+        yield title, lambda point: Box(point.variant or units.ABSENT)
     if len({point.slo for point in points}) > 1:
         yield Column(say("column.slo"), numeric=False), lambda point: Box(_limits(point))
 

@@ -30,7 +30,7 @@ def _groups(points: Points) -> list[list[Point]]:
     """The points that differ in the fields of their requests alone, that of the fewest first."""
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in points:
-        if point.records[0].cell.load.variant is not None:
+        if point.variant is not None:
             *manner, _ = point.manner
             key = (point.setup, point.shape, *point.lengths, *manner)
             groups.setdefault(key, []).append(point)
@@ -42,7 +42,7 @@ def _fields(point: Point) -> int:
 
 
 def _name(point: Point) -> str:
-    return point.records[0].cell.load.variant or units.ABSENT
+    return point.variant or units.ABSENT
 
 
 def _sentences(pair: Beside) -> Iterator[Text]:

@@ -10,6 +10,7 @@ from journal.records.run import Record
 from journal.report.document import Paragraph, Table
 from journal.report.phrases import words
 from journal.report.places import places
+from journal.report.sections.cells_table import cells_section
 from journal.report.sections.variants import variants_section
 
 SCHEMA = {"response_format": {"type": "json_schema"}}
@@ -44,6 +45,11 @@ def test_a_variant_stands_beside_the_one_of_fewest_fields() -> None:
     assert "TPOT is 1.5 times as long (95% interval 1.4" in english
     assert "cannot tell" not in english
     assert len(table.rows) == 2
+    cells = cells_section(shown, places(shown))
+    (every,) = (block for block in cells.blocks if isinstance(block, Table))
+    titles = [words("en").say(column.title, str) for column in every.columns]
+    names = [row[titles.index("variant")].text for row in every.rows]
+    assert sorted(str(name) for name in names) == ["JSON", "free"]
     boxes = [[words("en").say(box.text, str) for box in row] for row in table.rows]
     assert [row[1] for row in boxes] == [units.ABSENT, "response_format"]
     assert "附加字段" in words("zh").say(section.heading, str)
