@@ -110,6 +110,7 @@ calibrate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.calibrate_open --write
 	$(BIN)/python -m benchmarks.calibrate_faults --write
 	$(BIN)/python -m benchmarks.calibrate_bottlenecks --write
+	$(BIN)/python -m benchmarks.calibrate_tries --write
 	$(BIN)/python -m benchmarks.calibrate_capacity --write
 
 docs: $(STAMP_DEV)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from journal.compare.comparison import Comparison, compare
     from journal.compare.gate import Gate, check
     from journal.compare.least_pool import Needed
+    from journal.compare.tried import Tried
     from journal.compare.whatif import Supposed, whatif
     from journal.errors import (
         EndpointError,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from journal.run.begin import run
     from journal.run.stages import Result
     from journal.run.summary import recompute
+    from journal.run.tries import try_change
     from journal.serve.endpoint import attach, observe
     from journal.serve.standing import serve
     from journal.store.compact import Compacted, compact
@@ -74,6 +76,7 @@ _HOME_OF = {
     "journal.compare.comparison": "Comparison compare",
     "journal.compare.gate": "Gate check",
     "journal.compare.least_pool": "Needed",
+    "journal.compare.tried": "Tried",
     "journal.compare.whatif": "Supposed whatif",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
@@ -105,6 +108,7 @@ _HOME_OF = {
     "journal.run.begin": "run",
     "journal.run.stages": "Result",
     "journal.run.summary": "recompute",
+    "journal.run.tries": "try_change",
     "journal.serve.endpoint": "attach observe",
     "journal.serve.standing": "serve",
     "journal.store.compact": "Compacted compact",
@@ -173,6 +177,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Step",
     "StoreError",
     "Supposed",
+    "Tried",
     "Unfit",
     "UsageError",
     "Variant",
@@ -206,6 +211,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "runs",
     "serve",
     "split",
+    "try_change",
     "verify",
     "watch",
     "whatif",

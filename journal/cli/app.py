@@ -28,6 +28,7 @@ from journal.cli.run import run
 from journal.cli.runs import runs, show
 from journal.cli.serve import serve
 from journal.cli.trace import trace
+from journal.cli.tries import try_
 from journal.cli.ui import sync, ui
 from journal.cli.verify import verify
 from journal.cli.watch import watch
@@ -91,6 +92,7 @@ def _options(
 for command, panel in (
     (run, "Measure"),
     (plan, "Measure"),
+    (try_, "Measure"),
     (doctor, "Serve"),
     (fit, "Serve"),
     (explain, "Serve"),

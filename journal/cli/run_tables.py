@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from journal.compare.bottleneck import Bottleneck
     from journal.compare.capacity import Capacity
     from journal.compare.least_pool import Needed
+    from journal.compare.next_change import NextChange
     from journal.run.stages import Result
 
 STATUS_STYLE = {
@@ -87,13 +88,20 @@ def print_tracking_error(result: "Result") -> None:
         wide_console().print(plain(translated(result.tracking_error)), style="yellow", markup=False)
 
 
-def print_bottleneck(found: "Bottleneck") -> None:
-    """What limits a run, in a sentence."""
+def print_bottleneck(found: "Bottleneck", change: "NextChange | None") -> None:
+    """What limits a run, and the change that it calls for, where there is one."""
+    from journal.plan.settings import engine_difference
     from journal.report.bottleneck_words import bottleneck_sentence
+    from journal.report.change_words import advice_sentences
     from journal.report.phrases import words
 
-    said = words("en").say(bottleneck_sentence(found), plain)
-    wide_console().print(said, style="bold", markup=False, highlight=False)
+    speak, console = words(language()), wide_console()
+    said = speak.say(bottleneck_sentence(found), plain)
+    console.print(said, style="bold", markup=False, highlight=False)
+    if change is not None:
+        lines = [speak.paragraph(advice_sentences(change), plain)]
+        lines += map(plain, engine_difference(change.before, change.after))
+        console.print("\n".join(lines), markup=False, highlight=False)
 
 
 def print_capacities(capacities: "Sequence[Capacity]") -> None:

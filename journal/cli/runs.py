@@ -67,7 +67,9 @@ def show(
     from journal.compare import repeats
     from journal.compare.bottleneck import bottleneck
     from journal.compare.capacity import capacities
+    from journal.compare.next_change import next_change
     from journal.report.bottleneck_words import bottleneck_json
+    from journal.report.change_words import change_json
     from journal.report.sections.searches import capacity_json
 
     with journal.open_store(home) as store:
@@ -81,9 +83,11 @@ def show(
             write_text(figure, run_figure(store, record))
     tries = repeats.repeats(record, among)
     limit = bottleneck(record, among)
+    change = next_change(record, limit)
     if json:
         shown = cast("ShownJson", journal.run_json(record))
         shown["bottleneck"] = bottleneck_json(limit) if limit else None
+        shown["next_change"] = change_json(change) if change else None
         if len(tries) > 1:
             shown["repeats"] = repeats.repeats_json(tries)
         if searches:
@@ -92,7 +96,7 @@ def show(
         return
     print_record(record)
     if limit is not None:
-        print_bottleneck(limit)
+        print_bottleneck(limit, change)
     if len(tries) > 1:
         print_repeats(tries)
     print_capacities(searches)

@@ -97,7 +97,7 @@ def prefill_share(case: Subject) -> float | None:
     return before + min(lost, read_s * rate) * (1 - before)
 
 
-def _served(case: Subject) -> ServedModel | None:
+def model_of_run(case: Subject) -> ServedModel | None:
     cell, facts = case.record.cell, case.record.facts
     attached = 1 if facts.cards is None else facts.cards
     return served_model(facts, cell.engine, cell.engine.gpu_count if cell.engine else attached)
@@ -106,7 +106,7 @@ def _served(case: Subject) -> ServedModel | None:
 def near_floor(case: Subject) -> tuple[str, float] | None:
     """The side of the roofline that bounds a step, and the measured time over the floor; None where
     either is not known, or where the step is not near the floor."""
-    model, shape, step_s = _served(case), case.record.cell.shape, case.step_s
+    model, shape, step_s = model_of_run(case), case.record.cell.shape, case.step_s
     floor_s = case.value("tpot_floor_s")
     if model is None or not isinstance(shape, Closed) or step_s is None or not floor_s:
         return None
@@ -118,7 +118,7 @@ def near_floor(case: Subject) -> tuple[str, float] | None:
 def weights_rate(case: Subject) -> float | None:
     """Bytes/s at which a step would read the weights of one GPU if it did nothing else; None where
     they are not known."""
-    model, step_s = _served(case), case.step_s
+    model, step_s = model_of_run(case), case.step_s
     if model is None or not model.weights_bytes or not step_s:
         return None
     return model.weights_bytes / model.gpu_count / step_s
@@ -126,7 +126,7 @@ def weights_rate(case: Subject) -> float | None:
 
 def kv_beside_weights(case: Subject) -> float | None:
     """The bytes of KV cache that a step reads, over those of the weights; None where not known."""
-    model, shape, cell = _served(case), case.record.cell.shape, case.record.cell
+    model, shape, cell = model_of_run(case), case.record.cell.shape, case.record.cell
     if model is None or not isinstance(shape, Closed):
         return None
     token, weights = model.kv_bytes_per_token, model.weights_bytes

@@ -251,11 +251,28 @@ BottleneckJson = TypedDict(
 )
 
 
+class NextChangeJson(TypedDict):
+    """The one change of a setting that the bottleneck calls for."""
+
+    setting: str
+    """The setting and its value, as `journal try --set` takes it."""
+    toml: list[str]
+    """The lines of the experiment file that go (-) and come (+)."""
+    reason: str
+    metric: str
+    expected_ratio: list[float]
+    """The metric with the change over that without: from, to."""
+    risks: list[str]
+    sentence: str
+
+
 class ShownJson(RunJson):
     """What `show --json` prints: the run, what limits its cell, and what it is part of."""
 
     bottleneck: BottleneckJson | None
     """What limits the cell, by its class and its evidence; null where no rule could look."""
+    next_change: NextChangeJson | None
+    """The change to try next; null where no cause was measured, or no setting answers it."""
     repeats: NotRequired[RepeatsJson]
     capacity: NotRequired[list[CapacityJson]]
 

@@ -144,13 +144,34 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A change of one setting that an experiment tries: its first engine is without it, its last
+    one with it. `cause` is the class of the bottleneck that calls for it (None: its user asked),
+    `gist` names the reason. `metric` is expected to be `low` to `high` times what it was (None:
+    nothing is expected). `looks` is how often the trial may be judged, `run_id` the run that it
+    sets out from."""
+
+    __pydantic_config__: ClassVar = FORBID_EXTRA
+
+    setting: str
+    metric: str
+    cause: str | None = None
+    gist: str | None = None
+    low: float | None = None
+    high: float | None = None
+    risks: tuple[str, ...] = ()
+    looks: Few = 1
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """An experiment as it is frozen before it runs. `engines` is empty where it measures an
     endpoint. `find_capacity` puts a search for the highest load that holds the SLO in the place of
     the grid's loads, `needed_vram` adds a search for each cell's least KV pool, `quality_check` a
     check of the model's quality. `predict` maps metrics to predicted values, `claims` say how
     metrics will behave, `source` is the text of the file. `card_rates` are the rates of its GPUs,
-    under the old name since it is stored."""
+    under the old name since it is stored. `trial` is the change that `journal try` tries."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
 
@@ -170,3 +191,4 @@ class Experiment:
     quality_check: bool = False
     workload: Workload = RANDOM_TOKENS
     claims: tuple[Claim, ...] = ()
+    trial: Trial | None = None

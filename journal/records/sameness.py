@@ -69,6 +69,7 @@ FIELDS = (
     Field("experiment", "needed_vram", ("resume",), "its cells are what a search is about"),
     Field("experiment", "quality_check", (), "a check of the engine beside the cells"),
     Field("experiment", "workload", (), BY_CELLS),
+    Field("experiment", "trial", (), "by its engines, which differ in what is tried"),
     Field("cell", "experiment", (), "a name that people give"),
     Field("cell", "model", _SAME_MODEL, "another model is another server"),
     Field("cell", "quantisation", _SAME_MODEL, "other weights, other speed"),

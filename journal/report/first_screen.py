@@ -10,13 +10,16 @@ from shlex import quote
 from typing import get_args
 
 from journal import units
+from journal.compare.bottleneck import bottleneck
 from journal.compare.comparison import ComparisonRow
 from journal.compare.difference import difference
 from journal.compare.knee import THROUGHPUT, batch_steps, knee
+from journal.compare.next_change import next_change
 from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
 from journal.plan.experiment_file import shipped
 from journal.records.run import ExperimentRecord, Record, Status
+from journal.report.change_words import advice_sentences
 from journal.report.day import Day
 from journal.report.document import Block, Paragraph, Quote, Text, Verbatim, say
 from journal.report.places import Places
@@ -213,6 +216,9 @@ def _next(day: Day, valid: Points) -> tuple[Text, str]:
 def _further(begun: ExperimentRecord, own: Points) -> tuple[Text, str]:
     """What to try next of an experiment that has valid runs."""
     command = _command(begun)
+    advised = _advised(own)
+    if advised is not None:
+        return advised
     for line in lines(own, "batch"):
         steps = batch_steps(line)
         if steps and knee(line) is None:
@@ -228,6 +234,20 @@ def _further(begun: ExperimentRecord, own: Points) -> tuple[Text, str]:
     if not lines(own, "prompt_tokens"):
         return say("first.next.lengths"), f"{command} --prompt-tokens {length},{length * 4}"
     return say("first.next.capacity"), f"{command} --slo-tpot-ms 50 --find-capacity concurrency"
+
+
+def _advised(own: Points) -> tuple[Text, str] | None:
+    """The change that a measured bottleneck calls for, of the cell with the highest load that has
+    one, and the command that tries it; None where none calls for a change."""
+    runs = [record for point in own for record in point.good]
+    for point in reversed(own):
+        last = point.good[-1]
+        change = next_change(last, bottleneck(last, runs))
+        if change is not None:
+            advice, expected, *_ = advice_sentences(change)
+            told = say("first.next.change", advice=advice, expected=expected)
+            return told, f"journal try {last.id[:SHORT_ID]}"
+    return None
 
 
 def _command(begun: ExperimentRecord) -> str:

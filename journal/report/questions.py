@@ -47,6 +47,7 @@ from journal.report.sections.setting import setting_section
 from journal.report.sections.side_by_side import side_by_side_section
 from journal.report.sections.since import since_section
 from journal.report.sections.theory_beside import theory_section
+from journal.report.sections.trials import trial_section
 from journal.report.sections.variants import variants_section
 from journal.report.sections.what_was_sent import sent_section
 from journal.report.text import slug
@@ -194,6 +195,8 @@ def _experiment(
         yield scored
     answers = (
         sent_section(own, named, name, day.lengths),
+        trial_section(begun, day),
+        sent_section(own, named),
         searches_section(experiment, runs),
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),
