@@ -1,6 +1,6 @@
 """Calibration of trials: the right change for each planted cause, and a useless one.
 
-    python -m benchmarks.calibrate_tries [--trials 400] [--write]
+    python -m benchmarks.calibrate_tries [--trials 100] [--write]
 
 The cause is planted in a simulated run, whose bottleneck calls for a change; what the change does
 is measured on the simulated engine. Trials are then drawn around that: starts that differ by 2%,
@@ -22,12 +22,12 @@ from journal.compare.bottleneck import Cause, bottleneck
 from journal.compare.next_change import NextChange, next_change
 from journal.compare.tried import Verdict, tried
 from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Trial
+from journal.records.experiment import ChangeTrial, Engine
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.run.tries import LOOKS, STARTS, planned_trial
 
-TRIALS = 400
+TRIALS = 100
 SEED = 20_261_130
 START_SPREAD, RUN_SPREAD = 0.02, 0.01  # relative, from start to start and from run to run
 BEGAN = datetime(2026, 11, 30, tzinfo=UTC)
@@ -148,7 +148,9 @@ def effect(remedied: Remedied, seed: int = 0) -> tuple[NextChange, float]:
     return change, values[1] / values[0]
 
 
-def verdict(trial: Trial, before: Engine, after: Engine, ratio: float, random: Random) -> Verdict:
+def verdict(
+    trial: ChangeTrial, before: Engine, after: Engine, ratio: float, random: Random
+) -> Verdict:
     """The verdict of a trial of a change whose true effect is `ratio`, with its second look."""
     records: list[Record] = []
     repeats = STARTS

@@ -31,8 +31,8 @@ The examples are parts of [one script](examples/library.py), which a test runs f
 [A notebook](examples/recorded.ipynb) goes the same way with the recorded journal alone.
 """
 LONG = 88
-# Only parts of other records in the examples, or the result of a search over engine starts.
-NO_VALUE = {"Cell", "Cost", "Engine", "Grid", "Load", "Slo", "Workload", "Needed"}
+# Only parts of other records in the examples, or the results of engine starts.
+NO_VALUE = {"Cell", "Cost", "Engine", "Grid", "Load", "Slo", "Workload", "Needed", "Tried"}
 
 
 def page() -> str:

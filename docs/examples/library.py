@@ -141,6 +141,13 @@ print(len(events), "events, the last of stage", events[-1].stage)
 for needed in result.needed:
     print(needed.cell.batch, needed.least, needed.theory_bytes)
 
+# journal.try_change, journal.Tried
+try:
+    for tried in journal.try_change("last", "lab"):
+        print(tried.trial.setting, tried.verdict, tried.ratio)
+except journal.UsageError as error:  # the settings of an endpoint are not the journal's
+    print(error)
+
 # journal.ask, journal.Question, journal.Interaction
 hello = ({"role": "user", "content": "Why is the sky blue?"},)
 question = journal.Question(base_url=endpoint.base_url, model=endpoint.model, messages=hello)

@@ -57,13 +57,8 @@ def show(
     - `journal show last --figure timeline.svg`
     - `journal show 3f9a --json`
     """
+    from journal.cli import run_tables
     from journal.cli.render import print_json
-    from journal.cli.run_tables import (
-        print_bottleneck,
-        print_capacities,
-        print_record,
-        print_repeats,
-    )
     from journal.compare import repeats
     from journal.compare.bottleneck import bottleneck
     from journal.compare.capacity import capacities
@@ -94,9 +89,9 @@ def show(
             shown["capacity"] = [capacity_json(search) for search in searches]
         print_json(shown)
         return
-    print_record(record)
+    run_tables.print_record(record)
     if limit is not None:
-        print_bottleneck(limit, change)
+        run_tables.print_bottleneck(limit, change)
     if len(tries) > 1:
-        print_repeats(tries)
-    print_capacities(searches)
+        run_tables.print_repeats(tries)
+    run_tables.print_capacities(searches)

@@ -6,6 +6,7 @@ import typer
 
 import journal
 from journal.cli.options import Home, Json
+from journal.language import language, translated
 
 
 def try_(
@@ -65,11 +66,11 @@ def try_(
         )
     if json:
         print_json([tried_json(result) for result in results])
-    english = words("en")
+    speak = words(language())
     for result in () if json else results:
-        print(english.paragraph(tuple(trial_sentences(result.trial)), plain))
+        print(speak.paragraph(tuple(trial_sentences(result.trial)), plain))
         print("\n".join(map(plain, engine_difference(result.before, result.after))))
-        print(english.paragraph(tuple(verdict_sentences(result)), plain))
+        print(speak.paragraph(tuple(verdict_sentences(result)), plain))
         if result.failed:
-            print(plain(result.failed))
+            print(plain(translated(result.failed)))
     raise typer.Exit({"kept": 0, "reverted": 1, "undecided": 3}[results[-1].verdict])

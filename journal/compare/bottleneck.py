@@ -101,8 +101,8 @@ def _queue(case: Subject) -> Seen | None:
     if waits is None or waits < WAITS or peak is None or peak >= FULL or not most or mean is None:
         return None
     if case.limit is None:
-        read_s, rate = case.value("ttft_alone_s"), case.value("requests_per_s")
-        reading = read_s * rate if read_s is not None and rate is not None else 0.0
+        read_s, per_s = case.value("ttft_alone_s"), case.value("requests_per_s")
+        reading = read_s * per_s if read_s is not None and per_s is not None else 0.0
         if mean < LEVEL * most or reading > PROMPTS_BUSY * most:
             return None
     elif most < case.limit:

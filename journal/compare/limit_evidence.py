@@ -89,12 +89,12 @@ def prefill_share(case: Subject) -> float | None:
         return None
     before = min(1.0, ttft_s / e2e_s)
     tpot_s, usual_s = case.usual("tpot_s"), case.value("itl_s.p50")
-    read_s, rate = case.value("ttft_alone_s"), case.value("requests_per_s")
-    if not tpot_s or read_s is None or rate is None:
+    read_s, per_s = case.value("ttft_alone_s"), case.value("requests_per_s")
+    if not tpot_s or read_s is None or per_s is None:
         return before
     paces = [s for s in (usual_s, case.value("tpot_alone_s")) if s is not None]
     lost = max(0.0, 1 - min(paces) / tpot_s) if paces else 0.0
-    return before + min(lost, read_s * rate) * (1 - before)
+    return before + min(lost, read_s * per_s) * (1 - before)
 
 
 def model_of_run(case: Subject) -> ServedModel | None:

@@ -8,7 +8,7 @@ from journal.compare.ratios import Ratio
 from journal.compare.starts import by_unit, more_needed, ratio_of, way_measured
 from journal.metrics.statistics import CONFIDENCE
 from journal.metrics.table import named
-from journal.records.experiment import Engine, Trial
+from journal.records.experiment import ChangeTrial, Engine
 from journal.records.run import Record
 
 Verdict = Literal["kept", "reverted", "undecided"]
@@ -26,7 +26,7 @@ class Tried:
     engine starts of both sides, `more` the further starts of each that would decide (None: not
     known). `failed` is the reason why the changed engine gave no figures."""
 
-    trial: Trial
+    trial: ChangeTrial
     before: Engine
     after: Engine
     verdict: Verdict
@@ -47,7 +47,7 @@ class Tried:
         return ratio.low <= trial.high and ratio.high >= trial.low
 
 
-def tried(trial: Trial, before: Engine, after: Engine, records: Sequence[Record]) -> Tried:
+def tried(trial: ChangeTrial, before: Engine, after: Engine, records: Sequence[Record]) -> Tried:
     """The result of a trial by the runs of both engines.
 
     It is kept where the whole interval lies on the better side of no change, reverted where it lies
@@ -69,7 +69,7 @@ def tried(trial: Trial, before: Engine, after: Engine, records: Sequence[Record]
     confidence = 1 - (1 - CONFIDENCE) / trial.looks
     ratio = ratio_of([(a, b)], trial.metric, way, confidence)
     sides = [by_unit(side, trial.metric, way) for side in (a, b)]
-    verdict = judged(ratio, higher=named(trial.metric).better == "higher")
+    verdict = kept_or_reverted(ratio, higher=named(trial.metric).better == "higher")
     return Tried(
         trial=trial,
         before=before,
@@ -81,7 +81,7 @@ def tried(trial: Trial, before: Engine, after: Engine, records: Sequence[Record]
     )
 
 
-def judged(ratio: Ratio | None, *, higher: bool) -> Verdict:
+def kept_or_reverted(ratio: Ratio | None, *, higher: bool) -> Verdict:
     """The verdict by a ratio of which more is better (`higher`), or less."""
     if ratio is None or ratio.low is None or ratio.high is None:
         return "undecided"

@@ -19,14 +19,16 @@ GpuName = int | str  # the NVML index of a whole GPU, the UUID of an instance of
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """The quality of a served model by a short check: its perplexity over `tokens` of a fixed text,
-    the same in bits per byte of text, and the greedy `outputs` for fixed prompts. `absent` has a
-    sentence for each part that could not be measured."""
+    the same in bits per byte of text, and the greedy `outputs` for fixed prompts. `answers` are
+    those to fixed questions, asked twice. `absent` has a sentence for each part that could not be
+    measured."""
 
     tokens: int | None = None
     perplexity: float | None = None
     bits_per_byte: float | None = None
     outputs: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    answers: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,7 +144,7 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class ChangeTrial:
     """A change of one setting that an experiment tries: its first engine is without it, its last
     one with it. `cause` is the class of the bottleneck that calls for it (None: its user asked),
     `gist` names the reason. `metric` is expected to be `low` to `high` times what it was (None:
@@ -191,4 +191,4 @@ class Experiment:
     quality_check: bool = False
     workload: Workload = RANDOM_TOKENS
     claims: tuple[Claim, ...] = ()
-    trial: Trial | None = None
+    trial: ChangeTrial | None = None

@@ -8,7 +8,7 @@ from journal.compare.next_change import RATE, TPOT, TTFT, NextChange
 from journal.compare.tried import FAILED, WORTH, Tried
 from journal.plan.settings import engine_difference
 from journal.records.as_json import NextChangeJson
-from journal.records.experiment import Trial
+from journal.records.experiment import ChangeTrial
 from journal.report.document import Sentence, Text, say
 from journal.report.phrases import words
 
@@ -22,7 +22,7 @@ def advice_sentences(change: NextChange) -> tuple[Sentence, ...]:
     return (told, expected, *_risk(change.risks))
 
 
-def trial_sentences(trial: Trial) -> Iterator[Sentence]:
+def trial_sentences(trial: ChangeTrial) -> Iterator[Sentence]:
     """The hypothesis of a trial."""
     if trial.gist is not None:
         yield say("try.because", setting=trial.setting, gist=say(f"try.gist.{trial.gist}"))

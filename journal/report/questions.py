@@ -194,9 +194,8 @@ def _experiment(
     if scored:
         yield scored
     answers = (
-        sent_section(own, named, name, day.lengths),
         trial_section(begun, day),
-        sent_section(own, named),
+        sent_section(own, named, name, day.lengths),
         searches_section(experiment, runs),
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),

@@ -13,7 +13,7 @@ from journal.compare.next_change import RATE, NextChange, next_change
 from journal.compare.tried import FAILED, Tried, tried
 from journal.errors import UsageError
 from journal.plan.settings import Setting, changed_engine, parsed_setting
-from journal.records.experiment import Engine, Experiment, Grid, Trial
+from journal.records.experiment import ChangeTrial, Engine, Experiment, Grid
 from journal.records.progress import Event, Listener, ignore
 from journal.records.run import Record
 from journal.run.begin import run
@@ -81,7 +81,7 @@ def try_change(
         record, among = _onward(engine, records, record), records
         asked = None
     if not results:
-        raise UsageError(_nothing(record, among))
+        raise _nothing(record, among)
     return tuple(results)
 
 
@@ -99,7 +99,7 @@ def _onward(engine: Engine, records: Sequence[Record], last: Record) -> Record:
 
 def _trial(
     record: Record, among: Sequence[Record], asked: Setting | None, tested: Sequence[Setting]
-) -> tuple[Trial, Engine, Engine] | None:
+) -> tuple[ChangeTrial, Engine, Engine] | None:
     """The trial to make, with the engine before and after it; None where nothing is left to try."""
     before = record.cell.engine
     assert before is not None
@@ -115,15 +115,17 @@ def _trial(
         if after == before:
             raise UsageError(f"{asked} is what the run had already: name another value")
         metric = RATE
-        trial = Trial(setting=str(asked), metric=metric, cause=cause, looks=LOOKS, run_id=record.id)
+        trial = ChangeTrial(
+            setting=str(asked), metric=metric, cause=cause, looks=LOOKS, run_id=record.id
+        )
         return trial, before, after
     change = next_change(record, bottleneck(record, among), tested)
     return None if change is None else (planned_trial(change, record), before, change.after)
 
 
-def planned_trial(change: NextChange, record: Record) -> Trial:
+def planned_trial(change: NextChange, record: Record) -> ChangeTrial:
     """The trial of a change that a measured bottleneck calls for."""
-    return Trial(
+    return ChangeTrial(
         setting=str(change.setting),
         metric=change.metric,
         cause=change.cause,
@@ -149,20 +151,20 @@ def _named_values(text: str) -> Iterator[Setting]:
         yield parsed_setting(f"engine.{match[1]}={value}")
 
 
-def _nothing(record: Record, among: Sequence[Record]) -> str:
+def _nothing(record: Record, among: Sequence[Record]) -> UsageError:
     """Why there is nothing to try."""
     found = bottleneck(record, among)
     if found is None:
-        return (
+        return UsageError(
             f"run {record.id[:8]} gave no figures, and its log names no setting to change: "
             "name one with --set"
         )
     if found.cause is None:
-        return (
+        return UsageError(
             f"what limits run {record.id[:8]} cannot be told, so nothing is tried for it: "
             "journal show says what would tell it, and --set names a change of your own"
         )
-    return (
+    return UsageError(
         f"run {record.id[:8]} is limited by {found.cause.replace('_', ' ')}, which no setting "
         "of its engine answers here: name a change of your own with --set"
     )
@@ -184,7 +186,7 @@ class _Runner:
         self.listener, self.serve, self.kind = listener, serve, kind
 
     def measured(
-        self, record: Record, trial: Trial, before: Engine, after: Engine
+        self, record: Record, trial: ChangeTrial, before: Engine, after: Engine
     ) -> tuple[Tried, Sequence[Record]]:
         """The result of a trial, and its runs: in a second look twice as many as in the first."""
         records: list[Record] = []
@@ -204,7 +206,7 @@ class _Runner:
 
 
 def _experiment(
-    record: Record, trial: Trial, before: Engine, after: Engine, repeats: int, look: int
+    record: Record, trial: ChangeTrial, before: Engine, after: Engine, repeats: int, look: int
 ) -> Experiment:
     """The experiment that measures both engines at the cell of `record`, in turn."""
     cell = record.cell
@@ -222,7 +224,7 @@ def _experiment(
         engines=(after,) if failed else (before, after),
         grid=Grid(
             batch=(cell.batch or 1,),
-            rate=() if cell.rate is None else (cell.rate,),
+            rate=(cell.rate,) if cell.rate else (),
             prompt_tokens=(cell.prompt_tokens,),
             output_tokens=(cell.output_tokens,),
             shared_prefix=shared,

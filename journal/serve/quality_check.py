@@ -6,7 +6,7 @@ broken or coarse build from a sound one, and shows nothing finer.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ from journal.plan.dialect import in_dialect
 from journal.records.engine import Endpoint, Quality
 from journal.serve.engines.vllm.request_fields import PROMPT_LOGPROBS
 from journal.serve.probe import fetch
+from journal.serve.question_set import ANSWER_TOKENS, fixed_questions
 
 PASSAGE = Path(__file__).with_name("passage.txt")
 PROMPTS = 8
 PROMPT_WORDS = 24
 OUTPUT_TOKENS = 32
+ASKED = 2  # times: what differs between them is the noise of one build
 
 
 def check_quality(endpoint: Endpoint) -> Quality:
-    """The surprise of the served model at the passage, and its continuations of the beginnings of
-    its parts by the likeliest token each time. Figures that the server cannot give are named in
-    `absent`: nothing here fails a measurement."""
+    """The surprise of the served model at the passage, its continuations of the beginnings of its
+    parts by the likeliest token each time, and its answers to fixed questions, asked twice. Figures
+    that the server cannot give are named in `absent`: nothing here fails a measurement."""
     if endpoint.api != "completions":
         return Quality(absent=("the server completes no text, so its quality is not checked",))
     surprise, absent = Quality(), []
@@ -35,8 +37,10 @@ def check_quality(endpoint: Endpoint) -> Quality:
     except EndpointError as error:
         absent.append(f"no perplexity: {error}")
     outputs: tuple[str, ...] = ()
+    answers: tuple[tuple[str, ...], ...] = ()
     try:
-        outputs = tuple(_outputs(endpoint))
+        outputs = tuple(_continued(endpoint, prompts(), OUTPUT_TOKENS))
+        answers = tuple(tuple(_answers(endpoint)) for _ in range(ASKED))
     except EndpointError as error:
         absent.append(f"no outputs to compare: {error}")
     return Quality(
@@ -45,6 +49,7 @@ def check_quality(endpoint: Endpoint) -> Quality:
         bits_per_byte=surprise.bits_per_byte,
         outputs=outputs,
         absent=tuple(absent),
+        answers=answers,
     )
 
 
@@ -92,9 +97,17 @@ def _logprob(position: object) -> float:
     return float(value)
 
 
-def _outputs(endpoint: Endpoint) -> Iterator[str]:
-    for prompt in prompts():
-        text = _choice(endpoint, {"prompt": prompt, "max_tokens": OUTPUT_TOKENS}).get("text")
+def _answers(endpoint: Endpoint) -> Iterator[str]:
+    """The first line of each answer to the fixed questions."""
+    asked = [question.prompt for question in fixed_questions()]
+    for text in _continued(endpoint, asked, ANSWER_TOKENS):
+        yield next(iter(text.strip().splitlines()), "")
+
+
+def _continued(endpoint: Endpoint, asked: Iterable[str], tokens: int) -> Iterator[str]:
+    """The text with which the model continues each prompt, by the likeliest token each time."""
+    for prompt in asked:
+        text = _choice(endpoint, {"prompt": prompt, "max_tokens": tokens}).get("text")
         if not isinstance(text, str):
             raise EndpointError("the server answers without a text")
         yield text

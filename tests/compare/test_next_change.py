@@ -10,9 +10,9 @@ from benchmarks.calibrate_tries import ENGINE, REMEDIED, Remedied, effect, share
 from journal.compare.bottleneck import Bottleneck
 from journal.compare.next_change import next_change
 from journal.compare.ratios import Ratio
-from journal.compare.tried import judged, tried
+from journal.compare.tried import kept_or_reverted, tried
 from journal.plan.settings import Setting, changed_engine
-from journal.records.experiment import Engine, Trial
+from journal.records.experiment import ChangeTrial, Engine
 from journal.report.change_words import (
     advice_sentences,
     change_json,
@@ -64,16 +64,20 @@ def test_a_verdict_is_that_of_the_whole_interval() -> None:
         (0.7, 0.9, "reverted"),
         (0.97, 1.06, "undecided"),
     ):
-        assert judged(Ratio(1.0, low, high, 0.5), higher=True) == expected
-        assert judged(Ratio(1.0, 1 / high, 1 / low, 0.5), higher=False) == expected
-    assert judged(Ratio(1.2), higher=True) == judged(None, higher=True) == "undecided"
+        assert kept_or_reverted(Ratio(1.0, low, high, 0.5), higher=True) == expected
+        assert kept_or_reverted(Ratio(1.0, 1 / high, 1 / low, 0.5), higher=False) == expected
+    assert (
+        kept_or_reverted(Ratio(1.2), higher=True)
+        == kept_or_reverted(None, higher=True)
+        == "undecided"
+    )
 
 
 def test_an_engine_that_fails_with_the_change_is_reverted() -> None:
     after = changed_engine(ENGINE, Setting("max_num_seqs", 8))
     good = a_record(engine=ENGINE, metrics={"output_tokens_per_s": 10.0})
     bad = a_record(engine=after, status="failed", error="out of memory", number=1)
-    trial = Trial(setting="engine.max_num_seqs=8", metric="output_tokens_per_s")
+    trial = ChangeTrial(setting="engine.max_num_seqs=8", metric="output_tokens_per_s")
     found = tried(trial, ENGINE, after, [good, bad])
     assert (found.verdict, found.failed) == ("reverted", "out of memory")
     alone = tried(trial, after, ENGINE, [good, bad])
@@ -85,7 +89,7 @@ def test_an_engine_that_fails_with_the_change_is_reverted() -> None:
 
 
 def test_a_loss_is_reverted() -> None:
-    trial = Trial(setting="engine.x=1", metric="output_tokens_per_s", looks=2)
+    trial = ChangeTrial(setting="engine.x=1", metric="output_tokens_per_s", looks=2)
     random = np.random.default_rng(3)
     after = Engine(model="simulated", flags=("--x", "1"))
     drawn = Counter(verdict(trial, ENGINE, after, 0.9, random) for _ in range(TRIALS))

@@ -16,7 +16,7 @@ from journal.plan.cells import cells, identified, without_repeat
 from journal.records.cell import Cell
 from journal.records.claim import Claim
 from journal.records.engine import EngineFacts, GpuRates
-from journal.records.experiment import Engine, Experiment, Grid, Load, Slo, Variant
+from journal.records.experiment import ChangeTrial, Engine, Experiment, Grid, Load, Slo, Variant
 from journal.records.run import Record
 from journal.records.sameness import (
     BY_CELLS,
@@ -232,6 +232,7 @@ ASKED_OTHERWISE: Mapping[str, Any] = {
     "needed_vram": True,
     "quality_check": True,
     "workload": Workload(natural_end=True),
+    "trial": ChangeTrial(setting="engine.max_num_seqs=8", metric="output_tokens_per_s"),
 }
 
 

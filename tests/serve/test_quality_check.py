@@ -74,8 +74,11 @@ def test_perplexity_is_that_of_the_given_probabilities(
     first, *others = bodies
     assert first["prompt"] == quality.passage()
     assert (first["prompt_logprobs"], first["temperature"], first["model"]) == (0, 0.0, "m")
-    assert [request["prompt"] for request in others] == list(quality.prompts())
-    assert {request["max_tokens"] for request in others} == {quality.OUTPUT_TOKENS}
+    asked = [question.prompt for question in quality.fixed_questions()]
+    sent = [request["prompt"] for request in others]
+    assert sent == [*quality.prompts(), *asked, *asked], "the questions twice"
+    assert {r["max_tokens"] for r in others[: quality.PROMPTS]} == {quality.OUTPUT_TOKENS}
+    assert [len(answers) for answers in result.answers] == [len(asked)] * 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from journal import units
 from journal.compare.agreement import agreement
+from journal.compare.flips import Flips, flips
 from journal.compare.points import Points
 from journal.compare.setups import Setup
 from journal.records.engine import Quality
@@ -23,6 +24,7 @@ from journal.report.places import Places
 
 COLUMNS = ("setup", "weights_bytes", "perplexity", "bits_per_byte", "agreement")
 
+MOST_FLIPS = 5  # listed
 ABSENCES = {  # the beginnings of stored reasons, and the keys of their words
     "the server completes no text, so its quality is not checked": "quality.absent.text",
     "no perplexity: ": "quality.absent.perplexity",
@@ -81,6 +83,28 @@ def _sentences(other: Quality, first: Quality) -> Iterator[Text]:
     same = agreement(other.outputs, first.outputs)
     if same is not None:
         yield say("quality.agreement", share=units.percent(same))
+    found = flips(first, other)
+    if found is not None:
+        yield from _flips(found)
+
+
+def _flips(found: Flips) -> Iterator[Text]:
+    """The flips of a build against the first one: the verdict, and the answers that were lost."""
+    yield say(
+        f"quality.flips.{found.verdict}",
+        n=f"{len(found.flips)}",
+        questions=f"{found.questions}",
+        lost=f"{found.count('lost')}",
+        gained=f"{found.count('gained')}",
+        noise=f"{max(found.noise)}",
+    )
+    lost = [flip for flip in found.flips if flip.turn == "lost"]
+    if lost:
+        listed = tuple(
+            say("quality.flip", ask=flip.question.ask, a=flip.first, b=flip.other)
+            for flip in lost[:MOST_FLIPS]
+        )
+        yield say("quality.lost", flips=listed)
 
 
 def _table(
