@@ -42,8 +42,9 @@ def compare(
     - `journal compare yesterday today --by batch,prompt_tokens`
     - `journal compare 3f9a 81c2 --json`
     """
+    from journal.cli.page_text import print_page
     from journal.cli.render import print_json
-    from journal.report.log import as_html, as_markdown, write_text
+    from journal.report.log import as_html, write_text
     from journal.report.phrases import words
     from journal.report.versus import comparison_page
 
@@ -56,4 +57,4 @@ def compare(
     if json:
         print_json(comparison.as_json())
     else:
-        print(as_markdown(comparison_page(comparison), speak, ""), end="")
+        print_page(comparison_page(comparison, whole_rows=True), speak)

@@ -6,7 +6,7 @@ from journal import units
 from journal.records.run import Record
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.text import Text
 
 LABELS = {
     "weights_bytes": "weights",
@@ -17,13 +17,13 @@ LABELS = {
 }
 
 
-def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[RenderableType]]":
+def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[str | Text]]":
     """A row of label, prediction, measurement and ratio for each thing that has both, by the
     names of their metrics."""
     from journal.metrics.predicted import COMPARED
     from journal.metrics.table import named
 
-    rows: dict[tuple[str, str, str], list[RenderableType]] = {}
+    rows: dict[tuple[str, str, str], list[str | Text]] = {}
     for names in COMPARED:
         measured, predicted, ratio = map(record.value, names)
         if ratio is None:
@@ -38,7 +38,7 @@ def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[RenderableTy
     return rows
 
 
-def split_rows(record: Record) -> "list[list[RenderableType]]":
+def split_rows(record: Record) -> "list[list[str | Text]]":
     """A row of part, bytes, share and source for each part of the memory that `record` saw, and
     their sum; none where it saw none."""
     from journal.theory.split import NAMES, SOURCES, split

@@ -112,7 +112,8 @@ def fit(
 
 def _print(advice: "Fit", *, with_rooms: bool) -> None:
     from journal import units
-    from journal.cli.render import plain, print_table
+    from journal.cli.render import plain
+    from journal.cli.tables import print_table
     from journal.host.fit import choice_verdict
     from journal.theory.headroom import build_name
 
@@ -133,8 +134,7 @@ def _print(advice: "Fit", *, with_rooms: bool) -> None:
             ]
             for choice in advice.places[0].fit.choices
         ]
-        spare = ("KV per token", "KV asked for", "left for KV", "weights")
-        print_table(columns, rows, left=("precision", "fits", "build"), spare=spare)
+        print_table(columns, rows, left=("precision", "fits", "build"), kept=("precision",))
         if with_rooms:
             _print_rooms(advice)
     else:
@@ -158,7 +158,7 @@ def _between(low: int, high: int, shown: Callable[[int], str]) -> str:
 
 
 def _print_rooms(advice: "Fit") -> None:
-    from journal.cli.render import print_table
+    from journal.cli.tables import print_table
 
     rows = [
         [f"{room.context:,}", _between(room.users, room.users_most, "{:,}".format)]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def print_score(home: Path, *, as_json: bool) -> None:
     """Print the score of the engines that the journal in `home` holds."""
-    from journal.cli.render import plain, print_json, print_table
+    from journal.cli.render import plain, print_json
+    from journal.cli.tables import print_table
 
     score = _score(home)
     if as_json:

@@ -8,8 +8,6 @@ from journal.cli.options import Json, Model, Name
 from journal.cli.render import echo
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from journal.plan.plan import Plan
 
 
@@ -61,10 +59,11 @@ def _print(plan: "Plan") -> None:
     """The cells in the order in which they would run, and their cost."""
     from rich.text import Text
 
-    from journal.cli.render import plain, plural, print_table
+    from journal.cli.render import plain, plural
+    from journal.cli.tables import print_table
 
     columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
-    rows: list[list[RenderableType]] = [
+    rows: list[list[str | Text]] = [
         [
             cell.identity[:8],
             Text(plain(cell.model)),
@@ -77,8 +76,7 @@ def _print(plan: "Plan") -> None:
         ]
         for cell in plan.cells
     ]
-    spare = ("quantisation", "cell", "repeat")
-    print_table(columns, rows, left=("cell", "model", "quantisation"), spare=spare)
+    print_table(columns, rows, left=("cell", "model", "quantisation"), kept=("cell",))
     total = plan.cost
     anew = " (one for each repeat)" if any(cell.load.interleave for cell in plan.cells) else ""
     echo(

@@ -1,19 +1,20 @@
 """Text, JSON and tables as the commands print them: safe for a terminal and for scripts."""
 
 import json
+import os
 import sys
 import unicodedata
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from journal.language import catalogue, label, language, translated
 from journal.redaction import hidden, hidden_in
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.table import Table
+    from rich.console import Console
 
     from journal.report.log import LogFiles
+
+WIDE = 160  # columns of a console that is no terminal
 
 
 def plain(text: str) -> str:
@@ -76,46 +77,9 @@ def word(text: str) -> str:
 
 
 def wide_console() -> "Console":
-    """A terminal's own width; elsewhere wide enough that no cell is cut."""
+    """A console of the terminal's width; elsewhere of COLUMNS, and without that wide enough for
+    most tables."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160)
-
-
-def print_table(
-    columns: Sequence[str],
-    rows: "Sequence[Sequence[RenderableType]]",
-    left: Sequence[str],
-    spare: Sequence[str] = (),
-) -> None:
-    """A table that keeps every cell on one line. In a terminal too narrow for that, the columns
-    named in `spare` are left out one by one, the first first."""
-    from rich.measure import Measurement
-
-    console, shown = wide_console(), list(columns)
-    unbounded = console.options.update(max_width=1000)
-    for name in (*spare, None):
-        table = _table(columns, rows, left, shown)
-        needed = Measurement.get(console, unbounded, table).maximum
-        if name is None or needed <= console.width:
-            break
-        shown.remove(name)
-    console.print(table)
-
-
-def _table(
-    columns: Sequence[str],
-    rows: "Sequence[Sequence[RenderableType]]",
-    left: Sequence[str],
-    shown: Sequence[str],
-) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in shown:
-        table.add_column(word(column), justify="left" if column in left else "right", no_wrap=True)
-    for row in rows:
-        cells = (row[columns.index(column)] for column in shown)
-        table.add_row(*(word(hidden(cell)) if isinstance(cell, str) else cell for cell in cells))
-    return table
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return Console(width=None if known else WIDE)

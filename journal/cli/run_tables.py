@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
-from journal.cli.render import echo, plain, print_table, warn_of_edits, wide_console, word
+from journal.cli.render import echo, plain, plural, warn_of_edits, wide_console, word
+from journal.cli.tables import print_table
 from journal.doubts.words import sentence
 from journal.language import language, translated
 from journal.records.figure import Figure
@@ -13,7 +14,7 @@ from journal.records.run import Record
 from journal.records.sameness import workload_key
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.text import Text
 
     from journal.compare.bottleneck import Bottleneck
     from journal.compare.capacity import Capacity
@@ -31,41 +32,104 @@ STATUS_STYLE = {
 
 
 def print_records(records: Sequence[Record]) -> None:
-    """One line for each run, oldest first."""
+    """One line for each run, oldest first, and below them each reason why cells were not measured,
+    once. Of runs that share a reason, as those of an engine that did not start, the reason tells
+    how many they are."""
     from rich.text import Text
 
-    from journal.metrics.table import standing_in
-
-    columns = ["id", "started", "model", "batch", "prompt", "output", "TTFT p50", "TPOT mean"]
-    columns += ["E2E p50", "output tok/s", "memory", "status"]
-    rows: list[list[RenderableType]] = []
-    for record in records:
+    unmeasured = _unmeasured(records)
+    ids = {record.id for group in unmeasured.values() for record in group}
+    measured = [record for record in records if record.id not in ids]
+    named, legend = _setup_names(measured)
+    columns = ["id", "started", "model", "batch", "prompt", "output", "repeat", "TTFT p50"]
+    columns += ["TPOT mean", "E2E p50", "output tok/s", "memory", "status"]
+    rows: list[list[str | Text]] = []
+    for record, name in zip(measured, named, strict=True):
         cell = record.cell
-        memories = map(record.value, standing_in("vram_peak_bytes"))
-        memory = next((size for size in memories if size is not None), None)
         rows.append(
             [
                 record.id[:8],
                 f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
-                Text(plain(_name(record))),
+                Text(name),
                 cell.shape.amount,
                 *(units.ABSENT if n is None else str(n) for n in cell.known_lengths),
-                units.seconds(record.value("ttft_s.p50")),
-                units.seconds(record.value("tpot_s.mean")),
-                units.seconds(record.value("e2e_s.p50")),
-                units.number(record.value("output_tokens_per_s")),
-                units.data_size(memory),
-                Text(word(record.status), style=STATUS_STYLE[record.status]),
+                str(cell.repeat + 1),
+                *_headline(record),
+                Text(_status(record), style=STATUS_STYLE[record.status]),
             ]
         )
-    spare = ("output", "E2E p50", "started", "memory", "TPOT mean", "model")
-    print_table(columns, rows, left=("id", "started", "model", "status"), spare=spare)
+    if not any(record.cell.repeat for record in measured):
+        place = columns.index("repeat")
+        del columns[place]
+        for row in rows:
+            del row[place]
+    if rows:
+        print_table(columns, rows, left=("id", "started", "model", "status"), kept=("id",))
+    console = wide_console()
+    for line in legend:
+        console.print(line, markup=False, highlight=False)
+    for failed in unmeasured.values():
+        console.print(_unmeasured_words(failed), style="red", markup=False, highlight=False)
 
 
-def _name(record: Record) -> str:
-    """The model, and the tool that measured it where that was another."""
-    model, tool = record.cell.model.rsplit("/", 1)[-1], record.environment.get("tool")
-    return f"{model} ({tool})" if tool else model
+def _headline(record: Record) -> list[str]:
+    """The figures of a run in a line of a table."""
+    from journal.metrics.table import standing_in
+
+    memories = map(record.value, standing_in("vram_peak_bytes"))
+    return [
+        units.seconds(record.value("ttft_s.p50")),
+        units.seconds(record.value("tpot_s.mean")),
+        units.seconds(record.value("e2e_s.p50")),
+        units.number(record.value("output_tokens_per_s")),
+        units.data_size(next((size for size in memories if size is not None), None)),
+    ]
+
+
+def _status(record: Record) -> str:
+    """The status of a run, with the doubts that give it."""
+    reasons = dict.fromkeys(doubt.name for doubt in record.doubts if doubt.severity != "note")
+    status = word(record.status)
+    return f"{status}: {', '.join(reasons)}" if reasons else status
+
+
+def _unmeasured(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:
+    """The failed runs without any figure, by experiment, model and reason."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        if record.status == "failed" and record.error and not record.metrics:
+            key = (record.experiment_id, record.cell.model, record.error)
+            groups.setdefault(key, []).append(record)
+    return groups
+
+
+def _unmeasured_words(failed: Sequence[Record]) -> str:
+    """The sentence on runs that failed for one reason, before they measured anything."""
+    first = failed[0]
+    started = first.facts.start_s is not None or first.cell.engine is None
+    cells = plural(len(failed), "cell")
+    what = f"{cells} not measured" if started else f"1 failed start, {cells} not measured"
+    name = plain(first.cell.model)
+    reason = plain(translated(first.error or ""))
+    return f"{name}: {translated(what)} ({first.id[:8]}): {reason}"
+
+
+def _setup_names(records: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """The name of the setup of each run: its model and what sets it apart from the others; and
+    lines that explain the letters in those names."""
+    from journal.compare.setups import differing, setups_of
+    from journal.report.phrases import words
+    from journal.report.setup_labels import labels
+
+    setups, speak = setups_of(records), words(language())
+    named = {setup: speak.say(label, plain) for setup, label in labels(setups).items()}
+    legend = []
+    for setup, name in named.items():
+        alike = [other for other in named if other.model == setup.model]
+        if name.rstrip(" simulated").endswith(")"):
+            parts = (f"{field} {setup.get(field) or units.ABSENT}" for field in differing(alike))
+            legend.append(f"{name}: {plain(', '.join(parts))}")
+    return [named[setup] for setup in setups], legend
 
 
 def print_result(result: "Result") -> None:
@@ -73,7 +137,7 @@ def print_result(result: "Result") -> None:
     print_records(result.records)
     console = wide_console()
     for record in result.records:
-        if record.error:
+        if record.error and record.metrics:
             error = plain(translated(record.error))
             console.print(f"{record.id[:8]}: {error}", style="red", markup=False)
     print_capacities(result.capacities)
@@ -173,7 +237,7 @@ def print_record(record: Record) -> None:
             f"- {plain(sentence(doubt, language()))}", style=style, markup=False, highlight=False
         )
     columns, lines = _latencies(record)
-    print_table(columns, lines, left=("latency",), spare=columns[-1:])
+    print_table(columns, lines, left=("latency",))
     compared, parts = theory_rows(record), split_rows(record)
     if compared:
         headed = ("theory and measurement", "predicted", "measured", "ratio")
@@ -195,12 +259,12 @@ def _print_workload(record: Record) -> None:
         wide_console().print(plain(translated(what)), style="dim", markup=False, highlight=False)
 
 
-def _latencies(record: Record) -> "tuple[list[str], list[list[RenderableType]]]":
+def _latencies(record: Record) -> "tuple[list[str], list[list[str | Text]]]":
     """The columns and the rows of the latencies that were measured."""
     from journal.metrics.statistics import STATISTICS
     from journal.metrics.table import latencies
 
-    rows: list[list[RenderableType]] = []
+    rows: list[list[str | Text]] = []
     for name, label in latencies().items():
         if record.value(f"{name}.mean") is None:
             continue
@@ -217,11 +281,11 @@ def _interval(figure: Figure | None, unit: str) -> str:
     )
 
 
-def _figures(record: Record, left_out: Collection[str]) -> "list[list[RenderableType]]":
+def _figures(record: Record, left_out: Collection[str]) -> "list[list[str | Text]]":
     """A row for each metric that has one value, but for those `left_out` by name."""
     from journal.metrics import table
 
-    rows: list[list[RenderableType]] = []
+    rows: list[list[str | Text]] = []
     for metric in table.rows():
         figure = record.metrics.get(metric.name)
         if figure is None or figure.value is None or metric.statistic or metric.name in left_out:

@@ -11,8 +11,6 @@ from journal.cli.render import echo
 from journal.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from journal.compare.whatif import Supposed
 
 
@@ -70,7 +68,8 @@ def whatif(
 def _print(supposed: "Supposed") -> None:
     from rich.text import Text
 
-    from journal.cli.render import plain, print_table
+    from journal.cli.render import plain
+    from journal.cli.tables import print_table
 
     capacity, cell = supposed.capacity, supposed.capacity.cell
     build = f" {supposed.setup.quantisation}" if supposed.setup.quantisation else ""
@@ -93,7 +92,7 @@ def _print(supposed: "Supposed") -> None:
     if supposed.energy_per_output_token_j is not None:
         parts.append(f"{units.number(supposed.energy_per_output_token_j)} J for a token there")
     echo(", ".join(parts))
-    rows: list[list[RenderableType]] = [
+    rows: list[list[str | Text]] = [
         [
             Text(f"{probe.load:g}"),
             Text(units.rate(supposed.goodput_per_s.get(probe.load), "good/s")),
@@ -102,4 +101,4 @@ def _print(supposed: "Supposed") -> None:
         ]
         for probe in capacity.probes
     ]
-    print_table([unit, "goodput", "good", "verdict"], rows, left=("verdict",), spare=())
+    print_table([unit, "goodput", "good", "verdict"], rows, left=("verdict",))

@@ -30,8 +30,9 @@ MOST_ALONE = 8  # cells of one side only, named
 NAMED = (*AXIS_NAMES, "model", "quantisation")
 
 
-def comparison_page(comparison: Comparison) -> Page:
-    """The page of `comparison`, in no language yet."""
+def comparison_page(comparison: Comparison, *, whole_rows: bool = False) -> Page:
+    """The page of `comparison`, in no language yet. With `whole_rows` each row of its table names
+    its cell, and not only the first of a cell."""
     blocks: list[Block] = [Paragraph(tuple(_about(comparison)))]
     blocks.append(Paragraph(tuple(how_measured.measured_sentences(comparison.measured, "A", "B"))))
     items = tuple(_around(comparison))
@@ -43,7 +44,7 @@ def comparison_page(comparison: Comparison) -> Page:
     if figures:
         sentences = tuple(map(figure_sentence, figures))
         sections.append(Section(2, say("versus.overall"), (Bullets(sentences),)))
-    sections.append(Section(2, say("versus.cells"), tuple(_cells(comparison))))
+    sections.append(Section(2, say("versus.cells"), tuple(_cells(comparison, whole_rows))))
     title = say("versus.title", a=comparison.a.name, b=comparison.b.name)
     return Page(title, tuple(_lead(comparison)), tuple(sections))
 
@@ -134,7 +135,7 @@ def metric_words(name: str) -> Text:
     return Sentence(f"versus.{name}", {}, otherwise=row.label or name)
 
 
-def _cells(comparison: Comparison) -> Iterator[Block]:
+def _cells(comparison: Comparison, whole_rows: bool) -> Iterator[Block]:
     names = tuple(comparison.rows[0].match.cell)
     several = any(conditions for row in comparison.rows for conditions in row.match.conditions)
     columns = (
@@ -143,7 +144,11 @@ def _cells(comparison: Comparison) -> Iterator[Block]:
         *(Column(say(f"column.{key}"), numeric=key in NUMERIC) for key in COLUMNS),
     )
     rows = tuple(
-        (*_leading(row, several, first=n == 0), *_boxes(figure), _ids(row) if n == 0 else Box(""))
+        (
+            *_leading(row, several, first=n == 0 or whole_rows),
+            *_boxes(figure),
+            _ids(row) if n == 0 else Box(""),
+        )
         for row in comparison.rows
         for n, figure in enumerate(row.figures)
     )
@@ -184,10 +189,14 @@ def _boxes(figure: Compared) -> tuple[Box, ...]:
 def _ids(row: ComparisonRow) -> Box:
     sides = [[r.id for pair in row.match.pairs for r in pair[side]] for side in (0, 1)]
     named = [
-        " ".join([*(id_[:SHORT_ID] for id_ in ids[:MOST_IDS]), *["…"][: len(ids) > MOST_IDS]])
+        " ".join([*(id_[:SHORT_ID] for id_ in ids[:MOST_IDS]), *_more(len(ids) - MOST_IDS)])
         for ids in sides
     ]
     return Box(" + ".join(str(len(ids)) for ids in sides), " | ".join(named))
+
+
+def _more(count: int) -> list[str]:
+    return [f"+{count}"] if count > 0 else []
 
 
 def _caption(comparison: Comparison) -> Iterator[Text]:
