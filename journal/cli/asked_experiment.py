@@ -66,6 +66,15 @@ def asked_experiment(
     )
 
 
+def with_expected(asked: "Experiment", expected: Mapping[str, float]) -> "Experiment":
+    """`asked` with what the user expects beside the predictions of its file. Raises SpecError for a
+    metric or a cell that there is not."""
+    from journal.plan.experiment_file import check_predictions
+
+    check_predictions(expected, "--predict")
+    return replace(asked, predict={**asked.predict, **expected}) if expected else asked
+
+
 def _check_search(of: str, grid: dict[str, Any], load: dict[str, Any]) -> None:
     """Refuse (SpecError) options that a search for capacity has no use for."""
     from journal.errors import SpecError

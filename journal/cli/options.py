@@ -95,6 +95,21 @@ Body = Annotated[
     ),
 ]
 
+SloTtft = Annotated[
+    float | None,
+    typer.Option("--slo-ttft-ms", metavar="MS", help="A request is good up to this TTFT."),
+]
+
+SloTpot = Annotated[
+    float | None,
+    typer.Option("--slo-tpot-ms", metavar="MS", help="A request is good up to this TPOT."),
+]
+
+SloE2e = Annotated[
+    float | None,
+    typer.Option("--slo-e2e-ms", metavar="MS", help="A request is good up to this E2E."),
+]
+
 KEYS = ("JOURNAL_API_KEY", "OPENAI_API_KEY")
 
 

@@ -16,11 +16,15 @@ from journal.cli.options import (
     Model,
     Name,
     Python,
+    SloE2e,
+    SloTpot,
+    SloTtft,
     api_key,
     body_fields,
     headers,
     integers,
 )
+from journal.cli.predicting import Predict, predicted
 from journal.cli.render import echo
 from journal.cli.workload_options import (
     AbandonAfter,
@@ -124,21 +128,6 @@ Processes = Annotated[
     int | None, typer.Option("--processes", help="Of the client; chosen from the load by default.")
 ]
 
-SloTtft = Annotated[
-    float | None,
-    typer.Option("--slo-ttft-ms", metavar="MS", help="A request is good up to this TTFT."),
-]
-
-SloTpot = Annotated[
-    float | None,
-    typer.Option("--slo-tpot-ms", metavar="MS", help="A request is good up to this TPOT."),
-]
-
-SloE2e = Annotated[
-    float | None,
-    typer.Option("--slo-e2e-ms", metavar="MS", help="A request is good up to this E2E."),
-]
-
 FindCapacity = Annotated[
     Literal["rate", "concurrency"] | None,
     typer.Option(
@@ -229,6 +218,7 @@ def run(
     slo_e2e_ms: SloE2e = None,
     find_capacity: FindCapacity = None,
     needed_vram: NeededVram = False,
+    predict: Predict = None,
     python: Python = None,
     resume: Resume = False,
     strict: Strict = False,
@@ -268,6 +258,7 @@ def run(
     - `journal run prefix-cache --shared-prefix 0,512 --prefixes 4`
     - `journal run quickstart --slo-tpot-ms 50 --find-capacity concurrency`
     - `journal run quickstart --concurrency 4 --prompt-tokens 128,1024 --needed-vram`
+    - `journal run quickstart --predict output_tokens_per_s@batch=4=120`
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
     - `RAY_ADDRESS=10.0.0.1:6379 journal run experiments/quantisation.toml --on ray`
     """
@@ -307,6 +298,7 @@ def run(
         needed_vram=needed_vram,
     )
     server = None if endpoint is None else _attached(endpoint, model, header, asked)
+    asked = predicted(asked, predict, model, ask=not (json or resume))
     how = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus, "on": on}
     result = _measured(asked, home, json, endpoint=server, **how)
     raise typer.Exit(0 if result.ok else 1)

@@ -6,7 +6,7 @@ import typer
 
 import journal
 from journal import units
-from journal.cli.options import Home, Json
+from journal.cli.options import Home, Json, SloE2e, SloTpot, SloTtft
 from journal.cli.render import echo
 from journal.errors import UsageError
 
@@ -15,18 +15,9 @@ if TYPE_CHECKING:
 
 
 def whatif(
-    slo_ttft_ms: Annotated[
-        float | None,
-        typer.Option("--slo-ttft-ms", metavar="MS", help="A request is good up to this TTFT."),
-    ] = None,
-    slo_tpot_ms: Annotated[
-        float | None,
-        typer.Option("--slo-tpot-ms", metavar="MS", help="A request is good up to this TPOT."),
-    ] = None,
-    slo_e2e_ms: Annotated[
-        float | None,
-        typer.Option("--slo-e2e-ms", metavar="MS", help="A request is good up to this E2E."),
-    ] = None,
+    slo_ttft_ms: SloTtft = None,
+    slo_tpot_ms: SloTpot = None,
+    slo_e2e_ms: SloE2e = None,
     good_fraction: Annotated[
         float, typer.Option("--good-fraction", help="The part of requests that has to be good.")
     ] = 0.95,

@@ -1,6 +1,7 @@
 """Predictions of the user, judged: whether a metric was as it was predicted before it was measured,
 by its interval."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from journal.compare.claims import (
@@ -12,7 +13,7 @@ from journal.compare.claims import (
     repeats_to_decide,
 )
 from journal.compare.points import Point, Points
-from journal.metrics.table import is_exact, metric_of_key
+from journal.metrics.table import is_exact, metric_of_key, place_of_key
 from journal.records.claim import Verdict
 from journal.records.figure import Figure
 
@@ -37,13 +38,14 @@ class Prediction:
 
 def judged_prediction(key: str, predicted: float, points: Points) -> Prediction:
     """The verdict on a prediction, by the interval of the metric that `key` means at every one of
-    `points` that has it: supported where each lies within NEAR of the prediction, refuted where one
-    lies beyond, not established where an interval, or its lack, leaves it open. Cells of one
-    server, which share the figures of the server, count once."""
-    metric = metric_of_key(key)
+    `points` that has it, of those that `key` is about: supported where each lies within NEAR of the
+    prediction, refuted where one lies beyond, not established where an interval, or its lack,
+    leaves it open. Cells of one server, which share the figures of the server, count once."""
+    metric, place = metric_of_key(key), place_of_key(key)
     exact = is_exact(metric)
     region = near(predicted)
-    tests = [figure_trial(point, f, region, exact=exact) for point, f in _measured(metric, points)]
+    there = [point for point in points if _is_at(point, place)]
+    tests = [figure_trial(point, f, region, exact=exact) for point, f in _measured(metric, there)]
     parts = conjunction(tests)
     return Prediction(metric, predicted, overall([part.verdict for part in parts]), parts)
 
@@ -54,7 +56,12 @@ def near(predicted: float) -> Region:
     return Region(min(ends), max(ends))
 
 
-def _measured(metric: str, points: Points) -> list[tuple[Point, Figure]]:
+def _is_at(point: Point, place: Mapping[str, float]) -> bool:
+    cell = point.records[0].cell
+    return all(getattr(cell, name) == value for name, value in place.items())
+
+
+def _measured(metric: str, points: Sequence[Point]) -> list[tuple[Point, Figure]]:
     figures: dict[Figure, Point] = {}
     for point in points:
         figure = point.figure(metric)

@@ -92,6 +92,9 @@ def latencies() -> dict[str, str]:
     return {metric.family: metric.label for metric in TABLE if metric.family and metric.label}
 
 
+PLACES = ("batch", "rate", "prompt_tokens", "output_tokens")
+
+
 def predictable() -> dict[str, str]:
     """The keys of predictions and the metrics that they mean: each metric under its own name with
     underscores for dots (`ttft_s_p50`), and each latency also without a statistic, which means its
@@ -108,5 +111,20 @@ def predictable() -> dict[str, str]:
 
 def metric_of_key(key: str) -> str:
     """The name of the metric that the key of a prediction or of a claim means: `ttft_s_p50` is
-    ttft_s.p50; a latency without a statistic means its median. Any other key is its own name."""
-    return predictable().get(key, key)
+    ttft_s.p50; a latency without a statistic means its median; what follows an @ says where. Any
+    other key is its own name."""
+    name = key.partition("@")[0]
+    return predictable().get(name, name)
+
+
+def place_of_key(key: str) -> dict[str, float]:
+    """The cells that the key of a prediction is about, by their fields: those of batch 8 for
+    `tpot_s@batch=8`; {} for a key that is about all. Raises ValueError for another form."""
+    _, at, text = key.partition("@")
+    place = {}
+    for part in text.split(",") if at else ():
+        name, _, value = part.partition("=")
+        if name not in PLACES:
+            raise ValueError(f"{part!r} does not give one of {', '.join(PLACES)}")
+        place[name] = float(value)
+    return place

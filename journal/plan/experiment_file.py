@@ -211,7 +211,7 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 def _validated(values: Mapping[str, Any], where: str) -> Experiment:
     from pydantic import TypeAdapter, ValidationError  # 0.1 s, and only needed here
 
-    _check_predictions(values.get("predict", {}), where)
+    check_predictions(values.get("predict", {}), where)
     try:
         text = json.dumps(values, ensure_ascii=False)
         if NUL.search(text):
@@ -253,16 +253,21 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _check_predictions(predict: Any, where: str) -> None:
+def check_predictions(predict: Any, where: str) -> None:
     """Refuse (SpecError) a prediction of a metric that does not exist."""
     if not predict or not isinstance(predict, dict):
         return
-    from journal.metrics.table import predictable  # numpy, and only needed here
+    from journal.metrics.table import place_of_key, predictable  # numpy, and only needed here
 
     known = predictable()
     for key in predict:
-        if key not in known:
+        name = key.partition("@")[0]
+        if name not in known:
             raise SpecError(
-                f"{where}: [predict] names no metric {key[:60]!r}{_nearest(key, known)} "
+                f"{where}: [predict] names no metric {name[:60]!r}{_nearest(name, known)} "
                 "(docs/metrics.md has them all, with underscores for dots)"
             )
+        try:
+            place_of_key(key)
+        except ValueError as error:
+            raise SpecError(f"{where}: [predict] {key[:60]!r} is about no cells: {error}") from None

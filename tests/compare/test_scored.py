@@ -65,3 +65,11 @@ def test_what_is_counted_needs_no_interval_and_counts_once_for_a_server(record: 
     )
     assert found.verdict == "supported"
     assert [part.figure.value for part in found.parts] == [23040.0]
+
+
+def test_a_prediction_of_one_cell_is_judged_there_alone(record: Build) -> None:
+    found = measured(record, wide(0.1, NARROW), wide(0.5, NARROW))  # batch 1 and batch 2
+    assert judged_prediction("ttft_s_p50@batch=1", 0.1, found).verdict == "supported"
+    assert judged_prediction("ttft_s_p50@batch=2", 0.1, found).verdict == "refuted"
+    assert judged_prediction("ttft_s_p50@batch=3", 0.1, found).verdict == "not_measured"
+    assert judged_prediction("ttft_s_p50", 0.1, found).verdict == "refuted"
