@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from journal.compare.comparison import Comparison, compare
     from journal.compare.gate import Gate, check
     from journal.compare.least_pool import Needed
+    from journal.compare.tagging import tag, tags, untag
     from journal.compare.tried import Tried
     from journal.compare.whatif import Supposed, whatif
     from journal.errors import (
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from journal.records.experiment import Engine, Experiment, Grid, Load, Slo, Variant
     from journal.records.explanation import Explanation
     from journal.records.figure import Figure
-    from journal.records.notebook import Checkup, Interaction, Note
+    from journal.records.notebook import Checkup, Interaction, Note, Tag
     from journal.records.progress import Event
     from journal.records.run import Record
     from journal.records.samples import Samples
@@ -77,6 +78,7 @@ _HOME_OF = {
     "journal.compare.gate": "Gate check",
     "journal.compare.least_pool": "Needed",
     "journal.compare.tried": "Tried",
+    "journal.compare.tagging": "tag tags untag",
     "journal.compare.whatif": "Supposed whatif",
     "journal.errors": (
         "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
@@ -95,7 +97,7 @@ _HOME_OF = {
     "journal.records.experiment": "Engine Experiment Grid Load Slo Variant",
     "journal.records.explanation": "Explanation",
     "journal.records.figure": "Figure",
-    "journal.records.notebook": "Checkup Interaction Note",
+    "journal.records.notebook": "Checkup Interaction Note Tag",
     "journal.records.progress": "Event",
     "journal.records.run": "Record",
     "journal.records.samples": "Samples",
@@ -177,6 +179,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Step",
     "StoreError",
     "Supposed",
+    "Tag",
     "Tried",
     "Unfit",
     "UsageError",
@@ -211,7 +214,10 @@ __all__ = [  # noqa: PLE0604, RUF100
     "runs",
     "serve",
     "split",
+    "tag",
+    "tags",
     "try_change",
+    "untag",
     "verify",
     "watch",
     "whatif",

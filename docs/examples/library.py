@@ -61,6 +61,11 @@ print(of_experiment.html)
 note = journal.note("TTFT grows with the prompt.", "demo", run=records[-1].id)
 print(note.day, note.text)
 
+# journal.tag, journal.tags, journal.untag, journal.Tag
+baseline = journal.tag("baseline", f"run:{records[-1].id}", home="demo")
+print(baseline.name, baseline.run_ids, len(journal.tags("demo")))
+journal.untag("baseline", "demo")
+
 # journal.checklist, journal.Step
 for step in journal.checklist("demo")[:3]:
     print(step.as_json())

@@ -27,6 +27,7 @@ from journal.cli.rent import rent
 from journal.cli.run import run
 from journal.cli.runs import runs, show
 from journal.cli.serve import serve
+from journal.cli.tag import tag
 from journal.cli.trace import trace
 from journal.cli.tries import try_
 from journal.cli.ui import sync, ui
@@ -112,6 +113,7 @@ for command, panel in (
     (checklist, "Look"),
     (ui, "Look"),
     (note, "Keep"),
+    (tag, "Keep"),
     (import_, "Keep"),
     (export, "Keep"),
     (merge, "Keep"),

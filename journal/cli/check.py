@@ -15,7 +15,10 @@ EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 def check(
     baseline: Annotated[
-        str, typer.Option("--baseline", metavar="A", help="Runs, an experiment, a model or a day.")
+        str,
+        typer.Option(
+            "--baseline", metavar="A", help="Runs, an experiment, a model, a day or a tag."
+        ),
     ],
     candidate: Annotated[
         str, typer.Option("--candidate", metavar="B", help="The side that may be worse.")
@@ -57,6 +60,7 @@ def check(
     Examples:
 
     - `journal check --baseline day:2026-11-20 --candidate day:2026-11-27`
+    - `journal tag baseline`, later `journal check --baseline baseline --candidate today`
     - `journal check --baseline before --candidate after --max-regression output_tokens_per_s=3%`
     - `journal check --baseline before --candidate after --across engine_version --junit gate.xml`
     """

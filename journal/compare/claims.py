@@ -76,9 +76,10 @@ def repeats_to_decide(parts: Sequence[ClaimPart]) -> int | None:
     return max(known) if known and len(known) == len(counts) else None
 
 
-def judged_claim(claim: Claim, points: Points, engines: Sequence[Engine] = ()) -> Judged:
-    """The verdict on `claim` by the good runs of `points`, those of its experiment, whose `engines`
-    its numbers mean. "not_measured" where no cell, or no two cells of a line, have the metric."""
+def judged_claim(claim: Claim, points: Points, engines: Sequence[Engine | str] = ()) -> Judged:
+    """The verdict on `claim` by the good runs of `points`, those of its experiment; its numbers
+    mean `engines`, of which a text is the name of a variant of the load. "not_measured" where no
+    cell, or no two cells of a line, have the metric."""
     metric = metric_of_key(claim.metric)
     chosen = tuple(point for point in points if point.good and _is_at(point, claim.at))
     if claim.a is not None and claim.b is not None:
@@ -158,9 +159,10 @@ def axis_value(point: Point, name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _of_engine(points: Points, engines: Sequence[Engine], number: int) -> Points:
+def _of_engine(points: Points, engines: Sequence[Engine | str], number: int) -> Points:
     own = engines[number - 1 : number]
-    return tuple(point for point in points if point.records[0].cell.engine in own)
+    cells = [(point, point.records[0].cell) for point in points]
+    return tuple(p for p, cell in cells if cell.engine in own or cell.load.variant in own)
 
 
 # ---- one setup ---------------------------------------------------------------------------------
@@ -319,9 +321,13 @@ def _apart(metric: str, a: Points, b: Points) -> Iterator[Trial]:
 
 
 def _same_cells(a: Points, b: Points) -> Iterator[tuple[Point, Point]]:
+    """The pairs of points of the same cell; of one engine, two variants of its load."""
     for one in a:
         for other in b:
-            if (one.shape, *one.lengths, one.manner) == (other.shape, *other.lengths, other.manner):
+            engines = {repr(point.records[0].cell.engine) for point in (one, other)}
+            manners = [p.manner if len(engines) > 1 else p.manner_of_variant for p in (one, other)]
+            same = (one.shape, one.lengths) == (other.shape, other.lengths)
+            if same and manners[0] == manners[1]:
                 yield one, other
 
 

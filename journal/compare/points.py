@@ -85,6 +85,11 @@ class Point:
         own = self.records[0].cell.workload
         return self._manner(workload_key(replace(own, shared_prefix=0, prefixes=1)))
 
+    @property
+    def manner_of_variant(self) -> tuple[object, ...]:
+        """The manner, but for the fields of requests, in which the variants of a load differ."""
+        return self.manner[:-1]
+
     def _manner(self, workload: str | None) -> tuple[object, ...]:
         own = self.convoy, self.length_spread, self.warmup, workload
         load = asked_requests(self.records[0].cell), self.records[0].cell.load.duration_s

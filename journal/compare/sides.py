@@ -1,4 +1,4 @@
-"""Sides of a comparison by their names: runs, an experiment, a model, or a day."""
+"""Sides of a comparison by their names: runs, an experiment, a model, a day, or a tag."""
 
 import re
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from journal.store.days import bounds
 if TYPE_CHECKING:
     from journal.store.store import Store
 
-Kind = Literal["run", "experiment", "model", "day"]
+Kind = Literal["run", "experiment", "model", "day", "tag"]
 DAYS_AGO = {"today": 0, "yesterday": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """One side of a comparison and its runs. `name` is for people: a run's short id, an
-    experiment's name, a model, or a date."""
+    experiment's name, a model, a date, or a tag."""
 
     name: str
     kind: Kind
@@ -27,12 +27,13 @@ class Side:
 
 
 def find_side(store: "Store", text: str, zone: tzinfo | None = None) -> Side:
-    """The side that `text` means: a day (YYYY-MM-DD, today, yesterday), a model's name or the last
-    part of it, the name or id of an experiment, or a run's id (several with commas; `last`).
+    """The side that `text` means: a day (YYYY-MM-DD, today, yesterday), a tag, a model's name or
+    the last part of it, the name or id of an experiment, or a run's id (several with commas;
+    `last`).
 
-    A prefix `run:`, `experiment:`, `model:` or `day:` gives the kind. `zone` is that of the days
-    (None: this machine's). Raises NotFound where `text` means no side, UsageError where it means
-    several.
+    A prefix `run:`, `experiment:`, `model:`, `day:` or `tag:` gives the kind. `zone` is that of
+    the days (None: this machine's). Raises NotFound where `text` means no side, UsageError where
+    it means several.
     """
     kind, _, rest = text.partition(":")
     if kind in get_args(Kind) and rest:
@@ -40,7 +41,7 @@ def find_side(store: "Store", text: str, zone: tzinfo | None = None) -> Side:
         name = rest
     else:
         sides, name = _meanings(store, text, zone), text
-        kind = "run, experiment, model or day"
+        kind = "run, experiment, model, day or tag"
     if not sides:
         raise NotFound(f"there is no {kind} {name!r} in this journal: `journal runs` lists them")
     if len(sides) > 1:
@@ -55,9 +56,22 @@ def _meanings(store: "Store", text: str, zone: tzinfo | None) -> list[Side]:
     if day is not None:
         return [day]
     records = store.runs()
-    named = [_model(records, text), _experiment(records, text)]
+    named = [_tagged(store, records, text), _model(records, text), _experiment(records, text)]
     sides = [side for side in named if side is not None]
     return sides or [side for side in (_runs(store, text), _by_id(store, text)) if side]
+
+
+def side_kinds(store: "Store", name: str, zone: tzinfo | None = None) -> set[Kind]:
+    """The kinds of sides that `name` means."""
+    return {side.kind for side in _meanings(store, name, zone)}
+
+
+def _tagged(store: "Store", records: list[Record], text: str) -> Side | None:
+    from journal.store.tags import tag_named
+
+    tag = tag_named(store, text)
+    own = () if tag is None else tag.run_ids
+    return Side(text, "tag", tuple(r for r in records if r.id in own)) if own else None
 
 
 def _day(store: "Store", text: str, zone: tzinfo | None) -> Side | None:

@@ -51,7 +51,7 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
     """
     if isinstance(path_or_name, Experiment):
         check_count(path_or_name)
-        check_claims(path_or_name.claims, len(path_or_name.engines), path_or_name.name)
+        check_claims(path_or_name.claims, len(path_or_name.compared), path_or_name.name)
         return path_or_name
     path = Path(path_or_name)
     if not path.is_file():
@@ -218,7 +218,7 @@ def _validated(values: Mapping[str, Any], where: str) -> Experiment:
             raise SpecError(f"{where}: a value has a NUL character, which nothing takes: drop it")
         experiment = TypeAdapter(Experiment).validate_json(text.encode(), strict=True)
         check_count(experiment, f"{where}: ")
-        check_claims(experiment.claims, len(experiment.engines), where)
+        check_claims(experiment.claims, len(experiment.compared), where)
         return experiment
     except UnicodeEncodeError:
         raise SpecError(

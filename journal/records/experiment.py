@@ -192,3 +192,10 @@ class Experiment:
     workload: Workload = RANDOM_TOKENS
     claims: tuple[Claim, ...] = ()
     trial: ChangeTrial | None = None
+
+    @property
+    def compared(self) -> tuple[Engine | str, ...]:
+        """What claims number from 1: the engines, or the names of the variants of the load where
+        one engine or none has several."""
+        names = tuple(variant.name for variant in self.load.variants)
+        return names if names and len(self.engines) < 2 else self.engines

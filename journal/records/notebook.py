@@ -1,9 +1,9 @@
-"""Records of work by hand: notes, checkups of hosts, questions to servers."""
+"""Records of work by hand: notes, checkups of hosts, questions to servers, names of runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,17 @@ class Note:
     written_at: datetime
     experiment_id: str | None = None
     run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """A name that a person gave to runs, by their ids."""
+
+    name: str
+    tagged_at: datetime
+    run_ids: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The tag as plain JSON values."""
+        at = self.tagged_at.isoformat()
+        return {"name": self.name, "tagged_at": at, "runs": list(self.run_ids)}

@@ -12,6 +12,7 @@ from journal.report.places import Places
 
 MOST_CURVES = 6  # in one panel: more cannot be distinguished
 MOST_WITH_TAILS = 3
+FRONTIER = say("panel.frontier")  # the label of the dots that nothing beats
 
 Pick = Callable[[Point], Figure | None]
 
@@ -85,12 +86,14 @@ def plot_caption(panels: Sequence[Panel]) -> tuple[Text, ...]:
     """The sentences that explain the bars and the faint lines of `panels`, where they have any."""
     curves = [curve for panel in panels for curve in panel.curves]
     bars = any(dot.low is not None for curve in curves for dot in curve.dots)
-    faint = any(curve.faint for curve in curves)
+    best = any(curve.label == FRONTIER for curve in curves)
+    faint = any(curve.faint and curve.label != FRONTIER for curve in curves)
     two = any(not curve.faint and len(curve.dots) < LEAST_DOTS for curve in curves)
     labelled = any(dot.label for curve in curves for dot in curve.dots)
     said = (
         ("plot.bars", bars),
         ("plot.faint", faint),
+        ("plot.frontier", best),
         ("plot.two", two),
         ("plot.labels", labelled),
     )

@@ -17,13 +17,14 @@ from journal.compare.knee import THROUGHPUT, batch_steps, knee
 from journal.compare.next_change import next_change
 from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
+from journal.compare.trade_off import waited_out
 from journal.plan.experiment_file import shipped
 from journal.records.run import ExperimentRecord, Record, Status
 from journal.report.change_words import advice_sentences
 from journal.report.day import Day
 from journal.report.document import Block, Paragraph, Quote, Text, Verbatim, say
 from journal.report.places import Places
-from journal.report.sections.batching import gained, latency_sentences, waited_out
+from journal.report.sections.batching import gained, latency_sentences
 from journal.report.sections.own_words import label_of
 from journal.report.sections.side_by_side import Beside, common, ratio_sentences, verdict_of
 from journal.report.sections.since import Change, beyond_noise, change_sentence, comparisons

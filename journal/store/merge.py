@@ -22,6 +22,7 @@ from journal.store.parquet import folder_beside, request_rows
 from journal.store.row_care import each_of, naming, warn_of
 from journal.store.store import Store, open_store
 from journal.store.tables import ExperimentRow, NoteRow, RequestRow, Row, RunRow
+from journal.store.tags import tag_of
 
 _experiments, _runs, _requests = table(ExperimentRow), table(RunRow), table(RequestRow)
 _PARTS = [rows for rows in Row.metadata.sorted_tables if "run_id" in rows.primary_key.columns]
@@ -34,6 +35,7 @@ _READERS = {
     "experiments": codec.experiment_record,
     "interactions": interaction_of,
     "checkups": checkup_of,
+    "tags": tag_of,
 }
 _ADVISORY_LOCK = 0x6D657267  # of PostgreSQL: "merg"
 _UNKNOWN_TO_MLFLOW = {"mlflow_run_id": None, "mlflow_pending": True, "mlflow_error": None}
@@ -41,7 +43,8 @@ _UNKNOWN_TO_MLFLOW = {"mlflow_run_id": None, "mlflow_pending": True, "mlflow_err
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The numbers of rows that a merge added. `others`: questions by hand and checkups."""
+    """The numbers of rows that a merge added. `others`: questions by hand, checkups and
+    tags."""
 
     experiments: int
     runs: int
@@ -54,7 +57,8 @@ def merge(other: str | Path, home: str | Path = "lab") -> Merged:
     or its home), each row under its own id: a second merge changes nothing. `other` is only read;
     an older schema is brought up to date in a copy.
 
-    A note that was changed on both sides is kept in both versions. A row that cannot be read is
+    A note that was changed on both sides is kept in both versions; a tag that both have stays
+    this journal's. A row that cannot be read is
     left out with a warning (DamagedRow). Raises UsageError for a file that is not a journal,
     StoreTooNew for a journal of a newer version.
     """

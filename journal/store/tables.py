@@ -298,3 +298,13 @@ class NoteRow(Row, table=True):
     text: bytes
     experiment_id: str | None = Field(default=None, foreign_key="experiments.id")
     run_id: str | None = Field(default=None, foreign_key="runs.id")
+
+
+class TagRow(Row, table=True):
+    """A name for runs; `id` is the name itself. `run_ids` is JSON."""
+
+    __tablename__ = "tags"
+
+    id: str = Field(primary_key=True)
+    tagged_at: datetime
+    run_ids: str

@@ -15,6 +15,7 @@ from journal.store.notes import notes
 from journal.store.row_care import each_of
 from journal.store.store import Store, open_store
 from journal.store.tables import CheckupRow, RequestRow, RunRow
+from journal.store.tags import all_tags
 
 _runs, _requests, _checkups = table(RunRow), table(RequestRow), table(CheckupRow)
 
@@ -43,7 +44,7 @@ def verify(home: str | Path = "lab") -> Verified:
         warnings.simplefilter("always", DamagedRow)
         faults = _database_faults(store)
         counts = [len(store.experiments()), len(store.runs()), len(interactions(store))]
-        counts += [len(notes(store)), _checkups_read(store)]
+        counts += [len(notes(store)), _checkups_read(store), len(all_tags(store))]
         samples, damaged = _samples_read(store)
         missing = select(func.count()).where(_requests.c.checksum.is_(None))
         with store.transaction(writing=False) as connection:

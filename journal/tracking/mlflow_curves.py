@@ -8,6 +8,10 @@ from datetime import datetime
 from statistics import fmean
 
 from journal.compare.capacity import capacities
+from journal.compare.points import lines
+from journal.compare.points import points as points_of
+from journal.compare.setups import setups_of
+from journal.compare.trade_off import trade_offs
 from journal.metrics.each_turn import TURNS
 from journal.metrics.predicted import of_engine
 from journal.metrics.table import rows
@@ -91,7 +95,7 @@ def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[CurvePoint]
         for place, group in groups.items():
             if len({getattr(run.cell, axis) for run in group}) > 1:
                 points += _curve(axis, f"by_{axis} {place}", group)
-    return points + _over_hits(good) + _over_turns(good)
+    return points + _over_hits(good) + _over_turns(good) + _over_users(good)
 
 
 def _over_hits(good: Sequence[Record]) -> list[CurvePoint]:
@@ -131,6 +135,22 @@ def _over_turns(good: Sequence[Record]) -> list[CurvePoint]:
                 if values:
                     points.append(CurvePoint(f"by_turn {place}/{name}", fmean(values), at, turn))
     return points
+
+
+def _over_users(good: Sequence[Record]) -> list[CurvePoint]:
+    """The output tokens/s of each GPU over the tokens/s of one user (in whole ones, a dot for each
+    batch), of lines of two batches or more: the trade-off that the log draws."""
+    curves: list[CurvePoint] = []
+    measured = points_of(zip(good, setups_of(good), strict=True))
+    for line in lines(measured, "batch"):
+        cell = line[0].good[0].cell
+        name = f"trade_off p{cell.prompt_tokens} o{cell.output_tokens}/tokens_per_s_of_a_gpu"
+        found = {max(1, round(one.of_one)): one for one in trade_offs(line)}
+        at = max(run.started_at for point in line for run in point.good)
+        if len(found) > 1:
+            values = ((step, one.of_gpu.value) for step, one in sorted(found.items()))
+            curves += [CurvePoint(name, value, at, s) for s, value in values if value is not None]
+    return curves
 
 
 def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[CurvePoint]:

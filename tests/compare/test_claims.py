@@ -11,7 +11,7 @@ from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
 from journal.records.claim import Claim
 from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine
+from journal.records.experiment import Engine, Experiment, Load, Variant
 from journal.records.run import Record
 from journal.records.workload import Workload
 
@@ -270,3 +270,20 @@ def test_the_phases_of_reasoning_are_an_axis(record: Build) -> None:
     claim = Claim(metric="thinking_tokens_per_s", over="phase", behaves="flat")
     assert judged_claim(claim, at_points(runs)).verdict == "supported"
     assert judged_claim(replace(claim, within=0.01), at_points(runs)).verdict == "not_established"
+
+
+def test_the_variants_of_a_load_are_numbered_where_there_is_one_engine(record: Build) -> None:
+    runs = [
+        record(
+            repeat=n,
+            number=2 * n + len(name) % 2,
+            load=Load(variant=name, body={"is": name}),
+            metrics={RATE: value * f},
+        )
+        for name, value in (("free", 100.0), ("JSON-", 120.0))
+        for n, f in enumerate(LUCK)
+    ]
+    variants = tuple(Variant(name=name, body={}) for name in ("free", "JSON-"))
+    asked = Experiment(name="x", load=Load(variants=variants))
+    claim = Claim(metric=RATE, behaves="a_below_b", a=1, b=2)
+    assert judged_claim(claim, at_points(runs), asked.compared).verdict == "supported"

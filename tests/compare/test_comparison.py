@@ -343,7 +343,7 @@ def test_an_experiment_is_found_by_its_id(home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("nothing", NotFound, "no run, experiment, model or day 'nothing'"),
+        ("nothing", NotFound, "no run, experiment, model, day or tag 'nothing'"),
         ("model:first", NotFound, "no model 'first'"),
         ("small", UsageError, "the name of model and experiment: write model:small"),
         ("2026-13-40", UsageError, "not a date"),
@@ -361,3 +361,28 @@ def test_the_library_compares_what_the_command_does(home: Path) -> None:
     assert comparison.as_json()["differs"] == {"model": {"a": "org/Big-7B", "b": "org/small"}}
     assert only(comparison).verdict == "no difference seen"
     assert journal.compare("first", "second", home, by=("batch",)).by == ("batch",)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_batch_at_which_two_builds_change_their_order_is_named(
+    record: Build, lang: str
+) -> None:
+    """B writes 1.4 times as fast at batch 1, and less than A at batch 16."""
+    gains = {1: 1.4, 4: 1.2, 8: 1.1, 16: 1 / 1.1}
+    runs = {
+        model: [
+            record(
+                model,
+                batch,
+                repeat=n,
+                number=100 * "ab".index(model) + 20 * n + batch,
+                metrics={"output_tokens_per_s": 100 * (gains[batch] if model == "b" else 1) * f},
+                facts=EngineFacts(log_path=f"{model}{n}"),
+            )
+            for n, f in enumerate((0.99, 1.0, 1.01))
+            for batch in gains
+        ]
+        for model in "ab"
+    }
+    said = text(compared(side("a", *runs["a"]), side("b", *runs["b"])), lang)
+    assert ("b is faster up to batch 11 (" if lang == "en" else "批大小到 11（") in said

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import journal
 from benchmarks.calibrate_compare import LIMIT, Case, gate_outcomes
+from benchmarks.gate_agreement import ours
 from journal.cli.app import app
 from journal.compare.comparison import compared
 from journal.compare.gate import Gate, gate
@@ -165,3 +166,17 @@ def test_names_are_text_in_a_report_whatever_stands_in_them() -> None:
     page = gate_markdown(gate)
     assert not [char for char in page if ord(char) < 32 and char != "\n"]
     assert "<b>" not in page and "[x](" not in page
+
+
+def test_the_gate_never_contradicts_another_one_on_the_same_figures() -> None:
+    """The verdicts of inference-doctor 0.4.1, as benchmarks/gate_agreement.py recorded them."""
+    path = Path(__file__).parent / "data" / "inference_doctor_0.4.1.jsonl"
+    cases = [json.loads(line) for line in path.read_text().splitlines()]
+    pairs = [(ours(case["baseline"], case["candidate"]), case["theirs"]) for case in cases]
+    assert {theirs for _, theirs in pairs} == {"PASS", "FAIL", "INCONCLUSIVE"}
+    assert set(pairs) <= {
+        ("PASS", "PASS"),
+        ("FAIL", "FAIL"),
+        *(("INCONCLUSIVE", theirs) for theirs in ("PASS", "FAIL", "INCONCLUSIVE")),
+    }
+    assert sum(own == theirs for own, theirs in pairs) >= len(pairs) / 2

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from journal.compare.points import lines, points
 from journal.compare.setups import setups_of
+from journal.records.experiment import Engine
 from journal.records.figure import Figure
 from journal.report.document import Blocks, Curve, Dot, Level, Panel, Segment
 from journal.report.figures import (
@@ -193,3 +194,25 @@ def test_the_trade_off_has_a_dot_for_each_batch_and_a_ring_at_the_knee() -> None
         assert (dot.label, dot.y, dot.marked) == (f"{batch}", rate, batch == 4)
         assert dot.x == pytest.approx(rate / batch, rel=0.005)
     assert draw(panel, words("en")).count("a6 6 0 1 0 12 0") == 1
+
+
+def test_the_trade_off_of_several_setups_is_of_each_gpu_and_has_its_frontier() -> None:
+    """Two GPUs write 1.5 times what one does: each of them less, to faster users."""
+    runs = [
+        a_record(
+            "m",
+            batch,
+            number=10 * gpus + batch,
+            engine=Engine(model="m", tensor_parallel=gpus),
+            metrics={"output_tokens_per_s": rate * gain, "tpot_s.p50": batch / rate / gain},
+        )
+        for gpus, gain in ((1, 1.0), (2, 1.5))
+        for batch, rate in ((1, 50.0), (4, 160.0))
+    ]
+    measured = points(zip(runs, setups_of(runs), strict=True))
+    (panel,) = trade_off(lines(measured, "batch"), named_places(measured), "x")
+    one, two, best = panel.curves
+    assert [dot.y for dot in one.dots] == [50.0, 160.0]
+    assert [dot.y for dot in two.dots] == [37.5, 120.0]
+    assert [(dot.x, dot.y) for dot in best.dots] == [(40.0, 160.0), (60.0, 120.0), (75.0, 37.5)]
+    assert words("en").say(panel.title, str) == "Tokens/s of a GPU against one user"

@@ -15,8 +15,9 @@ from journal.compare.knee import (
     too_short_to_tell,
 )
 from journal.compare.points import Point, Points, lines
+from journal.compare.trade_off import TradeOff, frontier, gpus_behind, trade_offs, waited_out
 from journal.records.load_shape import LOAD_AXES
-from journal.report.curves import figure_of, panel, plot_caption, with_tails
+from journal.report.curves import FRONTIER, figure_of, panel, plot_caption, with_tails
 from journal.report.document import (
     Block,
     Curve,
@@ -35,7 +36,7 @@ KV_FULL = 0.95  # of the pool: the next request waits, or pushes another out
 RAN_AT_ONCE = 0.95  # of the batch: below it, the server held requests back in its queue
 WAITS = 0.1  # of TTFT spent in the queue: what is less is not why a batch gains nothing
 NOBODYS = 0.1  # of TTFT that neither the queue nor the prefill explains, from which it is named
-TIMED_OUT = "timed_out"  # the doubt about a time-out that decides throughput
+FRONTIER_HUE = 5  # grey
 MOST_DESCRIBED = 4  # lines in sentences; the table has them all
 
 THROUGHPUT = "output_tokens_per_s"
@@ -97,31 +98,42 @@ def _panels(varied: list[Points], across: str, places: Places, name: str) -> Ite
 
 
 def trade_off(varied: list[Points], places: Places, name: str) -> Iterator[Panel]:
-    """The plot of tokens/s of one request against tokens/s of all: a dot for each batch."""
+    """The plot of tokens/s of one request against tokens/s of all, of each GPU where there are
+    several: a dot for each batch, the knee marked, and with several lines the frontier."""
     chosen = described_lines(varied)
-    curves = []
-    for hue, line in enumerate(chosen):
-        dots = tuple(_trade_dots(line))
-        if len(dots) > 1:
-            curves.append(Curve(places.curve(line, chosen), dots, hue))
-    if curves:
-        title = say("panel.trade_off")
-        if all(line[0].setup.simulated for line in chosen):
-            title = say("setup.simulated", name=title)
-        key = f"{name}-trade-off"
-        yield Panel(key, title, "tok/s", say("axis.of_one"), tuple(curves))
+    of_lines = [(hue, line, trade_offs(line)) for hue, line in enumerate(chosen)]
+    drawn = [(hue, line, found) for hue, line, found in of_lines if len(found) > 1]
+    if not drawn:
+        return
+    curves = [
+        Curve(places.curve(line, chosen), tuple(map(_dot, found)), hue)
+        for hue, line, found in drawn
+    ]
+    every = [one for _, _, found in drawn for one in found]
+    best = tuple(map(_bare_dot, frontier(every)))
+    if len(curves) > 1 and len(best) > 1:
+        curves.append(Curve(FRONTIER, best, FRONTIER_HUE, faint=True))
+    several = any(gpus_behind(one.point) > 1 for one in every)
+    title = say("panel.trade_off_of_gpu" if several else "panel.trade_off")
+    if all(line[0].setup.simulated for line in chosen):
+        title = say("setup.simulated", name=title)
+    yield Panel(f"{name}-trade-off", title, "tok/s", say("axis.of_one"), tuple(curves))
 
 
-def _trade_dots(line: Points) -> Iterator[Dot]:
-    """The dots of one line: x is 1 / TPOT to three digits. The knee is marked."""
-    step = knee(line)
-    for point in line:
-        each, every = point.value("tpot_s.p50"), point.figure(THROUGHPUT)
-        if not each or every is None or every.value is None or waited_out(point):
-            continue
-        is_knee = step is not None and point is step.before
-        x = float(f"{1 / each:.3g}")
-        yield Dot(x, every.value, every.low, every.high, f"{point.load:g}", marked=is_knee)
+def _dot(one: TradeOff) -> Dot:
+    """The dot of a batch; x has three digits."""
+    figure, label = one.of_gpu, f"{one.point.load:g}"
+    assert figure.value is not None
+    return Dot(_short(one), figure.value, figure.low, figure.high, label, marked=one.is_knee)
+
+
+def _bare_dot(one: TradeOff) -> Dot:
+    assert one.of_gpu.value is not None
+    return Dot(_short(one), one.of_gpu.value)
+
+
+def _short(one: TradeOff) -> float:
+    return float(f"{one.of_one:.3g}")
 
 
 def _sentences(line: Points, across: str) -> Iterator[Text]:
@@ -155,11 +167,6 @@ def latency_sentences(first: Point, last: Point, latency: str) -> Iterator[Text]
         within=units.percent(ALIKE),
         **open_words(between, "longer"),
     )
-
-
-def waited_out(point: Point) -> bool:
-    """Whether a time-out decides the throughput of a run of `point`."""
-    return any(doubt.name == TIMED_OUT for record in point.good for doubt in record.doubts)
 
 
 def _time_outs(line: Points) -> Iterator[Text]:

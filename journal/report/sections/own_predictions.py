@@ -27,7 +27,7 @@ def predictions_section(experiment: Experiment, points: Points, places: Places) 
         )
         blocks.append(Table(PREDICTED, lines, (say("predict.caption", near=units.percent(NEAR)),)))
     if experiment.claims:
-        found = [judged_claim(claim, points, experiment.engines) for claim in experiment.claims]
+        found = [judged_claim(claim, points, experiment.compared) for claim in experiment.claims]
         lines = tuple(_claimed(each, experiment, points, places) for each in found)
         blocks.append(Table(CLAIMED, lines, tuple(_caption(found))))
     if not blocks and experiment.hypothesis.strip():
@@ -153,7 +153,9 @@ def _engine(number: int | None, experiment: Experiment, points: Points, places: 
     """The label of an engine: that of its setup where it was measured, else its model."""
     if number is None:
         return ""
-    engine = experiment.engines[number - 1]
+    engine = experiment.compared[number - 1]
+    if isinstance(engine, str):
+        return engine
     own = (point for point in points if point.records[0].cell.engine == engine)
     return next((places.labels[point.setup] for point in own), engine.model)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Literal
 
 from journal import units
@@ -24,6 +24,7 @@ from journal.metrics.table import named
 from journal.records.figure import Figure
 from journal.records.load_shape import STEP_AXES
 from journal.report import how_measured
+from journal.report.crossover_words import crossover_sentence
 from journal.report.curves import figure_of, panel, plot_caption
 from journal.report.day import Day
 from journal.report.document import (
@@ -65,6 +66,8 @@ def side_by_side_section(points: Points, places: Places, day: Day) -> Section | 
         )
         sentences = how_measured.measured_sentences(pair.way, about[1], about[0])
         blocks.append(Paragraph(tuple(sentences)))
+    crossed = tuple(_crossovers(shared, places))
+    blocks += [Paragraph(crossed, say("crossover.about"))] if crossed else []
     blocks.append(_table(shared, places))
     further = links.of_comparison(described, day)
     blocks += [further] if further else []
@@ -81,6 +84,26 @@ def common(points: Points) -> list[Points]:
             key = (point.shape, *point.lengths, point.manner)
             groups.setdefault(key, []).append(point)
     return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _crossovers(shared: Sequence[Points], places: Places) -> Iterator[Text]:
+    """Sentences on where two setups change their order, by the batches that both measured."""
+    of_lines: dict[tuple[object, ...], list[Beside]] = {}
+    for group in shared:
+        for first, other in combinations(group, 2):
+            if first.batch is not None:
+                key = (first.setup, other.setup, *first.lengths, first.manner)
+                of_lines.setdefault(key, []).append(Beside(first, other))
+    several = len({first[0].prompt_tokens for first in shared}) > 1
+    for pairs in of_lines.values():
+        ordered = sorted(pairs, key=lambda pair: pair.first.load)
+        ratios = [(p.first.load, r) for p in ordered if (r := p.ratio(METRICS["throughput"]))]
+        one = ordered[0]
+        labels = places.labels[one.first.setup], places.labels[one.other.setup]
+        prompt = one.first.prompt_tokens if several else None
+        sentence = crossover_sentence(ratios, *labels, prompt)
+        if sentence is not None:
+            yield sentence
 
 
 @dataclass(frozen=True)
