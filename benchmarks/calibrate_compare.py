@@ -1,11 +1,11 @@
 """Calibration of comparisons and gates at known truth.
 
-    python -m benchmarks.calibrate_compare [--trials 3000] [--write]
+    python -m benchmarks.calibrate_compare [--trials 3000] [--only "one after the other"] [--write]
 
 Two sides of some cells, each with a number of engine starts. A figure is the truth, times the luck
 of its start (the same in all cells), times the luck of its run, times a drift of the host that is
 linear in time from the first run to the last. The verdicts are those of `journal compare` and
-`journal check`. `--write` puts the tables into docs/calibration.md.
+`journal check`. `--write` puts the tables into docs/calibration.md, with `--only` those rows alone.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from math import log
 
 import numpy as np
 
-from benchmarks.page import CALIBRATION, put
+from benchmarks.page import CALIBRATION, put, put_rows
 from journal.compare.comparison import NOTICEABLE, Compared, judge
 from journal.compare.gate import LIMITS, Outcome, decided, shared_confidence, worsening
 from journal.compare.pairing import Pair
@@ -86,22 +86,25 @@ def cases() -> Iterator[Case]:
 SPREADS = ((0.005, 0.01), (0.01, 0.01), (0.02, 0.01), (0.005, 0.03), (0.01, 0.03), (0.02, 0.03))
 
 
-def table(trials: int = TRIALS) -> str:
-    """The shares for all cases, as a table in Markdown."""
-    lines = [
-        "| sides | starts each | runs of a start | cells | order | drift | spread of starts | of "
-        "runs | called different: a cell | overall |",
-        "| --- | --: | --: | --: | --- | --: | --: | --: | --: | --: |",
-    ]
+HEAD = (
+    "| sides | starts each | runs of a start | cells | order | drift | spread of starts | of "
+    "runs | called different: a cell | overall |\n"
+    "| --- | --: | --: | --: | --- | --: | --: | --: | --: | --: |"
+)
+
+
+def lines(trials: int, only: str = "") -> Iterator[str]:
+    """The rows of the cases in whose names `only` is, with their shares."""
     for seed, case in enumerate(cases()):
-        cell, overall = called_different(case, trials, seed)
         sides = "equal" if case.truth == EQUAL else f"differ by {case.truth - 1:.0%}"
         order = "in turn" if case.in_turn else "one after the other"
-        lines.append(
+        name = (
             f"| {sides} | {case.starts} | {case.runs} | {case.cells} | {order} | {case.drift:.0%} "
-            f"| {case.start_sd:.1%} | {case.run_sd:.0%} | {cell:.1%} | {overall:.1%} |"
+            f"| {case.start_sd:.1%} | {case.run_sd:.0%}"
         )
-    return "\n".join(lines)
+        if only in name:
+            cell, overall = called_different(case, trials, seed)
+            yield f"{name} | {cell:.1%} | {overall:.1%} |"
 
 
 LIMIT = 0.05
@@ -130,13 +133,15 @@ def gate_outcomes(case: Case, trials: int, seed: int = 1) -> dict[Outcome, float
     return {outcome: count / trials for outcome, count in counts.items()}
 
 
-def gate_table(trials: int = TRIALS) -> str:
-    """The shares of outcomes by what is true, as a table in Markdown."""
-    lines = [
-        "| truly worse by | limit | starts each | cells | order | spread of starts | of runs "
-        "| PASS | FAIL | INCONCLUSIVE |",
-        "| --: | --: | --: | --: | --- | --: | --: | --: | --: | --: |",
-    ]
+GATE_HEAD = (
+    "| truly worse by | limit | starts each | cells | order | spread of starts | of runs "
+    "| PASS | FAIL | INCONCLUSIVE |\n"
+    "| --: | --: | --: | --: | --- | --: | --: | --: | --: | --: |"
+)
+
+
+def gate_lines(trials: int, only: str = "") -> Iterator[str]:
+    """The rows of the gates in whose names `only` is, with the shares of their outcomes."""
     seed = 0
     for worse in WORSE:
         for starts, cells in ((3, 1), (3, 4), (6, 1), (10, 1)):
@@ -145,14 +150,17 @@ def gate_table(trials: int = TRIALS) -> str:
                 case = Case(
                     starts=starts, cells=cells, in_turn=in_turn, drift=0.01, truth=1 + worse
                 )
-                shares = gate_outcomes(case, trials, seed)
                 order = "in turn" if in_turn else "one after the other"
-                lines.append(
+                name = (
                     f"| {worse:.0%} | {LIMIT:.0%} | {starts} | {cells} | {order} "
-                    f"| {case.start_sd:.0%} | {case.run_sd:.0%} | {shares['PASS']:.1%} "
-                    f"| {shares['FAIL']:.2%} | {shares['INCONCLUSIVE']:.1%} |"
+                    f"| {case.start_sd:.0%} | {case.run_sd:.0%}"
                 )
-    return "\n".join(lines)
+                if only in name:
+                    shares = gate_outcomes(case, trials, seed)
+                    yield (
+                        f"{name} | {shares['PASS']:.1%} | {shares['FAIL']:.2%} "
+                        f"| {shares['INCONCLUSIVE']:.1%} |"
+                    )
 
 
 def _plan(case: Case) -> tuple[list[Pair], Mapping[str, float]]:
@@ -239,16 +247,22 @@ def _units(side: tuple[Record, ...], figures: Mapping[str, float], way: Measured
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--only", default="", help="part of the cells that name a row")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    for part, what, of in (
-        ("comparisons", "comparisons", table),
-        ("gate", "simulated checks", gate_table),
+    for part, what, head, of, names in (
+        ("comparisons", "comparisons", HEAD, lines, 8),
+        ("gate", "simulated checks", GATE_HEAD, gate_lines, 7),
     ):
-        text = f"{options.trials:,} {what} for each row.\n\n{of(options.trials)}"
-        print(text, flush=True)
-        if options.write:
-            put(part, text, CALIBRATION)
+        rows = []
+        for row in of(options.trials, options.only):
+            rows.append(row)
+            print(row, flush=True)
+        if options.write and options.only:
+            put_rows(part, rows, names, CALIBRATION)
+        elif options.write:
+            text = f"{options.trials:,} {what} for each row.\n\n{head}\n"
+            put(part, text + "\n".join(rows), CALIBRATION)
 
 
 if __name__ == "__main__":

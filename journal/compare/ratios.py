@@ -10,13 +10,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from journal.metrics.statistics import CONFIDENCE, t_inside, t_quantile
+from journal.metrics.statistics import CONFIDENCE, t_density, t_inside, t_quantile
 
 Repeats = Sequence[float]  # a metric's value in each repeat of one cell on one side
 Units = Mapping[Hashable, Repeats]  # the same by the start that served them
 FALSE_DISCOVERIES = 0.04  # a little under 5%, which simulations then do not pass by chance
 EQUAL = 1e-12  # a relative spread below it is rounding
 POWER = 0.8  # the share of comparisons in which a true difference is to be seen
+CLOSE = 1e-9  # the last step of Newton's method, of its result
 MOST_STARTS = 50  # of one side, that are ever advised
 
 
@@ -78,10 +79,30 @@ def nested(
         return Ratio(exact, exact, exact, 1.0 if same else 0.0)
     degrees = total**2 / math.fsum(variance**2 / degrees for variance, degrees in known)
     allowed = math.log1p(drift)
-    half = t_quantile((1 + confidence) / 2, degrees) * error + allowed
-    probability = 1 - t_inside(max(0.0, abs(difference) - allowed) / error, degrees)
+    half = _half(1 - confidence, error, degrees, allowed)
+    probability = _beyond(abs(difference), error, degrees, allowed)
     ends = math.exp(difference - half), math.exp(difference + half)
     return Ratio(value, *ends, max(0.0, probability))
+
+
+def _beyond(distance: float, error: float, degrees: float, drift: float) -> float:
+    """The probability that chance alone gives a difference of `distance` (0 or more) or more to
+    either side, where up to `drift` of it may not be chance: that where all of it lies to one."""
+    near, far = (distance - drift) / error, (distance + drift) / error
+    return 1 - (math.copysign(t_inside(abs(near), degrees), near) + t_inside(far, degrees)) / 2
+
+
+def _half(beyond: float, error: float, degrees: float, drift: float) -> float:
+    """Half of the interval that misses the truth with probability `beyond` at most: Newton's method
+    from below, where the probability falls ever less steeply."""
+    half = t_quantile(1 - beyond / 2, degrees) * error
+    step = math.inf if drift else 0.0
+    half = max(half, drift)
+    while step > CLOSE * half:
+        slope = sum(t_density(at / error, degrees) for at in (half - drift, half + drift))
+        step = (_beyond(half, error, degrees, drift) - beyond) * error / slope
+        half += step
+    return half
 
 
 Logs = Mapping[Hashable, float]  # the mean logarithm of each start

@@ -1,7 +1,14 @@
 """The doubt about how sure a run's figures are: which of them have no interval, and why."""
 
 from journal.doubts.rule import Case, Finding, Rule
-from journal.metrics.inference import BEYOND, BEYOND_OPEN, LEAST_GROUPS, OPEN_REQUESTS, Units
+from journal.metrics.inference import (
+    BEYOND,
+    BEYOND_OPEN,
+    EITHER,
+    LEAST_GROUPS,
+    OPEN_REQUESTS,
+    Units,
+)
 from journal.metrics.statistics import PERCENTILES
 from journal.records.doubt import Value
 
@@ -21,7 +28,7 @@ def _interval_refused(case: Case) -> Finding | None:
             "needed_units": LEAST_GROUPS,
             "enough_requests": run.needed,
         }
-    parts = [*_percentiles(case, run), *_few_differ(case)]
+    parts = [*_percentiles(case, run), *_between(case, run), *_few_differ(case)]
     return ("note", {"variant": "some", "refused": parts}) if parts else None
 
 
@@ -32,6 +39,18 @@ def _percentiles(case: Case, run: Units) -> list[Value]:
         for name, at in PERCENTILES.items()
         if run.requests < run.needed_for(at)
         and any(case.value(f"{family}.{name}") is not None for family in LATENCIES)
+    ]
+
+
+def _between(case: Case, run: Units) -> list[Value]:
+    """The latencies whose median has no interval although there are requests enough for one."""
+    if run.requests < run.needed_for(PERCENTILES["p50"]):
+        return []
+    medians = ((family, case.metrics.get(f"{family}.p50")) for family in LATENCIES)
+    return [
+        {"variant": "between", "family": family}
+        for family, figure in medians
+        if figure is not None and figure.value is not None and figure.low is None
     ]
 
 
@@ -50,7 +69,8 @@ RULES = (
         "interval_refused",
         f"fewer than {LEAST_GROUPS} waves of a closed loop, or {LEAST_GROUPS} blocks and "
         f"{OPEN_REQUESTS} requests of an open one; for a percentile, fewer than {BEYOND} waves, or "
-        f"above the median {BEYOND_OPEN} requests of an open loop, beyond it",
+        f"above the median {BEYOND_OPEN} requests of an open loop, beyond it; a median between two "
+        f"kinds of requests, each {EITHER:.0%} of them or more",
         "Requests in flight together are alike, so that few waves or blocks say little about the "
         "next ones; docs/calibration.md has how often an interval holds the truth from there on.",
         _interval_refused,

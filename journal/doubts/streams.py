@@ -94,8 +94,8 @@ def _two_speeds(case: Case) -> Finding | None:
     view = case.view
     if view.holding.is_held or not view.done:
         return None
-    gaps, owner = view.itl if len(view.itl.values) else view.icl
-    pace_s = medians(gaps, owner, len(view.done))
+    gaps = view.itl if len(view.itl.values) else view.icl
+    pace_s = medians(gaps.values, gaps.owner, len(view.done))
     order = np.argsort(view.start_s, kind="stable")
     order = order[~np.isnan(pace_s[order])]
     flight = in_flight(view.loop_start_s, view.loop_end_s)

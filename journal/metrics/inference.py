@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from journal.metrics.slowness import Prior, shared, widening
+from journal.metrics.slowness import Prior, carried, shared, widening
 from journal.metrics.statistics import (
     CONFIDENCE,
     PERCENTILES,
@@ -35,14 +35,21 @@ OPEN_REQUESTS = 200  # the least of an open loop: a queue is empty for long and 
 BEYOND = 5  # waves that must lie beyond a percentile in a closed loop
 BEYOND_OPEN = 100  # requests that must in an open one, for a percentile above the median
 TAIL_POWER = 1.5  # of the widening of such a percentile: its scatter is that of whole queues
+REACH = 3.0  # a widening from which on the truth may lie beyond all values of a run
+REACH_OPEN = 1.3
+EITHER = 0.4  # of all requests: two kinds of them, and not one with outliers
 DIFFERING = 10  # requests, in effect, that the excess over the least latency must stem from
 UP, DOWN = 1.7, 1.4  # a queue's skew: few runs see its long stretches, and the others are too low
+SKEWED = 4.0  # as soon as the excess is uncertain by a good part of itself
 OVERLAP_LOOKS = 64  # at the requests in flight, for each group
-DRAIN = 1.4  # of the idle share times the deviation of the lengths
+DRAIN = 1.1  # of the idle share times the deviation of the lengths
 FARTHEST = 3.0  # logarithms of the excess: 20 times
+# Noise that outlasts the run looks like noise that lasts for a third of it, so that a widening
+# above this one grows faster than by what the run shows: docs/calibration.md has both.
+OUTLASTING, STEEP = 3.6, 4
 # A server's steps may be slow for most of a run, a queue may outlast it.
 STEPS = Prior(lengths=(0.6, 1.2, 2.4, 4.8, 9.6, 19.0, 38.0, 77.0), white=10.0)
-QUEUE = Prior(lengths=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), white=3.0)
+QUEUE = Prior(lengths=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), white=8.0)
 
 GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it fall into either half without a pattern
 NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -169,18 +176,30 @@ class _Values(NamedTuple):
     factor: float
 
 
-def describe(values: Array, owner: Index, group: Index, run: Units) -> dict[str, Figure]:
+def describe(
+    values: Array,
+    owner: Index,
+    group: Index,
+    run: Units,
+    lengths: Array | None = None,
+    least_error: float = 0.0,
+) -> dict[str, Figure]:
     """Mean, p50, p90, p95, p99 and maximum of `values`, with 95% intervals where there are any.
 
     `owner` (same shape, not decreasing) is the row of the request that each value belongs to, and
-    `group` the group of each row, in order of `run`. A percentile with fewer samples than
+    `group` the group of each row, in order of `run`. `lengths` (same shape, above 0): what each
+    value grows with, as latency does with the tokens of the answer. `least_error`: the standard
+    error of the mean that is known from elsewhere. A percentile with fewer samples than
     `needed_samples` is None.
     """
     count = len(values)
     if count == 0:
         return {name: Figure(None, count=0) for name in STATISTICS}
-    sample = _Values(values, group[owner], np.sort(values), run, factor_of(values, owner, run))
-    figures = {"mean": _mean(sample)}
+    factor = factor_of(values, owner, run)
+    if lengths is not None and not (run.is_open or run.refusal):
+        factor = _of_lengths(values, lengths, group[owner], factor)
+    sample = _Values(values, group[owner], np.sort(values), run, factor)
+    figures = {"mean": _mean(sample, least_error)}
     for name, at in PERCENTILES.items():
         figures[name] = _percentile(sample, at)
     figures["max"] = Figure(float(sample.ordered[-1]), count=count)
@@ -197,7 +216,21 @@ def factor_of(values: Array, owner: Index, run: Units) -> float:
     return max(run.widening, widening(means, run.groups, QUEUE))
 
 
-def _mean(sample: _Values) -> Figure:
+def _of_lengths(values: Array, lengths: Array, group: Index, factor: float) -> float:
+    """The part of `factor` that holds for `values` whose `lengths` differ: the time per unit of
+    length is as uncertain as the server's steps make it, while the lengths themselves are drawn for
+    each request by itself."""
+    ones = np.ones(len(values))
+    plain = ratio_of_sums(values, ones, group, 1.0)
+    pace = ratio_of_sums(values, lengths, group, factor)
+    mean = ratio_of_sums(lengths, ones, group, 1.0)
+    if plain is None or pace is None or mean is None or plain.half == 0:
+        return factor
+    half = math.hypot(pace.half * mean.value, pace.value * mean.half)
+    return min(factor, max(1.0, half / plain.half))
+
+
+def _mean(sample: _Values, least_error: float) -> Figure:
     values, count = sample.values, len(sample.values)
     mean, least = float(values.mean()), float(sample.ordered[0])
     estimate = None
@@ -206,7 +239,8 @@ def _mean(sample: _Values) -> Figure:
     excess = values - least
     if estimate is None or (sample.run.is_open and _differing(excess) < DIFFERING):
         return Figure(mean, count=count)
-    return figure(mean, *_around(mean, estimate.half, least, sample.run.is_open), count)
+    half = max(estimate.half, t_quantile((1 + CONFIDENCE) / 2, sample.run.groups - 1) * least_error)
+    return figure(mean, *_around(mean, half, least, sample.run.is_open), count)
 
 
 def _differing(excess: Array) -> float:
@@ -225,16 +259,19 @@ def _around(value: float, half: float, least: float, is_open: bool) -> tuple[flo
         return value - half, value + half
     logarithm = half / excess
     if is_open:
-        up, down = min(UP * logarithm, FARTHEST), logarithm / DOWN
+        skew = 1 + (UP - 1) * (1 - math.exp(-SKEWED * logarithm))
+        up, down = min(skew * logarithm, FARTHEST), logarithm / DOWN
         return least + excess * math.exp(-down), least + excess * math.exp(up)
     high = least + excess * math.exp(min(logarithm, FARTHEST))
     return max(0.0, value - half), max(value + half, high)
 
 
 def _percentile(sample: _Values, at: float) -> Figure:
-    """The percentile at `at`, with the wider of two intervals: Woodruff's (1952), which is that of
-    the share of samples below it read back through the quantile function, and that of the groups'
-    own percentiles."""
+    """The percentile at `at` with Woodruff's (1952) interval, which is that of the share of samples
+    below it read back through the quantile function. Its ends are values of the run: where slow
+    noise or a queue may lie beyond all of them, and in the tail, the interval of the groups' own
+    percentiles counts where it is wider. No interval where a median lies between two kinds of
+    requests, since a few more of either would move it from one to the other."""
     count, run = len(sample.values), sample.run
     if count < needed_samples(at):
         return Figure(None, count=count)
@@ -251,10 +288,26 @@ def _percentile(sample: _Values, at: float) -> Figure:
     share = rank / count
     less, more = _wilson(share, _uncertainty(share, estimate.half, count))
     shares = [max(0.0, min(at, at + less - share)), min(1.0, max(at, at + more - share))]
+    if _between_two(sample.ordered, *shares):
+        return Figure(value, count=count)
     low, high = np.quantile(sample.ordered, shares).tolist()
-    half = factor * _scatter(sample, at)
-    least, most = _around(value, half, float(sample.ordered[0]), run.is_open)
-    return figure(value, min(low, least), max(high, most), count)
+    if factor > (REACH_OPEN if run.is_open else REACH):
+        half = factor * _scatter(sample, at)
+        least, most = _around(value, half, float(sample.ordered[0]), run.is_open)
+        low, high = min(low, least), max(high, most)
+    return figure(value, low, high, count)
+
+
+def _between_two(ordered: Array, low: float, high: float) -> bool:
+    """Whether half of the way from the quantile at `low` to that at `high` is one gap, with
+    EITHER of all values or more on both sides of it."""
+    first, last = (round(share * (len(ordered) - 1)) for share in (low, high))
+    gaps = np.diff(ordered[first : last + 1])
+    if len(gaps) == 0 or gaps.sum() == 0:
+        return False
+    place = first + 1 + int(np.argmax(gaps))  # so many values lie below the gap
+    fewest = min(place, len(ordered) - place)
+    return bool(gaps.max() >= gaps.sum() / 2) and fewest >= EITHER * len(ordered)
 
 
 def _scatter(sample: _Values, at: float) -> float:
@@ -319,16 +372,21 @@ def throughput(amounts: Array, flight_s: Array, group: Index, run: Units, span_s
 
 def slow_steps(at_s: Array, gaps_s: Array, owner: Index, run: Units) -> Units:
     """`run` with its widening, by the gaps between chunks that ended at `at_s`, each of the request
-    in row `owner`. Slow noise counts as far as requests in flight together have it in common: a
-    request that is slow by itself says nothing about the others.
+    in row `owner`. Slow noise, and in a closed loop the steps that groups share, count as far as
+    requests in flight together have them in common: a request that is slow by itself says nothing
+    about the others.
     """
     if run.refusal:
         return run
     order = np.argsort(at_s, kind="stable")
-    series, half = gaps_s[order], owner[order] * GOLDEN % 1 < 0.5
+    series, of = gaps_s[order], owner[order]
     factor = widening(series, run.groups, STEPS)
-    part = shared(series, half)
-    return replace(run, widening=run.widening * math.sqrt(1 + part * (factor**2 - 1)))
+    factor *= max(1.0, factor / OUTLASTING) ** STEEP
+    alone = run.unit == 1 and not run.is_open
+    part = carried(series, of) if alone else shared(series, of * GOLDEN % 1 < 0.5)
+    least = run.widening if run.is_open else 1.0
+    most = run.widening * factor
+    return replace(run, widening=math.sqrt(least**2 + part * (most**2 - least**2)))
 
 
 class Error(NamedTuple):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array, Mask, t_quantile, within_angle
+from journal.metrics.statistics import Array, Index, Mask, t_quantile, within_angle
 
 PARTS = 64
 SHARES = (0.0, 0.1, 0.3, 0.6, 1.0)  # of the variance of a part's mean that is correlated
@@ -113,6 +113,22 @@ def shared(series: Array, half: Mask) -> float:
     one, other = coefficients
     size = math.sqrt(float((one**2).sum() * (other**2).sum()))
     return 1.0 if size == 0 else min(1.0, max(0.0, 2 * float((one * other).sum()) / size))
+
+
+def carried(series: Array, owner: Index) -> float:
+    """The part, 0 to 1, of what changes slowly in `series` (in order of time) that outlasts the
+    request which it is read from, where each request (`owner`, same shape) follows the one before:
+    twice the correlation of the second half of a request with the first of the next, over that
+    within a request. 1 where too few requests have two values or more."""
+    begins = np.flatnonzero(np.diff(owner, prepend=-1))
+    ends = np.append(begins[1:], len(owner))
+    if len(begins) < LOWEST or np.any(ends - begins < 2):
+        return 1.0
+    edges = np.stack([begins, (begins + ends) // 2], axis=1).ravel()
+    means = _scores(np.add.reduceat(series, edges) / np.diff(np.append(edges, len(owner))))
+    first, second = means[::2], means[1::2]
+    within, across = float((first * second).mean()), float((second[:-1] * first[1:]).mean())
+    return min(1.0, max(0.0, 2 * across / within)) if within > 0 else 1.0
 
 
 @lru_cache

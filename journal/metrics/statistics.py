@@ -81,6 +81,12 @@ def t_inside(t: float, degrees: float) -> float:
     return float(within_angle(math.atan(t / math.sqrt(degrees)), degrees))
 
 
+def t_density(t: float, degrees: float) -> float:
+    """Student's density at `t`; `degrees` (1 or more) need not be whole."""
+    cosine = math.cos(math.atan(t / math.sqrt(degrees)))
+    return _density(degrees) / 2 / math.sqrt(degrees) * math.pow(cosine, degrees + 1)
+
+
 def within_angle(angle: float | Array, degrees: float) -> Array:
     """P(|T| < tan(angle) sqrt(degrees)), of one angle or of an array of them. As a function of the
     angle the density is proportional to cos(angle)^(degrees - 1), which Gauss and Legendre's rule

@@ -30,10 +30,13 @@ class Reading(Protocol):
 
 class Sample(NamedTuple):
     """Values, and for each the index among `View.done` of the request that it comes from (same
-    shape, never decreasing)."""
+    shape, never decreasing). `lengths` (same shape): what each value grows with. `least_error`: the
+    standard error of their mean that is known from elsewhere."""
 
     values: Array
     owner: Index
+    lengths: Array | None = None
+    least_error: float = 0.0
 
 
 def column(numbers: Iterable[float | None]) -> Array:
@@ -334,7 +337,7 @@ class View:
         inside = np.ones(len(at_s), dtype=bool)
         if self.steady is not None:
             inside = (at_s >= self.steady.start_s) & (at_s <= self.steady.end_s)
-        gaps_s, owner = self.icl
+        gaps_s, owner = self.icl.values, self.icl.owner
         return slow_steps(at_s[inside], gaps_s[inside], owner[inside], run)
 
     # ---- summaries ----
@@ -349,7 +352,8 @@ class View:
         return self._described[source][1]
 
     def _describe(self, sample: Sample) -> dict[str, Figure]:
-        return describe(*sample, self.units.group[self.is_done], self.units)
+        values, owner, *more = sample
+        return describe(values, owner, self.units.group[self.is_done], self.units, *more)
 
 
 Source = Callable[[View], Sample]

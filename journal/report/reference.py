@@ -165,10 +165,14 @@ an open loop a *block* of neighbours, longer than the requests in flight. Whole 
 fewer than {OPEN_REQUESTS} requests, there is no interval, and the note `interval_refused` says so.
 
 - **Means** of latencies: Student's t over the groups. The upper end is that of the excess over the
-  least value on the logarithmic scale, in open loop the lower end too: latencies are skewed.
+  least value on the logarithmic scale, in open loop the lower end too: latencies are skewed. First
+  tokens meet few of a server's steps: their mean is at least as uncertain as the gaps between
+  chunks make it.
 - **Percentiles**: the t interval of the share of requests below, read back through the quantile
-  function (Woodruff, 1952), or that of the groups' own percentiles where it is wider. From {BEYOND}
-  waves beyond the percentile on, in open loop (above the median) from {BEYOND_OPEN} requests.
+  function (Woodruff, 1952); where slow noise or a queue may lie beyond all values of the run, that
+  of the groups' own percentiles if it is wider. From {BEYOND} waves beyond the percentile on, in
+  open loop (above the median) from {BEYOND_OPEN} requests. None where a median lies between two
+  kinds of requests, since a few more of either would move it from one to the other.
 - **Throughput** in closed loop: work / time in flight over the groups, at the concurrency that was
   reached (Little's law), and wider where requests of different length leave streams idle at the
   end. In open loop the schedule sets it: no interval.
@@ -177,7 +181,8 @@ fewer than {OPEN_REQUESTS} requests, there is no interval, and the note `interva
 
 All of them are wider where the server's steps change slowly, which the gaps between chunks of
 requests that are in flight together show, or in open loop where the latency itself does: by the
-power of the low frequencies of {PARTS} parts of the run (`journal/metrics/slowness.py`).
+power of the low frequencies of {PARTS} parts of the run (`journal/metrics/slowness.py`). Of answers
+of different length that holds for the time per token, since the lengths are drawn one by one.
 """
 
 

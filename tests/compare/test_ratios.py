@@ -204,3 +204,22 @@ def test_the_starts_that_are_needed_see_the_difference() -> None:
         seen = [r.probability < 0.05 for r in found if r and r.probability is not None]
         assert 0.76 <= np.mean(seen) <= 0.97
     assert starts_needed(0.001, 0.05) is None
+
+
+@pytest.mark.parametrize("drift", [0.003, 0.01, 0.05])
+def test_a_drift_that_is_allowed_for_costs_neither_coverage_nor_more_than_it_must(
+    drift: float,
+) -> None:
+    """The worst case is a drift that lies to one side in full: where it is large beside the noise
+    only that side can miss, and an interval that is wider by it on both would hold in 98%."""
+    chance = np.random.default_rng(11)
+    held, called = [], []
+    for _ in range(500):
+        a, b = runs(chance, 1 + drift, (4, 4), 0.01)
+        units = [{start: (value,) for start, value in enumerate(side)} for side in (a, b)]
+        result = nested([(units[0], units[1])], drift=drift)
+        assert result is not None and result.probability is not None
+        held.append(covered(result, 1.0))
+        called.append(result.probability < 0.05)
+    assert 0.925 <= np.mean(held) <= 0.972
+    assert np.mean(called) == pytest.approx(1 - np.mean(held), abs=1e-9)

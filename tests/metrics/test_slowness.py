@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.worlds import closed, independent
 from journal.metrics.inference import QUEUE, STEPS
-from journal.metrics.slowness import PARTS, shared, widening
+from journal.metrics.slowness import PARTS, carried, shared, widening
 from journal.metrics.statistics import t_quantile, within_angle
 from journal.metrics.view import View
 
@@ -77,6 +77,16 @@ def test_slow_noise_is_shared_as_far_as_both_halves_of_the_requests_have_it() ->
     assert np.median(on_top) == 1.0  # what is white and of one's own does not hide it
 
 
+def test_slow_noise_outlasts_a_request_as_far_as_the_next_one_has_it_too() -> None:
+    owner = np.arange(24 * 32) // 32
+    lasting = [carried(correlated(seed, 64, len(owner)), owner) for seed in range(20)]
+    paces = [np.random.default_rng(seed).standard_normal(24)[owner] for seed in range(20)]
+    assert np.median(lasting) == 1.0
+    assert np.mean([carried(pace, owner) for pace in paces]) < 0.35
+    assert carried(paces[0][:6], owner[:6]) == 1.0  # one request cannot say
+    assert carried(np.arange(24.0), np.arange(24)) == 1.0  # one gap each
+
+
 def test_where_requests_do_not_run_together_slow_noise_counts_in_full() -> None:
     series = correlated(1, 64)
     assert shared(series, np.arange(640) < 320) == 1.0  # one half after the other
@@ -88,5 +98,5 @@ def test_a_request_that_is_slow_by_itself_does_not_widen_the_intervals_of_a_run(
     draws = [independent(80, 8)(np.random.default_rng(seed)) for seed in range(12)]
     slow = [closed(80, 8, "slow")(np.random.default_rng(seed)) for seed in range(12)]
     alone = np.median([View(draw).units.widening for draw in draws])
-    # 1.2 of either are streams that begin spread, whose groups overlap
-    assert alone < 2.5 < np.median([View(draw).units.widening for draw in slow])
+    # some is left: of two series of ten waves, chance makes one or the other look alike
+    assert alone < 2.3 < np.median([View(draw).units.widening for draw in slow])

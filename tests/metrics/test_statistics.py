@@ -10,6 +10,7 @@ from journal.metrics.statistics import (
     needed_samples,
     outliers,
     proportion,
+    t_density,
     t_inside,
     t_interval,
     t_quantile,
@@ -60,6 +61,13 @@ def test_students_distribution_between_whole_degrees() -> None:
     assert t_inside(t_quantile(0.975, 1.5), 1.5) == pytest.approx(0.95)
     assert t_inside(0.0, 2.5) == 0.0
     assert t_inside(1e9, 2.5) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("t", [-2.0, 0.0, 0.5, 4.0])
+def test_students_density_is_the_slope_of_its_distribution(t: float) -> None:
+    low, high = (t_inside(abs(t) + step, 3.5) for step in (-1e-5, 1e-5))
+    slope = (high - low) / 2e-5 if t else t_inside(1e-5, 3.5) / 1e-5
+    assert t_density(t, 3.5) == pytest.approx(slope / 2, rel=1e-6)
 
 
 def test_students_distribution_of_many_angles_is_that_of_each() -> None:
