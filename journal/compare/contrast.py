@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from journal.compare.ratios import starts_needed
 from journal.compare.starts import SMALLEST, USUAL_SPREAD
-from journal.metrics.inference import Error, error
+from journal.metrics.figure_error import Error, error
 from journal.metrics.statistics import CONFIDENCE, t_quantile
 from journal.records.figure import Figure
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from journal.compare.ratios import starts_needed
-from journal.metrics.inference import Error, error, half_of_difference
+from journal.metrics.figure_error import Error, error, half_of_difference
 from journal.records.figure import Figure
 
 ALIKE = 0.05  # a relative difference that counts as none, where its whole interval lies within it
@@ -16,7 +16,7 @@ Verdict = Literal["rises", "falls", "equal", "undecided", "unknown"]
 class Difference:
     """The change from one figure to another. `low` and `high` are the ends of its 95% interval, in
     shares of the first figure: None where one of the two has no interval, and the verdict is
-    "unknown". "rises" and "falls": Welch's test at 5% sees it, as `inference.differ` does; "equal":
+    "unknown". "rises" and "falls": Welch's test at 5% sees it, as `differ` does; "equal":
     the whole interval lies within ALIKE; else "undecided", where about `repeats` of each would tell
     a difference of ALIKE (None: more than can be advised)."""
 

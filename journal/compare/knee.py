@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from journal.compare.capacity import OVERLOADED
 from journal.compare.points import Point, Points
-from journal.metrics.inference import Error, error, half_of_difference
+from journal.metrics.figure_error import Error, error, half_of_difference
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
 from journal.theory.predictions import served_model

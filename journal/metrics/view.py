@@ -352,8 +352,9 @@ class View:
         return self._described[source][1]
 
     def _describe(self, sample: Sample) -> dict[str, Figure]:
-        values, owner, *more = sample
-        return describe(values, owner, self.units.group[self.is_done], self.units, *more)
+        values, owner, lengths, least_error = sample
+        group = self.units.group[self.is_done]
+        return describe(values, owner, group, self.units, lengths, least_error)
 
 
 Source = Callable[[View], Sample]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.compare.difference import ALIKE, difference
-from journal.metrics.inference import differ
+from journal.metrics.figure_error import differ
 from journal.records.figure import Figure
 
 HIGHEST = 1e6

@@ -21,14 +21,13 @@ from journal.metrics.inference import (
     OPEN_REQUESTS,
     Units,
     describe,
-    differ,
     ratio_of_sums,
     share_of_requests,
     throughput,
     units,
 )
 from journal.metrics.statistics import PERCENTILES, STATISTICS, needed_samples, t_quantile
-from journal.metrics.table import metrics, named
+from journal.metrics.table import metrics
 from journal.metrics.view import View
 from journal.records.figure import Figure
 
@@ -292,45 +291,6 @@ def test_on_loopback_the_intervals_of_runs_hold_the_mean_of_all(fake_server) -> 
     for row in on_loopback(fake_server(SCRIPT), 15):
         assert row.given == 1.0, row
         assert row.held is not None and row.held >= 0.8, row
-
-
-# ---- whether two figures differ ------------------------------------------------------------------
-
-
-def test_two_figures_differ_by_welch_and_not_by_overlap() -> None:
-    """Intervals of +-1 about 10 and 11.7 overlap; the difference has one of +-1.5."""
-    before, after = Figure(10.0, 9.0, 11.0, 1), Figure(11.7, 10.7, 12.7, 1)
-    assert differ(before, after) is True
-    assert differ(after, before) is True
-    assert differ(before, Figure(11.3, 10.3, 12.3, 1)) is False
-
-
-def test_the_halves_that_face_each_other_decide() -> None:
-    skewed = Figure(10.0, 9.9, 30.0, 1)
-    assert differ(skewed, Figure(9.0, 8.9, 9.1, 1)) is True
-    assert differ(skewed, Figure(11.0, 10.9, 11.1, 1)) is False
-
-
-def test_repeats_count_as_many_degrees_as_they_have() -> None:
-    """Of two repeats t is 12.7: an interval of +-12.7 has a standard error of 1."""
-    two = (Figure(10.0, -2.706, 22.706, 2), Figure(14.0, 1.294, 26.706, 2))
-    assert differ(*two) is False  # 4 / sqrt(2) = 2.83, below t(0.975, 2) = 4.30
-    assert differ(two[0], Figure(17.0, 4.294, 29.706, 2)) is True  # 4.95
-
-
-def test_figures_without_an_interval_cannot_be_said_to_differ() -> None:
-    assert differ(Figure(10.0), Figure(20.0)) is None
-    assert differ(Figure(10.0, 9.0, 11.0), Figure(20.0)) is None
-    assert differ(Figure(None), Figure(20.0, 19.0, 21.0)) is None
-    assert differ(Figure(10.0, 10.0, 10.0), Figure(10.0, 10.0, 10.0)) is False
-
-
-def test_equal_servers_are_seldom_said_to_differ() -> None:
-    draw, tpot = closed(80, 8, "white"), named("tpot_s.mean")
-    figures = [tpot.figure(View(draw(np.random.default_rng([7, seed])))) for seed in range(120)]
-    called = [differ(*pair) for pair in zip(figures[::2], figures[1::2], strict=True)]
-    assert None not in called
-    assert sum(called) <= 6  # 3 of 60 at 5%
 
 
 def test_the_same_run_has_the_same_intervals_bit_for_bit() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
-from journal.metrics.inference import differ
+from journal.metrics.figure_error import differ
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.report.document import Page, Sentence, Text

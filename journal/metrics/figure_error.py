@@ -1,0 +1,52 @@
+"""The standard errors of figures, by their intervals, and whether two figures differ."""
+
+import math
+from typing import NamedTuple
+
+from journal.metrics.inference import LEAST_GROUPS, MOST_GROUPS
+from journal.metrics.statistics import CONFIDENCE, t_quantile
+from journal.records.figure import Figure
+
+
+class Error(NamedTuple):
+    """A figure's standard error, and its degrees of freedom."""
+
+    standard: float
+    degrees: int
+
+
+def error(figure: Figure, upwards: bool) -> Error | None:
+    """The error of `figure` by the upper or the lower half of its interval; None where it has none.
+
+    The interval of a single run (`count` 1, or that of its requests) rests on LEAST_GROUPS to
+    MOST_GROUPS groups, and that of the mean of repeats on their number.
+    """
+    end = figure.high if upwards else figure.low
+    if figure.value is None or end is None:
+        return None
+    repeats = figure.count or 1
+    few = 1 < repeats < LEAST_GROUPS
+    t = t_quantile((1 + CONFIDENCE) / 2, repeats - 1 if few else MOST_GROUPS - 1)
+    return Error(abs(end - figure.value) / t, repeats - 1 if few else LEAST_GROUPS - 1)
+
+
+def half_of_difference(before: Error, after: Error) -> float:
+    """Half of the 95% interval of a difference: Welch's (1947) t."""
+    squares = (before.standard**2, after.standard**2)
+    if sum(squares) == 0:
+        return 0.0
+    parts = (squares[0] ** 2 / before.degrees, squares[1] ** 2 / after.degrees)
+    freedom = max(1, math.floor(sum(squares) ** 2 / sum(parts) + 1e-9))
+    return t_quantile((1 + CONFIDENCE) / 2, freedom) * math.sqrt(sum(squares))
+
+
+def differ(before: Figure, after: Figure) -> bool | None:
+    """Whether two figures differ, by Welch's test at 5% on the halves of their intervals that face
+    each other; None where one has no interval."""
+    if before.value is None or after.value is None:
+        return None
+    rising = after.value > before.value
+    errors = error(before, upwards=rising), error(after, upwards=not rising)
+    if errors[0] is None or errors[1] is None:
+        return None
+    return abs(after.value - before.value) > half_of_difference(errors[0], errors[1])
