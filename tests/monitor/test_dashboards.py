@@ -108,7 +108,9 @@ def test_the_compose_file_mounts_what_is_there_and_listens_on_this_host_only(wri
         (written / "grafana/provisioning/dashboards/journal.yml").read_text()
     )["providers"]
     mounts = dict(volume.split(":")[:2] for volume in services["grafana"]["volumes"])
-    assert provider["options"]["path"] == mounts["./grafana/dashboards"]
+    path = provider["options"]["path"]  # relative to where Grafana starts, in a container or not
+    assert (written / path).is_dir()
+    assert f"{services['grafana']['working_dir']}/{path}" == mounts["./grafana/dashboards"]
     home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (written / "grafana" / "dashboards" / Path(home).name).is_file()
 
