@@ -26,7 +26,6 @@ def asked_experiment(
     """The experiment of that name or file, with the options (by field; None: not given) over it.
     Without a name it is the default one of this host, or a bare one `at_endpoint`. Raises SpecError
     for options that do not go together."""
-    from journal.plan.dialect import check_own
     from journal.plan.experiment_file import load_experiment, validated
     from journal.records.experiment import Experiment, Slo
     from journal.serve.models import default_experiment
@@ -39,17 +38,7 @@ def asked_experiment(
         asked = load_experiment(name or default_experiment())
     if find_capacity is not None:
         _check_search(find_capacity, given[0], given[1])
-    if "prompts" in given[4]:
-        given[4].setdefault("all_lines", "requests" not in given[1])
-    elif "requests" in given[1]:
-        given[4].setdefault("all_lines", False)
-    if "rate" in given[0] or "batch" in given[0]:
-        given[1].setdefault("ramp", None)
-    if "batch" in given[0]:
-        given[0].setdefault("rate", ())  # the load that was asked for now, not the file's
-    if "body" in given[1]:
-        given[1]["body"] = {**asked.load.body, **given[1]["body"]}
-        check_own(given[1]["body"])
+    _settle(asked, *given)
     engines = () if at_endpoint else tuple(replace(each, **given[2]) for each in asked.engines)
     return validated(
         replace(
@@ -64,6 +53,34 @@ def asked_experiment(
             usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
         )
     )
+
+
+def _settle(
+    asked: "Experiment",
+    grid: dict[str, Any],
+    load: dict[str, Any],
+    _engine: dict[str, Any],
+    _slo: dict[str, Any],
+    workload: dict[str, Any],
+) -> None:
+    """Add to the options what follows from them together and from `asked`, which they go over.
+    Raises SpecError for a field of a body that the program sets itself."""
+    from journal.plan.dialect import check_own
+
+    if "prompts" in workload:
+        workload.setdefault("all_lines", "requests" not in load)
+    elif "requests" in load:
+        workload.setdefault("all_lines", False)
+    if "prompts" in workload or ("output_tokens" in grid and asked.workload.is_built_in):
+        sent = replace(asked.workload, **workload)
+        workload["line_lengths"] = not sent.is_built_in or "output_tokens" not in grid
+    if "rate" in grid or "batch" in grid:
+        load.setdefault("ramp", None)
+    if "batch" in grid:
+        grid.setdefault("rate", ())  # the load that was asked for now, not the file's
+    if "body" in load:
+        load["body"] = {**asked.load.body, **load["body"]}
+        check_own(load["body"])
 
 
 def with_expected(asked: "Experiment", expected: Mapping[str, float]) -> "Experiment":

@@ -16,13 +16,13 @@ from journal.plan.ramp import mean_rate
 from journal.records.claim import Claim
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
-from journal.records.workload import Length, Workload
+from journal.records.workload import BUILT_IN, Length, Workload
 from journal.redaction import HIDDEN, in_text, means_secret, remember
 
 SECTIONS = {"engine": Engine, "grid": Grid, "load": Load, "slo": Slo, "workload": Workload}
 # Fields that are written elsewhere, or settled before the experiment begins.
 SETTLED: Mapping[type, tuple[str, ...]] = {
-    Workload: ("content", "shared_prefix"),
+    Workload: ("content", "shared_prefix", "line_lengths"),
     Load: ("ramp", "variant"),
 }
 AS_THEY_ARE = ("question", "hypothesis", "find_capacity", "needed_vram", "quality_check", "predict")
@@ -128,8 +128,11 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
     if isinstance(rate, str):
         values["grid"] = {**values["grid"], "rate": [mean_rate(rate)]}
         values["load"] = {**values.get("load", {}), "ramp": rate}
+    workload = values.get("workload", {})
     if "requests" in values.get("load", {}):
-        values.get("workload", {}).setdefault("all_lines", False)
+        workload.setdefault("all_lines", False)
+    if str(workload.get("prompts")).startswith(BUILT_IN):
+        workload["line_lengths"] = "output_tokens" not in values.get("grid", {})
     return _validated(values, where)
 
 

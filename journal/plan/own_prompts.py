@@ -206,8 +206,9 @@ def own_requests(cell: Cell, endpoint: Endpoint, spool: Spool | None) -> Iterato
 
 def _unplaced(line: Line, cell: Cell, endpoint: Endpoint, spool: Spool | None) -> Request:
     """The request of a line, before it has its place among the others."""
-    natural_end = cell.workload.natural_end
-    tokens = cell.output_tokens if line.output_tokens is None else line.output_tokens
+    natural_end, tokens = cell.workload.natural_end, cell.output_tokens
+    if line.output_tokens is not None and cell.workload.has_line_lengths:
+        tokens = line.output_tokens
     fields = body_of(line, endpoint, tokens, natural_end=natural_end)
     fields = in_dialect(fields, endpoint.facts.request_fields, cell.load.body)
     body = json.dumps(fields, separators=(",", ":")).encode()
@@ -255,8 +256,8 @@ def _digest(path: Path) -> str:
 
 def _surveyed(workload: Workload, path: Path) -> tuple[int, int, int | None, bool]:
     """The number of requests in a file, the median of their prompts' estimated tokens, and of their
-    output tokens where each line gives them, and whether they are chats. Raises SpecError for a
-    line that cannot be sent."""
+    output tokens where each line gives them and they count, and whether they are chats. Raises
+    SpecError for a line that cannot be sent."""
     prompts: list[int] = []
     outputs: list[int] = []
     first = None
@@ -264,7 +265,8 @@ def _surveyed(workload: Workload, path: Path) -> tuple[int, int, int | None, boo
         first = line if first is None else first
         _check_api(workload, path, line, first)
         prompts.append(_estimated(line))
-        outputs += [] if line.output_tokens is None else [line.output_tokens]
+        if line.output_tokens is not None and workload.has_line_lengths:
+            outputs.append(line.output_tokens)
     if first is None:
         raise SpecError(f"{path} has no line to send")
     output_tokens = _median(outputs) if len(outputs) == len(prompts) else None

@@ -147,6 +147,7 @@ FIELDS = (
     Field("workload", "turns", _SAME_LOAD, "how much was said before a turn", 1),
     Field("workload", "think_s", _SAME_LOAD, "how many users wait for an answer at a time", 0.0),
     Field("workload", "all_lines", (), "the number of requests counts"),
+    Field("workload", "line_lengths", _SAME_LOAD, "how long each answer is asked to be", True),
 )
 
 

@@ -41,7 +41,8 @@ class Workload:
     Its lines are sent in order, or in an order of the cell's seed (`shuffle`): all of them once
     (`all_lines`), else as many as the load's `requests`, and only with `cycle` any of them twice.
     `api` None leaves the choice to the prompts and the server. With `natural_end` the model ends
-    its answers itself, and the requested output length is only the longest.
+    its answers itself, and the requested output length is only the longest. Answers to a built-in
+    text are as long as its lines say (`line_lengths`), else as long as the cell asks.
 
     The first `shared_prefix` tokens of each random prompt are one of `prefixes` beginnings, which
     the prompts take in turn. A run has beginnings of its own, and sends each of them once before
@@ -69,6 +70,7 @@ class Workload:
     shuffle: bool = False
     cycle: bool = False
     all_lines: bool = True
+    line_lengths: bool = True
     shared_prefix: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0
     prefixes: Annotated[int, Gt(0), Le(MOST_PREFIXES)] = 1
     trace: Annotated[str, MinLen(1)] | None = None
@@ -89,6 +91,16 @@ class Workload:
     def is_named(self) -> bool:
         """Whether its prompts have a name that is no path: a built-in text, or a data set."""
         return self.prompts is not None and self.prompts.startswith((BUILT_IN, HUB))
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether its prompts are a text that comes with the program."""
+        return self.prompts is not None and self.prompts.startswith(BUILT_IN)
+
+    @property
+    def has_line_lengths(self) -> bool:
+        """Whether an answer is as long as its line says, where that says it."""
+        return self.line_lengths or not self.is_built_in
 
     @property
     def varies(self) -> bool:
@@ -120,6 +132,7 @@ class Workload:
             f"{self.turns} turns, {self.think_s:g} s to think" if self.turns > 1 else None,
             self.api,
             "natural end" if self.natural_end else None,
+            None if self.has_line_lengths else "lengths of the cell",
         ]
         marks += ["shuffled" if self.shuffle else None, "cycled" if self.cycle else None]
         return ", ".join([name, *(mark for mark in marks if mark)])

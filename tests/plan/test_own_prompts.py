@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from journal.cli.asked_experiment import asked_experiment
 from journal.errors import SpecError
 from journal.plan.cells import cells
 from journal.plan.experiment_file import parse
@@ -157,6 +158,50 @@ def test_the_built_in_texts_are_of_four_kinds_in_two_languages() -> None:
         assert max(sizes) > 20 * min(sizes)
     with pytest.raises(SpecError, match="text:en and text:zh"):
         with_workload(asked("text:xx"))
+
+
+TEXT = '[engine]\nmodel = "m"\n[workload]\nprompts = "text:en"\n'
+
+
+def test_a_length_that_is_asked_of_a_built_in_text_stands() -> None:
+    """Each answer may be so long; without one each is as long as its line says."""
+    lines = [line.output_tokens for line in read_lines(path_of(Workload(prompts="text:en")))]
+    for text, expected in ((TEXT, lines), (f"{TEXT}[grid]\noutput_tokens = [1024]", [1024] * 16)):
+        (cell,) = cells(with_workload(parse(text, default_name="x", where="x.toml")))
+        assert [body["max_tokens"] for body in bodies(cell)] == expected
+        assert cell.output_tokens == sorted(expected)[7]  # type: ignore[type-var]
+    both = f"{TEXT}[grid]\noutput_tokens = [64, 128]"
+    planned = cells(with_workload(parse(both, default_name="x", where="x.toml")))
+    assert [cell.output_tokens for cell in planned] == [64, 128]
+
+
+def test_a_length_that_is_the_median_of_the_lines_is_another_cell() -> None:
+    (own,) = cells(with_workload(parse(TEXT, default_name="x", where="x.toml")))
+    text = f"{TEXT}[grid]\noutput_tokens = [{own.output_tokens}]"
+    (asked,) = cells(with_workload(parse(text, default_name="x", where="x.toml")))
+    assert asked.output_tokens == own.output_tokens
+    assert asked.identity != own.identity
+
+
+def test_options_give_the_length_of_a_built_in_text_and_of_nothing_else(numbers: Path) -> None:
+    """The quickstart's file asks for 32 tokens, of random ones: that is no length of the text."""
+
+    def met(name: str, grid: dict[str, Any], **workload: Any) -> tuple[bool, int]:
+        asked = with_workload(asked_experiment(name, grid=grid, workload=workload))
+        return asked.workload.line_lengths, asked.grid.output_tokens[0]
+
+    longest = {"output_tokens": (256,)}
+    own = met("quickstart", {}, prompts="text:zh", natural_end=True)
+    assert own[0]
+    assert own[1] != 32
+    assert met("quickstart", longest, prompts="text:zh", natural_end=True) == (False, 256)
+    assert met("reasoning", {}) == (False, 1024)
+    assert met("reasoning", longest) == (False, 256)
+    assert met("speculative", {}) == (False, 128)
+    assert met("structured", {}) == met("reasoning", {}, prompts="text:en")
+    assert met("quickstart", longest) == (True, 256)  # random tokens keep their identity
+    assert met("quickstart", longest, prompts=str(numbers)) == (True, 5)
+    assert met("reasoning", longest, prompts=str(numbers)) == (True, 5)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("workload", "shuffle"): True,
     ("workload", "cycle"): True,
     ("workload", "all_lines"): False,
+    ("workload", "line_lengths"): False,
     ("workload", "speed"): 2.0,
     ("workload", "from_s"): 10.0,
     ("workload", "until_s"): 60.0,
