@@ -25,6 +25,7 @@ from journal.metrics.throughput import THROUGHPUT
 from journal.metrics.unloaded import ALONE
 from journal.metrics.view import View
 from journal.records.figure import Figure
+from journal.records.load_shape import AXIS_NAMES
 from journal.records.samples import Samples
 
 TABLE: tuple[Metric, ...] = (
@@ -92,9 +93,6 @@ def latencies() -> dict[str, str]:
     return {metric.family: metric.label for metric in TABLE if metric.family and metric.label}
 
 
-PLACES = ("batch", "rate", "prompt_tokens", "output_tokens")
-
-
 def predictable() -> dict[str, str]:
     """The keys of predictions and the metrics that they mean: each metric under its own name with
     underscores for dots (`ttft_s_p50`), and each latency also without a statistic, which means its
@@ -124,7 +122,7 @@ def place_of_key(key: str) -> dict[str, float]:
     place = {}
     for part in text.split(",") if at else ():
         name, _, value = part.partition("=")
-        if name not in PLACES:
-            raise ValueError(f"{part!r} does not give one of {', '.join(PLACES)}")
+        if name not in AXIS_NAMES:
+            raise ValueError(f"{part!r} does not give one of {', '.join(AXIS_NAMES)}")
         place[name] = float(value)
     return place

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, text
 
+from journal.records.load_shape import AXIS_NAMES, LOAD_AXES
+
 NAMES = ("runs_flat", "requests_flat")
 
 # The columns of runs_flat that are metrics. `.` is `_` in their names; those of WITH_INTERVAL have
@@ -23,10 +25,10 @@ ALONE = (
 )
 OF_RUN = (
     *("id", "experiment_id", "experiment", "model", "quantisation", "dtype", "tensor_parallel"),
-    *("workload", "batch", "rate", "prompt_tokens", "output_tokens", "requests", "repeat"),
+    *("workload", *AXIS_NAMES, "requests", "repeat"),
     *("status", "error", "started_at", "duration_s"),
 )
-OF_PLACE = ("experiment", "model", "quantisation", "batch", "rate")
+OF_PLACE = ("experiment", "model", "quantisation", *LOAD_AXES)
 OF_REQUEST = (
     *("warmup", "turn", "outcome", "scheduled_s", "start_s", "end_s", "prompt_tokens_asked"),
     *("output_tokens_asked", "prompt_tokens", "output_tokens", "cached_tokens"),

@@ -81,7 +81,9 @@ def test_an_endpoint_is_measured_without_an_experiment_file(
     assert "<html" in (tmp_path / "log" / f"{day}.html").read_text()
 
     shown = json.loads(journal("show", "last", "--home", tmp_path, "--json").stdout)
+    further = {name: shown.pop(name) for name in ("bottleneck", "next_change")}
     assert shown == found[-1]
+    assert further["next_change"] is None, "the engine is not the journal's own"
     assert json.loads(journal("show", found[0]["id"][:6], "--home", tmp_path, "--json").stdout)
     again = journal("recompute", "--home", tmp_path)
     assert (again.returncode, again.stdout) == (0, "0 runs changed\n")

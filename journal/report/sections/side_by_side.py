@@ -91,7 +91,7 @@ def _crossovers(shared: Sequence[Points], places: Places) -> Iterator[Text]:
     of_lines: dict[tuple[object, ...], list[Beside]] = {}
     for group in shared:
         for first, other in combinations(group, 2):
-            if first.batch is not None:
+            if not first.shape.is_open:
                 key = (first.setup, other.setup, *first.lengths, first.manner)
                 of_lines.setdefault(key, []).append(Beside(first, other))
     several = len({first[0].prompt_tokens for first in shared}) > 1

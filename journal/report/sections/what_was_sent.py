@@ -20,7 +20,7 @@ from journal.report.document import (
     Text,
     say,
 )
-from journal.report.histogram import bins, histogram
+from journal.report.length_bars import bins, length_bars
 from journal.report.places import Places
 from journal.store.request_lengths import Length, Lengths
 
@@ -69,9 +69,9 @@ def _histograms(name: str, group: list[Point], lengths: Mapping[str, Lengths]) -
         if len(met) < 2:
             continue
         begins = bins(met + asked if len(asked) > 1 else met)
-        yield histogram(f"{name}-{of}", say(f"sent.{of}_met"), met, begins)
+        yield length_bars(f"{name}-{of}", say(f"sent.{of}_met"), met, begins)
         if len(asked) > 1 and asked != met:
-            yield histogram(f"{name}-{of}-asked", say(f"sent.{of}_asked"), asked, begins)
+            yield length_bars(f"{name}-{of}-asked", say(f"sent.{of}_asked"), asked, begins)
 
 
 def _summed(runs: list[str], lengths: Mapping[str, Lengths], field: Length) -> Counter[int]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.report.figures import draw
-from journal.report.histogram import MOST_BINS, bins, histogram
+from journal.report.length_bars import MOST_BINS, bins, length_bars
 from journal.report.phrases import words
 
 
@@ -17,7 +17,7 @@ def test_every_length_is_in_one_of_a_few_bins(lengths: dict[int, int]) -> None:
     assert 1 <= len(begins) <= MOST_BINS
     assert begins == sorted(set(begins))
     assert begins[0] <= min(lengths)
-    shares = [bar.segments[0].y for bar in histogram("n", "t", Counter(lengths), begins).bars]
+    shares = [bar.segments[0].y for bar in length_bars("n", "t", Counter(lengths), begins).bars]
     assert sum(shares) == pytest.approx(1.0)
     assert shares[0] > 0 or begins[0] == 0
     assert shares[-1] > 0
@@ -39,7 +39,7 @@ def test_bins_are_round_and_double_where_lengths_are_wide(
 
 
 def test_bars_are_drawn_as_shares_with_the_beginnings_below_them() -> None:
-    drawn = draw(histogram("n", "Answers", Counter({10: 3, 20: 1}), [10, 20]), words("en"))
+    drawn = draw(length_bars("n", "Answers", Counter({10: 3, 20: 1}), [10, 20]), words("en"))
     assert "Answers, %" in drawn
     assert "≥10" in drawn
     assert drawn.count("<rect") == 3  # the paper, and a bar for each bin

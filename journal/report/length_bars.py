@@ -26,7 +26,7 @@ def bins(lengths: Mapping[int, int]) -> list[int]:
     return [number * width for number in range(least // width, most // width + 1)]
 
 
-def histogram(name: str, title: Text, lengths: Counter[int], begins: Sequence[int]) -> Bars:
+def length_bars(name: str, title: Text, lengths: Counter[int], begins: Sequence[int]) -> Bars:
     """The share of requests in each bin, by the beginnings of the bins."""
     total, counts = lengths.total(), [0] * len(begins)
     for length, times in lengths.items():
