@@ -125,10 +125,14 @@ def _named(match: re.Match[str]) -> Iterator[tuple[str, str]]:
 
 @lru_cache
 def catalogue() -> Mapping[str, str]:
-    """The Chinese of every English text, of all catalogues."""
+    """The Chinese of every English text, of all catalogues. A text of several lines is in it line
+    by line too, as `translated` looks it up."""
     table: dict[str, str] = {}
     for path in sorted(CATALOGUES.glob("*.toml")):
         table |= tomllib.loads(path.read_text(encoding="utf-8"))
+    several = [(english, chinese) for english, chinese in table.items() if "\n" in english]
+    for english, chinese in several:
+        table |= zip(english.split("\n"), chinese.split("\n"), strict=True)
     return table
 
 

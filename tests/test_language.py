@@ -189,3 +189,11 @@ def test_help_keeps_its_examples() -> None:
         chinese_help(text)
         == "列出实验记录中的运行，最新的在最后。\n\n示例：\n\n- `journal runs -n 20`"
     )
+
+
+def test_a_text_of_several_lines_is_translated_line_by_line() -> None:
+    text = "log/2026-11-23.html\nlook around with --home demo: journal runs, show last, log, ui"
+    assert translated(text, "zh").splitlines() == [
+        "log/2026-11-23.html",
+        "用 --home demo 四处看看：journal runs、show last、log、ui",
+    ]
