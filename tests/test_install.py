@@ -52,7 +52,7 @@ def test_the_wheel_measures_an_endpoint_from_a_clean_environment(
     (run,) = json.loads(call(command, "runs", "--home", home, "--json"))
     assert (run["errors"], run["requests"]) == (0, 12)
     assert run["mlflow_run_id"]
-    assert json.loads(call(command, "plan", "quickstart", "--json"))["cost"]["cells"] == 4
+    assert json.loads(call(command, "plan", "quickstart", "--json"))["cost"]["cells"] == 9
     for extra, *words in (
         ("chat", "chat", "--endpoint", url),
         ("dashboards", "exporter"),

@@ -24,8 +24,8 @@ def asked_experiment(
     needed_vram: bool = False,
 ) -> "Experiment":
     """The experiment of that name or file, with the options (by field; None: not given) over it.
-    Without a name it is the default one of this host, or a bare one `at_endpoint`. Raises SpecError
-    for options that do not go together."""
+    Without a name it is the default one of this host, or a bare one `at_endpoint`; a name may mean
+    a twin with a small model. Raises SpecError for options that do not go together."""
     from journal.plan.experiment_file import load_experiment, validated
     from journal.records.experiment import Experiment, Slo
     from journal.serve.models import default_experiment
@@ -35,7 +35,8 @@ def asked_experiment(
     if name is None and at_endpoint:
         asked = Experiment(name="endpoint")
     else:
-        asked = load_experiment(name or default_experiment())
+        own = at_endpoint or "model" in given[2]
+        asked = load_experiment(_chosen(name, own) if name else default_experiment())
     if find_capacity is not None:
         _check_search(find_capacity, given[0], given[1])
     _settle(asked, *given)
@@ -53,6 +54,23 @@ def asked_experiment(
             usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
         )
     )
+
+
+def _chosen(name: str, own_model: bool) -> str:
+    """The experiment that `name` means on this host, which stderr names where it is another; `name`
+    itself for a model of one's own."""
+    import sys
+
+    from journal.cli.render import echo
+    from journal.serve.models import suited_experiment
+
+    chosen = name if own_model else suited_experiment(name)
+    if chosen != name:
+        echo(
+            f"{chosen} is taken for {name}: no GPU here holds its model (--model takes another)",
+            file=sys.stderr,
+        )
+    return chosen
 
 
 def _settle(

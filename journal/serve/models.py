@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import EngineError, MissingExtra, SpecError
+from journal.plan.experiment_file import shipped
 from journal.private import cache_dir, make_folder
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
@@ -38,14 +39,28 @@ EMBEDDED_CONFIG: Mapping[str, Any] = {  # its config before it is made
 NEEDED = ("transformers", "torch", "accelerate", "gguf")
 STEPS = 4
 BIG_GPU_BYTES = 22 * 2**30  # a 7B model in 16 bits takes 14 GiB, and its KV cache some more
+SMALL = "-small"  # what the names of twins with the embedded model end with
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def default_experiment() -> str:
     """The shipped experiment that suits this host: a 7B model where a GPU can hold it, else the
     embedded one."""
-    largest = max((gpu.memory_bytes or 0 for gpu in gpu_memory.here()), default=0)
-    return "mistral" if largest >= BIG_GPU_BYTES else "quickstart"
+    return "mistral" if _holds_7b() else "quickstart"
+
+
+def suited_experiment(name: str) -> str:
+    """The name of the experiment that `name` means on this host: its twin with the embedded model,
+    where it has one and no GPU here can hold a 7B model; else `name`, as it is."""
+    twin = f"{name}{SMALL}"
+    if twin not in shipped() or Path(name).is_file() or _holds_7b():
+        return name
+    return twin
+
+
+def _holds_7b() -> bool:
+    """Whether a GPU of this host can hold a 7B model in 16 bits."""
+    return any((gpu.memory_bytes or 0) >= BIG_GPU_BYTES for gpu in gpu_memory.here())
 
 
 def embedded_dir() -> Path:

@@ -133,6 +133,14 @@ def test_the_default_experiment_suits_the_gpu(scripted_value: Told) -> None:
     assert scripted_value(script, (12 * GIB, 0), (24 * GIB, 0)) == "mistral"
 
 
+def test_a_name_means_its_small_twin_where_no_gpu_holds_the_model(scripted_value: Told) -> None:
+    names = ["batch-size", "prompt-length", "mistral", "quantisation", "batch-size.toml"]
+    script = f"from journal.serve import models\n[models.suited_experiment(n) for n in {names!r}]"
+    small = ["batch-size-small", "prompt-length-small", *names[2:]]
+    assert scripted_value(script) == scripted_value(script, (12 * GIB, 0)) == small
+    assert scripted_value(script, (24 * GIB, 0)) == names
+
+
 RELEASE = """
 import os, threading
 from pathlib import Path
