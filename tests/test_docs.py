@@ -80,9 +80,12 @@ LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link may name of a page: its headings, as GitHub writes them."""
+    """What a link may name of a page: its headings, as GitHub writes them, and its own marks."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", each).strip().lower().replace(" ", "-") for each in headings}
+    marks = set(re.findall(r"<a id=\"([^\"]+)\">", page.read_text()))
+    return marks | {
+        re.sub(r"[^\w\- ]", "", each).strip().lower().replace(" ", "-") for each in headings
+    }
 
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
