@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from journal.report.demo import demo
     from journal.report.explain import explain
     from journal.report.log import LogFiles, log
+    from journal.report.quiz import QuizAnswer, QuizQuestion, answer_quiz, quiz
     from journal.report.run_json import run_json
     from journal.run.begin import run
     from journal.run.stages import Result
@@ -106,6 +107,7 @@ _HOME_OF = {
     "journal.report.demo": "demo",
     "journal.report.explain": "explain",
     "journal.report.log": "LogFiles log",
+    "journal.report.quiz": "QuizAnswer QuizQuestion answer_quiz quiz",
     "journal.report.run_json": "run_json",
     "journal.run.begin": "run",
     "journal.run.stages": "Result",
@@ -170,6 +172,8 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Part",
     "Plan",
     "Question",
+    "QuizAnswer",
+    "QuizQuestion",
     "Record",
     "Result",
     "Samples",
@@ -186,6 +190,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "Variant",
     "Verified",
     "Workload",
+    "answer_quiz",
     "ask",
     "attach",
     "benchmark_report",
@@ -208,6 +213,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "observe",
     "open_store",
     "plan",
+    "quiz",
     "recompute",
     "run",
     "run_json",

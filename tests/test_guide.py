@@ -248,6 +248,4 @@ def test_the_two_weeks_can_be_typed_without_a_gpu(
     steps = {step["step"]: step for step in json.loads(expect(["checklist", "--json"]).stdout)}
     assert [name for name, step in steps.items() if step["done"]] == ["host", "api", "latency"]
     assert steps["api"]["evidence"] == f"{EMBEDDED} answered"
-    told = steps["structure"]["evidence"]
-    assert "weights (weights_bytes)" in told and "KV cache (kv_bytes_per_token)" in told
     assert urlsplit(url).netloc in Path("watch/prometheus/prometheus.yml").read_text()

@@ -21,7 +21,8 @@ def test_every_public_name_is_there_and_nothing_else_is() -> None:
 
 ROOMS = ("run", "serve", "plan", "compare")
 VERBS = (
-    "doctor fit explain ask serve watch plan run compare log note checklist recompute merge export"
+    "doctor fit explain ask serve watch plan run compare log note checklist quiz recompute merge "
+    "export"
 )
 
 

@@ -57,6 +57,15 @@ print(journal.benchmark_report(records[-1])["version"])
 of_experiment = journal.log("demo", experiment="last", lang="zh")
 print(of_experiment.html)
 
+# journal.quiz, journal.QuizQuestion
+questions = journal.quiz("demo")
+for question in questions:
+    print(question.name, question.text(), "within", question.tolerance)
+
+# journal.answer_quiz, journal.QuizAnswer
+answer = journal.answer_quiz("kv_room", "12", "demo")
+print(answer.right, answer.text("zh"))
+
 # journal.note, journal.Note
 note = journal.note("TTFT grows with the prompt.", "demo", run=records[-1].id)
 print(note.day, note.text)

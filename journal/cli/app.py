@@ -22,6 +22,7 @@ from journal.cli.fake_server import fake_server
 from journal.cli.fit import fit
 from journal.cli.log import checklist, log, note
 from journal.cli.plan import plan
+from journal.cli.quiz import answer, quiz
 from journal.cli.recompute import recompute
 from journal.cli.rent import rent
 from journal.cli.run import run
@@ -111,6 +112,8 @@ for command, panel in (
     (check, "Look"),
     (whatif, "Look"),
     (checklist, "Look"),
+    (quiz, "Look"),
+    (answer, "Look"),
     (ui, "Look"),
     (note, "Keep"),
     (tag, "Keep"),

@@ -39,7 +39,7 @@ def log(
     """
     from journal.cli.render import print_json, warn_of_edits
 
-    files = journal.log(home, _date(day), week=week, experiment=experiment, lang=lang)
+    files = journal.log(home, date_of(day), week=week, experiment=experiment, lang=lang)
     if json:
         edited = str(files.edited) if files.edited else None
         print_json({"markdown": str(files.markdown), "html": str(files.html), "edited": edited})
@@ -78,7 +78,7 @@ def note(
     words = text
     if text == "-":
         words = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    written = journal.note(words, home, run=run_id, day=_date(day))
+    written = journal.note(words, home, run=run_id, day=date_of(day))
     if json:
         shown = written.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         print_json(asdict(written) | {"text": shown})
@@ -109,7 +109,8 @@ def checklist(
         print(plain(f"[{'x' if step['done'] else ' '}] {step['title']}{evidence}{recorded}"))
 
 
-def _date(text: str | None) -> "date | None":
+def date_of(text: str | None) -> "date | None":
+    """The date in an option; UsageError for other text."""
     from datetime import date
 
     from journal.errors import UsageError

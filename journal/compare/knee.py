@@ -9,7 +9,7 @@ from journal.compare.points import Point, Points
 from journal.metrics.figure_error import Error, error, half_of_difference
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
-from journal.theory.predictions import served_model
+from journal.theory.predictions import ServedModel, served_model
 from journal.theory.roofline import Bound
 
 THROUGHPUT = "output_tokens_per_s"
@@ -75,12 +75,17 @@ def knee(line: Points) -> BatchStep | None:
     return next((step for step in batch_steps(line) if step.is_past), None)
 
 
+def served_at(point: Point) -> ServedModel | None:
+    """The model of `point` as its server had it; None where its config is not known."""
+    cell, facts = point.good[-1].cell, point.good[-1].facts
+    attached = 1 if facts.cards is None else facts.cards
+    return served_model(facts, cell.engine, cell.engine.gpu_count if cell.engine else attached)
+
+
 def decode_bound(point: Point) -> Bound | None:
     """The side of the roofline that bounds a decode step at the batch of `point`; None in open
     loop, and where the model or the GPU is not known."""
-    cell, facts = point.good[-1].cell, point.good[-1].facts
-    attached = 1 if facts.cards is None else facts.cards
-    model = served_model(facts, cell.engine, cell.engine.gpu_count if cell.engine else attached)
+    cell, model = point.good[-1].cell, served_at(point)
     if model is None or not isinstance(cell.shape, Closed):
         return None
     return model.decode_bound(cell.shape.batch, cell.prompt_tokens)

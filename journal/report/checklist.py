@@ -7,42 +7,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from journal import units
-from journal.compare.points import points
-from journal.compare.scored import judged_prediction
-from journal.compare.setups import setups_of
-from journal.metrics.table import metric_of_key
 from journal.records.load_shape import load_shape
-from journal.records.run import Record
 from journal.report.document import Box, Column, Section, Table, Text, say
 from journal.report.phrases import words
+from journal.report.quiz import earned
 from journal.store.evidence import (
     GoodRun,
     environment_of,
     first_answer,
     first_checkup,
     good_runs,
-    with_predictions,
 )
 
 if TYPE_CHECKING:
     from journal.store.store import Store
 
 SHORT_ID = 8
-Kind = Literal["run", "checkup", "ask", "chat"]
+Kind = Literal["run", "checkup", "ask", "chat", "note"]
 Key: TypeAlias = tuple[object, ...]
 
-# The part of the structure that a prediction is about, by the beginning of its name.
-STRUCTURE = {
-    "weights": ("weights", "checkpoint"),
-    "token": ("ttft", "tpot", "itl", "e2e", "output_tokens", "total_tokens", "prefill", "decode"),
-    "kv_cache": ("kv_",),
-}
+STRUCTURE = ("weights", "token", "kv_cache")  # its parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of the two weeks. `id` is that of the run, checkup or answer of `kind` that proves
-    it, begun at `at`; `evidence` describes it, also where it is not enough (`done` False)."""
+    """One step of the two weeks. `id` is that of the run, checkup, answer or note of `kind` that
+    proves it, begun at `at`; `evidence` describes it, also where that is not enough (`done` is
+    False)."""
 
     name: str
     done: bool
@@ -189,25 +180,9 @@ def _models(runs: Sequence[GoodRun]) -> Step:
 
 
 def _structure(store: "Store", before: datetime | None) -> Step:
-    """The step that is done when a prediction about each part of the structure came true wherever
-    it was measured."""
-    held: dict[str, tuple[str, Record]] = {}
-    for experiment in with_predictions(store, before):
-        parts_of = {key: _part(key) for key in experiment.experiment.predict}
-        if not set(parts_of.values()) - {None, *held}:
-            continue
-        names = set(map(metric_of_key, parts_of))
-        records = store.runs(experiment_id=experiment.id, until=before, metrics=names)
-        measured = points(zip(records, setups_of(records), strict=True))
-        good = [record for point in measured for record in point.good]
-        for key, predicted in experiment.experiment.predict.items():
-            part = parts_of[key]
-            if (
-                part
-                and part not in held
-                and judged_prediction(key, predicted, measured).verdict == "supported"
-            ):
-                held[part] = (key, good[-1])
+    """The step that is done when a quiz question about each part of the structure was answered
+    rightly."""
+    held = earned(store, before)
     if not held:
         return Step(name="structure", done=False)
     parts = tuple(
@@ -216,22 +191,17 @@ def _structure(store: "Store", before: datetime | None) -> Step:
         if part in held
     )
     missing = tuple(say(f"checklist.{part}") for part in STRUCTURE if part not in held)
-    record = max((record for _, record in held.values()), key=lambda record: record.started_at)
+    note = max((note for _, note in held.values()), key=lambda note: note.written_at)
     return Step(
         name="structure",
         done=not missing,
         evidence=say("checklist.partly", held=parts, missing=missing)
         if missing
         else say("checklist.understood", held=parts),
-        kind="run",
-        id=record.id,
-        at=record.started_at,
+        kind="note",
+        id=note.id,
+        at=note.written_at,
     )
-
-
-def _part(key: str) -> str | None:
-    """The part of the structure that the prediction `key` is about; None where there is no such."""
-    return next((part for part, names in STRUCTURE.items() if key.startswith(names)), None)
 
 
 def _answered(

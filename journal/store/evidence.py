@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select, true, union_all
 
 from journal.errors import StoreError
-from journal.records.run import GOOD, ExperimentRecord
-from journal.store.codec import experiment_record, table
-from journal.store.row_care import each_of, naming, warn_of
+from journal.records.run import GOOD
+from journal.store.codec import table
+from journal.store.row_care import naming, warn_of
 from journal.store.store import Store
-from journal.store.tables import CheckupRow, ExperimentRow, InteractionRow, MetricRow, RunRow
+from journal.store.tables import CheckupRow, InteractionRow, MetricRow, RunRow
 
 _runs, _metrics = table(RunRow), table(MetricRow)
-_experiments, _interactions = table(ExperimentRow), table(InteractionRow)
+_interactions = table(InteractionRow)
 _checkups = table(CheckupRow)
 
 FIRST, OF_MODEL = 3, 500  # runs of a kind, since one may lack a figure; runs of a model
@@ -121,19 +121,6 @@ def _numbered(runs: FromClause) -> Select[Any]:
     by_time = (runs.c.started_at, runs.c.id)
     number = func.row_number().over(partition_by=kind, order_by=by_time)
     return select(runs, number.label("number"))
-
-
-def with_predictions(
-    store: Store, before: datetime | None = None, limit: int = 50
-) -> list[ExperimentRecord]:
-    """The newest experiments that predicted numbers, oldest first."""
-    query = select(_experiments).where(
-        _experiments.c.experiment.contains('"predict":{"'),
-        _before(_experiments.c.started_at, before),
-    )
-    query = query.order_by(_experiments.c.started_at.desc(), _experiments.c.id).limit(limit)
-    with store.transaction(writing=False) as connection:
-        return list(each_of(connection, query, _experiments.c.id, experiment_record))[::-1]
 
 
 def first_answer(

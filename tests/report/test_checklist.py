@@ -36,13 +36,12 @@ def add(store: Store, record: Build) -> Add:
     """Store one run, of an experiment of its own unless `experiment_id` says otherwise."""
     number = 0
 
-    def added(*args: object, predict: dict[str, float] | None = None, **changes: object) -> Record:
+    def added(*args: object, **changes: object) -> Record:
         nonlocal number
         number += 1
         made = record(*args, number=number, **changes)
         if "experiment_id" not in changes:
-            asked = Experiment(name="x", predict=predict or {})
-            begun = store.begin_experiment(asked, made.started_at, {})
+            begun = store.begin_experiment(Experiment(name="x"), made.started_at, {})
             made = replace(made, experiment_id=begun.id)
         store.add_run(made, None)
         return made
@@ -147,36 +146,6 @@ def test_real_servers_go_before_simulated_ones(store: Store, add: Add) -> None:
     real = add("m", 1, metrics={"e2e_s.mean": 0.1})
     second = add("m", 8, metrics={"e2e_s.mean": 0.1})
     assert (done(store)["api"], done(store)["latency"]) == (real.id, second.id)
-
-
-def test_structure_is_understood_when_predictions_of_each_part_came_true(
-    store: Store, add: Add
-) -> None:
-    facts = EngineFacts(weights_bytes=1000, kv_pool_bytes=2000, kv_pool_tokens=10)
-    figures = {"weights_bytes": 1000.0, "kv_bytes_per_token": 200.0}
-    missed = {"weights_bytes": 1200.0, "kv_bytes_per_token": 100.0, "tpot_s": 1.0}
-    add("m", facts=facts, metrics=figures | {"tpot_s.p50": 0.02}, predict=missed)
-    assert step_named(store, "structure") == Step(name="structure", done=False)
-    near = {"weights_bytes": 1010.0, "kv_bytes_per_token": 198.0}
-    part = add("m", facts=facts, metrics=figures, predict=near)
-    assert "structure" not in done(store)
-    assert evidence(store, "structure") == (
-        "predictions came true: weights (weights_bytes), KV cache (kv_bytes_per_token); "
-        "not yet: token"
-    )
-    assert step_named(store, "structure").id == part.id
-    last = add("m", metrics={"tpot_s.p50": 0.02}, predict={"tpot_s": 0.0205})
-    assert done(store)["structure"] == last.id
-    assert evidence(store, "structure").endswith(
-        "weights (weights_bytes), token (tpot_s), KV cache (kv_bytes_per_token)"
-    )
-
-
-def test_a_prediction_must_hold_wherever_it_was_measured(store: Store, add: Add) -> None:
-    first = add("m", 1, metrics={"ttft_s.p50": 0.1}, predict={"ttft_s": 0.1})
-    assert "token" in evidence(store, "structure").split(";")[0]
-    add("m", 8, metrics={"ttft_s.p50": 0.9}, experiment_id=first.experiment_id)
-    assert evidence(store, "structure") == ""
 
 
 def question(id_: str, source: str, *, model: str = "m", **changes: object) -> Interaction:
