@@ -1,31 +1,116 @@
 """`journal plan`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 import journal
 from journal import units
-from journal.cli.options import Json, Model, Name
-from journal.cli.render import echo
+from journal.cli.cell_options import (
+    Burstiness,
+    Concurrency,
+    Convoy,
+    FindCapacity,
+    LengthSpread,
+    NeededVram,
+    OutputTokens,
+    PromptTokens,
+    Rate,
+    Repeats,
+    Requests,
+    Seed,
+    Url,
+    Warmup,
+    asked_by_options,
+)
+from journal.cli.options import Body, Json, Model, Name, SloE2e, SloTpot, SloTtft
+from journal.cli.render import echo, print_json, readable
+from journal.cli.workload_options import (
+    AbandonAfter,
+    Api,
+    Cycle,
+    DurationS,
+    From,
+    MaxInFlight,
+    Mix,
+    NaturalEnd,
+    Prefixes,
+    Prompts,
+    SharedPrefix,
+    Shuffle,
+    Speed,
+    ThinkS,
+    TraceFile,
+    Turns,
+    Until,
+)
 
 if TYPE_CHECKING:
     from journal.plan.plan import Plan
+    from journal.records.experiment import Experiment
+
+Toml = Annotated[
+    bool,
+    typer.Option("--toml", help="Print the experiment as a file to start from, and nothing else."),
+]
 
 
 def plan(
     experiment: Name = None,
+    endpoint: Url = None,
     model: Model = None,
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    burstiness: Burstiness = None,
+    max_in_flight: MaxInFlight = None,
+    prompt_tokens: PromptTokens = None,
+    output_tokens: OutputTokens = None,
+    length_spread: LengthSpread = None,
+    prompts: Prompts = None,
+    shuffle: Shuffle = None,
+    cycle: Cycle = None,
+    shared_prefix: SharedPrefix = None,
+    prefixes: Prefixes = None,
+    trace: TraceFile = None,
+    speed: Speed = None,
+    from_s: From = None,
+    until_s: Until = None,
+    mix: Mix = None,
+    api: Api = None,
+    natural_end: NaturalEnd = None,
+    turns: Turns = None,
+    think_s: ThinkS = None,
+    convoy: Convoy = None,
+    requests: Requests = None,
+    duration: DurationS = None,
+    abandon_after: AbandonAfter = None,
+    warmup: Warmup = None,
+    repeats: Repeats = None,
+    seed: Seed = None,
+    slo_ttft_ms: SloTtft = None,
+    slo_tpot_ms: SloTpot = None,
+    slo_e2e_ms: SloE2e = None,
+    find_capacity: FindCapacity = None,
+    needed_vram: NeededVram = False,
+    body: Body = None,
+    toml: Toml = False,
     json: Json = False,
 ) -> None:
     """Print the cells of an experiment and what they cost, without running anything.
 
-    Example:
+    Options go over what the experiment's file says, as those of `journal run` do. `--toml` prints
+    the file of the experiment instead, with its comments and the options in it: one to start from.
+
+    Examples:
 
     - `journal plan experiments/mistral-vs-llama3.toml`
+    - `journal plan batch-size --concurrency 1,8,64 --repeats 5`
+    - `journal plan prompt-length --toml > mine.toml`
     """
-    from journal.cli.asked_experiment import asked_experiment
-    from journal.cli.render import print_json
-
-    asked = asked_experiment(experiment, engine={"model": model})
+    asked = asked_by_options(locals())
+    if toml:
+        _print_toml(asked)
+        return
     planned = journal.plan(asked, model)
     if json:
         from dataclasses import asdict
@@ -34,25 +119,14 @@ def plan(
         print_json({"cost": asdict(planned.cost), "cells": parts})
         return
     _print(planned)
-    if asked.find_capacity is not None:
-        from journal.run.capacity_search import long_request_s, price_of
+    _print_searches(planned)
 
-        prices = [price_of(cell, asked.find_capacity) for cell in planned.cells]
-        dearest = max(prices, key=lambda price: price.load_s)
-        assert asked.slo is not None
-        long_s = long_request_s(asked.slo, asked.find_capacity)
-        echo(
-            f"each of these is the first of a search for the highest {asked.find_capacity} that "
-            f"holds the SLO, which takes {dearest.label}, or more where a request takes longer "
-            f"than {units.seconds(long_s)}"
-        )
-    if asked.needed_vram:
-        from journal.run.pool_search import most_starts
 
-        starts = most_starts(asked, planned.cells)
-        echo(
-            f"the search for the least memory takes {starts} engine starts at most, these included"
-        )
+def _print_toml(asked: "Experiment") -> None:
+    """The file of the experiment, without secrets."""
+    from journal.plan.toml_text import toml_text
+
+    print(readable(toml_text(asked)), end="")
 
 
 def _print(plan: "Plan") -> None:
@@ -87,3 +161,27 @@ def _print(plan: "Plan") -> None:
     )
     if total.load_s:
         echo(f"and as many requests as are answered in {units.seconds(total.load_s)} of load")
+
+
+def _print_searches(planned: "Plan") -> None:
+    """What searches add to the cells."""
+    asked = planned.experiment
+    if asked.find_capacity is not None:
+        from journal.run.capacity_search import long_request_s, price_of
+
+        prices = [price_of(cell, asked.find_capacity) for cell in planned.cells]
+        dearest = max(prices, key=lambda price: price.load_s)
+        assert asked.slo is not None
+        long_s = long_request_s(asked.slo, asked.find_capacity)
+        echo(
+            f"each of these is the first of a search for the highest {asked.find_capacity} that "
+            f"holds the SLO, which takes {dearest.label}, or more where a request takes longer "
+            f"than {units.seconds(long_s)}"
+        )
+    if asked.needed_vram:
+        from journal.run.pool_search import most_starts
+
+        starts = most_starts(asked, planned.cells)
+        echo(
+            f"the search for the least memory takes {starts} engine starts at most, these included"
+        )

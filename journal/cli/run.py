@@ -7,7 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import journal
-from journal.cli.asked_experiment import asked_experiment
+from journal.cli.cell_options import (
+    Burstiness,
+    Concurrency,
+    Convoy,
+    FindCapacity,
+    LengthSpread,
+    NeededVram,
+    OutputTokens,
+    Processes,
+    PromptTokens,
+    Rate,
+    Repeats,
+    Requests,
+    Seed,
+    Timeout,
+    Url,
+    Warmup,
+    asked_by_options,
+)
 from journal.cli.options import (
     Body,
     Header,
@@ -20,9 +38,7 @@ from journal.cli.options import (
     SloTpot,
     SloTtft,
     api_key,
-    body_fields,
     headers,
-    integers,
 )
 from journal.cli.predicting import Predict, predicted
 from journal.cli.render import echo
@@ -44,10 +60,6 @@ from journal.cli.workload_options import (
     TraceFile,
     Turns,
     Until,
-    parts_of_mix,
-    ramp_given,
-    rates_given,
-    workload_given,
 )
 
 if TYPE_CHECKING:
@@ -55,95 +67,6 @@ if TYPE_CHECKING:
     from journal.records.engine import Endpoint
     from journal.records.experiment import Experiment
     from journal.run.stages import Result
-
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint",
-        metavar="URL",
-        help="Measure a server that is already there, by its OpenAI base URL. A key it needs is "
-        "read from JOURNAL_API_KEY or OPENAI_API_KEY.",
-    ),
-]
-
-Concurrency = Annotated[
-    str | None,
-    typer.Option("--concurrency", "--batch", metavar="N,N", help="Requests in flight."),
-]
-
-Rate = Annotated[
-    str | None,
-    typer.Option(
-        "--rate",
-        metavar="R,R",
-        help="Open loop instead: requests/s on a schedule, or a rate that changes, such as "
-        "'10..100 in 60s' or '10,20,40 each 30s'.",
-    ),
-]
-
-Burstiness = Annotated[
-    float | None,
-    typer.Option("--burstiness", help="Of the arrivals at --rate: 1 is Poisson, 0 constant."),
-]
-
-Convoy = Annotated[
-    bool | None,
-    typer.Option(
-        "--convoy/--no-convoy",
-        help="Begin all requests in flight together, as static batching does; by default they "
-        "begin one after another, and stay so.",
-        show_default=False,
-    ),
-]
-
-LengthSpread = Annotated[
-    float | None,
-    typer.Option(
-        "--length-spread",
-        metavar="CV",
-        help="Coefficient of variation of the lengths of prompts and outputs, such as 0.3; their "
-        "means stay as given.",
-    ),
-]
-
-PromptTokens = Annotated[
-    str | None, typer.Option("--prompt-tokens", metavar="N,N", help="Length of prompts.")
-]
-
-OutputTokens = Annotated[
-    str | None, typer.Option("--output-tokens", metavar="N,N", help="Length of outputs.")
-]
-
-Requests = Annotated[int | None, typer.Option("--requests", help="Requests per cell.")]
-
-Warmup = Annotated[int | None, typer.Option("--warmup", help="Requests before those that count.")]
-
-Repeats = Annotated[int | None, typer.Option("--repeats", help="Times that each cell is tried.")]
-
-Seed = Annotated[int | None, typer.Option("--seed", help="Of prompts and arrivals.")]
-
-Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="For one request.")]
-
-Processes = Annotated[
-    int | None, typer.Option("--processes", help="Of the client; chosen from the load by default.")
-]
-
-FindCapacity = Annotated[
-    Literal["rate", "concurrency"] | None,
-    typer.Option(
-        "--find-capacity",
-        help="Search for the highest rate or concurrency that holds the SLO (--slo-...), from "
-        "the least of --rate or --concurrency up.",
-    ),
-]
-
-NeededVram = Annotated[
-    bool,
-    typer.Option(
-        "--needed-vram",
-        help="Search, over engine starts, for the smallest KV cache that serves each cell.",
-    ),
-]
 
 Strict = Annotated[
     bool,
@@ -262,41 +185,8 @@ def run(
     - `journal run experiments/quantisation.toml --parallel-gpus 2`
     - `RAY_ADDRESS=10.0.0.1:6379 journal run experiments/quantisation.toml --on ray`
     """
-    asked = asked_experiment(
-        experiment,
-        at_endpoint=endpoint is not None,
-        grid={
-            "batch": integers(concurrency, "--concurrency"),
-            "rate": rates_given(rate),
-            "prompt_tokens": integers(prompt_tokens, "--prompt-tokens"),
-            "output_tokens": integers(output_tokens, "--output-tokens"),
-            "shared_prefix": integers(shared_prefix, "--shared-prefix", least=0),
-        },
-        load={
-            "requests": requests,
-            "duration_s": duration,
-            "abandon_after_s": abandon_after,
-            "warmup": warmup,
-            "repeats": repeats,
-            "seed": seed,
-            "timeout_s": timeout,
-            "processes": processes,
-            "burstiness": burstiness,
-            "ramp": ramp_given(rate),
-            "max_in_flight": max_in_flight,
-            "convoy": convoy,
-            "length_spread": length_spread,
-            "body": body_fields(body) or None,
-        },
-        engine={"model": model, "python": python},
-        workload=workload_given(prompts=prompts, shuffle=shuffle, cycle=cycle, prefixes=prefixes)
-        | workload_given(mix=parts_of_mix(mix))
-        | workload_given(trace=trace, speed=speed, from_s=from_s, until_s=until_s)
-        | workload_given(api=api, natural_end=natural_end, turns=turns, think_s=think_s),
-        slo={"ttft_ms": slo_ttft_ms, "tpot_ms": slo_tpot_ms, "e2e_ms": slo_e2e_ms},
-        find_capacity=find_capacity,
-        needed_vram=needed_vram,
-    )
+    given = locals()
+    asked = asked_by_options(given)
     server = None if endpoint is None else _attached(endpoint, model, header, asked)
     asked = predicted(asked, predict, model, ask=not (json or resume))
     how = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus, "on": on}

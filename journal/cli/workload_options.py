@@ -1,6 +1,6 @@
 """The options of `journal run` on what is sent."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -162,8 +162,3 @@ def rates_given(text: str | None) -> tuple[float, ...] | None:
 
     profile = ramp_given(text)
     return rates(text, "--rate") if profile is None else (mean_rate(profile),)
-
-
-def workload_given(**options: object) -> dict[str, Any]:
-    """The values of options by the names of their fields."""
-    return options
