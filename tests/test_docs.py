@@ -56,7 +56,7 @@ TYPED = [
     for words in commands(text)
 ]
 EXAMPLES = [
-    pytest.param(shlex.split(line.partition(" | ")[0])[1:], id=line)
+    pytest.param(shlex.split(re.split(r" [|>] ", line)[0])[1:], id=line)
     for command in COMMANDS.commands.values()
     for line in re.findall(r"- `(journal [^`]+)`", inspect.getdoc(command.callback) or "")
 ]
