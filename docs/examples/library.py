@@ -63,8 +63,8 @@ for question in questions:
     print(question.name, question.text(), "within", question.tolerance)
 
 # journal.answer_quiz, journal.QuizAnswer
-answer = journal.answer_quiz("kv_room", "12", "demo")
-print(answer.right, answer.text("zh"))
+judged = journal.answer_quiz("kv_room", "12", "demo")
+print(judged.right, judged.text("zh"))
 
 # journal.note, journal.Note
 note = journal.note("TTFT grows with the prompt.", "demo", run=records[-1].id)
