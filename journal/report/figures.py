@@ -32,7 +32,6 @@ from journal.report.svg import (
 from journal.report.text import visible
 
 LEFT, TOP, BOTTOM, BARE_RIGHT = 50.0, 46.0, 258.0, 18.0
-TICK_ROOM = 26.0  # between the middles of two tick labels
 LEAST_DOTS = 3  # that a line joins: two points are no shape
 ACROSS, MOST_SQUARES = 40, 640  # squares of a pool in a row, and in all
 EDGE = 0.05  # of the width, beside the first and the last value
@@ -118,11 +117,13 @@ def _curves(panel: Panel, words: Words) -> Iterator[str]:
     values = sorted({dot.x for dot in dots})
     frame = _frame(values, max([*tops, *highest]) * factor, labels)
     yield from _ground(frame, words.say(panel.title, visible), unit)
-    last = -math.inf
+    end = -math.inf
     for value in values:  # those whose labels do not run into the one before
-        if frame.x(value) - last >= TICK_ROOM:
-            last = frame.x(value)
-            yield svg.text(last, BOTTOM + 14, f"{value:,g}", SOFT, anchor="middle")
+        tick, x = f"{value:,g}", frame.x(value)
+        half = len(tick) * GLYPH / 2
+        if x - half >= end + GLYPH:
+            end = x + half
+            yield svg.text(x, BOTTOM + 14, tick, SOFT, anchor="middle")
     yield svg.text(LEFT, HEIGHT - 10, words.say(panel.x_title, visible), SOFT)
     for level in panel.levels:
         at = f"M{LEFT:g} {frame.y(level.y * factor):.1f}H{frame.right:.1f}"
@@ -175,18 +176,19 @@ def _bars(panel: Bars, words: Words) -> Iterator[str]:
     heights = [sum(segment.y for segment in bar.segments) for bar in panel.bars]
     factor, unit = units.scale(heights, panel.unit)
     labels, below = [], 0.0
-    for part in panel.bars[-1].segments:
+    parts = panel.bars[-1].segments
+    texts = svg.shortened([words.say(part.label, visible) for part in parts])
+    for part, text in zip(parts, texts, strict=True):
         middle = (below + part.y / 2) * factor
-        text = svg.shortened(words.say(part.label, visible))
         labels.append(_Label(text, middle, SOFT if part.hue is None else svg.colour(part.hue)))
         below += part.y
     labels = [label for label in labels if label.text]
     frame = _frame((0.0, 1.0), max(heights) * factor, labels)
     yield from _ground(frame, words.say(panel.title, visible), unit)
     room = (frame.right - LEFT) / len(panel.bars)
-    for number, bar in enumerate(panel.bars):
+    names = svg.shortened([words.say(bar.label, visible) for bar in panel.bars])
+    for number, (bar, name) in enumerate(zip(panel.bars, names, strict=True)):
         middle, below = LEFT + room * (number + 0.5), 0.0
-        name = svg.shortened(words.say(bar.label, visible))
         yield svg.text(middle, BOTTOM + 14, name, SOFT, anchor="middle")
         for part in bar.segments:
             colour = RULE if part.hue is None else svg.colour(part.hue)
@@ -252,14 +254,10 @@ def _ground(frame: _Frame, title: str, unit: str) -> Iterator[str]:
 
 
 def _labels(panel: Panel, words: Words, factor: float) -> list[_Label]:
+    names = svg.shortened([words.say(curve.label, visible) for curve in panel.curves])
     curves = [
-        _Label(
-            svg.shortened(words.say(curve.label, visible)),
-            curve.dots[-1].y * factor,
-            svg.colour(curve.hue),
-            curve.faint,
-        )
-        for curve in panel.curves
+        _Label(name, curve.dots[-1].y * factor, svg.colour(curve.hue), curve.faint)
+        for name, curve in zip(names, panel.curves, strict=True)
     ]
     levels = [
         _Label(words.say(level.label, visible), level.y * factor, SOFT) for level in panel.levels

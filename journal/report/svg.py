@@ -1,6 +1,7 @@
 """Elements of SVG as text, and the size, the palette and the letters of all figures."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 460.0, 300.0
@@ -58,12 +59,18 @@ def letters(words: str) -> int:
     return sum(1 if ord(char) < 0x2E80 else 2 for char in words)
 
 
-def shortened(words: str) -> str:
-    """`words` with an ellipsis in the middle where they are longer than MOST_LETTERS."""
-    if len(words) <= MOST_LETTERS:
-        return words
-    half = (MOST_LETTERS - 1) // 2
-    return f"{words[:half]}…{words[-half:]}"
+def shortened(labels: Sequence[str]) -> list[str]:
+    """`labels` with an ellipsis in those that are longer than MOST_LETTERS: in the middle, or
+    further ahead where that keeps labels apart that differ."""
+    kept = MOST_LETTERS - 1
+    for head in range(kept // 2, 2, -1):
+        short = [
+            one if len(one) <= MOST_LETTERS else f"{one[:head]}…{one[head - kept :]}"
+            for one in labels
+        ]
+        if len(set(short)) == len(set(labels)):
+            return short
+    return list(labels)
 
 
 def ticks(top: float) -> list[float]:

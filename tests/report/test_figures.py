@@ -24,7 +24,7 @@ from journal.report.figures import (
 from journal.report.phrases import words
 from journal.report.places import places as named_places
 from journal.report.sections.batching import trade_off
-from journal.report.svg import HUES, VARIABLES, ticks
+from journal.report.svg import HUES, MOST_LETTERS, VARIABLES, shortened, ticks
 
 DOTS = tuple(Dot(x, y, y * 0.9, y * 1.1) for x, y in ((1, 0.1), (2, 0.15), (8, 0.4)))
 PANEL = Panel(
@@ -216,3 +216,12 @@ def test_the_trade_off_of_several_setups_is_of_each_gpu_and_has_its_frontier() -
     assert [dot.y for dot in two.dots] == [37.5, 120.0]
     assert [(dot.x, dot.y) for dot in best.dots] == [(40.0, 160.0), (60.0, 120.0), (75.0, 37.5)]
     assert words("en").say(panel.title, str) == "Tokens/s of a GPU against one user"
+
+
+def test_names_that_differ_are_shortened_to_names_that_differ() -> None:
+    names = [f"tiny-random-{kind} · {n} token" for kind in ("llama", "mistral") for n in (64, 256)]
+    short = shortened(names)
+    assert len(set(short)) == 4
+    assert all(len(name) <= MOST_LETTERS for name in short)
+    assert shortened(["a" * 40]) == ["a" * 12 + "…" + "a" * 13]
+    assert shortened(["abc", "de"]) == ["abc", "de"]
