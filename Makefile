@@ -64,15 +64,15 @@ UV_SERVERS := $(BIN)/python -m uv pip install --quiet --python $(SERVERS)/bin/py
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
 
-# First what needs no quiet, side by side; then engines and other long tests, which wait much, two
-# at a time; then, one at a time, what meets real time.
+# First what needs no quiet, side by side; then other long tests, which wait much, two at a time;
+# then, one at a time, engines, whose threads would wait for each other, and what meets real time.
 PYTEST := $(BIN)/python -m pytest -r fERs
 BESIDE := -n auto --dist loadfile --maxprocesses
 test: $(STAMP_DEV) lint
 	@failed=0; \
 	$(PYTEST) $(BESIDE) 4 -m "not (engine or slow or timing)" --durations 20 || failed=1; \
-	$(PYTEST) $(BESIDE) 2 -m "(engine or slow) and not timing" --durations 30 || failed=1; \
-	$(PYTEST) -m timing --durations 20 || failed=1; \
+	$(PYTEST) $(BESIDE) 2 -m "slow and not (engine or timing)" --durations 10 || failed=1; \
+	$(PYTEST) -m "engine or timing" --durations 40 || failed=1; \
 	exit $$failed
 
 mutate: $(STAMP_DEV)

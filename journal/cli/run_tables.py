@@ -1,5 +1,6 @@
 """Tables of runs for people: a line for each, or one run in full with its doubts."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -126,7 +127,7 @@ def _setup_names(records: Sequence[Record]) -> tuple[list[str], list[str]]:
     legend = []
     for setup, name in named.items():
         alike = [other for other in named if other.model == setup.model]
-        if name.rstrip(" simulated").endswith(")"):
+        if re.search(r"\([A-Z]\)", name):
             parts = (f"{field} {setup.get(field) or units.ABSENT}" for field in differing(alike))
             legend.append(f"{name}: {plain(', '.join(parts))}")
     return [named[setup] for setup in setups], legend

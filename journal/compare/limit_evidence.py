@@ -150,7 +150,7 @@ def growth_over_batch(case: Subject) -> StepGrowth | None:
         for other in others_alike(case, but_for_batch)
         if isinstance(other.cell.shape, Closed) and (step_s := Subject(other).step_s)
     }
-    if own_s is None or not isinstance(shape, Closed):
+    if not own_s or not isinstance(shape, Closed):  # no growth from 0 s
         return None
     below = max((batch for batch in steps if batch <= shape.batch / 2), default=None)
     above = min((batch for batch in steps if batch >= shape.batch * 2), default=None)

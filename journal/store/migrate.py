@@ -159,7 +159,8 @@ def _migrate(connection: Connection, version: str | None, scripts: Path) -> None
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
     where, newest = shown_address(connection.engine.url), script.get_current_head()
-    if version not in {None, *(known.revision for known in script.walk_revisions())}:
+    known = {revision.revision for revision in script.walk_revisions()}
+    if version is not None and version not in known:
         raise StoreTooNew(
             f"the journal {where} was written by a newer version of this package (its schema is "
             f"{version}, the newest known here is {newest}): upgrade serving-journal"
@@ -167,7 +168,8 @@ def _migrate(connection: Connection, version: str | None, scripts: Path) -> None
     try:
         drop_views(connection)
         command.upgrade(config, "head")
-        make_views(connection)
+        if HEAD in known:
+            make_views(connection)
     except Exception as error:
         raise StoreError(
             f"the journal {where} could not be brought from schema {version or 'none'} to "
