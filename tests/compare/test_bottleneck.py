@@ -66,6 +66,12 @@ def test_one_batch_alone_does_not_tell_bandwidth_from_compute() -> None:
     assert limit_of(among=[at_batch(7, 0.029)]) == (None, "alone"), "too near to tell"
 
 
+def test_a_step_of_no_time_tells_no_growth() -> None:
+    none = {"itl_s__p50": 0.0, "tpot_s__mean": 0.0}
+    assert limit_of(among=[at_batch(4, 0.029)], **none)[0] is None
+    assert limit_of(among=[at_batch(4, 0.0)]) == (None, "alone")
+
+
 def test_steps_that_grow_may_be_those_of_a_kv_cache() -> None:
     """Without the sizes of the model nobody knows what its KV cache takes."""
     assert limit_of(among=[at_batch(4, 0.015)]) == (None, "kv_or_compute")
