@@ -84,6 +84,7 @@ def test_a_clean_run_is_doubted_by_nothing(
     assert flags(record) == set(), [sentence(doubt) for doubt in record.doubts]
 
 
+@pytest.mark.timing
 def test_tokens_that_a_chat_template_adds_are_doubted(fake_server: Server, tmp_path: Path) -> None:
     url = fake_server(**QUICK, chat_overhead_tokens=9)
     endpoint = Endpoint(
@@ -93,6 +94,7 @@ def test_tokens_that_a_chat_template_adds_are_doubted(fake_server: Server, tmp_p
     assert flags(record) == {"prompt_tokens"}
 
 
+@pytest.mark.timing
 def test_prompts_that_the_server_has_seen_are_doubted(fake_server: Server, tmp_path: Path) -> None:
     """A server that keeps prefixes, and prompts that begin alike."""
     from journal.plan import prompts

@@ -80,6 +80,7 @@ def test_it_takes_only_requests_with_the_key(stand_in: StandIn, tmp_path: Path) 
     assert "s3cret" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.timing
 def test_how_far_a_download_has_got(
     stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
