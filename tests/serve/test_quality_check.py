@@ -12,6 +12,7 @@ import pytest
 from journal.records.engine import Endpoint
 from journal.serve import quality_check as quality
 from journal.serve.endpoint import attach
+from journal.serve.question_set import fixed_questions
 from journal.simulator.http import Script, running
 
 Answer = Callable[[dict[str, Any]], tuple[int, object]]
@@ -74,7 +75,7 @@ def test_perplexity_is_that_of_the_given_probabilities(
     first, *others = bodies
     assert first["prompt"] == quality.passage()
     assert (first["prompt_logprobs"], first["temperature"], first["model"]) == (0, 0.0, "m")
-    asked = [question.prompt for question in quality.fixed_questions()]
+    asked = [question.prompt for question in fixed_questions()]
     sent = [request["prompt"] for request in others]
     assert sent == [*quality.prompts(), *asked, *asked], "the questions twice"
     assert {r["max_tokens"] for r in others[: quality.PROMPTS]} == {quality.OUTPUT_TOKENS}
@@ -136,5 +137,6 @@ def test_the_real_engine_knows_its_language(engine_endpoint: Endpoint) -> None:
     assert result.bits_per_byte == pytest.approx(bits / len(quality.passage().encode()))
     assert len(result.outputs) == quality.PROMPTS
     assert all(output.strip() for output in result.outputs)
-    again = quality.check_quality(engine_endpoint)
+    assert [len(answers) for answers in result.answers] == [len(fixed_questions())] * 2
+    again = quality._surprise(engine_endpoint)
     assert again.perplexity == pytest.approx(result.perplexity, rel=0.01)
