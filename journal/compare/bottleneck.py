@@ -12,6 +12,7 @@ from typing import Literal
 
 from journal.compare.limit_evidence import (
     NEAR_FLOOR,
+    Among,
     Subject,
     but_for_gpus,
     growth_over_batch,
@@ -318,12 +319,12 @@ RULES: tuple[LimitRule, ...] = (
 )
 
 
-def bottleneck(record: Record, among: Sequence[Record] = ()) -> Bottleneck | None:
+def bottleneck(record: Record, among: Among | Sequence[Record] = ()) -> Bottleneck | None:
     """The bottleneck of a run, with the runs of its experiment `among` which it is compared; None
     of a run whose figures do not count."""
     if not record.good:
         return None
-    case = Subject(record, tuple(among))
+    case = Subject(record, among if isinstance(among, Among) else Among(among))
     for rule in RULES:
         seen = rule.check(case)
         if seen is not None:

@@ -1,9 +1,11 @@
 """The evidence on what limits a cell: shares of a request's time, and what other cells of its
 experiment show."""
 
+import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TypeAlias
 
 from journal.records.cell import Cell
 from journal.records.doubt import Values
@@ -15,13 +17,32 @@ from journal.theory.predictions import ServedModel, served_model
 LIMIT_FLAG = "--max-num-seqs"
 NEAR_FLOOR = 3.0  # times the floor of the roofline
 
+Key: TypeAlias = Callable[[Cell], Hashable]
+
+
+class Among:
+    """The good runs of an experiment, among which each is compared, grouped once for all of them by
+    what is the same."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._good = tuple(record for record in records if record.good)
+        self._groups: dict[Key, dict[Hashable, list[Record]]] = {}
+
+    def alike(self, cell: Cell, key: Key) -> Sequence[Record]:
+        """The runs whose cell has the same `key` as `cell`."""
+        if key not in self._groups:
+            groups = self._groups[key] = {}
+            for record in self._good:
+                groups.setdefault(key(record.cell), []).append(record)
+        return self._groups[key].get(key(cell), ())
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A run, and the runs of its experiment, among which it is compared."""
 
     record: Record
-    among: tuple[Record, ...] = ()
+    among: Among = field(default_factory=Among)
 
     def value(self, name: str) -> float | None:
         return self.record.value(name)
@@ -163,22 +184,23 @@ def growth_over_batch(case: Subject) -> StepGrowth | None:
     return StepGrowth(exponent, values)
 
 
-def but_for_batch(cell: Cell) -> object:
+def but_for_batch(cell: Cell) -> Hashable:
+    engine = cell.engine and json.dumps(asdict(cell.engine), sort_keys=True)  # `env` has no hash
     return (
         cell.model,
-        cell.engine,
+        engine,
         cell.prompt_tokens,
         cell.output_tokens,
         workload_key(cell.workload),
     )
 
 
-def but_for_gpus(cell: Cell) -> object:
+def but_for_gpus(cell: Cell) -> Hashable:
     engine = cell.engine and replace(cell.engine, tensor_parallel=1, pipeline_parallel=1)
     return (*but_for_batch(replace(cell, engine=engine)), cell.shape)  # type: ignore[misc]
 
 
-def others_alike(case: Subject, alike: Callable[[Cell], object]) -> list[Record]:
+def others_alike(case: Subject, key: Key) -> list[Record]:
     """The other good runs of the experiment that are alike but for one thing."""
-    own = alike(case.record.cell)
-    return [r for r in case.among if r.good and r.id != case.record.id and alike(r.cell) == own]
+    own = case.record
+    return [record for record in case.among.alike(own.cell, key) if record.id != own.id]

@@ -14,6 +14,7 @@ from journal.compare.bottleneck import bottleneck
 from journal.compare.comparison import ComparisonRow
 from journal.compare.difference import difference
 from journal.compare.knee import THROUGHPUT, batch_steps, knee
+from journal.compare.limit_evidence import Among
 from journal.compare.next_change import next_change
 from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
@@ -240,10 +241,10 @@ def _further(begun: ExperimentRecord, own: Points) -> tuple[Text, str]:
 def _advised(own: Points) -> tuple[Text, str] | None:
     """The change that a measured bottleneck calls for, of the cell with the highest load that has
     one, and the command that tries it; None where none calls for a change."""
-    runs = [record for point in own for record in point.good]
+    among = Among(record for point in own for record in point.good)
     for point in reversed(own):
         last = point.good[-1]
-        change = next_change(last, bottleneck(last, runs))
+        change = next_change(last, bottleneck(last, among))
         if change is not None:
             advice, expected, *_ = advice_sentences(change)
             told = say("first.next.change", advice=advice, expected=expected)

@@ -103,13 +103,11 @@ def _trial(
     """The trial to make, with the engine before and after it; None where nothing is left to try."""
     before = record.cell.engine
     assert before is not None
+    cause = None
     if asked is None and not record.good:
-        asked = remedy(record)
-        cause = FAILED if asked is not None and asked not in tested else None
-        if asked is None or cause is None:
+        asked, cause = remedy(record), FAILED
+        if asked is None or asked in tested:
             return None
-    else:
-        cause = None
     if asked is not None:
         after = changed_engine(before, asked)
         if after == before:
