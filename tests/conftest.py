@@ -29,6 +29,7 @@ pytest_plugins = ["report_fixtures", "store_fixtures"]
 
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
+DTYPE = "float32"  # few CPUs multiply 16-bit numbers fast
 ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first conversion half a one
 
 
@@ -157,7 +158,7 @@ def engine_endpoint(
     from journal.serve import start as engines
 
     log_path = tmp_path_factory.mktemp("engine") / "engine.log"
-    with engines.start(Engine(model=models.EMBEDDED), log_path) as endpoint:
+    with engines.start(Engine(model=models.EMBEDDED, dtype=DTYPE), log_path) as endpoint:
         yield endpoint
 
 
@@ -171,7 +172,7 @@ def kept_up(
     home = tmp_path_factory.mktemp("kept-up") / "lab"
     command = [sys.executable, "-m", "journal", "serve", EMBEDDED, "--max-model-len", "8192"]
     command += ["--port", "0", "--home", str(home), "--", "--enable-prefix-caching"]
-    command += ["--kv-cache-memory-bytes", str(2**29)]
+    command += ["--kv-cache-memory-bytes", str(2**29), "--dtype", DTYPE]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()

@@ -12,13 +12,15 @@ from journal.theory.split import split
 
 pytestmark = pytest.mark.engine
 
+VALUE_BYTES = 4  # of float32
+
 
 @pytest.fixture(scope="module")
 def runs(engine_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Record]:
     experiment = journal.Experiment(
         name="theory",
-        grid=journal.Grid(batch=(4,), prompt_tokens=(64, 384), output_tokens=(48,)),
-        load=journal.Load(requests=12, warmup=1),
+        grid=journal.Grid(batch=(4,), prompt_tokens=(64, 192), output_tokens=(48,)),
+        load=journal.Load(requests=8, warmup=1),
     )
     home = tmp_path_factory.mktemp("theory")
     result = journal.run(experiment, home, endpoint=engine_endpoint)
@@ -35,7 +37,7 @@ def value(record: Record, name: str) -> float:
 
 def test_a_token_takes_what_the_formula_says(runs: Sequence[Record]) -> None:
     for record in runs:
-        assert value(record, "kv_bytes_per_token_predicted") == 2 * 30 * 3 * 64 * 2
+        assert value(record, "kv_bytes_per_token_predicted") == 2 * 30 * 3 * 64 * VALUE_BYTES
         assert value(record, "kv_bytes_per_token_ratio") == pytest.approx(1, abs=0.01)
 
 
@@ -49,7 +51,7 @@ def test_the_slope_under_load_agrees_within_one_percent(runs: Sequence[Record]) 
 
 def test_the_weights_are_as_counted(runs: Sequence[Record]) -> None:
     for record in runs:
-        assert value(record, "weights_bytes") == 2 * 134_515_008
+        assert value(record, "weights_bytes") == VALUE_BYTES * 134_515_008
         assert value(record, "weights_bytes_ratio") == 1
 
 
@@ -60,7 +62,7 @@ def test_the_parts_of_its_memory_sum_to_what_was_seen(runs: Sequence[Record]) ->
     assert found.total.bytes == max(value(record, "rss_peak_bytes") for record in runs)
     assert sum(part.bytes for part in found.parts) == found.total.bytes
     sizes = {part.name: part.bytes for part in found.parts}
-    assert sizes["weights"] == 2 * 134_515_008
+    assert sizes["weights"] == VALUE_BYTES * 134_515_008
     assert sizes["kv_pool"] == 2 * 2**30
     assert 0 < sizes["rest"] < found.total.bytes / 2 + 2**30
     (last,) = (journal.run_json(record) for record in runs[-1:])

@@ -41,6 +41,7 @@ Ran = tuple[tuple[Trace, ...], dict[str, float]]
 def drafting(embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     engine = Engine(
         model=models.EMBEDDED,
+        dtype="float32",
         max_model_len=2048,
         prefix_caching=True,
         flags=("--enable-prompt-tokens-details", "--speculative-config", json.dumps(DRAFTS)),

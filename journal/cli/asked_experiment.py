@@ -40,11 +40,12 @@ def asked_experiment(
     if find_capacity is not None:
         _check_search(find_capacity, given[0], given[1])
     _settle(asked, *given)
-    engines = () if at_endpoint else tuple(replace(each, **given[2]) for each in asked.engines)
+    if at_endpoint:
+        asked = asked.at_endpoint()
     return validated(
         replace(
             asked,
-            engines=engines,
+            engines=tuple(replace(each, **given[2]) for each in asked.engines),
             grid=replace(asked.grid, **given[0]),
             load=replace(asked.load, **given[1]),
             slo=replace(asked.slo or Slo(), **given[3]) if given[3] else asked.slo,

@@ -1,7 +1,7 @@
 """Experiments: a question, engines, the grid of cells, the load and its limits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -199,3 +199,11 @@ class Experiment:
         one engine or none has several."""
         names = tuple(variant.name for variant in self.load.variants)
         return names if names and len(self.engines) < 2 else self.engines
+
+    def at_endpoint(self) -> "Experiment":
+        """This experiment at a server that runs already: without engines of its own, and without
+        the claims about those by number."""
+        bare = replace(self, engines=())
+        there = {None, *range(1, len(bare.compared) + 1)}
+        kept = (each for each in self.claims if {each.a, each.b, each.engine} <= there)
+        return replace(bare, claims=tuple(kept))

@@ -118,7 +118,7 @@ def stages(
     """All stages of `journal.run`, whose arguments these are. `around` is a look around that has
     begun, of a run on this host."""
     if endpoint is not None:
-        experiment = replace(experiment, engines=())
+        experiment = experiment.at_endpoint()
     experiment = with_workload(experiment)
     planned = cells(experiment, model=endpoint.model if endpoint else None)
     if parallel_gpus is not None or on is not None:

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from statistics import median
 
@@ -65,14 +66,10 @@ def _usable_bytes(facts: EngineFacts) -> float | None:
 
 
 def _step_s(traces: Sequence[Trace]) -> float:
-    """The median over requests of the mean time between two chunks, in s; 0 where no request has
-    two chunks."""
-    steps = [
-        (trace.chunk_s[-1] - trace.chunk_s[0]) / (len(trace.chunk_s) - 1)
-        for trace in traces
-        if len(trace.chunk_s) > 1
-    ]
-    return median(steps) if steps else 0.0
+    """The median time between two chunks of a request, in s; 0 where no request has two chunks.
+    Steps that read a prompt as well, which may take a hundred times as long, do not lengthen it."""
+    gaps = [after - before for trace in traces for before, after in pairwise(trace.chunk_s)]
+    return median(gaps) if gaps else 0.0
 
 
 def _in_flight(
