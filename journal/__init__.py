@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from journal.report.quiz import QuizAnswer, QuizQuestion, answer_quiz, quiz
     from journal.report.run_json import run_json
     from journal.run.begin import run
+    from journal.run.run_time import RunTime, run_time
     from journal.run.stages import Result
     from journal.run.summary import recompute
     from journal.run.tries import try_change
@@ -110,6 +111,7 @@ _HOME_OF = {
     "journal.report.quiz": "QuizAnswer QuizQuestion answer_quiz quiz",
     "journal.report.run_json": "run_json",
     "journal.run.begin": "run",
+    "journal.run.run_time": "RunTime run_time",
     "journal.run.stages": "Result",
     "journal.run.summary": "recompute",
     "journal.run.tries": "try_change",
@@ -176,6 +178,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "QuizQuestion",
     "Record",
     "Result",
+    "RunTime",
     "Samples",
     "Slo",
     "SpecError",
@@ -217,6 +220,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "recompute",
     "run",
     "run_json",
+    "run_time",
     "runs",
     "serve",
     "split",

@@ -128,3 +128,21 @@ def scripted(answers: Answers, tls: Any = None) -> Iterator[tuple[str, list[Aske
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def hub(status: int) -> Iterator[str]:
+    """The address of a model hub that answers every HEAD request with `status`."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

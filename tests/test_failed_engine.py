@@ -33,14 +33,18 @@ def test_a_failed_start_is_in_the_log_with_its_cause_and_its_sizes(
         grid=Grid(batch=(1, 2), prompt_tokens=(64,)),
         load=Load(requests=2, warmup=0),
     )
-    result = journal.run(asked, tmp_path / "lab")
+    events: list[journal.Event] = []
+    result = journal.run(asked, tmp_path / "lab", listener=events.append)
     assert not result.ok
+    assert [event.stage for event in events].count("record") == 1, "the start is said once"
     assert [record.status for record in result.records] == ["failed", "failed"]
     for record in result.records:
         assert record.facts.last_words is not None
         assert own_words in record.facts.last_words
     said = result.log.markdown.read_text()
     assert "### What failed" in said
+    assert "1 failed start (2 cells not measured)" in said
+    assert "2 failed" not in said
     assert told in said
     assert "In the engine's own words:" in said
     assert own_words in said

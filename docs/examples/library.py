@@ -136,6 +136,10 @@ compared = journal.Load(requests=8, variants=variants)
 plan = journal.plan(experiment)
 print(plan.cost.requests, "requests in", plan.cost.cells, "cells")
 
+# journal.run_time, journal.RunTime
+time = journal.run_time(plan, "lab")
+print(time.total_s, "s by", time.runs, "runs of this journal")
+
 # journal.load_experiment
 quickstart = journal.load_experiment("quickstart")
 print(quickstart.question)

@@ -23,7 +23,7 @@ from journal.cli.cell_options import (
     Warmup,
     asked_by_options,
 )
-from journal.cli.options import Body, Json, Model, Name, SloE2e, SloTpot, SloTtft
+from journal.cli.options import Body, Home, Json, Model, Name, SloE2e, SloTpot, SloTtft
 from journal.cli.render import echo, print_json, readable
 from journal.cli.workload_options import (
     AbandonAfter,
@@ -48,6 +48,7 @@ from journal.cli.workload_options import (
 if TYPE_CHECKING:
     from journal.plan.plan import Plan
     from journal.records.experiment import Experiment
+    from journal.run.run_time import RunTime
 
 Toml = Annotated[
     bool,
@@ -94,9 +95,15 @@ def plan(
     needed_vram: NeededVram = False,
     body: Body = None,
     toml: Toml = False,
+    home: Home = "lab",  # type: ignore[assignment]
     json: Json = False,
 ) -> None:
-    """Print the cells of an experiment and what they cost, without running anything.
+    """Print the cells of an experiment and what they cost in requests, time and money, without
+    running anything.
+
+    Time comes from this host's own runs of the same model, which the journal holds, else from the
+    floors of theory, which no server is faster than. Money is that at the host's price
+    (`usd_per_hour`, or JOURNAL_USD_PER_HOUR).
 
     Options go over what the experiment's file says, as those of `journal run` do. `--toml` prints
     the file of the experiment instead, with its comments and the options in it: one to start from.
@@ -112,14 +119,17 @@ def plan(
         _print_toml(asked)
         return
     planned = journal.plan(asked, model)
+    time = journal.run_time(planned, home)
     if json:
         from dataclasses import asdict
 
         parts = [asdict(cell) for cell in planned.cells]
-        print_json({"cost": asdict(planned.cost), "cells": parts})
+        time_parts = asdict(time) | {"total_s": time.total_s}
+        print_json({"cost": asdict(planned.cost), "time": time_parts, "cells": parts})
         return
     _print(planned)
     _print_searches(planned)
+    _print_time(planned, time)
 
 
 def _print_toml(asked: "Experiment") -> None:
@@ -185,3 +195,29 @@ def _print_searches(planned: "Plan") -> None:
         echo(
             f"the search for the least memory takes {starts} engine starts at most, these included"
         )
+
+
+def _print_time(planned: "Plan", time: "RunTime") -> None:
+    """How long the plan takes, by what that is known, and what it costs."""
+    if time.load_s is None:
+        models = ", ".join(dict.fromkeys(cell.model for cell in planned.cells))
+        echo(
+            f"how long it takes is not known: this journal has no run of {models} on this host, "
+            "and no GPU here gives a floor"
+        )
+        return
+    total, load, starts = map(units.seconds, (time.total_s, time.load_s, time.start_s))
+    if time.at_most:
+        echo(f"at most {total}: {load} under load, and {starts} of engine starts")
+    elif time.runs:
+        echo(
+            f"about {total}: {load} under load, by {time.runs} of this host's own runs, and "
+            f"{units.seconds(time.start_s)} of engine starts"
+        )
+    else:
+        echo(f"at least {total}: {load} under load by the floors of theory or the load's own time")
+    if time.start_s is None:
+        echo("engine starts come on top: no run here tells how long they take")
+    if time.usd is not None:
+        rate = units.number(planned.experiment.usd_per_hour)
+        echo(f"that is {time.usd:.2f} USD at {rate} USD an hour")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from journal.cli.render import echo, plain, word
 from journal.language import translated
 from journal.records.progress import Event, Listener, ignore
+from journal.units import seconds
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -42,6 +43,12 @@ def _placed(event: Event) -> str:
     return event.message if event.where is None else f"{event.where}: {event.message}"
 
 
+def _place(event: Event) -> tuple[str, str]:
+    """What sets two bars apart: the stage, with a cell by its name, a phase of a start by its
+    number."""
+    return event.stage, {"cell": event.message, "engine": f"{event.done:g}"}.get(event.stage, "")
+
+
 def time_left() -> "ProgressColumn":
     """A column with the time left, empty where that is not known."""
     from rich.progress import Task, TimeRemainingColumn
@@ -58,7 +65,8 @@ def time_left() -> "ProgressColumn":
 @contextmanager
 def _bar() -> Iterator[Listener]:
     """One bar for what is happening now, or for each engine where several are measured at a time;
-    what was recorded stays on the screen above."""
+    what was recorded, and each phase of a start with the time that it took, stays on the screen
+    above."""
     from rich import progress as parts
     from rich.console import Console
 
@@ -74,16 +82,20 @@ def _bar() -> Iterator[Listener]:
             None: (progress.add_task(word("starting"), total=None), ("", ""))
         }
 
+        def stay(text: str) -> None:
+            progress.console.print(plain(text), markup=False, highlight=False)
+
         def listener(event: Event) -> None:
             if event.stage in ("record", "tracking"):
-                progress.console.print(
-                    plain(translated(event.message)), markup=False, highlight=False
-                )
+                stay(translated(event.message))
                 return
             bar, now = bars.get(event.where, (None, None))
-            place = (event.stage, event.message if event.stage == "cell" else "")
+            place = _place(event)
             if bar is None or place != now:
                 if bar is not None:
+                    if now and now[0] == "engine":
+                        task = next(task for task in progress.tasks if task.id == bar)
+                        stay(f"{task.description}  {seconds(task.elapsed)}")
                     progress.remove_task(bar)
                 bar = progress.add_task("", total=event.total)
                 bars[event.where] = bar, place

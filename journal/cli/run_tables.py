@@ -38,8 +38,10 @@ def print_records(records: Sequence[Record]) -> None:
     how many they are."""
     from rich.text import Text
 
-    unmeasured = _unmeasured(records)
-    ids = {record.id for group in unmeasured.values() for record in group}
+    from journal.compare.starts import unmeasured_by_reason
+
+    unmeasured = unmeasured_by_reason(records)
+    ids = {record.id for group in unmeasured for record in group}
     measured = [record for record in records if record.id not in ids]
     named, legend = _setup_names(measured)
     columns = ["id", "started", "model", "batch", "prompt", "output", "repeat", "TTFT p50"]
@@ -69,7 +71,7 @@ def print_records(records: Sequence[Record]) -> None:
     console = wide_console()
     for line in legend:
         console.print(line, markup=False, highlight=False)
-    for failed in unmeasured.values():
+    for failed in unmeasured:
         console.print(_unmeasured_words(failed), style="red", markup=False, highlight=False)
 
 
@@ -94,22 +96,12 @@ def _status(record: Record) -> str:
     return f"{status}: {', '.join(reasons)}" if reasons else status
 
 
-def _unmeasured(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:
-    """The failed runs without any figure, by experiment, model and reason."""
-    groups: dict[tuple[str, str, str], list[Record]] = {}
-    for record in records:
-        if record.status == "failed" and record.error and not record.metrics:
-            key = (record.experiment_id, record.cell.model, record.error)
-            groups.setdefault(key, []).append(record)
-    return groups
-
-
 def _unmeasured_words(failed: Sequence[Record]) -> str:
     """The sentence on runs that failed for one reason, before they measured anything."""
     first = failed[0]
-    started = first.facts.start_s is not None or first.cell.engine is None
     cells = plural(len(failed), "cell")
-    what = f"{cells} not measured" if started else f"1 failed start, {cells} not measured"
+    missing = f"{cells} not measured"
+    what = f"1 failed start, {cells} not measured" if first.start_failed else missing
     name = plain(first.cell.model)
     reason = plain(translated(first.error or ""))
     return f"{name}: {translated(what)} ({first.id[:8]}): {reason}"

@@ -64,6 +64,17 @@ def start_of(record: Record) -> Hashable:
     return facts.log_path, facts.start_s, facts.version
 
 
+def unmeasured_by_reason(records: Iterable[Record]) -> list[tuple[Record, ...]]:
+    """The runs that failed before anything was sent, those of one start of one experiment with one
+    reason together."""
+    groups: dict[Hashable, list[Record]] = {}
+    for record in records:
+        if record.unmeasured:
+            key = record.experiment_id, record.cell.model, start_of(record), record.error
+            groups.setdefault(key, []).append(record)
+    return [tuple(group) for group in groups.values()]
+
+
 def way_measured(cells: Sequence[Pair]) -> Measured:
     """The way in which the runs of `cells` were measured, each with those of A and those of B."""
     a, b = (tuple(record for cell in cells for record in cell[side]) for side in (0, 1))

@@ -5,9 +5,6 @@ import platform
 import shutil
 import stat
 import sys
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +16,7 @@ from journal.private import cache_dir
 from journal.records.notebook import Check
 from journal.serve.endpoint import HOST, listeners
 from journal.serve.engines.vllm.defaults import SHARED_MEMORY_PREFIX
+from journal.serve.hub_reach import HUB, unreachable
 from journal.serve.models import hub_cache_dir
 from journal.units import data_size, number
 
@@ -27,9 +25,6 @@ THREADS = 8
 MEMORY_BYTES, MEMORY_NEEDED_BYTES = 60 * GB, 4 * GB  # a host sold with 64 GB shows a little less
 DISK_BYTES, DISK_NEEDED_BYTES = 100 * GB, 4 * GB
 GLIBC, UBUNTU = (2, 35), (22, 4)  # Ubuntu 22.04's own
-HUB = "https://huggingface.co"
-HUB_S = 3.0
-REFUSED = (403, 407)  # by a proxy that lets nothing through
 LEFT_BEHIND = ("psm_", "sem.loky-", "sem.mp-", SHARED_MEMORY_PREFIX)
 TRUE = {"1", "ON", "YES", "TRUE"}
 
@@ -190,34 +185,11 @@ def check_hub(env: Mapping[str, str]) -> Check:
     if env.get("HF_HUB_OFFLINE", "").upper() in TRUE:
         return Check("hub", "note", "offline, as HF_HUB_OFFLINE says", instead)
     url = env.get("HF_ENDPOINT") or HUB
-    reason = _unreachable(url)
+    reason = unreachable(url, refused=True)
     host = urlsplit(url).hostname or url
     if reason is None:
         return Check("hub", "ok", f"{host} answers")
     return Check("hub", "note", f"offline: {host} {reason}", f"check the network, or {instead}")
-
-
-def _unreachable(url: str) -> str | None:
-    """Why `url` does not answer within HUB_S seconds; None when it does. The request runs in a
-    thread, because no time limit holds for the lookup of a name."""
-    outcome: list[str | None] = [f"does not answer within {HUB_S:g} s"]
-
-    def ask() -> None:
-        try:
-            question = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(question, timeout=HUB_S).close()
-            outcome[0] = None
-        except urllib.error.HTTPError as error:
-            refused = error.code in REFUSED or error.code >= 500
-            outcome[0] = f"answers {error.code}" if refused else None
-            error.close()
-        except (OSError, ValueError) as error:
-            outcome[0] = f"cannot be reached ({getattr(error, 'reason', error)})"
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_S + 1)
-    return outcome[0]
 
 
 def check_token(env: Mapping[str, str]) -> Check:

@@ -71,6 +71,16 @@ class Record:
         return figure.value
 
     @property
+    def unmeasured(self) -> bool:
+        """Whether its cell failed before anything was sent."""
+        return self.status == "failed" and self.duration_s == 0 and not self.metrics
+
+    @property
+    def start_failed(self) -> bool:
+        """Whether it was not measured because the engine for it did not start."""
+        return self.unmeasured and self.cell.engine is not None and self.facts.start_s is None
+
+    @property
     def good(self) -> bool:
         """Whether its figures count: the run is valid or flagged."""
         return self.status in GOOD

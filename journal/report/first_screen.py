@@ -7,7 +7,6 @@ Only valid runs are quoted here, and only differences that the test sees.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from shlex import quote
-from typing import get_args
 
 from journal import units
 from journal.compare.bottleneck import bottleneck
@@ -20,7 +19,7 @@ from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
 from journal.compare.trade_off import waited_out
 from journal.plan.experiment_file import shipped
-from journal.records.run import ExperimentRecord, Record, Status
+from journal.records.run import ExperimentRecord, Record
 from journal.report.change_words import advice_sentences
 from journal.report.day import Day
 from journal.report.document import Block, Paragraph, Quote, Text, Verbatim, say
@@ -29,6 +28,7 @@ from journal.report.sections.batching import gained, latency_sentences
 from journal.report.sections.own_words import label_of
 from journal.report.sections.side_by_side import Beside, common, ratio_sentences, verdict_of
 from journal.report.sections.since import Change, beyond_noise, change_sentence, comparisons
+from journal.report.status_counts import status_counts
 
 MOST_WORDS = 300
 MOST_OWN_WORDS = 60
@@ -176,8 +176,7 @@ def _runs(row: ComparisonRow) -> Iterator[Record]:
 
 def _doubts(records: Sequence[Record]) -> Iterator[Text]:
     """The day's doubts in one line: how many runs are doubted, and by which rules."""
-    counts = Counter(record.status for record in records)
-    if counts["valid"] == len(records):
+    if all(record.status == "valid" for record in records):
         yield say("first.all_valid", n=f"{len(records):,}")
         return
     flags = Counter(
@@ -188,11 +187,7 @@ def _doubts(records: Sequence[Record]) -> Iterator[Text]:
     most = sorted(flags.items(), key=lambda item: (-item[1], item[0]))
     shown = tuple(f"{name} ×{count:,}" for name, count in most[:MOST_FLAGS])
     more = (say("more", n=f"{len(most) - MOST_FLAGS}"),) if len(most) > MOST_FLAGS else ()
-    parts = tuple(
-        say("lead.count", n=f"{count:,}", status=say(f"status.{status}"))
-        for status in get_args(Status)
-        if (count := counts[status])
-    )
+    parts = status_counts(records)
     key = "first.doubted" if most else "first.counted"
     yield say(key, counts=parts, flags=(*shown, *more))
 

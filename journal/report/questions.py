@@ -2,13 +2,12 @@
 the day's servers side by side."""
 
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
 from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment
-from journal.records.run import ExperimentRecord, Record, Status
+from journal.records.run import ExperimentRecord, Record
 from journal.report import checklist
 from journal.report.day import Day
 from journal.report.document import (
@@ -18,7 +17,6 @@ from journal.report.document import (
     Paragraph,
     Quote,
     Section,
-    Sentence,
     Text,
     say,
 )
@@ -50,6 +48,7 @@ from journal.report.sections.theory_beside import theory_section
 from journal.report.sections.trials import trial_section
 from journal.report.sections.variants import variants_section
 from journal.report.sections.what_was_sent import sent_section
+from journal.report.status_counts import count_of, status_counts
 from journal.report.text import slug
 
 
@@ -139,35 +138,24 @@ def _lead(day: Day, every: Points) -> Iterator[Text]:
         first, last = day.clock(times[0]), day.clock(times[-1])
         yield say(
             "lead.runs" if first != last else "lead.runs_at",
-            runs=_count("run", len(day.records)),
-            cells=_count("cell", len(every)),
-            experiments=_count("experiment", len(day.experiments)),
+            runs=count_of("run", len(day.records)),
+            cells=count_of("cell", len(every)),
+            experiments=count_of("experiment", len(day.experiments)),
             first=first,
             last=last,
             offset=times[0].astimezone(day.zone).isoformat()[-6:].removeprefix("+00:00"),
         )
     elif day.experiments or not day.questions:
-        yield say("lead.nothing", experiments=_count("experiment", len(day.experiments)))
+        yield say("lead.nothing", experiments=count_of("experiment", len(day.experiments)))
     if day.questions:
-        yield say("lead.asked", questions=_count("question", len(day.questions)))
+        yield say("lead.asked", questions=count_of("question", len(day.questions)))
 
 
 def _statuses(records: tuple[Record, ...]) -> Iterator[Text]:
     if not records:
         return
-    counts = {
-        status: sum(record.status == status for record in records) for status in get_args(Status)
-    }
-    sentences = tuple(
-        say("lead.count", n=str(count), status=say(f"status.{status}"))
-        for status, count in counts.items()
-        if count
-    )
+    sentences = status_counts(records)
     yield say("lead.statuses", counts=sentences)
-
-
-def _count(noun: str, n: int) -> Sentence:
-    return say(f"count.{noun}.one" if n == 1 else f"count.{noun}.many", n=f"{n:,}")
 
 
 def _experiment(

@@ -158,8 +158,10 @@ class _Keeper:
                     raise
                 self.listener(Event("record", f"{error}; trying again for a while"))
                 time.sleep(AGAIN_S)
+        last = self.records[-1] if self.records else None
         self.records.append(record)
-        self.listener(Event("record", str(record)))
+        if not (record.unmeasured and last and last.unmeasured and last.error == record.error):
+            self.listener(Event("record", str(record)))  # a failed start is said once
         if record.status != "interrupted":  # an interrupted run is sent after the engine has ended
             self.tracker.log(record)
         return record

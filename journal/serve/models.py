@@ -18,8 +18,11 @@ from journal.plan.experiment_file import shipped
 from journal.private import cache_dir, make_folder
 from journal.records.experiment import Engine
 from journal.records.progress import Event, Listener, ignore
+from journal.redaction import shown_url
 from journal.serve import convert, gpu_memory, interpreter
 from journal.serve import process_tree as process
+from journal.serve.hub_reach import HUB, unreachable
+from journal.theory.checkpoint import INDEX, files_of_index
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 EMBEDDED_CONFIG: Mapping[str, Any] = {  # its config before it is made
@@ -226,9 +229,10 @@ def read_config(model: str, revision: str | None = None) -> dict[str, Any] | Non
 
 
 def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
-    """Raise SpecError for a model that cannot be served: a directory that is missing or holds no
-    model, a text that is not a name, or a model outside the cache while HF_HUB_OFFLINE is set.
-    Raises MissingExtra for the embedded model where it is not made and cannot be."""
+    """Raise SpecError for a model that cannot be served: a directory that is missing, holds no
+    model or lacks files of its weights, a text that is not a name, or a model outside the cache
+    while HF_HUB_OFFLINE is set or the hub cannot be reached. Raises MissingExtra for the embedded
+    model where it is not made and cannot be."""
     model, path = engine.model, Path(engine.model).expanduser()
     if model == EMBEDDED:
         if not embedded_dir().is_dir():
@@ -240,18 +244,39 @@ def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
             raise SpecError(f"there is no model at {path}: correct the path")
         if path.is_dir() and not any((path / name).is_file() for name in whole):
             raise SpecError(f"{path} holds no config.json: name a directory that vLLM can serve")
+        if missing := _missing_weights(path):
+            raise SpecError(f"{path} lacks {missing}, which its index names: fetch the model again")
         return
     if HUB_NAME.fullmatch(model) is None:
         raise SpecError(
             f"{model!r} is neither a directory nor a name on the Hugging Face hub: "
             f"write owner/name, a path, or {EMBEDDED}"
         )
-    offline = interpreter.engine_variables(engine).get("HF_HUB_OFFLINE", "")
+    variables = interpreter.engine_variables(engine)
+    offline = variables.get("HF_HUB_OFFLINE", "")
     if offline.upper() in {"1", "ON", "YES", "TRUE"} and local_dir(model, engine.revision) is None:
         raise SpecError(
             f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids fetching it: "
             "fetch it first, or unset HF_HUB_OFFLINE"
         )
+    url = variables.get("HF_ENDPOINT") or HUB
+    if local_dir(model, engine.revision) is None and (reason := unreachable(url)):
+        raise SpecError(
+            f"{model} is not in {hub_cache_dir()} and {shown_url(url)} {reason}: name a model that "
+            "is here, or a mirror of the hub in HF_ENDPOINT"
+        )
+
+
+def _missing_weights(folder: Path) -> str | None:
+    """The first file of weights that the index of `folder` names and that is not in it."""
+    index = folder / INDEX
+    if not index.is_file():
+        return None
+    try:
+        names = files_of_index(index.read_bytes())
+    except ValueError as error:
+        raise SpecError(f"{index} cannot be read ({error}): fetch the model again") from None
+    return next((name for name in names if not (folder / name).is_file()), None)
 
 
 def longest_context(engine: Engine) -> int | None:

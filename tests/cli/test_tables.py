@@ -77,6 +77,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     failed,
                     experiment_id=begun.id,
                     status="failed",
+                    duration_s=0.0,
                     metrics={},
                     error="the hub has no org/Broken-7B: look at its name",
                 ),

@@ -1,16 +1,14 @@
 """The doctor: hosts of several kinds, scripted where this one is not of that kind."""
 
-import http.server
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_servers import hub
 
 from journal.host import checks_host
 from journal.host.checks_engine import (
@@ -24,6 +22,7 @@ from journal.host.checks_engine import (
 from journal.host.doctor import checkup_verdict, doctor, examine
 from journal.measure.gpu import Gpu
 from journal.records.notebook import Check, Checkup
+from journal.serve import hub_reach
 from journal.store.checkups import last_checkup
 from journal.store.store import open_store
 
@@ -299,22 +298,6 @@ def test_a_port_that_is_taken_names_its_holder(fake_server: Callable[..., str]) 
         assert checks_host.check_port(free.getsockname()[1]).state == "ok"
 
 
-@contextmanager
-def hub(status: int) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.mark.parametrize(
     ("status", "state"), [(200, "ok"), (404, "ok"), (401, "ok"), (403, "note"), (503, "note")]
 )
@@ -328,7 +311,7 @@ def test_the_hub_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot be reached" in checks_host.check_hub(asked).found
     check = checks_host.check_hub({**asked, "HF_HUB_OFFLINE": "1"})
     assert check.found == "offline, as HF_HUB_OFFLINE says"
-    monkeypatch.setattr(checks_host, "HUB_S", 0.1)
+    monkeypatch.setattr(hub_reach, "HUB_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert checks_host.check_hub({"HF_ENDPOINT": url}).state == "note"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_servers import hub
 
 from journal.errors import SpecError
 from journal.records.experiment import Engine
@@ -85,7 +86,27 @@ def test_a_model_that_would_have_to_be_fetched_while_that_is_forbidden(stand_in:
     plain = stand_in()
     engine = stand_in(model="nobody/nothing", env={**plain.env, "HF_HUB_OFFLINE": "1"})
     assert "HF_HUB_OFFLINE forbids" in refusal(engine)
-    engines.check_engine(stand_in(model="nobody/nothing"))
+
+
+def test_a_hub_that_cannot_be_reached(stand_in: StandIn) -> None:
+    """Said before a start, which takes half a minute to find out."""
+    plain = stand_in()
+    nobody = {**plain.env, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    reason = refusal(stand_in(model="nobody/nothing", env=nobody))
+    assert "nobody/nothing is not in" in reason
+    assert "http://127.0.0.1:9 cannot be reached" in reason
+    with hub(404) as url:
+        there = {**plain.env, "HF_ENDPOINT": url}
+        engines.check_engine(stand_in(model="nobody/nothing", env=there))
+
+
+def test_files_of_weights_that_are_missing(stand_in: StandIn, model: Path) -> None:
+    weights = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    (model / "model-1.safetensors").touch()
+    assert "lacks model-2.safetensors, which its index names" in refusal(stand_in())
+    (model / "model-2.safetensors").touch()
+    engines.check_engine(stand_in())
 
 
 def test_a_context_longer_than_the_models(stand_in: StandIn) -> None:
