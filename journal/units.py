@@ -22,6 +22,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return text if "e" not in text else f"{value:.2e}"
 
 
+def whole(value: int | None) -> str:
+    """A whole number in full: "16,384"."""
+    return ABSENT if value is None else f"{value:,}"
+
+
 def seconds(value: float | None) -> str:
     """A duration in s, shown in us, ms, s or min with three significant digits."""
     if value is None:

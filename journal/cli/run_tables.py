@@ -49,13 +49,14 @@ def print_records(records: Sequence[Record]) -> None:
     rows: list[list[str | Text]] = []
     for record, name in zip(measured, named, strict=True):
         cell = record.cell
+        lengths = cell.prompt_tokens, cell.output_tokens
         rows.append(
             [
                 record.id[:8],
                 f"{record.started_at.astimezone():%Y-%m-%d %H:%M}",
                 Text(name),
                 cell.shape.amount,
-                *(units.ABSENT if n is None else str(n) for n in cell.known_lengths),
+                *(units.ABSENT if length is None else str(length) for length in lengths),
                 str(cell.repeat + 1),
                 *_headline(record),
                 Text(_status(record), style=STATUS_STYLE[record.status]),

@@ -154,7 +154,9 @@ def axis_value(point: Point, name: str) -> float | None:
     """The place of `point` on the axis `name` of the grid, or of claims."""
     if name in ("tokens_to_read", "shared_prefix"):
         shared = point.records[0].cell.workload.shared_prefix
-        return shared if name == "shared_prefix" else point.prompt_tokens - shared
+        if name == "shared_prefix":
+            return shared
+        return None if point.prompt_tokens is None else point.prompt_tokens - shared
     value = getattr(point, name)
     return None if value is None else float(value)
 

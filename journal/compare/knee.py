@@ -86,7 +86,7 @@ def decode_bound(point: Point) -> Bound | None:
     """The side of the roofline that bounds a decode step at the batch of `point`; None in open
     loop, and where the model or the GPU is not known."""
     cell, model = point.good[-1].cell, served_at(point)
-    if model is None or not isinstance(cell.shape, Closed):
+    if model is None or cell.prompt_tokens is None or not isinstance(cell.shape, Closed):
         return None
     return model.decode_bound(cell.shape.batch, cell.prompt_tokens)
 

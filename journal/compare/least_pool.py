@@ -110,7 +110,7 @@ def at_pool(cell: Cell, pool_bytes: int) -> Cell:
     """`cell` on an engine whose pool is `pool_bytes` and whose context is no longer than the cell
     needs: an engine refuses a pool in which a request of its full context does not fit."""
     assert cell.engine is not None
-    context = cell.prompt_tokens + cell.output_tokens
+    context = sum(cell.planned_lengths)
     engine = replace(cell.engine, kv_cache_memory_bytes=pool_bytes, max_model_len=context)
     return replace(cell, engine=engine)
 
@@ -141,10 +141,9 @@ def _theory(record: Record) -> int | None:
     """Blocks of the whole batch at its full length, and the block kept back; None where the size
     of a block is not known."""
     size, cell, shape = record.facts.block_size, record.cell, record.cell.shape
-    if size is None or not isinstance(shape, Closed):
+    if size is None or cell.whole_tokens is None or not isinstance(shape, Closed):
         return None
-    lengths = cell.prompt_tokens + cell.output_tokens
-    return shape.batch * ceil(lengths / size) + BLOCKS_KEPT_BACK
+    return shape.batch * ceil(cell.whole_tokens / size) + BLOCKS_KEPT_BACK
 
 
 def _pinned(tried: Cell, planned: Cell) -> int | None:

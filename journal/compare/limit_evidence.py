@@ -127,11 +127,13 @@ def model_of_run(case: Subject) -> ServedModel | None:
 def near_floor(case: Subject) -> tuple[str, float] | None:
     """The side of the roofline that bounds a step, and the measured time over the floor; None where
     either is not known, or where the step is not near the floor."""
-    model, shape, step_s = model_of_run(case), case.record.cell.shape, case.step_s
-    floor_s = case.value("tpot_floor_s")
+    model, cell, step_s = model_of_run(case), case.record.cell, case.step_s
+    floor_s, shape = case.value("tpot_floor_s"), cell.shape
     if model is None or not isinstance(shape, Closed) or step_s is None or not floor_s:
         return None
-    bound = model.decode_bound(shape.batch, case.record.cell.prompt_tokens)
+    if cell.prompt_tokens is None:
+        return None
+    bound = model.decode_bound(shape.batch, cell.prompt_tokens)
     ratio = step_s / floor_s
     return (bound, ratio) if bound is not None and ratio <= NEAR_FLOOR else None
 
@@ -151,9 +153,9 @@ def kv_beside_weights(case: Subject) -> float | None:
     if model is None or not isinstance(shape, Closed):
         return None
     token, weights = model.kv_bytes_per_token, model.weights_bytes
-    if token is None or not weights:
+    if token is None or not weights or cell.whole_tokens is None:
         return None
-    return shape.batch * (cell.prompt_tokens + cell.output_tokens) * token / weights
+    return shape.batch * cell.whole_tokens * token / weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,10 +106,11 @@ def _larger_pool(case: Subject, engine: Engine, _: Bottleneck) -> Proposal | Non
         setting = Setting("gpu_memory_utilization", MOST_SHARE)
         return setting, "larger_pool", RATE, 1.0, high, ("memory", "starts")
     tokens, pool = facts.kv_pool_tokens, facts.kv_pool_bytes
-    if not tokens or not pool or not isinstance(cell.shape, Closed):
+    whole = cell.whole_tokens
+    if not tokens or not pool or whole is None or not isinstance(cell.shape, Closed):
         return None
     block = facts.block_size or BLOCK_TOKENS
-    each = -(-(cell.prompt_tokens + cell.output_tokens) // block) * block
+    each = -(-whole // block) * block
     wanted = ceil(pool / tokens * each * (cell.shape.batch + 1) * SPARE)
     if wanted <= pool:
         return None
@@ -126,7 +127,7 @@ def _smaller_tokens(case: Subject, engine: Engine, _: Bottleneck) -> Proposal | 
 
 def _prefix_cache(case: Subject, engine: Engine, _: Bottleneck) -> Proposal | None:
     shared, prompt = case.record.cell.workload.shared_prefix, case.record.cell.prompt_tokens
-    if engine.prefix_caching or not shared:
+    if engine.prefix_caching or not shared or not prompt:
         return None
     least = 1 - shared / prompt
     return Setting("prefix_caching", True), "prefix_cache", TTFT, least, 1.0, ("memory",)
@@ -169,6 +170,8 @@ def _fewer_bytes(case: Subject, engine: Engine, _: Bottleneck) -> Proposal | Non
     if model.precision not in ("fp16", "fp32") or not isinstance(shape, Closed):
         return None
     context = case.record.cell.prompt_tokens
+    if context is None:
+        return None
     now_s = model.tpot_floor_s(shape.batch, context)
     then_s = replace(model, precision="fp8").tpot_floor_s(shape.batch, context)
     if not now_s or not then_s or then_s >= now_s:

@@ -25,8 +25,8 @@ class Point:
 
     setup: Setup
     shape: LoadShape
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     requests: int
     records: tuple[Record, ...]
 
@@ -101,11 +101,16 @@ class Point:
         return workload_key(self.records[0].cell.workload)
 
     @property
-    def lengths(self) -> tuple[int | None, int]:
+    def lengths(self) -> tuple[int | None, int | None]:
         """The requested tokens of a prompt and of an output; of prompts of one's own, whose tokens
         each server counts for itself, None and the output."""
         own = self.records[0].cell.workload.is_own
         return (None if own else self.prompt_tokens), self.output_tokens
+
+    @property
+    def whole_tokens(self) -> int | None:
+        """The requested tokens of prompt and output together; None where one is not known."""
+        return self.records[0].cell.whole_tokens
 
     @property
     def batch(self) -> int | None:
@@ -174,7 +179,7 @@ def points(measured: Iterable[tuple[Record, Setup]]) -> Points:
 
 def _rank(point: Point) -> tuple[float, ...]:
     lengths = (point.prompt_tokens, point.output_tokens)
-    return (*lengths, *point.shape.order, point.requests)
+    return (*(-1 if n is None else n for n in lengths), *point.shape.order, point.requests)
 
 
 def _point(setup: Setup, records: list[Record]) -> Point:
@@ -191,12 +196,11 @@ def _point(setup: Setup, records: list[Record]) -> Point:
 
 def lines(among: Iterable[Point], across: str) -> list[Points]:
     """The lines of points that differ in the field `across` alone: two or more points each, with a
-    good run, in the order of that field. A length that another tool's file does not tell, stored as
-    0, stands in no line of lengths."""
+    good run, in the order of that field. An unknown length stands in no line of lengths."""
     lengths = [name for name in LENGTH_AXES if name != across]
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in among:
-        if point.good and getattr(point, across) not in (None, 0):
+        if point.good and getattr(point, across) is not None:
             load = point.shape.burstiness if across in LOAD_AXES else point.shape
             fixed = (getattr(point, name) for name in lengths)
             groups.setdefault((point.setup, load, *fixed, point.manner), []).append(point)

@@ -61,13 +61,14 @@ class Room:
 
 
 def room(point: Point) -> Room | None:
-    """The room for requests as long as those of `point`; None where its pool is not known."""
-    tokens = point.value("kv_pool_tokens")
-    if not tokens:
+    """The room for requests as long as those of `point`; None where its pool or their length is not
+    known."""
+    tokens, length = point.value("kv_pool_tokens"), point.whole_tokens
+    if not tokens or length is None:
         return None
     return Room(
         tokens=tokens,
-        length=point.prompt_tokens + point.output_tokens,
+        length=length,
         block_tokens=next((r.facts.block_size for r in point.good if r.facts.block_size), None),
         pool_bytes=point.value("kv_pool_bytes") or None,
         token_bytes=point.value("kv_bytes_per_token"),

@@ -101,7 +101,8 @@ def _foreign_traffic(case: Case) -> Finding | None:
     if theirs is None:
         return None
     ours = _tokens_written(case, Span(float(around.at_s[0]), float(around.at_s[-1])))
-    if ours is None or theirs <= (1 + FOREIGN_TOKENS) * ours + view.cell.output_tokens:
+    one = view.cell.output_tokens
+    if ours is None or one is None or theirs <= (1 + FOREIGN_TOKENS) * ours + one:
         return None
     return "flag", {"written_tokens": theirs, "received_tokens": ours}
 

@@ -137,7 +137,7 @@ def _server(record: Record) -> Part:
 def _load(record: Record) -> Part | None:
     """The load; None where the length of prompts is not known, which the schema asks for."""
     cell = record.cell
-    prompt, output = cell.known_lengths
+    prompt, output = cell.prompt_tokens, cell.output_tokens
     if prompt is None:
         return None
     shape, tool = cell.shape, record.environment.get("tool")

@@ -13,7 +13,7 @@ from journal.errors import MissingExtra, UsageError
 from journal.metrics.predicted import of_engine
 from journal.metrics.table import rows
 from journal.private import write_private
-from journal.records.load_shape import AXES, LENGTH_AXES
+from journal.records.load_shape import AXES
 from journal.records.request import Trace
 from journal.records.run import Record
 from journal.store.store import Store, open_store
@@ -146,7 +146,6 @@ def _run(record: Record, parts: Mapping[str, tuple[str, str]]) -> Row:
         "model": cell.model,
         "quantisation": cell.quantisation,
         **{axis.name: getattr(cell, axis.name) for axis in AXES},
-        **dict(zip(LENGTH_AXES, cell.known_lengths, strict=True)),
         "requests_asked": cell.load.requests,
         "repeat": cell.repeat,
         "identity": cell.identity,

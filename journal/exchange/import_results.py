@@ -214,8 +214,8 @@ def _cell(foreign: Foreign, experiment: str) -> Cell:
             engine=None,
             batch=1 if unknown else foreign.batch,
             rate=foreign.rate,
-            prompt_tokens=0 if foreign.prompt_tokens is None else foreign.prompt_tokens,
-            output_tokens=0 if foreign.output_tokens is None else foreign.output_tokens,
+            prompt_tokens=foreign.prompt_tokens,
+            output_tokens=foreign.output_tokens,
             load=Load(
                 requests=max(1, foreign.requests),
                 warmup=0,

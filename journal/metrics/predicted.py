@@ -81,19 +81,21 @@ def slope_figure(view: View) -> Figure:
 
 
 def _ttft_floor(model: ServedModel, view: View) -> float | None:
-    workload = view.cell.workload
-    left = view.median_prompt_tokens - workload.shared_prefix
+    workload, turn, prompt = view.cell.workload, view.cell.prompt_tokens, view.median_prompt_tokens
+    if prompt is None or turn is None:
+        return None
+    left = prompt - workload.shared_prefix
     if workload.is_conversation and not workload.is_own:
-        left = min(left, view.cell.prompt_tokens)  # what a turn adds
+        left = min(left, turn)  # what a turn adds
     return model.ttft_floor_s(left)  # a cache may spare the rest
 
 
 def _tpot_floor(model: ServedModel, view: View) -> float | None:
     """The floor under TPOT at the lengths with which decoding begins; in open loop that of one
     sequence alone, since more need not be in flight at once."""
-    shape = view.cell.shape
+    shape, prompt = view.cell.shape, view.cell.prompt_tokens
     batch = min(shape.batch, view.cell.load.requests) if isinstance(shape, Closed) else 1
-    return model.tpot_floor_s(batch, view.cell.prompt_tokens)
+    return None if prompt is None else model.tpot_floor_s(batch, prompt)
 
 
 def _ratio(

@@ -104,9 +104,9 @@ class View:
         return column(trace.prompt_tokens for trace in self.done)
 
     @property
-    def median_prompt_tokens(self) -> int:
+    def median_prompt_tokens(self) -> int | None:
         """The prompt tokens requested of a median request: those of the cell where all prompts are
-        equally long."""
+        equally long; None where they are not known."""
         asked = sorted(trace.prompt_tokens_asked for trace in self.done)
         workload = self.cell.workload
         differ = self.cell.load.length_spread or workload.varies

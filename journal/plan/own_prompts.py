@@ -206,7 +206,7 @@ def own_requests(cell: Cell, endpoint: Endpoint, spool: Spool | None) -> Iterato
 
 def _unplaced(line: Line, cell: Cell, endpoint: Endpoint, spool: Spool | None) -> Request:
     """The request of a line, before it has its place among the others."""
-    natural_end, tokens = cell.workload.natural_end, cell.output_tokens
+    natural_end, (_, tokens) = cell.workload.natural_end, cell.planned_lengths
     if line.output_tokens is not None and cell.workload.has_line_lengths:
         tokens = line.output_tokens
     fields = body_of(line, endpoint, tokens, natural_end=natural_end)

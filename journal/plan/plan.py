@@ -45,22 +45,23 @@ def _size(cell: Cell) -> tuple[int, int, int]:
     """The requests of one run of `cell`, their prompt tokens and their output tokens."""
     if cell.workload.is_conversation and not cell.workload.is_own:
         return _size_of_turns(cell)
-    whole = cell.load.warmup + asked_requests(cell)
+    whole, (prompt, output) = cell.load.warmup + asked_requests(cell), cell.planned_lengths
     others = [slot for part in (primes(cell), *fillers(cell)) for slot in part]
     return (
         whole + len(others),
-        whole * cell.prompt_tokens + sum(slot.prompt_tokens for slot in others),
-        whole * cell.output_tokens + sum(slot.output_tokens for slot in others),
+        whole * prompt + sum(slot.prompt_tokens for slot in others),
+        whole * output + sum(slot.output_tokens for slot in others),
     )
 
 
 def _size_of_turns(cell: Cell) -> tuple[int, int, int]:
     """The same of conversations, in which each turn repeats what was said before it."""
     warmup, turns = cell.load.warmup, conversations(cell) if cell.lasts_s is None else ()
+    prompt, output = cell.planned_lengths
     return (
         warmup + len(turns),
-        warmup * cell.prompt_tokens + sum(one.said_tokens + one.prompt_tokens for one in turns),
-        warmup * cell.output_tokens + sum(one.output_tokens for one in turns),
+        warmup * prompt + sum(one.said_tokens + one.prompt_tokens for one in turns),
+        warmup * output + sum(one.output_tokens for one in turns),
     )
 
 

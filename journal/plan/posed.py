@@ -14,8 +14,8 @@ def posed(planned: Sequence[Cell]) -> tuple[str, ...]:
     then mean several cells."""
     if len(by_engine(planned)) != 1 or not all(isinstance(cell.shape, Closed) for cell in planned):
         return ()
-    alone = min(planned, key=lambda cell: (cell.batch or 0, -cell.prompt_tokens))
-    busy = max(planned, key=lambda cell: (cell.batch or 0, -cell.prompt_tokens))
+    alone = min(planned, key=lambda cell: (cell.batch or 0, -cell.planned_lengths[0]))
+    busy = max(planned, key=lambda cell: (cell.batch or 0, -cell.planned_lengths[0]))
     return (
         f"ttft_s_p50@{_place(alone)}",
         f"output_tokens_per_s@{_place(busy)}",

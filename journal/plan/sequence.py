@@ -105,7 +105,8 @@ def group(cell: Cell, lengths: Sequence[tuple[int, int]], number: int) -> tuple[
 
 
 def _warmup(cell: Cell) -> list[Slot]:
-    one = Slot(prompt_tokens=cell.prompt_tokens, output_tokens=cell.output_tokens, warmup=True)
+    prompt, output = cell.planned_lengths
+    one = Slot(prompt_tokens=prompt, output_tokens=output, warmup=True)
     return [one] * cell.load.warmup
 
 
@@ -127,13 +128,13 @@ def fillers(cell: Cell) -> tuple[tuple[Slot, ...], tuple[Slot, ...]]:
     streams = cell.spread_streams
     if not streams:
         return (), ()
-    longest = max(output for _, output in lengths(cell))
+    (_, usual), longest = cell.planned_lengths, max(output for _, output in lengths(cell))
     shares = [(stream + 1) / streams for stream in range(streams)]
     after = [1 - share for share in shares[:-1]]
     return (
         (
-            *(_filler(cell, cell.output_tokens, share, phase=share) for share in shares),
-            *(_filler(cell, cell.output_tokens, 1.0) for _ in range(streams - 1)),
+            *(_filler(cell, usual, share, phase=share) for share in shares),
+            *(_filler(cell, usual, 1.0) for _ in range(streams - 1)),
         ),
         tuple(_filler(cell, longest, share) for share in after),
     )
@@ -141,7 +142,7 @@ def fillers(cell: Cell) -> tuple[tuple[Slot, ...], tuple[Slot, ...]]:
 
 def _filler(cell: Cell, output_tokens: int, share: float, phase: float = 0.0) -> Slot:
     return Slot(
-        prompt_tokens=cell.prompt_tokens,
+        prompt_tokens=cell.planned_lengths[0],
         output_tokens=max(1, ceil(output_tokens * share - 1e-9)),
         warmup=True,
         filler=True,
@@ -162,10 +163,9 @@ def lengths(cell: Cell) -> list[tuple[int, int]]:
     if cell.workload.mix:
         return mixed(cell.workload.mix, count, cell.seed)
     if not spread or count < 2:
-        return [(cell.prompt_tokens, cell.output_tokens)] * count
+        return [cell.planned_lengths] * count
     chance = random.Random(f"lengths {cell.seed}")
-    prompts = spread_around(cell.prompt_tokens, spread, count)
-    outputs = spread_around(cell.output_tokens, spread, count)
+    prompts, outputs = (spread_around(mean, spread, count) for mean in cell.planned_lengths)
     chance.shuffle(prompts)
     chance.shuffle(outputs)
     return list(zip(prompts, outputs, strict=True))

@@ -13,7 +13,8 @@ class Cell:
     requests/s) are its load shape as files and databases store it, and one of them is None; code
     reads `shape` instead. In conversations `batch` is the number of users and `prompt_tokens` the
     part of a prompt that a turn adds. Where the workload has prompts of one's own, `prompt_tokens`
-    is the median that the server counted, and until it has, an estimate from their characters.
+    is the median that the server counted, and until it has, an estimate from their characters. A
+    length is None where another tool's file does not tell it.
     `identity` is a hash of all that defines the cell, the repeat included: equal identities are the
     same measurement."""
 
@@ -23,8 +24,8 @@ class Cell:
     engine: Engine | None
     batch: int | None
     rate: float | None
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     load: Load
     slo: Slo | None = None
     repeat: int = 0
@@ -44,16 +45,25 @@ class Cell:
         return f"{self.model}, {self.shape.label}, {self.lengths_label}"
 
     @property
-    def known_lengths(self) -> tuple[int | None, int | None]:
-        """The lengths of prompt and output in tokens; None for one that another tool's file does
-        not tell, which is stored as 0."""
-        prompt, output = self.prompt_tokens, self.output_tokens
-        return prompt if prompt > 0 else None, output if output > 0 else None
+    def planned_lengths(self) -> tuple[int, int]:
+        """The tokens of prompt and output. Raises ValueError for a run of another tool that lacks
+        one: such a cell was never planned here."""
+        if self.prompt_tokens is None or self.output_tokens is None:
+            raise ValueError(f"{self}: a cell without its lengths cannot be sent")
+        return self.prompt_tokens, self.output_tokens
+
+    @property
+    def whole_tokens(self) -> int | None:
+        """The tokens of prompt and output together; None where one is not known."""
+        if self.prompt_tokens is None or self.output_tokens is None:
+            return None
+        return self.prompt_tokens + self.output_tokens
 
     @property
     def lengths_label(self) -> str:
         """The lengths in a sentence: "128 + 64 tokens"."""
-        prompt, output = ("?" if length is None else length for length in self.known_lengths)
+        lengths = self.prompt_tokens, self.output_tokens
+        prompt, output = ("?" if length is None else length for length in lengths)
         return f"{prompt} + {output} tokens"
 
     @property

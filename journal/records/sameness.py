@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from journal.records.cell import Cell
+from journal.records.load_shape import LENGTH_AXES
 from journal.records.run import Record
 from journal.records.workload import Workload
 
@@ -256,6 +257,8 @@ def definition(cell: Cell, question: Literal["identity", "repeats"] = "identity"
             continue
         if question not in row.counts_for or own[row.name] == row.left_out_at:
             del own[row.name]
+    for name in LENGTH_AXES:  # a length that is not known was 0 when the first identities were made
+        kept[name] = 0 if kept[name] is None else kept[name]
     if cell.workload.is_own:
         del kept["prompt_tokens"]
     if not kept["workload"]:

@@ -133,7 +133,7 @@ def _memory(runs: Sequence[GoodRun]) -> Step:
         return run.model, run.quantisation, run.batch, run.rate, run.output_tokens
 
     for name, done in (("vram_peak_bytes", True), ("rss_peak_bytes", False)):
-        runs_read = [run for run in runs if getattr(run, name) is not None]
+        runs_read = [r for r in runs if None not in (getattr(r, name), r.prompt_tokens)]
         pair = _pair(runs_read, group, lambda run: run.prompt_tokens)
         if pair:
             evidence = say(

@@ -115,7 +115,8 @@ def _of_setups(valid: Points, named: Places) -> Iterator[Text]:
     labels = named.labels[pair.other.setup], named.labels[pair.first.setup]
     point = pair.other
     load = say(f"at.{point.shape.axis}", n=f"{point.load:g}")
-    place = say("at.both", a=load, b=say("at.prompt_tokens", n=f"{point.prompt_tokens:,}"))
+    prompt = say("at.prompt_tokens", n=units.whole(point.prompt_tokens))
+    place = load if point.prompt_tokens is None else say("at.both", a=load, b=prompt)
     yield say("first.setups", a=labels[0], b=labels[1], place=place)
     yield from ratio_sentences("throughput", THROUGHPUT, pair)
     tpot = pair.ratio("tpot_s.p50")
@@ -228,7 +229,7 @@ def _further(begun: ExperimentRecord, own: Points) -> tuple[Text, str]:
         load = next((one for point in own if (one := point.batch) is not None), 1)
         return say("first.next.vary"), f"{command} --concurrency {load},{load * 4}"
     length = own[0].prompt_tokens
-    if not lines(own, "prompt_tokens"):
+    if length is not None and not lines(own, "prompt_tokens"):
         return say("first.next.lengths"), f"{command} --prompt-tokens {length},{length * 4}"
     return say("first.next.capacity"), f"{command} --slo-tpot-ms 50 --find-capacity concurrency"
 

@@ -54,7 +54,8 @@ class Places:
         parts = [
             _at(line[0], name, "brief")
             for name in AXIS_NAMES
-            if len({getattr(first, name) for first in firsts}) > 1
+            if getattr(line[0], name) is not None
+            and len({getattr(first, name) for first in firsts}) > 1
             and len({getattr(point, name) for point in line}) == 1
         ]
         if len({(first.workload, first.body) for first in firsts}) > 1:

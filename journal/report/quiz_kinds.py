@@ -62,9 +62,9 @@ def _asked_room(points: Points) -> tuple[Point, Room, ServedModel | None] | None
     """The last point whose pool and blocks are known, with the room for requests of LONGER prompts;
     None where layers keep different spans, so that tokens are no measure of the pool."""
     for point in reversed(points):
-        held, model = room(point), served_at(point)
-        if held and held.block_tokens and point.prompt_tokens and not (model and model.model.mixed):
-            length = LONGER * point.prompt_tokens + point.output_tokens
+        held, model, prompt = room(point), served_at(point), point.prompt_tokens
+        if held and held.block_tokens and prompt and not (model and model.model.mixed):
+            length = held.length + (LONGER - 1) * prompt
             return point, replace(held, length=length), model
     return None
 
@@ -72,8 +72,8 @@ def _asked_room(points: Points) -> tuple[Point, Room, ServedModel | None] | None
 def _lengths(point: Point, held: Room) -> dict[str, Text]:
     return {
         "model": point.setup.model,
-        "prompt": f"{LONGER * point.prompt_tokens:,}",
-        "output": f"{point.output_tokens:,}",
+        "prompt": f"{LONGER * (point.prompt_tokens or 0):,}",
+        "output": units.whole(point.output_tokens),
         "length": f"{held.length:,}",
         "block": f"{held.block_tokens or 1:,}",
         "blocks": f"{held.held // (held.block_tokens or 1):,}",
@@ -171,7 +171,7 @@ def _step_floor(points: Points) -> Found:
     closed = [point for point in points if isinstance(point.shape, Closed)]
     point = max(closed, key=lambda one: one.load, default=None)
     served = served_at(point) if point else None
-    if point is None or served is None:
+    if point is None or served is None or point.prompt_tokens is None:
         return None
     gpu = served.gpu or find_gpu(GPU)
     served = replace(served, gpu=gpu)
@@ -213,26 +213,27 @@ def _throughput(points: Points) -> Found:
     closed = [p for p in points if isinstance(p.shape, Closed) and p.load > 1]
     for point in sorted(closed, key=lambda one: -one.load):
         ttft, tpot, made = map(point.value, ("ttft_s.mean", "tpot_s.mean", THROUGHPUT))
-        if not ttft or not tpot or not made:
+        output = point.output_tokens
+        if not ttft or not tpot or not made or output is None:
             continue
-        takes = ttft + (point.output_tokens - 1) * tpot
+        takes = ttft + (output - 1) * tpot
         return Posed(
             name="throughput",
             part="token",
             unit="tok/s",
             answer=made,
-            simple=point.load * point.output_tokens / takes,
+            simple=point.load * output / takes,
             tolerance=0.15,
             values={
                 "model": point.setup.model,
                 "batch": f"{point.load:,.0f}",
-                "prompt": f"{point.prompt_tokens:,}",
-                "output": f"{point.output_tokens:,}",
-                "further": f"{point.output_tokens - 1:,}",
+                "prompt": units.whole(point.prompt_tokens),
+                "output": f"{output:,}",
+                "further": f"{output - 1:,}",
                 "ttft": units.seconds(ttft),
                 "tpot": units.seconds(tpot),
                 "takes": units.seconds(takes),
-                "worked": units.rate(point.load * point.output_tokens / takes),
+                "worked": units.rate(point.load * output / takes),
                 "result": units.rate(made),
             },
         )
@@ -248,6 +249,7 @@ def _prefill(points: Points) -> Found:
         if between is None or between.verdict != "rises" or between.ratio < GROWN:
             continue
         less, more = (figure.value or 0.0 for figure in figures if figure)
+        assert first.prompt_tokens is not None and last.prompt_tokens is not None  # of a line
         tokens = last.prompt_tokens - first.prompt_tokens
         growth = (more - less) / tokens
         return Posed(
@@ -288,7 +290,7 @@ def _doubling(points: Points) -> Found:
             tolerance=0.05,
             values={
                 "model": step.before.setup.model,
-                "prompt": f"{step.before.prompt_tokens:,}",
+                "prompt": units.whole(step.before.prompt_tokens),
                 "few": f"{step.before.load:,.0f}",
                 "many": f"{step.after.load:,.0f}",
                 "less": units.rate(less),
@@ -314,7 +316,7 @@ def _knee(points: Points) -> Found:
             tolerance=0.0,
             values={
                 "model": step.before.setup.model,
-                "prompt": f"{step.before.prompt_tokens:,}",
+                "prompt": units.whole(step.before.prompt_tokens),
                 "rates": tuple(
                     f"{point.load:,.0f}: {units.rate(point.value(THROUGHPUT))}" for point in line
                 ),

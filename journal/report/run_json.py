@@ -62,15 +62,14 @@ def run_json(record: Record) -> RunJson:
 
 def _fixed(record: Record) -> FixedRunJson:
     cell = record.cell
-    prompt_tokens, output_tokens = cell.known_lengths
     return {
         "id": record.id,
         "experiment": cell.experiment,
         "model": cell.model,
         "quantisation": cell.quantisation,
         "concurrency": cell.batch,
-        "prompt_tokens": prompt_tokens,
-        "output_tokens": output_tokens,
+        "prompt_tokens": cell.prompt_tokens,
+        "output_tokens": cell.output_tokens,
         "requests": _count(record, "requests"),
         "errors": _count(record, "errors"),
         "started_at": record.started_at.astimezone(UTC).isoformat(),

@@ -65,7 +65,7 @@ def price_of(start: Cell, of: Of) -> Price:
     """The price of the search that begins with `start`, before anything is measured. Where a
     request takes long and no limit says how long it may, the search takes longer."""
     assert start.slo is not None
-    return price(start.slo, of, start.output_tokens)
+    return price(start.slo, of, start.planned_lengths[1])
 
 
 def price(slo: Slo, of: Of, output_tokens: int, e2e_s: float | None = None) -> Price:
@@ -263,7 +263,7 @@ class _Course:
 
     def _budget_s(self) -> float:
         e2e_s = self._e2e_s(alone=self.of == "rate")
-        return price(self.slo, self.of, self.start.output_tokens, e2e_s).load_s
+        return price(self.slo, self.of, self.start.planned_lengths[1], e2e_s).load_s
 
     def _answered(self) -> list[float]:
         """The rate from which on the server is known to answer no more, in a list; an empty one

@@ -122,7 +122,7 @@ def _course(first: Cell, experiment: Experiment, listener: Listener) -> Search:
             record = yield cell
             e2e_s = record.value("e2e_s.mean")
             if len(prices) == 1 and e2e_s is not None and first.slo is not None:
-                prices.append(price(first.slo, of, first.output_tokens, e2e_s))
+                prices.append(price(first.slo, of, first.planned_lengths[1], e2e_s))
                 if prices[1] != prices[0]:
                     listener(Event("cell", f"the search takes {prices[1].label}"))
             cell = course.send(record)

@@ -149,11 +149,12 @@ def _cell_s(cell: Cell, asked: Experiment, parts: np.ndarray | None) -> float | 
     if served is None:
         return None
     prompts, steps, _, _ = _work(cell)
-    read_s = served.ttft_floor_s(cell.prompt_tokens)
-    step_s = served.tpot_floor_s(cell.batch or 1, cell.prompt_tokens + cell.output_tokens // 2)
+    prompt, output = cell.planned_lengths
+    read_s = served.ttft_floor_s(prompt)
+    step_s = served.tpot_floor_s(cell.batch or 1, prompt + output // 2)
     if read_s is None or step_s is None:
         return None
-    return float(prompts / cell.prompt_tokens * read_s + steps * step_s) + think_s
+    return float(prompts / prompt * read_s + steps * step_s) + think_s
 
 
 def _served(cell: Cell, asked: Experiment) -> ServedModel | None:

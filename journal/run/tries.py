@@ -208,6 +208,7 @@ def _experiment(
 ) -> Experiment:
     """The experiment that measures both engines at the cell of `record`, in turn."""
     cell = record.cell
+    prompt, output = cell.planned_lengths
     failed = trial.cause == FAILED
     load = replace(
         cell.load,
@@ -223,8 +224,8 @@ def _experiment(
         grid=Grid(
             batch=(cell.batch or 1,),
             rate=(cell.rate,) if cell.rate else (),
-            prompt_tokens=(cell.prompt_tokens,),
-            output_tokens=(cell.output_tokens,),
+            prompt_tokens=(prompt,),
+            output_tokens=(output,),
             shared_prefix=shared,
         ),
         load=load,

@@ -40,8 +40,8 @@ class GoodRun:
     quantisation: str | None
     batch: int | None
     rate: float | None
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     simulated: bool
     vram_peak_bytes: float | None
     rss_peak_bytes: float | None

@@ -76,12 +76,17 @@ def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict
             last[where] = max(at, last.get(where, at))
         if new := set(places.values()) - last.keys():
             values = dict(zip(_NAMES, map(set, zip(*new, strict=True)), strict=True))
-            near: list[ColumnElement[bool]] = [_runs.c[name].in_(values[name]) for name in _INDEXED]
-            if None in values["prompt_tokens"]:
-                at = _INDEXED.index("prompt_tokens")
-                near[at] = or_(_own, near[at])
+            near = (_near(name, values[name]) for name in _INDEXED)
             alike = select(*_PLACE, last_at).where(*near, *good)
             for *key, at in connection.execute(alike.group_by(*_PLACE)):
                 if (where := cast(Place, tuple(key))) in new:
                     last[where] = at
     return last
+
+
+def _near(name: str, values: Collection[object]) -> ColumnElement[bool]:
+    """Whether the column `name` has one of `values`. None is a length that is not known, or that of
+    prompts of one's own."""
+    column = _runs.c[name]
+    known: ColumnElement[bool] = column.in_(value for value in values if value is not None)
+    return or_(known, column.is_(None), _own) if None in values else known

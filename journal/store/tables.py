@@ -62,7 +62,8 @@ class RunRow(Row, table=True):
     """One cell, measured once. `cell`, `facts`, `environment`, `client` and `absent` are JSON; the
     columns from `experiment` to `identity` repeat fields of `cell` for SQL. `client` is NULL where
     the run has no samples; `requests_file` names the Parquet file that its requests were moved to.
-    `requests` is 0 where the cell lasted for a time. `workload` is the name of the workload with
+    `requests` is 0 where the cell lasted for a time, and a length is NULL where another tool's
+    file does not tell it. `workload` is the name of the workload with
     its hash, NULL for random tokens. The outbox is as in `experiments`."""
 
     __tablename__ = "runs"
@@ -82,8 +83,8 @@ class RunRow(Row, table=True):
     tensor_parallel: int | None = None
     batch: int | None = None
     rate: float | None = None
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
     requests: int
     repeat: int
     seed: int = Field(sa_type=BigInteger)

@@ -17,7 +17,7 @@ from journal.doubts.words import sentence
 from journal.metrics.table import section
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Slo
-from journal.records.load_shape import AXIS_NAMES, LENGTH_AXES
+from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import ExperimentRecord, Record
 from journal.records.sameness import workload_key
 from journal.records.workload import Workload
@@ -222,8 +222,8 @@ def mlflow_name(name: str) -> str:
 def run_name(cell: Cell) -> str:
     """A cell in one short line, such as `Mistral-7B awq b8 p512 o64`."""
     parts = [_short(cell.model), cell.quantisation, cell.shape.short]
-    prompt, output = ("?" if length is None else length for length in cell.known_lengths)
-    parts += [f"p{prompt}", f"o{output}"]
+    lengths = {"p": cell.prompt_tokens, "o": cell.output_tokens}
+    parts += [f"{letter}{'?' if n is None else n}" for letter, n in lengths.items()]
     parts += [f"#{cell.repeat + 1}"] if cell.load.repeats > 1 else []
     return " ".join(part for part in parts if part)
 
@@ -240,7 +240,6 @@ def params(cell: Cell) -> dict[str, str]:
         "pipeline_parallel": engine.pipeline_parallel if engine else None,
         "max_model_len": engine.max_model_len if engine else None,
         **{name: getattr(cell, name) for name in AXIS_NAMES},
-        **dict(zip(LENGTH_AXES, cell.known_lengths, strict=True)),
         "requests": cell.load.requests,
         "convoy": cell.convoy,
         "length_spread": cell.load.length_spread,

@@ -68,7 +68,7 @@ def searched(experiment: Experiment, runs: Sequence[Record]) -> list[CurvePoint]
     points = []
     for search in searches:
         cell, load = search.cell, LOADS[search.of]
-        place = f"p{cell.prompt_tokens}_o{cell.output_tokens}_" if len(searches) > 1 else ""
+        place = f"{_lengths(cell).replace(' ', '_')}_" if len(searches) > 1 else ""
         for kind, probe in (("highest_held", search.held), ("lowest_beyond", search.beyond)):
             if probe is not None:
                 at = max(run.started_at for run in probe.records)
@@ -105,7 +105,7 @@ def _over_hits(good: Sequence[Record]) -> list[CurvePoint]:
     for run in good:
         cell = run.cell
         if not cell.workload.is_own:
-            groups[f"{cell.shape.short} p{cell.prompt_tokens} o{cell.output_tokens}"].append(run)
+            groups[f"{cell.shape.short} {_lengths(cell)}"].append(run)
     points: list[CurvePoint] = []
     for place, group in groups.items():
         by_step: dict[int, list[float]] = defaultdict(list)
@@ -125,7 +125,7 @@ def _over_turns(good: Sequence[Record]) -> list[CurvePoint]:
     for run in good:
         cell = run.cell
         if cell.workload.is_conversation:
-            groups[f"{cell.shape.short} p{cell.prompt_tokens} o{cell.output_tokens}"].append(run)
+            groups[f"{cell.shape.short} {_lengths(cell)}"].append(run)
     points: list[CurvePoint] = []
     for place, group in groups.items():
         at = max(run.started_at for run in group)
@@ -144,7 +144,7 @@ def _over_users(good: Sequence[Record]) -> list[CurvePoint]:
     measured = points_of(zip(good, setups_of(good), strict=True))
     for line in lines(measured, "batch"):
         cell = line[0].good[0].cell
-        name = f"trade_off p{cell.prompt_tokens} o{cell.output_tokens}/tokens_per_s_of_a_gpu"
+        name = f"trade_off {_lengths(cell)}/tokens_per_s_of_a_gpu"
         found = {max(1, round(one.of_one)): one for one in trade_offs(line)}
         at = max(run.started_at for point in line for run in point.good)
         if len(found) > 1:
@@ -170,12 +170,19 @@ def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[CurvePoin
 def _place(cell: Cell, axis: str, several_outputs: bool) -> str:
     """The place of a cell without `axis`: `p512`, `b8`, `2 per s`; with `o64` where outputs
     differ."""
-    first = f"p{cell.prompt_tokens}" if axis == cell.shape.axis else cell.shape.short
+    prompt, output = _lengths(cell).split()
+    first = prompt if axis == cell.shape.axis else cell.shape.short
     if cell.workload.shared_prefix:
         first += f" shared{cell.workload.shared_prefix}"
     if cell.load.variant is not None:
         first += f" {cell.load.variant}"
-    return f"{first} o{cell.output_tokens}" if several_outputs else first
+    return f"{first} {output}" if several_outputs else first
+
+
+def _lengths(cell: Cell) -> str:
+    """The lengths in the name of a curve: `p512 o64`, with a dash for one that is not known."""
+    prompt, output = ("-" if n is None else n for n in (cell.prompt_tokens, cell.output_tokens))
+    return f"p{prompt} o{output}"
 
 
 def _good(runs: Sequence[Record]) -> list[Record]:

@@ -1,25 +1,33 @@
 """Result files in every form that tools were seen to write, and how one is refused."""
 
+import csv
 import gzip
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import journal
 from journal.cli.app import main
 from journal.compare.points import lines, points
 from journal.compare.setups import setups_of
 from journal.doubts.words import LANGUAGES, sentence
 from journal.errors import UsageError
 from journal.exchange.import_results import import_results
+from journal.plan.cells import identified
 from journal.records.run import Record
 from journal.report.run_json import run_json
+from journal.store.history import last_measured, place
 from journal.store.merge import merge
 from journal.store.store import open_store
 from journal.tracking.entries import params, run_name
+from journal.tracking.mlflow_curves import curves
 
 FORMS = Path(__file__).parent / "data" / "forms"
 Write = Callable[..., Path]
@@ -112,6 +120,32 @@ def test_a_length_that_a_file_does_not_tell_is_no_zero(tmp_path: Path) -> None:
     assert params(vllm[0].cell)["prompt_tokens"] == "64"
     both = (*aiperf, *vllm)
     assert lines(points(zip(both, setups_of(both), strict=True)), "prompt_tokens") == []
+    with open_store(tmp_path) as store:
+        stored = store.run(aiperf[0].id)
+        assert (stored.cell.prompt_tokens, stored.cell.output_tokens) == (None, 260)
+        earlier = last_measured(store, [stored.cell], datetime.max.replace(tzinfo=UTC))
+        assert set(earlier) == {place(stored.cell)}
+
+
+def test_runs_without_lengths_are_shown_beside_others(tmp_path: Path) -> None:
+    names = ("aiperf-cancelled.json", "genai-perf.json", "sglang.jsonl")
+    runs = [run for name in names for run in import_results(FORMS / name, tmp_path).records]
+    with open_store(tmp_path) as store:
+        for batch in (1, 4):
+            cell = identified(replace(runs[0].cell, batch=batch))
+            store.add_run(replace(runs[0], id=f"{batch:016x}", cell=cell, status="valid"), None)
+        every = store.runs()
+    assert {curve.name.partition("/")[0] for curve in curves(every, several_outputs=True)} == {
+        "by_batch p- o260"
+    }
+    for day, lang in product({run.started_at.date() for run in every}, LANGUAGES):
+        written = journal.log(tmp_path, day, lang=lang, zone=UTC).markdown.read_text()
+        assert "tok/s" in written
+    beside = journal.compare(runs[0].id, runs[1].id, tmp_path)
+    assert beside.rows[0].figures and beside.as_json()
+    journal.export(tmp_path / "runs.csv", tmp_path)
+    with (tmp_path / "runs.csv").open() as file:
+        assert {row["prompt_tokens"] for row in csv.DictReader(file)} == {"", "64"}
 
 
 @pytest.mark.parametrize(

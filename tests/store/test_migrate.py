@@ -5,23 +5,24 @@ import sqlite3
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 
-from journal.errors import StoreError, StoreTooNew
+from journal.errors import DamagedRow, StoreError, StoreTooNew
 from journal.records.doubt import Doubt
 from journal.records.experiment import Engine
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.records.samples import Samples
-from journal.store import migrate
+from journal.store import codec, migrate
 from journal.store.checkups import last_checkup
 from journal.store.database import store_address
 from journal.store.interactions import interactions
 from journal.store.store import Store, open_store
-from journal.store.tables import Row
+from journal.store.tables import Row, RunRow
 
 NewRecord = Callable[..., Record]
 DATA = Path(__file__).parent / "data"
@@ -185,6 +186,31 @@ def test_a_journal_of_the_first_schema_opens_with_all_its_rows(tmp_path: Path) -
         assert store.samples(second.id) is None
         assert interactions(store) == []
         assert last_checkup(store, "anywhere") is None
+
+
+def test_a_length_of_zero_becomes_unknown_in_imported_runs(
+    tmp_path: Path, url: str, store: Store, new_record: NewRecord
+) -> None:
+    own = new_record()
+    cell = replace(own.cell, prompt_tokens=0)
+    theirs = new_record(cell=cell, environment={"tool": "AIPerf"})
+    damaged = codec.run_row(new_record(cell=cell), None) | {"environment": "{"}
+    before = codec.run_row(theirs, None)
+    store.add_run(own, None)
+    store.close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(insert(codec.table(RunRow)), [before, damaged])
+        connection.execute(text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0018'"))
+    engine.dispose()
+    with pytest.warns(DamagedRow), open_store(tmp_path, url) as opened:
+        assert opened.run(own.id).cell == own.cell
+        assert opened.run(theirs.id).cell == replace(cell, prompt_tokens=None)
+        with opened.transaction(writing=False) as connection:
+            flat = "SELECT prompt_tokens FROM runs_flat ORDER BY started_at"
+            assert connection.scalars(text(flat)).all() == [own.cell.prompt_tokens, None, 0]
+            after = connection.scalar(text(f"SELECT cell FROM runs WHERE id = '{theirs.id}'"))
+        assert after == before["cell"].replace('"prompt_tokens":0', '"prompt_tokens":null')
 
 
 def test_a_lock_that_is_never_given_up_is_named(

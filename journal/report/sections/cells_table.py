@@ -153,8 +153,8 @@ def _limits(point: Point) -> Text:
 
 def _attribute(name: str) -> Callable[[Point], Box]:
     def box(point: Point) -> Box:
-        value = getattr(point, name)  # 0 is a length that another tool's file does not tell
-        return Box(f"{value:,g}" if value else units.ABSENT)
+        value = getattr(point, name)
+        return Box(units.ABSENT if value is None else f"{value:,g}")
 
     return box
 
@@ -267,7 +267,7 @@ def _caption(points: Points) -> tuple[Text, ...]:
     return (
         say(
             "cells.caption",
-            output=f"{first.output_tokens:,}" if len(outputs) == 1 else say("varied"),
+            output=units.whole(first.output_tokens) if len(outputs) == 1 else say("varied"),
             requests=f"{first.requests:,}" if len(counts) == 1 else say("varied"),
         ),
         *((say("cells.repeats" if repeated else "cells.single"),) if interval else ()),

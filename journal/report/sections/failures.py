@@ -62,14 +62,14 @@ def _sentences(
 def _sizes(records: Sequence[Record]) -> Iterator[Text]:
     """Sentences on the context and KV cache that `records` need, beside those of the engine."""
     cells = [record.cell for record in records]
-    context = max(cell.prompt_tokens + cell.output_tokens for cell in cells)
+    context = max(cell.whole_tokens or 0 for cell in cells)
     limits = [cell.engine.max_model_len for cell in cells if cell.engine]
     limit = next((length for length in limits if length is not None), None)
     if limit is not None and context > limit:
         yield say("failures.context", context=f"{context:,}", limit=f"{limit:,}")
     pools = ((r, tokens) for r in records if (tokens := of_engine(r, "kv_pool_tokens")))
     record, tokens = next(pools, (records[0], None))
-    needed = max((cell.batch or 0) * (cell.prompt_tokens + cell.output_tokens) for cell in cells)
+    needed = max((cell.batch or 0) * (cell.whole_tokens or 0) for cell in cells)
     if tokens is not None and needed > tokens:
         yield say(
             "failures.pool",

@@ -98,8 +98,8 @@ def _memory(first: Point, last: Point) -> Iterator[Text]:
         after=units.data_size(after[1]),
         change=f"{(between.ratio - 1) * 100:+.1f}%",
         within=units.percent(ALIKE),
-        first=f"{first.prompt_tokens:,}",
-        last=f"{last.prompt_tokens:,}",
+        first=units.whole(first.prompt_tokens),
+        last=units.whole(last.prompt_tokens),
         **open_words(between, "more"),
     )
 
@@ -113,8 +113,8 @@ def _kv(first: Point, last: Point) -> Iterator[Text]:
     before, after = (max(readings) for readings in seen)
     yield say(
         "memory.kv",
-        first=f"{first.prompt_tokens:,}",
-        last=f"{last.prompt_tokens:,}",
+        first=units.whole(first.prompt_tokens),
+        last=units.whole(last.prompt_tokens),
         before=units.data_size(before),
         after=units.data_size(after),
     )
@@ -157,8 +157,8 @@ def _fits(point: Point) -> Iterator[Text]:
         pool=units.data_size(held.pool_bytes),
         tokens=f"{held.tokens:,.0f}",
         requests=requests_held(held),
-        prompt=f"{point.prompt_tokens:,}",
-        output=f"{point.output_tokens:,}",
+        prompt=units.whole(point.prompt_tokens),
+        output=units.whole(point.output_tokens),
     )
     longest = longest_in_batch(point, held)
     if longest is not None:
@@ -173,7 +173,7 @@ def _stops(point: Point, longest: int) -> Iterator[Text]:
     context = next((engine.max_model_len for engine in engines if engine), None)
     if context is not None and context <= longest:
         yield say("memory.context", batch=batch, context=f"{context:,}")
-    elif longest > point.output_tokens:
+    elif point.output_tokens is not None and longest > point.output_tokens:
         prompt = f"{longest - point.output_tokens:,}"
         yield say("memory.stops", batch=batch, prompt=prompt)
 
@@ -187,6 +187,7 @@ def _ttft(first: Point, last: Point) -> Iterator[Text]:
         yield from latency_sentences(first, last, "ttft")
     else:
         assert low.value is not None and high.value is not None
+        assert first.prompt_tokens is not None and last.prompt_tokens is not None  # of a line
         further = last.prompt_tokens - first.prompt_tokens
         yield say(
             "prompt.ttft",

@@ -54,9 +54,10 @@ def _cache(points: Points, places: Places) -> Paragraph | None:
     request had the server to itself: without the cache, each further token would cost reading
     everything before it again."""
     measured = [
-        (point, between.ratio)
+        (prompt, point, between.ratio)
         for point in points
         if point.batch == 1
+        and (prompt := point.prompt_tokens) is not None
         and not any(d.name == CACHED for record in point.good for d in record.doubts)
         and (between := difference(point.figure("tpot_s.p50"), point.figure("ttft_s.p50")))
         and between.verdict == "rises"
@@ -64,11 +65,11 @@ def _cache(points: Points, places: Places) -> Paragraph | None:
     ]
     if not measured:
         return None
-    point, ratio = max(measured, key=lambda timed: timed[0].prompt_tokens)
+    prompt, point, ratio = max(measured, key=lambda timed: timed[0])
     sentence = say(
         "lessons.cache",
         where=places.where(point, "prompt_tokens"),
-        prompt=f"{point.prompt_tokens:,}",
+        prompt=f"{prompt:,}",
         ttft=units.seconds(point.value("ttft_s.p50")),
         tpot=units.seconds(point.value("tpot_s.p50")),
         ratio=units.number(ratio, 2),

@@ -54,11 +54,12 @@ def needed_section(experiment: Experiment, records: Sequence[Record], name: str)
 def needed_sentence(search: Needed) -> Text:
     """The finding of one search in a sentence, in bytes on all GPUs together."""
     cell, least, most = search.cell, search.least, search.most
+    prompt, output = cell.planned_lengths
     shown: dict[str, Text] = {
         "model": cell.model,
         "batch": f"{cell.batch}",
-        "prompt": f"{cell.prompt_tokens:,}",
-        "output": f"{cell.output_tokens:,}",
+        "prompt": f"{prompt:,}",
+        "output": f"{output:,}",
         "theory": units.data_size(_all(search, search.theory_bytes)),
         "reserved": units.data_size(_reserved(search)),
         "used": units.data_size(_used(search)),
@@ -88,12 +89,13 @@ def needed_sentence(search: Needed) -> Text:
 def needed_json(search: Needed) -> NeededJson:
     """One search as plain JSON values; bytes are those of all GPUs together."""
     cell = search.cell
+    prompt, output = cell.planned_lengths
     return {
         "model": cell.model,
         "quantisation": cell.quantisation,
         "concurrency": cell.batch,
-        "prompt_tokens": cell.prompt_tokens,
-        "output_tokens": cell.output_tokens,
+        "prompt_tokens": prompt,
+        "output_tokens": output,
         "whole": search.whole,
         "theory_bytes": _all(search, search.theory_bytes),
         "reserved_bytes": _reserved(search),

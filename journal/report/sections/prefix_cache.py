@@ -58,9 +58,10 @@ class _Shared:
     @property
     def predicted_s(self) -> float | None:
         """The TTFT that the tokens left to read let expect."""
-        if self.bare_ttft_s is None:
+        prompt = self.point.prompt_tokens
+        if self.bare_ttft_s is None or not prompt:
             return None
-        return self.bare_ttft_s * (1 - self.spared_tokens / self.point.prompt_tokens)
+        return self.bare_ttft_s * (1 - self.spared_tokens / prompt)
 
     @property
     def held_tokens(self) -> int:
@@ -94,7 +95,7 @@ def _told(one: _Shared) -> Iterator[Text]:
         yield say("prefix.hits", hits=units.percent(hits), asked=units.percent(asked))
     if one.ttft_s is not None and one.bare_ttft_s is not None and predicted_s is not None:
         shown = {"ttft": units.seconds(one.ttft_s), "bare": units.seconds(one.bare_ttft_s)}
-        if hits is not None:
+        if hits is not None and point.prompt_tokens is not None:
             yield say("prefix.saved", **shown, tokens=f"{hits * point.prompt_tokens:,.0f}")
         ratio, predicted = predicted_s / one.ttft_s, units.seconds(predicted_s)
         if abs(ratio - 1) <= NEAR:

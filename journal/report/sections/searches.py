@@ -44,11 +44,12 @@ def sentences(capacity: Capacity) -> tuple[Text, ...]:
 
 def _answer(capacity: Capacity) -> Text:
     cell, held, beyond = capacity.cell, capacity.held, capacity.beyond
+    prompt, output = cell.planned_lengths
     subject = say(
         "capacity.subject",
         model=cell.model,
-        prompt=f"{cell.prompt_tokens:,}",
-        output=f"{cell.output_tokens:,}",
+        prompt=f"{prompt:,}",
+        output=f"{output:,}",
     )
     if held is None and beyond is None:
         assert capacity.alone is not None
@@ -88,12 +89,13 @@ def capacity_json(capacity: Capacity) -> CapacityJson:
     """One search as plain JSON values; what is not known is null. `undecided` has the two loads
     between which neither was shown, `alone` is null where no rate was searched for."""
     cell, slo = capacity.cell, capacity.slo
+    prompt, output = cell.planned_lengths
     return {
         "of": capacity.of,
         "model": cell.model,
         "quantisation": cell.quantisation,
-        "prompt_tokens": cell.prompt_tokens,
-        "output_tokens": cell.output_tokens,
+        "prompt_tokens": prompt,
+        "output_tokens": output,
         "slo": cast(SloJson, {name: getattr(slo, name) for name in Slo.__slots__}),
         "whole": capacity.whole,
         "holds_up_to": capacity.holds_up_to,

@@ -56,7 +56,7 @@ def side_by_side_section(points: Points, places: Places, day: Day) -> Section | 
     if not shared:
         return None
     blocks: list[Block] = []
-    described = max(shared, key=lambda group: (group[0].load, group[0].prompt_tokens))
+    described = max(shared, key=lambda group: (group[0].load, group[0].prompt_tokens or 0))
     first = described[0]
     for other in described[1:]:
         about = (places.labels[other.setup], places.labels[first.setup])
@@ -149,7 +149,7 @@ def _sentences(pair: Beside) -> Iterator[Text]:
     yield say(
         "compare.at_rate" if other.shape.is_open else "compare.at",
         load=f"{other.load:g}",
-        prompt=f"{other.prompt_tokens:,}",
+        prompt=units.whole(other.prompt_tokens),
     )
     for key, name in METRICS.items():
         yield from ratio_sentences(key, name, pair)
@@ -226,7 +226,7 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
     rows = tuple(
         (
             Box(f"{point.load:g}"),
-            Box(f"{point.prompt_tokens:,}" if point.prompt_tokens > 0 else units.ABSENT),
+            Box(units.whole(point.prompt_tokens)),
             Box(places.brief[point.setup]),
             *(_compared(q, factor, point, group) for q, factor, _ in scaled),
         )

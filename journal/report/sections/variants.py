@@ -67,4 +67,4 @@ def _boxes(point: Point) -> Iterator[Box]:
         unit = "tok/s" if name.endswith("_per_s") else "s"
         yield Box(units.ABSENT if value is None else units.formatted(value, unit))
     met = point.value("output_length.p50")
-    yield Box(f"{point.output_tokens:,}" if met is None else f"{met:,.0f}")
+    yield Box(units.whole(point.output_tokens) if met is None else f"{met:,.0f}")
