@@ -39,11 +39,16 @@ def parts_of(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:
                 text, _ = _content(value)
                 break
     if not thought:
-        for key, value in fields.items():
-            if value and _carries_thoughts(key) and (thought := _words(value)):
-                break
+        thought = _thoughts(fields)
+        if not thought and isinstance(own := fields.get("provider_specific_fields"), dict):
+            thought = _thoughts(own)  # LiteLLM's place for what is a provider's own
     calls = fields.get("tool_calls") or fields.get("function_call")
     return text, thought, sum(map(bool, calls)) if isinstance(calls, list) else bool(calls)
+
+
+def _thoughts(fields: dict[str, Any]) -> str:
+    carried = (_words(fields[key]) for key in fields if _carries_thoughts(key))
+    return next(filter(None, carried), "")
 
 
 def _content(value: Any) -> tuple[str, str]:

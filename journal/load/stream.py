@@ -21,6 +21,8 @@ _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionErro
 
 ERROR_OBJECT = "an error in the stream: "  # the server's own words follow
 _CODES = ("code", "status_code", "status")
+_MESSAGES = ("message", "detail", "error_msg", "status_msg", "msg")
+_WRAPPERS = ("result", "data", "response", "chunk")  # of gateways; gRPC's has "result"
 _WELL = frozenset(("0", "200", "ok", "success", "none", "null", "false", "no error"))
 # Other fields of a choice that hold a finish reason, where `finish_reason` holds none.
 _OTHER_REASONS = ("stop_reason", "finish_details", "native_finish_reason", "done_reason")
@@ -100,6 +102,8 @@ class Stream:
             return None
         try:
             event = parsed(data)
+            if event is not None and "choices" not in event:
+                event = _unwrapped(event)
             if name == b"error":
                 self._fail(ERROR_OBJECT + (excerpt(data) if event is None else message(event)))
             elif event is not None:
@@ -148,6 +152,8 @@ class Stream:
             self.finish_reason = later_reason(reason, self.finish_reason)
         else:
             self._take_other_reason(choice, delta)
+        if type(delta) is dict and "error" in delta and _blames(delta["error"]):
+            self._fail(ERROR_OBJECT + message(delta))
         content, thought, tool_calls = self._parts(choice, delta)
         ids = choice.get("token_ids")
         if type(delta) is dict and len(delta) > 1:
@@ -266,9 +272,12 @@ def unstreamed(body: bytes) -> bytes:
 
 def message(event: dict[str, Any]) -> str:
     """The server's message in an error object, up to 300 characters."""
-    problem = event.get("error") or event
+    places = (event.get(name) for name in ("error", "errors", "base_resp"))
+    problem = next(filter(None, places), event)
+    if isinstance(problem, list):
+        problem = problem[0]
     if isinstance(problem, dict):
-        problem = problem.get("message") or problem.get("detail") or problem
+        problem = next((problem[name] for name in _MESSAGES if problem.get(name)), problem)
     return hidden(str(problem)[:LONGEST])[:300]
 
 
@@ -294,6 +303,11 @@ def _is_error(event: dict[str, Any]) -> bool:
         return True
     if event.get("choices") is not None:
         return False
+    if event.get("errors") or event.get("error_code") or event.get("success") is False:
+        return True
+    own = event.get("base_resp")  # MiniMax's
+    if event.get("status") in ("error", "failed") or (type(own) is dict and own.get("status_code")):
+        return True
     codes = map(event.get, _CODES)
     return any(type(code) is int and 400 <= code < 600 for code in codes)
 
@@ -306,6 +320,12 @@ def _blames(error: Any) -> bool:
             return False
         return any(map(_blames, error.values()))
     return bool(error) and str(error)[:20].strip().lower() not in _WELL
+
+
+def _unwrapped(event: dict[str, Any]) -> dict[str, Any]:
+    """The chunk that a gateway wrapped into an object of its own; else the event itself."""
+    inner = (event.get(name) for name in _WRAPPERS)
+    return next((one for one in inner if isinstance(one, dict) and "choices" in one), event)
 
 
 def _first(choices: Any) -> dict[str, Any] | None:

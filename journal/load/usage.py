@@ -7,13 +7,13 @@ MOST = 1 << 31  # tokens: a larger number is not a count
 USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields are details
 _OUTPUT = (
     *("completion_tokens", "output_tokens", "completionTokens", "outputTokens"),
-    *("completion_token_count", "output_token_count", "outputTokenCount"),
+    *("completion_token_count", "output_token_count", "outputTokenCount", "generated_tokens"),
 )
 _PROMPT = (
     *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens"),
     *("prompt_token_count", "input_token_count", "inputTokenCount"),
 )
-_HOLDERS = ("x_groq", "message", "meta", "metadata", "data", "details", "response")
+_HOLDERS = ("x_groq", "message", "meta", "metadata", "data", "details", "response", "stats")
 
 
 class Usage:
@@ -74,7 +74,20 @@ class Usage:
                 self._output_tokens, self._stale = output, False
         if len(usage) > len(USAGE):
             self._take_details(usage)
+            output = self._with_thoughts(usage, output)
         return output
+
+    def _with_thoughts(self, usage: dict[str, Any], output: int | None) -> int | None:
+        """`output` with the thoughts that some providers leave out of it, though not of the
+        total."""
+        prompt, thoughts = _number_in(usage, _PROMPT), self.reasoning_tokens
+        if not output or not thoughts or prompt is None:
+            return output
+        if _tokens(usage.get("total_tokens")) != prompt + output + thoughts:
+            return output
+        if self._output_tokens == output:
+            self._output_tokens = output + thoughts
+        return output + thoughts
 
     def _take_details(self, usage: dict[str, Any]) -> None:
         cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
@@ -98,7 +111,7 @@ def usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> dic
                 return usage
     for name in _places(tuple(event)):
         value = event[name]
-        if name in _HOLDERS:
+        if name in _HOLDERS or name.startswith("x_"):
             value = value.get("usage") if isinstance(value, dict) else None
         if isinstance(value, list):
             value = value[-1] if value else None
@@ -113,7 +126,10 @@ def _places(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
         name
         for name in names
-        if name in _HOLDERS or "usage" in name.lower() or name.endswith("nvocationMetrics")
+        if name in _HOLDERS
+        or name.startswith("x_")
+        or "usage" in name.lower()
+        or name.endswith("nvocationMetrics")
     )
 
 

@@ -156,7 +156,7 @@ WITHOUT = {
     "event 2 cannot be read": [GOOD[0], b'data: {"choices":[{"te\n\n', *GOOD[1:]],
     "event 1 cannot be read": [event({"choices": [{"delta": {"content": 7}}]}), *GOOD],
     "event 4 cannot be read": [*GOOD[:3], event({"choices": [{"text": 7}]}), *GOOD[3:]],
-    'it sent {"error_msg": "no quota", "error_code": 18})': [
+    "an error in the stream: no quota": [
         event({"error_msg": "no quota", "error_code": 18}),
     ],
     'finish reason missing (it sent {"detail": "gone"})': [*GOOD[:3], event({"detail": "gone"})],

@@ -41,6 +41,7 @@ from journal.records.request import Request, Trace
 
 TEXT = "".join(map(word, range(TOKENS)))
 EXACT_S = 1e-9
+HALF = TOKENS // 2
 
 
 def run(answer: list[Timed], **how: Any) -> list[Trace]:
@@ -293,6 +294,38 @@ WHOLE: dict[str, list[Timed]] = {
             },
         ),
     ],
+    "usage in a gateway's field": [*tokens(), *ending(FINISH, {"x_gateway": {"usage": USAGE}})],
+    "usage among statistics": [*tokens(), *ending(FINISH, {"stats": {"usage": USAGE}})],
+    "usage by what was generated": [
+        *tokens(),
+        *ending(FINISH, {"usage": {"prompt_tokens": 16, "generated_tokens": TOKENS}}),
+    ],
+    "usage that leaves thoughts out, but for the total": [
+        *tokens(),
+        *ending(
+            FINISH,
+            {
+                "usage": {
+                    **USAGE,
+                    "completion_tokens": HALF,
+                    "completion_tokens_details": {"reasoning_tokens": HALF},
+                }
+            },
+        ),
+    ],
+    "chunks within a result": [
+        *tokens(lambda k: {"result": worded(k)}),
+        *ending({"result": FINISH}, {"result": LAST}),
+    ],
+    "chunks within data": [
+        *tokens(lambda k: {"code": 0, "data": worded(k)}),
+        *ending({"data": FINISH}, {"data": LAST}),
+    ],
+    "news of a gateway": between(
+        event({"object": "queue", "message": "position 3", "success": True, "errors": []})
+        + event({"base_resp": {"status_code": 0, "status_msg": "success"}})
+        + event(chunk({"annotations": [{"url": "http://a"}], "error": None}))
+    ),
     "a last event without its blank line": [*PLAIN[:-1], *ending(FINISH, LAST, done=DONE[:-2])],
 }
 
@@ -356,7 +389,6 @@ def lateness_s(pieces: list[Timed]) -> float:
     return origin_s + trace.chunk_s[0] - sent_s[0]
 
 
-HALF = TOKENS // 2
 THOUGHTS: dict[str, Any] = {
     "reasoning_content": lambda text: {"reasoning_content": text, "content": None},
     "reasoning": lambda text: {"reasoning": text, "content": ""},
@@ -365,6 +397,10 @@ THOUGHTS: dict[str, Any] = {
     "an object": lambda text: {"reasoning": {"content": text}},
     "reasoning_details": lambda text: {
         "reasoning_details": [{"type": "reasoning.text", "text": text, "signature": None}]
+    },
+    "fields of a provider": lambda text: {
+        "content": "",
+        "provider_specific_fields": {"reasoning_content": text},
     },
     "a mark of a provider": lambda text: {
         "content": text,
@@ -513,6 +549,35 @@ FAILED: dict[str, tuple[list[Timed], str]] = {
     ),
     "a status in the event": (
         [*tokens()[:8], (at(8), event({"code": 503, "message": "it broke"}) + DONE)],
+        "it broke",
+    ),
+    "an error in the delta": (
+        [
+            *tokens(),
+            (at(8), event(chunk({"error": {"message": "it broke"}}))),
+            *ending(FINISH, LAST),
+        ],
+        "it broke",
+    ),
+    "a code of a provider": (
+        [(at(0), event({"error_code": 18, "error_msg": "it broke"})), *ending(FINISH, LAST)],
+        "it broke",
+    ),
+    "a status of a provider": (
+        [
+            *tokens()[:8],
+            (at(8), event({"base_resp": {"status_code": 1002, "status_msg": "it broke"}})),
+            *ending(FINISH, LAST),
+        ],
+        "it broke",
+    ),
+    "errors": ([*tokens()[:8], *ending({"errors": [{"message": "it broke"}]})], "it broke"),
+    "no success": (
+        [*tokens()[:8], *ending({"success": False, "msg": "it broke"}, FINISH, LAST)],
+        "it broke",
+    ),
+    "a failed state": (
+        [*tokens()[:8], *ending({"status": "failed", "message": "it broke"}, FINISH, LAST)],
         "it broke",
     ),
     "a chunk cut in two": (
