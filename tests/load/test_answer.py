@@ -324,7 +324,7 @@ def test_a_mutated_stream_is_exactly_one_of_ok_short_or_error(
     if trace.chunk_tokens is not None:
         assert len(trace.chunk_tokens) == len(trace.chunk_s)
     if trace.outcome != "error":
-        assert trace.status == 200 and trace.chunk_s and trace.ttfo_s is not None
+        assert trace.status in range(200, 300) and trace.chunk_s and trace.ttfo_s is not None
         assert trace.finish_reason in ("stop", "length")
         assert (not trace.done or b"[DONE]" in wire) and b'"error"' not in wire
 
