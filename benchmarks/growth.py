@@ -46,7 +46,7 @@ from journal.records.samples import (
     ServerReading,
 )
 from journal.report.log import write_log
-from journal.run.summary import recompute, summarised
+from journal.run.summary import recompute, summarised, times_of
 from journal.store.codec import table
 from journal.store.compact import Compacted, compact
 from journal.store.store import Store, new_id, open_store
@@ -112,7 +112,8 @@ def make(
                     facts=FACTS,
                     environment=HOST,
                 )
-                store.add_run(summarised(record, own), own)
+                made = summarised(record, own)
+                store.add_run(made, own, times_of(made, own))
             store.end_experiment(begun.id, "done", first + timedelta(hours=number + 1))
         for day in range(1, days):
             copy_day(store, first.date(), timedelta(days=day))

@@ -30,19 +30,29 @@ class Setup:
 def setups_of(records: Sequence[Record]) -> list[Setup]:
     """The setup of each of `records`, in their order. A run that failed before the version of its
     server was known takes the version of the other runs of the same setup, where they have one."""
-    bare = [_setup(record) for record in records]
+    made: dict[tuple[int, int], Setup] = {}  # for all runs with one cell and one environment
+    bare = []
+    for record in records:
+        key = (id(record.cell), id(record.environment))
+        bare.append(made.get(key) or made.setdefault(key, _setup(record)))
     served: dict[Setup, dict[str, None]] = {}
     for setup, record in zip(bare, records, strict=True):
         if record.facts.version is not None:
             served.setdefault(setup, {})[record.facts.version] = None
+    whole: dict[tuple[int, str | None], Setup] = {}
     setups = []
     for setup, record in zip(bare, records, strict=True):
         version = record.facts.version
         if version is None and len(served.get(setup, ())) == 1:
             version = next(iter(served[setup]))
-        first = (("version", version),) if version else ()
-        setups.append(replace(setup, attributes=(*first, *setup.attributes)))
+        place = (id(setup), version)
+        setups.append(whole.get(place) or whole.setdefault(place, _of_version(setup, version)))
     return setups
+
+
+def _of_version(setup: Setup, version: str | None) -> Setup:
+    first = (("version", version),) if version else ()
+    return replace(setup, attributes=(*first, *setup.attributes))
 
 
 def _setup(record: Record) -> Setup:

@@ -10,14 +10,13 @@ from typing import Any
 from journal.compare.capacity import Capacity, Of, Probe, capacity_of
 from journal.compare.setups import Setup, setups_of
 from journal.errors import NotFound
-from journal.metrics.table import named
-from journal.metrics.view import View
+from journal.metrics.slo_times import SloTimes, figures_under
+from journal.records.cell import Cell
 from journal.records.experiment import Slo
 from journal.records.run import Record
-from journal.records.samples import Samples
 
-DECIDED_BY_SLO = ("goodput_per_s", "good_fraction", "steady_good_fraction")
 PRICE, ENERGY = "usd_per_million_output_tokens", "energy_per_output_token_j"
+RESTS_ON = ("steady_s", "steady_requests_per_s", PRICE, ENERGY)  # beside what an SLO decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,36 +65,31 @@ def whatif(slo: Slo, home: str | Path = "lab") -> tuple[Supposed, ...]:
     """Every setup of the journal in `home` under `slo`, from its good runs with raw samples: those
     that hold it first, the cheapest first where prices are known, else by the load that they hold.
 
-    The figures are those that a run with this SLO would have stored. Raises NotFound where no run
-    has samples."""
+    The figures are those that a run with this SLO would have stored; the runs have no others than
+    these and what verdict, price and energy rest on. Raises NotFound where no run has samples."""
+    from journal.store.slo_runs import runs_with_slo_times
     from journal.store.store import open_store
 
     with open_store(Path(home)) as store:
-        records = [record for record in store.runs() if record.good]
-        judged = [
-            (record, supposed(record, samples, slo))
-            for record in records
-            if (samples := store.samples(record.id)) is not None
-        ]
-    if not judged:
+        runs = list(runs_with_slo_times(store, RESTS_ON))
+    if not runs:
         raise NotFound("no good run of this journal has raw samples: journal run makes some")
-    setups = setups_of([record for record, _ in judged])
-    groups: dict[tuple[object, ...], list[Record]] = {}
-    for (_, record), setup in zip(judged, setups, strict=True):
+    cells = {id(record.cell): record.cell for record, _ in runs}  # each is that of many runs
+    under = {key: replace(cell, slo=slo) for key, cell in cells.items()}
+    records = [supposed(record, times, under[id(record.cell)]) for record, times in runs]
+    groups: dict[tuple[Setup, Of, int, int], list[Record]] = {}
+    for record, setup in zip(records, setups_of(records), strict=True):
         cell = record.cell
         of: Of = "rate" if cell.shape.is_open else "concurrency"
-        key = (setup, of, cell.prompt_tokens, cell.output_tokens)
-        groups.setdefault(key, []).append(record)
-    found = [_of_setup(key[0], key[1], slo, group) for key, group in groups.items()]  # type: ignore[arg-type]
+        groups.setdefault((setup, of, cell.prompt_tokens, cell.output_tokens), []).append(record)
+    found = [_of_setup(setup, of, slo, group) for (setup, of, *_), group in groups.items()]
     return tuple(sorted(found, key=_order))
 
 
-def supposed(record: Record, samples: Samples, slo: Slo) -> Record:
-    """The run as it would be if its cell had `slo`: what depends on an SLO is computed again."""
-    cell = replace(record.cell, slo=slo)
-    view = View(replace(samples, cell=cell))
-    changed = {name: named(name).figure(view) for name in DECIDED_BY_SLO}
-    return replace(record, cell=cell, metrics={**record.metrics, **changed})
+def supposed(record: Record, times: SloTimes, cell: Cell) -> Record:
+    """The run as it would be if its cell were `cell`, which differs in its SLO: what depends on
+    that is computed again."""
+    return replace(record, cell=cell, metrics={**record.metrics, **figures_under(times, cell)})
 
 
 def _of_setup(setup: Setup, of: Of, slo: Slo, records: list[Record]) -> Supposed:

@@ -4,10 +4,10 @@ many independent requests its good fraction is worth."""
 import numpy as np
 
 from journal.metrics.row import Metric, number_only
-from journal.metrics.statistics import Array
+from journal.metrics.statistics import Array, Mask
 from journal.metrics.throughput import good_of_measured
 from journal.metrics.view import View
-from journal.records.load_shape import Closed
+from journal.records.load_shape import Closed, LoadShape
 
 BLOCKS = 10  # of neighbours, in order of start; whole waves in a closed loop
 LEAST_BLOCKS = 4
@@ -31,12 +31,18 @@ def _good_effective(view: View) -> float | None:
     good, steady = good_of_measured(view), view.steady
     if good is None or steady is None:
         return None
-    held = good.astype(float)
     order = np.argsort(view.all_start_s, kind="stable")
     order = order[view.all_start_s[order] > steady.start_s]
-    shape = view.cell.shape
-    blocks = len(order) // shape.batch if isinstance(shape, Closed) else BLOCKS
-    return effective(held[order], min(BLOCKS, blocks)) if len(order) else None
+    return worth(good[order], view.cell.shape) if len(order) else None
+
+
+def worth(good: Mask, shape: LoadShape) -> float:
+    """The independent requests that `good` (one element for each request, in order of start) is
+    worth under a load."""
+    if good.all() or not good.any():
+        return float(len(good))
+    blocks = len(good) // shape.batch if isinstance(shape, Closed) else BLOCKS
+    return effective(good.astype(float), min(BLOCKS, blocks))
 
 
 def effective(held: Array, blocks: int) -> float:

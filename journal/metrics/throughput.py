@@ -7,6 +7,7 @@ from journal.metrics.row import Family, Metric, Shown, in_span, number_only, tot
 from journal.metrics.statistics import Array, Index, Mask
 from journal.metrics.view import View
 from journal.metrics.window import Span, busy_s, in_flight
+from journal.records.experiment import Slo
 from journal.records.figure import Figure
 
 
@@ -93,15 +94,20 @@ def _achieved_rate(view: View) -> float | None:
 
 
 def _good(view: View) -> Mask | None:
-    """Whether each request of `view.done` held every limit of the SLO; None without an SLO. A time
-    that is not known holds no limit; a single token has no TPOT, and breaks none."""
+    """Whether each request of `view.done` held every limit of the SLO; None without an SLO."""
     slo = view.cell.slo
-    if slo is None:
-        return None
-    tpot_s = np.where(view.output_tokens == 1, 0.0, view.tpot_s)
-    limits = ((slo.ttft_ms, view.ttft_s), (slo.tpot_ms, tpot_s), (slo.e2e_ms, view.e2e_s))
-    held = [times_s * 1e3 <= limit_ms for limit_ms, times_s in limits if limit_ms is not None]
-    return np.logical_and.reduce(held) if held else None
+    return None if slo is None else within(slo, view.ttft_s, view.tpot_of_slo_s, view.e2e_s)
+
+
+def within(slo: Slo, ttft_s: Array, tpot_s: Array, e2e_s: Array) -> Mask:
+    """Whether each request held every limit of `slo`, by its times in s. A time that is not known
+    (NaN) holds no limit, and a request without an E2E, which failed, is not good."""
+    limits = ((slo.ttft_ms, ttft_s), (slo.tpot_ms, tpot_s), (slo.e2e_ms, e2e_s))
+    held = ~np.isnan(e2e_s)
+    for limit_ms, times_s in limits:
+        if limit_ms is not None:
+            held &= times_s * 1e3 <= limit_ms
+    return held
 
 
 def _goodput(view: View, span: Span) -> float | None:

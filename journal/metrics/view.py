@@ -147,6 +147,12 @@ class View:
         known &= not self.holding.is_held
         return np.where(known, self.pace.least_s, np.nan)
 
+    @property
+    def tpot_of_slo_s(self) -> Array:
+        """The time per output token of each request as an SLO takes it, in s: a single token has
+        none, and breaks no limit."""
+        return np.where(self.output_tokens == 1, 0.0, self.tpot_s)
+
     @cached_property
     def pace(self) -> Pace:
         """The bounds of the time per token of each request."""

@@ -36,7 +36,7 @@ from journal.run.parallel.on_ray import Cluster, cluster
 from journal.run.pool_search import starts
 from journal.run.preflight import Around
 from journal.run.resume import earlier_try, left_of, measured_cells, newest
-from journal.run.summary import summed_up
+from journal.run.summary import summed_up, times_of
 from journal.serve import start as engines
 from journal.serve.engines.kind import EngineKind
 from journal.serve.interpreter import installed
@@ -151,7 +151,7 @@ class _Keeper:
                 with undivided():
                     if samples and record.status != "interrupted":
                         record = summed_up(record, samples, self.records)
-                    self.store.add_run(record, samples)
+                    self.store.add_run(record, samples, times_of(record, samples))
                 break
             except StoreBusy as error:
                 if time.monotonic() > patience_until_s:

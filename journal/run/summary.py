@@ -7,12 +7,14 @@ from pathlib import Path
 
 from journal.doubts.rules import doubts, status
 from journal.doubts.surroundings import changes
+from journal.metrics.slo_times import SloTimes, slo_times
 from journal.metrics.table import metrics
 from journal.metrics.view import View
 from journal.records.doubt import Doubt
 from journal.records.run import Record
 from journal.records.sameness import surroundings
 from journal.records.samples import Samples
+from journal.store.slo_runs import replace_slo_times
 from journal.store.store import open_store
 
 
@@ -37,6 +39,11 @@ def summed_up(record: Record, samples: Samples, earlier: Sequence[Record]) -> Re
         return replace(record, status="failed", error=message)
 
 
+def times_of(record: Record, samples: Samples | None) -> SloTimes | None:
+    """The times that decide the figures of a run under any SLO; None where these do not count."""
+    return slo_times(View(samples)) if samples is not None and record.good else None
+
+
 def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Record, ...]:
     """Compute the metrics of one run, or of all, again from their stored samples; store them, and
     return the runs whose figures or doubts changed. Interrupted runs have no metrics and stay as
@@ -54,6 +61,7 @@ def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Reco
             again = summarised(record, samples, earlier[record.experiment_id])
             if again != record:
                 store.replace_summary(again.id, again.metrics, again.doubts, again.status)
+            replace_slo_times(store, again.id, times_of(again, samples))
             if replace(again, doubts=()) != replace(record, doubts=()) or not _alike(
                 again.doubts, record.doubts
             ):

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
+import numpy as np
 from sqlalchemy import RowMapping, Table
 
 from journal.errors import StoreError
+from journal.metrics.slo_times import LATENCIES, SloTimes
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
 from journal.records.doubt import Values as DoubtValues
@@ -49,6 +51,7 @@ from journal.store.tables import (
     Row,
     RunRow,
     ServerReadingRow,
+    SloTimesRow,
 )
 
 Values = dict[str, Any]
@@ -96,6 +99,7 @@ def _values(names: tuple[str, ...], item: object) -> Values:
 
 
 _FIGURE, _TRACE = _names(Figure), _names(Trace)
+_NUMBERS = {int, float, type(None)}
 
 
 def experiment_row(record: ExperimentRecord) -> Values:
@@ -168,6 +172,12 @@ def _finite(environment: Mapping[str, str | int | float | None]) -> Values:
     }
 
 
+@lru_cache(maxsize=1024)
+def _cell(text: str) -> Cell:
+    """A cell from its JSON, read once for all runs of it."""
+    return from_json(Cell, text)
+
+
 @lru_cache(maxsize=256)
 def _facts(text: str) -> EngineFacts:
     """The facts of an engine from their JSON, read once for all runs of one start."""
@@ -182,7 +192,7 @@ def run_record(
         return Record(
             id=id_in(row, "id"),
             experiment_id=id_in(row, "experiment_id"),
-            cell=from_json(Cell, row["cell"]),
+            cell=_cell(text_in(row, "cell")),
             status=one_of(row, "status", Record),
             started_at=row["started_at"],
             duration_s=float(row["duration_s"]),
@@ -196,7 +206,12 @@ def run_record(
 
 
 def _environment(row: Mapping[str, Any] | RowMapping) -> Values:
-    environment = json.loads(row["environment"])
+    return _environment_of(row["environment"])
+
+
+@lru_cache(maxsize=256)
+def _environment_of(text: str) -> Values:
+    environment = json.loads(text)
     if not isinstance(environment, dict):
         raise TypeError("its environment is not a JSON object")
     return environment
@@ -204,9 +219,7 @@ def _environment(row: Mapping[str, Any] | RowMapping) -> Values:
 
 def stored_figure(name: object, *values: object) -> Figure:
     """A figure from the columns of its row. Raises StoreError for a row that is damaged."""
-    if not isinstance(name, str) or any(
-        value is not None and type(value) not in (int, float) for value in values
-    ):
+    if not isinstance(name, str) or not _NUMBERS.issuperset(map(type, values)):
         raise StoreError(f"its figure {name!r:.60} is not a number")
     return Figure(*values)  # type: ignore[arg-type]
 
@@ -216,6 +229,22 @@ def metric_rows(run_id: str, metrics: Metrics) -> list[Values]:
         _checked(MetricRow, {"run_id": run_id, "name": name, **_values(_FIGURE, figure)})
         for name, figure in metrics.items()
     ]
+
+
+def slo_times_row(run_id: str, times: SloTimes) -> Values:
+    packed = times.latencies_s.astype("<f8").tobytes()
+    values = {"span_s": times.span_s, "steady_from": times.steady_from, "latencies_s": packed}
+    return _checked(SloTimesRow, {"run_id": run_id, **values})
+
+
+def stored_slo_times(span_s: Any, steady_from: Any, latencies_s: Any) -> SloTimes:
+    """The times from the columns of a row of `slo_times`. Raises ValueError or TypeError for a row
+    that is damaged."""
+    rows = np.frombuffer(latencies_s, "<f8").reshape(len(LATENCIES), -1)
+    for value, kinds in ((span_s, (float, int)), (steady_from, (int,))):
+        if value is not None and type(value) not in kinds:
+            raise TypeError(f"{value!r:.40} is not a number")
+    return SloTimes(span_s, steady_from, rows)
 
 
 def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:
@@ -352,7 +381,7 @@ def _samples(
         for _, field, kind in READING_KINDS
     }
     return Samples(
-        cell=from_json(Cell, run["cell"]),
+        cell=_cell(text_in(run, "cell")),
         facts=_facts(run["facts"]),
         traces=tuple(map(trace, requests)),
         readings=Readings(**read, absent=tuple(map(_absence, json.loads(run["absent"])))),

@@ -6,6 +6,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select
@@ -13,6 +14,8 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select
 from journal.errors import DamagedRow, StoreError
 
 T = TypeVar("T")
+
+_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 # What reading a damaged value may raise, SQLAlchemy's own reading of dates included.
 DAMAGE = (
@@ -84,7 +87,7 @@ def id_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
     """The id in a column. Raises ValueError for a text that is none: ids stand in names of
     files."""
     value = text_in(row, name)
-    if not re.fullmatch(r"[\w.:-]{1,64}", value, re.ASCII) or ".." in value:
+    if not _ID.fullmatch(value) or ".." in value:
         raise ValueError(f"its {name} is {value!r:.60}, which is no id")
     return value
 
@@ -92,8 +95,13 @@ def id_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
 def one_of(row: RowMapping | Mapping[str, Any], name: str, record: type) -> Any:
     """The word in a column. Raises ValueError for one that the field `name` of `record`, a Literal,
     does not know."""
-    value, hint = row[name], get_type_hints(record)[name]
-    words = get_args(hint) if get_origin(hint) is Literal else ()
+    value, words = row[name], _words(record, name)
     if words and value not in words:
         raise ValueError(f"its {name} is {value!r:.40}, not one of {', '.join(words)}")
     return value
+
+
+@cache
+def _words(record: type, name: str) -> tuple[str, ...]:
+    hint = get_type_hints(record)[name]
+    return get_args(hint) if get_origin(hint) is Literal else ()

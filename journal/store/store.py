@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from journal.errors import DamagedRow, NotFound, StoreError, StoreLost
+from journal.metrics.slo_times import SloTimes
 from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment
 from journal.records.figure import Metrics
@@ -52,12 +53,12 @@ from journal.store.database import (
 from journal.store.migrate import bring_up_to_date, is_up_to_date
 from journal.store.row_care import each_of, naming
 from journal.store.run_rows import read_runs
-from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow
+from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow, SloTimesRow
 
 SHORT_ID = 8
 
 _experiments, _runs = table(ExperimentRow), table(RunRow)
-_metrics, _doubts = table(MetricRow), table(DoubtRow)
+_metrics, _doubts, _slo_times = table(MetricRow), table(DoubtRow), table(SloTimesRow)
 
 
 def new_id() -> str:
@@ -209,8 +210,10 @@ class Store:
                     f"there is no experiment {experiment_id!r} in {shown_address(self.url)}"
                 )
 
-    def add_run(self, record: Record, samples: Samples | None) -> None:
-        """Store one run with its metrics, doubts and samples (None: nothing was measured).
+    def add_run(
+        self, record: Record, samples: Samples | None, times: SloTimes | None = None
+    ) -> None:
+        """Store one run with its metrics, doubts, samples and times (None: nothing was measured).
 
         Raises StoreError, with nothing written, when a value cannot be stored or when `samples`
         are of another cell or engine than `record`.
@@ -221,6 +224,7 @@ class Store:
         rows = [
             (_metrics, codec.metric_rows(record.id, record.metrics)),
             (_doubts, codec.doubt_rows(record.id, record.doubts)),
+            (_slo_times, [codec.slo_times_row(record.id, times)] if times else []),
             *(codec.sample_rows(record.id, samples) if samples else ()),
         ]
         with self.transaction(writing=True) as connection:

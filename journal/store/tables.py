@@ -221,6 +221,20 @@ class HostReadingRow(Row, table=True):
     swapped_bytes_total: int | None = _big()
 
 
+class SloTimesRow(Row, table=True):
+    """The times of a run's measured requests that decide its figures under any SLO, computed from
+    its samples: `latencies_s` is little-endian float64, the TTFT, TPOT and E2E of all requests one
+    after the other, in order of start. Runs of before schema 0019 and imported ones have none
+    until they are recomputed."""
+
+    __tablename__ = "slo_times"
+
+    run_id: str = Field(foreign_key="runs.id", primary_key=True)
+    span_s: float | None = None
+    steady_from: int | None = None
+    latencies_s: bytes
+
+
 class MetricRow(Row, table=True):
     """One figure of a run: its value (NULL: absent), the ends of its 95% interval, and the number
     of samples behind it."""

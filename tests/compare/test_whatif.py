@@ -13,15 +13,33 @@ from typer.testing import CliRunner
 
 import journal
 from journal.cli.app import app
-from journal.compare.whatif import DECIDED_BY_SLO, supposed
-from journal.errors import NotFound
+from journal.compare.capacity import capacity_of
+from journal.errors import DamagedRow, NotFound
+from journal.metrics.slo_times import figures_under, slo_times
 from journal.metrics.table import metrics
+from journal.metrics.view import View
 from journal.records.experiment import Slo
 from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.store.store import Store
 
 NewRecord = Callable[..., Record]
+
+
+def with_failures(samples: Samples) -> Samples:
+    """The samples with every fifth request failed, as of an unsorted run."""
+    failed = [
+        replace(trace, outcome="error", chunk_s=(), chunk_tokens=None) if n % 5 == 0 else trace
+        for n, trace in enumerate(samples.traces)
+    ]
+    return replace(samples, traces=tuple(reversed(failed)))
+
+
+RUNS = [
+    Run(batch=1).samples(),
+    Run(batch=4, requests=80, noise=0.3).samples(),
+    with_failures(Run(batch=None, rate=6.0, requests=48, noise=0.3).samples()),
+]
 
 
 @pytest.fixture
@@ -34,24 +52,71 @@ def kept(store: Store, new_record: NewRecord, batch: int) -> tuple[Record, Sampl
     cell = replace(samples.cell, identity=f"{batch}")
     samples = replace(samples, cell=cell)
     record = new_record(cell=cell, metrics=metrics(samples), doubts=(), facts=samples.facts)
-    store.add_run(record, samples)
+    store.add_run(record, samples, slo_times(View(samples)))
     return record, samples
 
 
+milliseconds = st.none() | st.floats(1, 5000)
+
+
+@given(milliseconds, milliseconds, milliseconds, st.sampled_from(range(len(RUNS))))
 def test_the_figures_are_to_the_bit_those_of_a_run_with_that_slo(
-    store: Store, new_record: NewRecord
+    ttft_ms: float | None, tpot_ms: float | None, e2e_ms: float | None, run: int
 ) -> None:
-    record, samples = kept(store, new_record, 4)
-    slo = Slo(ttft_ms=120.0, tpot_ms=40.0)
-    fresh = metrics(replace(samples, cell=replace(samples.cell, slo=slo)))
-    again = supposed(record, samples, slo)
-    assert {name: again.metrics[name] for name in DECIDED_BY_SLO} == {
-        name: fresh[name] for name in DECIDED_BY_SLO
+    samples = RUNS[run]
+    slo = Slo(ttft_ms=ttft_ms, tpot_ms=tpot_ms, e2e_ms=e2e_ms)
+    cell = replace(samples.cell, slo=slo)
+    fresh = metrics(replace(samples, cell=cell))
+    again = figures_under(slo_times(View(samples)), cell)
+    assert {name: (one.value, one.count) for name, one in again.items()} == {
+        name: (fresh[name].value, fresh[name].count) for name in again
     }
-    others = record.metrics.keys() - set(DECIDED_BY_SLO)
-    assert all(again.metrics[name] == record.metrics[name] for name in others)
-    moved = {name for name in others if fresh[name] != record.metrics[name]}
-    assert moved <= {"steady_good_effective"}
+    plain = metrics(samples)
+    assert {name for name in fresh if fresh[name] != plain[name]} <= again.keys()
+
+
+def test_verdicts_are_those_of_runs_with_that_slo(
+    store: Store, new_record: NewRecord, tmp_path: Path
+) -> None:
+    slo = Slo(ttft_ms=120.0, tpot_ms=40.0)
+    fresh = []
+    for batch in (1, 4):
+        record, samples = kept(store, new_record, batch)
+        cell = replace(samples.cell, slo=slo)
+        figures = metrics(replace(samples, cell=cell))
+        fresh.append(replace(record, cell=cell, metrics=figures))
+    (found,) = journal.whatif(slo, tmp_path)
+    wanted = capacity_of("concurrency", slo, fresh)
+    for probe, of_fresh in zip(found.capacity.probes, wanted.probes, strict=True):
+        assert replace(probe, records=()) == replace(of_fresh, records=())
+
+
+def test_a_run_of_an_older_journal_is_read_from_its_samples(
+    store: Store, new_record: NewRecord, tmp_path: Path
+) -> None:
+    kept(store, new_record, 4)
+    slo = Slo(e2e_ms=700.0)
+    (new,) = journal.whatif(slo, tmp_path)
+    with store.transaction(writing=True) as connection:
+        connection.exec_driver_sql("DELETE FROM slo_times")
+    (old,) = journal.whatif(slo, tmp_path)
+    assert old == new
+    journal.recompute(tmp_path)
+    with store.transaction(writing=False) as connection:
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM slo_times").scalar() == 1
+
+
+def test_times_that_are_damaged_are_named_and_left_out(
+    store: Store, new_record: NewRecord, tmp_path: Path
+) -> None:
+    for batch in (1, 4):
+        kept(store, new_record, batch)
+    with store.transaction(writing=True) as connection:
+        damage = "UPDATE slo_times SET latencies_s = x'00' WHERE run_id = (SELECT id FROM runs"
+        connection.exec_driver_sql(f"{damage} WHERE batch = 4)")
+    with pytest.warns(DamagedRow, match="the times of run .* cannot be read"):
+        (found,) = journal.whatif(Slo(e2e_ms=60_000.0), tmp_path)
+    assert [probe.load for probe in found.capacity.probes] == [1.0]
 
 
 @given(st.floats(1, 5000), st.floats(1, 5))

@@ -1,0 +1,46 @@
+"""Runs with the times that decide their figures under any SLO, read without their samples."""
+
+from collections.abc import Collection, Iterator
+
+from sqlalchemy import delete, insert, select
+
+from journal.errors import StoreError
+from journal.metrics.slo_times import SloTimes, slo_times
+from journal.metrics.view import View
+from journal.records.run import GOOD, Record
+from journal.store import codec
+from journal.store.codec import table
+from journal.store.row_care import naming, warn_of
+from journal.store.run_rows import read_runs
+from journal.store.store import Store
+from journal.store.tables import RunRow, SloTimesRow
+
+_runs, _slo_times = table(RunRow), table(SloTimesRow)
+
+
+def runs_with_slo_times(
+    store: Store, metrics: Collection[str]
+) -> Iterator[tuple[Record, SloTimes]]:
+    """The good runs that have samples, newest last, with these metrics and their doubts but notes.
+    The times of a run of an older schema are computed from its samples."""
+    chosen = select(_runs.c.id).where(_runs.c.status.in_(GOOD), _runs.c.client.is_not(None))
+    with store.transaction(writing=False) as connection:
+        records = read_runs(connection, chosen, metrics, noted=False)
+        rows = {run_id: rest for run_id, *rest in connection.execute(select(_slo_times)).all()}
+    for record in records:
+        try:
+            if record.id in rows:
+                with naming(f"the times of run {record.id}"):
+                    yield record, codec.stored_slo_times(*rows[record.id])
+            elif (samples := store.samples(record.id)) is not None:
+                yield record, slo_times(View(samples))
+        except StoreError as error:
+            warn_of(error)
+
+
+def replace_slo_times(store: Store, run_id: str, times: SloTimes | None) -> None:
+    """Store the times of a run anew; None where its figures do not count."""
+    with store.transaction(writing=True) as connection:
+        connection.execute(delete(_slo_times).where(_slo_times.c.run_id == run_id))
+        if times is not None:
+            connection.execute(insert(_slo_times), codec.slo_times_row(run_id, times))
