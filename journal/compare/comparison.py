@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from journal import units
-from journal.compare.pairing import Match, Pair, Pairing, Records, pair
+from journal.compare.crossover import crossover
+from journal.compare.knee import THROUGHPUT
+from journal.compare.pairing import Match, Pair, Pairing, Records, Value, pair
 from journal.compare.ratios import Ratio, Units, beyond_chance
 from journal.compare.sides import Side, find_side
 from journal.compare.starts import (
@@ -25,6 +27,8 @@ from journal.metrics.table import named, standing_in
 from journal.metrics.table import rows as metric_rows
 
 Verdict = Literal["higher", "lower", "no difference seen", "maybe chance", "cannot say"]
+# The fields of a cell but the batch, and the ratios of throughput, each with its batch, rising.
+Line: TypeAlias = tuple[dict[str, Value], list[tuple[float, Ratio]]]
 
 FEW = 3  # units of a side; with fewer, a wide interval says how little is known, and no more
 WIDE = 0.1  # the difference that an interval has to leave out, on both sides, to be called narrow
@@ -104,6 +108,21 @@ class Comparison:
     measured: Measured
     left_out: tuple[Records, Records]
 
+    @property
+    def lines_over_batch(self) -> list[Line]:
+        """The lines of rows that differ in the batch alone."""
+        lines: dict[str, Line] = {}
+        for row in self.rows:
+            others = {name: value for name, value in row.match.cell.items() if name != "batch"}
+            batch = row.match.cell.get("batch")
+            ratio = next((f.ratio for f in row.figures if f.metric == THROUGHPUT), None)
+            if isinstance(batch, int | float) and ratio is not None:
+                key = repr((others, row.match.conditions))
+                lines.setdefault(key, (others, []))[1].append((float(batch), ratio))
+        for _, ratios in lines.values():
+            ratios.sort(key=lambda pair: pair[0])
+        return list(lines.values())
+
     def __str__(self) -> str:
         """A line for each figure of each row: A, B, their ratio with its interval, the verdict."""
         lines = [f"{self.b.name} against {self.a.name}"]
@@ -130,6 +149,7 @@ class Comparison:
             },
             "measured": _measured_json(self.measured),
             "overall": [_figure_json(figure) for figure in self.overall],
+            "crossovers": list(_crossovers_json(self)),
             "cells": [
                 {
                     "cell": dict(row.match.cell),
@@ -280,6 +300,21 @@ def _has(records: Records, name: str) -> bool:
 
 def _fewest_runs(cells: Iterable[Units]) -> int:
     return min(sum(map(len, units.values())) for units in cells)
+
+
+def _crossovers_json(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    for cell, ratios in comparison.lines_over_batch:
+        found = crossover(ratios)
+        if found is not None:
+            ahead = {"below": "b" if found.falls else "a", "above": "a" if found.falls else "b"}
+            yield {
+                "cell": cell,
+                "metric": THROUGHPUT,
+                "batch": found.load,
+                "low": found.low,
+                "high": found.high,
+                "higher": ahead,
+            }
 
 
 def _side_json(side: Side) -> dict[str, Any]:

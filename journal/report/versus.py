@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from journal import units
 from journal.compare.comparison import NOTICEABLE, Compared, Comparison, ComparisonRow
-from journal.compare.knee import THROUGHPUT
 from journal.compare.pairing import Value
-from journal.compare.ratios import Ratio
 from journal.compare.starts import USUAL_SPREAD
 from journal.metrics.table import named
 from journal.records.load_shape import AXIS_NAMES
@@ -58,19 +56,11 @@ def comparison_page(comparison: Comparison, *, whole_rows: bool = False) -> Page
 def _crossovers(comparison: Comparison) -> Iterator[Text]:
     """The sentences on batches at which the sides change their order, for rows that differ in the
     batch alone."""
-    of_lines: dict[tuple[tuple[tuple[str, Value], ...], str], list[tuple[float, Ratio]]] = {}
-    for row in comparison.rows:
-        others = tuple((n, v) for n, v in row.match.cell.items() if n != "batch")
-        batch = row.match.cell.get("batch")
-        ratio = next((f.ratio for f in row.figures if f.metric == THROUGHPUT), None)
-        if isinstance(batch, int | float) and ratio is not None:
-            key = (others, repr(row.match.conditions))
-            of_lines.setdefault(key, []).append((float(batch), ratio))
-    for (others, _), ratios in of_lines.items():
-        prompt = dict(others).get("prompt_tokens") if len(of_lines) > 1 else None
-        ordered = sorted(ratios, key=lambda pair: pair[0])
+    lines = comparison.lines_over_batch
+    for others, ratios in lines:
+        prompt = others.get("prompt_tokens") if len(lines) > 1 else None
         shown = prompt if isinstance(prompt, int) else None
-        sentence = crossover_sentence(ordered, comparison.a.name, comparison.b.name, shown)
+        sentence = crossover_sentence(ratios, comparison.a.name, comparison.b.name, shown)
         if sentence is not None:
             yield sentence
 

@@ -384,5 +384,11 @@ def test_the_batch_at_which_two_builds_change_their_order_is_named(
         ]
         for model in "ab"
     }
-    said = text(compared(side("a", *runs["a"]), side("b", *runs["b"])), lang)
+    comparison = compared(side("a", *runs["a"]), side("b", *runs["b"]))
+    said = text(comparison, lang)
     assert ("b is faster up to batch 11 (" if lang == "en" else "批大小到 11（") in said
+    (crossed,) = comparison.as_json()["crossovers"]
+    assert crossed["batch"] == pytest.approx(128**0.5)  # half of the way, in logarithms
+    assert crossed["low"] < crossed["batch"] < crossed["high"]
+    assert crossed["higher"] == {"below": "b", "above": "a"}
+    assert (crossed["cell"]["prompt_tokens"], crossed["metric"]) == (64, "output_tokens_per_s")
