@@ -8,6 +8,8 @@ import pytest
 import journal
 from journal import Engine, Experiment, Grid, Load
 
+BLOCK_BYTES, BLOCK_TOKENS = 2**14, 16
+
 
 @pytest.mark.parametrize(
     ("log", "told", "own_words"),
@@ -49,3 +51,28 @@ def test_a_failed_start_is_in_the_log_with_its_cause_and_its_sizes(
     assert "In the engine's own words:" in said
     assert own_words in said
     assert said.count("```text") == 3, "the next command; two cells of one cause are told once"
+
+
+def test_the_setting_that_a_failed_start_calls_for_is_tried_and_kept(
+    stand_in: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """A pool of 64 blocks, of which the engine holds one back, fits 1,008 tokens."""
+    pool = {"kv_cache_memory_bytes": 64 * BLOCK_BYTES, "max_model_len": 2048}
+    asked = Experiment(
+        name="small-pool",
+        engines=(stand_in({"pool": [BLOCK_BYTES, BLOCK_TOKENS]}, **pool),),
+        grid=Grid(batch=(1,), prompt_tokens=(16,), output_tokens=(8,)),
+        load=Load(requests=4, warmup=1),
+    )
+    (failed,) = journal.run(asked, tmp_path / "lab").records
+    assert failed.status == "failed"
+    (found,) = journal.try_change("last", tmp_path / "lab")
+    length = found.after.max_model_len
+    assert length is not None and length <= 63 * BLOCK_TOKENS
+    assert found.trial.setting == f"engine.max_model_len={length}"
+    assert (found.verdict, found.trial.cause) == ("kept", "failed")
+    with journal.open_store(tmp_path / "lab") as store:
+        assert store.run("last").good
+    said = next((tmp_path / "lab").rglob("*.md")).read_text()
+    assert "since the engine did not start and its log calls for it" in said
+    assert "Kept: " in said

@@ -48,14 +48,15 @@ class Tried:
 
 
 def tried(trial: ChangeTrial, before: Engine, after: Engine, records: Sequence[Record]) -> Tried:
-    """The result of a trial by the runs of both engines.
+    """The result of a trial by the runs of both engines; `before` is `after` where the engine did
+    not start without the change, and serves nothing.
 
     It is kept where the whole interval lies on the better side of no change, reverted where it lies
     below a gain of WORTH or where the changed engine gave no figures, and undecided else. The 5%
     in which an interval may err are shared by the looks (Bonferroni), so that a useless change is
     kept in at most 2.5% of trials, and one that gains WORTH is reverted in as many.
     """
-    a = tuple(r for r in records if r.cell.engine == before and r.good)
+    a = tuple(r for r in records if r.cell.engine == before != after and r.good)
     b = tuple(r for r in records if r.cell.engine == after and r.good)
     every = [r for r in records if r.cell.engine == after]
     if every and not b:

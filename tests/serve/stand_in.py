@@ -73,7 +73,8 @@ def pooled(answers: Script, block_bytes: int, tokens: int) -> Script:
         sys.exit(
             f"ValueError: To serve at least one request with the models's max seq len ({longest}), "
             "(0.01 GiB KV cache is needed, which is larger than the available KV cache memory "
-            "(0.01 GiB)."
+            "(0.01 GiB). Based on the available memory, the estimated maximum model length is "
+            f"{(blocks - 1) * tokens}."
         )
     print(f"(Worker) INFO Explicitly set ({pool / 2**30}/9.59) GiB for KV cache on node 0.")
     print(f"(EngineCore) INFO CPU KV cache size: {blocks * tokens:,} tokens", flush=True)
