@@ -50,6 +50,7 @@ OUTSIDE = 0.05  # of the batch
 GPU_BUSY = 0.6  # of the time
 NOT_SHARED = 0.5  # of a step's time, by Karp and Flatt
 WAVES = 3  # of requests, with fewer of which a cold start may be all there is
+IN_TURN = 2.0  # times the time of a run of few waves: more was waited for together
 MOST, LEAST = 0.5, 0.4  # of the time of a request, for prefill and against it
 FLAT, PROPORTIONAL = 0.2, 0.8  # exponents of a step's time over the batch
 SLOWEST_MEMORY = 5e9  # bytes/s: one channel of DDR4 gives four times that
@@ -175,9 +176,14 @@ def _prefill(case: Subject) -> Seen | None:
 
 
 def _few_waves(case: Subject) -> bool:
-    """Whether too few requests follow the first ones to tell a slow start from slow prompts."""
+    """Whether too few requests follow the first ones to tell a slow start from slow prompts. They
+    are told apart where prompts that take as long as in the warm-up, read one after another, fill
+    the time of the run: a start is waited for by all at once."""
     shape, requests = case.record.cell.shape, case.value("requests")
-    return isinstance(shape, Closed) and (requests is None or requests < WAVES * shape.batch)
+    if not isinstance(shape, Closed) or (requests is not None and requests >= WAVES * shape.batch):
+        return False
+    read_s, per_s = case.value("ttft_alone_s"), case.value("requests_per_s")
+    return read_s is None or per_s is None or not MOST <= read_s * per_s <= IN_TURN
 
 
 def _is_decode(case: Subject) -> bool:
@@ -285,7 +291,8 @@ RULES: tuple[LimitRule, ...] = (
     LimitRule(
         "prefill",
         f"{percent(MOST)} of a request's time until its first token, or held up by the prompts of "
-        f"others, in {WAVES} times as many requests as are in flight",
+        f"others, in {WAVES} times as many requests as are in flight, or where prompts that are "
+        f"read in turn, as fast as in the warm-up, take {percent(MOST)} of the run's time or more",
         "More than half is what a change must shorten first (Amdahl 1967).",
         _prefill,
     ),

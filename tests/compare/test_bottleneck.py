@@ -83,7 +83,15 @@ def test_half_and_half_is_neither() -> None:
 
 
 def test_few_waves_do_not_tell_prompts_from_a_cold_start() -> None:
-    assert limit_of(ttft_s__mean=0.8, requests=16.0) == (None, "few_waves")
+    few = {"ttft_s__mean": 0.8, "requests": 16.0}
+    assert limit_of(**few) == (None, "few_waves")
+
+
+def test_prompts_in_turn_are_no_start_that_all_wait_for() -> None:
+    few = {"ttft_s__mean": 0.8, "requests": 16.0, "requests_per_s": 5.0}
+    assert limit_of(ttft_alone_s=0.18, **few) == ("prefill", "prefill")
+    assert limit_of(ttft_alone_s=1.8, **few) == (None, "few_waves"), "waited for together"
+    assert limit_of(ttft_alone_s=0.02, **few) == (None, "few_waves"), "read in a moment"
 
 
 def test_prompts_of_others_count_as_far_as_they_explain_it() -> None:
