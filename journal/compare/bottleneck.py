@@ -92,15 +92,24 @@ def _client(case: Subject) -> Seen | None:
 def _kv_pool(case: Subject) -> Seen | None:
     peak, waits = case.value("kv_cache_peak_fraction"), case.waits
     preempted = case.value("preemptions") or 0
-    if peak is None or peak < FULL or not (preempted or (waits is not None and waits >= WAITS)):
+    if not _is_full(case) or not (preempted or (waits is not None and waits >= WAITS)):
         return None
     return "kv_pool", {"peak": peak, "waits": waits, "preemptions": preempted}
 
 
+def _is_full(case: Subject) -> bool | None:
+    """Whether FULL of the KV pool was in use, or where no limit held those that ran, too much for
+    one more request of their size; None where its use is not known."""
+    peak, most = case.value("kv_cache_peak_fraction"), case.value("server_running_peak")
+    if peak is None or peak >= FULL or not most:
+        return None if peak is None else peak >= FULL
+    return (case.limit is None or most < case.limit) and peak * (most + 1) > most
+
+
 def _queue(case: Subject) -> Seen | None:
-    waits, peak = case.waits, case.value("kv_cache_peak_fraction")
-    most, mean = case.value("server_running_peak"), case.value("server_running_mean")
-    if waits is None or waits < WAITS or peak is None or peak >= FULL or not most or mean is None:
+    waits, most = case.waits, case.value("server_running_peak")
+    mean = case.value("server_running_mean")
+    if waits is None or waits < WAITS or _is_full(case) is not False or not most or mean is None:
         return None
     if case.limit is None:
         read_s, per_s = case.value("ttft_alone_s"), case.value("requests_per_s")
@@ -242,8 +251,8 @@ RULES: tuple[LimitRule, ...] = (
     ),
     LimitRule(
         "kv_pool",
-        f"{percent(FULL)} of the KV pool in use at the peak, and a preemption or "
-        f"{percent(WAITS)} of a request's time in the server's queue",
+        f"{percent(FULL)} of the KV pool in use at the peak, or so much that one more request does "
+        f"not fit, and a preemption or {percent(WAITS)} of a request's time in the server's queue",
         "vLLM admits a request when its blocks fit, and preempts one when the blocks of the "
         "running ones do not.",
         _kv_pool,

@@ -115,6 +115,12 @@ def test_a_queue_beside_a_full_pool_is_the_pool() -> None:
     assert limit_of(**WAITING | {"kv_cache_peak_fraction": 0.97}) == ("kv_pool", "kv_pool")
 
 
+def test_a_pool_without_room_for_one_more_is_full() -> None:
+    """Two requests take 77% of it, and a third would take as much as each of them."""
+    assert limit_of(**WAITING | {"kv_cache_peak_fraction": 0.77}) == ("kv_pool", "kv_pool")
+    assert limit_of(**WAITING | {"kv_cache_peak_fraction": 0.6}) == ("queue", "queue")
+
+
 def test_prompts_that_are_read_one_by_one_are_no_limit_on_requests() -> None:
     one = {"server_running_peak": 1.0, "server_running_mean": 1.0}
     read = {"ttft_alone_s": 0.19, "ttft_s__mean": 0.9}
