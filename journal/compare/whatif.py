@@ -77,7 +77,7 @@ def whatif(slo: Slo, home: str | Path = "lab") -> tuple[Supposed, ...]:
     cells = {id(record.cell): record.cell for record, _ in runs}  # each is that of many runs
     under = {key: replace(cell, slo=slo) for key, cell in cells.items()}
     records = [supposed(record, times, under[id(record.cell)]) for record, times in runs]
-    groups: dict[tuple[Setup, Of, int, int], list[Record]] = {}
+    groups: dict[tuple[Setup, Of, int | None, int | None], list[Record]] = {}
     for record, setup in zip(records, setups_of(records), strict=True):
         cell = record.cell
         of: Of = "rate" if cell.shape.is_open else "concurrency"

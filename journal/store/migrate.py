@@ -31,7 +31,7 @@ from journal.store.database import connectable, explained, file_of, reader, show
 from journal.store.tables import Row
 from journal.store.views import drop_views, make_views
 
-HEAD = "0019"
+HEAD = "0020"
 VERSION_TABLE = "journal_version"
 LOCK_TIMEOUT_S = 60.0
 

@@ -224,7 +224,7 @@ class HostReadingRow(Row, table=True):
 class SloTimesRow(Row, table=True):
     """The times of a run's measured requests that decide its figures under any SLO, computed from
     its samples: `latencies_s` is little-endian float64, the TTFT, TPOT and E2E of all requests one
-    after the other, in order of start. Runs of before schema 0019 and imported ones have none
+    after the other, in order of start. Runs of before schema 0020 and imported ones have none
     until they are recomputed."""
 
     __tablename__ = "slo_times"
