@@ -141,7 +141,7 @@ def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
         truth = json.loads(process.stdout.read())
     figures = json.loads(done.stdout)
     ttft_s, e2e_s = sorted(figures["ttft_s"]), sorted(figures["e2e_s"])
-    chunks = TOKENS * len(e2e_s)
+    chunks = figures.get("chunks", TOKENS * len(e2e_s))
     return Turn(
         name=name,
         streams=streams,

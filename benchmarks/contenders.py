@@ -14,13 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psutil
+
+if TYPE_CHECKING:
+    from journal.records.engine import Endpoint
+    from journal.records.request import Request
 
 TOKENS = 100
 MODEL = "simulated-model"
@@ -38,19 +43,71 @@ Measured = dict[str, Any]
 def journal(
     url: str, streams: int, waves: int, processes: int = 1, *, meters: bool = False
 ) -> Measured:
-    """CPU time counts from the end of the warm-up, one request a process, when all are ready."""
-    from journal.load.drive import drive
-    from journal.measure.sampler import Sampler
-    from journal.records.engine import Endpoint
-    from journal.records.load_shape import Closed
-    from journal.records.request import Request, Trace
-    from journal.serve.endpoint import listeners
+    """Completions of one length."""
+    from journal.records.request import Request
 
     body = json.dumps(BODY).encode()
+    count = processes + streams * waves
     requests = [
         Request(index=k, body=body, prompt_tokens=8, output_tokens=TOKENS, warmup=k < processes)
-        for k in range(processes + streams * waves)
+        for k in range(count)
     ]
+    return _driven(_endpoint(url), requests, streams, processes, meters)
+
+
+def journal_chats(url: str, streams: int, waves: int) -> Measured:
+    """Chats from a file, as `run` sends them: prompts of log-normal lengths, answers of 10 to 190
+    tokens, and all bodies on disk until they are sent."""
+    from journal.plan.cells import cells
+    from journal.plan.mix import mixed
+    from journal.plan.own_prompts import with_workload
+    from journal.plan.prompts import requests
+    from journal.plan.spool import spooling
+    from journal.records.experiment import Experiment, Grid, Load
+    from journal.records.workload import Part, Workload
+
+    lengths = mixed((Part(prompt_tokens="256~1", output_tokens="10..190"),), streams * waves, 7)
+    with tempfile.TemporaryDirectory() as folder, spooling() as spool:
+        path = Path(folder, "chats.jsonl")
+        chats = (
+            {"messages": [{"role": "user", "content": "word " * words}], "output_tokens": tokens}
+            for words, tokens in lengths
+        )
+        path.write_text("\n".join(map(json.dumps, chats)))
+        asked = Experiment(
+            name="chats",
+            grid=Grid(batch=(streams,)),
+            load=Load(warmup=1),
+            workload=Workload(prompts=str(path)),
+        )
+        (cell,) = cells(with_workload(asked), model=MODEL)
+        endpoint = replace(_endpoint(url), api="chat")
+        measured = _driven(endpoint, requests(cell, endpoint, "run", spool), streams)
+    return {**measured, "chunks": sum(tokens for _, tokens in lengths)}
+
+
+def _endpoint(url: str) -> "Endpoint":
+    from journal.records.engine import Endpoint
+    from journal.serve.endpoint import listeners
+
+    (pid,) = listeners(urlsplit(url).port or 80)
+    return Endpoint(base_url=url, model=MODEL, has_metrics=True, pid=pid)
+
+
+def _driven(
+    endpoint: "Endpoint",
+    requests: "Sequence[Request]",
+    streams: int,
+    processes: int = 1,
+    meters: bool = False,
+) -> Measured:
+    """The figures of our client. CPU time counts from the end of the warm-up, one request a
+    process, when all are ready."""
+    from journal.load.drive import drive
+    from journal.measure.sampler import Sampler
+    from journal.records.load_shape import Closed
+    from journal.records.request import Trace
+
     spans: list[tuple[float, float]] = []
 
     def look(trace: Trace) -> None:
@@ -58,8 +115,6 @@ def journal(
             workers = psutil.Process().children()
             spans.append((_cpu_s(), sum(waited_s(worker.pid) for worker in workers)))
 
-    (pid,) = listeners(urlsplit(url).port or 80)
-    endpoint = Endpoint(base_url=url, model=MODEL, has_metrics=True, pid=pid)
     origin_s = time.monotonic()
     with Sampler(endpoint, origin_s) if meters else nullcontext():
         traces, health = drive(
@@ -210,6 +265,7 @@ def waited_s(pid: int | str = "self") -> float:
 
 CONTENDERS: dict[str, Callable[[str, int, int], Measured]] = {
     "journal": journal,
+    "journal, chats of mixed lengths": journal_chats,
     "journal, with its meters": journal_with_meters,
     "journal, 2 processes": journal_on_two_processes,
     "journal, twice": journal_twice,

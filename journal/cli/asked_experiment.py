@@ -82,10 +82,7 @@ def _settle(
     _slo: dict[str, Any],
     workload: dict[str, Any],
 ) -> None:
-    """Add to the options what follows from them together and from `asked`, which they go over.
-    Raises SpecError for a field of a body that the program sets itself."""
-    from journal.plan.dialect import check_own
-
+    """Add to the options what follows from them together and from `asked`, which they go over."""
     if "prompts" in workload:
         workload.setdefault("all_lines", "requests" not in load)
     elif "requests" in load:
@@ -99,7 +96,6 @@ def _settle(
         grid.setdefault("rate", ())  # the load that was asked for now, not the file's
     if "body" in load:
         load["body"] = {**asked.load.body, **load["body"]}
-        check_own(load["body"])
 
 
 def with_expected(asked: "Experiment", expected: Mapping[str, float]) -> "Experiment":

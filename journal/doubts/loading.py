@@ -11,7 +11,7 @@ from journal.metrics.overload import CHANCE, FILLING, Growth, growth
 from journal.metrics.statistics import PERCENTILES, Array, needed_samples, outliers
 from journal.metrics.view import View
 from journal.records.doubt import Value
-from journal.records.load_shape import Closed, Open, Ramp
+from journal.records.load_shape import Closed, Open
 from journal.units import percent, seconds
 
 CLIENT_CPU = 0.8
@@ -96,7 +96,8 @@ def _piles_up(found: Growth | None) -> bool:
 
 def _is_level(case: Case) -> bool:
     """Whether a constant rate was offered: of one that changes a queue says nothing."""
-    return isinstance(case.view.cell.shape, Open)
+    shape = case.view.cell.shape
+    return isinstance(shape, Open) and shape.profile is None
 
 
 def _falls_behind(case: Case) -> Finding | None:
@@ -160,7 +161,7 @@ def settled(case: Case, values: Array) -> Array:
 def found_drift(case: Case) -> Finding | None:
     """The doubt that the run drifted; None where nothing shows it."""
     view = case.view
-    if _falls_behind(case) is not None or isinstance(view.cell.shape, Ramp):
+    if _falls_behind(case) is not None or (view.cell.shape.is_open and not _is_level(case)):
         return None
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
     if view.cell.shape.is_open:
@@ -220,7 +221,7 @@ def _burst(case: Case) -> Finding | None:
     """The doubt about an open loop that sent most of its requests before the first answer."""
     view, e2e_s = case.view, case.value("e2e_s.mean")
     shape = view.cell.shape
-    if not isinstance(shape, Open) or case.count < 2 or e2e_s is None:
+    if not (isinstance(shape, Open) and _is_level(case)) or case.count < 2 or e2e_s is None:
         return None
     before = int(np.sum(view.all_start_s <= view.all_end_s.min()))
     if before <= BURST_SHARE * case.count:

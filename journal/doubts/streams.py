@@ -87,6 +87,7 @@ def _streams(view: View) -> Streams:
         np.array([trace.chunk_s[-1] if trace.chunk_s else trace.end_s for trace in traces]),
         medians(gaps[own], owner[1:][own], len(traces)),
         chunk_s,
+        np.array([trace.prompt_tokens or trace.prompt_tokens_asked for trace in traces]),
     )
 
 

@@ -16,6 +16,7 @@ AT_PEAK = 0.25  # of the time
 PROMPTS_BUSY = 0.7  # of the time, at most, in which a server reads prompts
 CONNECTS_NOTE = 0.1  # of the requests
 CONNECTS_FLAG = 0.05  # of TTFT
+CONNECTS_WORTH = 0.001  # less is lost in the noise: users who think open one for each turn
 
 
 def _queue_unseen(case: Case) -> Finding | None:
@@ -83,6 +84,8 @@ def _connections(case: Case) -> Finding | None:
         return None
     connect_s = float(np.median([took_s for took_s, _ in opened]))
     share = float(np.median([took_s / max(ttft_s, 1e-9) for took_s, ttft_s in opened]))
+    if share < CONNECTS_WORTH:
+        return None
     severity: Severity = "flag" if share >= CONNECTS_FLAG else "note"
     return severity, {
         "opened": len(opened),
@@ -105,8 +108,8 @@ RULES = (
     ),
     Rule(
         "connections",
-        f"{percent(CONNECTS_NOTE)} of the requests opened a connection; a flag where that took "
-        f"{percent(CONNECTS_FLAG)} of TTFT",
+        f"{percent(CONNECTS_NOTE)} of the requests opened a connection, which took "
+        f"{percent(CONNECTS_WORTH)} of TTFT; a flag from {percent(CONNECTS_FLAG)} on",
         "Connections are opened before the load and kept; one more takes a round trip or, with "
         "TLS, two and some arithmetic, all of it within TTFT.",
         _connections,

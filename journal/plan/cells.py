@@ -14,7 +14,7 @@ from journal.plan.ramp import mean_rate, requests_of, stretches
 from journal.plan.sequence import ROUND
 from journal.records.cell import Cell
 from journal.records.experiment import Engine, Experiment, Load
-from journal.records.load_shape import Closed, LoadShape, Open, Ramp, Users
+from journal.records.load_shape import Closed, LoadShape, Open, Users
 from journal.records.sameness import definition
 from journal.records.workload import Workload
 
@@ -96,7 +96,7 @@ def load_shapes(experiment: Experiment) -> tuple[LoadShape, ...]:
     grid, burstiness = experiment.grid, experiment.load.burstiness
     if experiment.load.ramp is not None:
         _check_ramp(experiment)
-        return (Ramp(mean_rate(experiment.load.ramp), experiment.load.ramp, burstiness),)
+        return (Open(mean_rate(experiment.load.ramp), burstiness, experiment.load.ramp),)
     if grid.rate:
         return tuple(Open(rate, burstiness) for rate in grid.rate)
     if experiment.workload.is_conversation:
@@ -131,6 +131,7 @@ def _variants(experiment: Experiment, load: Load) -> tuple[Load, ...]:
     """`load` once for each of its variants, with their fields over its own; once as it is without.
     Raises SpecError for a field that the program sets itself, and for two variants of one name or
     of the same fields."""
+    check_own(load.body)
     if not load.variants:
         return (load,)
     if experiment.find_capacity is not None or experiment.needed_vram:
@@ -151,7 +152,7 @@ def _variants(experiment: Experiment, load: Load) -> tuple[Load, ...]:
 def _load(load: Load, shape: LoadShape, workload: Workload) -> Load:
     """The load of a cell whose ramp or time is given: in open loop with as many requests as are due
     in it, else with a round of lengths, which begin again when it is over."""
-    if isinstance(shape, Ramp):
+    if isinstance(shape, Open) and shape.profile is not None:
         return replace(load, requests=requests_of(stretches(shape.profile)))
     if load.duration_s is None or workload.is_own or workload.trace is not None:
         return load

@@ -24,7 +24,7 @@ from journal.plan.spool import Spool
 from journal.plan.trace_file import BLOCK_TOKENS
 from journal.records.cell import Cell
 from journal.records.engine import Endpoint
-from journal.records.load_shape import Open, Ramp
+from journal.records.load_shape import Open
 from journal.records.request import Request
 from journal.serve.engines.vllm.request_fields import TOKEN_IDS, of_exact_length, of_running_usage
 
@@ -225,7 +225,7 @@ def arrivals(cell: Cell) -> list[float]:
     """
     if cell.workload.trace is not None:
         return due_times(cell.workload)
-    assert isinstance(cell.shape, Open | Ramp)
+    assert isinstance(cell.shape, Open)
     shape, count = cell.shape.burstiness, cell.load.requests - 1
     chance = Random(f"arrivals {cell.seed}")
     gaps = [chance.gammavariate(shape, 1.0) if shape else 1.0 for _ in range(count)]
@@ -235,7 +235,7 @@ def arrivals(cell: Cell) -> list[float]:
     if drawn == 0.0:  # so bursty that every gap is lost below the least float
         gaps[chance.randrange(count)] = drawn = 1.0
     shares = [so_far / drawn for so_far in accumulate(gaps, initial=0.0)]
-    if isinstance(cell.shape, Ramp):
+    if cell.shape.profile is not None:
         return ramped(cell.shape.profile, shares)
     lasts_s = count / cell.shape.rate
     return [lasts_s * share for share in shares]

@@ -1,7 +1,7 @@
 """Load shapes, which say how requests arrive at a server, and the axes of a grid.
 
 A load shape is closed (a constant number of requests in flight), open (a constant rate of requests,
-however many are in flight; of a ramp, a rate that changes), or users in conversation, who wait for
+however many are in flight, or one that changes), or users in conversation, who wait for
 an answer and think before they go on. Code that depends on the kind asks the shape and never
 compares a batch or a rate with None."""
 
@@ -85,79 +85,48 @@ class Users:
 @dataclass(frozen=True, slots=True)
 class Open:
     """An open loop of `rate` requests/s on an absolute schedule. The gaps are gamma distributed
-    with shape `burstiness`: 1 is Poisson, above 1 is smoother, 0 is a constant interval."""
+    with shape `burstiness`: 1 is Poisson, above 1 is smoother, 0 is a constant interval. A rate
+    that changes does so as `profile` says, such as "10..100 in 60s" or "10,20 each 30s", and `rate`
+    is its mean; None: it is constant."""
 
     rate: float
     burstiness: float = 1.0
+    profile: str | None = None
     batch: ClassVar[None] = None
     is_open: ClassVar[bool] = True
     axis: ClassVar[str] = "rate"
 
     @property
     def value(self) -> float:
-        """The offered requests/s."""
+        """The offered requests/s, or their mean."""
         return self.rate
 
     @property
     def label(self) -> str:
-        """The shape in a sentence: "2.5 requests/s"."""
-        return f"{self.rate:g} requests/s"
+        """The shape in a sentence: "2.5 requests/s", "10..100 in 60s requests/s"."""
+        return f"{self._rates} requests/s"
 
     @property
     def short(self) -> str:
-        """The shape in a name: "2.5 per s"."""
-        return f"{self.rate:g} per s"
+        """The shape in a name: "2.5 per s", "10..100 in 60s per s"."""
+        return f"{self._rates} per s"
 
     @property
     def amount(self) -> str:
-        """The shape in a column of loads: "2.5/s"."""
-        return f"{self.rate:g}/s"
+        """The shape in a column of loads: "2.5/s", "10..100 in 60s"."""
+        return f"{self._rates}/s" if self.profile is None else self.profile
 
     @property
     def order(self) -> tuple[bool, float, float]:
-        """The place among shapes: closed before open, then by load, then by burstiness."""
+        """The place among shapes: closed before open, then by mean load, then by burstiness."""
         return True, self.rate, self.burstiness
 
-
-@dataclass(frozen=True, slots=True)
-class Ramp:
-    """An open loop whose rate changes as `profile` says, such as "10..100 in 60s" or "10,20 each
-    30s"; `rate` is its mean in requests/s, `burstiness` as in `Open`."""
-
-    rate: float
-    profile: str
-    burstiness: float = 1.0
-    batch: ClassVar[None] = None
-    is_open: ClassVar[bool] = True
-    axis: ClassVar[str] = "rate"
-
     @property
-    def value(self) -> float:
-        """The mean of the offered requests/s."""
-        return self.rate
-
-    @property
-    def label(self) -> str:
-        """The shape in a sentence: "10..100 in 60s requests/s"."""
-        return f"{self.profile} requests/s"
-
-    @property
-    def short(self) -> str:
-        """The shape in a name: "10..100 in 60s per s"."""
-        return f"{self.profile} per s"
-
-    @property
-    def amount(self) -> str:
-        """The shape in a column of loads: "10..100 in 60s"."""
-        return self.profile
-
-    @property
-    def order(self) -> tuple[bool, float, float]:
-        """The place among shapes: with the open loops, by mean load."""
-        return True, self.rate, self.burstiness
+    def _rates(self) -> str:
+        return f"{self.rate:g}" if self.profile is None else self.profile
 
 
-LoadShape: TypeAlias = Closed | Users | Open | Ramp
+LoadShape: TypeAlias = Closed | Users | Open
 
 
 def load_shape(
@@ -172,7 +141,7 @@ def load_shape(
     conversation, and `ramp` is the profile of its rate. Raises ValueError where both `batch` and
     `rate` are None."""
     if rate is not None:
-        return Open(rate, burstiness) if ramp is None else Ramp(rate, ramp, burstiness)
+        return Open(rate, burstiness, ramp)
     if batch is not None:
         return Users(batch) if users else Closed(batch)
     raise ValueError("a load needs a batch or a rate, and has neither")

@@ -26,7 +26,7 @@ from journal.compare.capacity import (
 from journal.plan.cells import identified
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment, Slo
-from journal.records.load_shape import Closed, Open, Ramp
+from journal.records.load_shape import Closed, Open
 from journal.records.run import Record
 
 ALONE = 12  # requests that show how the server does with one at a time
@@ -252,7 +252,7 @@ class _Course:
     def _lasts_s(self, cell: Cell) -> float:
         """How long a run of `cell` is expected to last."""
         e2e_s, shape = self._e2e_s(alone=True), cell.shape
-        if not isinstance(shape, Open | Ramp):
+        if not isinstance(shape, Open):
             last = self.records[-1].cell.shape.value
             return cell.load.requests / shape.batch * self._e2e_s() * max(1.0, shape.batch / last)
         rate = min([shape.rate, *self._answered()])

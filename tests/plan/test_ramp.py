@@ -17,7 +17,7 @@ from journal.plan.prompts import arrivals
 from journal.plan.ramp import mean_rate, ramped, stretches
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment, Grid, Load
-from journal.records.load_shape import Ramp
+from journal.records.load_shape import Open
 from journal.records.workload import Workload
 
 
@@ -30,7 +30,7 @@ def asked(profile: str, **load: Any) -> Cell:
 
 def test_a_ramp_rises_evenly() -> None:
     cell = asked("10..100 in 60s")
-    assert isinstance(cell.shape, Ramp)
+    assert isinstance(cell.shape, Open) and cell.shape.profile == "10..100 in 60s"
     assert (cell.rate, cell.load.requests) == (55.0, 3300)
     due_s = arrivals(cell)
     assert due_s[0] == 0 and due_s[-1] == pytest.approx(60.0)

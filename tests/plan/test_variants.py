@@ -6,7 +6,7 @@ import pytest
 
 from journal.errors import SpecError
 from journal.plan.cells import cells, check_count
-from journal.plan.experiment_file import load_experiment
+from journal.plan.experiment_file import load_experiment, parse
 from journal.plan.own_prompts import with_workload
 from journal.plan.plan import plan
 from journal.plan.prompts import requests
@@ -60,6 +60,14 @@ def test_variants_that_cannot_be_told_apart_are_refused(
 ) -> None:
     with pytest.raises(SpecError, match=words):
         cells(asked(*variants), model="here")
+
+
+@pytest.mark.parametrize("field", ["model", "prompt", "messages", "stream"])
+def test_fields_that_the_program_sets_are_refused_in_a_file_as_in_options(field: str) -> None:
+    source = f'[engine]\nmodel = "here"\n[load.body]\n{field} = "mine"'
+    experiment = parse(source, default_name="mine", where="mine.toml")
+    with pytest.raises(SpecError, match=f"the field '{field}' of a request is not free"):
+        cells(experiment)
 
 
 def test_variants_are_counted_before_they_are_laid_out() -> None:

@@ -451,7 +451,7 @@ def asked(record: Build, figure: Figure, **changes: Any) -> list[tuple[str, ...]
     ("predicted", "verdict"),
     [
         (0.1, "supported"),
-        (0.109, "not established: about 2 more repeats of each cell would decide"),
+        (0.109, "not established: repeats would decide, about 2 more of each cell"),
         (0.12, "refuted"),
         (0, "refuted"),
     ],

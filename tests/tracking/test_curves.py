@@ -1,8 +1,10 @@
 """The curves that MLflow draws, from records alone."""
 
+import pytest
 from builders import a_record
 
 from journal.records.experiment import Engine
+from journal.records.workload import Workload
 from journal.tracking.mlflow_curves import curves
 
 
@@ -20,3 +22,29 @@ def test_the_trade_off_is_a_curve_over_the_tokens_of_one_user() -> None:
     assert {point.name for point in drawn} == {"trade_off p64 o32/tokens_per_s_of_a_gpu"}
     assert [(point.step, point.value) for point in drawn] == [(40, 80.0), (50, 25.0)]
     assert not [p for p in curves(runs[:1], several_outputs=False) if "trade_off" in p.name]
+
+
+def test_conversations_have_curves_over_the_turn_and_the_means_of_repeats() -> None:
+    talk = Workload(turns=3)
+    runs = [
+        a_record(
+            batch=2,
+            number=repeat,
+            workload=talk,
+            metrics={
+                **{f"turn_ttft_s.{turn}": 0.1 * turn + 0.02 * repeat for turn in (1, 2, 3)},
+                **{f"turn_hit_fraction.{turn}": 0.3 * turn for turn in (2, 3)},
+            },
+        )
+        for repeat in (0, 1)
+    ]
+    drawn = [one for one in curves(runs, several_outputs=False) if one.name.startswith("by_turn")]
+    ttft, hits = (
+        {one.step: one.value for one in drawn if one.name == f"by_turn u2 p64 o32/{name}"}
+        for name in ("turn_ttft_s", "turn_hit_fraction")
+    )
+    assert ttft == pytest.approx({1: 0.11, 2: 0.21, 3: 0.31})
+    assert hits == pytest.approx({2: 0.6, 3: 0.9})
+    assert len(drawn) == 5
+    alone = [a_record(number=2, metrics={"turn_ttft_s.1": 0.1})]
+    assert not [one for one in curves(alone, several_outputs=False) if "by_turn" in one.name]
