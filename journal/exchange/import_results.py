@@ -86,7 +86,11 @@ def _short(text: str) -> str:
 
 def _timed(foreign: Foreign, document: Document) -> Foreign:
     """`foreign` with the notes on what its file does not say; its time is that of the file where
-    the file has none."""
+    the file has none. A length of 0 is not known either: so some tools write it."""
+    if foreign.prompt_tokens == 0:
+        foreign = replace(foreign, prompt_tokens=None)
+    if foreign.output_tokens == 0:
+        foreign = replace(foreign, output_tokens=None)
     unsaid = _unsaid(foreign)
     if foreign.started_at is None:
         changed = datetime.fromtimestamp(document.path.stat().st_mtime, UTC)

@@ -127,6 +127,14 @@ def test_a_length_that_a_file_does_not_tell_is_no_zero(tmp_path: Path) -> None:
         assert set(earlier) == {place(stored.cell)}
 
 
+def test_prompts_of_no_tokens_have_no_known_length(write: Write, tmp_path: Path) -> None:
+    """As vllm bench serve writes those of pictures and failed requests."""
+    count = len(json.loads((FORMS / "vllm-detailed.json").read_text())["input_lens"])
+    record = only(write("vllm-detailed.json", {"input_lens": [0] * count}), tmp_path)
+    assert (record.cell.prompt_tokens, record.cell.output_tokens) == (None, 17)
+    assert "how long prompts were" in said(record)
+
+
 def test_runs_without_lengths_are_shown_beside_others(tmp_path: Path) -> None:
     names = ("aiperf-cancelled.json", "genai-perf.json", "sglang.jsonl")
     runs = [run for name in names for run in import_results(FORMS / name, tmp_path).records]
