@@ -12,10 +12,17 @@ from journal.cli.render import echo
 if TYPE_CHECKING:
     from journal.records.as_json import ShownJson
 
+LISTED = 100  # runs of a table, unless it is asked for more
+
 
 def runs(
     home: Home = "lab",  # type: ignore[assignment]
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the newest N.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=1, help="The newest N; without it the newest 100, and all as JSON."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the runs of this journal, the newest last.
@@ -29,11 +36,14 @@ def runs(
     from journal.cli.run_tables import print_records
 
     with journal.open_store(home) as store:
-        records = store.runs(limit=limit)
+        shown = limit or LISTED
+        records = store.runs(limit=limit if json else shown + 1)
     if json:
         print_json([journal.run_json(record) for record in records])
     elif records:
-        print_records(records)
+        print_records(records[-shown:])
+        if len(records) > shown:
+            echo(f"the newest {shown:,} runs; older ones are left out, and `-n N` lists N")
     else:
         echo(f"no runs in {home} yet: `journal run` makes the first")
 
