@@ -1,6 +1,5 @@
 """`journal demo`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,12 +31,12 @@ def demo(
     - `journal demo --lang zh --no-open`
     - `journal runs --home demo`
     """
-    from journal.cli.render import print_json
+    from journal.cli.render import open_page, print_json
 
     files = journal.demo(home, lang)
     if json:
         print_json({"home": str(home), "markdown": str(files.markdown), "html": str(files.html)})
         return
     echo(f"{files.html}\nlook around with --home {home}: journal runs, show last, log, ui")
-    if open_it and typer.launch(str(files.html.resolve())) != 0:
-        echo("there is no browser here to open it with (xdg-open)", file=sys.stderr)
+    if open_it:
+        open_page(files.html)

@@ -28,6 +28,7 @@ def run_in_chinese(command: Any) -> int:
 
     for name, text in FRAME.items():
         setattr(rich_utils, name, text)
+    _usage_in_chinese()
     put_into_chinese(command)
     family = {kind.__name__: kind for kind in BadParameter.__mro__}
     refused = cast(type[BadParameter], family["ClickException"])  # Typer exports its children only
@@ -42,6 +43,20 @@ def run_in_chinese(command: Any) -> int:
         raise UsageError(error.format_message()) from None
 
 
+def _usage_in_chinese() -> None:
+    """Have the line of a command's usage begin in Chinese."""
+    from typer import Context
+
+    base: Any = Context.__mro__[1]  # Click's own, which Typer does not export
+    plain = base.formatter_class
+
+    class Formatter(plain):  # type: ignore[misc, valid-type]
+        def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+            super().write_usage(prog, args, prefix or "用法：")
+
+    base.formatter_class = Formatter
+
+
 def put_into_chinese(command: Any) -> None:
     """Put the help of `command`, of its options and of the commands below it into Chinese."""
     for name in ("help", "epilog", "short_help"):
@@ -50,6 +65,9 @@ def put_into_chinese(command: Any) -> None:
     for holder in (command, *command.params):
         if panel := getattr(holder, "rich_help_panel", None):
             holder.rich_help_panel = catalogue().get(panel, panel)
+    command.options_metavar = "[选项]"
+    if hasattr(command, "subcommand_metavar"):
+        command.subcommand_metavar = "命令 [参数]..."
     for option in command.params:
         if getattr(option, "help", None):
             option.help = chinese_help(option.help)

@@ -26,6 +26,13 @@ def log(
     home: Home = "lab",  # type: ignore[assignment]
     lang: Lang = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Serve all logs of this home on a loopback port, read-only."),
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", help="The port for --serve; 0 takes a free one.")
+    ] = 8080,
     json: Json = False,
 ) -> None:
     """Write the learning log of a day, a week or an experiment, as Markdown and as one HTML file.
@@ -35,9 +42,10 @@ def log(
     - `journal log --open`
     - `journal log 2026-11-23 --lang zh`
     - `journal log --week`
+    - `journal log --serve`
     - `journal log --experiment mistral-vs-llama3`
     """
-    from journal.cli.render import print_json, warn_of_edits
+    from journal.cli.render import open_page, print_json, warn_of_edits
 
     files = journal.log(home, date_of(day), week=week, experiment=experiment, lang=lang)
     if json:
@@ -46,8 +54,23 @@ def log(
     else:
         print(f"{files.markdown}\n{files.html}")
     warn_of_edits(files)
-    if open_it and typer.launch(str(files.html.resolve())) != 0:
-        echo("there is no browser here to open it with (xdg-open)", file=sys.stderr)
+    if open_it:
+        open_page(files.html)
+    if serve:
+        from journal.monitor.log_server import serve_logs
+
+        serve_logs(home, port, on_ready=_tell_address)
+
+
+def _tell_address(url: str) -> None:
+    """Print where the logs are served, and the tunnel that brings them to another computer."""
+    import platform
+    from urllib.parse import urlsplit
+
+    port = urlsplit(url).port
+    print(url)
+    host = platform.node()
+    echo(f"from another computer: ssh -L {port}:127.0.0.1:{port} {host}, then {url}", flush=True)
 
 
 def note(

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import unicodedata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from journal.language import catalogue, label, language, translated
@@ -63,6 +64,21 @@ def warn_of_edits(log: "LogFiles") -> None:
             f"written anew; as it was, it is kept in {log.edited}",
             file=sys.stderr,
         )
+
+
+def open_page(page: Path) -> None:
+    """Show a page in the browser, or say on stderr that none, or no display, is here."""
+    import typer
+
+    seen = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    if not seen:
+        echo(
+            "there is no display here to open it on: copy the file home, or serve it from here "
+            "with journal log --serve",
+            file=sys.stderr,
+        )
+    elif typer.launch(str(page.resolve())) != 0:
+        echo("there is no browser here to open it with (xdg-open)", file=sys.stderr)
 
 
 def plural(count: int, what: str) -> str:

@@ -1,30 +1,24 @@
 """The exporter for Prometheus: readings of this host's GPUs and servers, figures of last runs."""
 
-import re
-import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from typing import TYPE_CHECKING, Any
 
-from journal.errors import EndpointError, MeasureError, MissingExtra, UsageError
+from journal.errors import EndpointError, MeasureError, MissingExtra
 from journal.measure.gpu import Gpus
 from journal.measure.process import ProcessTree
 from journal.metrics.table import rows
+from journal.monitor.web_guard import guarded, serve_until_stopped
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
 from journal.redaction import hidden, shown_url
-from journal.serve.endpoint import is_loopback, normalised, observe
+from journal.serve.endpoint import normalised, observe
 from journal.serve.standing import served
 from journal.store.store import Store
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
     from prometheus_client.core import Metric
 
 PORT = 9410
@@ -67,67 +61,8 @@ def serve_exporter(
 
     registry = CollectorRegistry()
     registry.register(Exporter(store, home, endpoints))
-    try:
-        server = ThreadingWSGIServer.at(host, port, _guarded(make_wsgi_app(registry), host))
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host} port {port} ({error.strerror}): choose another with --port"
-        ) from None
-    shown = f"[{host}]" if ":" in host else host
-    on_ready(f"http://{shown}:{server.server_port}/metrics")
-    try:
-        server.serve_forever(poll_interval=0.1)
-    finally:
-        server.server_close()
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 10.0  # s for each read: a connection that says nothing holds a thread no longer
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class ThreadingWSGIServer(ThreadingMixIn, WSGIServer):
-    """A server of WSGI whose threads do not outlive their process."""
-
-    daemon_threads = True
-
-    @classmethod
-    def at(cls, host: str, port: int, app: "WSGIApplication") -> Self:
-        """The server of `app`, which listens at `host`:`port`. Raises OSError."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = type(cls.__name__, (cls,), {"address_family": family})
-        server: Self = bound((host, port), _Quiet)
-        server.set_app(app)
-        return server
-
-
-def _guarded(app: "WSGIApplication", host: str) -> "WSGIApplication":
-    """`app` for GET /metrics alone, and for its own page alone: no other site's name may lead a
-    browser here (DNS rebinding), and no page of another site may ask."""
-
-    def guarded(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        named = urlsplit(f"//{environ.get('HTTP_HOST', '')}").netloc
-        name = named.rpartition(":")[0] if re.search(r":[0-9]+$", named) else named
-        origin = environ.get("HTTP_ORIGIN")
-        status = None
-        if (
-            (is_loopback(host) and not (name == "localhost" or is_loopback(name.strip("[]"))))
-            or (origin is not None and urlsplit(origin).netloc != named)
-            or environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin")
-        ):
-            status = "403 Forbidden"
-        elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            status = "405 Method Not Allowed"
-        elif environ["PATH_INFO"] not in ("/metrics", "/"):
-            status = "404 Not Found"
-        if status is None:
-            return app(environ, start)
-        start(status, [("Content-Type", "text/plain"), ("Content-Length", "0")])
-        return [b""]
-
-    return guarded
+    app = guarded(make_wsgi_app(registry), host, lambda path: path in ("/metrics", "/"))
+    serve_until_stopped(app, host, port, lambda url: on_ready(f"{url}metrics"))
 
 
 class Exporter:

@@ -267,12 +267,16 @@ def test_a_log_is_opened_in_the_browser_where_there_is_one(tmp_path: Path) -> No
     assert journal("note", "A day of reading.", "--home", home).returncode == 0
     programs.mkdir()
     log = ("log", datetime.now().date().isoformat(), "--open", "--home", home)
-    result = journal(*log, env={**os.environ, "PATH": str(programs)})
+    bare = {name: os.environ[name] for name in os.environ if "DISPLAY" not in name}
+    result = journal(*log, env={**bare, "PATH": str(programs)})
+    assert (result.returncode, "no display here" in result.stderr) == (0, True), result.stderr
+    shown = {**bare, "PATH": str(programs), "DISPLAY": ":0"}
+    result = journal(*log, env=shown)
     assert (result.returncode, "no browser here" in result.stderr) == (0, True), result.stderr
     browser = programs / "xdg-open"
     browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
     browser.chmod(0o755)
-    result = journal(*log, env={**os.environ, "PATH": str(programs)})
+    result = journal(*log, env=shown)
     assert (result.returncode, result.stderr) == (0, "")
     deadline = time.monotonic() + 20
     while not (opened.exists() and opened.read_text()):

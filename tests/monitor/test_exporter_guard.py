@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from journal.monitor.exporter import ThreadingWSGIServer, _guarded
+from journal.monitor.web_guard import ThreadingWSGIServer, guarded
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,9 @@ def port() -> Iterator[int]:
         start("200 OK", [])  # type: ignore[operator]
         return [b"journal_gpus 0\n"]
 
-    server = ThreadingWSGIServer.at("127.0.0.1", 0, _guarded(app, "127.0.0.1"))
+    server = ThreadingWSGIServer.at(
+        "127.0.0.1", 0, guarded(app, "127.0.0.1", {"/metrics", "/"}.__contains__)
+    )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield server.server_port
