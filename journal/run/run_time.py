@@ -127,8 +127,10 @@ def _parts(runs: Sequence[Record]) -> np.ndarray:
 
 
 def _is_plain(cell: Cell) -> bool:
-    """Whether the length of a run of `cell` is that of its work alone."""
-    return not (cell.shape.is_open or cell.workload.trace or cell.lasts_s or cell.workload.think_s)
+    """Whether the length of a run of `cell` is that of its work alone, which is known."""
+    known = cell.prompt_tokens is not None and cell.output_tokens is not None
+    timed = cell.shape.is_open or cell.workload.trace or cell.lasts_s or cell.workload.think_s
+    return known and not timed
 
 
 def _cell_s(cell: Cell, asked: Experiment, parts: np.ndarray | None) -> float | None:
