@@ -2,7 +2,8 @@
 
 One rule holds for every text that comes from elsewhere or goes elsewhere: no SHORTEST characters
 in a row of a secret stand in it, whether they are written plainly or as a URL, JSON, HTML or base64
-writes them. A part counts like the whole, so that it does not matter who cut the text before.
+writes them, also where characters without a shape (the NULs of UTF-16, a terminal's colours) stand
+between them. A part counts like the whole, so that it does not matter who cut the text before.
 
 The secrets that this process knows are those in its environment variables, and those that
 `remember` was given: keys are remembered where they are first used.
@@ -35,17 +36,23 @@ DEEPEST = 6  # escapes inside escapes that are looked through
 STEP = 5  # characters; any SHORTEST in a row hold the beginning of a part of 4 at a multiple of it
 MOST_HELD = 4096  # characters of a text in pieces that wait for their end
 
+# What a reader does not see: sequences for a terminal, controls, soft hyphens, format marks.
+_SHAPELESS = (
+    r"\x1b(?:\[[0-9;?]{0,16}[a-z])?"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+"
+)
 _ESCAPE = re.compile(
     r"%[0-7][0-9a-f]|(?:%[89a-f][0-9a-f])+"
     r"|\\u00[0-7][0-9a-f]|(?:\\u[0-9a-f]{4})+|\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\[^\n]"
-    r"|&(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|amp|lt|gt|quot|apos);",
+    r"|&(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|[a-z]{2,8});"
+    rf"|{_SHAPELESS}",
     re.IGNORECASE,
 )
 # The beginning of a character in several escapes, that of an escape, or both, at the end.
 _UNFINISHED = re.compile(
     r"(?:(?:%[cd][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f])?|%f[0-7](?:%[89ab][0-9a-f]){0,2}"
     r"|\\ud[89ab][0-9a-f]{2})(?:%[0-9a-f]?|\\u?[0-9a-f]{0,3})?"
-    r"|%[0-9a-f]?|\\[uxU]?[0-9a-f]{0,7}|&\#?[0-9a-z]{0,7})$",
+    r"|%[0-9a-f]?|\\[uxU]?[0-9a-f]{0,7}|&\#?[0-9a-z]{0,8}|\x1b(?:\[[0-9;?]{0,16})?)$",
     re.IGNORECASE,
 )
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
@@ -93,7 +100,7 @@ def among(variables: Mapping[str, str]) -> Secret:
             continue
         if means_secret(name):
             found.append(value)
-        if "://" in value:
+        if "://" in value or name.lower().endswith("_proxy"):
             found += in_url(value)
     return pattern(value for value in found if len(value) >= SHORTEST)
 
@@ -348,6 +355,8 @@ def _read(escape: str) -> str:
         return unquote(escape, errors="replace")
     if escape[0] == "&":
         return html.unescape(escape)
+    if escape[0] != "\\":
+        return ""
     digits = escape.lower().replace("\\", "")
     if len(escape) > 2 and escape[1] in "uU" and len(escape) != 10:
         codes = [int(code, 16) for code in digits.split("u")[1:]]

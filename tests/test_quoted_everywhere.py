@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import String
 from test_quoted_keys import KEY, WRITERS, Refusing, Spilling, parts_in, serving, spilled
 
 import journal
+from journal import redaction
 from journal.chat.ask import Question, ask
 from journal.chat.several import Pending
 from journal.cli.app import main
@@ -27,10 +29,12 @@ from journal.records.engine import Access
 from journal.redaction import remember
 from journal.serve.probe import fetch
 from journal.store.store import open_store
+from journal.store.tables import Row
 
 DATA = Path(__file__).parent / "exchange" / "data"
 LOG = Path(__file__).parent / "data" / "engine" / "not_in_cache.log"
 Command = Callable[..., bytes]
+EVERY = " ".join(f"x {write(KEY)}" for write in WRITERS).replace("\0", "\x01")  # no store takes NUL
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +79,7 @@ def test_a_result_of_another_tool_and_all_that_shows_it(said: Command, tmp_path:
     home, result = tmp_path / "lab", tmp_path / "result.json"
     whole = json.loads((DATA / "vllm-errors.json").read_text())
     every = " ".join(map(quoted, range(len(WRITERS))))
-    whole |= {"model_id": f"m{every}", "tokenizer_id": every, "backend": every}
+    whole |= {"model_id": f"m{every}"[:500], "tokenizer_id": every[-500:], "backend": every[:500]}
     cut = enumerate(whole["errors"])
     whole["errors"] = [one and f"{'x' * (113 + n % 9)}{quoted(n)}{every}" for n, one in cut]
     result.write_text(json.dumps(whole))
@@ -185,6 +189,66 @@ def test_the_exporter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert b"journal_run" in pages[0] and b"***" in pages[0]
 
 
+KEPT = ("id", "status", "outcome", "name", "severity", "api", "source", "identity", "requests_file")
+WORDS = ("api", "kind", "status", "state", "source", "tokenizer", "severity")  # known ones, in JSON
+
+
+def spilling(tree: object, under: str = "") -> object:
+    """`tree` with the key in all its texts."""
+    if isinstance(tree, dict):
+        return {name: spilling(item, name) for name, item in tree.items()}
+    if isinstance(tree, list):
+        return [spilling(item, under) for item in tree]
+    return f"{tree} {EVERY}" if isinstance(tree, str) and under not in WORDS else tree
+
+
+def spill_into(database: sqlite3.Connection) -> None:
+    """Put the key into every text of every table, but for ids, and for notes, which are kept byte
+    for byte."""
+    for table in Row.metadata.tables.values():
+        for column in table.columns if table.name not in ("notes", "tags") else ():
+            if not isinstance(column.type, String) or column.name.removeprefix("run_") in KEPT:
+                continue
+            place = f'"{table.name}" SET "{column.name}" = ?'
+            for row, text in database.execute(
+                f'SELECT rowid, "{column.name}" FROM "{table.name}"'
+            ).fetchall():
+                spilt = f"{text or ''} {EVERY}"
+                if text and text[0] in "{[":
+                    spilt = json.dumps(spilling(json.loads(text)))
+                if text or column.name in ("error", "mlflow_error"):
+                    database.execute(f"UPDATE {place} WHERE rowid = ?", (spilt, row))
+
+
+def test_rows_of_another_program(said: Command, tmp_path: Path) -> None:
+    """Rows with the key in every text, in all that shows them or gives them out."""
+    home, out = tmp_path / "lab", tmp_path / "out"
+    for name in ("vllm-closed.json", "vllm-open.json"):
+        import_results(DATA / name, home)
+    with contextlib.closing(sqlite3.connect(home / "journal.db")) as database, database:
+        runs = [f"run:{name}" for (name,) in database.execute("SELECT id FROM runs ORDER BY id")]
+        ids = "mlflow_run_id = 'm'"
+        database.execute(f"UPDATE experiments SET {ids}, mlflow_experiment_id = '1'")
+        database.execute(f"UPDATE runs SET {ids}")
+        spill_into(database)
+    at = ["--home", home]
+    texts = [said(command, *at) for command in ("runs", "verify", "log", "checklist", "quiz")]
+    texts += [said(*command, *at) for command in (("show", "last"), ("log", "2026-11-23"))]
+    texts += [said(command, "--json", *at) for command in ("runs", "verify", "show", "quiz")]
+    reports = ["--junit", out / "gate.xml", "--markdown", out / "gate.md"]
+    texts += [said("check", "--baseline", runs[0], "--candidate", runs[1], *reports, *at)]
+    for options in ([], ["--json"], ["--html", out / "page.html"]):
+        texts.append(said("compare", runs[0], runs[1], *options, *at))
+    texts += [said("whatif", "--slo-ttft-ms", 50, *more, *at) for more in ([], ["--json"])]
+    for name, options in (("a.csv", []), ("a.jsonl", ["--raw"]), ("r", ["--to", "llm-d"])):
+        texts.append(said("export", out / name, *options, *at))
+    texts += [said("export", *at), said("recompute", *at), said("sync", *at)]
+    assert [spilled(folder) for folder in (out, home / "log")] == [{}, {}]
+    assert parts_in(b"".join(texts)) == set()
+    made = {path.suffix for folder in (out, home / "log") for path in folder.rglob("*.*")}
+    assert made >= {".csv", ".jsonl", ".json", ".html", ".md", ".xml"}
+
+
 class Tracking(Spilling):
     """A tracking server of MLflow that quotes its token in every refusal."""
 
@@ -204,6 +268,33 @@ def test_a_tracking_server(said: Command, monkeypatch: pytest.MonkeyPatch, tmp_p
         texts += [said("sync", "--home", tmp_path) for _ in WRITERS]
     assert spilled(tmp_path, *texts) == {}
     assert b"0 logged" in texts[-1]
+
+
+@pytest.mark.mlflow
+@pytest.mark.parametrize("file", [".mlflow/credentials", ".netrc"])
+def test_a_password_for_a_tracking_server_that_stands_in_a_file(
+    file: str, said: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("JOURNAL_API_KEY", "HF_TOKEN", "MLFLOW_TRACKING_TOKEN"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(redaction, "_remembered", set())
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    password = KEY.replace("%", "%%") if file.startswith(".mlflow") else json.dumps(KEY)
+    path.write_text(
+        f"[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = {password}\n"
+        if file.startswith(".mlflow")
+        else f"machine 127.0.0.1\nlogin me\npassword {password}\n"
+    )
+    path.chmod(0o600)
+    monkeypatch.setattr(Spilling, "key", lambda _, padding="": quoted(next(COUNT), padding))
+    with serving(Tracking) as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url.removesuffix("/v1"))
+        texts = [said("import", DATA / "vllm-closed.json", "--home", tmp_path / "lab")]
+        texts += [said("sync", "--home", tmp_path / "lab") for _ in WRITERS]
+    assert spilled(tmp_path / "lab", *texts) == {}
+    assert b"0 logged" in texts[-1] and b"***" in b"".join(texts)
 
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "api-key", "Authorization", "X-Whatever", "Cookie"])

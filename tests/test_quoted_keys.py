@@ -25,6 +25,11 @@ from journal.serve.probe import fetch
 
 KEY = 'sk-Qx7/Zp"2v+Lm&9=Rk%4Tw_8Yd'
 PART = 8
+# What stands between letters unseen, and what it becomes where that is shown or stored.
+SHAPELESS = re.compile(
+    r"\[0m|[\x00\x01\x1b\u200b\ufffd\u2400\u2401\u241b ]|\\+(u000[01]|x0[01]|u200b|u001b|x1b)"
+)
+NO_HEADER = re.compile(r"\x1b\[0m|[^ -~]")
 WRITERS: tuple[Callable[[str], str], ...] = (
     str,
     lambda key: quote(key, safe=""),
@@ -34,6 +39,8 @@ WRITERS: tuple[Callable[[str], str], ...] = (
     lambda key: b64encode(f"me:{key}".encode()).decode(),
     lambda key: html.escape(key),
     lambda key: "xx" + key + "yy",  # it touches letters
+    lambda key: key.encode("utf-16").decode("utf-8", "replace"),
+    "\u200b\x1b[0m".join,
 )  # fmt: skip
 
 
@@ -42,6 +49,7 @@ def parts_in(data: bytes) -> set[str]:
     text = data.decode("utf-8", "replace")
     readings = {text, html.unescape(text), unquote(text), text.replace('\\"', '"')}
     readings |= {re.sub(r"\\+u00([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)}
+    readings |= {SHAPELESS.sub("", one) for one in readings}
     keys = [KEY, b64encode(f"me:{KEY}".encode()).decode()[4:-4]]
     grams = {key[first : first + PART] for key in keys for first in range(len(key) - PART + 1)}
     return {gram for gram in grams for reading in readings if gram in reading}
@@ -76,14 +84,14 @@ class Spilling(http.server.BaseHTTPRequestHandler):
         if asked.get("stream") and self.failing:
             self.answer({"error": {"message": self.key("x" * 285), "type": self.key()}}, 401)
         elif asked.get("stream"):
-            self.stream(asked["max_tokens"])
+            self.stream()
         else:
             usage = {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5}
             choice = {"text": self.key(), "finish_reason": "length", "index": 0}
             choice["message"] = {"role": "assistant", "content": self.key()}
             self.answer({"choices": [choice], "usage": usage})
 
-    def stream(self, tokens: int) -> None:
+    def stream(self) -> None:
         words = [*itertools.batched(self.key("so "), 5)] if sys.version_info >= (3, 12) else None
         text = self.key("so ")
         pieces = ["".join(one) for one in words] if words else re.findall(r".{1,5}", text)
@@ -91,17 +99,16 @@ class Spilling(http.server.BaseHTTPRequestHandler):
         end = {"text": "", "delta": {}, "index": 0, "finish_reason": self.key("stop")}
         events = [{"choices": [choice]} for choice in (*deltas, end)]
         body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
-        del tokens
         self.send(200, body.encode(), "text/event-stream")
 
     def answer(self, payload: object, status: int = 200) -> None:
         self.send(status, json.dumps(payload).encode(), "application/json")
 
     def send(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status, re.sub(r"[^ -~]", "", self.key("because")))
+        self.send_response(status, NO_HEADER.sub("", self.key("because")))
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Key", re.sub(r"[^ -~]", "", self.key()))
+        self.send_header("X-Key", NO_HEADER.sub("", self.key()))
         self.end_headers()
         self.wfile.write(body)
 

@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
@@ -18,6 +19,7 @@ from journal.redaction import HIDDEN, SHORTEST, Veil, among, hidden, in_text, pa
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60)
 KEYS |= st.text(st.sampled_from("aB3-äöé日本語ñ%"), min_size=8, max_size=30)
 AROUND = st.text(st.sampled_from('abz 09-_"\\%&;{}\n+é'), max_size=30)
+NAMES = {"_": "&lowbar;", "/": "&sol;"}
 WRITERS = {
     "plain": str,
     "quoted": lambda text: quote(text, safe=""),
@@ -32,6 +34,12 @@ WRITERS = {
     "HTML": html.escape,
     "Python": repr,
     "lower case, joined by _": lambda text: text.lower().replace("-", "_"),
+    "HTML's names": lambda text: re.sub("[_/]", lambda one: NAMES[one[0]], text),
+    "UTF-16, read as UTF-8": lambda text: "\ufffd\ufffd" + "".join(f"{c}\0" for c in text),
+    "UTF-32": "\0\0\0".join,
+    "UTF-16 in JSON": lambda text: json.dumps("\0".join(text)),
+    "nothing that is seen between": "\u200b\xad".join,
+    "a terminal's colours": "\x1b[0m\u200b\x1b[38;5;2m".join,
 }
 
 
@@ -124,7 +132,16 @@ def test_a_key_deep_in_escapes_of_a_long_text_is_left_out(depth: int) -> None:
 
 def test_hostile_text_is_read_in_linear_time() -> None:
     redaction.remember("sk-0123456789abcdef")
-    for text in ("\\" * 60_000, "%25" * 20_000, "&#37;" * 12_000, "a" * 60_000, "%u" * 30_000):
+    for text in (
+        "\\" * 60_000,
+        "%25" * 20_000,
+        "&#37;" * 12_000,
+        "a" * 60_000,
+        "%u" * 30_000,
+        "\0" * 60_000,
+        "\x1b[" * 30_000,
+        "&no;" * 15_000,
+    ):
         assert hidden(text) == text
     assert HIDDEN in hidden("sk-01234567" * 90_000)
 
@@ -160,9 +177,11 @@ def test_the_secrets_of_addresses_in_the_environment_are_known(
 ) -> None:
     monkeypatch.setenv("JOURNAL_DB", "postgresql://me:p%40ssw0rd-of-db@host/journal")
     monkeypatch.setenv("HTTPS_PROXY", "http://t0ken-of-the-proxy@proxy:3128")
-    said = "p@ssw0rd-of-db p%40ssw0rd-of-db t0ken-of-the-proxy"
-    assert hidden(said) == "*** *** ***"
-    assert str(SpecError(f"cannot use {said}")) == "cannot use *** *** ***"
+    monkeypatch.setenv("all_proxy", "me:w0rd-of-the-other@proxy:3128")
+    monkeypatch.setenv("EMAIL", "somebody.somewhere@host")
+    said = "p@ssw0rd-of-db p%40ssw0rd-of-db t0ken-of-the-proxy w0rd-of-the-other"
+    assert hidden(said) == "*** *** *** ***" and hidden("somebody.somewhere") != HIDDEN
+    assert str(SpecError(f"cannot use {said}")) == "cannot use *** *** *** ***"
     assert among({"PWD": "/some/long/path", "MONKEY": "banana-banana"}) is None
 
 

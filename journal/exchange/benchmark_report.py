@@ -16,6 +16,7 @@ from journal.metrics.statistics import STATISTICS
 from journal.private import make_folder, write_private
 from journal.records.load_shape import Open
 from journal.records.run import Record
+from journal.redaction import hidden_in
 from journal.store.store import open_store
 
 Part: TypeAlias = dict[str, Any]
@@ -47,7 +48,8 @@ def export_reports(folder: Path, home: str | Path = "lab", run: str | None = Non
     try:
         make_folder(folder)
         for record in records:
-            text = json.dumps(benchmark_report(record), indent=2, ensure_ascii=False)
+            report = hidden_in(benchmark_report(record))
+            text = json.dumps(report, indent=2, ensure_ascii=False)
             write_private(folder / f"{record.id}.json", f"{text}\n")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written ({error.strerror}): name another") from error

@@ -16,6 +16,7 @@ from journal.private import write_private
 from journal.records.load_shape import AXES
 from journal.records.request import Trace
 from journal.records.run import Record
+from journal.redaction import hidden_in, hiding
 from journal.store.store import Store, open_store
 
 Form = Literal["csv", "parquet", "jsonl"]
@@ -106,10 +107,17 @@ def frame_rows(home: Path, *, raw: bool = False) -> tuple[Columns, list[Row]]:
 
 def _rows(store: Store, *, raw: bool) -> tuple[Columns, Iterator[Row]]:
     if raw:
-        return REQUEST, _requests(store)
+        return REQUEST, _without_secrets(_requests(store))
     parts = figures()
     columns: Columns = RUN | dict.fromkeys(parts, "number")
-    return columns, (_run(record, parts) for record in store.runs())
+    return columns, _without_secrets(_run(record, parts) for record in store.runs())
+
+
+def _without_secrets(rows: Iterable[Row]) -> Iterator[Row]:
+    """`rows` without secrets, which rows of another program may hold."""
+    hide = hiding()
+    for row in rows:
+        yield {name: hide(item) if isinstance(item, str) else item for name, item in row.items()}
 
 
 def _form(out: IO[str] | Path, form: Form | None) -> Form:
@@ -157,7 +165,9 @@ def _run(record: Record, parts: Mapping[str, tuple[str, str]]) -> Row:
         "engine_start_s": facts.start_s,
         **{name: _whole(of_engine(record, name)) for name in OF_ENGINE},
         "doubts": json.dumps([doubt.name for doubt in record.doubts]),
-        "environment": json.dumps(dict(record.environment), ensure_ascii=False, sort_keys=True),
+        "environment": json.dumps(
+            hidden_in(record.environment), ensure_ascii=False, sort_keys=True
+        ),
         **{
             column: getattr(record.metrics.get(name), part, None)
             for column, (name, part) in parts.items()

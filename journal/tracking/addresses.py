@@ -47,7 +47,7 @@ def newest_charts(experiments: Iterable[ExperimentRecord]) -> str | None:
 
 def _charts(mlflow_experiment_id: str, wanted: str) -> str:
     query = urlencode({**CHART_OF_RUNS, "searchFilter": wanted}, quote_via=quote)
-    return f"#/experiments/{mlflow_experiment_id}/runs?{query}"
+    return f"#/experiments/{quote(mlflow_experiment_id, safe='')}/runs?{query}"
 
 
 def comparison(mlflow_run_ids: Iterable[str], mlflow_experiment_ids: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from journal.errors import TrackingError
 from journal.metrics.row import Section
-from journal.redaction import hidden
+from journal.redaction import hidden, remember
 from journal.tracking.entries import CURVES_TAG, PARENT_TAG, RunEntry
 from journal.tracking.mlflow_curves import HEADLINES
 
@@ -21,6 +21,16 @@ MOST_RUNS = 50_000  # that MLflow gives in one answer
 FIGURES = {*get_args(Section), "other", *HEADLINES}  # the sections of figures, which have no steps
 
 
+def _remember_kept(uri: str) -> None:
+    """Leave out of every text the passwords for a tracking server that stand in files, not in the
+    environment: in ~/.mlflow/credentials and ~/.netrc."""
+    from mlflow.utils.credentials import read_mlflow_creds
+    from requests.utils import get_netrc_auth
+
+    login = get_netrc_auth(uri) if uri.startswith(("http://", "https://")) else None
+    remember(read_mlflow_creds().password, *(login or ()))
+
+
 class MlflowRuns:
     """The runs of MLflow's store at `uri`. Artifacts go to `home`, unless a tracking server decides
     that itself. Every method raises what MLflow raises."""
@@ -29,6 +39,7 @@ class MlflowRuns:
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=uri)
+        _remember_kept(uri)
         # Any store but a server would put them into the working directory of the first process.
         local = uri.startswith(("sqlite:", "postgresql", "mysql", "mssql"))
         self._artifacts = (home.absolute() / "mlflow-artifacts").as_uri() if local else None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from journal.compare.points import Points
+from journal.redaction import hidden
 from journal.report.day import Day
 from journal.report.document import Links, Text, say
 from journal.tracking.addresses import charts, comparison
@@ -22,7 +23,7 @@ def of_comparison(points: Points, day: Day) -> Links | None:
         return None
     links: list[tuple[Text, str]] = [(say("links.compared"), comparison(ids, theirs))]
     links += _charts({run.experiment_id for run in last}, day)
-    return Links(tuple((label, day.tracking + page) for label, page in links))
+    return Links(tuple((label, hidden(day.tracking + page)) for label, page in links))
 
 
 def _charts(experiments: set[str], day: Day) -> Iterator[tuple[Text, str]]:
