@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, insert, select
 from journal.records.notebook import Check, Checkup
 from journal.store.codec import table
 from journal.store.plain import to_json
-from journal.store.row_care import naming
+from journal.store.row_care import LOOKED_AT, each_of, naming
 from journal.store.store import Store
 from journal.store.tables import CheckupRow
 
@@ -28,12 +28,11 @@ def add_checkup(store: Store, checkup: Checkup) -> None:
 
 
 def last_checkup(store: Store, host: str) -> Checkup | None:
-    """The newest checkup of `host`; None where it was never examined."""
+    """The newest checkup of `host` that can be read; None where it was never examined."""
     query = select(_checkups).where(_checkups.c.host == host)
-    query = query.order_by(_checkups.c.made_at.desc(), _checkups.c.id.desc()).limit(1)
+    query = query.order_by(_checkups.c.made_at.desc(), _checkups.c.id.desc()).limit(LOOKED_AT)
     with store.transaction(writing=False) as connection:
-        row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else checkup_of(row)
+        return next(each_of(connection, query, _checkups.c.id, checkup_of), None)
 
 
 def checkup_of(row: RowMapping) -> Checkup:

@@ -6,12 +6,22 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    select,
+    true,
+    union_all,
+)
 
 from journal.errors import StoreError
 from journal.records.run import GOOD
 from journal.store.codec import table
-from journal.store.row_care import naming, warn_of
+from journal.store.row_care import LOOKED_AT, each_of, naming, warn_of
 from journal.store.store import Store
 from journal.store.tables import CheckupRow, InteractionRow, MetricRow, RunRow
 
@@ -69,8 +79,13 @@ def good_runs(store: Store, before: datetime | None = None) -> list[GoodRun]:
     ).select_from(joined)
     query = query.where(first.c.number <= FIRST)
     with store.transaction(writing=False) as connection:
-        rows = connection.execute(query.order_by(first.c.started_at, first.c.id)).mappings()
-        return [GoodRun(**{**row, "simulated": bool(row["simulated"])}) for row in rows]
+        ordered = query.order_by(first.c.started_at, first.c.id)
+        return list(each_of(connection, ordered, first.c.id, _good_run))
+
+
+def _good_run(row: RowMapping) -> GoodRun:
+    with naming(f"run {row['id']}"):
+        return GoodRun(**{**row, "simulated": bool(row["simulated"])})
 
 
 def environment_of(store: Store, run_id: str) -> dict[str, Any]:
@@ -134,17 +149,22 @@ def first_answer(
         _before(_interactions.c.asked_at, before),
     )
     with store.transaction(writing=False) as connection:
-        row = connection.execute(query.order_by(_interactions.c.asked_at).limit(1)).first()
-    return None if row is None else (row[0], row[1], row[2])
+        ordered = query.order_by(_interactions.c.asked_at).limit(LOOKED_AT)
+        return next(each_of(connection, ordered, _interactions.c.id, _three), None)
 
 
 def first_checkup(store: Store, before: datetime | None = None) -> tuple[str, datetime, str] | None:
     """The id, the time and the host of the first checkup; None where there was no checkup yet."""
     query = select(_checkups.c.id, _checkups.c.made_at, _checkups.c.host)
-    query = query.where(_before(_checkups.c.made_at, before)).order_by(_checkups.c.made_at).limit(1)
+    query = query.where(_before(_checkups.c.made_at, before)).order_by(_checkups.c.made_at)
     with store.transaction(writing=False) as connection:
-        row = connection.execute(query).first()
-    return None if row is None else (row[0], row[1], row[2])
+        ordered = query.limit(LOOKED_AT)
+        return next(each_of(connection, ordered, _checkups.c.id, _three), None)
+
+
+def _three(row: RowMapping) -> tuple[str, datetime, str]:
+    one, when, other = row.values()
+    return one, when, other
 
 
 def _before(column: ColumnElement[datetime], moment: datetime | None) -> ColumnElement[bool]:

@@ -80,9 +80,10 @@ def notes(store: Store, day: date | None = None) -> list[Note]:
 
 
 def note_of(store: Store, note_id: str) -> Note | None:
-    """The note with this id, of any day; None where the journal has no such note."""
+    """The note with this id, of any day; None where the journal has no such note. Raises StoreError
+    for a damaged row."""
     query = select(_notes).where(_notes.c.id == note_id)
-    with store.transaction(writing=False) as connection:
+    with store.transaction(writing=False) as connection, naming(f"note {note_id}"):
         row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _note(row)
 

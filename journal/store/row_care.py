@@ -16,6 +16,7 @@ from journal.errors import DamagedRow, StoreError
 T = TypeVar("T")
 
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+LOOKED_AT = 20  # rows among which the first that can be read is looked for
 
 # What reading a damaged value may raise, SQLAlchemy's own reading of dates included.
 DAMAGE = (

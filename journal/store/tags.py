@@ -8,7 +8,7 @@ from journal.errors import NotFound
 from journal.records.notebook import Tag
 from journal.store.codec import table
 from journal.store.plain import to_json
-from journal.store.row_care import each_of, naming
+from journal.store.row_care import each_of, naming, text_in
 from journal.store.store import Store
 from journal.store.tables import TagRow
 
@@ -38,9 +38,10 @@ def all_tags(store: Store) -> tuple[Tag, ...]:
 
 
 def tag_named(store: Store, name: str) -> Tag | None:
-    """The tag of that name; None where there is none."""
-    with store.transaction(writing=False) as connection:
-        row = connection.execute(select(_tags).where(_tags.c.id == name)).mappings().one_or_none()
+    """The tag of that name; None where there is none. Raises StoreError for a damaged row."""
+    query = select(_tags).where(_tags.c.id == name)
+    with store.transaction(writing=False) as connection, naming(f"tag {name}"):
+        row = connection.execute(query).mappings().one_or_none()
     return None if row is None else tag_of(row)
 
 
@@ -48,6 +49,6 @@ def tag_of(row: RowMapping) -> Tag:
     """The tag of a row. Raises StoreError for a row that is damaged."""
     with naming(f"tag {row['id']}"):
         run_ids = json.loads(row["run_ids"])
-        if not all(isinstance(run_id, str) for run_id in run_ids):
+        if not isinstance(run_ids, list) or not all(isinstance(one, str) for one in run_ids):
             raise ValueError("its runs are no list of ids")
-        return Tag(name=row["id"], tagged_at=row["tagged_at"], run_ids=tuple(run_ids))
+        return Tag(name=text_in(row, "id"), tagged_at=row["tagged_at"], run_ids=tuple(run_ids))

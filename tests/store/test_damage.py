@@ -12,20 +12,23 @@ from pathlib import Path
 
 import pytest
 from builders import Run
+from typer.testing import CliRunner
 
 import journal
-from journal.errors import DamagedRow, StoreError
+from journal.cli.app import app
+from journal.errors import DamagedRow, JournalError, StoreError
 from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment
-from journal.records.notebook import Check, Checkup, Interaction, Note
+from journal.records.notebook import Check, Checkup, Interaction, Note, Tag
 from journal.records.run import Record
 from journal.report.log import write_log
-from journal.store.checkups import add_checkup
+from journal.store.checkups import add_checkup, last_checkup
 from journal.store.interactions import add_interaction, interactions
 from journal.store.merge import merge
-from journal.store.notes import add_note, notes
+from journal.store.notes import add_note, note_of, notes
 from journal.store.store import Store, open_store
 from journal.store.tables import Row
+from journal.store.tags import add_tag, all_tags, tag_named
 from journal.store.verify import verify
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -77,6 +80,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             add_note(store, Note(id=f"n{number}", experiment_id=None, run_id=None, **words))
             check = Check(name="disk", state="ok", found="room")
             add_checkup(store, Checkup(id=f"c{number}", host="h", made_at=NOON, checks=(check,)))
+            add_tag(store, Tag(name=f"t{number}", tagged_at=NOON, run_ids=(f"run{number}",)))
     return home
 
 
@@ -100,6 +104,7 @@ def read_all(store: Store) -> dict[str, list[str]]:
         "runs": [one.id for one in store.runs()],
         "interactions": [one.id for one in interactions(store)],
         "notes": [one.id for one in notes(store)],
+        "tags": [one.name for one in all_tags(store)],
     }
 
 
@@ -142,6 +147,47 @@ def test_a_damaged_value_is_named_and_hides_no_other_row(
                 with suppress(StoreError):
                     store.samples("run0")
             database.execute(f'UPDATE {table} SET "{column}" = ? {where}', (before,))
+
+
+TIMES = [
+    (table.name, column.name)
+    for table in Row.metadata.tables.values()
+    for column in table.columns
+    if column.type.python_type in (date, datetime)
+]
+LOOKS = (["checklist"], ["tag"], ["compare", "t0", "t1"], ["log", "2026-03-01"], ["quiz"])
+
+
+@pytest.mark.filterwarnings("ignore::journal.errors.DamagedRow")
+@pytest.mark.parametrize("value", ["nonsense", 5])
+@pytest.mark.parametrize(("table", "column"), TIMES)
+def test_a_time_that_is_none_is_named_by_every_command(
+    whole: Path, tmp_path: Path, table: str, column: str, value: object
+) -> None:
+    """SQLAlchemy reads times itself, before any code of ours sees the row."""
+    home = copied(whole, tmp_path)
+    first = f"(SELECT min(rowid) FROM {table})"
+    damage(home, f'UPDATE {table} SET "{column}" = ? WHERE rowid = {first}', value)
+    for words in LOOKS:
+        done = CliRunner().invoke(app, [*words, "--home", str(home)])
+        refused = done.exception is None or isinstance(done.exception, (JournalError, SystemExit))
+        assert refused, (words, done.exception)
+    with open_store(home) as store:
+        with suppress(StoreError):
+            note_of(store, "n0")
+        found = last_checkup(store, "h")
+    assert found is not None and found.id == "c1"
+
+
+@pytest.mark.parametrize("run_ids", ['"abc"', '{"a": 1}', "null", "[1]", "[", DEEP])
+def test_a_tag_without_a_list_of_ids_is_damaged(whole: Path, tmp_path: Path, run_ids: str) -> None:
+    home = copied(whole, tmp_path)
+    damage(home, "UPDATE tags SET run_ids = ? WHERE id = 't0'", run_ids)
+    with open_store(home) as store:
+        with pytest.warns(DamagedRow, match="t0"):
+            assert [one.name for one in all_tags(store)] == ["t1"]
+        with pytest.raises(StoreError, match="t0"):
+            tag_named(store, "t0")
 
 
 @pytest.mark.filterwarnings("ignore::journal.errors.DamagedRow")
@@ -203,7 +249,7 @@ def test_every_flipped_bit_of_the_chunks_is_found(whole: Path, tmp_path: Path) -
 def test_a_whole_journal_has_no_fault_and_the_command_says_so(whole: Path, tmp_path: Path) -> None:
     home = copied(whole, tmp_path)
     found = verify(home)
-    assert found.ok and (found.rows, found.samples, found.without_checksum) == (10, 2, 0)
+    assert found.ok and (found.rows, found.samples, found.without_checksum) == (12, 2, 0)
     command = [sys.executable, "-m", "journal", "verify", "--home", str(home), "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and json.loads(done.stdout)["ok"] is True
