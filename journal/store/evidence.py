@@ -163,7 +163,7 @@ def first_checkup(store: Store, before: datetime | None = None) -> tuple[str, da
 
 
 def _three(row: RowMapping) -> tuple[str, datetime, str]:
-    one, when, other = row.values()
+    one, when, other = (row[name] for name in row)
     return one, when, other
 
 

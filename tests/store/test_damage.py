@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders import Run
+from sqlalchemy import Date
 from typer.testing import CliRunner
 
 import journal
@@ -153,7 +154,7 @@ TIMES = [
     (table.name, column.name)
     for table in Row.metadata.tables.values()
     for column in table.columns
-    if column.type.python_type in (date, datetime)
+    if isinstance(column.type, Date) or "DateTime" in type(column.type).__name__
 ]
 LOOKS = (["checklist"], ["tag"], ["compare", "t0", "t1"], ["log", "2026-03-01"], ["quiz"])
 
