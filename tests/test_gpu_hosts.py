@@ -179,7 +179,7 @@ def test_a_gpu_whose_memory_this_user_may_not_read_is_a_gpu(look: Look) -> None:
     assert seen.first["used_bytes"] is None and seen.first["power_w"] == 300
 
 
-def test_of_several_gpus_one_without_memory_does_not_hide_the_others(look: Look) -> None:
+def test_one_of_several_gpus_without_memory_does_not_hide_the_others(look: Look) -> None:
     seen = look(TWO + "0 1 nvmlDeviceGetMemoryInfo_v2 4\n0 1 nvmlDeviceGetMemoryInfo 4")
     assert seen["gpus"] == [0]
     assert seen["fit"] == [["Scripted GPU", 80 * GIB]]
@@ -268,7 +268,7 @@ def test_a_vgpu_gives_its_memory_and_neither_utilisation_nor_energy(look: Look) 
         assert f"its {what}: " in seen["gpu readings"][1]
 
 
-def test_in_a_container_with_process_ids_of_its_own_the_baseline_stands_in(look: Look) -> None:
+def test_the_baseline_stands_in_in_a_container_with_process_ids_of_its_own(look: Look) -> None:
     listed = f"0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 40101:{18 * GIB}"
     seen = look("cards 1" + gpu(0, 20) + listed)
     assert seen["baseline"] == seen.first["used_bytes"] == 20 * GIB
@@ -309,7 +309,7 @@ def test_an_old_driver_without_newer_calls_is_read_by_the_older_ones(look: Look)
     ["3", "13", f"0 OURS:{2**64 - 1}"],
     ids=["not supported", "no such call in an old driver", "listed without their memory"],
 )
-def test_where_no_process_shows_its_memory_as_under_wsl_the_gpu_s_own_count(
+def test_the_gpu_counts_as_a_whole_where_no_process_shows_its_memory_as_under_wsl(
     look: Look, processes: str
 ) -> None:
     calls = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2")

@@ -121,12 +121,12 @@ print(json.dumps(gpu_memory.gpu_disturbances([0], options["ours"])))
     ],
     ids=["quiet", "a stranger", "nobody is ours", "hot", "idle", "no driver"],
 )  # fmt: skip
-def test_who_else_is_on_the_card(
+def test_others_on_the_gpu_are_named(
     scripted: Callable[..., list[str]], trace: str, ours: list[int], said: list[str]
 ) -> None:
     healthy = "0 0 nvmlDeviceGetCurrentClocksEventReasons 0 0"
     assert scripted(NEIGHBOURS, f"{healthy}\n{trace}", ours=ours) == said
 
 
-def test_without_a_card_there_are_no_neighbours() -> None:
+def test_no_neighbours_are_named_without_a_gpu() -> None:
     assert gpu_memory.gpu_disturbances([]) == []

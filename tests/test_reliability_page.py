@@ -38,7 +38,7 @@ def test_no_row_stands_twice() -> None:
     assert len(first) == len(set(first))
 
 
-def test_there_are_as_many_traps_and_clean_runs_as_it_says() -> None:
+def test_traps_and_clean_runs_are_as_many_as_it_says() -> None:
     said = re.search(r"more than (\d+) traps are planted .*? and more than (\d+) clean runs", PAGE)
     module = runpy.run_path(str(ROOT / "tests" / "doubts" / "test_rules.py"), run_name="doubts")
     assert said is not None

@@ -45,7 +45,7 @@ def test_what_is_shown_is_what_is_printed(
     assert capsys.readouterr().out.startswith(output)
 
 
-def test_there_is_something_to_run() -> None:
+def test_commands_are_on_the_page() -> None:
     assert len(SHOWN) == 4
 
 

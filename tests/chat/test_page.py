@@ -186,7 +186,7 @@ def test_others_may_come_in_with_a_password_only(tmp_path: Path) -> None:
             chat.serve_chat(servers, store, announce=print)
 
 
-def test_without_gradio_it_says_how_to_get_it(
+def test_a_page_without_gradio_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(tmp_path) as store:
@@ -417,7 +417,7 @@ def status(url: str, *, data: dict[str, str] | None = None, host: str | None = N
 @pytest.mark.timing
 @needs_gradio
 @pytest.mark.slow
-def test_on_a_phone_the_settings_wait_to_be_opened(
+def test_settings_wait_to_be_opened_on_a_phone(
     browser: Any, fake_server: FakeServer, tmp_path: Path
 ) -> None:
     phone = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/156.0.0.0 Mobile Safari/537"

@@ -42,7 +42,7 @@ def test_a_model_or_a_server_of_ones_own_or_a_large_gpu_takes_the_experiment_its
     assert not capsys.readouterr().err
 
 
-def test_at_a_server_of_ones_own_claims_about_engines_by_number_are_left_out() -> None:
+def test_claims_about_engines_by_number_are_left_out_at_a_server_of_ones_own() -> None:
     asked = asked_experiment("mistral-vs-llama3", at_endpoint=True)
     assert asked.engines == ()
     assert [claim.metric for claim in asked.claims] == ["kv_bytes_per_token"] * 2

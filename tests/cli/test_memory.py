@@ -113,7 +113,7 @@ def test_what_is_no_size(text: str) -> None:
 # ---- trace -----------------------------------------------------------------------------------
 
 
-def test_without_a_card_nothing_is_recorded(journal: Journal, tmp_path: Path) -> None:
+def test_nothing_is_recorded_without_a_gpu(journal: Journal, tmp_path: Path) -> None:
     code, out, error = journal("trace", "record", "--seconds", "0.1", "--out", tmp_path / "t")
     if code == 0:
         pytest.skip("this host has an NVIDIA GPU")

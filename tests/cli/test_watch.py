@@ -140,7 +140,7 @@ def test_the_values_of_a_gpu_host() -> None:
     assert alarms == {"KV cache in use", "waiting", "preemptions"}
 
 
-def test_on_the_cpu_resident_memory_stands_in_place_of_vram() -> None:
+def test_resident_memory_stands_in_place_of_vram_on_the_cpu() -> None:
     text = "\n".join(drawn([CPU], 80, 24))
     assert "resident memory  3 GiB" in text
     assert "VRAM" not in text

@@ -157,7 +157,7 @@ def test_each_model_and_length_is_a_search_of_its_own(record: Build) -> None:
     assert [len(capacity.probes) for capacity in capacities(SEARCH, runs)] == [2, 1, 1, 1, 1]
 
 
-def test_of_a_cell_that_was_tried_again_the_last_run_counts(record: Build) -> None:
+def test_the_last_run_of_a_cell_that_was_tried_again_counts(record: Build) -> None:
     again = replace(ran(record, 4, 200), id="again")
     (capacity,) = capacities(SEARCH, [ran(record, 4, 0), again])
     assert [[one.id for one in probe.records] for probe in capacity.probes] == [["again"]]
@@ -172,7 +172,7 @@ def test_a_search_with_a_run_that_was_cut_short_is_not_whole(record: Build) -> N
     assert capacities(SEARCH, runs[1:]) == ()
 
 
-def test_without_a_search_or_an_slo_there_is_no_capacity(record: Build) -> None:
+def test_no_capacity_is_told_without_a_search_or_an_slo(record: Build) -> None:
     runs = [ran(record, 4, 200)]
     assert capacities(Experiment(name="x", slo=SLO), runs) == ()
     assert capacities(replace(SEARCH, find_capacity=None), runs) == ()

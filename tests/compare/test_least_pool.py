@@ -92,7 +92,7 @@ def test_a_search_is_whole_at_a_neighbour_that_did_not_serve_or_at_the_smallest_
         assert needed(runs[0].cell, runs).whole == whole, pools
 
 
-def test_without_the_reserved_run_nothing_is_known(record: Build) -> None:
+def test_nothing_is_known_without_the_reserved_run(record: Build) -> None:
     runs = tried(record, (25, True))
     search = needed(runs[0].cell, runs[1:])
     assert (search.reserved, search.theory_blocks, search.tries) == (None, None, ())

@@ -129,7 +129,7 @@ def test_swapping_sides_inverts_and_units_cancel(a: list[float], b: list[float],
         assert scaled.low == pytest.approx(there.low, rel=1e-6)
 
 
-def test_of_many_tests_only_the_clear_ones_are_believed() -> None:
+def test_the_clear_ones_of_many_tests_are_believed() -> None:
     assert beyond_chance([]) == []
     assert beyond_chance([0.04]) == [True]
     assert beyond_chance([0.04] + [0.5] * 9) == [False] * 10

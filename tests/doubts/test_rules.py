@@ -464,7 +464,7 @@ def test_code_that_came_with_a_model_is_noted(run) -> None:
     assert "remote_code" not in doubts_of(replace(samples, cell=quiet))
 
 
-def test_at_least_28_traps_are_set() -> None:
+def test_traps_that_are_set_are_at_least_28() -> None:
     assert len(TRAPS) >= 28
 
 

@@ -66,7 +66,7 @@ def test_an_empty_journal_is_an_empty_frame(tmp_path: Path) -> None:
     assert len(frame) == 0 and "started_at" in frame.columns
 
 
-def test_without_a_library_for_frames_the_sentence_says_what_to_install(
+def test_a_sentence_says_what_to_install_without_a_library_for_frames(
     kept: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("pandas", "polars"):

@@ -116,7 +116,7 @@ def test_the_samples_are_kept_where_every_chunk_is_known(tmp_path: Path) -> None
     assert journal.recompute(tmp_path) == (), "what is stored can be computed again"
 
 
-def test_without_its_requests_an_export_of_aiperf_gives_its_own_figures(tmp_path: Path) -> None:
+def test_an_export_of_aiperf_without_its_requests_gives_its_own_figures(tmp_path: Path) -> None:
     for kind in ("concurrent", "errors"):
         path = tmp_path / kind / "profile_export_aiperf.json"
         path.parent.mkdir()

@@ -272,7 +272,7 @@ def test_token_counts_that_do_not_add_up_are_none() -> None:
     assert trace.outcome == "ok" and trace.chunk_tokens is None
 
 
-def test_per_request_metrics_and_cached_tokens() -> None:
+def test_metrics_of_a_request_and_cached_tokens_are_read() -> None:
     usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 2}}
     metrics = {"queue_time_ms": 5.0, "time_to_first_token_ms": 20, "generation_time_ms": None}
     trace = stream(*GOOD[:4], event({"choices": [], "usage": usage, "metrics": metrics}), GOOD[5])

@@ -109,7 +109,7 @@ def test_a_user_thinks_between_an_answer_and_the_next_turn() -> None:
     assert traces[3].start_s - traces[0].start_s == pytest.approx(0.025, abs=0.02), "half a thought"
 
 
-def test_without_ids_of_answers_a_conversation_of_ids_is_refused() -> None:
+def test_a_conversation_of_ids_is_refused_where_answers_have_none() -> None:
     with keeping() as keeper, pytest.raises(EndpointError, match="give --api chat"):
         sent(talking(), Endpoint(base_url=keeper.url, model="keeper", extensions=True))
 

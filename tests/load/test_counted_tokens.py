@@ -73,7 +73,7 @@ def test_text_counts_where_chunks_do_not(model: str) -> None:
             assert (trace.tokens_by, trace.tokens) == ("text", TOKENS - 2)
 
 
-def test_without_a_tokenizer_only_sure_chunks_count(tmp_path: Path) -> None:
+def test_chunks_that_are_sure_count_without_a_tokenizer(tmp_path: Path) -> None:
     with scripted(uncounted) as (url, _):
         for trace in measured(url, "no/such-model", TOKENS):
             assert (trace.counted_tokens, trace.tokens_by) == (None, "chunks")

@@ -217,7 +217,7 @@ def test_a_server_that_dies_leaves_errors_and_an_end(fake_server: Start) -> None
 
 
 @pytest.mark.timing
-def test_when_too_many_fail_no_more_are_sent(fake_server: Start) -> None:
+def test_no_more_are_sent_when_too_many_fail(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.01, itl_s=0.0, fault="error_in_stream")
     traces, _ = driven(url, requests(200), batch=1, max_error_rate=0.1)
     assert 51 <= len(traces) < 100
@@ -258,7 +258,7 @@ def test_the_garbage_collector_is_as_it_was(fake_server: Start) -> None:
     assert gc.isenabled() and sys.getswitchinterval() == interval_s
 
 
-def test_without_uvloop(fake_server: Start) -> None:
+def test_the_drive_works_without_uvloop(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.0)
     program = (
         "import sys\nsys.modules['uvloop'] = None\n" + PROGRAM + "\nprint(health.event_loop)\n"

@@ -61,7 +61,7 @@ def test_no_more_are_in_flight_and_the_wait_counts(processes: int) -> None:
     assert health.send_delay_p99_s is None, "the server decides when they go"
 
 
-def test_without_a_limit_all_go_when_they_are_due() -> None:
+def test_all_go_when_they_are_due_without_a_limit() -> None:
     traces, health = sent(None)
     assert peak(traces) > 4
     assert health.send_delay_p99_s is not None

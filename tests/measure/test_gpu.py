@@ -112,7 +112,7 @@ def test_what_stops_reading_is_one_clear_sentence(
     assert "\n" not in error
 
 
-def test_without_a_driver_library() -> None:
+def test_no_gpu_is_seen_without_a_driver_library() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
     result = subprocess.run(
         [sys.executable, "-c", "options = {}\n" + READ],
@@ -207,7 +207,7 @@ def test_older_drivers_are_asked_in_their_own_words(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("listed", ["", "40101:73014444032 40102:536870912"])
-def test_where_process_ids_are_hidden_no_share_is_invented(scripted: Scripted, listed: str) -> None:
+def test_no_share_is_invented_where_process_ids_are_hidden(scripted: Scripted, listed: str) -> None:
     result = scripted(READ, f"0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 {listed}", looks=2)
     for (reading,) in result["looks"]:
         assert reading["process_bytes"] is None
@@ -217,7 +217,7 @@ def test_where_process_ids_are_hidden_no_share_is_invented(scripted: Scripted, l
     assert result["holding"] == []
 
 
-def test_where_bytes_are_hidden_the_share_is_absent(scripted: Scripted) -> None:
+def test_the_share_is_absent_where_bytes_are_hidden(scripted: Scripted) -> None:
     result = scripted(READ, "0 0 nvmlDeviceGetComputeRunningProcesses_v3 0 101:- 102:5 900:-")
     assert result["looks"][0][0]["process_bytes"] is None
     assert result["looks"][0][0]["other_processes"] == 1

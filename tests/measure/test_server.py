@@ -49,7 +49,7 @@ def test_version_0_6_has_no_prefix_counters_and_they_stay_absent() -> None:
     )
 
 
-def test_where_old_and_new_names_stand_side_by_side_the_new_one_counts() -> None:
+def test_the_new_name_counts_where_old_and_new_stand_side_by_side() -> None:
     assert server_reading(text("0.10"), 0) == ServerReading(
         at_s=0,
         running=4,

@@ -287,7 +287,7 @@ def test_intervals_are_not_wider_than_need_be_where_noise_is_white() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timing
-def test_on_loopback_the_intervals_of_runs_hold_the_mean_of_all(fake_server) -> None:  # type: ignore[no-untyped-def]
+def test_intervals_of_runs_on_loopback_hold_the_mean_of_all(fake_server) -> None:  # type: ignore[no-untyped-def]
     for row in on_loopback(fake_server(SCRIPT), 15):
         assert row.given == 1.0, row
         assert row.held is not None and row.held >= 0.8, row

@@ -136,7 +136,7 @@ def test_a_pool_that_gives_no_bytes_of_a_token_says_why(run: Run) -> None:
     assert no_rate(replace(samples, facts=replace(blocks, block_size=None))) is None
 
 
-def test_without_a_config_only_the_measurement_stands(run: Run) -> None:
+def test_a_measurement_without_a_config_stands_alone(run: Run) -> None:
     figures = metrics(serving(run(batch=4, requests=40).samples(), replace(FACTS, config=None)))
     assert figures["kv_bytes_per_token"].value is not None
     predicted = [name for name in figures if name.endswith(("_predicted", "_ratio", "_floor_s"))]

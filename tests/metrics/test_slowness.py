@@ -87,7 +87,7 @@ def test_slow_noise_outlasts_a_request_as_far_as_the_next_one_has_it_too() -> No
     assert carried(np.arange(24.0), np.arange(24)) == 1.0  # one gap each
 
 
-def test_where_requests_do_not_run_together_slow_noise_counts_in_full() -> None:
+def test_slow_noise_counts_in_full_where_requests_do_not_run_together() -> None:
     series = correlated(1, 64)
     assert shared(series, np.arange(640) < 320) == 1.0  # one half after the other
     assert shared(series[:63], np.arange(63) % 2 == 0) == 1.0

@@ -250,7 +250,7 @@ def test_two_gpus_add_up_and_power_stands_in_for_a_missing_energy_counter(run) -
     assert two["gpu_utilisation_mean_fraction"] == pytest.approx(0.9)
 
 
-def test_where_nvml_gives_the_memory_of_processes_alone_that_is_what_is_in_use(run) -> None:
+def test_memory_of_processes_is_what_is_in_use_where_nvml_gives_that_alone(run) -> None:
     samples = run(gpu=True).samples()
     unified = tuple(
         replace(reading, used_bytes=None, total_bytes=None) for reading in samples.readings.gpu
@@ -262,7 +262,7 @@ def test_where_nvml_gives_the_memory_of_processes_alone_that_is_what_is_in_use(r
     assert figures["vram_peak_bytes"] is figures["vram_process_peak_bytes"] is None
 
 
-def test_where_nvml_hides_the_processes_the_change_over_the_baseline_is_the_servers(run) -> None:
+def test_the_change_over_the_baseline_is_the_servers_where_nvml_hides_the_processes(run) -> None:
     samples = run(gpu=True).samples()
     hidden = tuple(replace(reading, process_bytes=None) for reading in samples.readings.gpu)
     samples = replace(samples, readings=replace(samples.readings, gpu=hidden))

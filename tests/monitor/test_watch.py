@@ -152,7 +152,7 @@ def test_a_figure_that_one_gpu_does_not_give_is_not_summed(
     assert first["power_w"] is None
 
 
-def test_on_memory_shared_with_the_host_the_processes_hold_what_is_in_use(
+def test_processes_hold_what_is_in_use_on_memory_shared_with_the_host(
     scripted: Callable[..., Any], fake_server: FakeServer
 ) -> None:
     unified = "0 0 nvmlDeviceGetMemoryInfo_v2 3\n0 0 nvmlDeviceGetMemoryInfo 3"

@@ -95,7 +95,7 @@ def test_a_rate_makes_the_cells_open_loop() -> None:
     assert {(cell.batch, cell.rate) for cell in cells(experiment)} == {(None, 1.0), (None, 2.5)}
 
 
-def test_without_engine_or_model_there_is_nothing_to_measure() -> None:
+def test_nothing_is_measured_without_engine_or_model() -> None:
     with pytest.raises(SpecError, match="--endpoint"):
         cells(Experiment(name="x"))
     assert {cell.model for cell in cells(Experiment(name="x"), model="m")} == {"m"}

@@ -135,7 +135,7 @@ def test_a_folder_is_not_taken_for_the_hub(
     assert fetched == []
 
 
-def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_extra_is_named_where_its_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_prompts, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"hub:acme/asks needs .*serving-journal\[datasets\]"):
         full_name("hub:acme/asks")

@@ -185,7 +185,7 @@ def test_the_log_of_a_day_shows_what_was_done_by_its_end(store: Store, add: Add)
     assert any(getattr(heading, "key", "") == "checklist.heading" for heading in headings)
 
 
-def test_of_many_runs_alike_the_first_prove_the_steps(store: Store, add: Add) -> None:
+def test_the_first_of_many_runs_alike_prove_the_steps(store: Store, add: Add) -> None:
     first = [add(batch=1, metrics={"e2e_s.mean": 1.0}).id for _ in range(5)]
     other = add(batch=1, metrics={"e2e_s.mean": 1.0}, environment={"host": "no GPU"}).id
     late = add(model="b", batch=8, metrics={"e2e_s.mean": 2.0}).id

@@ -92,7 +92,7 @@ def test_an_empty_day_names_those_that_hold_something(store: Store) -> None:
     assert str(error.value).endswith("days with runs: 2026-11-03, 2026-11-05")
 
 
-def test_of_many_days_the_nearest_are_named(store: Store) -> None:
+def test_the_nearest_of_many_days_are_named(store: Store) -> None:
     for number in range(1, 21):
         begun(store, datetime(2026, 11, number, 9, tzinfo=UTC))
     with pytest.raises(NotFound) as error:

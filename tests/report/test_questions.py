@@ -586,7 +586,7 @@ def test_models_that_share_no_cell_are_not_compared(record: Build) -> None:
     assert sidebyside.side_by_side_section(points, places(points), NOWHERE) is None
 
 
-def test_where_a_batch_stops_fitting(record: Build) -> None:
+def test_a_batch_that_stops_fitting_is_named(record: Build) -> None:
     def prose(**changes: object) -> str:
         given = {"facts": EngineFacts(block_size=16), "batch": 4, **changes}
         figures = {"kv_pool_tokens": 10_000, "kv_pool_bytes": 2**30}
@@ -660,7 +660,7 @@ def test_a_model_that_does_not_fit_has_its_sizes_and_the_engines_words(
     assert verbatim == [("out of memory",), (last_words,)]
 
 
-def test_why_a_run_is_not_believed_is_said(record: Build) -> None:
+def test_the_reason_why_a_run_is_not_believed_is_said(record: Build) -> None:
     doubt = Doubt("errors", {"sentence": "Too many failed: look at the log."}, "invalid")
     points = gathered([record(status="invalid", doubts=(doubt,))])
     section = failures.failures_section(points, places(points))

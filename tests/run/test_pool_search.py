@@ -170,7 +170,7 @@ def test_a_pool_that_only_some_requests_fit_into_does_not_serve() -> None:
     assert not serves(replace(record, metrics={}))
 
 
-def test_without_the_engine_s_own_count_there_is_no_search() -> None:
+def test_no_search_is_made_without_the_engine_s_own_count() -> None:
     experiment = experiment_for(Engine(model="m"))
     (cell,) = cells(experiment)
     record = replace(a_record(cell, serves=True), facts=EngineFacts())

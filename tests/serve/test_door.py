@@ -81,7 +81,7 @@ def test_it_takes_only_requests_with_the_key(stand_in: StandIn, tmp_path: Path) 
 
 
 @pytest.mark.timing
-def test_how_far_a_download_has_got(
+def test_the_progress_of_a_download_is_told(
     stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -200,7 +200,7 @@ def test_several_models_want_a_name() -> None:
     assert endpoint.pid == os.getpid()
 
 
-def test_without_a_list_of_models_the_name_is_trusted() -> None:
+def test_the_name_is_trusted_without_a_list_of_models() -> None:
     def answers(path: str, body: dict[str, Any] | None) -> tuple[int, object]:
         return (404, b"") if path == "/v1/models" else served(path, body)
 

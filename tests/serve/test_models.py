@@ -89,7 +89,7 @@ def test_what_the_conversion_needs_is_named(stand_in: StandIn, shipped: str) -> 
         models.prepare(engine)
 
 
-def test_before_it_is_made_the_embedded_config_is_known() -> None:
+def test_the_embedded_config_is_known_before_it_is_made() -> None:
     config = models.read_config(models.EMBEDDED)
     assert config is not None
     assert config["num_hidden_layers"] == 30

@@ -97,7 +97,7 @@ def test_the_variables_are_those_that_were_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.timing
-def test_when_the_root_dies_its_children_follow(tmp_path: Path, gone: Gone) -> None:
+def test_children_follow_when_the_root_dies(tmp_path: Path, gone: Gone) -> None:
     pids_path = tmp_path / "pids"
     tree = process.start_guarded(family(pids_path), env=os.environ, log_path=tmp_path / "log")
     pids = pids_in(pids_path)
@@ -108,7 +108,7 @@ def test_when_the_root_dies_its_children_follow(tmp_path: Path, gone: Gone) -> N
 
 
 @pytest.mark.timing
-def test_when_the_guard_is_killed_stop_still_ends_the_group(tmp_path: Path, gone: Gone) -> None:
+def test_stop_still_ends_the_group_when_the_guard_is_killed(tmp_path: Path, gone: Gone) -> None:
     stays = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     command = [sys.executable, "-S", "-c", stays]
     tree = process.start_guarded(command, env=os.environ, log_path=tmp_path / "log")
@@ -128,7 +128,7 @@ time.sleep(600)
 
 
 @pytest.mark.timing
-def test_when_the_guard_is_killed_stop_leaves_no_shared_memory(tmp_path: Path, gone: Gone) -> None:
+def test_stop_leaves_no_shared_memory_when_the_guard_is_killed(tmp_path: Path, gone: Gone) -> None:
     name = tmp_path / "name"
     command = [sys.executable, "-c", SHARES, str(name)]
     tree = process.start_guarded(command, env=os.environ, log_path=tmp_path / "log")
@@ -161,7 +161,7 @@ def test_an_interrupt_while_it_stops_kills_at_once(tmp_path: Path, gone: Gone) -
 
 @pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_when_the_parent_dies_by_a_signal_nothing_remains(
+def test_nothing_remains_when_the_parent_dies_by_a_signal(
     tmp_path: Path, gone: Gone, number: signal.Signals
 ) -> None:
     pids_path = tmp_path / "pids"

@@ -85,7 +85,7 @@ def test_a_cluster_has_enough_gpus_or_its_number_is_reported(
     assert "needs ray beside vLLM in " in refusal(stand_in({"versions": CUDA}, **parts))
 
 
-def test_without_a_cluster_the_gpus_of_this_host_count(
+def test_gpus_of_this_host_count_without_a_cluster(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_memory, "visible_to", lambda _env: Visible(gpus=(0, 1)))

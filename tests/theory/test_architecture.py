@@ -116,7 +116,7 @@ FP8_OF_LLM_COMPRESSOR = {
         (None, (None, None, None)),
     ],
 )
-def test_how_a_checkpoint_is_packed(packed: object, packing: tuple[object, ...]) -> None:
+def test_the_packing_of_a_checkpoint_is_known(packed: object, packing: tuple[object, ...]) -> None:
     model = architecture(LLAMA | {"quantization_config": packed})
     assert (model.quantisation, model.bits, model.group) == packing
 

@@ -20,7 +20,7 @@ def test_a_7b_model_for_one_user_fits_in_24_gib_unpacked() -> None:
     assert plan.advice.startswith("Take the 16-bit checkpoint: 1 x 8,192 tokens fit")
 
 
-def test_under_40_gb_take_the_quantised_build() -> None:
+def test_the_quantised_build_is_taken_under_40_gb() -> None:
     """The field's rule of thumb, out of the arithmetic: 16 users of 8,192 tokens each."""
     for name, unpacked in (("A100 80GB", True), ("A100 40GB", True), ("4090", False)):
         plan = headroom(MISTRAL, find_gpu(name), context=8192, batch=16)

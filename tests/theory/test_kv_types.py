@@ -89,7 +89,7 @@ def test_the_engine_s_limits_move_the_room() -> None:
         fit("Llama-3.1-8B-Instruct", gpu="T4", share=92)
 
 
-def test_how_many_users_fit_at_which_context() -> None:
+def test_users_that_fit_are_told_for_each_context() -> None:
     rooms = fit("Llama-3.1-8B-Instruct", gpu="L40S", batch=8).rooms
     assert [room.context for room in rooms][:2] == [2048, 4096]
     for fewer, more in zip(rooms[1:], rooms, strict=False):

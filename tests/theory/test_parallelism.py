@@ -112,7 +112,7 @@ def test_heads_of_keys_have_to_divide_too_but_for_a_latent_vector() -> None:
     check_sharing("latent", architecture(uneven | latent), 2, 1)
 
 
-def test_as_many_stages_as_layers_and_no_more() -> None:
+def test_stages_are_at_most_as_many_as_layers() -> None:
     check_sharing("small", SMALL, 1, 6)
     with pytest.raises(SpecError, match="7 is more stages than small has layers"):
         check_sharing("small", SMALL, 1, 7)

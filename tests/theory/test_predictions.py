@@ -61,7 +61,7 @@ def test_the_element_of_the_kv_cache(
         ({"quant_method": "gptq", "bits": 4, "group_size": 128}, {}, None, "gptq"),
     ],
 )
-def test_how_the_weights_are_held(
+def test_the_dtype_in_which_weights_are_held_is_known(
     packing: dict[str, object], facts: dict[str, str], configured: str | None, precision: str
 ) -> None:
     config = {**MISTRAL.config, "quantization_config": packing}

@@ -36,7 +36,7 @@ def run(
     return a_record(metrics=figures, facts=facts, engine=engine)
 
 
-def test_on_gpus_the_parts_sum_to_what_nvml_saw() -> None:
+def test_the_parts_on_gpus_sum_to_what_nvml_saw() -> None:
     vram = split([run(GPU, tensor_parallel=2)])
     assert vram is not None
     assert (vram.total.name, vram.total.source) == ("used", "nvml")
@@ -82,7 +82,7 @@ def test_gpus_of_other_hosts_have_their_share_and_are_not_read() -> None:
     assert (vram.gpu_count, vram.total.bytes) == (2, 73 * GIB)
 
 
-def test_on_memory_shared_with_the_host_nothing_is_said_of_others() -> None:
+def test_nothing_is_said_of_others_on_memory_shared_with_the_host() -> None:
     """NVML gives the memory of the server's processes alone there, and that is what is in use."""
     vram = split([run({**GPU, "vram_peak_bytes": 145.0 * GIB})])
     assert vram is not None
@@ -90,7 +90,7 @@ def test_on_memory_shared_with_the_host_nothing_is_said_of_others() -> None:
     assert "others" not in {part.name for part in vram.parts}
 
 
-def test_on_the_cpu_the_total_is_resident_memory() -> None:
+def test_the_total_on_the_cpu_is_resident_memory() -> None:
     vram = split([run(CPU, EngineFacts(checkpoint_bytes=GIB // 4))])
     assert vram is not None
     assert (vram.total.name, vram.total.source) == ("resident", "kernel")
@@ -111,14 +111,14 @@ def test_weights_without_a_measurement_are_counted() -> None:
     ]
 
 
-def test_of_several_runs_the_one_that_saw_most_counts() -> None:
+def test_the_run_that_saw_most_counts() -> None:
     runs = [run({**CPU, "rss_peak_bytes": gib * GIB}) for gib in (4.0, 6.0, 5.0)]
     vram = split([*runs, run({"weights_bytes": 1.0})])
     assert vram is not None
     assert vram.total.bytes == 6 * GIB
 
 
-def test_where_nothing_was_read_there_is_nothing_to_split() -> None:
+def test_nothing_is_split_where_nothing_was_read() -> None:
     assert split([]) is None
     assert split([run({"weights_bytes": 1.0, "vram_peak_bytes": None})]) is None
     assert split([run({"rss_peak_bytes": 1.0}, EngineFacts())]) is None

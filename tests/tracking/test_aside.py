@@ -128,7 +128,7 @@ def test_an_account_that_may_not_raise_a_priority_begins_anew(
     assert record.id in ids_in_mlflow(tmp_path)
 
 
-def test_under_a_quota_it_starts_when_the_load_is_over(
+def test_it_starts_when_the_load_is_over_under_a_quota(
     store: Store, new_record: NewRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aside, "cpu_quota_cores", lambda: 2.0)

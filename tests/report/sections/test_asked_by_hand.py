@@ -49,7 +49,7 @@ def test_a_day_on_which_only_questions_were_asked_has_a_log(tmp_path: Path) -> N
     assert "Why &lt;b&gt;so&lt;/b&gt;?" in html
 
 
-def test_of_many_questions_the_last_are_shown(tmp_path: Path) -> None:
+def test_the_last_of_many_questions_are_shown(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         for number in range(MOST + 3):
             ask(store, number, f"question {number}.")

@@ -86,7 +86,7 @@ def test_the_parts_of_a_cpu_engine_with_their_sources(record: Build) -> None:
     assert sum(part.y for part in bars.bars[0].segments) == 5 * GIB
 
 
-def test_of_several_gpus_the_parts_are_those_of_one(record: Build) -> None:
+def test_parts_of_several_gpus_are_those_of_one(record: Build) -> None:
     figures = {
         "weights_bytes": 14.0 * GIB,
         "kv_pool_bytes": 60.0 * GIB,
@@ -139,7 +139,7 @@ def test_parts_above_the_total_are_said(record: Build) -> None:
     assert "The parts come to 512 MiB more than was seen" in prose(section.blocks)
 
 
-def test_without_a_reading_there_is_no_such_section(record: Build) -> None:
+def test_there_is_no_such_section_without_a_reading(record: Build) -> None:
     points = gathered([record(metrics={"weights_bytes": 1.0})])
     assert memory.memory_section(points, places(points), "1-x") is None
 

@@ -77,7 +77,7 @@ def test_a_quantised_build_is_set_beside_the_whole_one(record: Build) -> None:
     assert "m awq | 4 GiB | 12.6 | 0.8 | 75%" in text
 
 
-def test_without_an_unquantised_build_there_is_nothing_to_agree_with(record: Build) -> None:
+def test_a_build_agrees_with_nothing_without_an_unquantised_one(record: Build) -> None:
     points = gathered(build(record, 0, Quality(perplexity=9.0), quantisation="gptq"))
     text = prose(quantisation_section(points, places(points)))
     assert "against" not in text
@@ -98,7 +98,7 @@ def test_a_check_that_failed_gives_its_reason_and_no_check_says_nothing(record: 
     assert quantisation_section(points, places(points)) is None
 
 
-def test_why_a_check_lacks_a_part_is_said_in_chinese_too(record: Build) -> None:
+def test_the_reason_for_a_part_that_lacks_is_said_in_chinese_too(record: Build) -> None:
     for reason in ABSENCES:
         points = gathered(build(record, 0, Quality(absent=(reason,))))
         section = quantisation_section(points, places(points))

@@ -77,7 +77,7 @@ def test_a_rate_lies_between_the_highest_that_held_and_the_lowest_that_broke(rec
         ([], 190, "which leaves it open: ask for more requests"),
     ],
 )
-def test_why_a_load_was_not_shown_to_hold(
+def test_a_load_says_why_it_was_not_shown_to_hold(
     record: Build, rules: list[str], good: int, reason: str
 ) -> None:
     runs = twice(tried(record, 10.0, 200), tried(record, 20.0, good, *rules))
@@ -137,7 +137,7 @@ def test_a_search_that_was_cut_short_says_so(record: Build) -> None:
     assert "--resume" not in prose(ASKED, tried(record, 10.0, 200), gone, again)
 
 
-def test_as_json(record: Build) -> None:
+def test_searches_are_plain_as_json(record: Build) -> None:
     (capacity,) = capacities(ASKED, twice(tried(record, 10.0, 199), tried(record, 11.0, 150)))
     plain = capacity_json(capacity)
     check(json.loads(json.dumps(plain)), CapacityJson)

@@ -39,7 +39,7 @@ def test_hosts_and_users_are_named_where_there_are_several(record: Build) -> Non
     assert "(20)" in prose(many)
 
 
-def test_who_ran_it_sets_no_server_apart(record: Build) -> None:
+def test_no_server_is_set_apart_by_who_ran_it(record: Build) -> None:
     runs = [record(environment={"host": "a", "user": user}) for user in ("ada", "bob")]
     assert len(set(setups_of(runs))) == 1
 

@@ -128,7 +128,7 @@ def test_noise_is_no_change(store: Store) -> None:
     assert since_section(collect(store, TODAY - timedelta(days=7), UTC)) is None
 
 
-def test_without_repeats_no_difference_is_seen(store: Store) -> None:
+def test_no_difference_is_seen_without_repeats(store: Store) -> None:
     measure(store, 1, repeats=1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.5}, repeats=1)
     text = today(store)

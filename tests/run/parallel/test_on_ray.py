@@ -196,7 +196,7 @@ def test_an_engine_that_no_host_has_the_gpus_for_is_refused() -> None:
         cluster.check([Engine(model="m", tensor_parallel=8)])
 
 
-def test_without_ray_it_says_how_to_install_it(
+def test_the_way_to_install_ray_is_said_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

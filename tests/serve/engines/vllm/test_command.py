@@ -123,15 +123,17 @@ def test_the_users_flags_come_last_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(("version", "there"), [("0.26.0", False), ("0.27.1", True), ("1.0", True)])
-def test_per_request_metrics_where_the_version_has_them(version: str, there: bool) -> None:
+def test_metrics_of_requests_are_asked_for_where_the_version_has_them(
+    version: str, there: bool
+) -> None:
     assert ("--enable-per-request-metrics" in built(version=version)) is there
 
 
-def test_per_request_metrics_need_statistics() -> None:
+def test_metrics_of_requests_need_statistics() -> None:
     assert "--enable-per-request-metrics" not in built(flags=("--disable-log-stats",))
 
 
-def test_on_the_cpu_what_is_left_open_is_kept_small() -> None:
+def test_what_is_left_open_is_kept_small_on_the_cpu() -> None:
     argv = built(on_cpu=True)
     assert "--enforce-eager" in argv
     assert value(argv, "--max-model-len") == "4096"
@@ -148,7 +150,7 @@ def test_on_the_cpu_what_is_left_open_is_kept_small() -> None:
         },
     ],
 )
-def test_on_the_cpu_what_the_user_said_holds(fields: dict[str, Any]) -> None:
+def test_what_the_user_said_holds_on_the_cpu(fields: dict[str, Any]) -> None:
     argv = built(on_cpu=True, **fields)
     said = " ".join(argv)
     assert "--enforce-eager" not in argv

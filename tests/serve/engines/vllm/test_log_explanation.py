@@ -124,7 +124,7 @@ CARRIERS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_who_carried_the_log_changes_nothing(carrier: str) -> None:
+def test_the_carrier_of_a_log_changes_nothing(carrier: str) -> None:
     for log in LOGS:
         plain, carried = (
             explanation(log.splitlines()),
