@@ -48,6 +48,7 @@ _ESCAPE = re.compile(
     rf"|{_SHAPELESS}",
     re.IGNORECASE,
 )
+_UNSEEN = re.compile(_SHAPELESS, re.IGNORECASE)
 # The beginning of a character in several escapes, that of an escape, or both, at the end.
 _UNFINISHED = re.compile(
     r"(?:(?:%[cd][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f])?|%f[0-7](?:%[89ab][0-9a-f]){0,2}"
@@ -287,15 +288,19 @@ def _spans(text: str, grams: frozenset[str]) -> list[tuple[int, int]]:
 
 
 def _spans_in_escapes(line: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """The places in `line` that hold a gram once its escapes are read, and those inside them."""
+    """The places in `line` that hold a gram once its escapes are read, and those inside them: a
+    backslash behind a character without a shape may be one of the secret's own."""
     levels: list[_Level] = []
     while len(levels) < DEEPEST and (not levels or _ESCAPE.search(levels[-1].text)):
-        levels.append(_unescaped(levels[-1].text if levels else line))
-        for first in _matches(levels[-1].text, grams):
-            span = first, first + SHORTEST
-            for level in reversed(levels):
-                span = level.before(*span)
-            yield span
+        text = levels[-1].text if levels else line
+        level = _unescaped(text)
+        for read in (_unescaped(text, _UNSEEN), level) if _UNSEEN.search(text) else (level,):
+            for first in _matches(read.text, grams):
+                span = read.before(first, first + SHORTEST)
+                for outer in reversed(levels):
+                    span = outer.before(*span)
+                yield span
+        levels.append(level)
 
 
 def _matches(text: str, grams: frozenset[str]) -> Iterator[int]:
@@ -335,10 +340,10 @@ class _Level(NamedTuple):
         return begin, end
 
 
-def _unescaped(text: str) -> _Level:
+def _unescaped(text: str, escapes: re.Pattern[str] = _ESCAPE) -> _Level:
     pieces: list[str] = []
     at, source, length, end = [0], [0], 0, 0
-    for match in _ESCAPE.finditer(text):
+    for match in escapes.finditer(text):
         for piece, begins in ((text[end : match.start()], match.start()), (_read(match[0]), -1)):
             pieces.append(piece)
             length += len(piece)
@@ -377,7 +382,7 @@ def _settled(text: str, grams: frozenset[str]) -> int:
     for first in range(max(0, len(text) - reach), len(text)):
         rest = _UNFINISHED.sub("", text[first:])
         for _ in range(DEEPEST + 1):
-            if rest.translate(_ALIKE) in beginnings:
+            if {rest.translate(_ALIKE), _UNSEEN.sub("", rest).translate(_ALIKE)} & beginnings:
                 return first
             plain = _UNFINISHED.sub("", _unescaped(rest).text)
             if plain == rest:

@@ -64,6 +64,12 @@ def readings(text: str) -> set[str]:
     return {level.translate(redaction._ALIKE) for level in levels}
 
 
+def test_a_backslash_of_the_key_behind_a_nul_is_no_escape() -> None:
+    key = "0000000\\"
+    for text in ("\0".join(key) + '"', json.dumps("\0".join(key))):
+        assert "***" in hidden(text, pattern([key]))
+
+
 @given(KEYS, AROUND, AROUND, st.sampled_from(sorted(WRITERS)), st.data())
 def test_no_part_of_a_key_stands_in_a_text_however_it_is_written_and_cut(
     key: str, before: str, after: str, writer: str, data: st.DataObject

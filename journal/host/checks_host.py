@@ -16,7 +16,7 @@ from journal.private import cache_dir
 from journal.records.notebook import Check
 from journal.serve.endpoint import HOST, listeners
 from journal.serve.engines.vllm.defaults import SHARED_MEMORY_PREFIX
-from journal.serve.hub_reach import HUB, unreachable
+from journal.serve.hub_reach import HUB, TRUE, unreachable
 from journal.serve.models import hub_cache_dir
 from journal.units import data_size, number
 
@@ -26,7 +26,6 @@ MEMORY_BYTES, MEMORY_NEEDED_BYTES = 60 * GB, 4 * GB  # a host sold with 64 GB sh
 DISK_BYTES, DISK_NEEDED_BYTES = 100 * GB, 4 * GB
 GLIBC, UBUNTU = (2, 35), (22, 4)  # Ubuntu 22.04's own
 LEFT_BEHIND = ("psm_", "sem.loky-", "sem.mp-", SHARED_MEMORY_PREFIX)
-TRUE = {"1", "ON", "YES", "TRUE"}
 
 Environment = Mapping[str, str | int | float | None]
 
@@ -185,7 +184,7 @@ def check_hub(env: Mapping[str, str]) -> Check:
     if env.get("HF_HUB_OFFLINE", "").upper() in TRUE:
         return Check("hub", "note", "offline, as HF_HUB_OFFLINE says", instead)
     url = env.get("HF_ENDPOINT") or HUB
-    reason = unreachable(url, refused=True)
+    reason = unreachable(url, strict=True)
     host = urlsplit(url).hostname or url
     if reason is None:
         return Check("hub", "ok", f"{host} answers")

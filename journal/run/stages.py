@@ -127,7 +127,8 @@ def stages(
     with nullcontext() if on is None else cluster() as hosts:
         started = serve or partial(engines.start, kind=kind)
         options = _Options(
-            home, endpoint, listener, started, strict, parallel_gpus, hosts, kind, on_result
+            *(home, endpoint, listener, started, serve is None),
+            *(strict, parallel_gpus, hosts, kind, on_result),
         )
         return options.run(experiment, planned, resume, options.check(planned, around))
 
@@ -237,12 +238,13 @@ def _track(
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The options of one call of `stages`."""
+    """The options of one call of `stages`. `starts_own` says that `serve` is the journal's own."""
 
     home: Path
     endpoint: Endpoint | None
     listener: Listener
     serve: Serve
+    starts_own: bool
     strict: bool
     parallel_gpus: int | None
     hosts: Cluster | None
@@ -257,7 +259,8 @@ class _Options:
             if self.hosts is not None:
                 longest = engine.max_model_len if engine else None
             elif engine:
-                engines.check_engine(engine, self.kind)
+                if self.starts_own:
+                    engines.check_engine(engine, self.kind)
                 longest = engines.context_length(engine, self.kind)
             else:
                 longest = self.endpoint.max_model_len if self.endpoint else None

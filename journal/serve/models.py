@@ -21,7 +21,7 @@ from journal.records.progress import Event, Listener, ignore
 from journal.redaction import shown_url
 from journal.serve import convert, gpu_memory, interpreter
 from journal.serve import process_tree as process
-from journal.serve.hub_reach import HUB, unreachable
+from journal.serve.hub_reach import HUB, TRUE, unreachable
 from journal.theory.checkpoint import INDEX, files_of_index
 
 EMBEDDED = "SmolLM2-135M-Instruct"
@@ -252,15 +252,21 @@ def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
             f"{model!r} is neither a directory nor a name on the Hugging Face hub: "
             f"write owner/name, a path, or {EMBEDDED}"
         )
-    variables = interpreter.engine_variables(engine)
-    offline = variables.get("HF_HUB_OFFLINE", "")
-    if offline.upper() in {"1", "ON", "YES", "TRUE"} and local_dir(model, engine.revision) is None:
+    if local_dir(model, engine.revision) is None:
+        _check_fetchable(model, interpreter.engine_variables(engine))
+
+
+def _check_fetchable(model: str, variables: Mapping[str, str]) -> None:
+    """Raise SpecError for a `model` outside the cache that an engine with these `variables` surely
+    cannot fetch."""
+    if variables.get("HF_HUB_OFFLINE", "").upper() in TRUE:
         raise SpecError(
             f"{model} is not in {hub_cache_dir()} and HF_HUB_OFFLINE forbids fetching it: "
             "fetch it first, or unset HF_HUB_OFFLINE"
         )
     url = variables.get("HF_ENDPOINT") or HUB
-    if local_dir(model, engine.revision) is None and (reason := unreachable(url)):
+    elsewhere = variables.get("VLLM_USE_MODELSCOPE", "").upper() in TRUE
+    if not elsewhere and (reason := unreachable(url)):
         raise SpecError(
             f"{model} is not in {hub_cache_dir()} and {shown_url(url)} {reason}: name a model that "
             "is here, or a mirror of the hub in HF_ENDPOINT"

@@ -1,16 +1,18 @@
 """Earlier experiments and measurements, read quickly however large the journal is."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeAlias, cast
+from itertools import islice
+from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, or_, select
 
 from journal.records.cell import Cell
 from journal.records.run import GOOD, Record
 from journal.records.sameness import counting, counting_fields
 from journal.records.workload import OWN
 from journal.store.codec import table
+from journal.store.row_care import DAMAGE, LOOKED_AT, each_of
 from journal.store.run_rows import read_runs
 from journal.store.store import Store
 from journal.store.tables import ExperimentRow, RunRow
@@ -36,12 +38,17 @@ def asked_before(store: Store, name: str) -> Iterator[tuple[str, str]]:
 
 
 def last_began(store: Store) -> datetime | None:
-    """The start of the newest run or experiment; None in an empty journal."""
-    query = union_all(
-        select(func.max(_runs.c.started_at)), select(func.max(_experiments.c.started_at))
-    )
+    """The start of the newest run or experiment that can be read; None in an empty journal."""
+    found: list[datetime] = []
     with store.transaction(writing=False) as connection:
-        return max(filter(None, connection.scalars(query)), default=None)
+        for rows in (_runs, _experiments):
+            query = select(rows.c.started_at).order_by(rows.c.started_at.desc()).limit(LOOKED_AT)
+            found += islice(each_of(connection, query, rows.c.id, _start), 1)
+    return max(found, default=None)
+
+
+def _start(row: RowMapping) -> datetime:
+    return cast(datetime, row["started_at"])
 
 
 def measured_between(
@@ -67,21 +74,34 @@ def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict
     such a run are left out."""
     places = {cell.identity: place(cell) for cell in cells}
     good = (_runs.c.started_at < before, _runs.c.status.in_(GOOD))
-    last_at = func.max(_runs.c.started_at)
-    same = select(_runs.c.identity, last_at).where(_runs.c.identity.in_(places), *good)
     last: dict[Place, datetime] = {}
     with store.transaction(writing=False) as connection:
-        for identity, at in connection.execute(same.group_by(_runs.c.identity)):
-            where = places[identity]
+        same = _runs.c.identity.in_(places)
+        for (identity,), at in _latest(connection, [_runs.c.identity], same, *good):
+            where = places[str(identity)]
             last[where] = max(at, last.get(where, at))
         if new := set(places.values()) - last.keys():
             values = dict(zip(_NAMES, map(set, zip(*new, strict=True)), strict=True))
             near = (_near(name, values[name]) for name in _INDEXED)
-            alike = select(*_PLACE, last_at).where(*near, *good)
-            for *key, at in connection.execute(alike.group_by(*_PLACE)):
-                if (where := cast(Place, tuple(key))) in new:
-                    last[where] = at
+            for key, at in _latest(connection, _PLACE, *near, *good):
+                if (where := cast(Place, key)) in new:
+                    last[where] = max(at, last.get(where, at))
     return last
+
+
+def _latest(
+    connection: Connection, columns: Sequence[ColumnElement[Any]], *where: ColumnElement[bool]
+) -> Iterator[tuple[tuple[object, ...], datetime]]:
+    """The values of `columns` in the runs `where` that is so, each with the newest start, or, where
+    a time cannot be read, with every start that can."""
+    by_value = select(*columns, func.max(_runs.c.started_at)).where(*where).group_by(*columns)
+    try:
+        rows = [tuple(row) for row in connection.execute(by_value)]
+    except DAMAGE:
+        each = select(*columns, _runs.c.started_at).where(*where)
+        rows = list(each_of(connection, each, _runs.c.id, lambda row: tuple(row.values())))
+    for *key, at in rows:
+        yield tuple(key), at
 
 
 def _near(name: str, values: Collection[object]) -> ColumnElement[bool]:

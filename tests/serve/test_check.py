@@ -1,6 +1,7 @@
 """Engines that are refused before anything starts, each in one sentence."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from scripted_servers import hub
 
 from journal.errors import SpecError
 from journal.records.experiment import Engine
-from journal.serve import models
+from journal.serve import hub_reach, models
 from journal.serve import start as engines
 
 StandIn = Callable[..., Engine]
@@ -96,6 +97,19 @@ def test_a_hub_that_cannot_be_reached(stand_in: StandIn) -> None:
     assert "nobody/nothing is not in" in reason
     assert "http://127.0.0.1:9 cannot be reached" in reason
     with hub(404) as url:
+        there = {**plain.env, "HF_ENDPOINT": url}
+        engines.check_engine(stand_in(model="nobody/nothing", env=there))
+
+
+def test_a_hub_that_an_engine_may_reach_all_the_same(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = stand_in()
+    other = {"HF_ENDPOINT": "http://127.0.0.1:9", "VLLM_USE_MODELSCOPE": "True"}
+    engines.check_engine(stand_in(model="nobody/nothing", env={**plain.env, **other}))
+    monkeypatch.setattr(hub_reach, "HUB_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        url = f"http://127.0.0.1:{slow.getsockname()[1]}"
         there = {**plain.env, "HF_ENDPOINT": url}
         engines.check_engine(stand_in(model="nobody/nothing", env=there))
 
