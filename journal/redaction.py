@@ -16,7 +16,7 @@ from base64 import b64encode, urlsafe_b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -36,19 +36,17 @@ DEEPEST = 6  # escapes inside escapes that are looked through
 STEP = 5  # characters; any SHORTEST in a row hold the beginning of a part of 4 at a multiple of it
 MOST_HELD = 4096  # characters of a text in pieces that wait for their end
 
-# What a reader does not see: sequences for a terminal, controls, soft hyphens, format marks.
-_SHAPELESS = (
+# How a URL, JSON and its like, and HTML write a character, and what a reader does not see:
+# sequences for a terminal, controls, soft hyphens, format marks.
+_KINDS = (
+    r"%[0-7][0-9a-f]|(?:%[89a-f][0-9a-f])+",
+    r"\\u00[0-7][0-9a-f]|(?:\\u[0-9a-f]{4})+|\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\[^\n]",
+    r"&(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|[a-z]{2,8});",
     r"\x1b(?:\[[0-9;?]{0,16}[a-z])?"
-    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+",
 )
-_ESCAPE = re.compile(
-    r"%[0-7][0-9a-f]|(?:%[89a-f][0-9a-f])+"
-    r"|\\u00[0-7][0-9a-f]|(?:\\u[0-9a-f]{4})+|\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\[^\n]"
-    r"|&(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|[a-z]{2,8});"
-    rf"|{_SHAPELESS}",
-    re.IGNORECASE,
-)
-_UNSEEN = re.compile(_SHAPELESS, re.IGNORECASE)
+_ESCAPE = re.compile("|".join(_KINDS), re.IGNORECASE)
+_ONE_KIND = tuple(re.compile(kind, re.IGNORECASE) for kind in _KINDS)
 # The beginning of a character in several escapes, that of an escape, or both, at the end.
 _UNFINISHED = re.compile(
     r"(?:(?:%[cd][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f])?|%f[0-7](?:%[89ab][0-9a-f]){0,2}"
@@ -288,19 +286,13 @@ def _spans(text: str, grams: frozenset[str]) -> list[tuple[int, int]]:
 
 
 def _spans_in_escapes(line: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """The places in `line` that hold a gram once its escapes are read, and those inside them: a
-    backslash behind a character without a shape may be one of the secret's own."""
-    levels: list[_Level] = []
-    while len(levels) < DEEPEST and (not levels or _ESCAPE.search(levels[-1].text)):
-        text = levels[-1].text if levels else line
-        level = _unescaped(text)
-        for read in (_unescaped(text, _UNSEEN), level) if _UNSEEN.search(text) else (level,):
-            for first in _matches(read.text, grams):
-                span = read.before(first, first + SHORTEST)
-                for outer in reversed(levels):
-                    span = outer.before(*span)
-                yield span
-        levels.append(level)
+    """The places in `line` that hold a gram once its escapes are read, and those inside them."""
+    for levels in _readings(line):
+        for first in _matches(levels[-1].text, grams):
+            span = first, first + SHORTEST
+            for level in reversed(levels):
+                span = level.before(*span)
+            yield span
 
 
 def _matches(text: str, grams: frozenset[str]) -> Iterator[int]:
@@ -340,6 +332,30 @@ class _Level(NamedTuple):
         return begin, end
 
 
+def _readings(text: str, *, ending: bool = True) -> Iterator[tuple[_Level, ...]]:
+    """The levels of `text`, from the outermost in, up to each one that can be read: all escapes of
+    a level at once, and, where they are of several kinds, from there on those of one kind alone,
+    since a sign of the others may be one of a secret's own. Without `ending` more text follows."""
+    levels: tuple[_Level, ...] = ()
+    while len(levels) < DEEPEST and _ESCAPE.search(text):
+        kinds = [kind for kind in _ONE_KIND if kind.search(text)]
+        for kind in kinds if len(kinds) > 1 else ():
+            yield from _inwards(text, levels, kind, ending)
+        levels = next(_inwards(text, levels, _ESCAPE, ending))
+        yield levels
+        text = levels[-1].text
+
+
+def _inwards(
+    text: str, levels: tuple[_Level, ...], escapes: re.Pattern[str], ending: bool
+) -> Iterator[tuple[_Level, ...]]:
+    while len(levels) < DEEPEST and escapes.search(text):
+        inner = _unescaped(text, escapes)
+        text = inner.text if ending else _UNFINISHED.sub("", inner.text)
+        levels = (*levels, inner._replace(text=text))
+        yield levels
+
+
 def _unescaped(text: str, escapes: re.Pattern[str] = _ESCAPE) -> _Level:
     pieces: list[str] = []
     at, source, length, end = [0], [0], 0, 0
@@ -377,17 +393,13 @@ def _settled(text: str, grams: frozenset[str]) -> int:
     """The number of characters at the beginning of `text` that no secret can begin in whatever
     comes next."""
     beginnings = _beginnings(grams)
-    tail = text[-SHORTEST * 2 * DEEPEST :]
+    tail = text[-SHORTEST * 4 * DEEPEST :]
     reach = len(tail) if _ESCAPE.search(tail) or _UNFINISHED.search(tail) else SHORTEST
     for first in range(max(0, len(text) - reach), len(text)):
         rest = _UNFINISHED.sub("", text[first:])
-        for _ in range(DEEPEST + 1):
-            if {rest.translate(_ALIKE), _UNSEEN.sub("", rest).translate(_ALIKE)} & beginnings:
-                return first
-            plain = _UNFINISHED.sub("", _unescaped(rest).text)
-            if plain == rest:
-                break
-            rest = plain
+        read = (levels[-1].text for levels in _readings(rest, ending=False))
+        if any(one.translate(_ALIKE) in beginnings for one in chain([rest], read)):
+            return first
     return len(text)
 
 
