@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from scripted_servers import hub
 
 from journal.errors import EngineError, SpecError
 from journal.records.engine import Access
@@ -92,10 +93,14 @@ def test_the_progress_of_a_download_is_told(
     assert models.fetched_bytes("example/tiny") is None
     (blobs / "part.incomplete").write_bytes(bytes(2048))
     events: list[Event] = []
-    engine = stand_in({"log": "fetching", "stall": True}, model="example/tiny", start_timeout_s=1.0)
-    with (
-        pytest.raises(EngineError, match="last fetching the weights"),
-        engines.start(engine, tmp_path / "log", events.append),
-    ):
-        pytest.fail("it never served")
+    with hub(404) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        engine = stand_in(
+            {"log": "fetching", "stall": True}, model="example/tiny", start_timeout_s=1.0
+        )
+        with (
+            pytest.raises(EngineError, match="last fetching the weights"),
+            engines.start(engine, tmp_path / "log", events.append),
+        ):
+            pytest.fail("it never served")
     assert "example/tiny: downloading, 3 KiB are here" in {event.message for event in events}
