@@ -89,8 +89,9 @@ def serving(
 ) -> Iterator[str]:
     """A server that answers every POST with `answer`. It closes the connection after each when
     `closes`, and without a word when it is asked more than `kept` times on one. `sent_s` takes the
-    time of each first token, on the monotonic clock; `did_s` takes for each request the time at
-    which it was heard, and those at which the parts of `answer` were sent."""
+    times at which the parts from the first token on were sent, on the monotonic clock; `did_s`
+    takes for each request the time at which it was heard, and those at which the parts of `answer`
+    were sent."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def one(connection: socket.socket) -> None:
@@ -102,7 +103,7 @@ def serving(
                 times_s = [began_s]
                 for at_s, data in answer:
                     time.sleep(max(0.0, began_s + at_s - time.monotonic()))
-                    if sent_s is not None and len(sent_s) <= number and at_s >= FIRST_S:
+                    if sent_s is not None and at_s >= FIRST_S:
                         sent_s.append(time.monotonic())
                     times_s.append(time.monotonic())
                     connection.sendall(data)
