@@ -9,16 +9,15 @@ The secrets that this process knows are those in its environment variables, and 
 `remember` was given: keys are remembered where they are first used.
 """
 
-import html
 import os
 import re
 from base64 import b64encode, urlsafe_b64encode
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain, pairwise
-from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from journal.escapes import DEEPEST, ESCAPE, UNFINISHED, escape_levels
 
 Secret = frozenset[str] | None  # the values of secrets
 Hide = Callable[[str], str]  # a text without secrets
@@ -32,29 +31,9 @@ NAME = re.compile(
 )
 # The working directories of every shell; the tokens of a tokenizer.
 NOT_SECRET = re.compile(r"^(OLD)?PWD$|(eos|bos|pad|unk|sep|cls|mask|image|audio|video)[_-]token$")
-DEEPEST = 6  # escapes inside escapes that are looked through
 STEP = 5  # characters; any SHORTEST in a row hold the beginning of a part of 4 at a multiple of it
 MOST_HELD = 4096  # characters of a text in pieces that wait for their end
 
-# How a URL, JSON and its like, and HTML write a character, and what a reader does not see:
-# sequences for a terminal, controls, soft hyphens, format marks.
-_KINDS = (
-    r"%[0-7][0-9a-f]|(?:%[89a-f][0-9a-f])+",
-    r"\\u00[0-7][0-9a-f]|(?:\\u[0-9a-f]{4})+|\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\[^\n]",
-    r"&(?:\#[0-9]{1,7}|\#x[0-9a-f]{1,6}|[a-z]{2,8});",
-    r"\x1b(?:\[[0-9;?]{0,16}[a-z])?"
-    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+",
-)
-_ESCAPE = re.compile("|".join(_KINDS), re.IGNORECASE)
-_ONE_KIND = tuple(re.compile(kind, re.IGNORECASE) for kind in _KINDS)
-# The beginning of a character in several escapes, that of an escape, or both, at the end.
-_UNFINISHED = re.compile(
-    r"(?:(?:%[cd][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f])?|%f[0-7](?:%[89ab][0-9a-f]){0,2}"
-    r"|\\ud[89ab][0-9a-f]{2})(?:%[0-9a-f]?|\\u?[0-9a-f]{0,3})?"
-    r"|%[0-9a-f]?|\\[uxU]?[0-9a-f]{0,7}|&\#?[0-9a-z]{0,8}|\x1b(?:\[[0-9;?]{0,16})?)$",
-    re.IGNORECASE,
-)
-_CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 # Letters of either case, - and _, blank and + are the same: file names and URLs change them.
 _ALIKE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ_+", "abcdefghijklmnopqrstuvwxyz- ")
 _NAMED = re.compile(
@@ -263,14 +242,14 @@ def _starred(text: str, grams: frozenset[str]) -> str:
     for first, last in _spans(text, grams):
         pieces += [text[end:first], HIDDEN]
         end = last
-    return "".join([*pieces, text[end:]]) if pieces else text
+    return "".join([*pieces, text[end:]])
 
 
 def _spans(text: str, grams: frozenset[str]) -> list[tuple[int, int]]:
     """The places in `text` that hold a gram, in order and apart: plainly, or inside escapes."""
     spans = [(first, first + SHORTEST) for first in _matches(text, grams)]
     end = 0
-    while escape := _ESCAPE.search(text, end):
+    while escape := ESCAPE.search(text, end):
         begin = text.rfind("\n", end, escape.start()) + 1 or end
         end = text.find("\n", escape.end())
         end = len(text) if end < 0 else end
@@ -287,7 +266,7 @@ def _spans(text: str, grams: frozenset[str]) -> list[tuple[int, int]]:
 
 def _spans_in_escapes(line: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
     """The places in `line` that hold a gram once its escapes are read, and those inside them."""
-    for levels in _readings(line):
+    for levels in escape_levels(line):
         for first in _matches(levels[-1].text, grams):
             span = first, first + SHORTEST
             for level in reversed(levels):
@@ -313,91 +292,15 @@ def _parts(grams: frozenset[str]) -> frozenset[str]:
     return frozenset(gram[i : i + length] for gram in grams for i in range(STEP))
 
 
-class _Level(NamedTuple):
-    """A text without its outermost escapes. The i-th part, plain text and escapes in turn, begins
-    at `at[i]` in it, and at `source[i]` in the text before."""
-
-    text: str
-    at: list[int]
-    source: list[int]
-
-    def before(self, first: int, last: int) -> tuple[int, int]:
-        """The span in the text before, from the span in this one."""
-        one, other = bisect_right(self.at, first) - 1, bisect_right(self.at, last - 1) - 1
-        begin, end = self.source[one], self.source[other + 1]
-        if one % 2 == 0:
-            begin += first - self.at[one]
-        if other % 2 == 0:
-            end = self.source[other] + last - self.at[other]
-        return begin, end
-
-
-def _readings(text: str, *, ending: bool = True) -> Iterator[tuple[_Level, ...]]:
-    """The levels of `text`, from the outermost in, up to each one that can be read: all escapes of
-    a level at once, and, where they are of several kinds, from there on those of one kind alone,
-    since a sign of the others may be one of a secret's own. Without `ending` more text follows."""
-    levels: tuple[_Level, ...] = ()
-    while len(levels) < DEEPEST and _ESCAPE.search(text):
-        kinds = [kind for kind in _ONE_KIND if kind.search(text)]
-        for kind in kinds if len(kinds) > 1 else ():
-            yield from _inwards(text, levels, kind, ending)
-        levels = next(_inwards(text, levels, _ESCAPE, ending))
-        yield levels
-        text = levels[-1].text
-
-
-def _inwards(
-    text: str, levels: tuple[_Level, ...], escapes: re.Pattern[str], ending: bool
-) -> Iterator[tuple[_Level, ...]]:
-    while len(levels) < DEEPEST and escapes.search(text):
-        inner = _unescaped(text, escapes)
-        text = inner.text if ending else _UNFINISHED.sub("", inner.text)
-        levels = (*levels, inner._replace(text=text))
-        yield levels
-
-
-def _unescaped(text: str, escapes: re.Pattern[str] = _ESCAPE) -> _Level:
-    pieces: list[str] = []
-    at, source, length, end = [0], [0], 0, 0
-    for match in escapes.finditer(text):
-        for piece, begins in ((text[end : match.start()], match.start()), (_read(match[0]), -1)):
-            pieces.append(piece)
-            length += len(piece)
-            at.append(length)
-            source.append(begins if begins >= 0 else match.end())
-        end = match.end()
-    pieces.append(text[end:])
-    return _Level("".join(pieces), at, [*source, len(text)])
-
-
-def _read(escape: str) -> str:
-    """The characters that an escape stands for."""
-    if escape[0] == "%":
-        return unquote(escape, errors="replace")
-    if escape[0] == "&":
-        return html.unescape(escape)
-    if escape[0] != "\\":
-        return ""
-    digits = escape.lower().replace("\\", "")
-    if len(escape) > 2 and escape[1] in "uU" and len(escape) != 10:
-        codes = [int(code, 16) for code in digits.split("u")[1:]]
-        data = b"".join(code.to_bytes(2, "big") for code in codes)
-        return data.decode("utf-16-be", "replace")
-    if len(escape) > 2:
-        code = int(digits[1:], 16)
-        return chr(code) if code < 0x110000 else "\ufffd"
-    return _CONTROLS.get(escape[1], escape[1])
-
-
 def _settled(text: str, grams: frozenset[str]) -> int:
     """The number of characters at the beginning of `text` that no secret can begin in whatever
     comes next."""
     beginnings = _beginnings(grams)
     tail = text[-SHORTEST * 4 * DEEPEST :]
-    reach = len(tail) if _ESCAPE.search(tail) or _UNFINISHED.search(tail) else SHORTEST
+    reach = len(tail) if ESCAPE.search(tail) or UNFINISHED.search(tail) else SHORTEST
     for first in range(max(0, len(text) - reach), len(text)):
-        rest = _UNFINISHED.sub("", text[first:])
-        read = (levels[-1].text for levels in _readings(rest, ending=False))
+        rest = UNFINISHED.sub("", text[first:])
+        read = (levels[-1].text for levels in escape_levels(rest, ending=False))
         if any(one.translate(_ALIKE) in beginnings for one in chain([rest], read)):
             return first
     return len(text)

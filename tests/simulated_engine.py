@@ -77,6 +77,7 @@ SIMULATOR = EngineKind(
     fixed_variables={"SIMULATED": "yes"},
     key_variable="SIMULATED_KEY",
     long_context_variable=None,
+    other_hub_variable=None,
     overriding_variables=nothing,
     phases=((re.compile("I think of"), "thinking"), (re.compile("the pool has"), "filling")),
     fetching=None,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal import redaction
+from journal import escapes, redaction
 from journal.errors import SpecError
 from journal.redaction import HIDDEN, SHORTEST, Veil, among, hidden, in_text, pattern, shown_url
 
@@ -60,7 +60,7 @@ def readings(text: str) -> set[str]:
     """`text` and what stands in it once the writers above are undone."""
     levels = {text}
     for _ in range(3):
-        levels |= {redaction._unescaped(level).text for level in levels}
+        levels |= {escapes.unescaped(level).text for level in levels}
     return {level.translate(redaction._ALIKE) for level in levels}
 
 

@@ -21,6 +21,7 @@ from journal.records.progress import Event, Listener, ignore
 from journal.redaction import shown_url
 from journal.serve import convert, gpu_memory, interpreter
 from journal.serve import process_tree as process
+from journal.serve.engines.kind import EngineKind
 from journal.serve.hub_reach import HUB, TRUE, unreachable
 from journal.theory.checkpoint import INDEX, files_of_index
 
@@ -253,10 +254,10 @@ def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
             f"write owner/name, a path, or {EMBEDDED}"
         )
     if local_dir(model, engine.revision) is None:
-        _check_fetchable(model, interpreter.engine_variables(engine))
+        _check_fetchable(model, interpreter.engine_variables(engine), installation.kind)
 
 
-def _check_fetchable(model: str, variables: Mapping[str, str]) -> None:
+def _check_fetchable(model: str, variables: Mapping[str, str], kind: EngineKind) -> None:
     """Raise SpecError for a `model` outside the cache that an engine with these `variables` surely
     cannot fetch."""
     if variables.get("HF_HUB_OFFLINE", "").upper() in TRUE:
@@ -265,7 +266,7 @@ def _check_fetchable(model: str, variables: Mapping[str, str]) -> None:
             "fetch it first, or unset HF_HUB_OFFLINE"
         )
     url = variables.get("HF_ENDPOINT") or HUB
-    elsewhere = variables.get("VLLM_USE_MODELSCOPE", "").upper() in TRUE
+    elsewhere = variables.get(kind.other_hub_variable or "", "").upper() in TRUE
     if not elsewhere and (reason := unreachable(url)):
         raise SpecError(
             f"{model} is not in {hub_cache_dir()} and {shown_url(url)} {reason}: name a model that "

@@ -62,8 +62,9 @@ class EngineKind:
     experiment stands for (`field_flags`, by flag).
 
     Its environment: variables that are always set, the one that carries the API key, the one that
-    allows a context beyond the model's own when it is "1" (None: there is none), and those that
-    would override what an engine asks for.
+    allows a context beyond the model's own when it is "1", the one that takes models from another
+    hub than Hugging Face's when it is true (None: there is none), and those that would override
+    what an engine asks for.
 
     Its log: `phases` of a start in their order, each begun by a line that its pattern finds;
     `fetching` is the phase in which weights may be downloaded, and `loading` the one after it;
@@ -86,6 +87,7 @@ class EngineKind:
     fixed_variables: Mapping[str, str]
     key_variable: str
     long_context_variable: str | None
+    other_hub_variable: str | None
     overriding_variables: Callable[[Engine], frozenset[str]]
     phases: tuple[tuple[Pattern[str], str], ...]
     fetching: str | None

@@ -8,6 +8,7 @@ API_KEY = "VLLM_API_KEY"
 ALLOW_LONG_CONTEXT = (
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN"  # "1" allows a context longer than the model's config gives
 )
+USE_MODELSCOPE = "VLLM_USE_MODELSCOPE"
 CPU_KV_CACHE_SPACE = "VLLM_CPU_KVCACHE_SPACE"
 DEVELOPER_MODE = "VLLM_SERVER_DEV_MODE"  # "1" opens request_fields.DEVELOPER_PATHS
 FIXED: Mapping[str, str] = {

@@ -49,6 +49,7 @@ VLLM = EngineKind(
     fixed_variables=variables.FIXED,
     key_variable=variables.API_KEY,
     long_context_variable=variables.ALLOW_LONG_CONTEXT,
+    other_hub_variable=variables.USE_MODELSCOPE,
     overriding_variables=variables.overriding,
     phases=PHASES,
     fetching=FETCHING,
