@@ -95,13 +95,15 @@ def main() -> None:
         put("clients", section)
 
 
-def compiled(folder: Path) -> Path:
+def compiled(folder: Path, name: str = "scripted_server") -> Path:
+    """The program of the C file `name` of this folder, in `folder`."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise SystemExit("the benchmark's server is written in C: install a C compiler (cc)")
-    source, server = Path(__file__).parent / "scripted_server.c", folder / "scripted_server"
-    subprocess.run([compiler, "-O2", "-o", server, source], check=True)
-    return server
+        raise SystemExit(f"{name} is written in C: install a C compiler (cc)")
+    program = folder / name
+    source = Path(__file__).parent / f"{name}.c"
+    subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+    return program
 
 
 def installed(name: str) -> bool:
