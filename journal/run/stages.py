@@ -127,8 +127,16 @@ def stages(
     with nullcontext() if on is None else cluster() as hosts:
         started = serve or partial(engines.start, kind=kind)
         options = _Options(
-            *(home, endpoint, listener, started, serve is None),
-            *(strict, parallel_gpus, hosts, kind, on_result),
+            home,
+            endpoint,
+            listener,
+            started,
+            serve is None,
+            strict,
+            parallel_gpus,
+            hosts,
+            kind,
+            on_result,
         )
         return options.run(experiment, planned, resume, options.check(planned, around))
 
