@@ -8,42 +8,40 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from journal import units
 from journal.compare.bottleneck import bottleneck
 from journal.compare.comparison import ComparisonRow
-from journal.compare.difference import difference
-from journal.compare.knee import THROUGHPUT, batch_steps, knee
+from journal.compare.knee import batch_steps, knee
 from journal.compare.limit_evidence import Among
 from journal.compare.next_change import next_change
-from journal.compare.points import Points, lines, points
-from journal.compare.setups import setups_of
-from journal.compare.trade_off import waited_out
+from journal.compare.points import Points, lines
 from journal.plan.experiment_file import shipped
 from journal.records.run import ExperimentRecord, Record
 from journal.report.change_words import advice_sentences
 from journal.report.day import Day
 from journal.report.document import Block, Paragraph, Quote, Text, Verbatim, say
+from journal.report.findings import claims_of, found, valid_points
+from journal.report.phrases import words
 from journal.report.places import Places
-from journal.report.sections.batching import gained, latency_sentences
 from journal.report.sections.own_words import label_of
-from journal.report.sections.side_by_side import Beside, common, ratio_sentences, verdict_of
 from journal.report.sections.since import Change, beyond_noise, change_sentence, comparisons
 from journal.report.status_counts import status_counts
 
 MOST_WORDS = 300
 MOST_OWN_WORDS = 60
+AROUND = 25  # the title and the lead
+LABEL = 4  # above each of the user's own words
 SHORT_ID = 8
 MOST_FLAGS = 3  # named, the most frequent ones
 
 
 def first_screen(day: Day, shown: Sequence[Record], named: Places) -> tuple[Block, ...]:
     """The blocks of the first screen; `shown` are the runs of the log that its tables show."""
-    valid = valid_points(shown)
-    blocks: list[Block] = list(_own_words(day))
     if not day.records:
-        return tuple(blocks)
+        return tuple(_own_words(day, MOST_OWN_WORDS))
+    valid = valid_points(shown)
+    blocks: list[Block] = []
     for about, sentences in (
-        ("first.found", tuple(found(valid, named))),
+        ("first.found", tuple(found(valid, named, claims_of(day, shown)))),
         ("first.since", tuple(_since(day))),
         ("first.doubts", tuple(_doubts(day.records))),
     ):
@@ -51,17 +49,30 @@ def first_screen(day: Day, shown: Sequence[Record], named: Places) -> tuple[Bloc
             blocks.append(Paragraph(sentences, say(about)))
     why, command = _next(day, valid)
     blocks += [Paragraph((why,), say("first.ahead")), Verbatim((command,))]
-    return tuple(blocks)
+    return (*_own_words(day, MOST_WORDS - AROUND - _words_of(blocks)), *blocks)
 
 
-def _own_words(day: Day) -> Iterator[Block]:
-    """The beginnings of the user's own words, of MOST_OWN_WORDS words together."""
-    left = MOST_OWN_WORDS
+def _words_of(blocks: Sequence[Block]) -> int:
+    """The words of paragraphs and commands, in English, which has more of them than Chinese."""
+    english = words("en")
+    texts = [
+        english.paragraph((block.about, *block.sentences), str)
+        for block in blocks
+        if block.kind == "paragraph"
+    ]
+    texts += [english.say(block.lines, str) for block in blocks if block.kind == "verbatim"]
+    return sum(map(counted_words, texts))
+
+
+def _own_words(day: Day, room: int) -> Iterator[Block]:
+    """The beginnings of the user's own words, of as many words together as there is `room` for,
+    and of MOST_OWN_WORDS at most."""
+    left = min(room, MOST_OWN_WORDS)
     for note in day.notes:
-        text = _beginning(note.text, left)
+        text = _beginning(note.text, left - LABEL)
         if text:
             yield Quote(label_of(note, day), text)
-            left -= counted_words(text)
+            left -= counted_words(text) + LABEL
 
 
 def counted_words(text: str) -> int:
@@ -80,73 +91,6 @@ def _beginning(text: str, most: int) -> str:
         end -= max(1, end // 20)
     cut = line[:end].rstrip()
     return f"{cut}…" if cut else ""
-
-
-def valid_points(records: Sequence[Record]) -> Points:
-    """The points of the valid runs among `records`: a flagged one is never quoted here."""
-    valid = [record for record in records if record.status == "valid"]
-    return points(zip(valid, setups_of(valid), strict=True))
-
-
-def found(valid: Points, named: Places) -> Iterator[Text]:
-    """The claims of the day, each with its figure and the price beside the gain."""
-    claims = (*_of_setups(valid, named), *_of_batches(valid, named))
-    if claims:
-        yield from claims
-    elif not valid:
-        yield say("first.none_valid")
-    elif len(valid) == 1:
-        yield _one(valid, named)
-    else:
-        yield say("first.nothing", cells=f"{len(valid)}")
-
-
-def _of_setups(valid: Points, named: Places) -> Iterator[Text]:
-    """The claim on the two setups whose throughput differs most at one cell."""
-    pairs = [Beside(group[0], other) for group in common(valid) for other in group[1:]]
-    apart = [
-        (ratio, pair)
-        for pair in pairs
-        if (ratio := pair.ratio(THROUGHPUT)) and verdict_of(ratio) == "other"
-    ]
-    if not apart:
-        return
-    _, pair = max(apart, key=lambda item: max(item[0].value, 1 / item[0].value))
-    labels = named.labels[pair.other.setup], named.labels[pair.first.setup]
-    point = pair.other
-    load = say(f"at.{point.shape.axis}", n=f"{point.load:g}")
-    prompt = say("at.prompt_tokens", n=units.whole(point.prompt_tokens))
-    place = load if point.prompt_tokens is None else say("at.both", a=load, b=prompt)
-    yield say("first.setups", a=labels[0], b=labels[1], place=place)
-    yield from ratio_sentences("throughput", THROUGHPUT, pair)
-    tpot = pair.ratio("tpot_s.p50")
-    if tpot is not None and verdict_of(tpot) == "other":
-        yield from ratio_sentences("tpot", "tpot_s.p50", pair)
-
-
-def _of_batches(valid: Points, named: Places) -> Iterator[Text]:
-    """The claim on the line of batches whose throughput grows most, and what it does to TPOT."""
-    grown = []
-    for line in lines(valid, "batch"):
-        gain = difference(line[0].figure(THROUGHPUT), line[-1].figure(THROUGHPUT))
-        if gain and gain.verdict == "rises" and not any(map(waited_out, line)):
-            grown.append((gain.ratio, line))
-    if grown:
-        line = max(grown, key=lambda item: item[0])[1]
-        yield named.about(line[0], "batch")
-        yield from gained(line[0], line[-1], "batch")
-        yield from latency_sentences(line[0], line[-1], "tpot")
-
-
-def _one(valid: Points, named: Places) -> Text:
-    point = valid[0]
-    return say(
-        "first.one",
-        place=named.cell(point),
-        rate=units.rate(point.value(THROUGHPUT)),
-        ttft=units.seconds(point.value("ttft_s.p50")),
-        tpot=units.seconds(point.value("tpot_s.p50")),
-    )
 
 
 def _since(day: Day) -> Iterator[Text]:

@@ -20,7 +20,8 @@ from journal.report.document import (
     Text,
     say,
 )
-from journal.report.first_screen import first_screen, found, valid_points
+from journal.report.findings import claims_of, found, valid_points
+from journal.report.first_screen import first_screen
 from journal.report.places import Places, places, varied
 from journal.report.sections import own_words as notes
 from journal.report.sections.asked_by_hand import asked_by_hand_section
@@ -112,8 +113,8 @@ def brief(day: Day) -> Page:
         failures_section(every, named),
     )
     sections = tuple(section for section in answers if section)
-    claims = found(valid_points(shown), places(valid_points(shown))) if shown else ()
-    lead = (*_lead(day, every), *_statuses(day.records), *claims)
+    findings = found(valid_points(shown), named, claims_of(day, shown)) if shown else ()
+    lead = (*_lead(day, every), *_statuses(day.records), *findings)
     return Page(day.title, lead, sections)
 
 

@@ -8,9 +8,12 @@ from builders import a_day, a_record, an_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journal.compare.points import Points, points
+from journal import units
+from journal.compare.claims import judged_claim
+from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
 from journal.metrics.figure_error import differ
+from journal.records.claim import Claim
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.report.document import Page, Sentence, Text
@@ -91,12 +94,11 @@ def sentences(text: Text) -> Iterator[Sentence]:
 
 def every(whole: Page) -> Iterator[Sentence]:
     yield from sentences(whole.lead)
-    for section in whole.sections:
-        for block in section.blocks:
-            if block.kind == "paragraph":
-                yield from sentences(block.sentences)
-            elif block.kind == "bullets":
-                yield from sentences(block.items)
+    for block in (*whole.first, *(b for section in whole.sections for b in section.blocks)):
+        if block.kind == "paragraph":
+            yield from sentences(block.sentences)
+        elif block.kind == "bullets":
+            yield from sentences(block.items)
 
 
 def claims(records: Iterable[Record]) -> Claims:
@@ -168,6 +170,52 @@ def test_no_sentence_speaks_of_what_was_not_measured(records: list[Record]) -> N
             assert value in {*loads, None, ""}, sentence
         if sentence.key == "knee.step":
             assert (sentence.values["batch"], sentence.values["next"]) in steps
+
+
+CLAIMED = (
+    Claim(metric="ttft_s.p50", over="prompt_tokens", behaves="grows", at={"batch": 1}),
+    Claim(metric=RATE, over="batch", behaves="grows"),
+    Claim(metric="tpot_s.p50", behaves="at_most", value=0.02),
+)
+
+
+@settings(max_examples=40)
+@given(runs(), st.data())
+def test_the_first_screen_says_what_its_tests_see_and_denies_nothing_else(
+    records: list[Record], data: st.DataObject
+) -> None:
+    statuses = data.draw(st.lists(st.sampled_from(("valid", "valid", "flagged")), min_size=18))
+    records = [replace(r, status=s) for r, s in zip(records, statuses, strict=False)]  # type: ignore[arg-type]
+    day = a_day(records, an_experiment(claims=CLAIMED))
+    said = [s for b in log_page(day).first if b.kind == "paragraph" for s in sentences(b.sentences)]
+    keys = {sentence.key for sentence in said}
+    sound = [record for record in records if record.status == "valid"]
+    among = points(zip(sound, setups_of(sound), strict=True))
+    for axis in ("batch", "prompt_tokens"):
+        for line in lines(among, axis):
+            pairs = [(line[0].figure(name), line[-1].figure(name)) for name in (TTFT, TPOT)]
+            seen = [differ(a, b) for a, b in pairs if a is not None and b is not None]
+            assert True not in seen or "first.nothing" not in keys
+    shown = {f"{units.seconds(p.value(name))}" for p in among for name in (TTFT, TPOT)}
+    shown |= {units.rate(p.value(RATE)) for p in among}
+    for sentence in said:
+        if sentence.key.split(".")[0] in ("throughput", "latency"):
+            ends = [
+                sentence.values[k]
+                for k in ("first", "last", "before", "after")
+                if k in sentence.values
+            ]
+            assert shown.issuperset(ends), "only of valid runs"
+    every_point = points(zip(records, setups_of(records), strict=True))
+    verdicts = [judged_claim(claim, every_point) for claim in CLAIMED]
+    measured = [one for one in verdicts if one.parts]
+    of = {s.key: s.values for s in said}
+    counted = int(str(of.get("first.claims", {}).get("n", "0")))
+    counted += int(str(of.get("first.claims_flagged", {}).get("n", "0")))
+    assert counted == (len(measured) if sound else 0)
+    for verdict in ("supported", "refuted"):
+        if f"first.claim.{verdict}" in keys:
+            assert verdict in {one.verdict for one in measured}
 
 
 CPU_ONLY = {"host": "bench", "cpu": "AMD EPYC 9354", "gpus": None, "gpu_absent": "no driver"}

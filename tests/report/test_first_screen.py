@@ -1,14 +1,17 @@
 """The first screen: short for a day of any length, in both languages, and only of valid runs."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from builders import BEGAN, a_day, a_record, an_experiment
 
-from journal.plan.experiment_file import shipped
+from journal.plan.experiment_file import load_experiment, shipped
+from journal.records.claim import Claim
 from journal.records.doubt import Doubt
 from journal.records.experiment import Engine
 from journal.records.figure import Figure
@@ -23,6 +26,8 @@ from journal.report.questions import log_page
 
 Build = Callable[..., Record]
 LENGTHS = (1, 7, 40)
+RATE = "output_tokens_per_s"
+GOLDEN = Path(__file__).parent.parent / "golden"
 ENGINES = (Engine(model="org/first-7b"),)
 
 
@@ -46,7 +51,7 @@ def four_batches(experiment: int, status: str = "valid", speed: float = 1.0) -> 
                 status="flagged" if doubts else status,
                 doubts=doubts,
                 metrics={
-                    "output_tokens_per_s": sure(rate),
+                    RATE: sure(rate),
                     "ttft_s.p50": sure(0.05 * batch),
                     "tpot_s.p50": sure(batch / rate),
                 },
@@ -55,10 +60,26 @@ def four_batches(experiment: int, status: str = "valid", speed: float = 1.0) -> 
     return runs
 
 
+CLAIMS = (
+    Claim(metric=RATE, behaves="grows", over="batch"),
+    Claim(metric="tpot_s.p50", behaves="at_most", value=0.025, at={"batch": 1}),
+    Claim(metric="ttft_s.p50", behaves="at_least", value=1.0, at={"batch": 4}),
+    Claim(metric="energy_j", behaves="at_most", value=1.0),
+)
+
+
 def long_day(experiments: int) -> Day:
-    """A day of so many experiments, with as many notes of 200 words."""
-    begun = [an_experiment(n, name=f"batch-size-{n}") for n in range(1, experiments + 1)]
+    """A day of so many experiments with claims, as many notes of 200 words, and the same cells of
+    the day before, when all were faster."""
+    begun = [
+        an_experiment(n, name=f"batch-size-{n}", claims=CLAIMS) for n in range(1, experiments + 1)
+    ]
     runs = [run for n in range(1, experiments + 1) for run in four_batches(n)]
+    before = [
+        replace(run, id=f"b{run.id}", started_at=run.started_at - timedelta(days=1))
+        for n in range(1, experiments + 1)
+        for run in four_batches(n, speed=1.3)
+    ]
     notes = [
         Note(
             id=f"n{n}",
@@ -69,7 +90,14 @@ def long_day(experiments: int) -> Day:
         )
         for n in range(1, experiments + 1)
     ]
-    return replace(a_day(runs, *begun), notes=tuple(notes))
+    return replace(a_day(runs, *begun), notes=tuple(notes), earlier=tuple(before))
+
+
+def check(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"see {path}"
 
 
 def html_of(day: Day, lang: str) -> str:
@@ -91,6 +119,8 @@ def test_the_first_screen_is_short_for_a_day_of_any_length(experiments: int, lan
     above = markdown[markdown.index("\n# ") : markdown.index("\n---\n")]
     for screen in (text_of(header), above):
         assert 40 < counted_words(screen) <= MOST_WORDS
+    check(f"first-{experiments}.{lang}.md", above)
+
     folded = html[html.index("</header>") : html.index("<footer>")]
     assert folded.count("<details") == folded.count("</details>") == folded.count("<summary>")
     between = re.sub(r"<details.*?</details>", "", folded, flags=re.DOTALL)
@@ -153,3 +183,52 @@ def test_own_words_come_first_and_are_cut() -> None:
     assert first.index("the lesson of this") < first.index("What the runs show")
     assert "…" in first
     assert first.count("lesson") <= MOST_OWN_WORDS // 5
+
+
+def nine_cells() -> Day:
+    """A first day of quickstart: three batches at three prompt lengths, a run of each, too few
+    requests for a difference in throughput; alone, TTFT grows with the prompt."""
+    runs = []
+    for batch in (1, 2, 4):
+        for prompt in (32, 128, 256):
+            rough = Figure(20.0 + batch, 5.0, 60.0, 1)
+            ttft = 0.004 * prompt if batch == 1 else 0.9
+            metrics = {
+                RATE: rough,
+                "ttft_s.p50": Figure(ttft, ttft * 0.7, ttft * 1.3, 1),
+                "tpot_s.p50": Figure(0.05, 0.02, 0.09, 1),
+            }
+            runs.append(a_record("m", batch, prompt, number=len(runs), metrics=metrics))
+    experiment = load_experiment(str(shipped()["quickstart"]))
+    begun = an_experiment(name="quickstart", engines=ENGINES, claims=experiment.claims)
+    return a_day(runs, begun)
+
+
+def test_the_first_screen_says_what_a_claim_supports() -> None:
+    whole = log_page(nine_cells())
+    text = as_markdown(whole, words("en"), "")
+    first, below = text.split("\n---\n", 1)
+    assert "no difference" not in first
+    assert "From 32 to 256 prompt tokens: TTFT goes from 128 ms to 1.02 s" in first
+    assert "4, of which 1 supported, 0 refuted, 3 open" in first
+    assert "Supported: ttft\\_s.p50 grows with the prompt length; at batch 1. Found" in first
+    assert re.search(r"ttft.*grows with the prompt length.*\| supported \|", below)
+
+
+def test_the_first_screen_denies_only_what_it_tested() -> None:
+    day = nine_cells()
+    rough = [
+        replace(run, metrics={**run.metrics, "ttft_s.p50": Figure(1.0, 0.1, 9.0, 1)})
+        for run in day.records
+    ]
+    first = as_markdown(log_page(replace(day, records=tuple(rough))), words("en"), "")
+    assert "Of 9 cells with valid runs, no difference in throughput, TTFT or TPOT" in first
+
+
+def test_a_claim_on_flagged_runs_is_counted_and_not_quoted() -> None:
+    day = nine_cells()
+    flagged = (Doubt("busy_host", {"sentence": "Others used it."}),)
+    runs = [replace(day.records[0], status="flagged", doubts=flagged), *day.records[1:]]
+    first = as_markdown(log_page(replace(day, records=tuple(runs))), words("en"), "")
+    first = first.split("\n---\n", 1)[0]
+    assert "Supported" not in first and "flagged runs, judged below: 4" in first

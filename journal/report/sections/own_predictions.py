@@ -112,7 +112,7 @@ def _claimed(
     detail = where if claim.a is None else say(f"at.{part.points[0].shape.axis}", n=_load(part))
     return (
         Box(sentence),
-        Box(_estimate(found, part, claim), detail),
+        Box(estimate_words(found, part, claim), detail),
         Box(_verdict(found), _share(found)),
     )
 
@@ -164,7 +164,7 @@ def _load(part: ClaimPart) -> str:
     return f"{part.points[0].load:g}"
 
 
-def _estimate(found: Judged, part: ClaimPart, claim: Claim) -> Text:
+def estimate_words(found: Judged, part: ClaimPart, claim: Claim) -> Text:
     """The estimate of the decisive part with its interval, in the words of its kind."""
     figure = part.figure
     if claim.value is not None:
