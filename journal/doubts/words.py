@@ -46,6 +46,8 @@ def sentence(doubt: Doubt, lang: str = "en") -> str:
     table = language.get(doubt.name, {})
     if PLAIN in doubt.values:
         text = str(doubt.values[PLAIN])
+        if (known := _known(text, doubt.name)) is not None:
+            return str(table[known])
         gist = table.get("gist")
         return gist.format(text=text) if gist else text
     try:
@@ -64,6 +66,13 @@ def part(name: str, field: str, word: str, lang: str = "en") -> str:
     "throttled"."""
     text: str = templates(lang)[name][field][word]
     return text
+
+
+def _known(text: str, name: str) -> str | None:
+    """The variant of the doubt `name` whose English words, without values, an older journal stored
+    as `text`; None where it is none."""
+    table = templates("en").get(name, {})
+    return next((variant for variant, english in table.items() if english == text), None)
 
 
 def _chosen(table: Templates, values: Values) -> str:

@@ -146,3 +146,10 @@ def test_a_part_of_a_doubt_has_words_of_its_own() -> None:
 def test_an_unknown_language_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"'fr'.*en, zh"):
         sentence(DOUBTS[0], "fr")
+
+
+def test_an_old_sentence_that_has_no_values_is_reworded() -> None:
+    english = templates("en")["absent"]["no_driver"]
+    old = Doubt("absent", {"sentence": english})
+    assert sentence(old) == english
+    assert sentence(old, "zh") == templates("zh")["absent"]["no_driver"]

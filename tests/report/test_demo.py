@@ -1,6 +1,7 @@
 """The recorded journal opens without an engine, and its log names the hardware."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def test_the_recorded_journal_opens_with_a_log_that_names_its_hardware(
     with journal.open_store(tmp_path / "demo") as store:
         records = list(store.runs())
     assert len(records) == 36 and all(record.good for record in records)
+
+
+def test_the_log_of_the_recorded_journal_is_chinese_throughout(tmp_path: Path) -> None:
+    text = journal.demo(tmp_path / "demo", "zh").markdown.read_text()
+    prose = re.sub(r"```.*?```|<!--.*?-->|\]\(.*?\)|\([0-9a-f ]+\)", "", text, flags=re.DOTALL)
+    prose = re.sub(r"(?<!\S)([a-z] )+[a-z](?!\S)", "", prose)  # the marks of doubts in a table
+    prose = prose.replace("Debian GNU/Linux 12 (bookworm)", "").replace("Intel(R) Xeon(R)", "")
+    english = re.findall(r"[A-Za-z']+(?: [A-Za-z']+){2,}", prose)
+    assert english == []
 
 
 def test_a_journal_of_the_user_is_left_alone(tmp_path: Path) -> None:
