@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from journal.chat.bounds import TIMEOUT_S, Deadline, bounded
 from journal.chat.hearing import Hearing
+from journal.load.error_words import error_words
 from journal.load.wire import MOST_OF_ANSWER, Unpacker
-from journal.measure.bounded_http import parsed_json
+from journal.measure.bounded_http import Unbounded, parsed_json
 from journal.plan.dialect import Refused, in_dialect
 from journal.records.address import base_of, joined
 from journal.records.engine import Access
@@ -23,16 +24,16 @@ from journal.redaction import HIDDEN, Secret, hidden, in_url, pattern, remember,
 from journal.serve.endpoint import is_loopback
 from journal.serve.forms import refused_field
 from journal.serve.probe import (
+    LONGEST,
     REDIRECTS,
     certificate_problem,
-    error_words,
     place_of,
     printable,
     same_host,
 )
 
 if TYPE_CHECKING:
-    from openai import OpenAI
+    from openai import APIStatusError, OpenAI
 
 LATE = "the server did not answer within {:g} s: see its log"
 UNPACKED = {"Accept-Encoding": "identity"}
@@ -240,7 +241,7 @@ def asked_otherwise(error: Exception, question: Question) -> Question | None:
         return None
     if error.status_code in (400, 422):
         body, own = {**question.body, **STREAMED}, question.settings.keys() - {"max_tokens"}
-        words = error_words(error.body) or ""
+        words = _own_words(error)
         learnt = refused_field(words, body, question.refused, own)
         return replace(question, refused={**question.refused, **learnt}) if learnt else None
     if not error.response.has_redirect_location or question.redirects >= REDIRECTS:
@@ -271,8 +272,7 @@ def _reason(error: Exception, question: Question) -> str:
             given = error.response.headers["location"]
             where = printable(shown_url(place_of(asked, given) or given))
             return f"the server redirects to {where}: give that address instead"
-        body = error.body if isinstance(error.body, dict) else {}
-        message = printable(str(body.get("message") or error.message))
+        message = printable(_own_words(error) or error.message)
         hint = ""
         if error.status_code in (401, 403):
             hint = ": set JOURNAL_API_KEY (or OPENAI_API_KEY) to a key that it takes"
@@ -287,6 +287,16 @@ def _reason(error: Exception, question: Question) -> str:
         cause = printable(str(error.__cause__ or error))
         return f"the connection failed ({cause}): check that the server is up"
     return f"the answer could not be read ({printable(str(error)) or type(error).__name__})"
+
+
+def _own_words(error: "APIStatusError") -> str:
+    """The server's own words in an answer of another status than 200; mostly of its JSON."""
+    body = error.response.content
+    try:
+        words = error_words(parsed_json(body))
+    except (ValueError, Unbounded):
+        words = None
+    return words or body[:LONGEST].decode(errors="replace")
 
 
 def streamed(question: Question) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from threading import Lock
 
 from journal.load.reasons import TOOL_REASONS
-from journal.load.stream import ERROR_OBJECT, Stream, excerpt, unstreamed
+from journal.load.stream import ERROR_OBJECT, Stream, excerpt
 from journal.load.wire import MOST_OF_ANSWER, EventFeed, Unpacker
 from journal.records.notebook import Interaction
 from journal.redaction import Veil
@@ -34,7 +34,8 @@ class Hearing:
         self._ttft_s: float | None = None
         self._chunks_s: list[float] = []
         self._left = MOST_OF_ANSWER
-        self._body = bytearray()  # up to the first event: an answer that is no stream
+        self._body = bytearray()  # until a choice came: it may be read otherwise
+        self._reads: list[tuple[int, float]] = []  # its length after each read, and the time
 
     @property
     def so_far(self) -> Interaction:
@@ -70,8 +71,9 @@ class Hearing:
         before = self._stream.count
         for name, event in self._feed.feed(data):
             self._take(name, event, at_s)
-        if self._stream.count == 0:
+        if not self._stream.has_choice:
             self._body += data
+            self._reads.append((len(self._body), at_s))
         return self._stream.count > before
 
     def end(self, at_s: float, *, left_open: bool = False) -> None:
@@ -80,19 +82,28 @@ class Hearing:
         compressed body that was cut off."""
         if not left_open:
             self._unpack.close()
-        if self._stream.count == 0 and (whole := unstreamed(bytes(self._body))):
-            self.whole(whole, at_s)
+        for name, event in self._feed.close():
+            self._take(name, event, at_s)
+        again = self._stream.again(bytes(self._body))
+        if self._stream.count == 0 and len(again) == 1:
+            self.whole(again[0][2], at_s)
             if self.so_far.error is None:
                 self._change(note="; ".join(filter(None, (NOT_STREAMED, self.so_far.note))))
             return
-        for name, event in self._feed.close():
-            self._take(name, event, at_s)
+        if again:
+            self._stream, reads = Stream(otherwise=True), iter(self._reads)
+            upto, read_s = next(reads)
+            for end, name, event in again:
+                while upto < end:
+                    upto, read_s = next(reads)
+                self._take(name, event, read_s)
         self._judge()
         if left_open and self.so_far.error is None:
             self._change(note="; ".join(filter(None, (self.so_far.note, LEFT_OPEN))))
 
     def whole(self, body: bytes, at_s: float) -> None:
         """Take in an answer that is one JSON object, which has no TTFT."""
+        self._stream = Stream(otherwise=True)
         self._take(b"", body, at_s)
         self._judge()
         self._change(ttft_s=None, ttfo_s=None)

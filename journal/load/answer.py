@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from journal.load.stream import Chunk, Stream, excerpt, message, parsed, unstreamed
+from journal.load.error_words import message
+from journal.load.stream import Chunk, Stream, excerpt, parsed
 from journal.load.wire import Recording, events
 from journal.records.request import Outcome, Request, Trace
 from journal.redaction import shown_url
@@ -57,6 +58,7 @@ class AnswerReader:
         self._error: str | None = None
         self._stream = Stream()
         self._whole = False  # it was not streamed
+        self._otherwise = False  # it is read a second time
         self._chunks: list[tuple[int, Chunk]] = []  # each with the offset at which it ends
         try:
             self._body, self._stamps, self._ends = exchange.recording.body()
@@ -74,20 +76,22 @@ class AnswerReader:
                 chunks.append((end, chunk))
         if stream.count - before == limit:
             return False
-        if stream.count == 0 and self.exchange.recording.over:
-            self._read_whole()
+        if not (stream.has_choice or self._otherwise) and self._begins_again():
+            return self.advance(limit)
         stream.end()
         return True
 
-    def _read_whole(self) -> None:
-        """Read an answer that the server did not stream, although a stream was requested: its
-        JSON is one chunk."""
-        whole = unstreamed(self._body)
-        if _is_good(self.exchange.recording.status) and whole:
-            chunk = self._stream.take(b"", whole)
-            if chunk is not None:
-                self._whole = True
-                self._chunks.append((len(self._body), chunk))
+    def _begins_again(self) -> bool:
+        """Begin to read the body as one of another form, where it can be: of another API, as JSON
+        lines, or as one object, which the server did not stream although a stream was requested.
+        Returns whether it can."""
+        recording, self._otherwise = self.exchange.recording, True
+        again = self._stream.again(self._body) if recording.over else []
+        if not again or not _is_good(recording.status):
+            return False
+        self._whole = self._stream.count == 0 and len(again) == 1
+        self._stream, self._events = Stream(otherwise=True), iter(again)
+        return True
 
     @property
     def text(self) -> str:

@@ -24,8 +24,15 @@ _NO_WORDS = (
 def is_shown(fields: dict[str, Any]) -> bool:
     """Whether a delta or message holds sound or pictures, which are of the answer without being
     text."""
-    sound = fields.get("audio")
-    return bool(fields.get("images")) or (isinstance(sound, dict) and bool(sound.get("data")))
+    sound, parts = fields.get("audio"), fields.get("content")
+    if fields.get("images") or (isinstance(sound, dict) and sound.get("data")):
+        return True
+    kinds = (
+        [part.get("type") for part in parts if isinstance(part, dict)]
+        if type(parts) is list
+        else []
+    )
+    return any(isinstance(kind, str) and ("image" in kind or "audio" in kind) for kind in kinds)
 
 
 def parts_of(fields: dict[str, Any], content: Any) -> tuple[str, str, int]:

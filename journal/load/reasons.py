@@ -75,5 +75,5 @@ def _known(word: str) -> str | None:
 def _word(reason: str) -> str:
     """A reason in one form: "FinishReason.MAX_TOKENS", "maxTokens" and "max-tokens" are alike."""
     word = re.sub(r"([a-z])([A-Z])", r"\1_\2", reason.strip())
-    word = word.lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason.")
-    return word.removeprefix("finishreason.").removeprefix("finish_reason_")
+    word = word.lower().replace("-", "_").replace(" ", "_")
+    return re.sub(r"^\w*reason[._](?=.)", "", word)

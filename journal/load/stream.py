@@ -10,20 +10,19 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from journal.load.error_words import blames, is_error, message
+from journal.load.other_apis import as_chunk, objects
 from journal.load.parts import is_plain, is_shown, parts_of
 from journal.load.reasons import LONGEST, TOOL_REASONS, later_reason
 from journal.load.thinking import Thinking
 from journal.load.usage import Usage, usage_elsewhere
-from journal.load.wire import is_done, without_names
+from journal.load.wire import events, is_done, without_names
 from journal.redaction import hidden
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 ERROR_OBJECT = "an error in the stream: "  # the server's own words follow
-_CODES = ("code", "status_code", "status")
-_MESSAGES = ("message", "detail", "error_msg", "status_msg", "msg")
 _WRAPPERS = ("result", "data", "response", "chunk")  # of gateways; gRPC's has "result"
-_WELL = frozenset(("0", "200", "ok", "success", "none", "null", "false", "no error"))
 # Other fields of a choice that hold a finish reason, where `finish_reason` holds none.
 _OTHER_REASONS = ("stop_reason", "finish_details", "native_finish_reason", "done_reason")
 
@@ -51,9 +50,10 @@ class Stream:
     did not). `moved`: the last text showed that all before it was thoughts, among which it stands
     now. `ids` are those of its tokens, where the server gives them. `done`: [DONE] came; `refused`:
     text came as a refusal; `shown`: sound or pictures came; `odd`: the last object that held no
-    part of the answer and no choice, in which a server may say in its own way what went wrong."""
+    part of the answer and no choice, in which a server may say in its own way what went wrong.
+    `otherwise`: events of other APIs are read too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, otherwise: bool = False) -> None:
         self.count = 0
         self.error: str | None = None
         self.done = False
@@ -70,6 +70,7 @@ class Stream:
         self.moved = False
         self.ids: list[int] = []
         self._contents: list[str] = []  # the text as it came, with its tags
+        self._otherwise = otherwise
         self._chunks = 0
         self._thinking = Thinking()
         self._held_at: int | None = None  # the chunk with which the held text began
@@ -81,11 +82,25 @@ class Stream:
         return "".join(self.texts)
 
     @property
+    def has_choice(self) -> bool:
+        """Whether an event held a choice, as those of OpenAI's API do."""
+        return self._chunks > 0
+
+    @property
     def ended_well(self) -> bool:
         """Whether the answer has a finish reason that counts: it ended by itself, at the length
         that was asked for, or with a call of a tool."""
         tools = self.finish_reason in TOOL_REASONS and self.tool_calls > 0
         return self.finish_reason in ("stop", "length") or tools
+
+    def again(self, body: bytes) -> list[tuple[int, bytes, bytes]]:
+        """The events of `body`, which this stream has read, for another that reads them otherwise:
+        of other APIs, or JSON objects without events. Empty where that gives nothing new."""
+        if self.has_choice or (self.error or "").startswith(ERROR_OBJECT):
+            return []
+        if self.count > 1:
+            return list(events(body))
+        return [(end, b"", data) for end, data in objects(body)]
 
     @property
     def own_words(self) -> str:
@@ -102,8 +117,8 @@ class Stream:
             return None
         try:
             event = parsed(data)
-            if event is not None and "choices" not in event:
-                event = _unwrapped(event)
+            if event is None or "choices" not in event:
+                event = self._translated(event, data)
             if name == b"error":
                 self._fail(ERROR_OBJECT + (excerpt(data) if event is None else message(event)))
             elif event is not None:
@@ -122,13 +137,22 @@ class Stream:
         self._add(text, thought)
         return text, thought
 
+    def _translated(self, event: dict[str, Any] | None, data: bytes) -> dict[str, Any] | None:
+        """An event without choices in the form of a chunk, where it is one in a form that is
+        read."""
+        if event is None:
+            event = _unquoted(data)
+        if event is None or "choices" in (event := _unwrapped(event)) or not self._otherwise:
+            return event
+        return as_chunk(event)
+
     def _fail(self, reason: str) -> None:
         if self.error is None:
             self.error = hidden(reason)
 
     def _event(self, event: dict[str, Any]) -> Chunk | None:
         choices = event.get("choices")
-        if ("error" in event or not choices or event.get("object") == "error") and _is_error(event):
+        if ("error" in event or not choices or event.get("object") == "error") and is_error(event):
             self._fail(ERROR_OBJECT + message(event))
             return None
         choice = _first(choices) if choices else None
@@ -140,8 +164,10 @@ class Stream:
         if "metrics" in event and isinstance(event["metrics"], dict):
             self.times = {name: _duration_s(ms) for name, ms in event["metrics"].items()}
         if choice is None:
+            if "finish_reason" in event:
+                self.finish_reason = later_reason(event["finish_reason"], self.finish_reason)
             return None
-        if "error" in choice and _blames(choice["error"]):
+        if "error" in choice and blames(choice["error"]):
             self._fail(ERROR_OBJECT + message(choice))
         return self._choice(choice, made)
 
@@ -152,7 +178,7 @@ class Stream:
             self.finish_reason = later_reason(reason, self.finish_reason)
         else:
             self._take_other_reason(choice, delta)
-        if type(delta) is dict and "error" in delta and _blames(delta["error"]):
+        if type(delta) is dict and "error" in delta and blames(delta["error"]):
             self._fail(ERROR_OBJECT + message(delta))
         content, thought, tool_calls = self._parts(choice, delta)
         ids = choice.get("token_ids")
@@ -250,6 +276,19 @@ class Stream:
                     self.finish_reason = reason
 
 
+def stream_of(body: bytes) -> Stream:
+    """The sum of a whole body, in whichever form it came."""
+    stream = Stream()
+    for _, name, data in events(body):
+        stream.take(name, data)
+    if again := stream.again(body):
+        stream = Stream(otherwise=True)
+        for _, name, data in again:
+            stream.take(name, data)
+    stream.end()
+    return stream
+
+
 def parsed(data: bytes) -> dict[str, Any] | None:
     """The data of an event as a JSON object; None for data of another form, which holds no token.
     Raises ValueError for a damaged object."""
@@ -263,22 +302,15 @@ def parsed(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def unstreamed(body: bytes) -> bytes:
-    """The JSON object that is all of a body which the server did not stream; empty where the body
-    is something else."""
-    body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return body if body.startswith(b"{") else b""
-
-
-def message(event: dict[str, Any]) -> str:
-    """The server's message in an error object, up to 300 characters."""
-    places = (event.get(name) for name in ("error", "errors", "base_resp"))
-    problem = next(filter(None, places), event)
-    if isinstance(problem, list):
-        problem = problem[0]
-    if isinstance(problem, dict):
-        problem = next((problem[name] for name in _MESSAGES if problem.get(name)), problem)
-    return hidden(str(problem)[:LONGEST])[:300]
+def _unquoted(data: bytes) -> dict[str, Any] | None:
+    """The object that a gateway wrote as a JSON text or into a list; None for other data."""
+    try:
+        value = from_json(data)
+    except ValueError:
+        return None
+    if isinstance(value, list) and value:
+        return value[0] if isinstance(value[0], dict) else None
+    return parsed(value.encode("utf-8", "replace")) if isinstance(value, str) else None
 
 
 def _unread(error: Exception) -> str:
@@ -296,32 +328,6 @@ def excerpt(data: bytes) -> str:
     return text if len(text) <= 120 else text[:120] + "..."
 
 
-def _is_error(event: dict[str, Any]) -> bool:
-    if "error" in event and _blames(event["error"]):
-        return True
-    if event.get("object") == "error" or event.get("type") == "error":
-        return True
-    if event.get("choices") is not None:
-        return False
-    if event.get("errors") or event.get("error_code") or event.get("success") is False:
-        return True
-    own = event.get("base_resp")  # MiniMax's
-    if event.get("status") in ("error", "failed") or (type(own) is dict and own.get("status_code")):
-        return True
-    codes = map(event.get, _CODES)
-    return any(type(code) is int and 400 <= code < 600 for code in codes)
-
-
-def _blames(error: Any) -> bool:
-    """Whether the value of an error field reports an error; some servers send it empty, or with
-    words that say that all is well."""
-    if isinstance(error, dict):
-        if any(str(error.get(name)).lower() in _WELL for name in _CODES if name in error):
-            return False
-        return any(map(_blames, error.values()))
-    return bool(error) and str(error)[:20].strip().lower() not in _WELL
-
-
 def _unwrapped(event: dict[str, Any]) -> dict[str, Any]:
     """The chunk that a gateway wrapped into an object of its own; else the event itself."""
     inner = (event.get(name) for name in _WRAPPERS)
@@ -332,6 +338,8 @@ def _first(choices: Any) -> dict[str, Any] | None:
     """The first choice that is not empty; None where the server sent a placeholder."""
     if isinstance(choices, list):
         choices = choices[0] or next(filter(None, choices), None)
+    elif isinstance(choices, dict) and "0" in choices:  # by their numbers
+        choices = choices["0"]
     return choices if isinstance(choices, dict) else None
 
 

@@ -8,6 +8,7 @@ USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields
 _OUTPUT = (
     *("completion_tokens", "output_tokens", "completionTokens", "outputTokens"),
     *("completion_token_count", "output_token_count", "outputTokenCount", "generated_tokens"),
+    "predicted_n",  # llama.cpp's, in its timings
 )
 _PROMPT = (
     *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens"),
@@ -25,8 +26,9 @@ class Usage:
     def __init__(self) -> None:
         self.prompt_tokens: int | None = None
         self.cached_tokens: int | None = None
-        self.reasoning_tokens: int | None = None
         self.whole = False
+        self._reasoning_tokens: int | None = None
+        self._total: int | None = None  # in the last usage
         self._output_tokens: int | None = None
         self._stale = False  # tokens came after the last usage
         self._first: int | None = None  # the count beside the first token
@@ -37,9 +39,26 @@ class Usage:
     def output_tokens(self) -> int | None:
         """The tokens of the whole answer, thoughts included; None where the last usage came before
         the last token, has no count, or counted each chunk by itself."""
-        if self._stale or (self._first == self._output_tokens and self._counts_chunks()):
+        output = self._output_tokens
+        if self._stale or output is None or (self._first == output and self._counts_chunks()):
             return None
-        return self._output_tokens
+        return output + self._unnamed(output)
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """The tokens of thoughts, which are part of the output."""
+        if self._reasoning_tokens is None and self._output_tokens is not None:
+            return self._unnamed(self._output_tokens) or None
+        return self._reasoning_tokens
+
+    def _unnamed(self, output: int) -> int:
+        """The tokens that only the total has: Gemini counts thoughts there and nowhere else. A
+        total of other numbers, as beside a cache that is counted apart, is passed over."""
+        if self._total is None or self.prompt_tokens is None:
+            return 0
+        if self._reasoning_tokens is not None or self.cached_tokens:
+            return 0
+        return max(0, self._total - self.prompt_tokens - output)
 
     def _counts_chunks(self) -> bool:
         """Whether the same count came beside more tokens than it has."""
@@ -66,12 +85,15 @@ class Usage:
         output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
         if not (type(output) is type(prompt) is int and 0 < output < MOST and 0 < prompt < MOST):
             output, prompt = _number_in(usage, _OUTPUT), _number_in(usage, _PROMPT)
+            if output is None and prompt is not None:
+                output = _rest(usage, prompt)
         whole = output is not None and output > 0 and prompt is not None
         if whole or not self.whole:
             self.whole = whole
             self.prompt_tokens = self.prompt_tokens if prompt is None else prompt
             if output:
                 self._output_tokens, self._stale = output, False
+                self._total = _tokens(usage.get("total_tokens"))
         if len(usage) > len(USAGE):
             self._take_details(usage)
             output = self._with_thoughts(usage, output)
@@ -80,7 +102,7 @@ class Usage:
     def _with_thoughts(self, usage: dict[str, Any], output: int | None) -> int | None:
         """`output` with the thoughts that some providers leave out of it, though not of the
         total."""
-        prompt, thoughts = _number_in(usage, _PROMPT), self.reasoning_tokens
+        prompt, thoughts = _number_in(usage, _PROMPT), self._reasoning_tokens
         if not output or not thoughts or prompt is None:
             return output
         if _tokens(usage.get("total_tokens")) != prompt + output + thoughts:
@@ -97,7 +119,7 @@ class Usage:
         thoughts = _detail(usage, "completion_tokens_details", "reasoning_tokens")
         if thoughts is None:
             thoughts = _number_in(usage, ("reasoning_tokens",))
-        self.reasoning_tokens = self.reasoning_tokens if thoughts is None else thoughts
+        self._reasoning_tokens = self._reasoning_tokens if thoughts is None else thoughts
 
 
 def usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -128,6 +150,7 @@ def _places(names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names
         if name in _HOLDERS
         or name.startswith("x_")
+        or name == "timings"
         or "usage" in name.lower()
         or name.endswith("nvocationMetrics")
     )
@@ -139,6 +162,12 @@ def _number_in(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:
         if (count := _tokens(fields.get(name))) is not None:
             return count
     return None
+
+
+def _rest(usage: dict[str, Any], prompt: int) -> int | None:
+    """The output tokens of a usage that has only those of the prompt and all together."""
+    total = _tokens(usage.get("total_tokens"))
+    return None if total is None or total <= prompt else total - prompt
 
 
 def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from journal.errors import EndpointError
-from journal.load.stream import Stream, unstreamed
+from journal.load.stream import Stream, stream_of
 from journal.load.text_tokens import PATHS, counted_in, counting_request
-from journal.load.wire import EventFeed, events
+from journal.load.wire import EventFeed
 from journal.plan.dialect import Refused, in_dialect
 from journal.plan.english_words import WORDS
 from journal.records.address import beside
@@ -329,11 +329,7 @@ class _Beginning:
 def _read(answer: Answer) -> _Tried:
     """An answer of status 200, streamed or whole. A request was taken where its answer had begun
     before it failed: the run will say how often that is."""
-    stream = Stream()
-    for _, name, data in events(answer.body):
-        stream.take(name, data)
-    if stream.count == 0 and (whole := unstreamed(answer.body)):
-        stream.take(b"", whole)
+    stream = stream_of(answer.body)
     usage = stream.usage
     counts = usage.output_tokens is not None
     if stream.error is not None and stream.count == 0:

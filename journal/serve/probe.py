@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from journal.errors import EndpointError, SpecError
+from journal.load.error_words import error_words
 from journal.load.wire import Unpacker
 from journal.measure.bounded_http import (
     MOST_BYTES,
@@ -79,22 +80,6 @@ class Answer:
         """The server's own message about an error, on one line."""
         text = error_words(self.json()) or self.body[:LONGEST].decode(errors="replace")
         return printable(hidden(text[:LONGEST], self.secret))
-
-
-def error_words(error: Any) -> str | None:
-    """The words in an error object, whatever its server calls them."""
-    if isinstance(error, str):
-        return error
-    if isinstance(error, list):  # as FastAPI does: each with its place and a message
-        return "; ".join(filter(None, map(error_words, error))) or None
-    if not isinstance(error, dict):
-        return None
-    if isinstance(error.get("msg"), str):
-        place = error.get("loc")
-        named = ".".join(map(str, place)) if isinstance(place, list) else ""
-        return f"{named}: {error['msg']}" if named else error["msg"]
-    keys = ("error", "message", "detail", "errors", "error_message", "title")
-    return next((words for key in keys if (words := error_words(error.get(key)))), None)
 
 
 def printable(text: str) -> str:
