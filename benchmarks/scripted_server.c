@@ -3,8 +3,8 @@
  *
  *   scripted_server PORT TTFT_MS ITL_MS
  *
- * Ends on SIGTERM and then prints, as JSON, how late its own chunks were against that schedule:
- * the proof that the truth it stands for was true. */
+ * Ends on SIGTERM and then prints, as JSON, how many chunks it sent and how late they were against
+ * that schedule: the proof that the truth it stands for was true. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -289,7 +289,11 @@ int main(int argc, char **argv) {
         }
         emit_all_due(now_ns());
     }
-    printf("{\"late_p50_ms\": %.2f, \"late_p99_ms\": %.2f, \"first_late_p99_ms\": %.2f}\n",
-           late_ms(late_bins, 0.5), late_ms(late_bins, 0.99), late_ms(first_bins, 0.99));
+    uint64_t chunks = 0;
+    for (int bin = 0; bin <= BINS; bin++) chunks += late_bins[bin];
+    printf("{\"chunks\": %llu, \"late_p50_ms\": %.2f, \"late_p99_ms\": %.2f, "
+           "\"first_late_p99_ms\": %.2f}\n",
+           (unsigned long long)chunks, late_ms(late_bins, 0.5), late_ms(late_bins, 0.99),
+           late_ms(first_bins, 0.99));
     return 0;
 }

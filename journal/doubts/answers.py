@@ -261,8 +261,7 @@ def _several_tokens_per_chunk(case: Case) -> Finding | None:
 
 def _tokens_per_chunk_unknown(case: Case) -> Finding | None:
     view = case.view
-    unknown = np.array([bool(np.isnan(count)) for count in view.chunk_tokens], dtype=bool)
-    rows = np.unique(view.chunk_owner[unknown])
+    rows = np.unique(view.chunk_owner[np.isnan(view.chunk_tokens)])
     if len(rows) == 0:
         return None
     average = float((view.output_tokens[rows] / view.chunks[rows]).mean())

@@ -6,6 +6,7 @@ of tool calls, usage, a finish reason or an error; an event without any of these
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -13,6 +14,7 @@ from pydantic_core import from_json
 from journal.load.error_words import blames, is_error, message
 from journal.load.other_apis import as_chunk, objects
 from journal.load.parts import is_plain, is_shown, parts_of
+from journal.load.plain_events import PlainEvents
 from journal.load.reasons import LONGEST, TOOL_REASONS, later_reason
 from journal.load.thinking import Thinking
 from journal.load.usage import Usage, usage_elsewhere
@@ -72,6 +74,7 @@ class Stream:
         self._contents: list[str] = []  # the text as it came, with its tags
         self._otherwise = otherwise
         self._chunks = 0
+        self._plain = PlainEvents()
         self._thinking = Thinking()
         self._held_at: int | None = None  # the chunk with which the held text began
         self._by_messages = False  # all of the answer came in messages, none in deltas
@@ -116,6 +119,12 @@ class Stream:
             self.done = True
             return None
         try:
+            if not name and (plain := self._plain.take(data)) is not None:
+                text, ids, usage = plain
+                made = self.usage.take(usage) if usage else None
+                part = self._part(text, "", 0, ids, made)
+                self._chunks += 1
+                return part
             event = parsed(data)
             if event is None or "choices" not in event:
                 event = self._translated(event, data)
@@ -172,7 +181,7 @@ class Stream:
         return self._choice(choice, made)
 
     def _choice(self, choice: dict[str, Any], made: int | None) -> Chunk | None:
-        delta, counted = choice.get("delta"), made
+        delta = choice.get("delta")
         reason = choice.get("finish_reason")
         if reason:
             self.finish_reason = later_reason(reason, self.finish_reason)
@@ -181,28 +190,42 @@ class Stream:
         if type(delta) is dict and "error" in delta and blames(delta["error"]):
             self._fail(ERROR_OBJECT + message(delta))
         content, thought, tool_calls = self._parts(choice, delta)
-        ids = choice.get("token_ids")
-        if type(delta) is dict and len(delta) > 1:
+        ids, counted, shown = choice.get("token_ids"), made, False
+        if type(delta) is dict:
             if ids is None:
                 ids = delta.get("token_ids")
             if delta.get("role") and not content and not thought:
                 made = None  # a role alone is not a token
-        elif type(delta) is dict and "role" in delta:
-            made = None
+            shown = is_shown(delta)
+        part = self._part(content, thought, tool_calls, ids, counted, shown=shown)
+        return part._replace(made=made)
+
+    def _part(
+        self,
+        content: str,
+        thought: str,
+        tool_calls: int,
+        ids: Iterable[int] | None,
+        made: int | None,
+        *,
+        shown: bool = False,
+    ) -> Chunk:
+        """Add one event's part of the answer."""
         held = None if ids is None else len(list(ids))
         if ids:
             self.ids += ids
-        full, text = bool(content or thought or tool_calls or held), content
-        shown = not full and type(delta) is dict and is_shown(delta)
+        full = bool(content or thought or tool_calls or held)
         if full or shown:
             if self.done:
                 self._fail("the stream went on after [DONE]")
-            self.usage.took_token(counted)
+            self.usage.took_token(made)
+            text = content
             if content:
                 text, tagged = self._divided(content)
                 thought += tagged
-            self._add(text, thought, tool_calls, shown=shown)
-        return Chunk(full or shown, text, thought, tool_calls, held, made)
+            self._add(text, thought, tool_calls, shown=shown and not full)
+            return Chunk(True, text, thought, tool_calls, held, made)
+        return Chunk(False, content, thought, tool_calls, held, made)
 
     def _divided(self, content: str) -> tuple[str, str]:
         """The answer and the thoughts that `content` adds, without the tags of thoughts."""

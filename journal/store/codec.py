@@ -10,7 +10,7 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -78,16 +78,25 @@ def table(row: type[Row]) -> Table:
 def _checked(row: type[Row], values: Values) -> Values:
     """`values`, changed in place to what the database can hold. Raises StoreError, naming the
     column, for a number that is not finite where the column needs one."""
+    return _checker(row)(values)
+
+
+def _checker(row: type[Row]) -> Callable[[Values], Values]:
+    """`_checked` for many rows of one table."""
     columns, hide = table(row).c, hiding()
-    for name, value in values.items():
-        if isinstance(value, str):
-            values[name] = storable(value, hide)
-        elif isinstance(value, float) and not math.isfinite(value):
-            if not columns[name].nullable:
-                where = f"{row.__tablename__}.{name}"
-                raise StoreError(f"{where} would be {value}: this column needs a finite number")
-            values[name] = None
-    return values
+
+    def checked(values: Values) -> Values:
+        for name, value in values.items():
+            if isinstance(value, str):
+                values[name] = storable(value, hide)
+            elif isinstance(value, float) and not math.isfinite(value):
+                if not columns[name].nullable:
+                    where = f"{row.__tablename__}.{name}"
+                    raise StoreError(f"{where} would be {value}: this column needs a finite number")
+                values[name] = None
+        return values
+
+    return checked
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:
@@ -292,8 +301,9 @@ def sample_rows(run_id: str, samples: Samples) -> Iterator[tuple[Table, list[Val
 
 
 def _numbered(row: type[Row], run_id: str, items: Iterable[Values]) -> list[Values]:
+    checked = _checker(row)
     return [
-        _checked(row, {"run_id": run_id, "position": position, **item})
+        checked({"run_id": run_id, "position": position, **item})
         for position, item in enumerate(items)
     ]
 
