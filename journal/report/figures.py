@@ -116,7 +116,9 @@ def _curves(panel: Panel, words: Words) -> Iterator[str]:
     tops = [dot.high if dot.high is not None else dot.y for dot in dots]
     values = sorted({dot.x for dot in dots})
     frame = _frame(values, max([*tops, *highest]) * factor, labels)
-    yield from _ground(frame, words.say(panel.title, visible), unit)
+    yield from _ground(
+        frame, words.say(say("panel.with_unit", title=panel.title, unit=unit), visible)
+    )
     end = -math.inf
     for value in values:  # those whose labels do not run into the one before
         tick, x = f"{value:,g}", frame.x(value)
@@ -184,7 +186,9 @@ def _bars(panel: Bars, words: Words) -> Iterator[str]:
         below += part.y
     labels = [label for label in labels if label.text]
     frame = _frame((0.0, 1.0), max(heights) * factor, labels)
-    yield from _ground(frame, words.say(panel.title, visible), unit)
+    yield from _ground(
+        frame, words.say(say("panel.with_unit", title=panel.title, unit=unit), visible)
+    )
     room = (frame.right - LEFT) / len(panel.bars)
     names = svg.shortened([words.say(bar.label, visible) for bar in panel.bars])
     for number, (bar, name) in enumerate(zip(panel.bars, names, strict=True)):
@@ -243,10 +247,10 @@ def _square(number: int, side: float) -> str:
     return f"M{x:.1f} {y:.1f}h{side - 2:.1f}v{side - 2:.1f}h-{side - 2:.1f}z"
 
 
-def _ground(frame: _Frame, title: str, unit: str) -> Iterator[str]:
+def _ground(frame: _Frame, title: str) -> Iterator[str]:
     """Paper, title, and the axis upwards with its lines."""
     yield f'<rect width="{WIDTH:g}" height="{HEIGHT:g}" style="fill: {PAPER}"/>'
-    yield svg.text(4, 16, f"{title}, {unit}", INK, ' font-size="12.5" font-weight="bold"')
+    yield svg.text(4, 16, title, INK, ' font-size="12.5" font-weight="bold"')
     for tick in svg.ticks(frame.top):
         at = f"M{LEFT:g} {frame.y(tick):.1f}H{frame.right:.1f}"
         yield svg.stroke(at, RULE if tick else SOFT, 0.8)

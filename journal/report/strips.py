@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from journal import units
 from journal.report import svg
-from journal.report.document import Strip, StripPart, Strips
+from journal.report.document import Strip, StripPart, Strips, say
 from journal.report.phrases import Words
 from journal.report.svg import GLYPH, INK, LINE, PAPER, RULE, SOFT, WIDTH
 from journal.report.text import visible
@@ -35,7 +35,7 @@ def draw_strips(panel: Strips, words: Words) -> Iterator[str]:
     scale = (WIDTH - LEFT - RIGHT) / (top or 1.0)
     height = strips_height(panel, words)
     yield f'<rect width="{WIDTH:g}" height="{height:g}" style="fill: {PAPER}"/>'
-    title = f"{words.say(panel.title, visible)}, {unit}"
+    title = words.say(say("panel.with_unit", title=panel.title, unit=unit), visible)
     yield svg.text(4, 16, title, INK, ' font-size="12.5" font-weight="bold"')
     for tick in svg.ticks(top) if top else []:
         x = LEFT + tick * scale

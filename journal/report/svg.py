@@ -1,12 +1,15 @@
 """Elements of SVG as text, and the size, the palette and the letters of all figures."""
 
 import math
+import re
 from collections.abc import Sequence
 from html import escape
+from itertools import takewhile
 
 WIDTH, HEIGHT = 460.0, 300.0
 GLYPH = 5.9  # the mean width of a letter of the labels; a Chinese one takes two
 MOST_LETTERS = 26
+ALIKE = 4  # first letters of labels that may begin with the same words
 LINE = 14.0  # between two labels
 MOST_TICKS = 5  # of an axis, beside 0
 
@@ -60,8 +63,10 @@ def letters(words: str) -> int:
 
 
 def shortened(labels: Sequence[str]) -> list[str]:
-    """`labels` with an ellipsis in those that are longer than MOST_LETTERS: in the middle, or
-    further ahead where that keeps labels apart that differ."""
+    """`labels` with an ellipsis in those that are longer than MOST_LETTERS: for the words that all
+    of them begin with, else in the middle, or further ahead where that keeps labels apart that
+    differ."""
+    labels = _without_beginning(labels)
     kept = MOST_LETTERS - 1
     for head in range(kept // 2, 2, -1):
         short = [
@@ -71,6 +76,17 @@ def shortened(labels: Sequence[str]) -> list[str]:
         if len(set(short)) == len(set(labels)):
             return short
     return list(labels)
+
+
+def _without_beginning(labels: Sequence[str]) -> list[str]:
+    """`labels` with an ellipsis for the words that those begin with that begin like a long one."""
+    long = next((one for one in labels if len(one) > MOST_LETTERS), None)
+    alike = [one for one in labels if long is not None and one[:ALIKE] == long[:ALIKE]]
+    heads = takewhile(lambda letters: len(set(letters)) == 1, zip(*alike, strict=False))
+    shared = re.sub(r"[^-/_. ]*$", "", "".join(letters[0] for letters in heads))
+    if len(shared) < ALIKE or len(set(alike)) == 1:
+        return list(labels)
+    return [f"…{one.removeprefix(shared)}" if one in alike else one for one in labels]
 
 
 def ticks(top: float) -> list[float]:

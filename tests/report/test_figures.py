@@ -223,5 +223,7 @@ def test_names_that_differ_are_shortened_to_names_that_differ() -> None:
     short = shortened(names)
     assert len(set(short)) == 4
     assert all(len(name) <= MOST_LETTERS for name in short)
+    alike = ["tiny-random-mistral · 提示词 256 token", "tiny-random-llama · 64 token", "前沿"]
+    assert shortened(alike) == ["…mistral · 提示词 256 token", "…llama · 64 token", "前沿"]
     assert shortened(["a" * 40]) == ["a" * 12 + "…" + "a" * 13]
     assert shortened(["abc", "de"]) == ["abc", "de"]
