@@ -185,6 +185,17 @@ def test_any_text_can_be_shown_as_a_url(text: str) -> None:
     redaction.in_url(text)
 
 
+def test_a_secret_that_changes_in_the_environment_is_known_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("A_TOKEN", "one-key-0123456")
+    assert hidden("one-key-0123456 zwei-abcdefgh") == "*** zwei-abcdefgh"
+    monkeypatch.setenv("A_TOKEN", "zwei-abcdefgh")
+    assert hidden("one-key-0123456 zwei-abcdefgh") == "one-key-0123456 ***"
+    monkeypatch.setattr("os.environ", {"A_TOKEN": "drittes9876"})
+    assert hidden("drittes9876") == "***"
+
+
 def test_the_secrets_of_addresses_in_the_environment_are_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
