@@ -234,13 +234,16 @@ def asked_requests(cell: Cell) -> int:
 def workload_key(workload: Workload, question: Question = "place") -> str | None:
     """The label of a workload and a hash of all of it that counts for `question`; None for random
     tokens."""
-    rows = [row for row in FIELDS if row.part == "workload" and question in row.counts_for]
-    values = asdict(workload)
-    own = {row.name: values[row.name] for row in rows}
-    own = {row.name: own[row.name] for row in rows if own[row.name] != row.left_out_at}
+    own = {
+        row.name: value
+        for row in FIELDS
+        if row.part == "workload" and question in row.counts_for
+        if (value := getattr(workload, row.name)) != row.left_out_at
+    }
     if not own:
         return None
-    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(own, sort_keys=True, default=asdict)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{workload.label} ({digest[:8]})"
 
 
