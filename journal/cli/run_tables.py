@@ -30,6 +30,8 @@ STATUS_STYLE = {
     "failed": "red",
     "interrupted": "magenta",
 }
+_TIMES = ("ttft_s.p50", "tpot_s.mean", "e2e_s.p50")  # of a line of a table, with the next two
+_RATE, _MEMORY = "output_tokens_per_s", "vram_peak_bytes"
 
 
 def print_records(records: Sequence[Record]) -> None:
@@ -76,16 +78,21 @@ def print_records(records: Sequence[Record]) -> None:
         console.print(_unmeasured_words(failed), style="red", markup=False, highlight=False)
 
 
+def listed_metrics() -> set[str]:
+    """The metrics that a table of runs needs, by name; every run that was measured has some."""
+    from journal.metrics.table import standing_in
+
+    return {"requests", *_TIMES, _RATE, *standing_in(_MEMORY)}
+
+
 def _headline(record: Record) -> list[str]:
     """The figures of a run in a line of a table."""
     from journal.metrics.table import standing_in
 
-    memories = map(record.value, standing_in("vram_peak_bytes"))
+    memories = map(record.value, standing_in(_MEMORY))
     return [
-        units.seconds(record.value("ttft_s.p50")),
-        units.seconds(record.value("tpot_s.mean")),
-        units.seconds(record.value("e2e_s.p50")),
-        units.number(record.value("output_tokens_per_s")),
+        *(units.seconds(record.value(name)) for name in _TIMES),
+        units.number(record.value(_RATE)),
         units.data_size(next((size for size in memories if size is not None), None)),
     ]
 

@@ -33,11 +33,14 @@ def runs(
     - `journal runs --json | jq '.[].ttft_s.p50'`
     """
     from journal.cli.render import print_json
-    from journal.cli.run_tables import print_records
+    from journal.cli.run_tables import listed_metrics, print_records
 
     with journal.open_store(home) as store:
         shown = limit or LISTED
-        records = store.runs(limit=limit if json else shown + 1)
+        if json:
+            records = store.runs(limit=limit)
+        else:
+            records = store.runs(limit=shown + 1, metrics=listed_metrics())
     if json:
         print_json([journal.run_json(record) for record in records])
     elif records:

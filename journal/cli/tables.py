@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from journal.cli.render import wide_console, word
-from journal.redaction import hidden
+from journal.redaction import hiding
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -43,7 +43,8 @@ def table_lines(
     """The lines of a table, none wider than `width`; `rule` draws the line below the head."""
     from rich.text import Text
 
-    texts = [[Text(word(hidden(c))) if isinstance(c, str) else c for c in row] for row in rows]
+    hide = hiding()
+    texts = [[Text(word(hide(c))) if isinstance(c, str) else c for c in row] for row in rows]
     heads = [word(name) for name in columns]
     lefts = [n for n, name in enumerate(columns) if name in left]
     layout = _layout(heads, texts, lefts, range(len(columns)), width)
