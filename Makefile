@@ -123,6 +123,7 @@ docs: $(STAMP_DEV)
 	$(BIN)/python tests/test_explain_page.py
 	$(BIN)/python tests/test_sql_page.py
 	$(BIN)/python tests/test_json_page.py
+	$(BIN)/python tests/store/test_core_tables.py
 
 site: $(STAMP_DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -47,10 +47,9 @@ from journal.records.samples import (
 )
 from journal.report.log import write_log
 from journal.run.summary import recompute, summarised, times_of
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.compact import Compacted, compact
 from journal.store.store import Store, new_id, open_store
-from journal.store.tables import ExperimentRow, Row, RunRow
 
 LAST = date(2026, 6, 30)
 REQUESTS, CHUNKS = 1000, 16  # of each run, and of each answer
@@ -65,8 +64,8 @@ FACTS = EngineFacts(
     version="0.32.0", kv_pool_bytes=30 * 2**30, kv_pool_tokens=245_760, weights_bytes=14 * 2**30
 )
 HOST = {"host": "made up", "cpu": "made up", "gpus": 1, "gpu_0_name": "made up"}
-PARTS = [rows for rows in Row.metadata.sorted_tables if "run_id" in rows.primary_key.columns]
-_runs, _experiments = table(RunRow), table(ExperimentRow)
+PARTS = [rows for rows in core_tables.METADATA.sorted_tables if "run_id" in rows.primary_key.c]
+_runs, _experiments = core_tables.runs, core_tables.experiments
 
 
 def main() -> None:

@@ -6,13 +6,12 @@ import json
 from sqlalchemy import RowMapping, insert, select
 
 from journal.records.notebook import Check, Checkup
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.plain import to_json
 from journal.store.row_care import LOOKED_AT, each_of, naming
 from journal.store.store import Store
-from journal.store.tables import CheckupRow
 
-_checkups = table(CheckupRow)
+_checkups = core_tables.checkups
 
 
 def add_checkup(store: Store, checkup: Checkup) -> None:

@@ -12,13 +12,11 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sqlalchemy import RowMapping, Table
 
 from journal.errors import StoreError
-from journal.metrics.slo_times import LATENCIES, SloTimes
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
 from journal.records.doubt import Values as DoubtValues
@@ -38,21 +36,12 @@ from journal.records.samples import (
     ServerReading,
 )
 from journal.redaction import Secret, hiding
+from journal.store import core_tables
 from journal.store.plain import from_json, secret_of, starred, storable, to_json
 from journal.store.row_care import id_in, naming, one_of, text_in
-from journal.store.tables import (
-    DoubtRow,
-    ExperimentRow,
-    GpuReadingRow,
-    HostReadingRow,
-    MetricRow,
-    ProcessReadingRow,
-    RequestRow,
-    Row,
-    RunRow,
-    ServerReadingRow,
-    SloTimesRow,
-)
+
+if TYPE_CHECKING:
+    from journal.metrics.slo_times import SloTimes
 
 Values = dict[str, Any]
 
@@ -67,23 +56,18 @@ _CELL_COLUMNS = (
 )
 
 
-def table(row: type[Row]) -> Table:
-    """The SQLAlchemy table behind a table class."""
-    return cast(Table, row.__table__)  # type: ignore[attr-defined]
-
-
 # ---- rows ------------------------------------------------------------------------------------
 
 
-def _checked(row: type[Row], values: Values) -> Values:
+def _checked(rows: Table, values: Values) -> Values:
     """`values`, changed in place to what the database can hold. Raises StoreError, naming the
     column, for a number that is not finite where the column needs one."""
-    return _checker(row)(values)
+    return _checker(rows)(values)
 
 
-def _checker(row: type[Row]) -> Callable[[Values], Values]:
+def _checker(rows: Table) -> Callable[[Values], Values]:
     """`_checked` for many rows of one table."""
-    columns, hide = table(row).c, hiding()
+    columns, hide = rows.c, hiding()
 
     def checked(values: Values) -> Values:
         for name, value in values.items():
@@ -91,7 +75,7 @@ def _checker(row: type[Row]) -> Callable[[Values], Values]:
                 values[name] = storable(value, hide)
             elif isinstance(value, float) and not math.isfinite(value):
                 if not columns[name].nullable:
-                    where = f"{row.__tablename__}.{name}"
+                    where = f"{rows.name}.{name}"
                     raise StoreError(f"{where} would be {value}: this column needs a finite number")
                 values[name] = None
         return values
@@ -115,7 +99,7 @@ def experiment_row(record: ExperimentRecord) -> Values:
     experiment = record.experiment
     secret = secret_of(experiment.engines)
     return _checked(
-        ExperimentRow,
+        core_tables.experiments,
         {
             "id": record.id,
             "name": experiment.name,
@@ -151,7 +135,7 @@ def run_row(record: Record, samples: Samples | None) -> Values:
     cell, engine = record.cell, record.cell.engine
     secret = secret_of([engine] if engine else [])
     return _checked(
-        RunRow,
+        core_tables.runs,
         {
             **{name: getattr(cell, name) for name in _CELL_COLUMNS},
             "id": record.id,
@@ -235,20 +219,24 @@ def stored_figure(name: object, *values: object) -> Figure:
 
 def metric_rows(run_id: str, metrics: Metrics) -> list[Values]:
     return [
-        _checked(MetricRow, {"run_id": run_id, "name": name, **_values(_FIGURE, figure)})
+        _checked(core_tables.metrics, {"run_id": run_id, "name": name, **_values(_FIGURE, figure)})
         for name, figure in metrics.items()
     ]
 
 
-def slo_times_row(run_id: str, times: SloTimes) -> Values:
+def slo_times_row(run_id: str, times: "SloTimes") -> Values:
     packed = times.latencies_s.astype("<f8").tobytes()
     values = {"span_s": times.span_s, "steady_from": times.steady_from, "latencies_s": packed}
-    return _checked(SloTimesRow, {"run_id": run_id, **values})
+    return _checked(core_tables.slo_times, {"run_id": run_id, **values})
 
 
-def stored_slo_times(span_s: Any, steady_from: Any, latencies_s: Any) -> SloTimes:
+def stored_slo_times(span_s: Any, steady_from: Any, latencies_s: Any) -> "SloTimes":
     """The times from the columns of a row of `slo_times`. Raises ValueError or TypeError for a row
     that is damaged."""
+    import numpy as np
+
+    from journal.metrics.slo_times import LATENCIES, SloTimes
+
     rows = np.frombuffer(latencies_s, "<f8").reshape(len(LATENCIES), -1)
     for value, kinds in ((span_s, (float, int)), (steady_from, (int,))):
         if value is not None and type(value) not in kinds:
@@ -261,7 +249,7 @@ def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:
         {"name": one.name, "values": to_json(one.values), "severity": one.severity}
         for one in doubts
     )
-    return _numbered(DoubtRow, run_id, rows)
+    return _numbered(core_tables.doubts, run_id, rows)
 
 
 def doubt(row: Mapping[str, Any] | RowMapping) -> Doubt:
@@ -277,12 +265,12 @@ def doubt(row: Mapping[str, Any] | RowMapping) -> Doubt:
 # ---- samples ---------------------------------------------------------------------------------
 
 READING_KINDS: tuple[
-    tuple[type[Row], str, type[GpuReading | ServerReading | ProcessReading | HostReading]], ...
+    tuple[Table, str, type[GpuReading | ServerReading | ProcessReading | HostReading]], ...
 ] = (
-    (GpuReadingRow, "gpu", GpuReading),
-    (ServerReadingRow, "server", ServerReading),
-    (ProcessReadingRow, "process", ProcessReading),
-    (HostReadingRow, "host", HostReading),
+    (core_tables.gpu_readings, "gpu", GpuReading),
+    (core_tables.server_readings, "server", ServerReading),
+    (core_tables.process_readings, "process", ProcessReading),
+    (core_tables.host_readings, "host", HostReading),
 )
 
 
@@ -291,17 +279,14 @@ def sample_rows(run_id: str, samples: Samples) -> Iterator[tuple[Table, list[Val
     engine = samples.cell.engine
     secret = secret_of([engine] if engine else [])
     traces = (_trace_row(trace, secret) for trace in samples.traces)
-    yield table(RequestRow), _numbered(RequestRow, run_id, traces)
-    for row, field, kind in READING_KINDS:
+    yield core_tables.requests, _numbered(core_tables.requests, run_id, traces)
+    for rows, field, kind in READING_KINDS:
         names, readings = _names(kind), getattr(samples.readings, field)
-        yield (
-            table(row),
-            _numbered(row, run_id, (_values(names, reading) for reading in readings)),
-        )
+        yield rows, _numbered(rows, run_id, (_values(names, reading) for reading in readings))
 
 
-def _numbered(row: type[Row], run_id: str, items: Iterable[Values]) -> list[Values]:
-    checked = _checker(row)
+def _numbered(rows: Table, run_id: str, items: Iterable[Values]) -> list[Values]:
+    checked = _checker(rows)
     return [
         checked({"run_id": run_id, "position": position, **item})
         for position, item in enumerate(items)
@@ -341,7 +326,7 @@ def trace(row: Mapping[str, Any] | RowMapping) -> Trace:
     row that is damaged."""
     if row["checksum"] not in (None, checksum(row)):
         raise ValueError(f"the chunks of request {row['index']} are not those that were written")
-    _check_numbers(RequestRow, row)
+    _check_numbers(core_tables.requests, row)
     values = {name: row[name] for name in _TRACE}
     values["chunk_s"] = _unpacked("d", row["chunk_s"])
     if row["chunk_tokens"] is not None:
@@ -350,14 +335,14 @@ def trace(row: Mapping[str, Any] | RowMapping) -> Trace:
 
 
 @lru_cache
-def _number_columns(row: type[Row]) -> tuple[str, ...]:
+def _number_columns(rows: Table) -> tuple[str, ...]:
     kinds = (int, float, bool)
-    return tuple(one.name for one in table(row).c if one.type.python_type in kinds)
+    return tuple(one.name for one in rows.c if one.type.python_type in kinds)
 
 
-def _check_numbers(kind: type[Row], row: Mapping[str, Any] | RowMapping) -> None:
+def _check_numbers(rows: Table, row: Mapping[str, Any] | RowMapping) -> None:
     """Raise TypeError for another value where a number belongs, which SQLite does not refuse."""
-    for name in _number_columns(kind):
+    for name in _number_columns(rows):
         if row[name] is not None and not isinstance(row[name], int | float):
             raise TypeError(f"{name} is {row[name]!r:.40}, not a number")
 
@@ -383,9 +368,9 @@ def _samples(
     requests: Iterable[Mapping[str, Any] | RowMapping],
     readings: Mapping[str, Iterable[Mapping[str, Any] | RowMapping]],
 ) -> Samples:
-    for row, field, _ in READING_KINDS:
+    for rows, field, _ in READING_KINDS:
         for reading in readings[field]:
-            _check_numbers(row, reading)
+            _check_numbers(rows, reading)
     read: dict[str, Any] = {
         field: tuple(kind(**{name: row[name] for name in _names(kind)}) for row in readings[field])
         for _, field, kind in READING_KINDS

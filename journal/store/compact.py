@@ -21,12 +21,10 @@ from sqlalchemy import URL, ColumnElement, delete, exists, func, select, update
 
 from journal.errors import StoreError, UsageError
 from journal.records.progress import Event, Listener, ignore
-from journal.store import parquet
-from journal.store.codec import table
+from journal.store import core_tables, parquet
 from journal.store.database import BUSY_TIMEOUT_S, connectable, explained, file_of, shown_address
 from journal.store.migrate import locked
 from journal.store.store import Store, open_store
-from journal.store.tables import RequestRow, RunRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 FILE_BYTES, FILE_RUNS = 64 * 2**20, 1000  # limits of one file: bytes in memory, and runs
 FREE = 0.1  # the free share of a database file above which it is made smaller
 
-_runs, _requests = table(RunRow), table(RequestRow)
+_runs, _requests = core_tables.runs, core_tables.requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,13 @@ from sqlalchemy import (
 
 from journal.errors import StoreError
 from journal.records.run import GOOD
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.row_care import LOOKED_AT, each_of, naming, warn_of
 from journal.store.store import Store
-from journal.store.tables import CheckupRow, InteractionRow, MetricRow, RunRow
 
-_runs, _metrics = table(RunRow), table(MetricRow)
-_interactions = table(InteractionRow)
-_checkups = table(CheckupRow)
+_runs, _metrics = core_tables.runs, core_tables.metrics
+_interactions = core_tables.interactions
+_checkups = core_tables.checkups
 
 FIRST, OF_MODEL = 3, 500  # runs of a kind, since one may lack a figure; runs of a model
 

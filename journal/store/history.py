@@ -11,15 +11,14 @@ from journal.records.cell import Cell
 from journal.records.run import GOOD, Record
 from journal.records.sameness import counting, counting_fields
 from journal.records.workload import OWN
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.row_care import DAMAGE, LOOKED_AT, each_of
 from journal.store.run_rows import read_runs
 from journal.store.store import Store
-from journal.store.tables import ExperimentRow, RunRow
 
 Place: TypeAlias = tuple[str | int | float | None, ...]
 
-_runs, _experiments = table(RunRow), table(ExperimentRow)
+_runs, _experiments = core_tables.runs, core_tables.experiments
 _NAMES = (*counting("cell", "place"), *counting("load", "place"), "workload")
 _own = _runs.c.workload.like(f"{OWN}%")
 # Each server counts the tokens of a prompt of one's own for itself.

@@ -7,13 +7,12 @@ from datetime import datetime
 from sqlalchemy import RowMapping, insert, select
 
 from journal.records.notebook import Interaction
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.plain import storable, to_json
 from journal.store.row_care import each_of, naming, text_in
 from journal.store.store import Store
-from journal.store.tables import InteractionRow
 
-_interactions = table(InteractionRow)
+_interactions = core_tables.interactions
 _NAMES = tuple(field.name for field in fields(Interaction))
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping, Table, insert, select, text, update
 
 from journal.errors import StoreError, UsageError
-from journal.store import codec
+from journal.store import codec, core_tables
 from journal.store.checkups import checkup_of
-from journal.store.codec import table
 from journal.store.database import file_of, store_address
 from journal.store.interactions import interaction_of
 from journal.store.migrate import VERSION_TABLE, locked
@@ -21,15 +20,14 @@ from journal.store.notes import add_note, note_of, notes
 from journal.store.parquet import folder_beside, request_rows
 from journal.store.row_care import each_of, naming, warn_of
 from journal.store.store import Store, open_store
-from journal.store.tables import ExperimentRow, NoteRow, RequestRow, Row, RunRow
 from journal.store.tags import tag_of
 
-_experiments, _runs, _requests = table(ExperimentRow), table(RunRow), table(RequestRow)
-_PARTS = [rows for rows in Row.metadata.sorted_tables if "run_id" in rows.primary_key.columns]
+_experiments, _runs, _requests = core_tables.experiments, core_tables.runs, core_tables.requests
+_PARTS = [rows for rows in core_tables.METADATA.sorted_tables if "run_id" in rows.primary_key.c]
 _OTHERS = [
     rows
-    for rows in Row.metadata.sorted_tables
-    if rows not in (*_PARTS, _experiments, _runs, table(NoteRow))
+    for rows in core_tables.METADATA.sorted_tables
+    if rows not in (*_PARTS, _experiments, _runs, core_tables.notes)
 ]
 _READERS = {
     "experiments": codec.experiment_record,
@@ -179,7 +177,7 @@ def _read_run(
             moved = request_rows(reading, run, folder)
             parts.append((_requests, [dict(row) for row in moved]))
     by_table = {part.name: rows for part, rows in parts if rows}
-    of = {table(row).name: field for row, field, _ in codec.READING_KINDS}
+    of = {rows.name: field for rows, field, _ in codec.READING_KINDS}
     for figure in by_table.get("metrics", ()):
         codec.stored_figure(*(figure[name] for name in ("name", "value", "low", "high", "count")))
     codec.run_record(run, {}, [codec.doubt(row) for row in by_table.get("doubts", ())])

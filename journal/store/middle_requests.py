@@ -6,15 +6,13 @@ from typing import Any
 from sqlalchemy import RowMapping, func, select
 
 from journal.records.request import Trace
-from journal.store import codec, parquet
-from journal.store.codec import table
+from journal.store import codec, core_tables, parquet
 from journal.store.row_care import naming
 from journal.store.store import Store
-from journal.store.tables import RequestRow, RunRow
 
 NEAR = 1024  # requests sent before and after the middle one among which others in flight are sought
 
-_runs, _requests = table(RunRow), table(RequestRow)
+_runs, _requests = core_tables.runs, core_tables.requests
 
 
 def middle_requests(store: Store, run_id: str) -> tuple[Trace, ...]:

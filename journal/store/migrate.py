@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 
 from journal.errors import StoreError, StoreTooNew
+from journal.store.core_tables import METADATA
 from journal.store.database import connectable, explained, file_of, reader, shown_address
-from journal.store.tables import Row
 from journal.store.views import drop_views, make_views
 
 HEAD = "0020"
@@ -133,7 +133,7 @@ def _upgrade(connection: Connection, scripts: Path | None) -> None:
 
 def _check_empty(connection: Connection) -> None:
     """Raise StoreError where the database has tables of the journal's names without its version."""
-    strangers = set(inspect(connection).get_table_names()) & set(Row.metadata.tables)
+    strangers = set(inspect(connection).get_table_names()) & set(METADATA.tables)
     if strangers:
         raise StoreError(
             f"the database {shown_address(connection.engine.url)} has tables of another program "
@@ -143,6 +143,8 @@ def _check_empty(connection: Connection) -> None:
 
 def _make_tables(connection: Connection) -> None:
     """The newest schema in an empty database, as the migrations would make it."""
+    from journal.store.tables import Row
+
     Row.metadata.create_all(connection, checkfirst=False)
     versions = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
     versions.create(connection)

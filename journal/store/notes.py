@@ -9,12 +9,11 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 
 from journal.errors import UsageError
 from journal.records.notebook import Note
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.row_care import each_of, naming
 from journal.store.store import Store, open_store
-from journal.store.tables import NoteRow
 
-_notes = table(NoteRow)
+_notes = core_tables.notes
 _NAMES = tuple(field.name for field in fields(Note))
 
 

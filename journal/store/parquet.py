@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import URL, Connection, RowMapping, select
 
 from journal.errors import MissingExtra, StoreError
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.database import file_of
-from journal.store.tables import RequestRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_requests = table(RequestRow)
+_requests = core_tables.requests
 
 PACKED = {"chunk_s": "<f8", "chunk_tokens": "<i4"}
 

@@ -6,9 +6,8 @@ from typing import Literal, TypeAlias
 
 from sqlalchemy import func, select
 
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.store import Store
-from journal.store.tables import RequestRow
 
 Length: TypeAlias = Literal[
     "prompt_tokens", "output_tokens", "prompt_tokens_asked", "output_tokens_asked"
@@ -19,7 +18,7 @@ LENGTHS: tuple[Length, ...] = (
     *("prompt_tokens_asked", "output_tokens_asked"),
 )
 
-_requests = table(RequestRow)
+_requests = core_tables.requests
 
 
 def request_lengths(store: Store, run_ids: Collection[str]) -> dict[str, Lengths]:

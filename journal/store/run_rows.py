@@ -10,12 +10,10 @@ from journal.errors import StoreError
 from journal.records.doubt import Doubt
 from journal.records.figure import Figure
 from journal.records.run import Record
-from journal.store import codec
-from journal.store.codec import table
+from journal.store import codec, core_tables
 from journal.store.row_care import each_of, warn_of
-from journal.store.tables import DoubtRow, MetricRow, RunRow
 
-_runs, _metrics, _doubts = table(RunRow), table(MetricRow), table(DoubtRow)
+_runs, _metrics, _doubts = core_tables.runs, core_tables.metrics, core_tables.doubts
 
 
 def read_runs(

@@ -8,14 +8,12 @@ from journal.errors import StoreError
 from journal.metrics.slo_times import SloTimes, slo_times
 from journal.metrics.view import View
 from journal.records.run import GOOD, Record
-from journal.store import codec
-from journal.store.codec import table
+from journal.store import codec, core_tables
 from journal.store.row_care import naming, warn_of
 from journal.store.run_rows import read_runs
 from journal.store.store import Store
-from journal.store.tables import RunRow, SloTimesRow
 
-_runs, _slo_times = table(RunRow), table(SloTimesRow)
+_runs, _slo_times = core_tables.runs, core_tables.slo_times
 
 
 def runs_with_slo_times(

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sqlalchemy import (
     URL,
@@ -31,14 +31,12 @@ from sqlalchemy import (
 )
 
 from journal.errors import DamagedRow, NotFound, StoreError, StoreLost
-from journal.metrics.slo_times import SloTimes
 from journal.records.doubt import Doubt
 from journal.records.experiment import Experiment
 from journal.records.figure import Metrics
 from journal.records.run import ExperimentRecord, Record, Status
 from journal.records.samples import Samples
-from journal.store import codec, parquet, running
-from journal.store.codec import table
+from journal.store import codec, core_tables, parquet, running
 from journal.store.database import (
     connectable,
     explained,
@@ -53,12 +51,14 @@ from journal.store.database import (
 from journal.store.migrate import bring_up_to_date, is_up_to_date
 from journal.store.row_care import each_of, naming
 from journal.store.run_rows import read_runs
-from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, Row, RunRow, SloTimesRow
+
+if TYPE_CHECKING:
+    from journal.metrics.slo_times import SloTimes
 
 SHORT_ID = 8
 
-_experiments, _runs = table(ExperimentRow), table(RunRow)
-_metrics, _doubts, _slo_times = table(MetricRow), table(DoubtRow), table(SloTimesRow)
+_experiments, _runs = core_tables.experiments, core_tables.runs
+_metrics, _doubts, _slo_times = core_tables.metrics, core_tables.doubts, core_tables.slo_times
 
 
 def new_id() -> str:
@@ -211,7 +211,7 @@ class Store:
                 )
 
     def add_run(
-        self, record: Record, samples: Samples | None, times: SloTimes | None = None
+        self, record: Record, samples: Samples | None, times: "SloTimes | None" = None
     ) -> None:
         """Store one run with its metrics, doubts, samples and times (None: nothing was measured).
 
@@ -324,7 +324,7 @@ class Store:
             return codec.samples(
                 run,
                 parquet.request_rows(connection, run, self.requests_folder),
-                {field: _rows(connection, row, whole_id) for row, field, _ in codec.READING_KINDS},
+                {kind: _rows(connection, rows, whole_id) for rows, kind, _ in codec.READING_KINDS},
             )
 
     # ---- the outbox to MLflow --------------------------------------------------------------
@@ -372,8 +372,7 @@ def _started(
     return query
 
 
-def _rows(connection: Connection, row: type[Row], run_id: str) -> list[RowMapping]:
-    rows = table(row)
+def _rows(connection: Connection, rows: Table, run_id: str) -> list[RowMapping]:
     query = select(rows).where(rows.c.run_id == run_id).order_by(rows.c.position)
     return list(connection.execute(query).mappings())
 

@@ -2,7 +2,9 @@
 journal/records; a value with structure (a cell with its engine, an environment) is stored as
 canonical JSON. The tables of samples hold one row for each trace or reading, by `position`.
 
-A change here needs a migration in migrations/versions; a test compares the two.
+A change here needs a migration in migrations/versions; a test compares the two. `make docs` then
+writes core_tables.py again, by which rows are read and written: this file is imported where a
+database is made.
 """
 
 from datetime import date, datetime
@@ -10,6 +12,8 @@ from datetime import date, datetime
 from sqlalchemy import BigInteger, Index
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
+
+from journal.store.utc_time import UtcTime
 
 
 class Row(SQLModel, registry=registry()):
@@ -25,6 +29,11 @@ def _run_id() -> str:
 
 def _position() -> int:
     field: int = Field(primary_key=True)
+    return field
+
+
+def _moment() -> datetime:
+    field: datetime = Field(sa_type=UtcTime)
     return field
 
 
@@ -48,8 +57,8 @@ class ExperimentRow(Row, table=True):
     question: str
     hypothesis: str
     status: str
-    started_at: datetime
-    ended_at: datetime | None = None
+    started_at: datetime = _moment()
+    ended_at: datetime | None = Field(default=None, sa_type=UtcTime)
     experiment: str
     environment: str
     mlflow_run_id: str | None = None
@@ -90,7 +99,7 @@ class RunRow(Row, table=True):
     seed: int = Field(sa_type=BigInteger)
     identity: str
     status: str
-    started_at: datetime
+    started_at: datetime = _moment()
     duration_s: float
     error: str | None = None
     cell: str
@@ -270,7 +279,7 @@ class InteractionRow(Row, table=True):
 
     id: str = Field(primary_key=True)
     source: str
-    asked_at: datetime
+    asked_at: datetime = _moment()
     base_url: str
     model: str
     api: str
@@ -297,7 +306,7 @@ class CheckupRow(Row, table=True):
 
     id: str = Field(primary_key=True)
     host: str
-    made_at: datetime
+    made_at: datetime = _moment()
     checks: str
 
 
@@ -309,7 +318,7 @@ class NoteRow(Row, table=True):
 
     id: str = Field(primary_key=True)
     day: date
-    written_at: datetime
+    written_at: datetime = _moment()
     text: bytes
     experiment_id: str | None = Field(default=None, foreign_key="experiments.id")
     run_id: str | None = Field(default=None, foreign_key="runs.id")
@@ -321,5 +330,5 @@ class TagRow(Row, table=True):
     __tablename__ = "tags"
 
     id: str = Field(primary_key=True)
-    tagged_at: datetime
+    tagged_at: datetime = _moment()
     run_ids: str

@@ -6,13 +6,12 @@ from sqlalchemy import RowMapping, delete, insert, select
 
 from journal.errors import NotFound
 from journal.records.notebook import Tag
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.plain import to_json
 from journal.store.row_care import each_of, naming, text_in
 from journal.store.store import Store
-from journal.store.tables import TagRow
 
-_tags = table(TagRow)
+_tags = core_tables.tags
 
 
 def add_tag(store: Store, tag: Tag) -> None:

@@ -8,13 +8,11 @@ from sqlalchemy import Connection, Table, insert, select
 from journal.errors import StoreError
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Samples
-from journal.store import codec
-from journal.store.codec import table
+from journal.store import codec, core_tables
 from journal.store.store import Store
-from journal.store.tables import DoubtRow, ExperimentRow, MetricRow, RunRow
 
-_experiments, _runs = table(ExperimentRow), table(RunRow)
-_metrics, _doubts = table(MetricRow), table(DoubtRow)
+_experiments, _runs = core_tables.experiments, core_tables.runs
+_metrics, _doubts = core_tables.metrics, core_tables.doubts
 
 
 @dataclass(frozen=True, slots=True)

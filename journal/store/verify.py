@@ -7,17 +7,16 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from journal.errors import DamagedRow, StoreError
+from journal.store import core_tables
 from journal.store.checkups import checkup_of
-from journal.store.codec import table
 from journal.store.database import file_of
 from journal.store.interactions import interactions
 from journal.store.notes import notes
 from journal.store.row_care import each_of
 from journal.store.store import Store, open_store
-from journal.store.tables import CheckupRow, RequestRow, RunRow
 from journal.store.tags import all_tags
 
-_runs, _requests, _checkups = table(RunRow), table(RequestRow), table(CheckupRow)
+_runs, _requests, _checkups = core_tables.runs, core_tables.requests, core_tables.checkups
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,10 @@ from journal.records.request import Trace
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Samples
 from journal.run.summary import recompute, summarised
-from journal.store import parquet
-from journal.store.codec import table
+from journal.store import core_tables, parquet
 from journal.store.compact import compact
 from journal.store.merge import merge
 from journal.store.store import Store, open_store
-from journal.store.tables import RequestRow
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
@@ -231,7 +229,7 @@ def test_rows_come_back_bit_for_bit(runs: list[list[Trace]]) -> None:
     written: dict[str, list[dict[str, object]]] = {}
     for number, its in enumerate(runs):
         for into, rows in sample_rows(f"run {number}", some(its)):
-            if into is table(RequestRow):
+            if into is core_tables.requests:
                 names = [column.name for column in into.c]
                 written[f"run {number}"] = [{n: row.get(n) for n in names} for row in rows]
     with tempfile.TemporaryDirectory() as folder:

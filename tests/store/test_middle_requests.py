@@ -10,11 +10,10 @@ from sqlalchemy import update
 
 from journal.errors import StoreError
 from journal.records.experiment import Experiment
-from journal.store.codec import table
+from journal.store import core_tables
 from journal.store.compact import compact
 from journal.store.middle_requests import middle_requests
 from journal.store.store import open_store
-from journal.store.tables import RequestRow
 
 
 def test_they_are_those_of_the_batch_exactly_as_stored(tmp_path: Path) -> None:
@@ -51,6 +50,6 @@ def test_a_run_without_samples_has_none_and_damage_is_named(tmp_path: Path) -> N
         record = replace(bare, id="c" * 16, cell=samples.cell, facts=samples.facts)
         store.add_run(record, samples)
         with store.transaction(writing=True) as connection:
-            connection.execute(update(table(RequestRow)).values(checksum=1))
+            connection.execute(update(core_tables.requests).values(checksum=1))
         with pytest.raises(StoreError, match="requests of run cccc"):
             middle_requests(store, record.id)

@@ -17,12 +17,12 @@ from journal.records.experiment import Engine
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.records.samples import Samples
-from journal.store import codec, migrate
+from journal.store import codec, core_tables, migrate
 from journal.store.checkups import last_checkup
 from journal.store.database import store_address
 from journal.store.interactions import interactions
 from journal.store.store import Store, open_store
-from journal.store.tables import Row, RunRow
+from journal.store.tables import Row
 
 NewRecord = Callable[..., Record]
 DATA = Path(__file__).parent / "data"
@@ -200,7 +200,7 @@ def test_a_length_of_zero_becomes_unknown_in_imported_runs(
     store.close()
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(insert(codec.table(RunRow)), [before, damaged])
+        connection.execute(insert(core_tables.runs), [before, damaged])
         connection.execute(text("DROP TABLE slo_times"))  # of a later schema
         connection.execute(text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0018'"))
     engine.dispose()

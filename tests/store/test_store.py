@@ -172,7 +172,7 @@ def test_a_run_is_written_whole_or_not_at_all(
         store.add_run(record, samples)
     with pytest.raises(StoreError, match="refused"):
         store.add_run(new_record(experiment_id="nowhere"), None)
-    with pytest.raises(StoreError, match="timezone"):
+    with pytest.raises(StoreError, match="time zone"):
         store.add_run(new_record(started_at=datetime(2026, 3, 1)), None)
     assert store.runs() == [record]
 
