@@ -43,7 +43,14 @@ class ForeignPart(BaseModel):
     def _without_unknowns(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {name: value for name, value in data.items() if not is_unknown(value)}
+        return {name: _known(value) for name, value in data.items() if not is_unknown(value)}
+
+
+def _known(value: Any) -> Any:
+    """A value of a file, with null for each NaN in a list."""
+    if isinstance(value, list) and any(isinstance(one, float) and one != one for one in value):
+        return [None if is_unknown(one) else one for one in value]
+    return value
 
 
 def is_unknown(value: object) -> bool:

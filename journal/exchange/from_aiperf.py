@@ -5,9 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from journal.errors import UsageError
+from journal.exchange.aiperf_figures import (
+    SINGLE,
+    SPREADS,
+    Spread,
+    figures_of,
+    in_seconds,
+    scale_of,
+)
 from journal.exchange.fields import (
     AGAIN,
     Count,
@@ -17,9 +25,8 @@ from journal.exchange.fields import (
     Number,
     Rate,
     local_time,
-    shown,
 )
-from journal.exchange.foreign import Foreign, answered, failed, given, stamps
+from journal.exchange.foreign import Foreign, answered, failed, stamps
 from journal.records.doubt import Values
 from journal.records.figure import Figure
 from journal.records.request import Trace
@@ -29,22 +36,6 @@ REQUESTS = "profile_export.jsonl"
 SMOOTHNESS = {"constant": 0.0, "poisson": 1.0}  # the gamma shape, 0 for a constant gap
 MOST_TOKENS = 10**8
 
-# The journal's metrics by AIPerf's names.
-SPREADS = {
-    "time_to_first_token": "ttft_s",
-    "inter_chunk_latency": "icl_s",
-    "inter_token_latency": "tpot_s",  # of each request (last - first) / (tokens - 1)
-    "request_latency": "e2e_s",
-}
-SINGLE = {
-    "output_token_throughput": "output_tokens_per_s",
-    "total_token_throughput": "total_tokens_per_s",
-    "request_throughput": "requests_per_s",
-    "total_isl": "prompt_tokens",
-    "total_osl": "output_tokens",
-    "benchmark_duration": "duration_s",
-}
-STATISTICS = {"mean": "avg", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99"}
 COMPARED = {
     "ttft_s": "ttft_from_send_s",
     "icl_s": "icl_s",
@@ -54,29 +45,9 @@ COMPARED = {
     "output_tokens_per_s": "output_tokens_per_s",
     "output_tokens": "output_tokens",
 }
-SCALE = {
-    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1e-9),
-    **dict.fromkeys(("us", "\u00b5s", "\u03bcs", "microsecond", "microseconds"), 1e-6),
-    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
-}
-
-
 WARM_UP = "warm"  # what the name of a phase that is not measured begins with
 
 Nanoseconds = Annotated[int, Ge(0), Le(10**20)]
-
-
-class Spread(ForeignPart):
-    """A figure of an export: its unit, and the statistics that it has."""
-
-    unit: Name
-    avg: Number | None = None
-    p50: Number | None = None
-    p90: Number | None = None
-    p95: Number | None = None
-    p99: Number | None = None
-    count: Natural | None = None
 
 
 class _Model(ForeignPart):
@@ -158,6 +129,8 @@ class _Export(ForeignPart):
     input_sequence_length: Spread | None = None
     output_sequence_length: Spread | None = None
     benchmark_duration: Spread | None = None
+    request_latency: Spread | None = None
+    time_to_first_token: Spread | None = None
 
 
 class _Value(ForeignPart):
@@ -208,6 +181,12 @@ def is_from_aiperf(data: Mapping[str, Any]) -> bool:
     return "aiperf_version" in data or "loadgen" in config or "phases" in config
 
 
+def is_request(data: Mapping[str, Any]) -> bool:
+    """Whether `data` is one request of the file that lies beside an export."""
+    metadata = data.get("metadata")
+    return isinstance(metadata, dict) and "request_start_ns" in metadata
+
+
 def aiperf_runs(
     data: Mapping[str, Any], lines: Iterable[bytes] | None = None
 ) -> tuple[Foreign, ...]:
@@ -215,7 +194,7 @@ def aiperf_runs(
     file). Raises UsageError and pydantic's ValidationError for values that are not valid."""
     export = _Export.model_validate(data)
     phase = export.input_config.phase
-    every = [_Line.model_validate_json(line) for line in lines or () if line.strip()]
+    every = [_line(n, line) for n, line in enumerate(lines or (), 1) if line.strip()]
     measured = _measured(every, export.input_config.unmeasured)
     whole = [line for line in measured if not line.metadata.was_cancelled]
     traces = _traces(whole, phase)
@@ -223,8 +202,8 @@ def aiperf_runs(
     notes: list[Values] = [] if traces else [{"variant": "imported_no_requests", "file": REQUESTS}]
     notes += [{"variant": "imported_cut_short", "requests": cut}] if cut else []
     errors = _errors(export)
-    figures = figures_of(data, SPREADS, SINGLE, _whole(export.request_count))
-    done = _whole(export.request_count)
+    done = _done(export)
+    figures = figures_of(data, SPREADS, SINGLE, done)
     return (
         Foreign(
             tool=TOOL,
@@ -252,6 +231,15 @@ def _whole(spread: Spread | None) -> int | None:
     return None if value is None else round(value)
 
 
+def _done(export: _Export) -> int | None:
+    """The requests that succeeded: as a figure, else as many as have a latency; None where the
+    file tells neither."""
+    counted = _whole(export.request_count)
+    spreads = (export.request_latency, export.time_to_first_token)
+    counts = (spread.count for spread in spreads if spread is not None)
+    return next((n for n in (counted, *counts) if n is not None), None)
+
+
 def _errors(export: _Export) -> int:
     """The number of failed requests: as a figure, or summed over the kinds of errors."""
     told = _whole(export.error_request_count)
@@ -263,48 +251,7 @@ def _counts(done: int | None, errors: int) -> dict[str, Figure]:
     return {"requests": Figure(requests), "errors": Figure(float(errors))}
 
 
-def in_seconds(spread: Spread | None) -> float | None:
-    """The mean of a time of an export in s; None without one. Raises UsageError for a unit that is
-    not known."""
-    if spread is None or spread.avg is None:
-        return None
-    return spread.avg * _scale(spread.unit)
-
-
-def _scale(unit: str) -> float:
-    """The seconds in a time of 1 in `unit`."""
-    if unit.lower() not in SCALE:
-        raise UsageError(f"a time is in {shown(unit)}, and ns, us, ms and s can be read: {AGAIN}")
-    return SCALE[unit.lower()]
-
-
 # ---- the figures of the export ---------------------------------------------------------------
-
-
-def figures_of(
-    data: Mapping[str, Any],
-    spreads: Mapping[str, str],
-    singles: Mapping[str, str],
-    requests: int | None,
-) -> dict[str, Figure]:
-    """The figures of an export of AIPerf or of GenAI-Perf, by the names of metrics; a percentile
-    only where it rests on enough samples, which are `requests` where it does not tell them."""
-    figures: dict[str, Figure] = {}
-    for theirs, ours in spreads.items():
-        if data.get(theirs) is None:
-            continue
-        spread = Spread.model_validate(data[theirs])
-        count = requests if spread.count is None else spread.count
-        own = {name: getattr(spread, theirs) for name, theirs in STATISTICS.items()}
-        figures |= given(ours, own, count, _scale(spread.unit))
-    for theirs, ours in singles.items():
-        if data.get(theirs) is not None:
-            spread = Spread.model_validate(data[theirs])
-            times = (
-                spread.unit.lower() in SCALE and ours.endswith("_s") and not ours.endswith("per_s")
-            )
-            figures[ours] = Figure(in_seconds(spread) if times else spread.avg)
-    return figures
 
 
 def _own(figures: Mapping[str, Figure], done: int | None, errors: int) -> dict[str, float]:
@@ -322,6 +269,16 @@ def _own(figures: Mapping[str, Figure], done: int | None, errors: int) -> dict[s
 
 
 # ---- the requests beside the export ----------------------------------------------------------
+
+
+def _line(number: int, line: bytes) -> _Line:
+    try:
+        return _Line.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))[:200]
+        what = f"{place}: {first['msg'].lower()[:200]}" if place else "it is not whole JSON"
+        raise UsageError(f"{REQUESTS}, line {number}: {what}: {AGAIN}") from error
 
 
 def _measured(lines: Sequence[_Line], unmeasured: frozenset[str]) -> list[_Line]:
@@ -354,14 +311,14 @@ def _trace(index: int, line: _Line, zero: int, phase: _Phase) -> Trace:
     if line.error is not None or first is None:
         reason = f"{line.error.code or ''} {line.error.message}".strip() if line.error else ""
         return failed(index, start_s, end_s, reason, meant_s)
-    gaps_s = [value * _scale(gaps.unit) for value in gaps.value] if gaps else []
+    gaps_s = [value * scale_of(gaps.unit) for value in gaps.value] if gaps else []
     asked = _tokens(metrics.input_sequence_length)
     counted = _tokens(metrics.usage_prompt_tokens)
     written = _tokens(metrics.usage_completion_tokens)
     return answered(
         index,
         start_s,
-        stamps(start_s, first.value * _scale(first.unit), gaps_s),
+        stamps(start_s, first.value * scale_of(first.unit), gaps_s),
         end_s,
         prompt_tokens=asked if counted is None else counted,
         prompt_tokens_asked=asked,

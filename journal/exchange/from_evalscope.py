@@ -18,7 +18,7 @@ PERCENTILE_FILE, ARGUMENTS = "benchmark_percentile.json", "benchmark_args.json"
 # Each fact by its names: that of evalscope 1.x with a short name, then that of its first versions.
 DURATION = ("Test Duration (s)", "Time taken for tests (s)")
 BATCH = ("Concurrency", "Number of concurrency")
-RATE = ("Request Rate (req/s)",)
+RATE = ("Request Rate (req/s)", "Request rate (req/s)")
 REQUESTS = ("Total Requests", "Total requests")
 DONE = ("Success Requests", "Succeed requests")
 FAILED = ("Failed Requests", "Failed requests")

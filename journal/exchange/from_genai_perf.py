@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from journal.exchange.aiperf_figures import SINGLE, SPREADS, Spread, figures_of, in_seconds
 from journal.exchange.fields import Count, ForeignPart, Name, Rate
 from journal.exchange.foreign import Foreign, singles, without_requests
-from journal.exchange.from_aiperf import SINGLE, SPREADS, Spread, figures_of, in_seconds
 
 TOOL = "GenAI-Perf"
 METRICS = ("request_throughput", "request_latency", "time_to_first_token")

@@ -3,6 +3,7 @@ figures of the report where it lists no requests."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
@@ -37,6 +38,8 @@ from journal.records.request import Trace
 TOOL = "GuideLLM"
 READ = "GuideLLM 0.5 to 0.8"
 AT_ONCE = "throughput"  # the strategy that sends all requests at once
+CLOSED = ("synchronous", "concurrent", AT_ONCE)  # a rate beside these is no schedule
+ROOM_S = 1e-3  # by which the clocks of one request may differ
 SMOOTHNESS = {"constant": 0.0, "poisson": 1.0}  # the gamma shape, 0 for a constant gap
 
 
@@ -81,6 +84,11 @@ class _Strategy(ForeignPart):
     rate: Rate | None = None
     streams: Count | None = None
     max_concurrency: Count | None = None
+
+    @property
+    def schedule(self) -> float | None:
+        """The rate in requests/s at which requests are sent; None in a closed loop."""
+        return None if self.type_ in CLOSED else self.rate
 
 
 class _Backend(ForeignPart):
@@ -139,7 +147,7 @@ class _Benchmark(ForeignPart):
 
 
 class _Report(ForeignPart):
-    metadata: _Metadata
+    metadata: _Metadata = _Metadata()
     benchmarks: Annotated[list[_Benchmark], MinLen(1)]
 
 
@@ -154,8 +162,11 @@ ALONE = {"ttft_from_send_s": "ttft_s", "tpot_of_tokens_s": "tpot_s", "e2e_from_s
 
 def is_from_guidellm(data: Mapping[str, Any]) -> bool:
     """Whether `data` is a report of GuideLLM."""
-    metadata = data.get("metadata")
-    return "benchmarks" in data and isinstance(metadata, dict) and "guidellm_version" in metadata
+    metadata, benchmarks = data.get("metadata"), data.get("benchmarks")
+    named = isinstance(metadata, dict) and "guidellm_version" in metadata
+    first = benchmarks[0] if isinstance(benchmarks, list) and benchmarks else None
+    alike = isinstance(first, dict) and "config" in first and "scheduler_metrics" in first
+    return "benchmarks" in data and (named or alike)
 
 
 def guidellm_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
@@ -184,8 +195,8 @@ def _run(benchmark: _Benchmark, version: str | None) -> Foreign:
         tool=TOOL,
         version=version,
         model=benchmark.config.backend.model,
-        batch=None if strategy.rate else (1 if strategy.type_ == "synchronous" else limit),
-        rate=strategy.rate,
+        batch=None if strategy.schedule else (1 if strategy.type_ == "synchronous" else limit),
+        rate=strategy.schedule,
         burstiness=SMOOTHNESS.get(strategy.type_, 1.0),
         started_at=datetime.fromtimestamp(benchmark.start_time, UTC),
         duration_s=benchmark.duration,
@@ -235,8 +246,11 @@ def _trace(index: int, one: _Request, zero: float, benchmark: _Benchmark, *, ok:
     if not ok or at.first_token_iteration is None:
         error = one.info.error or ""
         return failed(index, start_s, ended - zero, error, meant_s, warmup=outside)
-    last = at.last_token_iteration
-    ends = [at.first_token_iteration, at.first_token_iteration if last is None else last]
+    first, last = at.first_token_iteration, at.last_token_iteration
+    ends = [first, first if last is None else last]
+    times = (at.request_start, *ends, at.request_end or ends[-1])
+    if any(later < earlier - ROOM_S for earlier, later in pairwise(times)):
+        raise UsageError(f"the timings of request {index} go back in time: {AGAIN}")
     return answered(
         index,
         start_s,
@@ -255,7 +269,7 @@ def _trace(index: int, one: _Request, zero: float, benchmark: _Benchmark, *, ok:
 def _meant(at: _Timings, strategy: _Strategy, zero: float) -> float | None:
     """The time at which a request was due; None without a rate, since GuideLLM then writes some
     other time into the same field: in 0.5 the start of the benchmark."""
-    if strategy.rate is None or at.targeted_start is None:
+    if strategy.schedule is None or at.targeted_start is None:
         return None
     return min(at.targeted_start, at.request_start) - zero
 

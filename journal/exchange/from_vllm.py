@@ -1,6 +1,5 @@
 """Result files of `vllm bench serve`: with every request (--save-detailed), or with their figures
-alone, as JSON, as appended lines, or as a list of a sweep; and of `vllm bench throughput` and
-`vllm bench latency`, which give figures alone."""
+alone, as JSON, as appended lines, or as a list of a sweep."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,6 @@ from journal.records.figure import Figure
 from journal.records.request import Trace
 
 TOOL = "vllm bench serve"
-OFFLINE = {"throughput": "vllm bench throughput", "latency": "vllm bench latency"}
 LATENCIES = {"ttft": "ttft_s", "tpot": "tpot_s", "itl": "icl_s", "e2el": "e2e_s"}
 STATISTICS = {"mean": "mean", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99"}
 DETAILS = ("input_lens", "output_lens", "ttfts", "itls")
@@ -82,62 +80,15 @@ class _Result(Summary):
     cached_tokens: list[Tokens | None] | None = None
 
 
-class _Offline(ForeignPart):
-    elapsed_time: Seconds | None = None
-    num_requests: Count | None = None
-    requests_per_second: Number | None = None
-    tokens_per_second: Number | None = None
-    avg_latency: Seconds | None = None
-    latencies: Annotated[list[Seconds], MinLen(1)] | None = None
-
-
 def is_from_vllm(data: Mapping[str, Any]) -> bool:
     """Whether `data` is a result of `vllm bench serve`, or of a program with its form."""
     return "request_throughput" in data and ("model_id" in data or "duration" in data)
-
-
-def is_offline(data: Mapping[str, Any]) -> bool:
-    """Whether `data` is a result of `vllm bench throughput` or `vllm bench latency`."""
-    throughput = "requests_per_second" in data and "elapsed_time" in data
-    return throughput or ("avg_latency" in data and "percentiles" in data)
 
 
 def vllm_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
     """The one run of a result. Raises UsageError and pydantic's ValidationError for values that
     are not valid."""
     return (family_run(data, TOOL, "--save-detailed"),)
-
-
-def offline_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
-    """The one run of a benchmark without a server: its figures alone. Raises ValidationError."""
-    result = _Offline.model_validate(data)
-    kind = "latency" if result.latencies else "throughput"
-    figures = singles(
-        {
-            "requests_per_s": result.requests_per_second,
-            "total_tokens_per_s": result.tokens_per_second,
-            "duration_s": result.elapsed_time,
-        }
-    )
-    samples = {"e2e_s": result.latencies} if result.latencies else {}
-    own = {} if result.avg_latency is None else {"e2e_s.mean": result.avg_latency}
-    return (
-        Foreign(
-            tool=OFFLINE[kind],
-            model=None,
-            batch=None,
-            rate=None,
-            started_at=None,
-            duration_s=result.elapsed_time,
-            requests=len(result.latencies) if result.latencies else result.num_requests or 1,
-            prompt_tokens=None,
-            output_tokens=None,
-            figures=figures | _spreads(samples),
-            samples=samples,
-            own=own,
-            notes=(without_requests("never"),),
-        ),
-    )
 
 
 def family_run(
@@ -203,11 +154,11 @@ def _started(date: str | None, duration_s: float | None) -> datetime | None:
 
 def _rate(written: float | str | None) -> float | None:
     """The rate in requests/s; infinite where all requests are sent at once, None where they
-    follow a trace."""
-    if written == "trace":
+    follow a trace, or where the file does not say."""
+    if written is None or written == "trace":
         return None
     try:
-        return math.inf if written is None else float(written)
+        return float(written)
     except ValueError as error:
         raise UsageError(
             f"request_rate is {shown(written)}, which is no number: {AGAIN}"
@@ -266,7 +217,7 @@ def _of_lists(
         **_about(result, tool, count, model),
         prompt_tokens=typical(lengths["prompt_tokens"]),
         output_tokens=typical(lengths["output_tokens"]),
-        figures=written | counted | _spreads(samples),
+        figures=written | counted | spreads(samples),
         samples=samples,
         own=own,
         notes=(without_requests("no_starts"),),
@@ -292,7 +243,8 @@ def _samples(result: _Result, good: Sequence[int]) -> dict[str, list[float]]:
     return {name: values for name, values in samples.items() if values}
 
 
-def _spreads(samples: Mapping[str, Sequence[float]]) -> dict[str, Figure]:
+def spreads(samples: Mapping[str, Sequence[float]]) -> dict[str, Figure]:
+    """The statistics of values by the families of metrics."""
     return {
         f"{family}.{name}": figure
         for family, values in samples.items()
@@ -308,7 +260,8 @@ def _own(data: Mapping[str, Any], result: Summary) -> dict[str, float]:
         for name, value in _written(data, theirs).items()
     }
     own |= {
-        "errors": _failures(result),
+        "errors": None if result.failed is None else float(result.failed),
+        "requests": _counted(result),
         "prompt_tokens": result.total_input_tokens,
         "output_tokens": result.total_output_tokens,
         "requests_per_s": result.request_throughput,
@@ -318,11 +271,18 @@ def _own(data: Mapping[str, Any], result: Summary) -> dict[str, float]:
 
 
 def _failures(result: Summary) -> float | None:
-    if result.failed is not None:
-        return float(result.failed)
+    """The requests that failed, which are those that the file counts, or that it does not count as
+    completed."""
     if result.num_prompts is None or result.completed is None:
-        return None
-    return float(max(0, result.num_prompts - result.completed))
+        return None if result.failed is None else float(result.failed)
+    left = max(0, result.num_prompts - result.completed)
+    return float(max(left, result.failed or 0))
+
+
+def _counted(result: Summary) -> float | None:
+    """The requests that the file counts as completed or failed; None where it does not."""
+    failures = _failures(result)
+    return None if failures is None or result.completed is None else result.completed + failures
 
 
 # ---- figures alone ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from journal.doubts.rules import doubts, doubts_of_figures, status, worst
 from journal.exchange.foreign import Foreign
 from journal.exchange.own_figures import contradictions, differences
-from journal.exchange.readers import runs_of
+from journal.exchange.readers import is_known, runs_of
 from journal.exchange.result_files import Document, content, documents
 from journal.metrics.table import metrics
 from journal.metrics.view import View
@@ -68,7 +68,7 @@ def _found(path: Path) -> list[_Found]:
     in another file is the same run. Raises UsageError."""
     found: list[_Found] = []
     same: Counter[str] = Counter()
-    for number, document in enumerate(documents(path)):
+    for number, document in enumerate(documents(path, is_known)):
         written = json.dumps(document.data, sort_keys=True, default=str)
         digest = sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
         copy = same[digest]

@@ -16,6 +16,7 @@ from journal.exchange import (
     from_servebench,
     from_sglang,
     from_vllm,
+    from_vllm_offline,
     result_files,
 )
 from journal.exchange.fields import AGAIN, shown
@@ -96,12 +97,22 @@ READERS = (
         lambda document: from_vllm.vllm_runs(document.data),
     ),
     Reader(
+        "vllm bench serve (PyTorch's form)",
+        lambda data: result_files.RECORDS in data,
+        lambda document: from_vllm_offline.pytorch_runs(document.data[result_files.RECORDS]),
+    ),
+    Reader(
         "vllm bench throughput and latency",
-        from_vllm.is_offline,
-        lambda document: from_vllm.offline_runs(document.data),
+        from_vllm_offline.is_offline,
+        lambda document: from_vllm_offline.offline_runs(document.data),
     ),
 )
 KNOWN = ", ".join(reader.name for reader in READERS)
+
+
+def is_known(data: Data) -> bool:
+    """Whether an object is a result of a tool that is known here."""
+    return any(reader.knows(data) for reader in READERS)
 
 
 def runs_of(document: Document) -> Runs:
@@ -110,6 +121,11 @@ def runs_of(document: Document) -> Runs:
     from pydantic import ValidationError
 
     reader = next((reader for reader in READERS if reader.knows(document.data)), None)
+    if reader is None and from_aiperf.is_request(document.data):
+        raise UsageError(
+            f"{document.path} has the requests of AIPerf alone: put its profile_export_aiperf.json "
+            "beside it, and import that"
+        )
     if reader is None:
         raise UsageError(
             f"{document.where} is not a result file that is known here: those of {KNOWN} are"

@@ -4,6 +4,7 @@ results holds. They are untrusted: sizes and numbers are bounded, and a fault en
 import codecs
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import UsageError
+from journal.load.other_apis import objects
 
 MOST_BYTES = 256 * 2**20
 MOST_DOCUMENTS = 10_000
@@ -21,15 +23,12 @@ ADVICE = "give a result file as its tool wrote it"
 # The files that a folder of results holds, best first: those of one group stand for all after it.
 SWEEP = ("*/summary.json", "summary.json", "*/run=*.json", "run=*.json")
 STAGES = ("stage_*_lifecycle_metrics.json", "summary_lifecycle_metrics.json")
-LIKELY = (
-    ("profile_export_aiperf.json", "*_aiperf.json"),
-    ("profile_export_genai_perf.json", "*_genai_perf.json"),
-    ("benchmark_summary.json",),
-    ("benchmarks.json",),
-    ("run.json",),
-    ("*_summary.json",),
-    ("*.jsonl",),
-)
+# Files of any name that may be results: those that a reader knows are taken, others passed over.
+ANY = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz")
+PYTORCH = ".pytorch.json"  # what `vllm bench serve` writes a second time in another form
+RECORDS = "records"  # the field under which a list of such records is one document
+# What some tools write beside their JSON, by the beginning or the end of the file.
+OTHER_FORMS = {".csv": "CSV", ".yaml": "YAML", ".yml": "YAML", ".html": "HTML", ".db": "a database"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,14 @@ class Document:
     data: Mapping[str, Any]
 
 
-def documents(path: Path) -> list[Document]:
-    """The documents of a file, or of the files of a folder of results. Raises UsageError."""
-    files = _of_folder(path) if path.is_dir() else [path]
-    found = [document for file in files for document in _of_file(file)]
+def documents(path: Path, known: Callable[[Mapping[str, Any]], bool]) -> list[Document]:
+    """The documents of a file, or of the files of a folder of results, of which those are taken
+    whose objects are `known`. Raises UsageError."""
+    if path.is_dir():
+        found = _of_folder(path, known)
+    else:
+        export = path.with_name(f"{path.stem}_aiperf.json")  # AIPerf's, of these requests
+        found = _of_file(export if path.suffix == ".jsonl" and export.is_file() else path)
     if len(found) > MOST_DOCUMENTS:
         raise UsageError(
             f"{path} holds {len(found)} results, and {MOST_DOCUMENTS} are read at once: import "
@@ -85,12 +88,14 @@ def _of_file(path: Path) -> list[Document]:
     try:
         data = _json(path, read)
     except UsageError:
-        lines = _lines(path, read)
-        if not lines:
+        several = _lines(path, read) or _joined(path, read)
+        if not several:
             raise
-        return lines
+        return several
     if not isinstance(data, list):
         return [_document(path, "", data)]
+    if data and isinstance(data[0], dict) and {"benchmark", "metric"} <= data[0].keys():
+        return [Document(path, str(path), {RECORDS: data})]
     if not data:
         raise UsageError(f"{path} is an empty list: {ADVICE}")
     return [_document(path, f"item {n}", item) for n, item in enumerate(data)]
@@ -112,7 +117,28 @@ def _json(path: Path, read: bytes) -> Any:
     except ValueError as error:
         if not read.strip():
             raise UsageError(f"{path} is not JSON but empty: {ADVICE}") from error
+        form = OTHER_FORMS.get(path.suffix.lower())
+        if form is not None:
+            raise UsageError(
+                f"{path} is {form}, and results are read as JSON: give the JSON that the tool "
+                "wrote beside it"
+            ) from error
         raise UsageError(f"{path} is not JSON ({error}): {ADVICE}") from error
+
+
+def _joined(path: Path, read: bytes) -> list[Document]:
+    """The documents of JSON objects that follow each other, each on any number of lines; empty
+    where there are not several. Raises UsageError for one that is damaged."""
+    parts = [part for _, part in objects(read)]
+    if len(parts) < 2:
+        return []
+    found = []
+    for number, part in enumerate(parts):
+        try:
+            found.append(_document(path, f"object {number}", json.loads(part)))
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}, object {number}, is not JSON ({error}): {ADVICE}") from error
+    return found
 
 
 def _lines(path: Path, read: bytes) -> list[Document]:
@@ -140,19 +166,24 @@ def _lines(path: Path, read: bytes) -> list[Document]:
 # ---- folders ---------------------------------------------------------------------------------
 
 
-def _of_folder(folder: Path) -> list[Path]:
-    """The result files of a folder, in order of their names. Raises UsageError where it holds
+def _of_folder(folder: Path, known: Callable[[Mapping[str, Any]], bool]) -> list[Document]:
+    """The results of a folder, in order of their files' names. Raises UsageError where it holds
     none."""
-    searches: list[Callable[[Path], Sequence[Path]]] = [_sweep, _stages, _likely]
+    searches: list[Callable[[Path], Sequence[Path]]] = [_sweep, _stages]
     try:
         for search in searches:
             if files := search(folder):
-                return sorted(files)
+                return [document for file in sorted(files) for document in _of_file(file)]
+        files = _of_any_name(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be read ({error.strerror}): make it readable") from error
-    raise UsageError(
-        f"{folder} holds no results that are known here by their names: give one of its files"
-    )
+    found: list[Document] = []
+    for several in map(_of_file, files):
+        if all(known(document.data) for document in several):
+            found += several
+    if not found:
+        raise UsageError(f"{folder} holds no results that are known here: give one of its files")
+    return found
 
 
 def _sweep(folder: Path) -> list[Path]:
@@ -178,18 +209,16 @@ def _stages(folder: Path) -> list[Path]:
     return []
 
 
-def _likely(folder: Path) -> list[Path]:
-    """The files with a name that a tool gives, here or one or two folders below."""
-    for names in LIKELY:
-        found = {
-            file
-            for name in names
-            for depth in ("", "*/", "*/*/")
-            for file in _files(folder, f"{depth}{name}")
-        }
-        if found:
-            return list(found)
-    return []
+def _of_any_name(folder: Path) -> list[Path]:
+    """The files that may be results, here or one or two folders below, each result once."""
+    found = {
+        file
+        for name in ANY
+        for depth in ("", "*/", "*/*/")
+        for file in _files(folder, f"{depth}{name}")
+    }
+    twice = {file.with_name(f"{file.name.removesuffix('.json')}{PYTORCH}") for file in found}
+    return sorted(found - twice)
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
@@ -259,7 +260,7 @@ def test_a_damaged_file_is_read_or_refused_in_a_sentence(
         if chance.random() < 0.3:
             del parent[last]
         else:
-            parent[last] = chance.choice(ODD)
+            parent[last] = deepcopy(chance.choice(ODD))
     path = fuzzed / "damaged.json"
     path.write_text(json.dumps(data))
     _read_or_refused(path, fuzzed)

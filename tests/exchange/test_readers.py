@@ -194,6 +194,7 @@ def test_cancelled_and_partly_failed_runs_carry_their_doubt_and_status(
         "request_count": None,
         "error_request_count": None,
         "error_summary": [{"count": 3}, {"count": 4}],
+        **dict.fromkeys(("time_to_first_token", "request_latency")),
     }
     nothing = only(write("aiperf-partly-failed.json", lost), tmp_path)
     assert (nothing.status, nothing.value("errors")) == ("failed", 7)
