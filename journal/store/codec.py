@@ -177,6 +177,11 @@ def _facts(text: str) -> EngineFacts:
     return from_json(EngineFacts, text)
 
 
+# The columns of `runs` from which `run_record` makes a record.
+RECORD_COLUMNS = "id experiment_id cell status started_at duration_s error facts environment"
+RECORD_COLUMNS += " mlflow_run_id"
+
+
 def run_record(
     row: Mapping[str, Any] | RowMapping, metrics: Metrics, doubts: Sequence[Doubt]
 ) -> Record:
@@ -255,11 +260,16 @@ def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:
 def doubt(row: Mapping[str, Any] | RowMapping) -> Doubt:
     """The doubt of a row. Raises StoreError for a row that is damaged."""
     with naming(f"a doubt of run {row['run_id']}"):
-        values = json.loads(row["values"])
-        if not isinstance(values, dict):
-            raise TypeError("its values are not a JSON object")
         severity = one_of(row, "severity", Doubt)
-        return Doubt(text_in(row, "name"), values, severity=severity)
+        return Doubt(text_in(row, "name"), _doubt_values(row["values"]), severity=severity)
+
+
+@lru_cache(maxsize=1024)
+def _doubt_values(text: str) -> Values:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise TypeError("its values are not a JSON object")
+    return values
 
 
 # ---- samples ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from journal.store import codec, core_tables
 from journal.store.row_care import each_of, warn_of
 
 _runs, _metrics, _doubts = core_tables.runs, core_tables.metrics, core_tables.doubts
+_columns = [_runs.c[name] for name in codec.RECORD_COLUMNS.split()]
 
 
 def read_runs(
@@ -45,7 +46,7 @@ def read_runs(
             doubts[row["run_id"]].append(codec.doubt(row))
         except StoreError as error:
             warn_of(error)
-    query = select(_runs).join(chosen, _runs.c.id == chosen.c.id)
+    query = select(*_columns).join(chosen, _runs.c.id == chosen.c.id)
     query = query.order_by(_runs.c.started_at, _runs.c.id)
     return list(
         each_of(
