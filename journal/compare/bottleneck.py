@@ -6,7 +6,7 @@ the order is that in which one cause hides another: a client that is slow hides 
 queue hides the work behind it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,7 +84,7 @@ class LimitRule:
 
 
 def _client(case: Subject) -> Seen | None:
-    if not case.flagged("client_saturated"):
+    if not case.flagged("client_saturated") or case.flagged("busy_host", "stolen_time"):
         return None
     return "client", {}
 
@@ -245,7 +245,7 @@ def _compute(case: Subject) -> Seen | None:
 RULES: tuple[LimitRule, ...] = (
     LimitRule(
         "client",
-        "the doubt `client_saturated`",
+        "the doubt `client_saturated`, unless others have the host's processors",
         "A client that is late itself gives its own times, not those of the server.",
         _client,
     ),
@@ -337,8 +337,8 @@ RULES: tuple[LimitRule, ...] = (
 
 def bottleneck(record: Record, among: Among | Sequence[Record] = ()) -> Bottleneck | None:
     """The bottleneck of a run, with the runs of its experiment `among` which it is compared; None
-    of a run whose figures do not count."""
-    if not record.good:
+    of a run whose figures do not count, and of a score, which has no times."""
+    if not record.good or record.value("task_score") is not None:
         return None
     case = Subject(record, among if isinstance(among, Among) else Among(among))
     for rule in RULES:
@@ -346,6 +346,24 @@ def bottleneck(record: Record, among: Among | Sequence[Record] = ()) -> Bottlene
         if seen is not None:
             return Bottleneck(cause=rule.cause, variant=seen[0], values=seen[1])
     return _untold(case)
+
+
+class Bottlenecks:
+    """The bottleneck of each of many runs, among those of its experiment: found once, when it is
+    first asked for."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        own: dict[str, list[Record]] = {}
+        for record in records:
+            own.setdefault(record.experiment_id, []).append(record)
+        self._among = {id_: Among(runs) for id_, runs in own.items()}
+        self._found: dict[str, Bottleneck | None] = {}
+
+    def of(self, record: Record) -> Bottleneck | None:
+        """The bottleneck of one of the runs, as `bottleneck` gives it."""
+        if record.id not in self._found:
+            self._found[record.id] = bottleneck(record, self._among[record.experiment_id])
+        return self._found[record.id]
 
 
 def _untold(case: Subject) -> Bottleneck:

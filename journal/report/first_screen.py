@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from journal.compare.bottleneck import bottleneck
+from journal.compare.bottleneck import Bottlenecks
 from journal.compare.comparison import ComparisonRow
 from journal.compare.knee import batch_steps, knee
-from journal.compare.limit_evidence import Among
 from journal.compare.next_change import next_change
 from journal.compare.points import Points, lines
 from journal.plan.experiment_file import shipped
@@ -34,8 +33,11 @@ SHORT_ID = 8
 MOST_FLAGS = 3  # named, the most frequent ones
 
 
-def first_screen(day: Day, shown: Sequence[Record], named: Places) -> tuple[Block, ...]:
-    """The blocks of the first screen; `shown` are the runs of the log that its tables show."""
+def first_screen(
+    day: Day, shown: Sequence[Record], limits: Bottlenecks, named: Places
+) -> tuple[Block, ...]:
+    """The blocks of the first screen; `shown` are the runs of the log that its tables show, and
+    `limits` their bottlenecks."""
     if not day.records:
         return tuple(_own_words(day, MOST_OWN_WORDS))
     valid = valid_points(shown)
@@ -47,7 +49,7 @@ def first_screen(day: Day, shown: Sequence[Record], named: Places) -> tuple[Bloc
     ):
         if sentences:
             blocks.append(Paragraph(sentences, say(about)))
-    why, command = _next(day, valid)
+    why, command = _next(day, valid, limits)
     blocks += [Paragraph((why,), say("first.ahead")), Verbatim((command,))]
     return (*_own_words(day, MOST_WORDS - AROUND - _words_of(blocks)), *blocks)
 
@@ -137,7 +139,7 @@ def _doubts(records: Sequence[Record]) -> Iterator[Text]:
     yield say(key, counts=parts, flags=(*shown, *more))
 
 
-def _next(day: Day, valid: Points) -> tuple[Text, str]:
+def _next(day: Day, valid: Points, limits: Bottlenecks) -> tuple[Text, str]:
     """What to try next and why: first what is missing, then what intervals leave open, then what
     was not varied."""
     if not day.experiments:
@@ -152,13 +154,13 @@ def _next(day: Day, valid: Points) -> tuple[Text, str]:
         lost = next((r for r in day.records if r.status != "valid"), day.records[-1])
         return say("first.next.doubt"), f"journal show {lost.id[:SHORT_ID]}"
     own = tuple(point for point in valid if point.records[0].experiment_id == last)
-    return _further(by_id[last], own)
+    return _further(by_id[last], own, limits)
 
 
-def _further(begun: ExperimentRecord, own: Points) -> tuple[Text, str]:
+def _further(begun: ExperimentRecord, own: Points, limits: Bottlenecks) -> tuple[Text, str]:
     """What to try next of an experiment that has valid runs."""
     command = _command(begun)
-    advised = _advised(own)
+    advised = _advised(own, limits)
     if advised is not None:
         return advised
     for line in lines(own, "batch"):
@@ -178,13 +180,12 @@ def _further(begun: ExperimentRecord, own: Points) -> tuple[Text, str]:
     return say("first.next.capacity"), f"{command} --slo-tpot-ms 50 --find-capacity concurrency"
 
 
-def _advised(own: Points) -> tuple[Text, str] | None:
+def _advised(own: Points, limits: Bottlenecks) -> tuple[Text, str] | None:
     """The change that a measured bottleneck calls for, of the cell with the highest load that has
     one, and the command that tries it; None where none calls for a change."""
-    among = Among(record for point in own for record in point.good)
     for point in reversed(own):
         last = point.good[-1]
-        change = next_change(last, bottleneck(last, among))
+        change = next_change(last, limits.of(last))
         if change is not None:
             advice, expected, *_ = advice_sentences(change)
             told = say("first.next.change", advice=advice, expected=expected)

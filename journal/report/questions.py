@@ -3,6 +3,7 @@ the day's servers side by side."""
 
 from collections.abc import Iterator, Sequence
 
+from journal.compare.bottleneck import Bottlenecks
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
 from journal.records.doubt import Doubt
@@ -61,11 +62,12 @@ def log_page(day: Day) -> Page:
     named = places(every)
     several = len(day.experiments) > 1
     alike = shared_doubts(every) if several else []
+    limits = Bottlenecks(shown)
     sections: list[Section] = []
     for number, begun in enumerate(day.experiments, start=1):
         own = points(pair for pair in measured if pair[0].experiment_id == begun.id)
         name = f"{number}-{slug(begun.experiment.name) or 'experiment'}"
-        sections += _experiment(begun, own, named, name, day, alike)
+        sections += _experiment(begun, own, limits, named, name, day, alike)
         sections += notes.of_experiment(begun, day)
     across = (
         *_engines(every, named),
@@ -79,7 +81,7 @@ def log_page(day: Day) -> Page:
     sections += [checklist.checklist_section(day.steps)] if day.steps else []
     sections += notes.of_day(day)
     lead = tuple(_lead(day, every))
-    first = first_screen(day, shown, named)
+    first = first_screen(day, shown, limits, named)
     return Page(day.title, lead, tuple(sections), writable=day.extent is None, first=first)
 
 
@@ -162,6 +164,7 @@ def _statuses(records: tuple[Record, ...]) -> Iterator[Text]:
 def _experiment(
     begun: ExperimentRecord,
     own: Points,
+    limits: Bottlenecks,
     named: Places,
     name: str,
     day: Day,
@@ -189,7 +192,7 @@ def _experiment(
         needed_section(experiment, runs, name),
         lengths_section(good, named, name),
         batching_section(good, named, name),
-        limits_section(good, named),
+        limits_section(good, limits, named),
         prefix_section(good, named),
         conversation_section(good, named),
         drafts_section(good, named),

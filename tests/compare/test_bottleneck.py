@@ -53,6 +53,11 @@ def limit_of(*doubts: str, among: Sequence[Record] = (), **changes: object) -> t
     return found.cause, found.variant
 
 
+def test_a_client_that_others_make_late_is_not_what_limits() -> None:
+    assert limit_of("client_saturated")[0] == "client"
+    assert limit_of("client_saturated", "busy_host") == ("host", "busy_host")
+
+
 def at_batch(batch: int, step_s: float) -> Record:
     metrics = DECODE | {"itl_s.p50": step_s, "tpot_s.mean": step_s}
     return a_record(batch=batch, number=batch, metrics=metrics, facts=EngineFacts())  # type: ignore[arg-type]

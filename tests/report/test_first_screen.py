@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from builders import BEGAN, a_day, a_record, an_experiment
 
+from journal.compare import bottleneck
+from journal.compare.limit_evidence import Among
 from journal.plan.experiment_file import load_experiment, shipped
 from journal.records.claim import Claim
 from journal.records.doubt import Doubt
@@ -174,6 +176,21 @@ def test_the_next_step_is_a_command(big_day: Day) -> None:
     assert "journal show 00000000" in lost
     own = log_page(a_day(four_batches(1)[:1], an_experiment(name="my own", engines=ENGINES)))
     assert "journal run 'my own.toml'" in as_markdown(own, words("en"), "")
+
+
+def test_bottlenecks_of_a_day_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The section on limits and the first screen ask of the same runs."""
+    asked: list[str] = []
+    found = bottleneck.bottleneck
+
+    def counted(record: Record, among: Among) -> bottleneck.Bottleneck | None:
+        asked.append(record.id)
+        return found(record, among)
+
+    monkeypatch.setattr(bottleneck, "bottleneck", counted)
+    day = long_day(2)
+    log_page(day)
+    assert sorted(asked) == sorted(record.id for record in day.records)
 
 
 def test_own_words_come_first_and_are_cut() -> None:

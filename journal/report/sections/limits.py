@@ -1,7 +1,6 @@
 """What limits each cell: the class of its bottleneck, with the evidence."""
 
-from journal.compare.bottleneck import Bottleneck, bottleneck
-from journal.compare.limit_evidence import Among
+from journal.compare.bottleneck import Bottleneck, Bottlenecks
 from journal.compare.points import Point, Points
 from journal.report.bottleneck_words import bottleneck_sentence
 from journal.report.document import Bullets, Section, say
@@ -10,13 +9,12 @@ from journal.report.places import Places
 MOST_PLACES = 6  # named; beyond, they are counted
 
 
-def limits_section(points: Points, named: Places) -> Section | None:
+def limits_section(points: Points, limits: Bottlenecks, named: Places) -> Section | None:
     """A section with a line for each bottleneck and the cells that have it; the evidence is that of
     the last of them, where the load is highest. None without a run whose figures count."""
-    among = Among(record for point in points for record in point.good)
     alike: dict[str, list[tuple[Point, Bottleneck]]] = {}
     for point in points:
-        found = bottleneck(point.good[-1], among) if point.good else None
+        found = limits.of(point.good[-1]) if point.good else None
         if found is not None:
             alike.setdefault(found.variant, []).append((point, found))
     if not alike:
