@@ -144,6 +144,7 @@ def _print(plan: "Plan") -> None:
     from rich.text import Text
 
     from journal.cli.render import plain, plural
+    from journal.cli.run_tables import insert_shared
     from journal.cli.tables import print_table
 
     columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
@@ -160,6 +161,7 @@ def _print(plan: "Plan") -> None:
         ]
         for cell in plan.cells
     ]
+    insert_shared(columns, rows, plan.cells)
     print_table(columns, rows, left=("cell", "model", "quantisation"), kept=("cell",))
     total = plan.cost
     anew = " (one for each repeat)" if any(cell.load.interleave for cell in plan.cells) else ""

@@ -10,6 +10,7 @@ from journal.cli.render import echo, plain, plural, warn_of_edits, wide_console,
 from journal.cli.tables import print_table
 from journal.doubts.words import sentence
 from journal.language import language, translated
+from journal.records.cell import Cell
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.records.sameness import workload_key
@@ -69,6 +70,7 @@ def print_records(records: Sequence[Record]) -> None:
         del columns[place]
         for row in rows:
             del row[place]
+    insert_shared(columns, rows, [record.cell for record in measured])
     if rows:
         print_table(columns, rows, left=("id", "started", "model", "status"), kept=("id",))
     console = wide_console()
@@ -83,6 +85,18 @@ def listed_metrics() -> set[str]:
     from journal.metrics.table import standing_in
 
     return {"requests", *_TIMES, _RATE, *standing_in(_MEMORY)}
+
+
+def insert_shared(
+    columns: list[str], rows: Sequence[list["str | Text"]], cells: Sequence[Cell]
+) -> None:
+    """Put a column of the shared tokens of the prompts after that of the prompts into a table with
+    a row for each of `cells`, where some share any."""
+    if any(cell.workload.shared_prefix for cell in cells):
+        place = columns.index("prompt") + 1
+        columns.insert(place, "shared")
+        for row, cell in zip(rows, cells, strict=True):
+            row.insert(place, str(cell.workload.shared_prefix))
 
 
 def _headline(record: Record) -> list[str]:

@@ -61,10 +61,11 @@ class Cell:
 
     @property
     def lengths_label(self) -> str:
-        """The lengths in a sentence: "128 + 64 tokens"."""
+        """The lengths in a sentence: "128 + 64 tokens", "1280 (640 shared) + 16 tokens"."""
         lengths = self.prompt_tokens, self.output_tokens
         prompt, output = ("?" if length is None else length for length in lengths)
-        return f"{prompt} + {output} tokens"
+        shared = self.workload.shared_prefix
+        return f"{prompt}{f' ({shared} shared)' if shared else ''} + {output} tokens"
 
     @property
     def convoy(self) -> bool | None:

@@ -39,6 +39,7 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         "mistral-vs-qwen",
         "quantisation",
         "prefix-cache",
+        "prefix-cache-small",
         "conversation",
         "speculative",
         "interference",

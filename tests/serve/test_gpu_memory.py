@@ -134,9 +134,9 @@ def test_the_default_experiment_suits_the_gpu(scripted_value: Told) -> None:
 
 
 def test_a_name_means_its_small_twin_where_no_gpu_holds_the_model(scripted_value: Told) -> None:
-    names = ["batch-size", "prompt-length", "mistral", "quantisation", "batch-size.toml"]
+    names = ["batch-size", "prompt-length", "prefix-cache", "mistral", "batch-size.toml"]
     script = f"from journal.serve import models\n[models.suited_experiment(n) for n in {names!r}]"
-    small = ["batch-size-small", "prompt-length-small", *names[2:]]
+    small = [*(f"{name}-small" for name in names[:3]), *names[3:]]
     assert scripted_value(script) == scripted_value(script, (12 * GIB, 0)) == small
     assert scripted_value(script, (24 * GIB, 0)) == names
 
