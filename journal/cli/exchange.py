@@ -20,8 +20,8 @@ def import_(
     """Take in a result file of another tool as runs, marked with their tool.
 
     Known are the files of vllm bench serve and its sweeps, GuideLLM, AIPerf, SGLang's
-    bench_serving, servebench, inference-perf, evalscope, GenAI-Perf and LLMPerf; docs/exchange.md
-    says what is taken of each.
+    bench_serving, servebench, inference-perf, evalscope, GenAI-Perf and LLMPerf, and the scores of
+    lm-evaluation-harness; docs/exchange.md says what is taken of each.
 
     Examples:
 

@@ -2,7 +2,7 @@
 read. Such files are untrusted."""
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MaxLen
@@ -12,7 +12,8 @@ from journal.errors import UsageError
 
 Seconds = Annotated[float, Ge(0), Le(1e7)]
 Clock = Annotated[float, Ge(0), Le(1e12)]  # seconds of some clock, which may be that of the epoch
-Epoch = Annotated[float, Ge(1e9), Le(4e9)]  # from 2001 to 2096
+EPOCH = (1e9, 4e9)  # s: from 2001 to 2096
+Epoch = Annotated[float, Ge(EPOCH[0]), Le(EPOCH[1])]
 MOST = 1e15
 Number = Annotated[float, Ge(0), Le(MOST)]
 Rate = Annotated[float, Gt(0), Le(1e7)]
@@ -81,6 +82,14 @@ def checked_number(value: object, where: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise UsageError(f"{where} is {shown(value)}, which is no number from 0 on: {AGAIN}")
     return float(value)
+
+
+def epoch_time(value: object, where: str) -> datetime | None:
+    """The moment of a time in s since 1970; None where it is null, NaN, or outside of EPOCH. Raises
+    UsageError with `where` the file has it."""
+    at = checked_number(value, where)
+    known = at is not None and EPOCH[0] <= at <= EPOCH[1]
+    return datetime.fromtimestamp(at, UTC) if at is not None and known else None
 
 
 def shown(value: object) -> str:

@@ -12,6 +12,7 @@ from journal.metrics.statistics import PERCENTILES, needed_samples
 from journal.records.doubt import Values
 from journal.records.figure import Figure, Metrics
 from journal.records.request import Trace
+from journal.records.workload import RANDOM_TOKENS, Workload
 
 ERROR_CHARS = 500
 
@@ -47,6 +48,7 @@ class Foreign:
     notes: tuple[Values, ...] = ()
     cancelled: bool = False
     repeat: int = 0
+    workload: Workload = RANDOM_TOKENS
 
 
 def answered(

@@ -2,10 +2,9 @@
 first token too, and is left out."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from journal.exchange.fields import checked_number, shown
+from journal.exchange.fields import checked_number, epoch_time, shown
 from journal.exchange.foreign import Foreign, given, known, singles, without_requests
 from journal.records.figure import Figure
 
@@ -13,7 +12,6 @@ TOOL = "LLMPerf"
 PREFIX = "results_"
 LATENCIES = {"ttft_s": "ttft_s", "end_to_end_latency_s": "e2e_s"}
 RATE = "mean_output_throughput_token_per_s"
-EPOCH = (1e9, 4e9)  # from 2001 to 2096
 
 
 def is_from_llmperf(data: Mapping[str, Any]) -> bool:
@@ -37,7 +35,7 @@ def llmperf_runs(data: Mapping[str, Any]) -> tuple[Foreign, ...]:
             model=str(data["model"])[:500],
             batch=round(batch) if batch else _whole(data, "num_concurrent_requests"),
             rate=None,
-            started_at=_time(data),
+            started_at=epoch_time(data.get("timestamp"), "timestamp"),
             duration_s=done * 60 / per_minute if done and per_minute else None,
             requests=next((n for n in (sent, done) if n is not None), 1),
             prompt_tokens=_length(data, "input"),
@@ -88,9 +86,3 @@ def _length(data: Mapping[str, Any], which: str) -> int | None:
 def _version(data: Mapping[str, Any]) -> str | None:
     version = data.get("version")
     return None if version is None else shown(version).strip("'")
-
-
-def _time(data: Mapping[str, Any]) -> datetime | None:
-    at = _number(data, "timestamp")
-    known = at is not None and EPOCH[0] <= at <= EPOCH[1]
-    return datetime.fromtimestamp(at, UTC) if at is not None and known else None

@@ -101,14 +101,15 @@ def _timed(foreign: Foreign, document: Document) -> Foreign:
 
 def _unsaid(foreign: Foreign) -> list[str]:
     """The facts that the file does not tell, by their words in the doubt "absent"."""
+    sent = foreign.workload.task is None  # a score has neither load nor lengths nor times
     neither = foreign.prompt_tokens is None and foreign.output_tokens is None
     facts = {
         "model": foreign.model is None,
-        "load": foreign.batch is None and foreign.rate is None,
-        "lengths": neither,
+        "load": sent and foreign.batch is None and foreign.rate is None,
+        "lengths": sent and neither,
         "prompt_length": foreign.prompt_tokens is None and not neither,
         "output_length": foreign.output_tokens is None and not neither,
-        "duration": foreign.duration_s is None,
+        "duration": sent and foreign.duration_s is None,
         "time": foreign.started_at is None,
     }
     return [fact for fact, missing in facts.items() if missing]
@@ -227,5 +228,6 @@ def _cell(foreign: Foreign, experiment: str) -> Cell:
                 convoy=True,  # other tools begin their streams together
             ),
             repeat=foreign.repeat,
+            workload=foreign.workload,
         )
     )

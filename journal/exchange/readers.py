@@ -13,6 +13,7 @@ from journal.exchange import (
     from_guidellm,
     from_inference_perf,
     from_llmperf,
+    from_lm_eval,
     from_servebench,
     from_sglang,
     from_vllm,
@@ -85,6 +86,11 @@ READERS = (
         from_llmperf.TOOL,
         from_llmperf.is_from_llmperf,
         lambda document: from_llmperf.llmperf_runs(document.data),
+    ),
+    Reader(
+        from_lm_eval.TOOL,
+        from_lm_eval.is_from_lm_eval,
+        lambda document: from_lm_eval.lm_eval_runs(document.data),
     ),
     Reader(
         from_sglang.TOOL,

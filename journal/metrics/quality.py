@@ -1,6 +1,6 @@
 """The rows of the table on the quality of the model, by a short check."""
 
-from journal.metrics.row import Metric, number_only
+from journal.metrics.row import Metric, Shown, number_only
 from journal.metrics.view import View
 
 
@@ -37,5 +37,17 @@ QUALITY = (
         number_only(bits_per_byte),
         better="lower",
         exact=True,
+    ),
+    Metric(
+        "task_score",
+        "quality",
+        "1",
+        "as the file of lm-evaluation-harness gives it; its interval is that of the standard error",
+        "How well the model did on a task. Such runs are imported; no run of the journal's own has "
+        "one.",
+        number_only(lambda _: None),
+        better="higher",
+        label="score",
+        shown=Shown(headline=True, column=110, precise=True),
     ),
 )

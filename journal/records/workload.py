@@ -12,6 +12,7 @@ MOST_PREFIXES = 100_000
 MOST_TURNS = 1000
 MOST_PARTS = 100
 BUILT_IN = "text:"  # what the names of the built-in texts begin with
+TASK = "task:"  # what the names of tasks of an evaluation begin with, which another tool asked
 HUB = "hub:"  # what the names of data sets on the Hugging Face hub begin with
 Length: TypeAlias = Annotated[int, Gt(0), Le(MOST_TOKENS)] | Annotated[str, MinLen(1)]
 FORBID_EXTRA = {"extra": "forbid"}  # read by pydantic where plan/experiment_file.py parses a file
@@ -93,6 +94,12 @@ class Workload:
         return self.prompts is not None and self.prompts.startswith((BUILT_IN, HUB))
 
     @property
+    def task(self) -> str | None:
+        """The task of an evaluation, which another tool asked; None for any other workload."""
+        is_task = self.prompts is not None and self.prompts.startswith(TASK)
+        return self.prompts.removeprefix(TASK) if self.prompts is not None and is_task else None
+
+    @property
     def is_built_in(self) -> bool:
         """Whether its prompts are a text that comes with the program."""
         return self.prompts is not None and self.prompts.startswith(BUILT_IN)
@@ -116,6 +123,8 @@ class Workload:
     def name(self) -> str:
         """The name of the prompts: "random tokens", "text:en", that of the data set, or that of the
         file or trace."""
+        if self.task is not None:
+            return self.task
         if self.prompts is None:
             return "random tokens" if self.trace is None else PurePath(self.trace).name
         return self.prompts if self.is_named else PurePath(self.prompts).name
@@ -123,7 +132,7 @@ class Workload:
     @property
     def label(self) -> str:
         """The kind of prompts, with all but their content that sets the workload apart."""
-        name = OWN if self.is_own else "random tokens"
+        name = self.task or (OWN if self.is_own else "random tokens")
         shared = f"{self.prefixes} x {self.shared_prefix} shared tokens"
         marks = [
             shared if self.shared_prefix else None,

@@ -116,6 +116,10 @@ def _leading(points: Points) -> Iterator[Filled]:
         values = {getattr(point, name) for point in points}
         if values != {None} and (len(values) > 1 or name != "output_tokens"):
             yield Column(say(f"column.{name}")), _attribute(name)
+    if any(_task(point) for point in points):
+        yield Column(say("column.task"), numeric=False), lambda point: Box(_task(point) or "")
+    if len({_shared(point) for point in points}) > 1:
+        yield Column(say("column.shared_prefix")), lambda point: Box(f"{_shared(point):,}")
     if len({point.convoy for point in points}) > 1:
         yield Column(say("column.streams"), numeric=False), _streams
     if any(point.length_spread for point in points):
@@ -127,6 +131,21 @@ def _leading(points: Points) -> Iterator[Filled]:
         yield title, lambda point: Box(point.variant or units.ABSENT)
     if len({point.slo for point in points}) > 1:
         yield Column(say("column.slo"), numeric=False), lambda point: Box(_limits(point))
+
+
+def _task(point: Point) -> str | None:
+    """The task of an evaluation that a point is the score of."""
+    return point.records[0].cell.workload.task
+
+
+def _shared(point: Point) -> int:
+    """The tokens of a prompt that it shares with others."""
+    return point.records[0].cell.workload.shared_prefix
+
+
+def _titled(title: Text, unit: str) -> Text:
+    """The title of a column, with the unit where there is one."""
+    return title if unit == "1" else say("column.with_unit", title=title, unit=unit)
 
 
 def _streams(point: Point) -> Box:
@@ -163,7 +182,7 @@ def _figures(points: Points) -> Iterator[Filled]:
     for column in quantities(points):
         factor, unit = column.scale(points)
         yield (
-            Column(say("column.with_unit", title=column.title, unit=unit)),
+            Column(_titled(column.title, unit)),
             _figure(column, factor),
         )
 

@@ -48,7 +48,8 @@ def sent_section(
         by_workload.setdefault(point.workload, []).append(point)
     blocks: list[Block] = []
     for number, group in enumerate(by_workload.values(), start=1):
-        blocks.append(Paragraph(tuple(_about(group))))
+        about = Paragraph(tuple(_about(group)))
+        blocks += [about] if about not in blocks else []
         panels = tuple(_histograms(f"{name}-lengths-{number}", group, lengths))
         blocks += [Plot(panels, (say("sent.bins"),))] if panels else []
     met = [point for point in told if _met(point)]
@@ -82,7 +83,9 @@ def _summed(runs: list[str], lengths: Mapping[str, Lengths], field: Length) -> C
 def _about(group: list[Point]) -> Iterator[Text]:
     """Sentences on one workload, and on whether its runs sent the same bytes."""
     workload = group[0].records[0].cell.workload
-    if workload.is_own:
+    if workload.task is not None:
+        yield say("sent.task", name=workload.task)
+    elif workload.is_own:
         content = (workload.content or units.ABSENT)[:SHORT_HASH]
         order = "shuffled" if workload.shuffle else "in_order"
         yield say(f"sent.own_{order}", name=workload.name, hash=content)
