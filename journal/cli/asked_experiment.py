@@ -52,7 +52,7 @@ def asked_experiment(
             workload=replace(asked.workload, **given[4]),
             find_capacity=find_capacity or asked.find_capacity,
             needed_vram=needed_vram or asked.needed_vram,
-            usd_per_hour=asked.usd_per_hour if asked.usd_per_hour else _usd_per_hour(),
+            **({} if asked.price else _price_here()),
         )
     )
 
@@ -125,17 +125,14 @@ def _check_search(of: str, grid: dict[str, Any], load: dict[str, Any]) -> None:
         )
 
 
-def _usd_per_hour() -> float | None:
-    """What this machine costs, by the setting JOURNAL_USD_PER_HOUR."""
+def _price_here() -> dict[str, Any]:
+    """What this machine costs, by the setting JOURNAL_PRICE_PER_HOUR, or by its old name
+    JOURNAL_USD_PER_HOUR, as fields of an experiment."""
     import os
 
-    from journal.errors import SpecError
+    from journal.plan.experiment_file import price_fields
 
-    text = os.environ.get("JOURNAL_USD_PER_HOUR", "").strip()
-    try:
-        price = float(text) if text else None
-    except ValueError:
-        price = 0.0
-    if price is not None and not 0 < price < float("inf"):
-        raise SpecError(f"JOURNAL_USD_PER_HOUR = {text!r} is not a number above 0, such as 1.20")
-    return price
+    for name in ("JOURNAL_PRICE_PER_HOUR", "JOURNAL_USD_PER_HOUR"):
+        if text := os.environ.get(name, "").strip():
+            return price_fields(text, name)
+    return {}

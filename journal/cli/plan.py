@@ -103,7 +103,7 @@ def plan(
 
     Time comes from this host's own runs of the same model, which the journal holds, else from the
     floors of theory, which no server is faster than. Money is that at the host's price
-    (`usd_per_hour`, or JOURNAL_USD_PER_HOUR).
+    (`price_per_hour`, or JOURNAL_PRICE_PER_HOUR).
 
     Options go over what the experiment's file says, as those of `journal run` do. `--toml` prints
     the file of the experiment instead, with its comments and the options in it: one to start from.
@@ -220,6 +220,5 @@ def _print_time(planned: "Plan", time: "RunTime") -> None:
         echo(f"at least {total}: {load} under load by the floors of theory or the load's own time")
     if time.start_s is None:
         echo("engine starts come on top: no run here tells how long they take")
-    if time.usd is not None:
-        rate = units.number(planned.experiment.usd_per_hour)
-        echo(f"that is {time.usd:.2f} USD at {rate} USD an hour")
+    if time.price is not None:
+        echo(f"that is {time.price} at {planned.experiment.price} an hour")

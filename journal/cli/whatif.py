@@ -76,10 +76,8 @@ def _print(supposed: "Supposed") -> None:
     parts = [f"holds up to {held:g} {unit}" if held is not None else "no load is shown to hold"]
     if broken is not None:
         parts.append(f"breaks from {broken:g}")
-    if supposed.usd_per_million_output_tokens is not None:
-        parts.append(
-            f"{supposed.usd_per_million_output_tokens:.3g} USD for a million output tokens there"
-        )
+    if (price := supposed.price_per_million_output_tokens) is not None:
+        parts.append(f"{price.amount:.3g} {price.currency} for a million output tokens there")
     if supposed.energy_per_output_token_j is not None:
         parts.append(f"{units.number(supposed.energy_per_output_token_j)} J for a token there")
     echo(", ".join(parts))

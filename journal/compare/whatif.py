@@ -1,8 +1,9 @@
 """What if the SLO were another: goodput, good fraction and capacity of every stored setup under
 any SLO, from the raw samples, without a run."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,18 @@ from journal.errors import NotFound
 from journal.metrics.slo_times import SloTimes, figures_under
 from journal.records.cell import Cell
 from journal.records.experiment import Slo
+from journal.records.money import USD, Money
 from journal.records.run import Record
 
-PRICE, ENERGY = "usd_per_million_output_tokens", "energy_per_output_token_j"
-RESTS_ON = ("steady_s", "steady_requests_per_s", PRICE, ENERGY)  # beside what an SLO decides
+IN_USD, PRICE = "usd_per_million_output_tokens", "price_per_million_output_tokens"
+ENERGY = "energy_per_output_token_j"
+RESTS_ON = (
+    "steady_s",
+    "steady_requests_per_s",
+    IN_USD,
+    PRICE,
+    ENERGY,
+)  # beside what an SLO decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +39,12 @@ class Supposed:
     capacity: Capacity
     goodput_per_s: dict[float, float]
     usd_per_million_output_tokens: float | None
+    price_per_million_output_tokens: Money | None
     energy_per_output_token_j: float | None
 
     def as_json(self) -> dict[str, Any]:
         """The setup as plain JSON values, in SI units."""
-        capacity = self.capacity
+        capacity, price = self.capacity, self.price_per_million_output_tokens
         return {
             "model": self.setup.model,
             "quantisation": self.setup.quantisation,
@@ -46,6 +56,7 @@ class Supposed:
             "breaks_from": capacity.breaks_from,
             "loads": [self._load_json(probe) for probe in capacity.probes],
             "usd_per_million_output_tokens": self.usd_per_million_output_tokens,
+            "price_per_million_output_tokens": price and asdict(price),
             "energy_per_output_token_j": self.energy_per_output_token_j,
         }
 
@@ -83,7 +94,9 @@ def whatif(slo: Slo, home: str | Path = "lab") -> tuple[Supposed, ...]:
         of: Of = "rate" if cell.shape.is_open else "concurrency"
         groups.setdefault((setup, of, cell.prompt_tokens, cell.output_tokens), []).append(record)
     found = [_of_setup(setup, of, slo, group) for (setup, of, *_), group in groups.items()]
-    return tuple(sorted(found, key=_order))
+    prices = (one.price_per_million_output_tokens for one in found)
+    priced = len({price.currency for price in prices if price}) == 1
+    return tuple(sorted(found, key=partial(_order, priced=priced)))
 
 
 def supposed(record: Record, times: SloTimes, cell: Cell) -> Record:
@@ -100,9 +113,20 @@ def _of_setup(setup: Setup, of: Of, slo: Slo, records: list[Record]) -> Supposed
         setup=setup,
         capacity=capacity,
         goodput_per_s={load: value for load, value in goodput.items() if value is not None},
-        usd_per_million_output_tokens=_mean(held, PRICE),
+        usd_per_million_output_tokens=_mean(held, IN_USD),
+        price_per_million_output_tokens=mean_price(held),
         energy_per_output_token_j=_mean(held, ENERGY),
     )
+
+
+def mean_price(records: Sequence[Record]) -> Money | None:
+    """The mean price of a million output tokens; None where `records` have several currencies."""
+    currencies = {record.facts.currency for record in records} - {None}
+    if len(currencies) != 1:
+        return None
+    currency = str(currencies.pop())
+    mean = _mean(records, IN_USD if currency == USD else PRICE)
+    return None if mean is None else Money(amount=mean, currency=currency)
 
 
 def _mean(records: Iterable[Record], name: str) -> float | None:
@@ -110,6 +134,8 @@ def _mean(records: Iterable[Record], name: str) -> float | None:
     return fsum(values) / len(values) if values else None
 
 
-def _order(one: Supposed) -> tuple[bool, bool, float, float]:
-    held, usd = one.capacity.holds_up_to, one.usd_per_million_output_tokens
-    return held is None, usd is None, usd if usd is not None else 0.0, -(held or 0.0)
+def _order(one: Supposed, *, priced: bool) -> tuple[bool, bool, float, float]:
+    """The key that sorts setups; prices count where all are in one currency (`priced`)."""
+    held = one.capacity.holds_up_to
+    price = one.price_per_million_output_tokens if priced else None
+    return held is None, price is None, price.amount if price else 0.0, -(held or 0.0)

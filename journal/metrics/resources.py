@@ -115,10 +115,17 @@ def _tokens_per_j(view: View, span: Span) -> float | None:
 
 
 def _usd_per_million_tokens(view: View, span: Span) -> float | None:
-    usd_per_hour, tokens = view.samples.facts.usd_per_hour, total_of(view.output_tokens)
-    if usd_per_hour is None or not tokens:
-        return None
-    return usd_per_hour * span.length_s / 3600 / tokens * 1e6
+    return _price_of_tokens(view.samples.facts.usd_per_hour, view, span)
+
+
+def _per_million_tokens(view: View, span: Span) -> float | None:
+    price = view.samples.facts.price_per_hour
+    return _price_of_tokens(price.amount if price else None, view, span)
+
+
+def _price_of_tokens(per_hour: float | None, view: View, span: Span) -> float | None:
+    tokens = total_of(view.output_tokens)
+    return per_hour * span.length_s / 3600 / tokens * 1e6 if per_hour and tokens else None
 
 
 def _client(name: str, field: str, unit: str, formula: str, meaning: str) -> Metric:
@@ -340,6 +347,17 @@ COST = (
         better="lower",
         label="price",
         shown=Shown(amount=True, curve=True, bar="least", column=90),
+    ),
+    Metric(
+        "price_per_million_output_tokens",
+        "cost",
+        "¤/Mtok",
+        "price_per_hour x duration_s / 3600 / output_tokens x 1,000,000",
+        "The same where the price is in another currency, in that currency (¤).",
+        in_span(_per_million_tokens),
+        better="lower",
+        label="price",
+        shown=Shown(amount=True, curve=True, bar="least", column=91),
     ),
 )
 

@@ -16,6 +16,7 @@ from journal.plan.ramp import mean_rate
 from journal.records.claim import Claim
 from journal.records.engine import GpuRates
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.records.money import USD, read_money
 from journal.records.workload import BUILT_IN, Length, Workload
 from journal.redaction import HIDDEN, in_text, means_secret, remember
 
@@ -31,7 +32,7 @@ RATES = tuple(field.name for field in fields(GpuRates))
 MOST_BYTES = 1 << 20  # of a file
 # A key of so many parts, whose reading takes a time that grows with their square.
 DEEP_KEY = re.compile(r"""(?<![\w-])(?:["']?[\w-]{1,200}+["']?[ \t]*\.[ \t]*){100}""", re.ASCII)
-HOST_KEYS = ("usd_per_hour", *RATES)
+HOST_KEYS = ("usd_per_hour", "price_per_hour", *RATES)
 
 
 def shipped() -> dict[str, Path]:
@@ -119,7 +120,7 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
         **{key: raw[key] for key in AS_THEY_ARE if key in raw},
         "engines": _engines(_table(raw, "engine", where), where),
         **{key: _section(raw, key, where) for key in SECTIONS if key in raw and key != "engine"},
-        "usd_per_hour": host.get("usd_per_hour"),
+        **_price(host, where),
         "card_rates": _card_rates(host, where),
         "claims": _claims(raw, where),
         "source": source,
@@ -134,6 +135,34 @@ def parse(source: str, *, default_name: str, where: str) -> Experiment:
     if str(workload.get("prompts")).startswith(BUILT_IN):
         workload["line_lengths"] = "output_tokens" not in values.get("grid", {})
     return _validated(values, where)
+
+
+def _price(host: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The price of the host as fields of an experiment: in USD, or in another currency."""
+    given = host.get("price_per_hour")
+    if given is None:
+        return {"usd_per_hour": host.get("usd_per_hour")}
+    if "usd_per_hour" in host:
+        raise SpecError(f"{where} has usd_per_hour and price_per_hour under [host]: leave out one")
+    found = price_fields(str(given), f"{where}: host.price_per_hour")
+    price = found["price_per_hour"]
+    return {**found, "price_per_hour": price and asdict(price)}
+
+
+def price_fields(text: str, name: str) -> dict[str, Any]:
+    """The fields of an experiment for the price `text`, which `name` gives. Raises SpecError where
+    it is no price."""
+    price = read_money(text)
+    if price is None:
+        raise SpecError(
+            f"{name} = {text[:60]!r} is not a price above 0, such as 1.20 (USD), '12.5 CNY' or "
+            "'¥12.5'"
+        )
+    in_usd = price.currency == USD
+    return {
+        "usd_per_hour": price.amount if in_usd else None,
+        "price_per_hour": None if in_usd else price,
+    }
 
 
 def validated(experiment: Experiment) -> Experiment:

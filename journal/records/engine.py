@@ -9,6 +9,7 @@ from annotated_types import Gt, Le
 from journal.errors import EndpointError
 from journal.records.address import joined
 from journal.records.doubt import Values
+from journal.records.money import USD, Money
 from journal.redaction import in_url
 
 SHORT = 4
@@ -84,12 +85,12 @@ class EngineFacts:
     model's config.json that theory reads, `checkpoint_bytes` the size of its tensors as they are
     served. `card` is the name of its GPUs by NVML, `cards` the number of them on this host, and
     `card_rates` their rates where the experiment gives them: the old names, since they are stored.
-    `usd_per_hour` is the price of the host, `vram_baseline_bytes` the memory in use on all its
-    GPUs before it started. `quality` is the result of the check, where an experiment has one;
-    `last_words` is the line of the log with the cause, where the engine failed. `neighbours` are
-    other engines on the host during the run; `phases` are those of its start. `request_fields` are
-    the fields of a request that the server refuses, each with the name that it takes instead (None:
-    left out).
+    `usd_per_hour` is the price of the host, `price_per_hour` that in another currency,
+    `vram_baseline_bytes` the memory in use on all its GPUs before it started. `quality` is the
+    result of the check, where an experiment has one; `last_words` is the line of the log with the
+    cause, where the engine failed. `neighbours` are other engines on the host during the run;
+    `phases` are those of its start. `request_fields` are the fields of a request that the server
+    refuses, each with the name that it takes instead (None: left out).
     """
 
     version: str | None = None
@@ -112,6 +113,7 @@ class EngineFacts:
     checkpoint_bytes: int | None = None
     card: str | None = None
     usd_per_hour: float | None = None
+    price_per_hour: Money | None = None
     quality: Quality | None = None
     last_words: str | None = None
     card_rates: GpuRates | None = None
@@ -120,6 +122,13 @@ class EngineFacts:
     vram_baseline_bytes: int | None = None
     phases: StartPhases | None = None
     request_fields: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def currency(self) -> str | None:
+        """The currency of the host's price; None where none is known."""
+        if self.usd_per_hour is not None:
+            return USD
+        return self.price_per_hour.currency if self.price_per_hour else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

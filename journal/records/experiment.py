@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from journal.records.claim import Claim
 from journal.records.engine import GpuRates
+from journal.records.money import USD, Money
 from journal.records.workload import MOST_TOKENS, RANDOM_TOKENS, Workload
 
 # Limits that plan/experiment_file.py enforces when it parses a file. What is above them cannot be
@@ -184,6 +185,7 @@ class Experiment:
     slo: Slo | None = None
     predict: Mapping[str, float] = field(default_factory=dict)
     usd_per_hour: Positive | None = None
+    price_per_hour: Money | None = None
     card_rates: GpuRates | None = None
     source: str = ""
     find_capacity: Literal["rate", "concurrency"] | None = None
@@ -192,6 +194,13 @@ class Experiment:
     workload: Workload = RANDOM_TOKENS
     claims: tuple[Claim, ...] = ()
     trial: ChangeTrial | None = None
+
+    @property
+    def price(self) -> Money | None:
+        """The price of the host for an hour, in its own currency; None where none is given."""
+        if self.usd_per_hour is None:
+            return self.price_per_hour
+        return Money(amount=self.usd_per_hour, currency=USD)
 
     @property
     def compared(self) -> tuple[Engine | str, ...]:

@@ -64,6 +64,7 @@ FIELDS = (
     Field("experiment", "predict", (), "what is expected changes no figure"),
     Field("experiment", "claims", (), "what is expected changes no figure"),
     Field("experiment", "usd_per_hour", (), "a price changes no measured figure"),
+    Field("experiment", "price_per_hour", (), "a price changes no measured figure"),
     Field("experiment", "card_rates", (), "a data sheet changes no measured figure"),
     Field("experiment", "source", (), "the text of the file, comments included"),
     Field("experiment", "find_capacity", ("resume",), "its cells are where a search begins"),

@@ -199,7 +199,7 @@ def _experiment(
         long_prompts_section(good, named),
         requests_in_time_section(good, named, name, day.in_flight),
         variants_section(good, named),
-        cost_section(good, experiment.usd_per_hour, named),
+        cost_section(good, experiment.price, named),
         quantisation_section(good, named),
         cells_section(own, named, alike) if good else None,
         failures_section(own, named),

@@ -88,7 +88,9 @@ From NVML. Counter and power are interpolated at both ends of the measured span,
 the readings cover less than 95% of it.
 """,
     "cost": """\
-From `usd_per_hour` under `[host]` in the experiment, or the setting `JOURNAL_USD_PER_HOUR`.
+From `price_per_hour` under `[host]` in the experiment, or the setting `JOURNAL_PRICE_PER_HOUR`:
+`12.5 CNY`, `¥12.5`, `$1.2`, or a bare number of USD. `usd_per_hour` and `JOURNAL_USD_PER_HOUR` are
+the old names. No currency is converted into another.
 """,
     "quality": """\
 From the check that `quality_check = true` asks for: a short passage of Faraday's The Chemical

@@ -92,6 +92,7 @@ def _known(
     facts = replace(
         complete(known.facts, known),
         usd_per_hour=experiment.usd_per_hour,
+        price_per_hour=experiment.price_per_hour,
         card_rates=experiment.card_rates,
     )
     if experiment.quality_check:

@@ -2,7 +2,7 @@
 runs of its engines, else from the floors of theory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from journal.plan.trace_file import arrivals_of
 from journal.records.cell import Cell
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Experiment
+from journal.records.money import USD, Money
 from journal.records.run import Record
 from journal.run.capacity_search import price_of
 from journal.run.pool_search import most_starts
@@ -38,16 +39,18 @@ ServedAs: TypeAlias = tuple[str, str | None, str | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class RunTime:
-    """The time of a plan in s and its price in USD. `load_s` is that under load, `start_s` that of
-    all engine starts; None where nothing here tells it. `runs` is the number of the journal's own
-    runs behind the load (0: it is a floor, which no server is faster than). `at_most` marks the
-    time of a search, which ends sooner where its runs decide."""
+    """The time of a plan in s and its `price`, in the currency of the host's; `usd` is that in USD.
+    `load_s` is the time under load, `start_s` that of all engine starts; None where nothing here
+    tells it. `runs` is the number of the journal's own runs behind the load (0: it is a floor,
+    which no server is faster than). `at_most` marks the time of a search, which ends sooner
+    where its runs decide."""
 
     load_s: float | None
     start_s: float | None
     runs: int
     at_most: bool
     usd: float | None
+    price: Money | None = None
 
     @property
     def total_s(self) -> float | None:
@@ -73,14 +76,21 @@ def run_time(planned: Plan, home: Path | str = "lab") -> RunTime:
     if load_s is not None and asked.needed_vram:
         load_s *= 1 + MOST_TRIES
     total_s = None if load_s is None else load_s + (start_s or 0.0)
-    priced = total_s is not None and asked.usd_per_hour is not None
+    price = _times(asked.price, total_s)
     return RunTime(
         load_s=load_s,
         start_s=start_s,
         runs=behind,
         at_most=asked.needed_vram or asked.find_capacity is not None,
-        usd=asked.usd_per_hour * total_s / 3600 if priced else None,  # type: ignore[operator]
+        usd=price.amount if price is not None and price.currency == USD else None,
+        price=price,
     )
+
+
+def _times(per_hour: Money | None, length_s: float | None) -> Money | None:
+    if per_hour is None or not length_s:
+        return None
+    return replace(per_hour, amount=per_hour.amount * length_s / 3600)
 
 
 def _runs_here(home: Path) -> list[Record]:

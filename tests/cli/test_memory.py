@@ -56,6 +56,29 @@ def test_the_price_of_a_host_is_a_setting(
     assert price == pytest.approx(3.6 / 3600 / run["output_tokens_per_s"] * 1e6)
 
 
+def test_a_price_in_another_currency_stays_in_it(
+    fake_server: Callable[..., str],
+    journal: Journal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JOURNAL_PRICE_PER_HOUR", "twelve")
+    asked = ("run", "--endpoint", fake_server(itl_s=0.001), *SMALL, "--home", tmp_path, "--json")
+    code, _, error = journal(*asked)
+    assert (code, "JOURNAL_PRICE_PER_HOUR = 'twelve' is not a price above 0" in error) == (2, True)
+    monkeypatch.setenv("JOURNAL_PRICE_PER_HOUR", "¥3600")
+    (run,) = parsed(journal(*asked))
+    assert run["metrics"]["usd_per_million_output_tokens"] is None
+    price = run["metrics"]["price_per_million_output_tokens"]
+    assert price == pytest.approx(1e6 / run["output_tokens_per_s"])
+    journal("log", "--home", tmp_path, "--lang", "en")
+    log = next((tmp_path / "log").glob("*.md")).read_text()
+    assert "At 3,600.00 CNY an hour, a million output tokens cost" in log
+    assert "price, CNY/Mtok" in log and "USD" not in log
+    journal("log", "--home", tmp_path, "--lang", "zh")
+    assert "按每小时 3,600.00 元计" in next((tmp_path / "log").glob("*.md")).read_text()
+
+
 # ---- fit -------------------------------------------------------------------------------------
 
 

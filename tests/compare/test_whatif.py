@@ -14,11 +14,14 @@ from typer.testing import CliRunner
 import journal
 from journal.cli.app import app
 from journal.compare.capacity import capacity_of
+from journal.compare.whatif import PRICE, mean_price
 from journal.errors import DamagedRow, NotFound
 from journal.metrics.slo_times import figures_under, slo_times
 from journal.metrics.table import metrics
 from journal.metrics.view import View
+from journal.records.engine import EngineFacts
 from journal.records.experiment import Slo
+from journal.records.money import Money
 from journal.records.run import Record
 from journal.records.samples import Samples
 from journal.store.store import Store
@@ -147,6 +150,21 @@ def test_every_setup_has_its_loads_and_what_holds(
     (printed,) = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     assert [load["good_fraction"] for load in printed["loads"]] == [1.0, 1.0]
     assert "requests in flight" in CliRunner().invoke(app, words).output
+
+
+@pytest.mark.parametrize("currency", ["CNY", "USD"])
+def test_a_price_is_that_of_runs_in_one_currency(new_record: NewRecord, currency: str) -> None:
+    yuan = EngineFacts(price_per_hour=Money(amount=36.0, currency="CNY"))
+    dollars = EngineFacts(usd_per_hour=5.0)
+    samples = Run(batch=1).samples()
+    runs = [
+        new_record(facts=facts, metrics=metrics(replace(samples, facts=facts)))
+        for facts in (yuan, dollars)
+    ]
+    one = runs[currency == "USD"]
+    name = "usd_per_million_output_tokens" if currency == "USD" else PRICE
+    assert mean_price([one]) == Money(amount=one.value(name) or 0.0, currency=currency)
+    assert mean_price(runs) is None
 
 
 def test_a_journal_without_samples_is_told_so(

@@ -8,6 +8,7 @@ import pytest
 
 from journal.metrics.table import metrics
 from journal.records.engine import EngineFacts, Quality
+from journal.records.money import Money
 from journal.records.request import ClientHealth
 from journal.records.samples import Samples
 
@@ -57,6 +58,11 @@ def test_a_price_counts_the_hours_of_the_load(run: Run) -> None:
     """24 requests of 32 tokens, 8 at a time: 3 x 0.36 s for 768 tokens at $3.60 an hour."""
     figures = values(replace(run().samples(), facts=EngineFacts(usd_per_hour=3.6)))
     assert figures["usd_per_million_output_tokens"] == pytest.approx(3 * 0.36 * 0.001 / 768 * 1e6)
+    assert figures["price_per_million_output_tokens"] is None
+    yuan = EngineFacts(price_per_hour=Money(amount=36.0, currency="CNY"))
+    figures = values(replace(run().samples(), facts=yuan))
+    assert figures["usd_per_million_output_tokens"] is None
+    assert figures["price_per_million_output_tokens"] == pytest.approx(3 * 3.6 * 0.001 / 768 * 1e6)
 
 
 def test_no_queries_to_the_prefix_cache_are_no_misses(run: Run) -> None:

@@ -187,7 +187,7 @@ KEYS = {
     "grid": [field.name for field in fields(Grid)],
     "load": [field.name for field in fields(Load)],
     "slo": [field.name for field in fields(Slo)],
-    "host": ["usd_per_hour", "bandwidth_gb_per_s", "fp16_tflops", "fp8_tflops"],
+    "host": ["usd_per_hour", "price_per_hour", "bandwidth_gb_per_s", "fp16_tflops", "fp8_tflops"],
     "predict": ["ttft_s_p50", "kv_bytes_per_token"],
     "[claim]": [field.name for field in fields(Claim)],
 }

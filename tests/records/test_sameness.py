@@ -17,6 +17,7 @@ from journal.records.cell import Cell
 from journal.records.claim import Claim
 from journal.records.engine import EngineFacts, GpuRates
 from journal.records.experiment import ChangeTrial, Engine, Experiment, Grid, Load, Slo, Variant
+from journal.records.money import Money
 from journal.records.run import Record
 from journal.records.sameness import (
     BY_CELLS,
@@ -227,6 +228,7 @@ ASKED_OTHERWISE: Mapping[str, Any] = {
     "predict": {"ttft_s_p50": 0.1},
     "claims": (Claim(metric="ttft_s", behaves="at_most", value=0.1),),
     "usd_per_hour": 2.0,
+    "price_per_hour": Money(amount=12.5, currency="CNY"),
     "card_rates": GpuRates(bandwidth_gb_per_s=864.0, fp16_tflops=362.0),
     "source": "# a comment",
     "find_capacity": "concurrency",

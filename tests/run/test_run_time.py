@@ -17,6 +17,7 @@ from journal.plan.sequence import sequence
 from journal.records.cell import Cell
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
+from journal.records.money import Money
 from journal.report import demo
 from journal.run import run_time as module
 from journal.run.run_time import run_time
@@ -57,6 +58,9 @@ def measured(home: Path, cells: tuple[Cell, ...]) -> None:
             store.add_run(replace(run, cell=cell), None)
 
 
+YUAN = Money(amount=3.6, currency="CNY")
+
+
 @pytest.fixture
 def _on_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "environment", lambda: HOST)
@@ -86,6 +90,10 @@ def test_the_time_of_each_experiment_that_ships_is_right_within_a_factor_of_2(
     assert took_s / 2 < time.load_s < took_s * 2, (time.load_s, took_s)
     assert time.start_s == START_S * planned.cost.engine_starts
     assert time.usd == pytest.approx((time.total_s or 0) / 1000)
+    yuan = replace(planned.experiment, usd_per_hour=None, price_per_hour=YUAN)
+    price = run_time(replace(planned, experiment=yuan), tmp_path)
+    assert price.usd is None and price.price is not None
+    assert (price.price.amount, price.price.currency) == (pytest.approx(time.usd), "CNY")
 
 
 def test_the_recorded_journal_gives_the_time_of_its_own_experiment(

@@ -11,6 +11,7 @@ from journal.metrics.table import columns, named, standing_in
 from journal.records.doubt import Doubt
 from journal.records.figure import Figure
 from journal.records.load_shape import AXIS_NAMES
+from journal.records.money import CURRENCY, USD
 from journal.report.document import (
     Block,
     Box,
@@ -51,7 +52,13 @@ class Quantity:
         """The factor from the metric's own unit, and the name of the unit that suits the column."""
         figures = [self.pick(point) for point in points]
         values = [figure.value for figure in figures if figure and figure.value is not None]
-        return units.scale(values, self.unit)
+        return units.scale(values, self.unit.replace(CURRENCY, _currencies(points)))
+
+
+def _currencies(points: Points) -> str:
+    """The currency of the prices of `points`; the sign for any where they have several."""
+    found = {record.facts.currency for point in points for record in point.good} - {None, USD}
+    return next(iter(found)) or CURRENCY if len(found) == 1 else CURRENCY
 
 
 def quantities(points: Points) -> list[Quantity]:

@@ -1,4 +1,4 @@
-"""The cost of tokens, in money (USD) and in energy (J)."""
+"""The cost of tokens, in money and in energy (J)."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,26 +6,42 @@ from journal import units
 from journal.compare.difference import difference
 from journal.compare.knee import THROUGHPUT
 from journal.compare.points import Point, Points
-from journal.report.document import Paragraph, Section, Text, say
+from journal.records.money import USD, Money
+from journal.report.document import Paragraph, Section, Sentence, Text, say
 from journal.report.places import Places
 
-PRICE = "usd_per_million_output_tokens"
+PRICES = ("usd_per_million_output_tokens", "price_per_million_output_tokens")
 ENERGY = "energy_per_output_token_j"
 PER_WATT = "output_tokens_per_s_per_w"
 
 
-def cost_section(points: Points, usd_per_hour: float | None, places: Places) -> Section | None:
+def cost_section(points: Points, price: Money | None, places: Places) -> Section | None:
     """A section on the cheapest and the dearest cell; None without a price and without a meter."""
-    sentences = (*_money(points, usd_per_hour, places), *_energy(points, places))
+    sentences = (*_money(points, price, places), *_energy(points, places))
     if not sentences:
         return None
     return Section(3, say("cost.heading"), (Paragraph(sentences),))
 
 
-def _money(points: Points, usd_per_hour: float | None, places: Places) -> Iterator[Text]:
-    if usd_per_hour is not None:
-        rate = f"{usd_per_hour:.2f}"
-        yield from _ends(points, PRICE, places, "tokens", lambda usd: f"{usd:.2f}", rate=rate)
+def _money(points: Points, price: Money | None, places: Places) -> Iterator[Text]:
+    """The sentences on the price of tokens, where that of the host is known."""
+    if price is None:
+        return
+    name, currency = PRICES[price.currency != USD], price.currency
+    yield from _ends(
+        points,
+        name,
+        places,
+        "tokens",
+        lambda amount: money(amount, currency),
+        rate=money(price.amount, currency),
+    )
+
+
+def money(amount: float, currency: str) -> Text:
+    """An amount of money in words, with the name of the currency where the language has one."""
+    named = Sentence(f"cost.currency.{currency}", {}, otherwise=currency)
+    return say("cost.money", amount=f"{amount:,.2f}", currency=named)
 
 
 def _energy(points: Points, places: Places) -> Iterator[Text]:
@@ -49,7 +65,7 @@ def _ends(
     name: str,
     places: Places,
     kind: str,
-    shown: Callable[[float], str],
+    shown: Callable[[float], Text],
     **given: Text,
 ) -> Iterator[Text]:
     """The sentence on the least and the most of the metric `name`, or on the only value. The least
@@ -64,7 +80,7 @@ def _ends(
         yield say(f"cost.{kind}_once", **given)
         return
     apart = _rises(name, known[best], known[worst])
-    if name == PRICE:  # the hour's price over the throughput, which has an interval of its own
+    if name in PRICES:  # the hour's price over the throughput, which has an interval of its own
         apart = apart or _rises(THROUGHPUT, known[worst], known[best])
     yield say(
         f"cost.{kind}" if apart else f"cost.{kind}_open",

@@ -23,6 +23,7 @@ from journal.compare.token_text import characters_per_token, cut_differently
 from journal.metrics.table import named
 from journal.records.figure import Figure
 from journal.records.load_shape import STEP_AXES
+from journal.records.money import USD
 from journal.report import how_measured
 from journal.report.crossover_words import crossover_sentence
 from journal.report.curves import figure_of, panel, plot_caption
@@ -42,11 +43,12 @@ from journal.report.document import (
 from journal.report.places import Places
 from journal.report.sections import links
 from journal.report.sections.cells_table import Quantity, figure_box, quantities, quantity
+from journal.report.sections.cost import PRICES
 from journal.report.verdict_words import range_words, tell
 
 METRICS = {"throughput": "output_tokens_per_s", "ttft": "ttft_s.p50", "tpot": "tpot_s.p50"}
-PRICES = {"energy": "energy_per_output_token_j", "cost": "usd_per_million_output_tokens"}
-UNITS = {"throughput": "tok/s", "characters": "chars/s", "energy": "J", "cost": "USD"}
+ENERGY = "energy_per_output_token_j"
+UNITS = {"throughput": "tok/s", "characters": "chars/s", "energy": "J"}
 CHARACTERS = "characters_per_s"
 
 
@@ -155,18 +157,28 @@ def _sentences(pair: Beside) -> Iterator[Text]:
         yield from ratio_sentences(key, name, pair)
     yield from _text(pair)
     yield from _memory(pair.first, other)
-    for key, name in PRICES.items():
-        yield from ratio_sentences(key, name, pair)
+    yield from ratio_sentences("energy", ENERGY, pair)
+    yield from _price(pair)
     if min(pair.way.units) < 2:
         yield say("compare.repeat")
 
 
-def ratio_sentences(key: str, name: str, pair: Beside) -> Iterator[Text]:
-    """The sentence on a metric of the other against that of the first, where both have it."""
+def _price(pair: Beside) -> Iterator[Text]:
+    """The sentence on the price of tokens, where both hosts have theirs in one currency."""
+    in_usd, in_other = PRICES
+    yield from ratio_sentences("cost", in_usd, pair, USD)
+    currencies = {run.facts.currency for p in (pair.first, pair.other) for run in p.good}
+    if len(currencies) == 1 and (currency := next(iter(currencies))) is not None:
+        yield from ratio_sentences("cost", in_other, pair, currency)
+
+
+def ratio_sentences(key: str, name: str, pair: Beside, unit: str = "") -> Iterator[Text]:
+    """The sentence on a metric of the other against that of the first, where both have it; in
+    `unit`, else that of UNITS, else s."""
     quotient, (a, b) = pair.ratio(name), pair.means(name)
     if quotient is None:
         return
-    unit, found = UNITS.get(key, "s"), verdict_of(quotient)
+    unit, found = unit or UNITS.get(key, "s"), verdict_of(quotient)
     shown: dict[str, Text] = {
         "interval": _interval(quotient) if quotient.low is not None else "",
         "a": units.formatted(a, unit),

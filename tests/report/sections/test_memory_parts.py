@@ -17,6 +17,7 @@ from journal.records.as_json import NeededJson
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Grid, Load
 from journal.records.figure import Figure
+from journal.records.money import Money
 from journal.records.run import ExperimentRecord, Record
 from journal.report.day import Day
 from journal.report.document import Bar, Bars, Block, Plot, Segment, Table, Text
@@ -210,6 +211,9 @@ def sure(value: float) -> Figure:
     return Figure(value, value * 0.98, value * 1.02, 1)
 
 
+PRICE = Money(amount=3.6, currency="USD")
+
+
 def test_a_best_cell_is_one_that_the_test_tells_from_the_worst(record: Build) -> None:
     runs = [
         record(batch=n, number=n, metrics={"usd_per_million_output_tokens": usd, **more})
@@ -219,7 +223,7 @@ def test_a_best_cell_is_one_that_the_test_tells_from_the_worst(record: Build) ->
         )
     ]
     points = gathered(runs)
-    section = cost.cost_section(points, 3.6, places(points))
+    section = cost.cost_section(points, PRICE, places(points))
     assert section is not None
     text = prose(section.blocks)
     assert "between 9.50 USD (batch 2" in text and "whether these differ is not decided" in text
@@ -227,7 +231,7 @@ def test_a_best_cell_is_one_that_the_test_tells_from_the_worst(record: Build) ->
         replace(r, metrics={**r.metrics, "output_tokens_per_s": sure(rate)})
         for r, rate in zip(runs, (100.0, 130.0), strict=True)
     ]
-    section = cost.cost_section(gathered(apart), 3.6, places(gathered(apart)))
+    section = cost.cost_section(gathered(apart), PRICE, places(gathered(apart)))
     assert section is not None
     assert "9.50 USD at best" in prose(section.blocks), "by the throughput that makes the price"
 
@@ -247,7 +251,7 @@ def test_energy_and_money_of_the_best_and_the_worst_cell(record: Build) -> None:
         for batch, rate, more in ((1, 10.0, {}), (8, 50.0, {"energy_by_counter_j": 1.0}))
     ]
     points = gathered(runs)
-    section = cost.cost_section(points, 3.6, places(points))
+    section = cost.cost_section(points, PRICE, places(points))
     assert section is not None
     text = prose(section.blocks)
     assert "a million output tokens cost 20.00 USD at best (batch 8" in text

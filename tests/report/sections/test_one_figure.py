@@ -10,6 +10,7 @@ from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
 from journal.metrics.table import metrics
 from journal.records.engine import EngineFacts
+from journal.records.money import Money
 from journal.records.run import Record
 from journal.records.samples import GpuReading
 from journal.report.document import Block, Section, Text
@@ -57,7 +58,8 @@ def test_the_price_is_one_in_the_sentence_and_in_the_table(record: Build) -> Non
     ]
     points = gathered(runs)
     named = places(points)
-    assert "a million output tokens cost 18.52 USD" in prose(cost.cost_section(points, 1.0, named))
+    section = cost.cost_section(points, Money(amount=1.0, currency="USD"), named)
+    assert "a million output tokens cost 18.52 USD" in prose(section)
     assert "| 18.5 |" in prose(cells_table.cells_section(points, named))
 
 
