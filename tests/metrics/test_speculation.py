@@ -10,6 +10,7 @@ from journal.compare.setups import setups_of
 from journal.doubts.rules import doubts
 from journal.measure.server import server_reading, wanted
 from journal.metrics.table import metrics
+from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine
 from journal.records.run import Record
 from journal.records.samples import Samples, ServerReading
@@ -18,6 +19,7 @@ from journal.report.document import Bullets
 from journal.report.phrases import words
 from journal.report.places import places
 from journal.report.sections.drafts import drafts_section, speed_up
+from journal.theory.draft_cost import draft_share, speed_up_of
 
 OWN = Workload(prompts="text:en", content="ff")
 PAGE = b"""
@@ -73,6 +75,35 @@ def test_random_prompts_are_doubted_and_text_is_not() -> None:
         samples = drafted(workload)
         names = {doubt.name for doubt in doubts(samples, metrics(samples))}
         assert ("speculation_random" in names) == doubted
+
+
+def test_a_draft_model_costs_its_share_of_the_weights() -> None:
+    """A model of a fifth of the weights that is read four times costs 4/5 of a step: 2.7 tokens a
+    step then gain 1.5."""
+    named = '{"model": "Qwen/Qwen2.5-1.5B-Instruct", "num_speculative_tokens": 4}'
+    facts = EngineFacts(argv=("--speculative-config", named), dtype="bfloat16")
+    share = draft_share(facts, 15_231_233_024)
+    assert share == pytest.approx(1_543_714_304 / 7_615_616_512, rel=1e-3)
+    assert speed_up_of(2.7, 4, 0.2) == pytest.approx(1.5)
+    drafts = {"draft_accepted_fraction": 0.5, "tokens_per_step": 2.7, "draft_tokens_per_draft": 4.0}
+    fast_s = 0.02 / speed_up_of(2.7, 4, share)
+    fast = replace(ran(fast_s, **drafts, weights_bytes=15_231_233_024), facts=facts)
+    records = [ran(0.02), fast]
+    shown = points(zip(records, setups_of(records), strict=True))
+    section = drafts_section(shown, places(shown))
+    assert section is not None and isinstance(section.blocks[0], Bullets)
+    for lang, said in (("en", "20.3% of the weights"), ("zh", "目标模型的 20.3%")):
+        told = words(lang).say(section.blocks[0].items[0], str)
+        assert said in told and "10%" in told, told
+
+
+@pytest.mark.parametrize(
+    "config",
+    ['{"method": "ngram"}', '{"method": "eagle3", "model": "a/b"}', '{"model": "a/b"}', "[]", "{"],
+)
+def test_drafts_without_a_known_model_have_no_cost(config: str) -> None:
+    for argv in (("--speculative-config", config), (f"--speculative-config={config}",), ()):
+        assert draft_share(EngineFacts(argv=argv, dtype="bfloat16"), 1e9) is None
 
 
 def ran(tpot_s: float, **metrics: float) -> Record:

@@ -8,6 +8,7 @@ from journal.compare.points import Point, Points
 from journal.report.document import Box, Bullets, Column, Section, Table, Text, say
 from journal.report.places import Places
 from journal.serve.engines.vllm.metric_names import MOST_POSITIONS
+from journal.theory.draft_cost import draft_share, speed_up_of
 
 NEAR = 0.1  # of the measured speed-up: a prediction within it has come true
 PLACES = range(1, MOST_POSITIONS + 1)
@@ -62,15 +63,27 @@ def _told(point: Point, plain: Point | None) -> Iterator[Text]:
     ends = [point.value(f"request_tokens_per_step.{name}") for name in ("min", "max")]
     if ends[0] is not None and ends[1] is not None:
         yield say("drafts.requests", least=f"{ends[0]:.2f}", most=f"{ends[1]:.2f}")
+    share = draft_share(point.records[0].facts, point.value("weights_bytes"))
+    if share is not None and each is not None:
+        yield say("drafts.cost", n=f"{each:.1f}", share=units.percent(share))
     gain = speed_up(point, plain)
     if gain is None or steps is None:
         yield say("drafts.alone")
-        return
-    shown = {"gain": f"{gain:.2f}", "predicted": f"{steps:.2f}"}
-    if abs(steps / gain - 1) <= NEAR:
-        yield say("drafts.held", **shown, near=units.percent(NEAR))
+    elif share is None or each is None:
+        yield _scored(("drafts.held", "drafts.missed"), gain, steps)
     else:
-        yield say("drafts.missed", **shown, ratio=units.percent(steps / gain))
+        predicted = speed_up_of(steps, each, share)
+        yield _scored(("drafts.held_cost", "drafts.missed_cost"), gain, predicted)
+
+
+def _scored(keys: tuple[str, str], gain: float, predicted: float) -> Text:
+    """A measured speed-up beside the predicted one; `keys` are those of the words for a prediction
+    that came true and for one that did not."""
+    held, missed = keys
+    shown = {"gain": f"{gain:.2f}", "predicted": f"{predicted:.2f}"}
+    if abs(predicted / gain - 1) <= NEAR:
+        return say(held, **shown, near=units.percent(NEAR))
+    return say(missed, **shown, ratio=units.percent(predicted / gain))
 
 
 def _positions(point: Point) -> int:
