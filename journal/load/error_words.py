@@ -62,7 +62,11 @@ def error_words(error: Any) -> str | None:
     if words is not None and not isinstance(error.get("error"), str):
         return words
     more = _first_words(error, _MESSAGES)  # beside a name, such as "Bad Request"
-    return ": ".join(dict.fromkeys(filter(None, (words, more)))) or None
+    words = ": ".join(dict.fromkeys(filter(None, (words, more))))
+    field = error.get("param")
+    if words and isinstance(field, str) and field not in words:
+        return f"{words} ({field})"
+    return words or None
 
 
 def _first_words(error: dict[str, Any], names: tuple[str, ...]) -> str | None:

@@ -90,6 +90,11 @@ class Stream:
         return self._chunks > 0
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a part of an answer came."""
+        return bool(self.texts or self.thoughts or self.tool_calls or self.shown or self.ids)
+
+    @property
     def ended_well(self) -> bool:
         """Whether the answer has a finish reason that counts: it ended by itself, at the length
         that was asked for, or with a call of a tool."""

@@ -332,7 +332,7 @@ def _read(answer: Answer) -> _Tried:
     stream = stream_of(answer.body)
     usage = stream.usage
     counts = usage.output_tokens is not None
-    if stream.error is not None and stream.count == 0:
+    if stream.error is not None and not stream.has_begun:
         words = printable(hidden(stream.error, answer.secret))
         return _Tried(400, words, None, counts, answer.url, None)
     return _Tried(200, "", usage.prompt_tokens, counts, answer.url, None)

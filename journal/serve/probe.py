@@ -9,9 +9,11 @@ import math
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
@@ -205,10 +207,18 @@ def _retry_after_s(headers: Message, body: bytes) -> float | None:
         try:
             if value is not None and 0 <= (wait_s := float(value) / per_s) < math.inf:
                 return wait_s
-        except ValueError:  # a date
-            continue
+        except ValueError:
+            return _until(value)
     match = _TRY_AGAIN.search(body[:2000].decode("latin-1"))
     return None if match is None else float(match[1])
+
+
+def _until(date: str) -> float | None:
+    """The time in s from now to a date of HTTP; None for another text."""
+    try:
+        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def url_parts(url: str) -> SplitResult:

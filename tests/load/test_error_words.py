@@ -36,6 +36,14 @@ def test_error_words_stand_behind_the_name_of_the_error() -> None:
     assert error_words({"error": "same", "message": "same"}) == "same"
 
 
+def test_error_words_name_the_field_that_stands_beside_them() -> None:
+    assert (
+        error_words({"error": {"message": "unsupported", "param": "top_k"}})
+        == "unsupported (top_k)"
+    )
+    assert error_words({"error": {"message": "no top_k here", "param": "top_k"}}) == "no top_k here"
+
+
 @pytest.mark.parametrize("nothing", [None, 7, "", [], {}, {"error": {"code": 5}}, {"message": {}}])
 def test_error_words_may_be_missing(nothing: Any) -> None:
     assert error_words(nothing) is None

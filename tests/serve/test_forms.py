@@ -5,6 +5,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -38,6 +39,12 @@ REFUSALS: dict[str, tuple[str, Any, dict[str, Any], dict[str, str | None]]] = {
             "'max_completion_tokens' instead.",
             "param": "max_tokens",
         },
+        {"max_completion_tokens": 32},
+        {"max_tokens": "max_completion_tokens"},
+    ),
+    "a longer name, named beside the words": (
+        "max_tokens",
+        {"message": "Unsupported parameter", "param": "max_tokens"},
         {"max_completion_tokens": 32},
         {"max_tokens": "max_completion_tokens"},
     ),
@@ -193,6 +200,44 @@ def test_chat_comes_first_where_completions_are_refused(status: int) -> None:
         paths = [one.path for one in met if one.body]
     assert endpoint.api == "chat"
     assert paths == ["/v1/completions", *["/v1/chat/completions"] * 2]
+
+
+def in_a_stream(words: str) -> Told:
+    """An error of status 200, as servers send it that have begun to stream."""
+    data = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"error": {"message": words}}).encode()
+    return Told(200, data, {"Content-Type": "text/event-stream"})
+
+
+def test_an_error_in_a_stream_refuses_a_form_as_a_status_does() -> None:
+    def answers(asked: Asked) -> Told:
+        return in_a_stream("a chat model") if "prompt" in asked.body else chatting(asked)
+
+    with scripted(answers) as (url, _):
+        assert attach(url).api == "chat"
+
+
+def test_an_error_in_a_stream_names_a_field_that_is_refused() -> None:
+    def answers(asked: Asked) -> Told:
+        if "ignore_eos" in asked.body:
+            return in_a_stream("unknown parameter: ignore_eos")
+        return chatting(asked)
+
+    with scripted(answers) as (url, _):
+        assert attach(url).facts.request_fields == {"ignore_eos": None}
+
+
+def test_a_wait_until_a_date_is_waited_for() -> None:
+    refusals: list[str] = []
+
+    def answers(asked: Asked) -> Told:
+        if asked.path != "/v1/completions" or refusals:
+            return listing("m") if not asked.body else answered(asked)
+        refusals.append(formatdate(time.time() + 2, usegmt=True))
+        return refused(503, "loading", Retry_After=refusals[0])
+
+    with scripted(answers) as (url, met):
+        assert (attach(url).api, attach(url).prompt_form) == ("completions", "token_ids")
+    assert [one.path for one in met if one.body][:2] == ["/v1/completions"] * 2
 
 
 def test_a_rate_limit_is_told_in_the_servers_words() -> None:
