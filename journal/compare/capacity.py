@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment, Slo
 from journal.records.figure import Figure
-from journal.records.load_shape import Open
+from journal.records.load_shape import Closed, Open, Users
 from journal.records.run import Record
 
 Of: TypeAlias = Literal["rate", "concurrency"]
@@ -164,9 +164,9 @@ def long_enough(cell: Cell) -> bool:
     """Whether a run of `cell` lets an overload of 5% show: in open loop a queue grows by as much of
     each second, until it is longer than the limit; in closed loop requests go in WAVES waves."""
     shape, requests = cell.shape, cell.load.requests
-    if not isinstance(shape, Open):
-        return requests >= WAVES * shape.batch
-    return cell.slo is None or requests / shape.rate >= showing_s(cell.slo)
+    if isinstance(shape, Open):
+        return cell.slo is None or requests / shape.rate >= showing_s(cell.slo)
+    return isinstance(shape, Closed | Users) and requests >= WAVES * shape.batch
 
 
 def limit_s(slo: Slo) -> float:

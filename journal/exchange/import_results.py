@@ -210,14 +210,13 @@ def _of_figures(
 
 
 def _cell(foreign: Foreign, experiment: str) -> Cell:
-    unknown = foreign.batch is None and foreign.rate is None
     return identified(
         Cell(
             experiment=experiment,
             model=UNNAMED if foreign.model is None else foreign.model,
             quantisation=None,
             engine=None,
-            batch=1 if unknown else foreign.batch,
+            batch=foreign.batch,
             rate=foreign.rate,
             prompt_tokens=foreign.prompt_tokens,
             output_tokens=foreign.output_tokens,

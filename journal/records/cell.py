@@ -14,7 +14,7 @@ class Cell:
     reads `shape` instead. In conversations `batch` is the number of users and `prompt_tokens` the
     part of a prompt that a turn adds. Where the workload has prompts of one's own, `prompt_tokens`
     is the median that the server counted, and until it has, an estimate from their characters. A
-    length is None where another tool's file does not tell it.
+    length is None where another tool's file does not tell it, and so are both `batch` and `rate`.
     `identity` is a hash of all that defines the cell, the repeat included: equal identities are the
     same measurement."""
 

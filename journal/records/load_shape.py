@@ -126,7 +126,23 @@ class Open:
         return f"{self.rate:g}" if self.profile is None else self.profile
 
 
-LoadShape: TypeAlias = Closed | Users | Open
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A load that the file of another tool does not tell."""
+
+    batch: ClassVar[None] = None
+    rate: ClassVar[None] = None
+    burstiness: ClassVar[None] = None
+    is_open: ClassVar[bool] = False
+    axis: ClassVar[str] = "batch"
+    value: ClassVar[float] = 0.0  # on charts it stands before all loads
+    label: ClassVar[str] = "a load that is not known"
+    short: ClassVar[str] = "load unknown"
+    amount: ClassVar[str] = "–"
+    order: ClassVar[tuple[bool, float, float]] = (False, 0.0, 0.0)
+
+
+LoadShape: TypeAlias = Closed | Users | Open | Unknown
 
 
 def load_shape(
@@ -138,13 +154,13 @@ def load_shape(
     ramp: str | None = None,
 ) -> LoadShape:
     """The load shape of a cell by its stored fields; with `users` its batch counts users in
-    conversation, and `ramp` is the profile of its rate. Raises ValueError where both `batch` and
-    `rate` are None."""
+    conversation, and `ramp` is the profile of its rate. Where both `batch` and `rate` are None the
+    load is not known."""
     if rate is not None:
         return Open(rate, burstiness, ramp)
     if batch is not None:
         return Users(batch) if users else Closed(batch)
-    raise ValueError("a load needs a batch or a rate, and has neither")
+    return Unknown()
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ class _Course:
         e2e_s, shape = self._e2e_s(alone=True), cell.shape
         if not isinstance(shape, Open):
             last = self.records[-1].cell.shape.value
-            return cell.load.requests / shape.batch * self._e2e_s() * max(1.0, shape.batch / last)
+            return cell.load.requests / shape.value * self._e2e_s() * max(1.0, shape.value / last)
         rate = min([shape.rate, *self._answered()])
         return cell.load.requests / rate + e2e_s
 

@@ -204,8 +204,10 @@ def _retry_after_s(headers: Message, body: bytes) -> float | None:
     """The time after which a server asks to be tried again, by its header or by its words."""
     for name, per_s in (("retry-after-ms", 1e3), ("retry-after", 1.0)):
         value = headers.get(name)
+        if value is None:
+            continue
         try:
-            if value is not None and 0 <= (wait_s := float(value) / per_s) < math.inf:
+            if 0 <= (wait_s := float(value) / per_s) < math.inf:
                 return wait_s
         except ValueError:
             return _until(value)

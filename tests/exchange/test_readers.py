@@ -21,6 +21,7 @@ from journal.doubts.words import LANGUAGES, sentence
 from journal.errors import UsageError
 from journal.exchange.import_results import import_results
 from journal.plan.cells import identified
+from journal.records.load_shape import Unknown
 from journal.records.run import Record
 from journal.report.run_json import run_json
 from journal.store.history import last_measured, place
@@ -125,6 +126,37 @@ def test_a_length_that_a_file_does_not_tell_is_no_zero(tmp_path: Path) -> None:
         assert (stored.cell.prompt_tokens, stored.cell.output_tokens) == (None, 260)
         earlier = last_measured(store, [stored.cell], datetime.max.replace(tzinfo=UTC))
         assert set(earlier) == {place(stored.cell)}
+
+
+def test_a_load_that_a_file_does_not_tell_is_no_batch(tmp_path: Path) -> None:
+    files = ("genai-perf.json", "inference-perf.json", "vllm-summary.json")
+    runs = [only(FORMS / name, tmp_path) for name in files]
+    assert [(run.cell.batch, run.cell.rate) for run in runs] == [(None, None)] * 2 + [(4, None)]
+    assert runs[0].cell.shape == Unknown() and "load that is not known" in str(runs[0].cell)
+    assert run_json(runs[0])["concurrency"] is run_json(runs[0])["rate"] is None
+    assert "how many requests were in flight" in said(runs[0])
+    with open_store(tmp_path) as store:
+        assert store.run(runs[0].id).cell == runs[0].cell
+        assert set(last_measured(store, [runs[0].cell], datetime.max.replace(tzinfo=UTC)))
+    assert run_name(runs[0].cell) == "tiny load unknown p? o?"
+    for day, lang in product({run.started_at.date() for run in runs}, LANGUAGES):
+        written = journal.log(tmp_path, day, lang=lang, zone=UTC).markdown.read_text()
+        assert "None" not in written.replace("**Doubts.** None", "")
+    beside = journal.compare(runs[0].id, runs[2].id, tmp_path)
+    assert beside.as_json()
+    journal.export(tmp_path / "runs.csv", tmp_path)
+    with (tmp_path / "runs.csv").open() as file:
+        assert {row["batch"] for row in csv.DictReader(file)} == {"", "4"}
+
+
+@pytest.mark.parametrize("load", [{"request_rate": "trace"}, {"request_rate": None}])
+def test_a_load_of_vllm_is_known_by_its_rate_or_its_limit(
+    load: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    unknown = only(write("vllm-summary.json", load | {"max_concurrency": None}), tmp_path)
+    assert (unknown.cell.batch, unknown.cell.rate) == (None, None)
+    limited = only(write("vllm-summary.json", load | {"max_concurrency": 8}), tmp_path)
+    assert (limited.cell.batch, limited.cell.rate) == (8, None)
 
 
 def test_prompts_of_no_tokens_have_no_known_length(write: Write, tmp_path: Path) -> None:

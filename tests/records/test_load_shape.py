@@ -20,6 +20,7 @@ from journal.records.load_shape import (
     Closed,
     LoadShape,
     Open,
+    Unknown,
     load_shape,
 )
 
@@ -70,9 +71,13 @@ def test_a_cell_goes_under_another_load_and_back() -> None:
     assert identified(again) == identified(CLOSED)
 
 
-def test_a_load_needs_a_batch_or_a_rate() -> None:
-    with pytest.raises(ValueError, match="neither"):
-        load_shape(None, None)
+def test_a_load_without_a_batch_or_a_rate_is_not_known() -> None:
+    assert load_shape(None, None) == Unknown()
+    assert (Unknown().batch, Unknown().rate, Unknown().label) == (
+        None,
+        None,
+        "a load that is not known",
+    )
 
 
 def test_every_axis_is_a_field_of_a_cell_and_of_a_grid() -> None:
