@@ -116,7 +116,7 @@ LATENCY = (
             "p50": Shown(
                 headline=True,
                 over_repeats=True,
-                curve=True,
+                curve="TTFT",
                 bar="least",
                 column=10,
                 precise=True,
@@ -176,7 +176,7 @@ LATENCY = (
             "p50": Shown(
                 headline=True,
                 over_repeats=True,
-                curve=True,
+                curve="TPOT",
                 bar="least",
                 column=20,
                 precise=True,
@@ -194,7 +194,7 @@ LATENCY = (
             "p50": Shown(
                 headline=True,
                 over_repeats=True,
-                curve=True,
+                curve="E2E",
                 column=30,
                 precise=True,
                 family=Family("journal_run_e2e_seconds", "Whole latency, p50."),

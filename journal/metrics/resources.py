@@ -209,7 +209,7 @@ MEMORY = (
         in_span(_server("kv_cache_fraction", Series.peak)),
         label="KV pool in use, peak",
         shown=Shown(
-            curve=True,
+            curve="KV",
             column=70,
             family=Family("journal_run_kv_cache_peak_ratio", "Peak use of the KV cache."),
         ),
@@ -227,7 +227,7 @@ MEMORY = (
         shown=Shown(
             headline=True,
             amount=True,
-            curve=True,
+            curve="VRAM",
             bar="most",
             column=50,
             family=Family("journal_run_vram_peak_bytes", "Peak of the GPUs' memory."),
@@ -255,7 +255,7 @@ MEMORY = (
         shown=Shown(
             instead_of="vram_peak_bytes",
             amount=True,
-            curve=True,
+            curve="RSS",
             bar="most",
             family=Family("journal_run_memory_peak_bytes", "Peak of the server's resident memory."),
         ),
@@ -319,7 +319,7 @@ ENERGY = (
         shown=Shown(
             headline=True,
             amount=True,
-            curve=True,
+            curve="energy",
             bar="least",
             column=80,
             family=Family("journal_run_energy_per_token_joules", "Per output token."),
@@ -346,7 +346,7 @@ COST = (
         in_span(_usd_per_million_tokens),
         better="lower",
         label="price",
-        shown=Shown(amount=True, curve=True, bar="least", column=90),
+        shown=Shown(amount=True, curve="price", bar="least", column=90),
     ),
     Metric(
         "price_per_million_output_tokens",

@@ -47,8 +47,9 @@ class Shown:
     metric for which this one stands in where that has no value. `amount`: people say more and
     less of it, not faster and slower. `of_text`: it matters where models differ, since equal
     numbers of their tokens are not equal text. `over_repeats`: its mean over repeats is shown.
-    `curve`: MLflow draws it over batch and prompt length; `bar`: MLflow draws the most or the
-    least over all cells; `of_engine`: the engine reserved or read it once, when it started.
+    `curve`: MLflow draws it over batch and prompt length, in a section of this name; `bar`: MLflow
+    draws the most or the least over all cells; `of_engine`: the engine reserved or read it once,
+    when it started.
     `column`: its place among the columns of the log's table, `precise` with its interval, and
     with `tail` beside its highest tail percentile. `family`: the exporter has it.
     """
@@ -58,7 +59,7 @@ class Shown:
     amount: bool = False
     of_text: bool = False
     over_repeats: bool = False
-    curve: bool = False
+    curve: str | None = None
     bar: Literal["most", "least"] | None = None
     of_engine: bool = False
     column: int | None = None

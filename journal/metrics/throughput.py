@@ -205,7 +205,7 @@ THROUGHPUT = (
         shown=Shown(
             headline=True,
             over_repeats=True,
-            curve=True,
+            curve="tokens",
             bar="most",
             column=40,
             precise=True,
@@ -230,7 +230,7 @@ THROUGHPUT = (
         lambda view: _per_second(view, view.output_chars),
         better="higher",
         label="characters of output",
-        shown=Shown(headline=True, of_text=True, curve=True, bar="most", precise=True),
+        shown=Shown(headline=True, of_text=True, curve="characters", bar="most", precise=True),
     ),
     Metric(
         "requests_per_s",
@@ -243,7 +243,7 @@ THROUGHPUT = (
         label="requests per second",
         shown=Shown(
             over_repeats=True,
-            curve=True,
+            curve="requests",
             family=Family("journal_run_requests_per_second", "Requests per second."),
         ),
     ),

@@ -21,6 +21,7 @@ from journal.records.load_shape import STEP_AXES
 from journal.records.run import Record
 
 HEADLINES = ("engine", "most", "least", "capacity")  # their sections
+AXES = {"batch": "batch", "prompt_tokens": "prompt"}  # in the names of curves
 LOADS = {"rate": "requests_per_s", "concurrency": "requests_in_flight"}
 
 
@@ -84,7 +85,8 @@ def searched(experiment: Experiment, runs: Sequence[Record]) -> list[CurvePoint]
 
 def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[CurvePoint]:
     """The figures of runs of one engine over each axis with at least two values: means over
-    repeats, in sections such as `by_batch p512/ttft_s_p50` for prompts of 512 tokens."""
+    repeats, such as `TTFT/p512 by batch: ttft_s_p50` for prompts of 512 tokens. MLflow cuts its
+    titles in narrow cards to some ten characters: they begin with what sets them apart."""
     good = _good(runs)
     points: list[CurvePoint] = []
     for axis in STEP_AXES:
@@ -94,7 +96,7 @@ def curves(runs: Sequence[Record], *, several_outputs: bool) -> list[CurvePoint]
                 groups[_place(run.cell, axis, several_outputs)].append(run)
         for place, group in groups.items():
             if len({getattr(run.cell, axis) for run in group}) > 1:
-                points += _curve(axis, f"by_{axis} {place}", group)
+                points += _curve(axis, place, group)
     return points + _over_hits(good) + _over_turns(good) + _over_users(good)
 
 
@@ -114,7 +116,8 @@ def _over_hits(good: Sequence[Record]) -> list[CurvePoint]:
             if ttft_s is not None:
                 by_step[0 if asked is None else round(100 * asked)].append(ttft_s)
         if len(by_step) > 1:
-            at, name = max(run.started_at for run in group), f"by_hit_percent {place}/ttft_s_p50"
+            at = max(run.started_at for run in group)
+            name = f"TTFT/{place} by hit percent: ttft_s_p50"
             points += [CurvePoint(name, fmean(by_step[step]), at, step) for step in sorted(by_step)]
     return points
 
@@ -129,11 +132,12 @@ def _over_turns(good: Sequence[Record]) -> list[CurvePoint]:
     points: list[CurvePoint] = []
     for place, group in groups.items():
         at = max(run.started_at for run in group)
-        for name in ("turn_ttft_s", "turn_hit_fraction"):
+        for section, name in (("TTFT", "turn_ttft_s"), ("hits", "turn_hit_fraction")):
+            title = f"{section}/{place} by turn: {name}"
             for turn in TURNS:
                 values = _values(group, f"{name}.{turn}")
                 if values:
-                    points.append(CurvePoint(f"by_turn {place}/{name}", fmean(values), at, turn))
+                    points.append(CurvePoint(title, fmean(values), at, turn))
     return points
 
 
@@ -144,7 +148,7 @@ def _over_users(good: Sequence[Record]) -> list[CurvePoint]:
     measured = points_of(zip(good, setups_of(good), strict=True))
     for line in lines(measured, "batch"):
         cell = line[0].good[0].cell
-        name = f"trade_off {_lengths(cell)}/tokens_per_s_of_a_gpu"
+        name = f"GPU/{_lengths(cell)} by tokens of a user: tokens_per_s_of_a_gpu"
         found = {max(1, round(one.of_one)): one for one in trade_offs(line)}
         at = max(run.started_at for point in line for run in point.good)
         if len(found) > 1:
@@ -153,18 +157,17 @@ def _over_users(good: Sequence[Record]) -> list[CurvePoint]:
     return curves
 
 
-def _curve(axis: str, where: str, group: Sequence[Record]) -> Iterator[CurvePoint]:
+def _curve(axis: str, place: str, group: Sequence[Record]) -> Iterator[CurvePoint]:
     at = max(run.started_at for run in group)
     for metric in rows(lambda shown: shown.curve):
+        name = f"{metric.shown.curve}/{place} by {AXES[axis]}: {metric.name.replace('.', '_')}"
         by_step: dict[int, list[float]] = defaultdict(list)
         for run in group:
             value = run.value(metric.name)
             if value is not None:
                 by_step[getattr(run.cell, axis)].append(value)
         for step in sorted(by_step):
-            yield CurvePoint(
-                f"{where}/{metric.name.replace('.', '_')}", fmean(by_step[step]), at, step
-            )
+            yield CurvePoint(name, fmean(by_step[step]), at, step)
 
 
 def _place(cell: Cell, axis: str, several_outputs: bool) -> str:

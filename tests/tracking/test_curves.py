@@ -18,10 +18,14 @@ def test_the_trade_off_is_a_curve_over_the_tokens_of_one_user() -> None:
         )
         for batch, rate in ((1, 50.0), (4, 160.0))
     ]
-    drawn = [point for point in curves(runs, several_outputs=False) if "trade_off" in point.name]
-    assert {point.name for point in drawn} == {"trade_off p64 o32/tokens_per_s_of_a_gpu"}
+    drawn = [
+        point for point in curves(runs, several_outputs=False) if point.name.startswith("GPU/")
+    ]
+    assert {point.name for point in drawn} == {
+        "GPU/p64 o32 by tokens of a user: tokens_per_s_of_a_gpu"
+    }
     assert [(point.step, point.value) for point in drawn] == [(40, 80.0), (50, 25.0)]
-    assert not [p for p in curves(runs[:1], several_outputs=False) if "trade_off" in p.name]
+    assert not [p for p in curves(runs[:1], several_outputs=False) if p.name.startswith("GPU/")]
 
 
 def test_conversations_have_curves_over_the_turn_and_the_means_of_repeats() -> None:
@@ -38,13 +42,13 @@ def test_conversations_have_curves_over_the_turn_and_the_means_of_repeats() -> N
         )
         for repeat in (0, 1)
     ]
-    drawn = [one for one in curves(runs, several_outputs=False) if one.name.startswith("by_turn")]
+    drawn = [one for one in curves(runs, several_outputs=False) if " by turn: " in one.name]
     ttft, hits = (
-        {one.step: one.value for one in drawn if one.name == f"by_turn u2 p64 o32/{name}"}
+        {one.step: one.value for one in drawn if one.name.endswith(f"/u2 p64 o32 by turn: {name}")}
         for name in ("turn_ttft_s", "turn_hit_fraction")
     )
     assert ttft == pytest.approx({1: 0.11, 2: 0.21, 3: 0.31})
     assert hits == pytest.approx({2: 0.6, 3: 0.9})
     assert len(drawn) == 5
     alone = [a_record(number=2, metrics={"turn_ttft_s.1": 0.1})]
-    assert not [one for one in curves(alone, several_outputs=False) if "by_turn" in one.name]
+    assert not [one for one in curves(alone, several_outputs=False) if " by turn: " in one.name]

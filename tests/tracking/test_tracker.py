@@ -173,13 +173,16 @@ def test_curves_stand_on_the_parent(
     assert Tracker(store, home).finish(begun)
     (parent,) = runs_there(home)
     assert set(parent.data.metrics) == {
-        "by_batch p16/ttft_s_p50",
-        "by_prompt_tokens b2/ttft_s_p50",
+        "TTFT/p16 by batch: ttft_s_p50",
+        "TTFT/b2 by prompt: ttft_s_p50",
         "engine/weights_bytes",
         "least/ttft_s_p50",
     }
-    assert curve(home, parent, "by_batch p16/ttft_s_p50") == [(1, 0.1), (2, pytest.approx(0.3))]
-    by_prompt = curve(home, parent, "by_prompt_tokens b2/ttft_s_p50")
+    assert curve(home, parent, "TTFT/p16 by batch: ttft_s_p50") == [
+        (1, 0.1),
+        (2, pytest.approx(0.3)),
+    ]
+    by_prompt = curve(home, parent, "TTFT/b2 by prompt: ttft_s_p50")
     assert by_prompt == [(16, pytest.approx(0.3)), (64, 0.8)]
     assert parent.data.tags["model"] == "tiny"
     assert parent.data.params["requests"] == "24"
@@ -283,7 +286,7 @@ def test_engines_that_are_compared_are_runs_between_with_one_name_for_each_curve
     assert {run.data.tags["mlflow.parentRunId"] for run in engines} == {parent.info.run_id}
     assert len(runs["cell"]) == 4
     for run, values in zip(engines, ((0.1, 0.3), (0.2, 0.4)), strict=True):
-        name = "by_batch p16/ttft_s_p50"
+        name = "TTFT/p16 by batch: ttft_s_p50"
         assert curve(home, run, name) == [(1, values[0]), (2, values[1])]
         assert run.data.metrics["least/ttft_s_p50"] == values[0]
         own = [c for c in runs["cell"] if c.data.tags["mlflow.parentRunId"] == run.info.run_id]
@@ -321,7 +324,7 @@ def test_curves_that_change_are_drawn_anew_and_not_over_the_old(
     old, new = (one["a"] for one in states)
     same, still = (one["b awq"] for one in states)
     assert same.info.run_id == still.info.run_id
-    assert curve(home, new, "by_batch p16/ttft_s_p50") == [(1, 0.1), (2, pytest.approx(0.3))]
+    assert curve(home, new, "TTFT/p16 by batch: ttft_s_p50") == [(1, 0.1), (2, pytest.approx(0.3))]
     parents = [r.data.tags.get("mlflow.parentRunId") for r in runs_there(home, "two")]
     assert parents.count(new.info.run_id) == 3
     assert old.info.run_id not in parents
