@@ -16,6 +16,7 @@ from journal.metrics.statistics import STATISTICS
 from journal.private import make_folder, write_private
 from journal.records.load_shape import Open
 from journal.records.run import Record
+from journal.records.workload import Workload
 from journal.redaction import hidden_in
 from journal.store.store import open_store
 
@@ -142,16 +143,21 @@ def _load(record: Record) -> Part | None:
     prompt, output = cell.prompt_tokens, cell.output_tokens
     if prompt is None:
         return None
-    shape, tool = cell.shape, record.environment.get("tool")
+    shape, work, tool = cell.shape, cell.workload, record.environment.get("tool")
+    spread = cell.load.length_spread
     version = record.environment.get("tool_version" if tool else "journal")
     return {
         "metadata": {"cfg_id": cell.identity},
         "standardized": {
             "tool": str(tool or TOOL),
             "tool_version": UNKNOWN if version is None else str(version),
-            "source": UNKNOWN if tool else "random",
-            "input_seq_len": _length(prompt, cell.load.length_spread),
-            "output_seq_len": None if output is None else _length(output, cell.load.length_spread),
+            "source": UNKNOWN if tool else "sampled" if work.is_own else "random",
+            "input_seq_len": _length(prompt, spread, varies=work.is_own or work.varies),
+            "output_seq_len": None
+            if output is None or work.natural_end
+            else _length(output, spread, varies=work.varies),
+            "prefix": _prefix(work),
+            "multi_turn": {"max_turns": _length(work.turns)} if work.is_conversation else None,
             "rate_qps": shape.rate if isinstance(shape, Open) else None,
             "concurrency": None if isinstance(shape, Open) else shape.batch,
         },
@@ -159,10 +165,18 @@ def _load(record: Record) -> Part | None:
     }
 
 
-def _length(tokens: int, spread: float) -> Part:
+def _length(value: int, spread: float = 0.0, *, varies: bool = False) -> Part:
     if not spread:
-        return {"distribution": "fixed", "value": tokens}
-    return {"distribution": "other", "value": tokens, "std_dev": tokens * spread}
+        return {"distribution": "other" if varies else "fixed", "value": value}
+    return {"distribution": "other", "value": value, "std_dev": value * spread}
+
+
+def _prefix(work: Workload) -> Part | None:
+    """The beginnings that prompts share; None where they share none."""
+    if not work.shared_prefix:
+        return None
+    alone = {"num_users_per_group": 1, "num_prefixes": 1}
+    return {"prefix_len": _length(work.shared_prefix), "num_groups": work.prefixes, **alone}
 
 
 def _native(record: Record) -> Part:

@@ -24,7 +24,7 @@ _requests = core_tables.requests
 def request_lengths(store: Store, run_ids: Collection[str]) -> dict[str, Lengths]:
     """How many of the measured requests that succeeded have each length in tokens, by run. A run
     whose requests are not in the database, as after a compaction, is left out; a length that the
-    server did not tell is not counted."""
+    server did not tell, or another tool's file, is not counted."""
     found: dict[str, Lengths] = {}
     good = (_requests.c.warmup.is_(False), _requests.c.outcome == "ok")
     with store.transaction(writing=False) as connection:
@@ -33,7 +33,8 @@ def request_lengths(store: Store, run_ids: Collection[str]) -> dict[str, Lengths
             of_run = (_requests.c.run_id == run_id, *good)
             for name in LENGTHS:
                 column = _requests.c[name]
-                query = select(column, func.count()).where(*of_run, column.is_not(None))
+                known = column > 0 if name.endswith("_asked") else column.is_not(None)
+                query = select(column, func.count()).where(*of_run, known)
                 rows = connection.execute(query.group_by(column)).all()
                 counted[name] = Counter({row[0]: row[1] for row in rows})
             if any(counted.values()):

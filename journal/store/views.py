@@ -107,9 +107,14 @@ def _metric(metric: str, part: str) -> str:
 # (2^52 + mantissa) * 2^(exponent - 1075), exactly. A time before the load began is negative.
 
 
+def _told(name: str) -> str:
+    """A length that was asked for, which is stored as 0 where another tool's file has none."""
+    return f"nullif(q.{name}, 0) AS {name}"
+
+
 def _request_columns(first: str, last: str) -> str:
     columns = ["q.run_id", "q.position", *(f"r.{name}" for name in OF_PLACE)]
-    columns += [f"q.{name}" for name in OF_REQUEST]
+    columns += [_told(name) if name.endswith("_asked") else f"q.{name}" for name in OF_REQUEST]
     columns += [
         "length(q.chunk_s) / 8 AS chunks",
         f"{first} AS first_chunk_s",

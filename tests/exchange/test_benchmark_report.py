@@ -13,8 +13,9 @@ from journal.cli.app import main
 from journal.errors import NotFound, UsageError
 from journal.exchange.benchmark_report import benchmark_report, export_reports
 from journal.records.figure import Figure
-from journal.records.run import Record
+from journal.records.run import Record, Status
 from journal.records.samples import Samples
+from journal.records.workload import Workload
 from journal.store.store import Store
 
 FORMS = Path(__file__).parent / "data" / "forms"
@@ -71,6 +72,53 @@ def test_reports_are_valid_with_and_without_an_engine(new_record: NewRecord) -> 
     with_gpu = replace(record, facts=replace(record.facts, card="NVIDIA L4"))
     for one in (record, with_gpu, replace(record, metrics={})):
         checked(benchmark_report(one))
+
+
+RANDOM = Workload()
+KINDS: dict[str, tuple[dict[str, Any], Workload, dict[str, Any]]] = {
+    "closed": ({"batch": 8}, RANDOM, {"concurrency": 8, "source": "random"}),
+    "open": ({"batch": None, "rate": 2.5}, RANDOM, {"rate_qps": 2.5, "concurrency": None}),
+    "of no known load": ({"batch": None}, RANDOM, {"rate_qps": None, "concurrency": None}),
+    "a trace": (
+        {"batch": None, "rate": 2.5},
+        Workload(trace="t.csv"),
+        {"input_seq_len.distribution": "other", "source": "random"},
+    ),
+    "conversations": (
+        {"batch": 4},
+        Workload(turns=3, think_s=1.0),
+        {"concurrency": 4, "multi_turn.max_turns.value": 3, "input_seq_len.distribution": "other"},
+    ),
+    "prompts of one's own": (
+        {"batch": 4},
+        Workload(prompts="p.jsonl", natural_end=True),
+        {"source": "sampled", "output_seq_len": None},
+    ),
+    "a shared prefix": (
+        {"batch": 4},
+        Workload(shared_prefix=32, prefixes=2),
+        {"prefix.prefix_len.value": 32, "prefix.num_groups": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("status", ["valid", "failed"])
+@pytest.mark.parametrize(("load", "workload", "told"), KINDS.values(), ids=KINDS)
+def test_reports_of_every_kind_of_run_are_valid_and_tell_its_load(
+    load: dict[str, Any],
+    workload: Workload,
+    told: dict[str, Any],
+    status: Status,
+    new_record: NewRecord,
+) -> None:
+    record = new_record(status=status)
+    record = replace(record, cell=replace(record.cell, **{"rate": None, **load}, workload=workload))
+    standardized = checked(benchmark_report(record)).scenario.load.standardized
+    for path, value in told.items():
+        found = standardized
+        for name in path.split("."):
+            found = getattr(found, name)
+        assert found == value, path
 
 
 def test_the_command_writes_a_report_for_each_good_run_or_one(

@@ -16,11 +16,12 @@ def test_lengths_are_counted_by_run_without_the_warm_up_and_failures(store: Stor
         a_trace(1, output_tokens=5, output_tokens_asked=8),
         a_trace(2, output_tokens=5, output_tokens_asked=16),
         a_trace(3, output_tokens=None, output_tokens_asked=8),
+        a_trace(5, output_tokens=5, output_tokens_asked=0),  # another tool's file has none
         a_trace(4, output_tokens=9, outcome="error", error="x"),
     ]
     samples = samples_of(a_cell(), *traces)
     record = replace(a_record(), experiment_id=begun.id, cell=samples.cell, facts=samples.facts)
     store.add_run(record, samples)
     (counted,) = request_lengths(store, [record.id, "none"]).values()
-    assert counted["output_tokens"] == {5: 2}
+    assert counted["output_tokens"] == {5: 3}
     assert counted["output_tokens_asked"] == {8: 2, 16: 1}

@@ -29,6 +29,21 @@ def test_a_time_of_a_chunk_is_read_to_the_last_bit(
     assert rows == [*((2, at, -at) for at in TIMES), (0, None, None)]
 
 
+def test_a_length_that_no_file_told_is_null(
+    store: Store, new_record: Callable[..., Record], samples: Samples
+) -> None:
+    one = samples.traces[0]
+    traces = (one, replace(one, prompt_tokens_asked=0, output_tokens_asked=0))
+    store.add_run(new_record(), replace(samples, traces=traces))
+    engine = create_engine(store.url)
+    with engine.connect() as connection:
+        names = "prompt_tokens_asked, output_tokens_asked"
+        query = f"SELECT {names} FROM requests_flat ORDER BY position"
+        rows = [tuple(row) for row in connection.execute(text(query))]
+    engine.dispose()
+    assert rows == [(one.prompt_tokens_asked, one.output_tokens_asked), (None, None)]
+
+
 def test_a_column_that_nobody_asks_for_is_not_looked_up(store: Store) -> None:
     if store.url.get_backend_name() != "sqlite":
         pytest.skip("SQLite's plan alone is read here")
