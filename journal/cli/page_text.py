@@ -44,7 +44,7 @@ def _print_table(table: Table, language: Words) -> None:
     names = [language.say(column.title, plain) for column in table.columns]
     left = [n for n, c in zip(names, table.columns, strict=True) if not c.numeric]
     rows = [[_box(box, language) for box in row] for row in table.rows]
-    print_table(names, rows, left=left)
+    print_table(names, rows, left=left, as_it_stands=True)
 
 
 def _box(box: Box, language: Words) -> str:

@@ -22,13 +22,18 @@ def print_table(
     rows: "Sequence[Cells]",
     left: Collection[str] = (),
     kept: Collection[str] = (),
+    *,
+    as_it_stands: bool = False,
 ) -> None:
     """Print a table. Where it is wider than the console, columns whose cells are all alike stand in
     a line above it (but for those in `kept`), and then rows take several lines, as the head does.
-    Columns in `left` are set to the left."""
+    Columns in `left` are set to the left. Texts are put into the user's language, or stay
+    `as_it_stands`."""
     console = wide_console()
     rule = "─" if console.encoding.lower().startswith("utf") else "-"
-    for line in table_lines(columns, rows, left, kept, console.width, rule):
+    for line in table_lines(
+        columns, rows, left, kept, console.width, rule, as_it_stands=as_it_stands
+    ):
         console.print(line, soft_wrap=True, highlight=False)
 
 
@@ -39,13 +44,15 @@ def table_lines(
     kept: Collection[str],
     width: int,
     rule: str = "─",
+    *,
+    as_it_stands: bool = False,
 ) -> "list[Text]":
     """The lines of a table, none wider than `width`; `rule` draws the line below the head."""
     from rich.text import Text
 
-    hide = hiding()
-    texts = [[Text(word(hide(c))) if isinstance(c, str) else c for c in row] for row in rows]
-    heads = [word(name) for name in columns]
+    hide, said = hiding(), str if as_it_stands else word
+    texts = [[Text(said(hide(c))) if isinstance(c, str) else c for c in row] for row in rows]
+    heads = [said(name) for name in columns]
     lefts = [n for n, name in enumerate(columns) if name in left]
     layout = _layout(heads, texts, lefts, range(len(columns)), width)
     above: list[Text] = []

@@ -141,6 +141,15 @@ def test_a_start_that_failed_is_said_once(home: Path) -> None:
     assert "1 failed start, 8 cells not measured" in text
 
 
+def test_a_page_is_in_the_language_that_was_asked_for_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("compare", *MODELS, "--lang", "en")
+    english = shown(home, 100, *asked)
+    monkeypatch.setenv("JOURNAL_LANG", "zh")
+    assert shown(home, 100, *asked) == english
+
+
 def test_columns_counts_in_pipes(home: Path) -> None:
     lines = {width: shown(home, width, "runs").splitlines() for width in (60, 100)}
     assert len(lines[60]) > len(lines[100])
