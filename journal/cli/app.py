@@ -179,12 +179,12 @@ def main() -> None:
     try:
         _run()
     except JournalError as error:
-        from journal.cli.render import plain
+        from journal.cli.render import plain, put
 
         if isinstance(error, EngineError) and error.log_tail:
             for line in error.log_tail.rstrip().split("\n"):
                 print(plain(line), file=sys.stderr)
-        print(f"journal: {_in_words(error)}", file=sys.stderr)
+        put(f"journal: {_in_words(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print(translated("journal: stopped"), file=sys.stderr)

@@ -33,7 +33,7 @@ def explain(
     - `docker logs vllm 2>&1 | journal explain - --lang zh`
     - `journal explain vllm.log --json`
     """
-    from journal.cli.render import plain, print_json
+    from journal.cli.render import plain, print_json, put
     from journal.report.explain_words import explanation_text
 
     if log == "-":
@@ -43,7 +43,7 @@ def explain(
         print_json(_as_json(known))
         return
     text = explanation_text(known, language(lang), ascii_only=not _draws_blocks())
-    print("\n".join(plain(line) for line in text.split("\n")))
+    put("\n".join(plain(line) for line in text.split("\n")))
 
 
 def _draws_blocks() -> bool:

@@ -120,7 +120,7 @@ def checklist(
 
     - `journal checklist`
     """
-    from journal.cli.render import plain, print_json
+    from journal.cli.render import plain, print_json, put
 
     steps = [step.as_json(language(lang)) for step in journal.checklist(home)]
     if json:
@@ -129,7 +129,7 @@ def checklist(
     for step in steps:
         recorded = f" ({step['kind']} {step['id'][:8]})" if step["id"] else ""
         evidence = f": {step['evidence']}" if step["evidence"] else ""
-        print(plain(f"[{'x' if step['done'] else ' '}] {step['title']}{evidence}{recorded}"))
+        put(plain(f"[{'x' if step['done'] else ' '}] {step['title']}{evidence}{recorded}"))
 
 
 def date_of(text: str | None) -> "date | None":

@@ -8,7 +8,7 @@ import typer
 import journal
 from journal.cli.log import date_of
 from journal.cli.options import Home, Json, Lang
-from journal.cli.render import echo
+from journal.cli.render import echo, put
 from journal.language import language
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def quiz(
     asked = sys.stdin.isatty() and sys.stdout.isatty()
     for question in questions:
         mark = "x" if question.solved else "-" if question.shown else " "
-        print(plain(f"[{mark}] {question.name}: {question.text(lang)}"))
+        put(plain(f"[{mark}] {question.name}: {question.text(lang)}"))
         if asked and not (question.solved or question.shown):
             _ask(question, home, lang)
     if questions and not asked:
@@ -68,7 +68,7 @@ def _ask(question: "QuizQuestion", home: Home, lang: str) -> None:
         except UsageError as error:
             echo(str(error))
             continue
-        print(plain(judged.text(lang)))
+        put(plain(judged.text(lang)))
         if judged.right:
             return
 
@@ -112,6 +112,6 @@ def answer(
     if json:
         print_json(judged.as_json(lang))
     else:
-        print(plain(judged.text(lang)))
+        put(plain(judged.text(lang)))
     if not (judged.right or show):
         raise typer.Exit(1)

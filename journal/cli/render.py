@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from journal.cli.prose import in_lines
 from journal.language import catalogue, label, language, translated
 from journal.redaction import hidden, hidden_in
 
@@ -33,8 +34,14 @@ def readable(text: str) -> str:
 
 
 def echo(text: str, **how: Any) -> None:
-    """Print `text` in the user's language; `how` are the options of print."""
-    print(translated(text), **how)
+    """Print `text` in the user's language, in lines that fit the terminal; `how` are the options of
+    print."""
+    put(translated(text), **how)
+
+
+def put(text: str, **how: Any) -> None:
+    """Print `text`, which is in the user's language already, in lines that fit the terminal."""
+    print(in_lines(text, how.get("file")), **how)
 
 
 def print_json(value: Any) -> None:

@@ -49,7 +49,7 @@ def try_(
     - `journal try --steps 5 --budget 60`
     """
     from journal.cli.progress import showing
-    from journal.cli.render import plain, print_json
+    from journal.cli.render import plain, print_json, put
     from journal.plan.settings import engine_difference
     from journal.report.change_words import trial_sentences, tried_json, verdict_sentences
     from journal.report.phrases import words
@@ -68,9 +68,9 @@ def try_(
         print_json([tried_json(result) for result in results])
     speak = words(language())
     for result in () if json else results:
-        print(speak.paragraph(tuple(trial_sentences(result.trial)), plain))
+        put(speak.paragraph(tuple(trial_sentences(result.trial)), plain))
         print("\n".join(map(plain, engine_difference(result.before, result.after))))
-        print(speak.paragraph(tuple(verdict_sentences(result)), plain))
+        put(speak.paragraph(tuple(verdict_sentences(result)), plain))
         if result.failed:
-            print(plain(translated(result.failed)))
+            put(plain(translated(result.failed)))
     raise typer.Exit({"kept": 0, "reverted": 1, "undecided": 3}[results[-1].verdict])

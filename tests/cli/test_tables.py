@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from typer.testing import CliRunner
 
+import journal
 from journal import units
 from journal.cli.app import app
 from journal.cli.tables import table_lines
@@ -25,6 +26,7 @@ from journal.store.store import open_store
 WIDTHS = (60, 80, 100)
 MODELS = ("mistralai/Mistral-7B-Instruct-v0.2", "meta-llama/Meta-Llama-3-8B-Instruct")
 GPUS = ("NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB")
+SIDES = ("--baseline", "tiny-random-mistral", "--candidate", "tiny-random-llama")
 DRIFT = Doubt(
     "drift",
     {"metric": "tpot_s", "before_s": 0.04, "after_s": 0.05, "at_fraction": 0.5, "remedy": "look"},
@@ -111,6 +113,40 @@ def test_no_table_is_cut(home: Path, width: int, asked: tuple[str, ...]) -> None
     text = shown(home, width, *(part.format(first=first) for part in asked))
     assert "…" not in text
     assert max(cell_len(line) for line in text.splitlines()) <= width
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recorded") / "demo"
+    journal.demo(folder)
+    return folder
+
+
+ENGINE_LOG = Path(__file__).parents[1] / "data" / "engine" / "kv_cache_too_large.log"
+PROSE = [
+    ("plan", "quickstart", "--home", "{home}"),
+    ("quiz", "--home", "{home}"),
+    ("quiz", "--lang", "zh", "--home", "{home}"),
+    ("checklist", "--home", "{home}"),
+    ("whatif", "--slo-e2e-ms", "500", "--home", "{home}"),
+    ("check", *SIDES, "--across", "model", "--home", "{home}"),
+    ("fit", "Mistral-7B-Instruct-v0.2", "--gpu", "4090"),
+    ("fit", "Qwen/Qwen3-8B"),
+    ("explain", str(ENGINE_LOG)),
+    ("explain", str(ENGINE_LOG), "--lang", "zh"),
+    ("doctor",),
+    ("verify", "--home", "{home}"),
+]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("asked", PROSE, ids=lambda asked: " ".join(asked[:2]).rsplit("/", 1)[-1])
+def test_no_sentence_is_cut(recorded: Path, width: int, asked: tuple[str, ...]) -> None:
+    words = [part.format(home=recorded) for part in asked]
+    done = CliRunner().invoke(app, words, env={"COLUMNS": str(width)}, catch_exceptions=False)
+    assert done.stdout and "…" not in done.stdout
+    for line in done.stdout.splitlines():
+        assert cell_len(line) <= width or len(line.split()) == 1, "a path stays whole"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
