@@ -39,6 +39,7 @@ from journal.report.sections.long_prompts import long_prompts_section
 from journal.report.sections.memory_parts import memory_section
 from journal.report.sections.needed import needed_section
 from journal.report.sections.own_predictions import predictions_section
+from journal.report.sections.prediction_errors import prediction_errors_section
 from journal.report.sections.prefix_cache import prefix_section
 from journal.report.sections.quantisation import quantisation_section
 from journal.report.sections.requests_in_time import requests_in_time_section
@@ -64,15 +65,18 @@ def log_page(day: Day) -> Page:
     alike = shared_doubts(every) if several else []
     limits = Bottlenecks(shown)
     sections: list[Section] = []
+    by_experiment: list[tuple[ExperimentRecord, Points]] = []
     for number, begun in enumerate(day.experiments, start=1):
         own = points(pair for pair in measured if pair[0].experiment_id == begun.id)
         name = f"{number}-{slug(begun.experiment.name) or 'experiment'}"
         sections += _experiment(begun, own, limits, named, name, day, alike)
         sections += notes.of_experiment(begun, day)
+        by_experiment.append((begun, tuple(point for point in own if point.good)))
     across = (
         *_engines(every, named),
         side_by_side_section(every, named, day),
         since_section(day),
+        prediction_errors_section(day, by_experiment),
         lessons_section(every, named),
         _alike(alike),
         asked_by_hand_section(day),
