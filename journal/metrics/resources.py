@@ -357,7 +357,7 @@ COST = (
         in_span(_per_million_tokens),
         better="lower",
         label="price",
-        shown=Shown(amount=True, curve=True, bar="least", column=91),
+        shown=Shown(amount=True, curve="price in its currency", bar="least", column=91),
     ),
 )
 
