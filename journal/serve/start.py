@@ -243,7 +243,7 @@ class _Starting:
         does not answer in time."""
         kind, limit_s = self.kind, self.engine.start_timeout_s
         phase = f"starting {kind.name}"
-        while not self._answers():
+        while not (self._answers() and self._is_ours()):
             took_s = time.monotonic() - self.began_s
             phases = [kind.phase(line) for line in _text(self.log_path, self.env).splitlines()]
             phase = next((begun for begun in reversed(phases) if begun), phase)
@@ -261,7 +261,6 @@ class _Starting:
                     log_tail=tail(_text(self.log_path, self.env)),
                 )
             time.sleep(POLL_S)
-        self._check_who_answers()
 
     def _fetching(self) -> str:
         """The progress of the download, where there is one: the log does not show it."""
@@ -309,13 +308,17 @@ class _Starting:
         except EndpointError:
             return False
 
-    def _check_who_answers(self) -> None:
-        """Raise EngineError where another server answers. An answer on the port proves nothing: two
-        servers can share one, and both report that they are up. This engine is known by its name,
-        and because no other process listens."""
+    def _is_ours(self) -> bool:
+        """Whether this engine answers; False where what answered is gone. An answer on the port
+        proves nothing: two servers can share one, and both report that they are up. This engine is
+        known by its name, and because no other process listens. Raises EngineError where another
+        server answers."""
         ours, listening = {one.pid for one in self.tree.processes()}, self.door.listeners()
         models_url, access = f"{self.door.url}/v1/models", Access(self.door.api_key)
-        served = fetch(models_url, access=access, timeout_s=HEALTH_S).json().get("data", [])
+        try:
+            served = fetch(models_url, access=access, timeout_s=HEALTH_S).json().get("data", [])
+        except EndpointError:
+            return False
         names = [entry.get("id") for entry in served]
         if listening - ours or not listening & ours or self.door.name not in names:
             pids = ", ".join(str(pid or "of another user") for pid in listening - ours) or "unknown"
@@ -324,6 +327,7 @@ class _Starting:
                 "the engine that was started on it: stop that server, or run again on another port",
                 log_tail=tail(_text(self.log_path, self.env)),
             )
+        return True
 
 
 def _environment(engine: Engine, kind: EngineKind) -> dict[str, str]:

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from journal.errors import EngineError, EngineOutOfMemory
+from journal.errors import EndpointError, EngineError, EngineOutOfMemory
 from journal.records.experiment import Engine
 from journal.records.progress import Event
 from journal.serve import process_tree as process
@@ -169,6 +170,24 @@ def test_another_server_that_answers_on_the_port_is_refused(
             stranger.wait()
 
 
+def test_a_stranger_who_answers_for_a_moment_is_waited_out(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that it is healthy, and is gone when it is asked for its models."""
+    asked: list[str] = []
+
+    def fetched(url: str, **options: Any) -> Any:
+        asked.append(url)
+        if url.endswith("/models") and asked.count(url) == 1:
+            raise EndpointError(f"{url} refuses the connection")
+        return fetch(url, **options)
+
+    monkeypatch.setattr(engines, "fetch", fetched)
+    with engines.start(stand_in(), tmp_path / "log") as endpoint:
+        engines.check_alive(endpoint)
+    assert sum(url.endswith("/models") for url in asked) >= 2
+
+
 def test_a_server_of_another_name_is_not_ours(stand_in: StandIn, tmp_path: Path) -> None:
     with (
         pytest.raises(EngineError, match="answered by another server"),
@@ -204,6 +223,7 @@ def test_an_exception_in_the_block_passes_and_the_engine_ends(
 HOLDER = """
 import json, sys
 from pathlib import Path
+from typing import Any
 from journal.records.experiment import Engine
 from journal.serve import start as engines
 with engines.start(Engine(**json.loads(sys.argv[1])), Path(sys.argv[2])):
