@@ -1,6 +1,6 @@
 """Calibration of trials: the right change for each planted cause, and a useless one.
 
-    python -m benchmarks.calibrate_tries [--trials 100] [--write]
+    python -m benchmarks.calibrate_tries [--trials 200] [--write]
 
 The cause is planted in a simulated run, whose bottleneck calls for a change; what the change does
 is measured on the simulated engine. Trials are then drawn around that: starts that differ by 2%,
@@ -27,7 +27,7 @@ from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.run.tries import LOOKS, STARTS, planned_trial
 
-TRIALS = 100
+TRIALS = 200
 SEED = 20_261_130
 START_SPREAD, RUN_SPREAD = 0.02, 0.01  # relative, from start to start and from run to run
 BEGAN = datetime(2026, 11, 30, tzinfo=UTC)

@@ -89,7 +89,12 @@ def main() -> None:
 
 
 def make(
-    home: Path, days: int, chunks: int = CHUNKS, runs: int = RUNS, url: str | None = None
+    home: Path,
+    days: int,
+    chunks: int = CHUNKS,
+    runs: int = RUNS,
+    url: str | None = None,
+    requests: int = REQUESTS,
 ) -> Path:
     """A journal with so many days until LAST, each of the same cells. The first day is written as
     any run is; the others are copies of its rows, which the database makes itself."""
@@ -97,7 +102,7 @@ def make(
     chance = np.random.default_rng(1)
     with open_store(home, url) as store:
         for number in range(EXPERIMENTS):
-            begun = store.begin_experiment(asked(number), first, HOST)
+            begun = store.begin_experiment(asked(number, requests), first, HOST)
             for position, cell in enumerate(cells(begun.experiment)[: runs // EXPERIMENTS]):
                 own = samples(cell, chunks, chance)
                 at = first + timedelta(minutes=60 * number + position)
@@ -119,12 +124,12 @@ def make(
     return home
 
 
-def asked(number: int) -> Experiment:
+def asked(number: int, requests: int = REQUESTS) -> Experiment:
     return Experiment(
         name=f"nightly-{number}",
         engines=(Engine(model=f"some/model-{number}", dtype="bfloat16"),),
         grid=Grid(batch=BATCHES, prompt_tokens=PROMPTS, output_tokens=(CHUNKS,)),
-        load=Load(requests=REQUESTS, warmup=0),
+        load=Load(requests=requests, warmup=0),
         usd_per_hour=1.2,
     )
 
@@ -132,11 +137,12 @@ def asked(number: int) -> Experiment:
 def samples(cell: Cell, chunks: int, chance: np.random.Generator) -> Samples:
     """Answers in waves of a batch, whose times have every bit that a clock gives."""
     batch = cell.batch or 1
-    waves = np.arange(REQUESTS) // batch * (0.05 + 0.011 * chunks)
-    gaps = chance.normal(0.01, 0.0005, (REQUESTS, chunks))
-    gaps[:, 0] = waves + chance.uniform(0.02, 0.04, REQUESTS)
+    requests = cell.load.requests
+    waves = np.arange(requests) // batch * (0.05 + 0.011 * chunks)
+    gaps = chance.normal(0.01, 0.0005, (requests, chunks))
+    gaps[:, 0] = waves + chance.uniform(0.02, 0.04, requests)
     chunk_s = np.cumsum(gaps, axis=1).tolist()
-    traces = tuple(answer(n, float(waves[n]), chunk_s[n], cell) for n in range(REQUESTS))
+    traces = tuple(answer(n, float(waves[n]), chunk_s[n], cell) for n in range(requests))
     looks = [traces[-1].end_s * n / 80 for n in range(81)]
     readings = Readings(
         gpu=tuple(
