@@ -51,6 +51,26 @@ ENDINGS = st.sampled_from(
         DONE + event(chunk({"content": "late"})),
     ]
 )
+# Objects of other APIs, which a body may hold as events or as lines.
+OTHERS = st.one_of(
+    st.builds(lambda text: {"response": text, "done": False}, WORDS),
+    st.builds(lambda text: {"message": {"content": text, "thinking": text[:1]}}, WORDS),
+    st.builds(lambda text: {"delta": {"type": "text_delta", "text": text}}, WORDS),
+    st.builds(lambda text: {"candidates": [{"content": {"parts": [{"text": text}]}}]}, WORDS),
+    st.builds(lambda text: {"token": {"id": 1, "text": text, "special": False}}, WORDS),
+    st.builds(lambda text: {"type": "response.output_text.delta", "delta": text}, WORDS),
+    st.builds(lambda usage: {"usage": usage}, USAGES),
+    st.builds(lambda count: {"prompt_eval_count": 3, "eval_count": count}, COUNTS),
+    st.builds(lambda reason: {"done": True, "done_reason": reason}, REASONS),
+    st.sampled_from([{"error": "it broke"}, {"type": "ping"}, {"text": None}, {"output": [1]}]),
+)
+OTHER_BODIES = st.builds(
+    lambda objects, make: b"".join(map(make, objects)),
+    st.lists(OTHERS, max_size=8),
+    st.sampled_from(
+        [event, lambda payload: event(payload)[6:-1], lambda payload: event(payload)[:-1]]
+    ),
+)
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 BEGINNINGS = st.sampled_from([b"", b"", b"\xef\xbb\xbf"])
 BODIES = st.builds(

@@ -35,6 +35,7 @@ class Hearing:
         self._chunks_s: list[float] = []
         self._left = MOST_OF_ANSWER
         self._body = bytearray()  # until a choice came: it may be read otherwise
+        self._otherwise = False  # it was read as of another API
         self._reads: list[tuple[int, float]] = []  # its length after each read, and the time
 
     @property
@@ -92,6 +93,7 @@ class Hearing:
             return
         if again:
             self._stream, reads = Stream(otherwise=True), iter(self._reads)
+            self._otherwise = True
             upto, read_s = next(reads)
             for end, name, event in again:
                 while upto < end:
@@ -160,6 +162,9 @@ class Hearing:
         if stream.count == 0:
             words = printable(excerpt(bytes(self._body))) or "its body is empty"
             return f"the answer could not be read (no events in it: {words})"
+        if self._otherwise and not stream.has_begun:
+            words = printable(f"not one token in the stream{stream.own_words}")
+            return f"the answer could not be read ({words})"
         if reason is None:
             words = printable(stream.own_words)
             if words:

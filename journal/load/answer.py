@@ -117,7 +117,8 @@ class AnswerReader:
         exchange, made = self.exchange, self._stream.usage.output_tokens
         request = exchange.request
         ends, tokens = self._with_tokens()
-        error = None if exchange.abandoned else self._verdict(bool(ends))
+        counted_alone = self._otherwise and not self._whole and not self._stream.has_begun
+        error = None if exchange.abandoned else self._verdict(bool(ends) and not counted_alone)
         count = sum(tokens) if made is None and tokens is not None else made
         few = count is not None and count < request.output_tokens
         short = few and not request.natural_end

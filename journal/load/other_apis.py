@@ -85,7 +85,7 @@ def _is_call(part: Any) -> bool:
 
 def _reason(event: Fields) -> Any:
     """The finish reason in an event, or in an object of it; None where there is none."""
-    within = (event.get(name) for name in ("delta", "details", "meta_info"))
+    within = (event.get(name) for name in ("delta", "details", "meta_info", "response_metadata"))
     for holder in (event, *(one for one in within if isinstance(one, dict))):
         for name in _REASONS:
             if reason := holder.get(name):

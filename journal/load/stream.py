@@ -24,7 +24,8 @@ from journal.redaction import hidden
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 ERROR_OBJECT = "an error in the stream: "  # the server's own words follow
-_WRAPPERS = ("result", "data", "response", "chunk")  # of gateways; gRPC's has "result"
+# Fields of gateways that hold a whole chunk; gRPC's is called "result".
+_WRAPPERS = ("result", "data", "response", "chunk", "payload", "body", "message", "event")
 # Other fields of a choice that hold a finish reason, where `finish_reason` holds none.
 _OTHER_REASONS = ("stop_reason", "finish_details", "native_finish_reason", "done_reason")
 
@@ -357,9 +358,13 @@ def excerpt(data: bytes) -> str:
 
 
 def _unwrapped(event: dict[str, Any]) -> dict[str, Any]:
-    """The chunk that a gateway wrapped into an object of its own; else the event itself."""
-    inner = (event.get(name) for name in _WRAPPERS)
-    return next((one for one in inner if isinstance(one, dict) and "choices" in one), event)
+    """The chunk that a gateway wrapped into an object of its own, with what stands beside it; else
+    the event itself."""
+    for name in _WRAPPERS:
+        inner = event.get(name)
+        if isinstance(inner, dict) and "choices" in inner:
+            return {**event, **inner}
+    return event
 
 
 def _first(choices: Any) -> dict[str, Any] | None:

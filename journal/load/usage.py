@@ -28,7 +28,7 @@ class Usage:
         self.cached_tokens: int | None = None
         self.whole = False
         self._reasoning_tokens: int | None = None
-        self._total: int | None = None  # in the last usage
+        self._last: dict[str, Any] = {}  # the usage that gave the output
         self._output_tokens: int | None = None
         self._stale = False  # tokens came after the last usage
         self._first: int | None = None  # the count beside the first token
@@ -53,12 +53,14 @@ class Usage:
 
     def _unnamed(self, output: int) -> int:
         """The tokens that only the total has: Gemini counts thoughts there and nowhere else. A
-        total of other numbers, as beside a cache that is counted apart, is passed over."""
-        if self._total is None or self.prompt_tokens is None:
+        total beside further counts, as of a cache that is counted apart, is passed over."""
+        total = _tokens(self._last.get("total_tokens"))
+        if total is None or self.prompt_tokens is None or total <= self.prompt_tokens + output:
             return 0
         if self._reasoning_tokens is not None or self.cached_tokens:
             return 0
-        return max(0, self._total - self.prompt_tokens - output)
+        others = (self._last[name] for name in self._last.keys() - set(USAGE))
+        return 0 if any(map(_tokens, others)) else total - self.prompt_tokens - output
 
     def _counts_chunks(self) -> bool:
         """Whether the same count came beside more tokens than it has."""
@@ -93,7 +95,7 @@ class Usage:
             self.prompt_tokens = self.prompt_tokens if prompt is None else prompt
             if output:
                 self._output_tokens, self._stale = output, False
-                self._total = _tokens(usage.get("total_tokens"))
+                self._last = usage
         if len(usage) > len(USAGE):
             self._take_details(usage)
             output = self._with_thoughts(usage, output)

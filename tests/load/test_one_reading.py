@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from generated_streams import BODIES
+from generated_streams import BODIES, OTHER_BODIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_streams import Timed, framed, sent_once, serving
@@ -72,8 +72,8 @@ def same(trace: Trace, asked: Interaction) -> None:
         assert (asked.ttfo_s > asked.ttft_s) <= (trace.ttfo_s is not None)
 
 
-@settings(max_examples=12, deadline=None)
-@given(body=BODIES, cuts=st.lists(st.integers(0, 400), max_size=6))
+@settings(max_examples=24, deadline=None)
+@given(body=st.one_of(BODIES, OTHER_BODIES), cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_run_ask_chat_and_import_agree_on_every_stream(
     server: Server, body: bytes, cuts: list[int]
 ) -> None:

@@ -206,6 +206,21 @@ BODIES = {
         *each(lambda k: {"choice": {"delta": {"content": word(k)}}}),
         *events({"choice": {"delta": {}, "finish_reason": "stop"}}, LAST),
     ],
+    **{
+        f"chunks within a {name}, with usage beside it": [
+            *each(lambda k, name=name: {name: chunk({"content": word(k)})}),
+            event({name: chunk({}, "stop"), "usage": LAST["usage"]}),
+        ]
+        for name in ("payload", "body", "message")
+    },
+    "LangChain's": events(
+        *({"type": "AIMessageChunk", "content": word(k)} for k in range(TOKENS)),
+        {
+            "content": "",
+            "response_metadata": {"finish_reason": "stop"},
+            "usage_metadata": {"input_tokens": 16, "output_tokens": TOKENS},
+        },
+    ),
     "a finish reason beside the choices": [
         *each(lambda k: chunk({"content": word(k)})),
         *events({"choices": [], "finish_reason": "stop", "usage": LAST["usage"]}),
@@ -339,6 +354,10 @@ FAILED = {
         },
     ),
     "an object cut in two": [*lines(ollama(0)), b'{"message": {"content": "it broke'],
+    "a text in a field that is not known": [
+        *each(lambda k: {"outputs": [{"it broke": word(k)}]}),
+        event({"it broke": 1, "finish_reason": "stop", "usage": LAST["usage"]}),
+    ],
     "without a reason": [*each(lambda k: {"response": word(k)}), event({"it broke": True})],
 }
 
@@ -386,6 +405,9 @@ def test_tokens_of_thoughts_that_only_the_total_has_are_counted() -> None:
     usage = {"prompt_tokens": 16, "completion_tokens": TOKENS, "total_tokens": 60}
     trace, _ = both(events(*CHUNKS[:-1], {"choices": [], "usage": usage}))
     assert (trace.output_tokens, trace.reasoning_tokens) == (44, 40)
+    cached = {**usage, "cacheReadInputTokens": 40}
+    trace, _ = both(events(*CHUNKS[:-1], {"choices": [], "usage": cached}))
+    assert (trace.output_tokens, trace.reasoning_tokens) == (TOKENS, None)
     cached = {**usage, "prompt_tokens_details": {"cached_tokens": 40}}
     trace, _ = both(events(*CHUNKS[:-1], {"choices": [], "usage": cached}))
     assert (trace.output_tokens, trace.reasoning_tokens) == (TOKENS, None)
