@@ -1,9 +1,10 @@
 """Trials of a change over HTTP: the simulator in the place of the engine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated_tries import serve
+from simulated_tries import TOKEN_BYTES, serve
 
 import journal
 from journal import Engine, Experiment, Grid, Load
@@ -44,6 +45,20 @@ def test_a_useless_change_is_not_kept_and_steps_end(tmp_path: Path) -> None:
     )
     assert [found.verdict for found in results[:1]] != ["kept"]
     assert len(results) == 1, "what limits it then calls for nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+def test_steps_go_on_from_what_was_kept_until_nothing_helps(tmp_path: Path) -> None:
+    """Behind a limit of two requests lies a pool for four: eight need both changes."""
+    blocks = 4 * 2 * 16 * TOKEN_BYTES  # requests of two blocks of 16 tokens
+    measured(tmp_path, replace(SLOW, kv_cache_memory_bytes=blocks))
+    results = journal.try_change("last", tmp_path, steps=5, starts=2, serve=serve)
+    assert [found.trial.cause for found in results[:2]] == ["queue", "kv_pool"]
+    assert [found.verdict for found in results[:2]] == ["kept", "kept"], results
+    assert "--max-num-seqs" in results[1].before.flags
+    assert results[1].before == results[0].after
+    assert len(results) < 5, "what limits it then calls for nothing, or a change does not help"
 
 
 def test_what_cannot_be_tried_is_said(tmp_path: Path) -> None:
