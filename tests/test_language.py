@@ -197,3 +197,27 @@ def test_a_text_of_several_lines_is_translated_line_by_line() -> None:
         "log/2026-11-23.html",
         "用 --home demo 四处看看：journal runs、show last、log、ui",
     ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *sorted((ROOMS.parent / "docs").glob("*.zh.md")),
+        ROOMS.parent / "README.zh-CN.md",
+        ROOMS / "doubts" / "words.zh.toml",
+    ],
+    ids=lambda page: page.name,
+)
+def test_a_chinese_page_uses_the_words_of_the_list(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not [one for one in FORBIDDEN if one in text]
+
+
+def test_a_chinese_page_marks_the_english_pages_that_it_links() -> None:
+    pages = [*(ROOMS.parent / "docs").glob("*.zh.md"), ROOMS.parent / "README.zh-CN.md"]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for name, target, after in re.findall(r"\[([^\]]+)\]\(([^)#]+\.md)[^)]*\)(.{0,4})", text):
+            own = (page.parent / target).with_suffix(".zh.md")
+            known = ".zh" in target or own.exists()  # the site takes the Chinese one
+            assert known or after.startswith("（英文）") or name == "English", (page.name, target)
