@@ -21,6 +21,12 @@ _KINDS = (
 )
 ESCAPE = re.compile("|".join(_KINDS), re.IGNORECASE)
 _ONE_KIND = tuple(re.compile(kind, re.IGNORECASE) for kind in _KINDS)
+UNSEEN = _ONE_KIND[-1]
+_SEEN_SIGNS = re.compile(r"[%\\&]")
+# The first character of every escape, which is found sooner than the escape.
+SIGNS = re.compile(
+    r"[%\\&\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+)
 # The beginning of a character in several escapes, that of an escape, or both, at the end.
 UNFINISHED = re.compile(
     r"(?:(?:%[cd][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f])?|%f[0-7](?:%[89ab][0-9a-f]){0,2}"
@@ -29,6 +35,11 @@ UNFINISHED = re.compile(
     re.IGNORECASE,
 )
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+def unseen_alone(text: str) -> bool:
+    """Whether all escapes of `text` are what a reader does not see: without them it has none."""
+    return _SEEN_SIGNS.search(text) is None
 
 
 class EscapeLevel(NamedTuple):

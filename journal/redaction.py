@@ -18,7 +18,15 @@ from itertools import chain, pairwise
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from journal.escapes import DEEPEST, ESCAPE, UNFINISHED, escape_levels
+from journal.escapes import (
+    DEEPEST,
+    ESCAPE,
+    SIGNS,
+    UNFINISHED,
+    UNSEEN,
+    escape_levels,
+    unseen_alone,
+)
 
 Secret = frozenset[str] | None  # the values of secrets
 Hide = Callable[[str], str]  # a text without secrets
@@ -256,9 +264,9 @@ def _spans(text: str, grams: frozenset[str]) -> list[tuple[int, int]]:
     """The places in `text` that hold a gram, in order and apart: plainly, or inside escapes."""
     spans = [(first, first + SHORTEST) for first in _matches(text, grams)]
     end = 0
-    while escape := ESCAPE.search(text, end):
-        begin = text.rfind("\n", end, escape.start()) + 1 or end
-        end = text.find("\n", escape.end())
+    while sign := SIGNS.search(text, end):
+        begin = text.rfind("\n", end, sign.start()) + 1 or end
+        end = text.find("\n", sign.end())
         end = len(text) if end < 0 else end
         inside = _spans_in_escapes(text[begin:end], grams)
         spans += [(begin + first, begin + last) for first, last in inside]
@@ -273,6 +281,8 @@ def _spans(text: str, grams: frozenset[str]) -> list[tuple[int, int]]:
 
 def _spans_in_escapes(line: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
     """The places in `line` that hold a gram once its escapes are read, and those inside them."""
+    if unseen_alone(line) and next(_matches(UNSEEN.sub("", line), grams), None) is None:
+        return
     for levels in escape_levels(line):
         for first in _matches(levels[-1].text, grams):
             span = first, first + SHORTEST

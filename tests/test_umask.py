@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from simulated_tries import serve
 from typer.testing import CliRunner
 
+import journal
+from journal import Engine, Experiment, Grid, Load
 from journal.cli.app import app
 from journal.records.engine import Endpoint
 from journal.serve import process_tree, standing
@@ -78,11 +81,21 @@ def test_what_commands_make_is_its_owners_alone(no_mask: None, tmp_path: Path) -
         ["rent", "batch-size", "--gpu", "L4", "--out", out / "task.yaml"],
         ["demo", "--no-open", "--home", out / "h" / "demo"],
         ["verify"],
+        ["recompute"],
+        ["runs"],
+        ["tag", "baseline", "last"],
+        ["tag", "baseline", "--remove"],
+        ["quiz"],
+        ["answer", "throughput", "--show"],
+        ["whatif", "--slo-ttft-ms", "300"],
+        ["show", "last", "--figure", out / "i" / "j" / "run.svg"],
+        ["plan", "batch-size", "--model", "simulated", "--toml"],
+        ["checklist"],
     ]
     said = []
     for command in commands:
         words = [str(word) for word in command]
-        if "--home" not in words and words[0] not in ("dashboards", "rent"):
+        if "--home" not in words and words[0] not in ("dashboards", "rent", "plan"):
             words += ["--home", str(home)]
         done = CliRunner().invoke(app, words)
         said.append((words[0], done.exit_code, f"{done.output[-300:]} {done.exception or ''}"))
@@ -91,6 +104,19 @@ def test_what_commands_make_is_its_owners_alone(no_mask: None, tmp_path: Path) -
     assert open_to_others(tmp_path, boards) == []
     for path in boards.rglob("*"):  # which the containers' own users read, behind a closed door
         assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
+
+
+@pytest.mark.slow
+def test_what_measuring_and_trying_make_is_its_owners_alone(no_mask: None, tmp_path: Path) -> None:
+    grid = Grid(batch=(8,), prompt_tokens=(16,), output_tokens=(16,))
+    engine = Engine(model="simulated", flags=("--max-num-seqs", "2"))
+    load = Load(requests=24, warmup=2, repeats=1)
+    asked = Experiment(name="limited", engines=(engine,), grid=grid, load=load)
+    home = tmp_path / "a" / "b" / "lab"
+    assert journal.run(asked, home, serve=serve).records
+    assert journal.try_change("last", home, setting="engine.useless=1", starts=2, serve=serve)
+    assert open_to_others(tmp_path, tmp_path / "none") == []
+    assert list((home / "log").glob("*.html"))
 
 
 def test_what_serving_makes_is_its_owners_alone(no_mask: None, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from journal.errors import EndpointError, MissingExtra, SpecError, StoreError, U
 from journal.language import label, translated
 from journal.records.notebook import Interaction
 from journal.serve.endpoint import is_loopback
+from journal.serve.own_page import is_from_elsewhere
 from journal.serve.probe import printable
 from journal.store.interactions import add_interaction
 from journal.store.store import Store, new_id
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 USER = "journal"
-LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
 # The page takes everything from its own server: a browser fetches nothing else, whatever a model
 # may say, and no other site can show the page in a frame.
 POLICY = b"default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'none'"
@@ -75,11 +75,6 @@ def serve_chat(
 def _launch_options(host: str, port: int, password: str | None) -> dict[str, Any]:
     import gradio as gr
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    guards = [Middleware(_Guard)]
-    if is_loopback(host):  # no other site's name may lead a browser here
-        guards.append(Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES))
 
     def admitted(user: str, given: str) -> bool:
         return user == USER and secrets.compare_digest(given.encode(), str(password).encode())
@@ -104,7 +99,11 @@ def _launch_options(host: str, port: int, password: str | None) -> dict[str, Any
             font_mono=["ui-monospace", "monospace"],
         ),
         "css": CSS,
-        "app_kwargs": {"middleware": guards, "docs_url": None, "redoc_url": None},
+        "app_kwargs": {
+            "middleware": [Middleware(_Guard, host=host)],
+            "docs_url": None,
+            "redoc_url": None,
+        },
     }
 
 
@@ -114,10 +113,12 @@ def _bracketed(host: str) -> str:
 
 
 class _Guard:
-    """The middleware that adds the page's policy to every response."""
+    """The middleware that adds the page's policy to every response, and refuses what comes for
+    another name or from another site's page, but for a link to the page itself."""
 
-    def __init__(self, app: "ASGIApp") -> None:
+    def __init__(self, app: "ASGIApp", host: str) -> None:
         self.app = app
+        self.host = host
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         async def guarded(message: "Message") -> None:
@@ -126,7 +127,18 @@ class _Guard:
                 message["headers"] = [*message.get("headers", ()), policy]
             await send(message)
 
-        await self.app(scope, receive, guarded)
+        if scope["type"] == "http" and self._is_refused(scope):
+            await send({"type": "http.response.start", "status": 403, "headers": []})
+            await send({"type": "http.response.body"})
+        else:
+            await self.app(scope, receive, guarded)
+
+    def _is_refused(self, scope: "Scope") -> bool:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        site = headers.get(b"sec-fetch-site")
+        if scope["method"] == "GET" and headers.get(b"sec-fetch-mode") == "navigate":
+            site = None
+        return is_from_elsewhere(self.host, headers.get(b"host"), headers.get(b"origin"), site)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ def fake_server(
 ) -> None:
     """Serve a simulated model whose timing is known exactly, to try journal in seconds.
 
+    Its base URL is printed.
+
     Examples:
 
     - `journal fake-server --port 8000 --ttft-ms 50 --itl-ms 10`
@@ -52,4 +54,5 @@ def fake_server(
         stall_at_s=stall_at,
         stall_s=stall,
     )
-    serve(script, host, port)
+    shown = f"[{host}]" if ":" in host else host
+    serve(script, host, port, on_ready=lambda own: print(f"http://{shown}:{own}/v1", flush=True))

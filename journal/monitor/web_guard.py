@@ -1,15 +1,13 @@
 """Small web servers of one's own: threaded, quiet, read-only, and closed to other sites' pages."""
 
-import re
 import socket
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from journal.errors import UsageError
-from journal.serve.endpoint import is_loopback
+from journal.serve.own_page import is_from_elsewhere
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -63,15 +61,9 @@ def guarded(
     site's name may lead a browser here (DNS rebinding), and no page of another site may ask."""
 
     def guard(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        named = urlsplit(f"//{environ.get('HTTP_HOST', '')}").netloc
-        name = named.rpartition(":")[0] if re.search(r":[0-9]+$", named) else named
-        origin = environ.get("HTTP_ORIGIN")
+        asked = (environ.get(f"HTTP_{name}") for name in ("HOST", "ORIGIN", "SEC_FETCH_SITE"))
         status = None
-        if (
-            (is_loopback(host) and not (name == "localhost" or is_loopback(name.strip("[]"))))
-            or (origin is not None and urlsplit(origin).netloc != named)
-            or environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin")
-        ):
+        if is_from_elsewhere(host, *asked):
             status = "403 Forbidden"
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             status = "405 Method Not Allowed"

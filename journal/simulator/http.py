@@ -5,8 +5,10 @@ without a model. The model's name, the `server` header and /version say that it 
 import asyncio
 import contextlib
 import dataclasses
+import ipaddress
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -115,7 +117,7 @@ async def listen(
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(certificate, key)
     return await loop.create_server(
-        lambda: _Connection(engine), host, port, backlog=4096, ssl=tls, reuse_address=True
+        lambda: _Connection(engine, host), host, port, backlog=4096, ssl=tls, reuse_address=True
     )
 
 
@@ -133,8 +135,9 @@ class _Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, engine: SimulatedEngine) -> None:
+    def __init__(self, engine: SimulatedEngine, host: str) -> None:
         self.engine = engine
+        self.host = host
         self.script = engine.script
         self.parser = httptools.HttpRequestParser(self)
         self.reply: _Reply | None = None
@@ -183,6 +186,8 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, method: str, path: str) -> None:
         script = self.script
+        if not self._is_asked_here():
+            raise Refused(403, "This server answers to names of its own host, and no other page.")
         locked = path.startswith("/v1/") and script.api_key is not None
         if locked and self.headers.get("authorization") != f"Bearer {script.api_key}":
             raise Refused(401, "Invalid API key.")
@@ -202,6 +207,14 @@ class _Connection(asyncio.Protocol):
             self._generate(TokenRequest(path, bytes(self.body), script))
         else:
             raise Refused(404, f"Not Found: {method} {path}")
+
+    def _is_asked_here(self) -> bool:
+        """Whether the request is for the address at which the server listens, where that is one of
+        loopback, and comes from no page of another site."""
+        named = self.headers.get("host", "")
+        name = re.sub(r":[0-9]*$", "", named).strip("[]")
+        own = not _is_loopback(self.host) or _is_loopback(name)
+        return own and self.headers.get("origin", f"//{named}").endswith(f"//{named}")
 
     def _generate(self, question: TokenRequest) -> None:
         self.engine.asked += 1
@@ -333,6 +346,13 @@ class _Reply:
         else:
             self.connection.transport.write(b"0\r\n\r\n")
         self.connection.done()
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def _child(plan: dict[str, Any]) -> None:

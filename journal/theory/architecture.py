@@ -22,6 +22,9 @@ from journal.theory.layers import Cache, Layer, Place, heads
 from journal.theory.packing import PACKED_KEYS, Packing, packing
 from journal.theory.tables_and_towers import Tables, tables
 
+# Layers and heads are laid out one by one; the deepest models have hundreds.
+MOST = {"num_hidden_layers": 10_000, "num_attention_heads": 10_000}
+LARGEST = 2**53  # of any other number
 NEEDED = ("num_hidden_layers", "hidden_size", "vocab_size")
 STATE_ONLY = {"mamba", "mamba2", "falcon_mamba"}
 ENCODERS = frozenset(
@@ -154,6 +157,7 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
             f"the config.json of this {kind or 'unnamed'} model lacks {missing[0]!r}: its memory"
             " cannot be computed from it"
         )
+    _refuse_beyond(fields)
     if kind in ENCODERS:
         raise SpecError(
             f"a {kind} model only encodes: an engine keeps no KV cache for it, and its weights are"
@@ -167,11 +171,23 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
             f"the config.json of this {kind} model lacks {error}: its memory cannot be computed"
             " from it"
         ) from error
-    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise SpecError(
             f"a size in the config.json of this {kind} model is not what it should be ({error}):"
             " fetch it again, or correct it"
         ) from error
+
+
+def _refuse_beyond(fields: Mapping[str, Any]) -> None:
+    """Raises SpecError for a size that no memory could hold."""
+    for name, value in fields.items():
+        sizes = value if isinstance(value, list) else [value]
+        most = MOST.get(name, LARGEST)
+        if any(isinstance(size, int) and size > most for size in sizes):
+            raise SpecError(
+                f"the config.json of this {fields['model_type']} model has {name!r} above {most:,},"
+                " the most that is read: fetch it again, or correct it"
+            )
 
 
 def _sized(fields: dict[str, Any], config: Mapping[str, Any]) -> Architecture:

@@ -10,6 +10,7 @@ from pathlib import Path
 from journal.errors import MissingExtra, NotFound, UsageError
 from journal.redaction import in_url, remember
 from journal.serve import process_tree as process
+from journal.serve.endpoint import is_loopback
 from journal.serve.probe import printable
 from journal.serve.start import hide_secrets
 from journal.tracking.addresses import ui_address
@@ -23,15 +24,17 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
+ALLOWED = "MLFLOW_SERVER_ALLOWED_HOSTS"
 
 
 def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None]) -> None:
     """Serve the UI on `host`:`port` until KeyboardInterrupt; `announce` receives its address.
 
-    Where MLFLOW_TRACKING_URI names a server, that server's own address is announced and nothing is
-    started. The output of the UI goes to `home`/mlflow-ui.log; the UI ends with this process,
-    however that happens. Raises NotFound where MLflow has nothing of this journal yet, MissingExtra
-    where the UI is not installed, UsageError where it ends by itself.
+    On a loopback address it answers to the names of loopback alone, unless the environment has
+    MLFLOW_SERVER_ALLOWED_HOSTS. Where MLFLOW_TRACKING_URI names a server, that server's own address
+    is announced and nothing is started. The output of the UI goes to `home`/mlflow-ui.log; the UI
+    ends with this process, however that happens. Raises NotFound where MLflow has nothing of this
+    journal yet, MissingExtra where the UI is not installed, UsageError where it ends by itself.
     """
     uri = tracking_uri(home)
     remember(*in_url(uri))
@@ -46,9 +49,9 @@ def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None
     command += ["--default-artifact-root", (home.absolute() / "mlflow-artifacts").as_uri()]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     log_path = home / "mlflow-ui.log"
-    server = process.start_guarded(
-        command, env=os.environ | SETTINGS | {STORE: uri}, log_path=log_path
-    )
+    names = {ALLOWED: _own_names(host)} if is_loopback(host) else {}
+    env = {**names, **os.environ, **SETTINGS, STORE: uri}
+    server = process.start_guarded(command, env=env, log_path=log_path)
     try:
         announce(f"http://{host}:{port}")
         while server.exit_code() is None:
@@ -62,3 +65,10 @@ def serve_ui(home: Path, host: str, port: int, *, announce: Callable[[str], None
         f"the MLflow UI ended with exit code {server.exit_code()} ({last}): choose another port "
         f"with --port where {port} of {host} is in use, or look into {log_path}"
     )
+
+
+def _own_names(host: str) -> str:
+    """The names that a UI at the loopback address `host` answers to, as MLflow takes them: texts
+    and fnmatch's patterns. (MLflow's own list has 10.*, which 10.evil.example fits as well.)"""
+    names = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host}
+    return ",".join(sorted(names | {f"{name.replace('[', '[[]')}:*" for name in names}))

@@ -448,7 +448,7 @@ def test_the_password_and_the_names_it_answers_to(fake_server: FakeServer, tmp_p
         assert status(f"{url}/login", data={"username": "x", "password": "geheim ö"}) == 400
         assert status(f"{url}/login", data={"username": "journal", "password": "geheim ö"}) == 200
         assert status(url) == 200
-        assert status(url, host="elsewhere.invalid") == 400
+        assert status(url, host="elsewhere.invalid") == 403
     warned = "page's login, and every message travels unencrypted"
     assert warned not in (tmp_path / "chat.log").read_text()
     network = ("--host", "0.0.0.0", "--password-file", str(secret))

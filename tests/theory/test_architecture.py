@@ -170,3 +170,20 @@ def test_no_two_models_share_a_name() -> None:
     tails = [name.rpartition("/")[2] for name in names]
     assert len(set(names)) == len(names)
     assert len(set(tails)) == len(tails)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"num_hidden_layers": 8 * 10**76}, "num_hidden_layers"),
+        ({"num_hidden_layers": 20_000}, "num_hidden_layers"),
+        ({"num_attention_heads": 10**12}, "num_attention_heads"),
+        ({"hidden_size": 10**400}, "hidden_size"),
+        ({"intermediate_size": [16, 10**400]}, "intermediate_size"),
+    ],
+)
+def test_sizes_that_no_memory_could_hold_are_refused_at_once(
+    change: dict[str, object], named: str
+) -> None:
+    with pytest.raises(SpecError, match=f"'{named}' above"):
+        architecture(LLAMA | change)

@@ -24,6 +24,8 @@ def command(
     argv = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     argv += ["--served-model-name", name, "--host", host, "--port", str(port)]
     argv += ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
+    if not names_flag(engine, "--allowed-origins"):
+        argv += ["--allowed-origins", "[]"]  # no other site's page may read what it answers
     if numbers(version) >= PER_REQUEST_METRICS and not names_flag(engine, "--disable-log-stats"):
         argv += ["--enable-per-request-metrics"]
     argv += ["--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"]

@@ -83,6 +83,13 @@ def test_every_field_that_is_given_is_passed_and_no_other() -> None:
         assert flag not in plain
 
 
+def test_no_page_of_another_site_may_read_an_answer_unless_it_is_named() -> None:
+    argv = built()
+    assert argv[argv.index("--allowed-origins") + 1] == "[]"
+    named = '--allowed-origins=["https://ours.example"]'
+    assert [flag for flag in built(flags=(named,)) if "origins" in flag] == [named]
+
+
 def test_an_engine_over_several_hosts_to_the_word() -> None:
     argv = built(tensor_parallel=4, pipeline_parallel=2, executor="ray")
     assert argv == [
@@ -90,6 +97,7 @@ def test_an_engine_over_several_hosts_to_the_word() -> None:
         *("--model", MODEL, "--served-model-name", "journal-1"),
         *("--host", "127.0.0.1", "--port", "8123"),
         *("--disable-uvicorn-access-log", "--enable-prompt-tokens-details"),
+        *("--allowed-origins", "[]"),
         *("--enable-per-request-metrics", "--no-enable-prefix-caching"),
         *("--tensor-parallel-size", "4", "--pipeline-parallel-size", "2"),
         *("--distributed-executor-backend", "ray"),
