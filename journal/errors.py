@@ -18,6 +18,7 @@ value, and the remedy.
     `-- MissingExtra             an optional part that is not installed
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ from journal.redaction import hidden
 
 if TYPE_CHECKING:
     from journal.records.engine import EngineFacts
+
+LONG_WORD = re.compile(r"\S{1000,}")  # such as an option's value that an error quotes
 
 
 class JournalError(Exception):
@@ -34,7 +37,7 @@ class JournalError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(hidden(message))
+        super().__init__(LONG_WORD.sub(lambda word: f"{word[0][:200]}...", hidden(message)))
 
 
 class UsageError(JournalError):

@@ -316,10 +316,11 @@ def _settled(text: str, grams: frozenset[str]) -> int:
     tail = text[-SHORTEST * 4 * DEEPEST :]
     reach = len(tail) if ESCAPE.search(tail) or UNFINISHED.search(tail) else SHORTEST
     for first in range(max(0, len(text) - reach), len(text)):
-        rest = UNFINISHED.sub("", text[first:])
-        read = (levels[-1].text for levels in escape_levels(rest, ending=False))
-        if any(one.translate(_ALIKE) in beginnings for one in chain([rest], read)):
-            return first
+        rest = text[first:]
+        for whole in {rest, UNFINISHED.sub("", rest)}:  # the sign at the end may end an escape
+            read = (levels[-1].text for levels in escape_levels(whole, ending=False))
+            if any(one.translate(_ALIKE) in beginnings for one in chain([whole], read)):
+                return first
     return len(text)
 
 

@@ -118,6 +118,13 @@ def test_a_text_in_pieces_is_shown_as_it_is_in_one(
     assert all(part in one for part in found for one in readings(f"{before}{HIDDEN}{after}"))
 
 
+def test_an_escape_that_ends_a_piece_is_waited_for() -> None:
+    redaction.remember("3ä333333")
+    veil = Veil()
+    shown = [veil.take(piece) for piece in ('"', '\\"3\\\\', 'u00e4333333\\""')]
+    assert "".join([*shown, veil.close()]) == f'"\\"{HIDDEN}\\""'
+
+
 @given(AROUND)
 def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
     redaction._remembered.clear()

@@ -146,7 +146,7 @@ def body_fields(given: list[str] | None) -> dict[str, Any]:
             raise SpecError(f"--body {text!r} is not KEY=JSON, such as top_p=0.9")
         try:
             fields[key.strip()] = json.loads(value) if value.strip() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             if value.lstrip()[:1] in ("{", "[", '"'):
                 raise SpecError(f"--body {text!r}: what follows {key}= is not JSON") from None
             fields[key.strip()] = value

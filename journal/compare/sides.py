@@ -106,7 +106,7 @@ def _experiment(records: list[Record], text: str) -> Side | None:
 
 def _runs(store: "Store", text: str) -> Side | None:
     try:
-        records = {record.id: record for record in map(store.run, text.split(","))}
+        records = {record.id: record for record in map(store.run, dict.fromkeys(text.split(",")))}
     except NotFound:
         return None
     return Side(", ".join(id_[:8] for id_ in records), "run", tuple(records.values()))

@@ -4,6 +4,7 @@ import csv
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 from journal.errors import MissingExtra, UsageError
 from journal.metrics.predicted import of_engine
 from journal.metrics.table import rows
+from journal.paths import is_written_in_place
 from journal.private import write_private
 from journal.records.load_shape import AXES
 from journal.records.request import Trace
@@ -82,19 +84,24 @@ def export(
         columns, lines = _rows(store, raw=raw)
         if not isinstance(out, Path):
             return _text(out, chosen, columns, lines)
-        temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+        in_place = is_written_in_place(out)
+        temporary = out if in_place else out.with_name(f".{out.name}.{secrets.token_hex(4)}")
         try:
-            write_private(temporary, b"")
+            if not in_place:
+                write_private(temporary, b"")
             if chosen == "parquet":
                 count = _parquet(temporary, columns, lines)
             else:
                 with temporary.open("w", encoding="utf-8", newline="") as file:
                     count = _text(file, chosen, columns, lines)
-            temporary.replace(out)
+            if not in_place:
+                temporary.replace(out)
         except OSError as error:
             raise UsageError(f"{out} cannot be written ({error.strerror}): name another") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            if not in_place:
+                with suppress(OSError):  # it has its name by now, or was never made
+                    temporary.unlink()
         return count
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from journal.errors import UsageError
 from journal.load.other_apis import objects
+from journal.paths import file_is_at, folder_is_at
 
 MOST_BYTES = 256 * 2**20
 MOST_DOCUMENTS = 10_000
@@ -44,11 +45,11 @@ class Document:
 def documents(path: Path, known: Callable[[Mapping[str, Any]], bool]) -> list[Document]:
     """The documents of a file, or of the files of a folder of results, of which those are taken
     whose objects are `known`. Raises UsageError."""
-    if path.is_dir():
+    if folder_is_at(path):
         found = _of_folder(path, known)
     else:
         export = path.with_name(f"{path.stem}_aiperf.json")  # AIPerf's, of these requests
-        found = _of_file(export if path.suffix == ".jsonl" and export.is_file() else path)
+        found = _of_file(export if path.suffix == ".jsonl" and file_is_at(export) else path)
     if len(found) > MOST_DOCUMENTS:
         raise UsageError(
             f"{path} holds {len(found)} results, and {MOST_DOCUMENTS} are read at once: import "
@@ -59,7 +60,7 @@ def documents(path: Path, known: Callable[[Mapping[str, Any]], bool]) -> list[Do
 
 def content(path: Path) -> bytes:
     """The bytes of a file, unpacked where it is gzip; at most MOST_BYTES. Raises UsageError."""
-    if not path.is_file():
+    if not file_is_at(path):
         raise UsageError(f"there is no file {path}: name a result file, or a folder of them")
     try:
         with path.open("rb") as file:

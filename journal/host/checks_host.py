@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from journal.paths import anything_is_at
 from journal.private import cache_dir
 from journal.records.notebook import Check
 from journal.serve.endpoint import HOST, listeners
@@ -105,7 +106,7 @@ def check_disk(home: Path) -> list[Check]:
 
 
 def _room(name: str, place: Path) -> Check:
-    existing = next(path for path in (place, *place.parents) if path.exists())
+    existing = next(path for path in (place, *place.parents) if anything_is_at(path))
     free_bytes = shutil.disk_usage(existing).free
     text = f"{data_size(free_bytes)} free in {_tidy(place)}"
     named = f"disk: {name}"

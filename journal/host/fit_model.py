@@ -8,6 +8,7 @@ from typing import Any
 from journal.errors import NotFound, SpecError, UsageError
 from journal.host.gguf_files import GgufModel, gguf_hint, read_gguf
 from journal.host.hub import ask_hub, hub_endpoint, hub_is_off
+from journal.paths import folder_is_at
 from journal.serve import models
 from journal.theory.architecture import Architecture, architecture
 from journal.theory.checkpoint import Checkpoint, loaded, read_checkpoint
@@ -51,7 +52,7 @@ def known_model(name: str) -> KnownModel:
     if known is not None:
         return KnownModel(model=known, builds=builds, source=TABLE)
     path = Path(name).expanduser()
-    if path.is_dir() or path.is_absolute() or name.startswith("."):
+    if folder_is_at(path) or path.is_absolute() or name.startswith("."):
         raise SpecError(_no_config(name, folder))
     if models.HUB_NAME.fullmatch(name) is None or "/" not in name:
         find_model(name)  # raises, with the nearest names

@@ -10,6 +10,7 @@ from urllib.error import HTTPError, URLError
 from journal.errors import NotFound, SpecError
 from journal.host.hub import get_file, get_files, hub_is_off, refusal, shown_endpoint
 from journal.measure.bounded_http import Unbounded, parsed_json
+from journal.paths import anything_is_at, file_is_at, folder_is_at
 from journal.theory.checkpoint import Tensor
 from journal.theory.gguf import GgufHeader, Unfinished, gguf_config, gguf_header, growing
 
@@ -33,12 +34,12 @@ def read_gguf(name: str) -> GgufModel | None:
     where it says none. Raises SpecError or NotFound, with what to do, where its sizes cannot be
     read."""
     path = Path(name).expanduser()
-    if path.is_file() and path.suffix == ".gguf":
+    if file_is_at(path) and path.suffix == ".gguf":
         return _of_folder(path.parent, path)
-    if path.is_dir() and not any(path.glob("*.safetensors")) and any(path.glob("*.gguf")):
+    if folder_is_at(path) and not any(path.glob("*.safetensors")) and any(path.glob("*.gguf")):
         return _of_folder(path, None)
     match = ON_HUB.fullmatch(name)
-    if match is None or path.exists():
+    if match is None or anything_is_at(path):
         return None
     if hub_is_off():
         raise SpecError(f"HF_HUB_OFFLINE forbids asking the hub for {name}: unset it")

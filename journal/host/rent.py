@@ -268,9 +268,12 @@ def _checkout() -> Path | None:
 
 def write_task(rented: Rental, path: Path) -> None:
     """Write the task file. Raises UsageError where a file of another origin is there."""
-    if path.exists() and not path.read_bytes().startswith(HEADER.encode()):
-        raise UsageError(f"{path} is there already and no task of ours: name another with --out")
     try:
+        ours = path.is_file() and path.read_bytes().startswith(HEADER.encode())
+        if path.exists() and not ours:
+            raise UsageError(
+                f"{path} is there already and no task of ours: name another with --out"
+            )
         write_private(path, rented.task)
     except OSError as error:
         why = f"{path} cannot be written ({error.strerror}): name another with --out"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import SpecError
+from journal.paths import file_is_at
 from journal.plan.cells import check_count
 from journal.plan.check_claims import check_claims
 from journal.plan.ramp import mean_rate
@@ -55,7 +56,7 @@ def load_experiment(path_or_name: Experiment | str | Path) -> Experiment:
         check_claims(path_or_name.claims, len(path_or_name.compared), path_or_name.name)
         return path_or_name
     path = Path(path_or_name)
-    if not path.is_file():
+    if not file_is_at(path):
         known = shipped()
         if str(path_or_name) not in known:
             raise SpecError(

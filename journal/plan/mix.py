@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import NormalDist, fmean
 
 from journal.errors import SpecError
+from journal.paths import anything_is_at, file_is_at
 from journal.records.workload import MOST_TOKENS, Length, Part
 
 Quantile = Callable[[float], int]  # of a share between 0 and 1, in tokens
@@ -101,7 +102,7 @@ def _mean(length: Length) -> float:
 def _numbers(name: str) -> tuple[int, ...]:
     """The whole numbers in the lines of a file, rising."""
     path = Path(name)
-    if path.exists() and not path.is_file():
+    if anything_is_at(path) and not file_is_at(path):
         raise SpecError(f"{path} is no plain file, which is read several times: save it as one")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

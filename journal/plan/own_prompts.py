@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from journal.errors import SpecError
+from journal.paths import anything_is_at, file_is_at
 from journal.plan.dialect import in_dialect
 from journal.plan.hub_prompts import full_name, hub_file
 from journal.plan.mix import content_of, means
@@ -245,7 +246,7 @@ def body_of(
 def _digest(path: Path) -> str:
     """The SHA-256 of a file's content, in hex. Raises SpecError where it cannot be read, and for a
     device or a pipe, which may never end and cannot be read twice."""
-    if path.exists() and not path.is_file():
+    if anything_is_at(path) and not file_is_at(path):
         raise SpecError(f"{path} is no plain file, which is read several times: save it as one")
     try:
         with path.open("rb") as file:

@@ -23,6 +23,8 @@ def explain(log: str | Path | Iterable[str], *, kind: EngineKind = VLLM) -> Expl
 def _lines_of(path: Path) -> Iterable[str]:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
+            if path.is_char_device() and not file.isatty():  # such as /dev/zero, which never ends
+                raise UsageError(f"{path} is a device: name a log file")
             while line := file.readline(MOST_OF_A_READ):
                 yield line
     except OSError as error:

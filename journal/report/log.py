@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from journal.errors import JournalError, UsageError
 from journal.language import LANGUAGES, chosen, language, shipped_text
+from journal.paths import is_written_in_place
 from journal.private import make_folder
 from journal.report.day import Day, collect, last_day
 from journal.report.document import Drawing, Own, Page
@@ -263,10 +264,13 @@ def _quoted(text: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file at `path` by `text` at once, so that nobody ever reads half of it; a new
-    file or directory is readable by its owner alone. Raises JournalError where it cannot be
-    written."""
+    file or directory is readable by its owner alone. A device or a pipe is written to. Raises
+    JournalError where it cannot be written."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        if is_written_in_place(path):
+            path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+            return
         make_folder(path.parent)
         try:
             temporary.touch(mode=0o600)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from journal.errors import EngineError, MissingExtra, SpecError
+from journal.paths import anything_is_at, file_is_at, folder_is_at
 from journal.plan.experiment_file import shipped
 from journal.private import cache_dir, make_folder
 from journal.records.experiment import Engine
@@ -57,7 +58,7 @@ def suited_experiment(name: str) -> str:
     """The name of the experiment that `name` means on this host: its twin with the embedded model,
     where it has one and no GPU here can hold a 7B model; else `name`, as it is."""
     twin = f"{name}{SMALL}"
-    if twin not in shipped() or Path(name).is_file() or _holds_7b():
+    if twin not in shipped() or file_is_at(Path(name)) or _holds_7b():
         return name
     return twin
 
@@ -80,7 +81,7 @@ def prepare(engine: Engine, listener: Listener = ignore) -> str:
     """
     if engine.model != EMBEDDED:
         path = Path(engine.model).expanduser()
-        return str(path.resolve()) if path.exists() else engine.model
+        return str(path.resolve()) if anything_is_at(path) else engine.model
     target = embedded_dir()
     if not target.is_dir():
         with _alone(target.with_suffix(".lock"), listener):
@@ -183,15 +184,15 @@ def local_dir(model: str, revision: str | None = None) -> Path | None:
     if model == EMBEDDED:
         return embedded_dir() if embedded_dir().is_dir() else None
     path = Path(model).expanduser()
-    if path.is_dir():
+    if folder_is_at(path):
         return path
     if HUB_NAME.fullmatch(model) is None:
         return None
     home = hub_cache_dir() / f"models--{model.replace('/', '--')}"
     reference = home / "refs" / (revision or "main")
-    commit = reference.read_text().strip() if reference.is_file() else revision or "main"
+    commit = reference.read_text().strip() if file_is_at(reference) else revision or "main"
     snapshot = home / "snapshots" / commit
-    return snapshot if snapshot.is_dir() else None
+    return snapshot if folder_is_at(snapshot) else None
 
 
 def fetched_bytes(model: str) -> int | None:
@@ -216,7 +217,7 @@ def read_config(model: str, revision: str | None = None) -> dict[str, Any] | Non
     if directory is None:
         return dict(EMBEDDED_CONFIG) if model == EMBEDDED else None
     path = directory / "config.json"
-    if not path.is_file():
+    if not file_is_at(path):
         return None
     try:
         config = json.loads(path.read_text())
@@ -239,9 +240,9 @@ def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
         if not embedded_dir().is_dir():
             _shipped_weights(installation)
         return
-    if model.startswith(("/", "./", "../", "~")) or path.exists():
+    if model.startswith(("/", "./", "../", "~")) or anything_is_at(path):
         whole = ("config.json", "params.json")
-        if not path.exists():
+        if not anything_is_at(path):
             raise SpecError(f"there is no model at {path}: correct the path")
         if path.is_dir() and not any((path / name).is_file() for name in whole):
             raise SpecError(f"{path} holds no config.json: name a directory that vLLM can serve")

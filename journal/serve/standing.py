@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from journal.errors import EndpointError
+from journal.paths import folder_is_at
 from journal.private import make_folder
 from journal.records.engine import Access, Endpoint
 from journal.records.experiment import Engine
@@ -82,7 +83,8 @@ def keep_up(endpoint: Endpoint) -> None:
 def served(home: Path) -> list[Served]:
     """The servers that `journal serve` keeps up from this journal now, the newest last."""
     servers = []
-    for path in (home / "serving").glob("*.json"):
+    folder = home / "serving"
+    for path in folder.glob("*.json") if folder_is_at(folder) else ():
         with suppress(OSError, ValueError, TypeError):
             one = Served(**json.loads(path.read_text()))
             if one.lives:

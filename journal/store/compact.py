@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_BYTES, FILE_RUNS = 64 * 2**20, 1000  # limits of one file: bytes in memory, and runs
+MOST_DAYS = 100_000
 FREE = 0.1  # the free share of a database file above which it is made smaller
 
 _runs, _requests = core_tables.runs, core_tables.requests
@@ -65,11 +66,11 @@ def compact(
     """Move the requests of all runs that began before the UTC day `older_than_days` ago into
     Parquet files beside the journal of `home`, where every reader of requests finds them.
 
-    With `dry_run` the requests are only counted. Raises UsageError for days below 0, MissingExtra
-    without pyarrow, StoreError where a file cannot be written.
+    With `dry_run` the requests are only counted. Raises UsageError for days below 0 or above
+    MOST_DAYS, MissingExtra without pyarrow, StoreError where a file cannot be written.
     """
-    if older_than_days < 0:
-        raise UsageError(f"{older_than_days} is not a number of days: give 0 or more")
+    if not 0 <= older_than_days <= MOST_DAYS:
+        raise UsageError(f"{older_than_days} is not a number of days: give 0 to {MOST_DAYS:,}")
     with open_store(Path(home)) as store:
         day = datetime.now(UTC).date() - timedelta(days=older_than_days)
         old = _old(datetime.combine(day, time.min, UTC))

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping, Table, insert, select, text, update
 
 from journal.errors import StoreError, UsageError
+from journal.paths import file_is_at, folder_is_at
 from journal.store import codec, core_tables
 from journal.store.checkups import checkup_of
 from journal.store.database import file_of, store_address
@@ -94,8 +95,8 @@ def _alone(ours: Store, home: Path) -> Iterator[None]:
 
 
 def _file(other: Path) -> Path:
-    path = other / "journal.db" if other.is_dir() else other
-    if not path.is_file():
+    path = other / "journal.db" if folder_is_at(other) else other
+    if not file_is_at(path):
         raise UsageError(f"there is no journal at {path}: name a journal.db, or its home")
     return path
 
