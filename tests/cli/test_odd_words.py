@@ -146,4 +146,4 @@ def test_a_path_that_is_no_plain_file_is_written_to_and_not_replaced(
         opened = f"/proc/self/fd/{out.fileno()}"
         command = [sys.executable, "-m", "journal", "export", opened, "--format=csv"]
         subprocess.run([*command, "--home", home], pass_fds=[out.fileno()], check=True)
-    assert (tmp_path / "out").read_text().startswith("model,")
+    assert "started_at" in (tmp_path / "out").read_text().split("\n")[0]
