@@ -8,7 +8,6 @@ USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")  # further fields
 _OUTPUT = (
     *("completion_tokens", "output_tokens", "completionTokens", "outputTokens"),
     *("completion_token_count", "output_token_count", "outputTokenCount", "generated_tokens"),
-    "predicted_n",  # llama.cpp's, in its timings
 )
 _PROMPT = (
     *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens"),
@@ -139,6 +138,8 @@ def usage_elsewhere(event: dict[str, Any], choice: dict[str, Any] | None) -> dic
             value = value.get("usage") if isinstance(value, dict) else None
         if isinstance(value, list):
             value = value[-1] if value else None
+        if name == "timings" and isinstance(value, dict):
+            value = _of_timings(value)
         if isinstance(value, dict) and _number_in(value, _OUTPUT) is not None:
             return value
     return None
@@ -164,6 +165,19 @@ def _number_in(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:
         if (count := _tokens(fields.get(name))) is not None:
             return count
     return None
+
+
+def _of_timings(timings: dict[str, Any]) -> dict[str, Any]:
+    """The counts in llama.cpp's timings, whose `prompt_n` is without the tokens that it found in
+    its cache."""
+    read, cached = _tokens(timings.get("prompt_n")), _tokens(timings.get("cache_n"))
+    whole = None if read is None or cached is None else read + cached
+    return {
+        **timings,
+        "prompt_tokens": whole,
+        "completion_tokens": timings.get("predicted_n"),
+        "cached_tokens": cached,
+    }
 
 
 def _rest(usage: dict[str, Any], prompt: int) -> int | None:

@@ -413,6 +413,16 @@ def test_tokens_of_thoughts_that_only_the_total_has_are_counted() -> None:
     assert (trace.output_tokens, trace.reasoning_tokens) == (TOKENS, None)
 
 
+def test_counts_in_the_timings_of_llama_cpp_are_those_of_the_whole_prompt() -> None:
+    timings = {"prompt_n": 4, "cache_n": 12, "predicted_n": TOKENS, "predicted_ms": 9.5}
+    trace, _ = both(events(*CHUNKS[:-2], {**chunk({}, "stop"), "timings": timings}))
+    counts = trace.prompt_tokens, trace.output_tokens, trace.cached_tokens
+    assert counts == (16, TOKENS, 12)
+    del timings["cache_n"]  # as of older ones
+    trace, _ = both(events(*CHUNKS[:-2], {**chunk({}, "stop"), "timings": timings}))
+    assert (trace.prompt_tokens, trace.output_tokens) == (None, TOKENS)
+
+
 def test_output_is_the_rest_of_a_total() -> None:
     usage = {"prompt_tokens": 16, "total_tokens": 16 + TOKENS}
     trace, _ = both(events(*CHUNKS[:-1], {"choices": [], "usage": usage}))
