@@ -38,6 +38,7 @@ TAIL_POWER = 1.5  # of the widening of such a percentile: its scatter is that of
 REACH = 3.0  # a widening from which on the truth may lie beyond all values of a run
 REACH_OPEN = 1.3
 EITHER = 0.4  # of all requests: two kinds of them, and not one with outliers
+SPARSE = 1.75  # times: values that lie so much farther apart in the middle than beside it
 DIFFERING = 10  # requests, in effect, that the excess over the least latency must stem from
 UP, DOWN = 1.7, 1.4  # a queue's skew: few runs see its long stretches, and the others are too low
 SKEWED = 4.0  # as soon as the excess is uncertain by a good part of itself
@@ -300,14 +301,21 @@ def _percentile(sample: _Values, at: float) -> Figure:
 
 def _between_two(ordered: Array, low: float, high: float) -> bool:
     """Whether half of the way from the quantile at `low` to that at `high` is one gap, with
-    EITHER of all values or more on both sides of it."""
+    EITHER of all values or more on both sides of it, or the way is more than SPARSE times as long
+    as that of as many values on either side."""
     first, last = (round(share * (len(ordered) - 1)) for share in (low, high))
     gaps = np.diff(ordered[first : last + 1])
     if len(gaps) == 0 or gaps.sum() == 0:
         return False
     place = first + 1 + int(np.argmax(gaps))  # so many values lie below the gap
     fewest = min(place, len(ordered) - place)
-    return bool(gaps.max() >= gaps.sum() / 2) and fewest >= EITHER * len(ordered)
+    if gaps.max() >= gaps.sum() / 2 and fewest >= EITHER * len(ordered):
+        return True
+    before, after = first - len(gaps), last + len(gaps)
+    if before < 0 or after >= len(ordered):
+        return False
+    beside = max(ordered[first] - ordered[before], ordered[after] - ordered[last])
+    return bool(gaps.sum() > SPARSE * beside)
 
 
 def _scatter(sample: _Values, at: float) -> float:

@@ -169,6 +169,8 @@ def test_a_median_between_two_kinds_of_requests_has_no_interval() -> None:
     halves = np.stack([fast, slow], axis=1).ravel()
     assert described(halves)["p50"].low is None and described(halves)["p50"].value is not None
     assert described(halves)["mean"].low is not None
+    strays = np.where(np.arange(200) % 20 < 2, random.uniform(1.0, 1.5, 200), halves)
+    assert described(strays)["p50"].low is None
     most = np.where(np.arange(200) % 4 == 3, halves + 0.5, random.normal(1.0, 0.05, 200))
     assert described(most)["p50"].low is not None  # a quarter are slow: the median is of the others
     assert described(np.ones(200))["p50"] == Figure(1.0, 1.0, 1.0, 200)
