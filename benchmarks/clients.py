@@ -122,13 +122,13 @@ def turn(server: Path, name: str, streams: int, waves: int) -> Turn:
     return min(turns, key=lambda one: one.disturbance_s)
 
 
-def attempt(server: Path, name: str, streams: int, waves: int) -> Turn:
+def attempt(server: Path, name: str, streams: int, waves: int, itl_ms: float = ITL_MS) -> Turn:
     cores = sorted(os.sched_getaffinity(0))
     mine = cores[1:2]
     if name in ON_TWO_CORES:
         mine = cores[1:3] if len(cores) > 2 else cores
     with subprocess.Popen(
-        [server, "0", str(TTFT_MS), str(ITL_MS)], stdout=subprocess.PIPE, text=True
+        [server, "0", str(TTFT_MS), str(itl_ms)], stdout=subprocess.PIPE, text=True
     ) as process:
         os.sched_setaffinity(process.pid, cores[:1])
         assert process.stdout is not None
