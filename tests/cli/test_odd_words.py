@@ -147,3 +147,19 @@ def test_a_path_that_is_no_plain_file_is_written_to_and_not_replaced(
         command = [sys.executable, "-m", "journal", "export", opened, "--format=csv"]
         subprocess.run([*command, "--home", home], pass_fds=[out.fileno()], check=True)
     assert "started_at" in (tmp_path / "out").read_text().split("\n")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a?b=c#d", "%41;e", "-x", "new\nline", "日本 'é\"", "~"])
+def test_a_home_of_any_name_holds_all_that_is_written(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        *(["import", str(DATA / "vllm-closed.json")], ["tag", "base", "last"], ["quiz"], ["runs"]),
+        *(["answer", "throughput", "--show"], ["whatif", "--slo-ttft-ms=300"], ["verify"]),
+        *(["log", "2026-11-23"], ["show", "last"], ["note", "so"], ["checklist"]),
+    ]
+    for words in commands:
+        assert refusal(*words, f"--home={name}") is None, words
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -181,7 +181,28 @@ NUMBERS = st.one_of(
     st.floats(),
     st.integers(1, 50),
 )
-SCALARS = st.one_of(NUMBERS, st.booleans(), st.text(max_size=8))
+
+
+class Written(str):
+    """A value as a file writes it."""
+
+
+DATES = st.one_of(st.dates(), st.times(), st.datetimes()).map(str).map(Written)
+STRANGE = st.sampled_from(
+    [
+        *(
+            "9" * 5000,
+            "0x" + "f" * 5000,
+            "1e4000",
+            "[" * 3000,
+            "[" * 90 + "]" * 90,
+            "{a = {b = 1}}",
+        ),
+        *("[1979-05-27]", "1979-05-27T07:32:00Z", "'''\r'''", '"\\ud800"', '"@/dev/zero"', "1\r"),
+        "{" + ", ".join(f"k{number} = 1" for number in range(2000)) + "}",
+    ]
+).map(Written)
+SCALARS = st.one_of(NUMBERS, st.booleans(), st.text(max_size=8), DATES, STRANGE)
 KEYS = {
     "engine": [field.name for field in fields(Engine)],
     "grid": [field.name for field in fields(Grid)],
@@ -194,6 +215,8 @@ KEYS = {
 
 
 def as_toml(value: object) -> str:
+    if isinstance(value, Written):
+        return value
     if isinstance(value, list):
         return f"[{', '.join(map(as_toml, value))}]"
     if isinstance(value, str):
