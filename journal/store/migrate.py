@@ -31,7 +31,7 @@ from journal.store.core_tables import METADATA
 from journal.store.database import connectable, explained, file_of, reader, shown_address
 from journal.store.views import drop_views, make_views
 
-HEAD = "0020"
+HEAD = "0021"
 VERSION_TABLE = "journal_version"
 LOCK_TIMEOUT_S = 60.0
 
