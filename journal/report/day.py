@@ -80,13 +80,17 @@ def dated(day: date) -> Sentence:
 
 
 def last_day(store: "Store", zone: tzinfo | None = None) -> date:
-    """The last day on which anything began. Raises NotFound where the journal is empty."""
+    """The last day on which anything began; that of the last note, where nothing did. Raises
+    NotFound where the journal is empty."""
     from journal.store.history import last_began
     from journal.store.interactions import interactions
+    from journal.store.notes import notes
 
     last = last_began(store)
     began = [] if last is None else [last]
     began += [question.asked_at for question in interactions(store, limit=1)]
+    if not began and (written := notes(store)):
+        return max(one.day for one in written)
     if not began:
         raise NotFound(f"nothing was run yet: {FIRST_STEP}")
     return max(began).astimezone(zone).date()

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from journal.errors import NotFound
 from journal.records.experiment import Experiment
+from journal.records.notebook import Note
 from journal.records.run import Record
 from journal.report.day import collect, last_day
 from journal.store.days import bounds
+from journal.store.notes import add_note
 from journal.store.store import Store, open_store
 
 SHANGHAI = timezone(timedelta(hours=8))
@@ -117,3 +119,11 @@ def test_the_last_day_is_the_newest_with_something(
     after = datetime(2026, 11, 21, 0, 10, tzinfo=UTC)
     store.add_run(record(experiment_id=first, started_at=after), None)
     assert last_day(store, UTC) == date(2026, 11, 21)
+
+
+def test_the_last_day_of_notes_alone_is_that_of_the_last_note(store: Store) -> None:
+    for day in (date(2026, 11, 25), date(2026, 11, 24)):
+        add_note(store, Note(id=f"{day}", day=day, text="read", written_at=datetime.now(UTC)))
+    assert last_day(store, UTC) == date(2026, 11, 25)
+    begun(store, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
+    assert last_day(store, UTC) == date(2026, 11, 20)
