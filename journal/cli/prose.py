@@ -16,9 +16,12 @@ UNIT = re.compile(rf"\s+|[（「“《]*[{WIDE_LETTER}][{CLOSING}]*|[^\s{WIDE_LE
 
 
 def width_of(stream: TextIO) -> int | None:
-    """The columns of the terminal that `stream` is; elsewhere COLUMNS, or None without it."""
+    """The columns of the terminal that `stream` is; elsewhere COLUMNS, or None without it and for
+    stderr, whose errors stay on one line for scripts."""
     if stream.isatty():
         return shutil.get_terminal_size().columns
+    if stream is sys.stderr:
+        return None
     columns = os.environ.get("COLUMNS", "")
     return int(columns) if columns.isdecimal() and int(columns) > 0 else None
 

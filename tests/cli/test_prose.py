@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,11 @@ def test_chinese_breaks_between_letters_and_not_before_a_mark(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "10")
     assert in_lines("吞吐量变为 954，变了。", Terminal()) == "吞吐量变为\n954，变\n了。"
+
+
+def test_an_error_in_a_pipe_stays_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert in_lines("word " * 100, sys.stderr) == "word " * 100
 
 
 def test_a_pipe_without_columns_gets_lines_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
