@@ -60,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_width_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences stay on one line in a test that asks for no width."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process remembers the keys that it was given; those of a test mean nothing in the next."""
     monkeypatch.setattr(redaction, "_remembered", set())
