@@ -197,12 +197,7 @@ def run(
 def _attached(
     url: str, model: str | None, header: list[str] | None, asked: "Experiment"
 ) -> "Endpoint":
-    """The server at `url`, probed with requests as `asked` will send them. What a run needs beside
-    is loaded while the server answers."""
-    from importlib import import_module
-    from threading import Thread
-
-    Thread(target=import_module, args=("journal.run.stages",)).start()
+    """The server at `url`, probed with requests as `asked` will send them."""
     return journal.attach(
         url,
         model,
