@@ -9,9 +9,9 @@ import math
 import re
 import socket
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -218,7 +218,7 @@ def _retry_after_s(headers: Message, body: bytes) -> float | None:
 def _until(date: str) -> float | None:
     """The time in s from now to a date of HTTP; None for another text."""
     try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(date).timestamp() - datetime.now(UTC).timestamp())
     except (ValueError, OverflowError):
         return None
 

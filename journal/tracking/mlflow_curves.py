@@ -21,7 +21,6 @@ from journal.records.load_shape import STEP_AXES
 from journal.records.run import Record
 
 HEADLINES = ("engine", "most", "least", "capacity")  # their sections
-AXES = {"batch": "batch", "prompt_tokens": "prompt"}  # in the names of curves
 LOADS = {"rate": "requests_per_s", "concurrency": "requests_in_flight"}
 
 
@@ -160,7 +159,8 @@ def _over_users(good: Sequence[Record]) -> list[CurvePoint]:
 def _curve(axis: str, place: str, group: Sequence[Record]) -> Iterator[CurvePoint]:
     at = max(run.started_at for run in group)
     for metric in rows(lambda shown: shown.curve):
-        name = f"{metric.shown.curve}/{place} by {AXES[axis]}: {metric.name.replace('.', '_')}"
+        by = axis.removesuffix("_tokens")
+        name = f"{metric.shown.curve}/{place} by {by}: {metric.name.replace('.', '_')}"
         by_step: dict[int, list[float]] = defaultdict(list)
         for run in group:
             value = run.value(metric.name)
