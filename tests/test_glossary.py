@@ -155,5 +155,5 @@ def test_the_tokens_that_are_shown_are_those_of_the_small_model(kept_up: tuple[P
             assert [text[start:end] for start, end in offsets] == line.split("|")
     question = "天空为什么是蓝色的？"
     count = len(tokenizer.encode(question, add_special_tokens=False).ids)
-    assert f"“{question}”十个字符要 {count} 个 token" in PAGES["zh"].read_text()
+    assert f"“{question}”只有十个字符，却要 {count} 个 token" in PAGES["zh"].read_text()
     assert len(question) == 10
