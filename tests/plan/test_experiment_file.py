@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.errors import SpecError
+from journal.metrics.statistics import needed_samples
+from journal.metrics.table import TABLE
 from journal.plan import experiment_file
 from journal.plan.cells import MOST_CELLS, cells
 from journal.plan.experiment_file import SETTLED, load_experiment, parse, shipped
@@ -54,6 +56,15 @@ def test_every_shipped_experiment_parses_and_asks_something() -> None:
         assert experiment.hypothesis
         assert experiment.claims
         assert experiment.source == path.read_text()
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_a_shipped_experiment_has_the_requests_that_its_claims_need(name: str) -> None:
+    """A claim on a latency is on its median."""
+    experiment = load_experiment(name)
+    names = {metric.name for metric in TABLE}
+    on_median = any(f"{claim.metric}.p50" in names for claim in experiment.claims)
+    assert not on_median or experiment.load.requests >= needed_samples(0.5)
 
 
 def test_a_variant_goes_over_the_common_engine() -> None:
