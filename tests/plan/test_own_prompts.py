@@ -197,7 +197,7 @@ def test_options_give_the_length_of_a_built_in_text_and_of_nothing_else(numbers:
     assert met("quickstart", longest, prompts="text:zh", natural_end=True) == (False, 256)
     assert met("reasoning", {}) == (False, 1024)
     assert met("reasoning", longest) == (False, 256)
-    assert met("speculative", {}) == (False, 128)
+    assert met("speculative", {}) == (False, 96)
     assert met("structured", {}) == (False, 64)
     assert met("reasoning", {}, prompts="text:en") == own
     assert met("quickstart", longest) == (True, 256)  # random tokens keep their identity
