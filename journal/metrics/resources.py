@@ -125,7 +125,9 @@ def _per_million_tokens(view: View, span: Span) -> float | None:
 
 def _price_of_tokens(per_hour: float | None, view: View, span: Span) -> float | None:
     tokens = total_of(view.output_tokens)
-    return per_hour * span.length_s / 3600 / tokens * 1e6 if per_hour and tokens else None
+    if per_hour is None or not tokens:
+        return None
+    return per_hour * span.length_s / 3600 / tokens * 1e6
 
 
 def _client(name: str, field: str, unit: str, formula: str, meaning: str) -> Metric:

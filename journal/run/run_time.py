@@ -88,7 +88,7 @@ def run_time(planned: Plan, home: Path | str = "lab") -> RunTime:
 
 
 def _times(per_hour: Money | None, length_s: float | None) -> Money | None:
-    if per_hour is None or not length_s:
+    if per_hour is None or length_s is None:
         return None
     return replace(per_hour, amount=per_hour.amount * length_s / 3600)
 
