@@ -64,15 +64,17 @@ UV_SERVERS := $(BIN)/python -m uv pip install --quiet --python $(SERVERS)/bin/py
 run: $(STAMP)
 	$(BIN)/journal run --home $(LAB)
 
-# First what needs no quiet, side by side; then other long tests, which wait much, two at a time;
-# then, one at a time, engines, whose threads would wait for each other, and what meets real time.
-PYTEST := $(BIN)/python -m pytest -r fERs
-BESIDE := -n auto --dist loadfile --maxprocesses
+# First what computes, and what waits for long beside it; then what is timed; then, one at a time,
+# engines, whose threads would wait for each other, and what is measured to the millisecond.
+PYTEST := $(BIN)/python -m pytest -r fERs --durations 20
+BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
+MARKED = $$(grep -rl --include='test_*.py' 'mark\.$(1)' tests | sort)
 test: $(STAMP_DEV) lint
 	@failed=0; \
-	$(PYTEST) $(BESIDE) 4 -m "not (engine or slow or timing)" --durations 20 || failed=1; \
-	$(PYTEST) $(BESIDE) 2 -m "slow and not (engine or timing)" --durations 10 || failed=1; \
-	$(PYTEST) -m "engine or timing" --durations 40 || failed=1; \
+	$(PYTEST) $(BESIDE) -m "not (engine or timing)" || failed=1; \
+	$(PYTEST) $(BESIDE) -m "timing and not (engine or alone)" $(call MARKED,timing) || failed=1; \
+	$(PYTEST) -m engine $(call MARKED,engine) || failed=1; \
+	$(PYTEST) -m alone $(call MARKED,alone) || failed=1; \
 	exit $$failed
 
 mutate: $(STAMP_DEV)
@@ -115,6 +117,7 @@ calibrate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.calibrate_capacity --write
 
 docs: $(STAMP_DEV)
+	$(BIN)/python tests/metrics/test_written_table.py
 	$(BIN)/python tests/test_architecture_page.py
 	$(BIN)/python tests/report/test_reference.py
 	$(BIN)/python tests/theory/test_accuracy.py

@@ -1,7 +1,7 @@
 """Measures what docs/performance.md claims: every part, or those that are named.
 
-    python -m benchmarks [clients] [chats] [streams] [floor] [overhead] [log] [growth] [postgres]
-                         [whatif]
+    python -m benchmarks [clients] [chats] [streams] [floor] [overhead] [look] [log] [growth]
+                         [postgres] [whatif] [newcomer]
 
 Each part is a program of its own with options of its own (`python -m benchmarks.clients --help`)
 that prints its section and puts it into the page. The plan in docs/scale.md,
@@ -15,7 +15,10 @@ from collections.abc import Sequence
 
 from benchmarks.page import ROOT
 
-PARTS = ("clients", "chats", "streams", "floor", "overhead", "log", "growth", "postgres", "whatif")
+PARTS = (
+    *("clients", "chats", "streams", "floor", "overhead", "look", "log", "growth"),
+    *("postgres", "whatif", "newcomer"),
+)
 
 
 def chosen(words: Sequence[str]) -> Sequence[str]:

@@ -10,15 +10,26 @@ simulated server, which take a minute or two.
 import argparse
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
 
 from benchmarks import loopback
+from benchmarks.batching import (
+    JOINT,
+    Policy,
+    arrivals,
+    equal,
+    remembering,
+    some_long,
+    streams,
+    thinking,
+)
 from benchmarks.page import CALIBRATION, put, put_rows
 from benchmarks.worlds import (
     World,
+    as_sent,
     closed,
     engine_in_open_loop,
     independent,
@@ -34,6 +45,9 @@ TRIALS = 400
 HEAD = "| world | figure | holds the truth | given | median width | runs |"
 SHARED = ("tpot_s.mean", "e2e_s.mean", "e2e_s.p50", "output_tokens_per_s")
 QUEUED = ("ttft_s.mean", "e2e_s.mean", "e2e_s.p50", "e2e_s.p90", "good_fraction")
+SERVED = ("ttft_s.mean", "ttft_s.p50", "tpot_s.mean", "e2e_s.mean", "output_tokens_per_s")
+LEAVING = ("ttft_s.mean", "tpot_s.mean", "e2e_s.mean", "output_tokens_per_s", "good_fraction")
+HEADLINES = ("ttft_s.p50", "tpot_s.p50", "output_tokens_per_s")
 SEED = 20_240_229
 
 
@@ -57,11 +71,12 @@ def worlds() -> dict[str, tuple[tuple[str, ...], list[World]]]:
     shared = [World(f"independent, {n} requests, batch {b}", independent(n, b)) for n, b in PLAIN]
     for n, b in PLAIN:
         shared += [World(f"in step, {z}, {n}, batch {b}", closed(n, b, z)) for z in noises]
+    limits = _limits()
     for noise in noises:
         name = f"{noise}, 200, batch 8"
         shared.append(World(f"spread starts, {name}", closed(200, 8, noise, spread=True)))
-        mixed = closed(200, 8, noise, spread=True, lengths=0.5)
-        shared.append(World(f"mixed lengths, {name}", mixed))
+        mixed = World(f"mixed lengths, {name}", closed(200, 8, noise, spread=True, lengths=0.5))
+        (limits if noise == "slower" else shared).append(mixed)
     for noise in ("white", "heavy"):
         two = closed(200, 8, noise, speeds=(1.0, 1.5))
         shared.append(World(f"two servers, {noise}, 200, batch 8", two))
@@ -78,20 +93,75 @@ def worlds() -> dict[str, tuple[tuple[str, ...], list[World]]]:
         "closed": (SHARED, shared),
         "open": (QUEUED, queues),
         "steps": (SHARED[:3], opened),
-        "limits": (("tpot_s.mean", "ttft_s.mean"), _limits()),
+        "as sent": (HEADLINES, list(_as_sent())),
+        "batching": (SERVED, list(_batching())),
+        "users": (LEAVING, list(_users())),
+        "limits": ((*SHARED, "ttft_s.mean"), limits),
     }
+
+
+def _as_sent() -> Iterator[World]:
+    """Closed loops with the fillers of the journal's own load."""
+    for requests, batch in ((64, 4), (80, 8), (200, 8)):
+        for lengths in (0.0, 0.5, 1.0):
+            name = f"lengths spread by {lengths:g}, white, {requests}, batch {batch}"
+            yield World(name, as_sent(requests, batch, "white", lengths=lengths))
+    for noise in ("slow", "slower", "heavy"):
+        name = f"lengths spread by 0.5, {noise}, 200, batch 8"
+        yield World(name, as_sent(200, 8, noise, lengths=0.5))
+    yield World("lengths spread by 0, slower, 80, batch 8", as_sent(80, 8, "slower"))
+    fails = as_sent(400, 8, "white", lengths=0.5, failing=0.02)
+    yield World("one in 50 times out, lengths spread by 0.5, 400, batch 8", fails)
+
+
+def _batching() -> Iterator[World]:
+    """Servers that take up at each step what waits."""
+    for name, prompts, policy, way, requests, batch in (
+        ("two prompts in five long", some_long(0.4), JOINT, 0.05, 200, 8),
+        ("half of the prompts long", some_long(0.5), JOINT, 3.3, 320, 16),
+        ("one prompt in 20 long, in pieces", some_long(0.05), PIECES, 1.5, 200, 8),
+        ("one prompt in 20 long, in pieces", some_long(0.05), PIECES, 0.05, 320, 16),
+        ("equal long prompts", equal(8.0), JOINT, 3.3, 320, 16),
+        ("equal long prompts, in pieces", equal(8.0), PIECES, 3.3, 200, 8),
+        ("equal short prompts", equal(0.5), JOINT, 1.5, 320, 16),
+    ):
+        at = f"{way:g} steps on the way, {requests}, batch {batch}"
+        yield World(f"{name}, {at}", streams(requests, batch, "white", prompts, policy, way=way))
+    for batch in (1, 8):
+        yield World(f"TTFT remembers, 200, batch {batch}", remembering(200, batch, 0.9))
+    mixed = arrivals(400, 0.1, "white", some_long(0.1), PIECES)
+    yield World("open loop, one prompt in 10 long, in pieces, 400", mixed)
+    full = streams(200, 8, "white", equal(4.0), replace(JOINT, fits=140.0), lengths=0.5)
+    yield World("preempted, mixed lengths, 200, batch 8", full)
+    full = arrivals(400, 0.2, "white", equal(0.5), replace(PIECES, fits=200.0))
+    yield World("preempted, open loop, 400", full)
+    guessing = streams(200, 8, "white", equal(0.5), replace(JOINT, accepted=0.7))
+    yield World("three tokens guessed in a step, 200, batch 8", guessing)
+
+
+def _users() -> Iterator[World]:
+    """Users who think or leave."""
+    for think in (32.0, 128.0):
+        name = f"users think for {think:g} steps, 200, 8 users"
+        yield World(name, thinking(200, 8, think, "white", equal(4.0)))
+    leaving = streams(200, 8, "white", equal(0.5), lengths=0.5, patience=40.0)
+    yield World("users leave after 40 steps, mixed lengths, 200, batch 8", leaving)
+    leaving = arrivals(400, 0.25, "white", some_long(0.1), PIECES, patience=60.0)
+    yield World("users leave after 60 steps, one prompt in 10 long, open loop, 400", leaving)
 
 
 def _limits() -> list[World]:
     """Worlds of which a single run does not see enough."""
     long = [
-        World(f"steps correlated over {part} of the run, 80, batch 8", closed(80, 8, requests))
+        World(f"{name} correlated over {part} of the run, 80, batch 8", load(80, 8, requests))
+        for name, load in (("steps", closed), ("steps, as sent,", as_sent))
         for part, requests in (("half", 5.0), ("the whole", 10.0), ("three times", 30.0))
     ]
     hidden = World("white and slow steps, 80, batch 8", closed(80, 8, "hidden"))
     return [*long, hidden, World("in step, heavy, 200, batch 8", closed(200, 8, "heavy"))]
 
 
+PIECES = Policy(piece=4.0)
 PLAIN = ((24, 1), (80, 8), (200, 8))
 
 
@@ -107,7 +177,8 @@ def rows(world: World, metrics: Sequence[str], trials: int) -> Iterator[Row]:
             figures[name].append(named(name).figure(view))
             family, _, statistic = name.partition(".")
             if statistic in PERCENTILES:
-                pooled[name].append(getattr(view, family))
+                sample = getattr(view, family)
+                pooled[name].append(sample[~np.isnan(sample)])
     for name in metrics:
         values = [figure.value for figure in figures[name] if figure.value is not None]
         if not values:
@@ -124,7 +195,7 @@ def row(world: str, metric: str, figures: Sequence[Figure], truth: float) -> Row
     given = [(f.low, f.high) for f in figures if f.low is not None and f.high is not None]
     grace = 1e-6 * abs(truth)
     held = [low - grace <= truth <= high + grace for low, high in given]
-    widths = [(high - low) / truth for low, high in given]
+    widths = [(high - low) / truth for low, high in given if truth != 0]
     return Row(
         world=world,
         metric=metric,

@@ -17,11 +17,12 @@ from math import log
 import numpy as np
 
 from benchmarks.page import CALIBRATION, put, put_rows
-from journal.compare.comparison import NOTICEABLE, Compared, judge
+from journal.compare.comparison import NOTICEABLE
 from journal.compare.gate import LIMITS, Outcome, decided, shared_confidence, worsening
 from journal.compare.pairing import Pair
 from journal.compare.ratios import Units, nested
 from journal.compare.starts import Measured, way_measured
+from journal.compare.verdicts import Compared, judge
 from journal.metrics.statistics import CONFIDENCE
 from journal.metrics.table import named
 from journal.records.cell import Cell

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.page import CALIBRATION, put, put_rows
 from journal.doubts import loading
 from journal.doubts.rule import Case as Doubted
-from journal.metrics.statistics import Array
+from journal.metrics.arrays import Array
 from journal.metrics.table import named
 from journal.metrics.view import View
 from journal.records.cell import Cell

@@ -63,6 +63,7 @@ class Turn:
     server_first_late_ms: float
     server_waited_s: float
     client_waited_s: float
+    with_fewer: float | None
 
     @property
     def disturbance_s(self) -> float:
@@ -156,6 +157,7 @@ def attempt(server: Path, name: str, streams: int, waves: int, itl_ms: float = I
         server_first_late_ms=truth["first_late_p99_ms"],
         server_waited_s=server_waited_s,
         client_waited_s=figures["waited_s"],
+        with_fewer=figures.get("with_fewer"),
     )
 
 

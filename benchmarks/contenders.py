@@ -55,9 +55,9 @@ def journal(
     return _driven(_endpoint(url), requests, streams, processes, meters)
 
 
-def journal_chats(url: str, streams: int, waves: int) -> Measured:
-    """Chats from a file, as `run` sends them: prompts of log-normal lengths, answers of 10 to 190
-    tokens, and all bodies on disk until they are sent."""
+def journal_lines(url: str, streams: int, waves: int, *, chats: bool) -> Measured:
+    """Chats or completions from a file, as `run` sends them: prompts of log-normal lengths, answers
+    of 10 to 190 tokens, and all bodies on disk until they are sent."""
     from journal.plan.cells import cells
     from journal.plan.mix import mixed
     from journal.plan.own_prompts import with_workload
@@ -68,22 +68,32 @@ def journal_chats(url: str, streams: int, waves: int) -> Measured:
 
     lengths = mixed((Part(prompt_tokens="256~1", output_tokens="10..190"),), streams * waves, 7)
     with tempfile.TemporaryDirectory() as folder, spooling() as spool:
-        path = Path(folder, "chats.jsonl")
-        chats = (
-            {"messages": [{"role": "user", "content": "word " * words}], "output_tokens": tokens}
-            for words, tokens in lengths
-        )
-        path.write_text("\n".join(map(json.dumps, chats)))
+        path = Path(folder, "lines.jsonl")
+        lines = ({**_asked("word " * words, chats), "output_tokens": n} for words, n in lengths)
+        path.write_text("\n".join(map(json.dumps, lines)))
         asked = Experiment(
-            name="chats",
+            name="lines",
             grid=Grid(batch=(streams,)),
             load=Load(warmup=1),
             workload=Workload(prompts=str(path)),
         )
         (cell,) = cells(with_workload(asked), model=MODEL)
-        endpoint = replace(_endpoint(url), api="chat")
+        endpoint = replace(_endpoint(url), api="chat" if chats else "completions")
         measured = _driven(endpoint, requests(cell, endpoint, "run", spool), streams)
     return {**measured, "chunks": sum(tokens for _, tokens in lengths)}
+
+
+def _asked(text: str, chat: bool) -> dict[str, Any]:
+    """The prompt of a line."""
+    return {"messages": [{"role": "user", "content": text}]} if chat else {"prompt": text}
+
+
+def journal_chats(url: str, streams: int, waves: int) -> Measured:
+    return journal_lines(url, streams, waves, chats=True)
+
+
+def journal_completions(url: str, streams: int, waves: int) -> Measured:
+    return journal_lines(url, streams, waves, chats=False)
 
 
 def _endpoint(url: str) -> "Endpoint":
@@ -102,7 +112,8 @@ def _driven(
     meters: bool = False,
 ) -> Measured:
     """The figures of our client. CPU time counts from the end of the warm-up, one request a
-    process, when all are ready."""
+    process, when all are ready. `with_fewer` is the part of all chunks that came when a stream had
+    ended for good, with fewer in flight."""
     from journal.load.drive import drive
     from journal.measure.sampler import Sampler
     from journal.records.load_shape import Closed
@@ -131,10 +142,14 @@ def _driven(
     if failed:
         raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
     measured = [trace for trace in traces if not trace.warmup]
+    last_s = max(trace.start_s for trace in measured)
+    fewer_s = min(trace.end_s for trace in measured if trace.end_s > last_s)
+    late = sum(at_s > fewer_s for trace in measured for at_s in trace.chunk_s)
     return {
         "ttft_s": [trace.chunk_s[0] - trace.start_s for trace in measured],
         "e2e_s": [trace.end_s - trace.start_s for trace in measured],
         "cpu_s": cpu_s,
+        "with_fewer": late / sum(len(trace.chunk_s) for trace in measured),
         "waited_s": waited_s() + spans[-1][1],
         "loop_delay_p99_s": health.loop_delay_p99_s,
     }
@@ -265,6 +280,7 @@ def waited_s(pid: int | str = "self") -> float:
 
 CONTENDERS: dict[str, Callable[[str, int, int], Measured]] = {
     "journal": journal,
+    "journal, completions of mixed lengths": journal_completions,
     "journal, chats of mixed lengths": journal_chats,
     "journal, with its meters": journal_with_meters,
     "journal, 2 processes": journal_on_two_processes,

@@ -133,7 +133,8 @@ The floor is a C program (`benchmarks/floor.c`) that sends the same requests ove
 connections and does nothing but read and stamp: no JSON, no HTTP beyond the end of an answer. \
 Beside it, in turns at the same scripted server, {len(found[FLOOR])} times: the journal's client \
 alone, from the end of its warm-up, and `journal run --endpoint` as a user gives it on a new \
-journal, without a warm-up, but with its start, JSON, metrics, database, MLflow and log. Each has \
+journal, without a warm-up, but with its start, JSON, metrics, database, MLflow (its tables are a \
+copy of those that an earlier run left in the cache) and log. Each has \
 {streams:,} streams and {streams * waves:,} requests of {TOKENS} chunks; `journal run` has more of \
 them before and after, which keep its streams apart, and is divided by all that the server sent. \
 What counts is user and system time.

@@ -31,6 +31,7 @@ from sqlalchemy import Connection, insert, literal, select
 from benchmarks.made_up import answer
 from benchmarks.page import machine, put
 from journal import units
+from journal.metrics.view import View
 from journal.plan.cells import cells
 from journal.records.cell import Cell
 from journal.records.engine import EngineFacts
@@ -117,7 +118,7 @@ def make(
                     environment=HOST,
                 )
                 made = summarised(record, own)
-                store.add_run(made, own, times_of(made, own))
+                store.add_run(made, own, times_of(made, View(own)))
             store.end_experiment(begun.id, "done", first + timedelta(hours=number + 1))
         for day in range(1, days):
             copy_day(store, first.date(), timedelta(days=day))

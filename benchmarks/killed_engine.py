@@ -69,25 +69,31 @@ def kill(part: str, when: str, log_path: Path) -> Aftermath:
     try:
         _wait_until(when, holder, log_path)
         family = psutil.Process(holder.pid).children(recursive=True)
-        shared = _shared_by(family)
-        _part(part, holder.pid, family).send_signal(signal.SIGKILL)
-        killed_s = time.monotonic()
-        while [
-            one for one in family if is_running(one.pid)
-        ] and time.monotonic() - killed_s < GONE_S:
-            time.sleep(0.02)
-        gone_s = (
-            None if [one for one in family if is_running(one.pid)] else time.monotonic() - killed_s
-        )
-        left = shared & {path.stat().st_ino for path in SHARED.iterdir()}
+        gone_s, left = kill_process(part_of(part, holder.pid, family), family)
         with contextlib.suppress(subprocess.TimeoutExpired):
             holder.wait(20)
         holder.kill()
         said = holder.communicate()[1].strip().splitlines()
-        return Aftermath(gone_s, len(left), said[-1] if said else "")
+        return Aftermath(gone_s, left, said[-1] if said else "")
     finally:
         holder.kill()
         holder.communicate()
+
+
+def kill_process(
+    killed: psutil.Process, family: Collection[psutil.Process]
+) -> tuple[float | None, int]:
+    """Sends SIGKILL to one process of an engine: the seconds until none of its `family` ran (None:
+    some did after GONE_S), and how many files of its shared memory are left."""
+    shared = _shared_by(family)
+    killed.send_signal(signal.SIGKILL)
+    killed_s = time.monotonic()
+    while (left := any(is_running(one.pid) for one in family)) and (
+        time.monotonic() - killed_s < GONE_S
+    ):
+        time.sleep(0.02)
+    gone_s = None if left else time.monotonic() - killed_s
+    return gone_s, len(shared & {path.stat().st_ino for path in SHARED.iterdir()})
 
 
 def _wait_until(when: str, holder: "subprocess.Popen[str]", log_path: Path) -> None:
@@ -102,7 +108,7 @@ def _wait_until(when: str, holder: "subprocess.Popen[str]", log_path: Path) -> N
         raise RuntimeError(log_path.read_text()[-2000:])
 
 
-def _part(part: str, holder: int, family: Collection[psutil.Process]) -> psutil.Process:
+def part_of(part: str, holder: int, family: Collection[psutil.Process]) -> psutil.Process:
     if part == "parent":
         return psutil.Process(holder)
     eldest_first = sorted(family, key=lambda one: one.create_time())
@@ -110,7 +116,7 @@ def _part(part: str, holder: int, family: Collection[psutil.Process]) -> psutil.
         return eldest_first[0]
     named = [one for one in eldest_first[1:] if MARKS[part] in " ".join(one.cmdline())]
     if part == "worker" and not named:  # on a single GPU the core does its work
-        return _part("core", holder, family)
+        return part_of("core", holder, family)
     return named[0]
 
 

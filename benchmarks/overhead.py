@@ -2,11 +2,13 @@
 
     python -m benchmarks.overhead [--before CHECKOUT] [--times 5] [--folder DIR] [--no-write]
 
-Measures a scripted server with the command as a user gives it, from its start to the first request
-of the load and from the last answer to the prompt: on a journal that is made by it, and on one of
-10,000 runs. With --before, an older checkout (as `git worktree add` makes it) takes turns with this
-one, each on journals that it made itself. Prints its section of docs/performance.md and puts it
-there. It takes some minutes, and says something on a machine that does nothing else.
+Measures a scripted server with the command as a user gives it, under a short load and a long one:
+from its start to the first request of the load (the first of the warm-up, which is load; the probe
+before it is not), and from the last answer to its results on the screen and to the prompt, when
+MLflow has them. On a journal that is made by it, and on one of 10,000 runs. With --before, an older
+checkout (as `git worktree add` makes it) takes turns with this one, each on journals that it made
+itself. Prints its section of docs/performance.md and puts it there. It takes some minutes, and says
+something on a machine that does nothing else.
 """
 
 import argparse
@@ -28,21 +30,26 @@ from benchmarks.page import ROOT, machine, put
 from journal.simulator.http import Script, running
 
 DAYS, REQUESTS = 100, 20  # of 100 runs each, which makes 10,000
-ITL_S, OUTPUT_TOKENS = 0.01, 200
+TTFT_S, ITL_S = 0.05, 0.01
+LOADS = {"short": 8, "long": 200}  # output tokens of each request
 LOAD = ("--concurrency", "4", "--prompt-tokens", "32", "--requests", "16")
-LIMIT_S, LIMIT_RATIO = 1.0, 1.2
+LIMIT_S, LIMIT_RATIO, RESULTS_S = 1.0, 1.2, 0.3
 KINDS = ("new", "large")
-MAKE = (
-    "import sys, pathlib, benchmarks.growth as g; g.REQUESTS = {requests}; g.make({home}, {days})"
-)
+RESULTS_END = b"log: "  # the line below the results
+MAKE = """
+import pathlib, benchmarks.growth as g
+g.make(pathlib.Path({home!r}), {days}, requests={requests})
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """One command, in s: to the first request of the load, the load, and from its last answer."""
+    """One command, in s: to the first request of the load, the load, and from its last answer to
+    the results on the screen, and to the prompt."""
 
     before_s: float
     load_s: float
+    results_s: float
     after_s: float
 
     @property
@@ -50,7 +57,7 @@ class Took:
         return self.before_s + self.after_s
 
 
-Found = Mapping[tuple[str, str], Sequence[Took]]  # by checkout ("now" or "before") and journal
+Found = Mapping[tuple[str, str, str], Sequence[Took]]  # by checkout (now, before), load and journal
 
 
 def main() -> None:
@@ -71,23 +78,23 @@ def main() -> None:
 
 def measured(folder: Path, checkouts: Mapping[str, Path], times: int) -> Found:
     """All commands, in turns, after one of each that is not counted."""
-    timings: dict[tuple[str, str], list[Took]] = {
-        (name, kind): [] for name in checkouts for kind in KINDS
+    timings: dict[tuple[str, str, str], list[Took]] = {
+        (name, load, kind): [] for load in LOADS for kind in KINDS for name in checkouts
     }
     for name, checkout in checkouts.items():
         make(folder / name, checkout)
-    with running(Script(ttft_s=0.05, itl_s=ITL_S)) as url:
+    with running(Script(ttft_s=TTFT_S, itl_s=ITL_S)) as url:
         for turn in range(times + 1):
-            for (name, kind), took in timings.items():
+            for (name, load, kind), took in timings.items():
                 with home_of(folder, name, kind) as home:
-                    one = command(checkouts[name], home, url)
+                    one = command(checkouts[name], home, url, LOADS[load])
                 took += [one] if turn else []
     return timings
 
 
 def make(home: Path, checkout: Path) -> None:
     """A journal of 10,000 runs, by the code of `checkout`."""
-    code = MAKE.format(requests=REQUESTS, home=f"pathlib.Path({str(home)!r})", days=DAYS)
+    code = MAKE.format(requests=REQUESTS, home=str(home), days=DAYS)
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=checkout, check=True)
 
@@ -102,15 +109,27 @@ def home_of(folder: Path, name: str, kind: str) -> Iterator[Path]:
     shutil.rmtree(new)
 
 
-def command(checkout: Path, home: Path, url: str) -> Took:
+def command(checkout: Path, home: Path, url: str, output_tokens: int) -> Took:
     words = [sys.executable, "-m", "journal", "run", "--endpoint", url, "--home", str(home), *LOAD]
-    words += ["--output-tokens", str(OUTPUT_TOKENS)]
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    began_s = time.time()
-    subprocess.run(words, env=environment, cwd=home.parent, capture_output=True, check=True)
-    ended_s = time.time()
+    words += ["--output-tokens", str(output_tokens)]
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "JOURNAL_LANG": "en"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled modules
+    with tempfile.TemporaryFile(dir=home.parent) as said:
+        began_s, shown_s = time.time(), None
+        with subprocess.Popen(
+            words, env=environment, cwd=home.parent, stdout=subprocess.PIPE, stderr=said
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(RESULTS_END):
+                    shown_s = time.time()
+            process.wait()
+            ended_s = time.time()
+        if process.returncode or shown_s is None:
+            said.seek(0)
+            raise SystemExit(said.read().decode())
     first_s, last_s = of_load(home)
-    return Took(first_s - began_s, last_s - first_s, ended_s - last_s)
+    return Took(first_s - began_s, last_s - first_s, shown_s - last_s, ended_s - last_s)
 
 
 def of_load(home: Path) -> tuple[float, float]:
@@ -128,25 +147,24 @@ def of_load(home: Path) -> tuple[float, float]:
 
 
 def section(timings: Found, load: float) -> str:
-    rows = "\n".join(row(name, kind, took) for (name, kind), took in timings.items())
-    new, large = (median(one.beyond_s for one in timings["now", kind]) for kind in KINDS)
-    load_s = median(one.load_s for took in timings.values() for one in took)
-    times = len(timings["now", "new"])
+    rows = "\n".join(row(name, kind, took) for (name, _, kind), took in timings.items())
+    times = len(timings["now", "short", "new"])
     return f"""## What a run takes beyond its load
 
-`journal run --endpoint URL` as a user gives it, from the start of the command to the first \
-request of its load, and from the last answer to the prompt: on a journal that it makes, MLflow's \
-store among it, and on one of 10,000 runs. The load takes {load_s:.1f} s of a scripted server. \
-Medians of {times}, in turns, with the least and the most of the two together.
+`journal run --endpoint URL` as a user gives it: from the start of the command to the first \
+request of its load, of which the warm-up is a part, and from the last answer to the results on \
+the screen and to the prompt, when MLflow has them. On a journal that it makes, MLflow's store \
+among it, and on one of 10,000 runs. The load is that of a scripted server. Medians of {times}, in \
+turns, with the least and the most of the two together (to the first request, and to the prompt).
 
-| Version | Journal | to the first request | from the last answer | together | from–to |
-| --- | --- | ---: | ---: | ---: | ---: |
+| Version | Load | Journal | to the first request | from the last answer to the results | to the \
+prompt | together | from–to |
+| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |
 {rows}
 
 ### Targets
 
-{verdict("together, on a new journal", new, LIMIT_S, " s")}
-{verdict("together, on 10,000 runs against a new journal", large / new, LIMIT_RATIO, " times that")}
+{targets(timings)}
 {compared(timings)}
 ### Machine
 
@@ -158,32 +176,47 @@ def row(name: str, kind: str, took: Sequence[Took]) -> str:
     journal = {"new": "new", "large": "10,000 runs"}[kind]
     every = [one.beyond_s for one in took]
     columns = (
+        median(one.load_s for one in took),
         median(one.before_s for one in took),
+        median(one.results_s for one in took),
         median(one.after_s for one in took),
         median(every),
     )
-    figures = " | ".join(f"{column:.2f} s" for column in columns)
+    load_s, *figures = (f"{column:.2f} s" for column in columns)
     version = {"now": "this one", "before": "the one before"}[name]
-    return f"| {version} | {journal} | {figures} | {min(every):.2f}–{max(every):.2f} s |"
+    cells = (version, load_s, journal, *figures, f"{min(every):.2f}–{max(every):.2f} s")
+    return f"| {' | '.join(cells)} |"
+
+
+def targets(timings: Found) -> str:
+    lines = []
+    for load in LOADS:
+        now = timings["now", load, "new"]
+        beyond = {kind: median(t.beyond_s for t in timings["now", load, kind]) for kind in KINDS}
+        of = f"a {load} load"
+        lines += [
+            verdict(f"together, {of}, a new journal", beyond["new"], LIMIT_S, " s"),
+            verdict(
+                f"together, {of}, 10,000 runs against a new journal",
+                beyond["large"] / beyond["new"],
+                LIMIT_RATIO,
+                " times that",
+            ),
+            verdict(f"results, {of}", median(t.results_s for t in now), RESULTS_S, " s"),
+            verdict(f"prompt, {of}", median(t.after_s for t in now), LIMIT_S, " s"),
+        ]
+    return "\n".join(lines)
 
 
 def compared(timings: Found) -> str:
     """This version against the one before, where that took turns with it."""
-    if ("before", "new") not in timings:
-        return ""
     lines = []
-    for kind, journal in (("new", "a new journal"), ("large", "10,000 runs")):
-        now, before = (timings[name, kind] for name in ("now", "before"))
-        ratios = (
-            median(one.before_s for one in now) / median(one.before_s for one in before),
-            median(one.after_s for one in now) / median(one.after_s for one in before),
-            median(one.beyond_s for one in now) / median(one.beyond_s for one in before),
-        )
-        first, last, both = (f"{ratio:.2f}" for ratio in ratios)
-        lines.append(
-            f"- Against the version before, on {journal}: {first} times as long to the first "
-            f"request, {last} times from the last answer, {both} times together.\n"
-        )
+    for (name, load, kind), now in timings.items():
+        if name == "now" and ("before", load, kind) in timings:
+            before = timings["before", load, kind]
+            ratio = median(one.beyond_s for one in now) / median(one.beyond_s for one in before)
+            journal = {"new": "a new journal", "large": "10,000 runs"}[kind]
+            lines.append(f"- Together, a {load} load, {journal}: {ratio:.2f} times as before.\n")
     return "".join(lines)
 
 

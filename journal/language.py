@@ -20,6 +20,7 @@ LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts, as P
 CATALOGUES = Path(__file__).parent / "chinese"
 FIELD = re.compile(r"\{(\d+)\}")
 MARKS = (("; ", "；"), (": ", "："), (", ", "，"))
+RANGE = "to"  # the letters of a text that is one by its numbers alone
 DEPTH = 4  # values are texts themselves, such as a cause within an error within a line
 
 
@@ -50,6 +51,13 @@ def _of_locale(environment: Mapping[str, str]) -> str:
 def _code(text: str) -> str:
     """The language of a code such as zh_CN.UTF-8 or en-GB."""
     return re.split(r"[-_.@]", text.strip().lower(), maxsplit=1)[0]
+
+
+def agreeing(number: object, forms: str) -> str:
+    """The form of a word that agrees with `number`: of `forms`, such as "wave~waves", the first for
+    one and the second for any other. English alone needs them."""
+    one, _, many = forms.partition("~")
+    return one if str(number) in ("1", "1.0") else many
 
 
 def translated(text: str, lang: str | None = None) -> str:
@@ -92,6 +100,8 @@ def _known(text: str, depth: int) -> str | None:
         if all(literal in text for literal in literals) and (
             match := _pattern(english).fullmatch(text)
         ):
+            if _letters(literals) == RANGE and any(value[:1].isalpha() for value in match.groups()):
+                continue
             values = {name: _value(value, depth) for name, value in _named(match)}
             return "".join(
                 values[part] if at % 2 else part.replace("{{", "{").replace("}}", "}")
@@ -142,6 +152,10 @@ def _patterns() -> tuple[tuple[str, tuple[str, ...]], ...]:
     texts = ((english, _literals(english)) for english in catalogue() if FIELD.search(english))
     said = ((english, literals) for english, literals in texts if any(map(str.strip, literals)))
     return tuple(sorted(said, key=lambda text: -sum(map(len, text[1]))))
+
+
+def _letters(literals: tuple[str, ...]) -> str:
+    return "".join(char for literal in literals for char in literal if char.isalpha())
 
 
 def _literals(english: str) -> tuple[str, ...]:

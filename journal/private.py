@@ -1,6 +1,7 @@
 """Files that are their owner's alone, whatever the umask."""
 
 import os
+import stat
 from pathlib import Path
 
 import platformdirs
@@ -28,3 +29,14 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def is_private(folder: Path) -> bool:
+    """Whether `folder`, which is made where it does not exist, is this user's alone."""
+    try:
+        make_folder(folder)
+        state = folder.lstat()
+    except OSError:
+        return False
+    mine = state.st_uid == os.getuid() and not state.st_mode & 0o022
+    return mine and stat.S_ISDIR(state.st_mode)

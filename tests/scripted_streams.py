@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from journal.load.answer import trace_of
@@ -87,15 +87,15 @@ def serving(
     sent_s: list[float] | None = None,
     did_s: list[tuple[float, ...]] | None = None,
 ) -> Iterator[str]:
-    """A server that answers every POST with `answer`. It closes the connection after each when
-    `closes`, and without a word when it is asked more than `kept` times on one. `sent_s` takes the
-    times at which the parts from the first token on were sent, on the monotonic clock; `did_s`
-    takes for each request the time at which it was heard, and those at which the parts of `answer`
-    were sent."""
+    """A server that answers every POST with `answer`, as far as its client stays. It closes the
+    connection after each when `closes`, and without a word when it is asked more than `kept` times
+    on one. `sent_s` takes the times at which the parts from the first token on were sent, on the
+    monotonic clock; `did_s` takes for each request the time at which it was heard, and those at
+    which the parts of `answer` were sent."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def one(connection: socket.socket) -> None:
-        with connection:
+        with connection, suppress(ConnectionError):  # a client may leave before the last bytes
             for number in range(10**6):
                 if not _heard(connection) or number >= kept:
                     return

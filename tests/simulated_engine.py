@@ -47,6 +47,10 @@ def context_tokens(_: Engine, longest: int | None, *, on_cpu: bool) -> int | Non
     return longest if on_cpu else None
 
 
+def no_weights(_: Engine) -> tuple[str, ...]:
+    return ()
+
+
 def nothing(_: Engine) -> frozenset[str]:
     return frozenset()
 
@@ -74,6 +78,7 @@ SIMULATOR = EngineKind(
     reserved_flags=frozenset({"--called", "--at"}),
     secret_flags=frozenset({"--password"}),
     field_flags={},
+    weight_files=no_weights,
     fixed_variables={"SIMULATED": "yes"},
     key_variable="SIMULATED_KEY",
     long_context_variable=None,

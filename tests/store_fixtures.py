@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from builders import a_cell
+from builders import BEGAN, a_cell, a_record
 
 from journal.records.cell import Cell
 from journal.records.doubt import Doubt
@@ -122,6 +122,27 @@ def _tracking_server(folder: Path, backend: str) -> Iterator[str]:
 def store(tmp_path: Path, url: str) -> Iterator[Store]:
     with open_store(tmp_path, url) as store:
         yield store
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Store]:
+    """A new journal in a file."""
+    with open_store(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+def add_run(lab: Store) -> Callable[..., Record]:
+    """`add_run(number, **changes)`: a run of `a_record`, stored without samples in `lab`."""
+    begun = lab.begin_experiment(Experiment(name="first"), BEGAN - timedelta(minutes=1), {})
+
+    def added(number: int, **changes: object) -> Record:
+        record = a_record(number=number, **changes)  # type: ignore[arg-type]
+        record = dataclasses.replace(record, experiment_id=begun.id)
+        lab.add_run(record, None)
+        return record
+
+    return added
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def simulated(fake_server: FakeServer, **script: object) -> str:
     return fake_server(model="simulated-7b", ttft_s=0.2, itl_s=0.02, **script)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_ab_tells_the_whole_latency_and_no_first_token(fake_server: FakeServer) -> None:
     said = typed("ab", simulated(fake_server))
     assert number(r"Complete requests: +(\d+)", said) == 64
@@ -46,7 +46,7 @@ def test_ab_tells_the_whole_latency_and_no_first_token(fake_server: FakeServer) 
     assert number(r"Waiting: +\d+ +(\d+)", said) < 200
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_hey_tells_the_whole_latency_and_no_first_token(fake_server: FakeServer) -> None:
     said = typed("hey", simulated(fake_server))
     assert number(r"\[200\]\s+(\d+) responses", said) == 64

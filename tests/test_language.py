@@ -20,6 +20,7 @@ from journal.errors import UsageError
 from journal.language import CATALOGUES, FIELD, catalogue, language, shipped_text, translated
 from journal.plan.experiment_file import load_experiment
 from journal.report.phrases import words
+from journal.serve.engines.vllm.vllm import VLLM
 
 ROOMS = Path(journal.errors.__file__).parent
 RAISED = {name for name, kind in vars(journal.errors).items() if isinstance(kind, type)}
@@ -175,6 +176,18 @@ def test_texts_within_a_text_are_put_into_chinese_too() -> None:
     whole = translated(f"journal: a b.toml: line 3 cannot be sent: {reason}", "zh")
     assert whole.startswith("journal：a b.toml：第 3 行无法发送：它应含有")
     assert translated("nobody wrote this sentence", "zh") == "nobody wrote this sentence"
+
+
+def test_the_cell_that_is_measured_is_named_in_chinese() -> None:
+    said = "cell 2 of 12: Mistral-7B, batch 4, 512 + 128 tokens, adapter"
+    assert translated(said, "zh") == (
+        "第 2 个测点，共 12 个：Mistral-7B，批大小 4，512 + 128 token，adapter"
+    )
+
+
+def test_the_phases_of_a_start_are_put_into_chinese() -> None:
+    for phase in (f"starting {VLLM.name}", *(name for _, name in VLLM.phases)):
+        assert translated(f"org/m: {phase}", "zh").startswith("org/m：正在"), phase
 
 
 def test_braces_of_a_text_stay_braces() -> None:

@@ -33,7 +33,7 @@ def locust(url: str, **env: str) -> tuple[int, dict[str, Any], str]:
     return done.returncode, {row["name"]: row for row in json.loads(done.stdout)}, done.stderr
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @needs_locust
 def test_locust_reads_streams_to_their_end(fake_server: FakeServer) -> None:
     url = fake_server(ttft_s=0.5, itl_s=0.03, api_key="s3cret")

@@ -164,6 +164,7 @@ def test_tokens_of_an_engine_are_in_nothing_that_a_run_writes_says_or_starts(
     home, model, python = tmp_path / "lab", tmp_path / "model", tmp_path / "python"
     model.mkdir()
     (model / "config.json").write_text('{"max_position_embeddings": 8192}')
+    (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     python.write_text(
         f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} {STAND_IN} "$@"\n'
         f"exec {sys.executable} -c '{SPILLS}'\n"

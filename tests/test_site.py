@@ -1,11 +1,13 @@
-"""The site of docs/ builds without a warning, in both languages, and asks no other host for
-anything."""
+"""The site of docs/ builds without a warning, in both languages, asks no other host for anything,
+and finds the public names where it is opened as a file."""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -44,3 +46,27 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
         loaded = ["".join(match) for match in re.findall(LOADED, page.read_text())]
         assert loaded
         assert [url for url in loaded if re.match(r"(?:https?:)?//", url)] == [], page
+
+
+@pytest.mark.parametrize(
+    ("asked", "page"),
+    [
+        ("load_experiment", "library.html#journalload_experiment"),
+        ("--shared-prefix", "commands.html#journal-run"),
+        ("rate_not_achieved", "metrics.html#doubts"),
+        ("疑点", "zh/glossary.html#doubt"),
+    ],
+)
+def test_the_search_of_a_page_that_was_opened_as_a_file(
+    site: Path, browser: Any, asked: str, page: str
+) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    links = (
+        "return [...document.querySelectorAll('.md-search-result__link')].map(link => link.href)"
+    )
+    browser.get(f"{(site / 'index.html').as_uri()}?q={quote(asked)}")
+    found = WebDriverWait(browser, 20).until(lambda chrome: chrome.execute_script(links))
+    assert (site / page).as_uri().replace("%23", "#") in {
+        re.sub(r"\?[^#]*", "", link) for link in found
+    }

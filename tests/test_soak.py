@@ -11,8 +11,9 @@ from benchmarks.steady import steady
 
 @pytest.mark.slow
 @pytest.mark.mlflow
+@pytest.mark.timeout(600)
 def test_killed_at_random_points_nothing_is_lost(tmp_path: Path) -> None:
-    report = soak(tmp_path, kills=12, seconds=60, seed=7)
+    report = soak(tmp_path, kills=12, seconds=180, seed=7)
     assert report.failures == 0, report
     assert report.kills >= 3 and report.sweeps >= 1 and report.acknowledged >= 18
     assert report.cells == 18 * report.sweeps

@@ -57,7 +57,7 @@ TRAPS = [
 ]
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("script", "asked", "expected"), TRAPS, ids=[" ".join(sorted(e)) for _, _, e in TRAPS]
 )
@@ -74,7 +74,7 @@ def test_a_trap_is_doubted(
     assert flags(record) <= expected
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize("asked", [{}, {"batch": 1}, {"rate": 20.0}], ids=str)
 def test_a_clean_run_is_doubted_by_nothing(
     fake_server: Server, tmp_path: Path, asked: dict[str, float]
@@ -84,7 +84,7 @@ def test_a_clean_run_is_doubted_by_nothing(
     assert flags(record) == set(), [sentence(doubt) for doubt in record.doubts]
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_tokens_that_a_chat_template_adds_are_doubted(fake_server: Server, tmp_path: Path) -> None:
     url = fake_server(**QUICK, chat_overhead_tokens=9)
     endpoint = Endpoint(
@@ -94,7 +94,7 @@ def test_tokens_that_a_chat_template_adds_are_doubted(fake_server: Server, tmp_p
     assert flags(record) == {"prompt_tokens"}
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_prompts_that_the_server_has_seen_are_doubted(fake_server: Server, tmp_path: Path) -> None:
     """A server that keeps prefixes, and prompts that begin alike."""
     from journal.plan import prompts
@@ -107,7 +107,7 @@ def test_prompts_that_the_server_has_seen_are_doubted(fake_server: Server, tmp_p
     assert flags(record) == {"prefix_cache_hits"}
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_somebody_else_on_the_server_is_doubted(fake_server: Server, tmp_path: Path) -> None:
     endpoint = journal.attach(fake_server(**QUICK))
     over = threading.Event()

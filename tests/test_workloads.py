@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import machine
 import pytest
 from keeping_server import Kept, keeping, natural_length
 
@@ -153,12 +154,13 @@ def test_runs_of_different_workloads_are_not_compared(lab: Lab) -> None:
         compare(own, other, lab.home)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_trace_arrives_within_a_millisecond_at_200_requests_per_second(tmp_path: Path) -> None:
-    """The median of how late requests were sent, and the times between their arrivals."""
+    """Of 100 of its requests 99 do; on a busy machine they may be twice as late as a program that
+    only sleeps."""
     path = tmp_path / "trace.jsonl"
     due_s = [n / 200 + (n % 3) * 1e-3 for n in range(200)]
-    lines = [{"at_s": at_s, "prompt_tokens": 8, "output_tokens": 2} for at_s in due_s]
+    lines = [{"at_s": at_s, "prompt_tokens": 8, "output_tokens": 16} for at_s in due_s]
     path.write_text("\n".join(map(json.dumps, lines)))
     experiment = Experiment(
         name="trace", load=Load(warmup=1), workload=Workload(trace=str(path), from_s=0.0)
@@ -168,6 +170,7 @@ def test_a_trace_arrives_within_a_millisecond_at_200_requests_per_second(tmp_pat
         result = journal.run(experiment, tmp_path, endpoint=journal.attach(url))
     (record,) = result.records
     assert record.value("requests") == 200
-    assert record.value("send_delay_s.p50") < 1e-3
+    late_s = record.value("client_send_delay_p99_s")
+    assert late_s is not None and late_s < max(1e-3, 2 * machine.late_s(0.99))
     assert record.value("achieved_rate_per_s") == pytest.approx(199 / due_s[-1], rel=0.01)
     assert "trace trace.jsonl" in result.log.markdown.read_text()

@@ -1,14 +1,14 @@
-"""Workloads on the real vLLM: one start, with a prefix cache and drafts by n-grams, for all
-tests."""
+"""Workloads on the real vLLM: one start, with a prefix cache and drafts by n-grams, for all tests,
+of which the last one kills its server."""
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_fixtures import Served, killed
 
 from journal.load.drive import drive
 from journal.measure.sampler import Sampler
@@ -18,36 +18,21 @@ from journal.plan.cells import cells
 from journal.plan.own_prompts import with_workload
 from journal.plan.prompts import requests
 from journal.records.engine import Endpoint
-from journal.records.experiment import Engine, Experiment, Grid, Load
+from journal.records.experiment import Experiment, Grid, Load
 from journal.records.request import ClientHealth, Trace
 from journal.records.samples import Samples
 from journal.records.workload import Workload
-from journal.serve import models
-from journal.serve import start as engines
 from journal.serve.forms import through
 
 pytestmark = pytest.mark.engine
 
-DRAFTS = {
-    "method": "ngram",
-    "num_speculative_tokens": 3,
-    "prompt_lookup_max": 3,
-    "prompt_lookup_min": 2,
-}
 Ran = tuple[tuple[Trace, ...], dict[str, float]]
 
 
 @pytest.fixture(scope="module")
-def drafting(embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    engine = Engine(
-        model=models.EMBEDDED,
-        dtype="float32",
-        max_model_len=2048,
-        prefix_caching=True,
-        flags=("--enable-prompt-tokens-details", "--speculative-config", json.dumps(DRAFTS)),
-    )
-    with engines.start(engine, tmp_path_factory.mktemp("drafting") / "engine.log") as endpoint:
-        yield replace(endpoint, facts=complete(endpoint.facts, endpoint))
+def drafting(drafting_engine: Served) -> Endpoint:
+    endpoint = drafting_engine.endpoint
+    return replace(endpoint, facts=complete(endpoint.facts, endpoint))
 
 
 def ran(server: Endpoint, run_id: str, **asked: Any) -> Ran:
@@ -145,3 +130,7 @@ def test_drafts_are_accepted_on_repeating_text_and_not_on_random(
     _, random = ran(drafting, "random", grid=short, load=hot)
     assert random.get("draft_accepted_fraction", 0.0) < 0.1
     assert random["tokens_per_step"] < 1.1
+
+
+def test_sigkill_of_the_server_while_it_serves(drafting_engine: Served) -> None:
+    assert "was killed (SIGKILL" in killed("server", drafting_engine)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from journal.language import translated
 from journal.records.notebook import Interaction
-from journal.units import number, rate, seconds
+from journal.units import number, rate, seconds, unbroken
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -22,6 +22,7 @@ CSS = """
 .facts { margin-top: .6em; font-size: .8em; opacity: .75; font-variant-numeric: tabular-nums }
 .failed { color: var(--error-text-color); margin-top: .4em; font-size: .9em }
 .waiting { opacity: .6 }
+.secondary-wrap input { margin-right: 2rem }
 .dark { color-scheme: dark }
 #left .icon-button-wrapper, #right .icon-button-wrapper { display: none }
 @media (max-width: 768px) {
@@ -48,7 +49,8 @@ def answer_html(answer: Interaction, *, ended: bool, unkept: str | None = None) 
         for why in (answer.error, answer.note, unkept)
         if why
     )
-    return html + failed + _line("facts", escape(facts_line(answer, ended=ended)))
+    facts = unbroken(facts_line(answer, ended=ended))
+    return html + failed + _line("facts", escape(facts))
 
 
 def facts_line(answer: Interaction, *, ended: bool) -> str:

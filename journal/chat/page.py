@@ -33,6 +33,12 @@ USER = "journal"
 POLICY = b"default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'none'"
 
 
+# Whether the settings would cover the chat: the server is told by a cookie.
+HEAD = """<script>
+document.cookie = `narrow=${matchMedia("(max-width: 768px)").matches}; SameSite=Strict`;
+</script>"""
+
+
 def serve_chat(
     servers: Sequence[Server],
     store: Store,
@@ -99,6 +105,7 @@ def _launch_options(host: str, port: int, password: str | None) -> dict[str, Any
             font_mono=["ui-monospace", "monospace"],
         ),
         "css": CSS,
+        "head": HEAD,
         "app_kwargs": {
             "middleware": [Middleware(_Guard, host=host)],
             "docs_url": None,
@@ -204,7 +211,7 @@ class Desk:
             clear.click(lambda: ([], [], []), None, [left, right, turns], queue=False)
             beside.change(lambda on: gr.Column(visible=on), beside, column, queue=False)
             page.load(self.choices, beside, [left_choice, right_choice, column])
-            page.load(_folded_on_phones(), None, settings, queue=False)
+            page.load(_folded_where_narrow(), None, settings, queue=False)
         return page
 
     def _settings(self) -> tuple[Any, ...]:
@@ -347,12 +354,13 @@ class Desk:
         )
 
 
-def _folded_on_phones() -> Callable[..., Any]:
-    """The handler that opens the settings, but not on a phone, where they would cover the chat."""
+def _folded_where_narrow() -> Callable[..., Any]:
+    """The handler that opens the settings, but not in a narrow window, where they would cover the
+    chat."""
     import gradio as gr
 
     def settings(request: gr.Request) -> gr.Sidebar:  # Gradio reads this type when it runs
-        return gr.Sidebar(open="Mobile" not in request.headers.get("user-agent", ""))
+        return gr.Sidebar(open=request.cookies.get("narrow") != "true")
 
     return settings
 

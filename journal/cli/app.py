@@ -3,39 +3,15 @@
 import gc
 import sys
 import warnings
-from typing import Annotated, Any
+from functools import cache
+from importlib import import_module
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import journal
-from journal.cli.ask import ask
-from journal.cli.chat import chat
-from journal.cli.check import check
-from journal.cli.compare import compare
-from journal.cli.dashboards import dashboards
-from journal.cli.demo import demo
-from journal.cli.doctor import doctor
-from journal.cli.exchange import compact, export, import_, merge
-from journal.cli.explain import explain
-from journal.cli.exporter import exporter
-from journal.cli.fake_server import fake_server
-from journal.cli.fit import fit
-from journal.cli.log import checklist, log, note
-from journal.cli.plan import plan
-from journal.cli.quiz import answer, quiz
-from journal.cli.recompute import recompute
-from journal.cli.rent import rent
-from journal.cli.run import run
-from journal.cli.runs import runs, show
-from journal.cli.serve import serve
-from journal.cli.tag import tag
-from journal.cli.trace import trace
-from journal.cli.tries import try_
-from journal.cli.ui import sync, ui
-from journal.cli.verify import verify
-from journal.cli.watch import watch
-from journal.cli.whatif import whatif
 from journal.errors import DamagedRow, EngineError, JournalError, UsageError
 from journal.language import language, translated
 from journal.redaction import hidden, shown_url
@@ -65,18 +41,87 @@ def _shown(text: str) -> str:
     return hidden(text)
 
 
-app = typer.Typer(
-    name="journal",
-    cls=_Commands,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="The lab journal for LLM serving: measure a vLLM server's memory, latency and "
-    "throughput, record every run, and write the day's learning log.",
-    epilog="First steps: `journal run` measures a small real model here; `journal log --open` "
-    "shows what came of it.",
+if TYPE_CHECKING:
+    app: typer.Typer
+
+_COMMANDS = (  # each with its module in journal/cli, and its panel in the help
+    ("run", "run", "Measure"),
+    ("plan", "plan", "Measure"),
+    ("try", "tries", "Measure"),
+    ("doctor", "doctor", "Serve"),
+    ("fit", "fit", "Serve"),
+    ("explain", "explain", "Serve"),
+    ("rent", "rent", "Serve"),
+    ("serve", "serve", "Serve"),
+    ("ask", "ask", "Serve"),
+    ("watch", "watch", "Serve"),
+    ("exporter", "exporter", "Serve"),
+    ("dashboards", "dashboards", "Serve"),
+    ("chat", "chat", "Serve"),
+    ("runs", "runs", "Look"),
+    ("show", "runs", "Look"),
+    ("log", "log", "Look"),
+    ("compare", "compare", "Look"),
+    ("check", "check", "Look"),
+    ("whatif", "whatif", "Look"),
+    ("checklist", "log", "Look"),
+    ("quiz", "quiz", "Look"),
+    ("answer", "quiz", "Look"),
+    ("ui", "ui", "Look"),
+    ("note", "log", "Keep"),
+    ("tag", "tag", "Keep"),
+    ("import", "exchange", "Keep"),
+    ("export", "exchange", "Keep"),
+    ("merge", "exchange", "Keep"),
+    ("compact", "exchange", "Keep"),
+    ("verify", "verify", "Keep"),
+    ("sync", "ui", "Keep"),
+    ("recompute", "recompute", "Keep"),
+    ("demo", "demo", "Try"),
+    ("fake-server", "fake_server", "Try"),
+    ("trace", "trace", "Try"),
 )
+
+
+def __getattr__(name: str) -> Any:
+    """`app` is the whole command."""
+    if name != "app":
+        raise AttributeError(f"module 'journal.cli.app' has no attribute {name!r}")
+    return _app()
+
+
+@cache
+def _app(only: str | None = None) -> typer.Typer:
+    """The whole command, or only its command `only`: to get all of them ready takes Typer some
+    time, and a command line asks for one."""
+    app = typer.Typer(
+        name="journal",
+        cls=_Commands,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="The lab journal for LLM serving: measure a vLLM server's memory, latency and "
+        "throughput, record every run, and write the day's learning log.",
+        epilog="First steps: `journal run` measures a small real model here; `journal log --open` "
+        "shows what came of it.",
+    )
+    app.callback()(_options)
+    for name, module, panel in _COMMANDS:
+        if only in (None, name):
+            function = f"{name}_" if iskeyword(name) else name.replace("-", "_")
+            command = getattr(import_module(f"journal.cli.{module}"), function)
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(command)
+    return app
+
+
+def _asked() -> typer.Typer:
+    """As much of the command as the command line asks for."""
+    word = next(iter(sys.argv[1:]), None)
+    return _app(word if any(word == name for name, *_ in _COMMANDS) else None)
 
 
 def _version(wanted: bool) -> None:
@@ -85,53 +130,12 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
-
-
-for command, panel in (
-    (run, "Measure"),
-    (plan, "Measure"),
-    (try_, "Measure"),
-    (doctor, "Serve"),
-    (fit, "Serve"),
-    (explain, "Serve"),
-    (rent, "Serve"),
-    (serve, "Serve"),
-    (ask, "Serve"),
-    (watch, "Serve"),
-    (exporter, "Serve"),
-    (dashboards, "Serve"),
-    (chat, "Serve"),
-    (runs, "Look"),
-    (show, "Look"),
-    (log, "Look"),
-    (compare, "Look"),
-    (check, "Look"),
-    (whatif, "Look"),
-    (checklist, "Look"),
-    (quiz, "Look"),
-    (answer, "Look"),
-    (ui, "Look"),
-    (note, "Keep"),
-    (tag, "Keep"),
-    (import_, "Keep"),
-    (export, "Keep"),
-    (merge, "Keep"),
-    (compact, "Keep"),
-    (verify, "Keep"),
-    (sync, "Keep"),
-    (recompute, "Keep"),
-    (demo, "Try"),
-    (fake_server, "Try"),
-):
-    app.command(command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(command)
-app.add_typer(trace, name="trace", rich_help_panel="Try")
 
 
 def _without_secrets(_kind: type[BaseException], error: BaseException, _at: object) -> None:
@@ -152,11 +156,11 @@ def _warned(message: Warning | str, category: type[Warning], *_: Any, **__: Any)
 def _run() -> None:
     """The command that was asked for, in the user's language."""
     if language() == "en":
-        app()
+        _asked()()
         return
     from journal.cli.in_chinese import run_in_chinese
 
-    sys.exit(run_in_chinese(typer.main.get_command(app)))
+    sys.exit(run_in_chinese(typer.main.get_command(_asked())))
 
 
 def _in_words(error: JournalError) -> str:

@@ -146,9 +146,9 @@ def _streamed(question: "Question", *, quiet: bool) -> "Interaction":
 
 def _summary(asked: "Interaction") -> str:
     """What it cost, in one line."""
-    tokens = f"{units.number(asked.prompt_tokens)} prompt + {units.number(asked.output_tokens)}"
     return (
-        f"{tokens} output tokens, TTFT {units.seconds(asked.ttft_s)}, then "
+        f"{units.number(asked.prompt_tokens)} prompt + {units.number(asked.output_tokens)} "
+        f"output tokens, TTFT {units.seconds(asked.ttft_s)}, then "
         f"{units.rate(asked.tokens_per_s)}, {units.seconds(asked.duration_s)} in all"
     )
 

@@ -52,7 +52,7 @@ def _print(checkup: "Checkup", verdict: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from journal.cli.render import plain, word
+    from journal.cli.render import plain, put_styled, word
     from journal.language import translated
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -67,4 +67,4 @@ def _print(checkup: "Checkup", verdict: str) -> None:
         table.add_row(word(check.name), Text(word(mark), colour), finding)
     console = Console()
     console.print(table)
-    console.print(Text(plain(translated(verdict)), style="bold" if checkup.ok else "bold red"))
+    put_styled(console, plain(translated(verdict)), "bold" if checkup.ok else "bold red")

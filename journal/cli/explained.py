@@ -20,7 +20,7 @@ LABELS = {
 def theory_rows(record: Record) -> "dict[tuple[str, str, str], list[str | Text]]":
     """A row of label, prediction, measurement and ratio for each thing that has both, by the
     names of their metrics."""
-    from journal.metrics.predicted import COMPARED
+    from journal.metrics.beside_theory import COMPARED
     from journal.metrics.table import named
 
     rows: dict[tuple[str, str, str], list[str | Text]] = {}

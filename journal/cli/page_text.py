@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from journal.cli.render import plain, wide_console
+from journal.cli.prose import at_width
+from journal.cli.render import plain, put_styled, wide_console
 from journal.cli.tables import print_table
 from journal.report.document import Block, Box, Page, Table
 from journal.report.phrases import Words
@@ -14,30 +15,27 @@ if TYPE_CHECKING:
 def print_page(page: Page, language: Words) -> None:
     """`page` in `language`; what a terminal cannot show, such as a plot, is left out."""
     console = wide_console()
-    console.print(language.say(page.title, plain), style="bold", markup=False, highlight=False)
-    console.print(language.paragraph(page.lead, plain), markup=False, highlight=False)
+    put_styled(console, language.say(page.title, plain), "bold")
+    put_styled(console, language.paragraph(page.lead, plain))
     for section in page.sections:
         heading = language.say(section.heading, plain)
-        console.print(f"\n{heading}", style="bold", markup=False, highlight=False)
+        put_styled(console, f"\n{heading}", "bold")
         for block in section.blocks:
             _print_block(block, language, console)
 
 
 def _print_block(block: Block, language: Words, console: "Console") -> None:
-    from rich.text import Text
-
     if block.kind == "paragraph":
         texts = [block.about, *block.sentences] if block.about else list(block.sentences)
-        console.print(Text(language.paragraph(tuple(texts), plain)), highlight=False)
+        put_styled(console, language.paragraph(tuple(texts), plain))
     elif block.kind == "bullets":
         for item in block.items:
-            lines = Text(language.say(item, plain)).wrap(console, console.width - 2)
-            for number, line in enumerate(lines):
-                console.print(Text("  " if number else "- ") + line, soft_wrap=True)
+            lines = at_width(language.say(item, plain), console.width - 2)
+            put_styled(console, "- " + lines.replace("\n", "\n  "))
     elif block.kind == "table":
         _print_table(block, language)
         if block.caption:
-            console.print(Text(language.paragraph(block.caption, plain), style="dim"))
+            put_styled(console, language.paragraph(block.caption, plain), "dim")
 
 
 def _print_table(table: Table, language: Words) -> None:

@@ -1,5 +1,6 @@
 """`journal plan`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +25,7 @@ from journal.cli.cell_options import (
     asked_by_options,
 )
 from journal.cli.options import Body, Home, Json, Model, Name, SloE2e, SloTpot, SloTtft
-from journal.cli.render import echo, print_json, readable
+from journal.cli.render import echo, print_json, put, readable
 from journal.cli.workload_options import (
     AbandonAfter,
     Api,
@@ -47,6 +48,7 @@ from journal.cli.workload_options import (
 
 if TYPE_CHECKING:
     from journal.plan.plan import Plan
+    from journal.records.cell import Cell
     from journal.records.experiment import Experiment
     from journal.run.run_time import RunTime
 
@@ -144,14 +146,15 @@ def _print(plan: "Plan") -> None:
     from rich.text import Text
 
     from journal.cli.render import plain, plural
-    from journal.cli.run_tables import insert_shared
+    from journal.cli.run_tables import insert_apart
     from journal.cli.tables import print_table
 
+    models, legend = _model_names(plan.cells)
     columns = ["cell", "model", "quantisation", "batch", "prompt", "output", "repeat", "requests"]
     rows: list[list[str | Text]] = [
         [
             cell.identity[:8],
-            Text(plain(cell.model)),
+            Text(model),
             Text(plain(cell.quantisation or units.ABSENT)),
             cell.shape.amount,
             str(cell.prompt_tokens),
@@ -159,10 +162,12 @@ def _print(plan: "Plan") -> None:
             str(cell.repeat + 1),
             str(cell.load.requests) if cell.lasts_s is None else units.seconds(cell.lasts_s),
         ]
-        for cell in plan.cells
+        for cell, model in zip(plan.cells, models, strict=True)
     ]
-    insert_shared(columns, rows, plan.cells)
-    print_table(columns, rows, left=("cell", "model", "quantisation"), kept=("cell",))
+    insert_apart(columns, rows, plan.cells)
+    print_table(columns, rows, left=("cell", "model", "quantisation", "variant"), kept=("cell",))
+    for line in legend:
+        put(line)
     total = plan.cost
     anew = " (one for each repeat)" if any(cell.load.interleave for cell in plan.cells) else ""
     echo(
@@ -173,6 +178,19 @@ def _print(plan: "Plan") -> None:
     )
     if total.load_s:
         echo(f"and as many requests as are answered in {units.seconds(total.load_s)} of load")
+
+
+def _model_names(cells: "Sequence[Cell]") -> tuple[list[str], list[str]]:
+    """The model of each cell, with what sets its engine apart where several serve one model; and
+    lines that explain the letters in those names."""
+    from journal.cli.render import plain
+    from journal.cli.run_tables import setup_names
+    from journal.compare.setups import planned_setup
+
+    setups = [planned_setup(cell) for cell in cells]
+    if len(set(setups)) == len({(setup.model, setup.quantisation) for setup in setups}):
+        return [plain(setup.model) for setup in setups], []
+    return setup_names(setups)
 
 
 def _print_searches(planned: "Plan") -> None:

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from journal.cli.render import echo, plain, word
+from journal.cli.prose import at_width
+from journal.cli.render import echo, plain, put_styled, word
 from journal.language import translated
 from journal.records.progress import Event, Listener, ignore
 from journal.units import seconds
 
 if TYPE_CHECKING:
-    from rich.progress import ProgressColumn
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 
 @contextmanager
@@ -62,34 +64,42 @@ def time_left() -> "ProgressColumn":
     return Left()
 
 
+def bars(console: "Console") -> "Progress":
+    """Bars with their times, each below a text of as many lines as it takes on `console`."""
+    from rich import progress as parts
+    from rich.text import Text
+
+    class Bars(parts.Progress):
+        def get_renderables(self) -> "Iterator[RenderableType]":
+            for task in self.tasks:
+                yield Text(at_width(task.description, self.console.width))
+                yield self.make_tasks_table([task])
+
+    times = parts.TimeElapsedColumn(), time_left()
+    columns = parts.SpinnerColumn(), parts.BarColumn(bar_width=24), *times
+    return Bars(*columns, console=console, transient=True)
+
+
 @contextmanager
 def _bar() -> Iterator[Listener]:
     """One bar for what is happening now, or for each engine where several are measured at a time;
-    what was recorded, and each phase of a start with the time that it took, stays on the screen
-    above."""
-    from rich import progress as parts
+    what was recorded, what disturbs, and each phase of a start with the time that it took, stays
+    on the screen above."""
     from rich.console import Console
 
-    columns = (
-        parts.SpinnerColumn(),
-        parts.TextColumn("{task.description}", markup=False),
-        parts.BarColumn(bar_width=24),
-        parts.TimeElapsedColumn(),
-        time_left(),
-    )
-    with parts.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bars: dict[str | None, tuple[parts.TaskID, tuple[str, str]]] = {
+    with bars(Console(stderr=True)) as progress:
+        shown: dict[str | None, tuple[TaskID, tuple[str, str]]] = {
             None: (progress.add_task(word("starting"), total=None), ("", ""))
         }
 
         def stay(text: str) -> None:
-            progress.console.print(plain(text), markup=False, highlight=False)
+            put_styled(progress.console, plain(text))
 
         def listener(event: Event) -> None:
-            if event.stage in ("record", "tracking"):
+            if event.stage in ("record", "tracking", "warning"):
                 stay(translated(event.message))
                 return
-            bar, now = bars.get(event.where, (None, None))
+            bar, now = shown.get(event.where, (None, None))
             place = _place(event)
             if bar is None or place != now:
                 if bar is not None:
@@ -98,7 +108,7 @@ def _bar() -> Iterator[Listener]:
                         stay(f"{task.description}  {seconds(task.elapsed)}")
                     progress.remove_task(bar)
                 bar = progress.add_task("", total=event.total)
-                bars[event.where] = bar, place
+                shown[event.where] = bar, place
             progress.update(
                 bar,
                 completed=event.done,

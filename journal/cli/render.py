@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from journal.cli.prose import in_lines
+from journal.cli.prose import at_width, in_lines
 from journal.language import catalogue, label, language, translated
 from journal.redaction import hidden, hidden_in
 
@@ -42,6 +42,12 @@ def echo(text: str, **how: Any) -> None:
 def put(text: str, **how: Any) -> None:
     """Print `text`, which is in the user's language already, in lines that fit the terminal."""
     print(in_lines(text, how.get("file")), **how)
+
+
+def put_styled(console: "Console", text: str, style: str = "") -> None:
+    """Print `text`, which is in the user's language already, on `console`, in lines that fit it."""
+    lines = at_width(text, console.width)
+    console.print(lines, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -1,6 +1,7 @@
 """`journal run`."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -61,6 +62,7 @@ from journal.cli.workload_options import (
     Turns,
     Until,
 )
+from journal.errors import UsageError
 
 if TYPE_CHECKING:
     from journal.records.as_json import SearchesJson
@@ -187,11 +189,23 @@ def run(
     """
     given = locals()
     asked = asked_by_options(given)
+    if header and endpoint is None:
+        raise UsageError("--header goes with --endpoint: an engine that is started here needs none")
     server = None if endpoint is None else _attached(endpoint, model, header, asked)
     asked = predicted(asked, predict, model, ask=not (json or resume))
+    asked = replace(asked, command=() if endpoint else _as_typed())
     how = {"resume": resume, "strict": strict, "parallel_gpus": parallel_gpus, "on": on}
     result = _measured(asked, home, json, endpoint=server, **how)
     raise typer.Exit(0 if result.ok else 1)
+
+
+def _as_typed() -> tuple[str, ...]:
+    """The words of the command line; none where the command was not called by one, or where a
+    secret is among them."""
+    import sys
+
+    words = sys.argv[1:]
+    return tuple(words) if words[:1] == ["run"] and _without_secrets(words) == words else ()
 
 
 def _attached(
@@ -260,19 +274,27 @@ def _say_how_to_resume() -> None:
     import shlex
     import sys
 
-    from journal.redaction import shown_url
-
-    words = [word for word in sys.argv[1:] if word != "--resume"]
-    for at, word in enumerate(words):
-        if word.startswith("--header="):
-            words[at] = f"--header={_without_value(word.removeprefix('--header='))}"
-        elif at and words[at - 1] == "--header":
-            words[at] = _without_value(word)
-        elif at and words[at - 1] == "--endpoint":
-            words[at] = shown_url(word)
+    words = _without_secrets([word for word in sys.argv[1:] if word != "--resume"])
     again = shlex.join(["journal", *words, "--resume"])
     kept = "the runs that were reported are stored"
     echo(f"journal: stopped; {kept}. Go on with: {again}", file=sys.stderr)
+
+
+def _without_secrets(words: list[str]) -> list[str]:
+    """The words of a command line with *** in the place of the value of each header, and of the
+    secrets that stand in a URL or behind a name that means one."""
+    from journal.redaction import hidden, in_text, in_url, pattern, shown_url
+
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        if word.startswith("--header="):
+            word = f"--header={_without_value(word.removeprefix('--header='))}"
+        elif before == "--header":
+            word = _without_value(word)
+        elif before == "--endpoint":
+            word = shown_url(word)
+        shown.append(hidden(word, pattern([*in_url(word), *in_text(word)])))
+    return shown
 
 
 def _without_value(header: str) -> str:

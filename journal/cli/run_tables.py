@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from journal import units
 from journal.cli.explained import split_rows, theory_rows
-from journal.cli.render import echo, plain, plural, warn_of_edits, wide_console, word
+from journal.cli.render import echo, plain, plural, put_styled, warn_of_edits, wide_console, word
 from journal.cli.tables import print_table
 from journal.doubts.words import sentence
 from journal.language import language, translated
 from journal.records.cell import Cell
 from journal.records.figure import Figure
+from journal.records.money import in_currency
 from journal.records.run import Record
 from journal.records.sameness import workload_key
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from journal.compare.capacity import Capacity
     from journal.compare.least_pool import Needed
     from journal.compare.next_change import NextChange
+    from journal.compare.setups import Setup
     from journal.run.stages import Result
 
 STATUS_STYLE = {
@@ -31,6 +33,7 @@ STATUS_STYLE = {
     "failed": "red",
     "interrupted": "magenta",
 }
+_LEFT = ("id", "started", "model", "variant", "status")  # columns of words in a table of runs
 _TIMES = ("ttft_s.p50", "tpot_s.mean", "e2e_s.p50")  # of a line of a table, with the next two
 _RATE, _MEMORY = "output_tokens_per_s", "vram_peak_bytes"
 
@@ -41,12 +44,13 @@ def print_records(records: Sequence[Record]) -> None:
     how many they are."""
     from rich.text import Text
 
+    from journal.compare.setups import setups_of
     from journal.compare.starts import unmeasured_by_reason
 
     unmeasured = unmeasured_by_reason(records)
     ids = {record.id for group in unmeasured for record in group}
     measured = [record for record in records if record.id not in ids]
-    named, legend = _setup_names(measured)
+    named, legend = setup_names(setups_of(measured))
     columns = ["id", "started", "model", "batch", "prompt", "output", "repeat", "TTFT p50"]
     columns += ["TPOT mean", "E2E p50", "output tok/s", "memory", "status"]
     rows: list[list[str | Text]] = []
@@ -70,14 +74,13 @@ def print_records(records: Sequence[Record]) -> None:
         del columns[place]
         for row in rows:
             del row[place]
-    insert_shared(columns, rows, [record.cell for record in measured])
+    insert_apart(columns, rows, [record.cell for record in measured])
     if rows:
-        print_table(columns, rows, left=("id", "started", "model", "status"), kept=("id",))
-    console = wide_console()
+        print_table(columns, rows, left=_LEFT, kept=("id",))
     for line in legend:
-        console.print(line, markup=False, highlight=False)
+        put_styled(wide_console(), line)
     for failed in unmeasured:
-        console.print(_unmeasured_words(failed), style="red", markup=False, highlight=False)
+        put_styled(wide_console(), _unmeasured_words(failed), "red")
 
 
 def listed_metrics() -> set[str]:
@@ -87,16 +90,23 @@ def listed_metrics() -> set[str]:
     return {"requests", *_TIMES, _RATE, *standing_in(_MEMORY)}
 
 
-def insert_shared(
+def insert_apart(
     columns: list[str], rows: Sequence[list["str | Text"]], cells: Sequence[Cell]
 ) -> None:
-    """Put a column of the shared tokens of the prompts after that of the prompts into a table with
-    a row for each of `cells`, where some share any."""
+    """Put what else sets `cells` apart into a table with a row for each of them: the shared tokens
+    of the prompts after the prompts, and the variants of the requests after the outputs."""
+    from rich.text import Text
+
     if any(cell.workload.shared_prefix for cell in cells):
         place = columns.index("prompt") + 1
         columns.insert(place, "shared")
         for row, cell in zip(rows, cells, strict=True):
             row.insert(place, str(cell.workload.shared_prefix))
+    if any(cell.load.variant is not None for cell in cells):
+        place = columns.index("output") + 1
+        columns.insert(place, "variant")
+        for row, cell in zip(rows, cells, strict=True):
+            row.insert(place, Text(plain(cell.load.variant or units.ABSENT)))
 
 
 def _headline(record: Record) -> list[str]:
@@ -129,14 +139,14 @@ def _unmeasured_words(failed: Sequence[Record]) -> str:
     return f"{name}: {translated(what)} ({first.id[:8]}): {reason}"
 
 
-def _setup_names(records: Sequence[Record]) -> tuple[list[str], list[str]]:
-    """The name of the setup of each run: its model and what sets it apart from the others; and
-    lines that explain the letters in those names."""
-    from journal.compare.setups import differing, setups_of
+def setup_names(setups: "Sequence[Setup]") -> tuple[list[str], list[str]]:
+    """The name of each setup: its model and what sets it apart from the others; and lines that
+    explain the letters in those names."""
+    from journal.compare.setups import differing
     from journal.report.phrases import words
     from journal.report.setup_labels import labels
 
-    setups, speak = setups_of(records), words(language())
+    speak = words(language())
     named = {setup: speak.say(label, plain) for setup, label in labels(setups).items()}
     legend = []
     for setup, name in named.items():
@@ -154,7 +164,7 @@ def print_result(result: "Result") -> None:
     for record in result.records:
         if record.error and record.metrics:
             error = plain(translated(record.error))
-            console.print(f"{record.id[:8]}: {error}", style="red", markup=False)
+            put_styled(console, f"{record.id[:8]}: {error}", style="red")
     print_capacities(result.capacities)
     print_needed(result.needed)
     echo(f"log: {result.log.markdown}\n     {result.log.html}", flush=True)
@@ -164,7 +174,7 @@ def print_result(result: "Result") -> None:
 def print_tracking_error(result: "Result") -> None:
     """The sentence that says why MLflow lacks some of the runs, if it does."""
     if result.tracking_error:
-        wide_console().print(plain(translated(result.tracking_error)), style="yellow", markup=False)
+        put_styled(wide_console(), plain(translated(result.tracking_error)), "yellow")
 
 
 def print_bottleneck(found: "Bottleneck", change: "NextChange | None") -> None:
@@ -176,11 +186,11 @@ def print_bottleneck(found: "Bottleneck", change: "NextChange | None") -> None:
 
     speak, console = words(language()), wide_console()
     said = speak.say(bottleneck_sentence(found), plain)
-    console.print(said, style="bold", markup=False, highlight=False)
+    put_styled(console, said, style="bold")
     if change is not None:
         lines = [speak.paragraph(advice_sentences(change), plain)]
         lines += map(plain, engine_difference(change.before, change.after))
-        console.print("\n".join(lines), markup=False, highlight=False)
+        put_styled(console, "\n".join(lines))
 
 
 def print_capacities(capacities: "Sequence[Capacity]") -> None:
@@ -191,9 +201,9 @@ def print_capacities(capacities: "Sequence[Capacity]") -> None:
     speak, console = words(language()), wide_console()
     for capacity in capacities:
         result = speak.paragraph(sentences(capacity), plain)
-        console.print(result, style="bold", markup=False, highlight=False)
+        put_styled(console, result, style="bold")
     if capacities:
-        console.print(speak.say(limits(capacities[0].slo), plain), markup=False, highlight=False)
+        put_styled(console, speak.say(limits(capacities[0].slo), plain))
 
 
 def print_needed(searches: "Sequence[Needed]") -> None:
@@ -204,7 +214,7 @@ def print_needed(searches: "Sequence[Needed]") -> None:
     speak, console = words(language()), wide_console()
     for search in searches:
         result = speak.say(needed_sentence(search), plain)
-        console.print(result, style="bold", markup=False, highlight=False)
+        put_styled(console, result, style="bold")
 
 
 def print_repeats(tries: Sequence[Record]) -> None:
@@ -242,15 +252,13 @@ def print_record(record: Record) -> None:
     where = [record.environment.get(name) for name in ("host", "user")]
     if where[0] is not None:
         place = f"on {where[0]}" + (f" by {where[1]}" if where[1] else "")
-        console.print(plain(translated(place)), style="dim", markup=False, highlight=False)
+        put_styled(console, plain(translated(place)), "dim")
     _print_workload(record)
     if record.error:
-        console.print(plain(translated(record.error)), style="red", markup=False)
+        put_styled(console, plain(translated(record.error)), "red")
     for doubt in record.doubts:
         style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
-        console.print(
-            f"- {plain(sentence(doubt, language()))}", style=style, markup=False, highlight=False
-        )
+        put_styled(console, f"- {plain(sentence(doubt, language()))}", style)
     columns, lines = _latencies(record)
     print_table(columns, lines, left=("latency",))
     compared, parts = theory_rows(record), split_rows(record)
@@ -271,7 +279,7 @@ def _print_workload(record: Record) -> None:
         what = f"workload {record.cell.workload.name}: {key}" + (
             f", sent {str(sent)[:8]}" if sent else ""
         )
-        wide_console().print(plain(translated(what)), style="dim", markup=False, highlight=False)
+        put_styled(wide_console(), plain(translated(what)), "dim")
 
 
 def _latencies(record: Record) -> "tuple[list[str], list[list[str | Text]]]":
@@ -305,6 +313,7 @@ def _figures(record: Record, left_out: Collection[str]) -> "list[list[str | Text
         figure = record.metrics.get(metric.name)
         if figure is None or figure.value is None or metric.statistic or metric.name in left_out:
             continue
-        shown = units.formatted(figure.value, metric.unit)
-        rows.append([metric.name, shown, _interval(figure, metric.unit)])
+        unit = in_currency(metric.unit, (record.facts.currency,))
+        shown = units.formatted(figure.value, unit)
+        rows.append([metric.name, shown, _interval(figure, unit)])
     return rows

@@ -11,6 +11,10 @@ from journal.cli.render import echo
 
 if TYPE_CHECKING:
     from journal.records.as_json import ShownJson
+    from journal.records.experiment import Experiment
+    from journal.records.run import Record
+    from journal.store.journal_file import JournalFile
+    from journal.store.store import Store
 
 LISTED = 100  # runs of a table, unless it is asked for more
 
@@ -34,13 +38,14 @@ def runs(
     """
     from journal.cli.render import print_json
     from journal.cli.run_tables import listed_metrics, print_records
+    from journal.store.journal_file import read
 
-    with journal.open_store(home) as store:
-        shown = limit or LISTED
-        if json:
-            records = store.runs(limit=limit)
-        else:
-            records = store.runs(limit=shown + 1, metrics=listed_metrics())
+    shown = limit or LISTED
+    if json:
+        records = read(home, lambda store: store.runs(limit=limit))
+    else:
+        names = listed_metrics()
+        records = read(home, lambda store: store.runs(limit=shown + 1, metrics=names))
     if json:
         print_json([journal.run_json(record) for record in records])
     elif records:
@@ -80,15 +85,14 @@ def show(
     from journal.report.change_words import change_json
     from journal.report.sections.searches import capacity_json
 
-    with journal.open_store(home) as store:
-        record = store.run(run_id)
-        among = store.runs(experiment_id=record.experiment_id)
-        searches = capacities(store.experiment(record.experiment_id).experiment, among)
-        if figure is not None:
-            from journal.report.log import write_text
-            from journal.report.run_figure import run_figure
+    record, among, experiment = _of_run(home, run_id)
+    if figure is not None:
+        from journal.report.log import write_text
+        from journal.report.run_figure import run_figure
 
+        with journal.open_store(home) as store:
             write_text(figure, run_figure(store, record))
+    searches = capacities(experiment, among)
     tries = repeats.repeats(record, among)
     limit = bottleneck(record, among)
     change = next_change(record, limit)
@@ -108,3 +112,15 @@ def show(
     if len(tries) > 1:
         run_tables.print_repeats(tries)
     run_tables.print_capacities(searches)
+
+
+def _of_run(home: Path, run_id: str) -> "tuple[Record, list[Record], Experiment]":
+    """A run, all runs of its experiment, and the experiment."""
+    from journal.store.journal_file import read
+
+    def looked_up(store: "JournalFile | Store") -> "tuple[Record, list[Record], Experiment]":
+        record = store.run(run_id)
+        begun = store.experiment(record.experiment_id)
+        return record, store.runs(experiment_id=begun.id), begun.experiment
+
+    return read(home, looked_up)

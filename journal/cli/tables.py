@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from journal.cli.prose import line_breaks
 from journal.cli.render import wide_console, word
 from journal.redaction import hiding
 
@@ -63,8 +64,9 @@ def table_lines(
             if name not in kept and len({row[n].plain for row in texts}) == 1
         ]
         if len(alike) < len(columns):
-            shared = (Text.assemble((f"{heads[n]} ", "dim"), texts[0][n]) for n in alike)
-            above = _one_after_another([text for text in shared if text.plain.strip()], width)
+            known = [n for n in alike if texts[0][n].plain.strip()]
+            shared = [Text.assemble((f"{heads[n]} ", "dim"), texts[0][n]) for n in known]
+            above = _one_after_another(shared, width)
             rest = [n for n in range(len(columns)) if n not in alike]
             layout = _layout(heads, texts, lefts, rest, width)
     lines = [Text(), *above, *_row([Text(name, style="bold") for name in heads], layout)]
@@ -147,7 +149,12 @@ def _wrapped(text: "Text", width: int) -> "list[Text]":
     """`text` in lines of at most `width`, broken between words where there are any."""
     from rich.console import Console
 
-    return list(text.wrap(Console(width=width), max(1, width), overflow="fold"))
+    room = max(1, width)
+    lines: list[Text] = []
+    for line in text.divide(line_breaks(text.plain, room)):
+        line.rstrip()
+        lines += line.wrap(Console(width=room), room, overflow="fold")
+    return lines
 
 
 def _one_after_another(texts: "Sequence[Text]", width: int) -> "list[Text]":

@@ -50,7 +50,7 @@ def _celsius(value: float | None) -> str:
 
 
 def _cores(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.2f} cores"
+    return ABSENT if value is None else translated(f"{value:.2f} cores")
 
 
 def watch_rows(now: "Look") -> list[WatchRow]:

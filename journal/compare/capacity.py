@@ -41,8 +41,8 @@ class Probe:
     records: tuple[Record, ...]
     good: Figure
     verdict: Verdict
-    too_short: bool = False
-    beyond_answers: bool = False
+    too_short: bool
+    beyond_answers: bool
 
     @property
     def overloaded(self) -> bool:
@@ -74,9 +74,9 @@ class Capacity:
     slo: Slo
     cell: Cell
     probes: tuple[Probe, ...]
-    alone: Probe | None = None
-    whole: bool = True
-    answered_per_s: float | None = None
+    alone: Probe | None
+    whole: bool
+    answered_per_s: float | None
 
     @property
     def held(self) -> Probe | None:
@@ -165,7 +165,7 @@ def long_enough(cell: Cell) -> bool:
     each second, until it is longer than the limit; in closed loop requests go in WAVES waves."""
     shape, requests = cell.shape, cell.load.requests
     if isinstance(shape, Open):
-        return cell.slo is None or requests / shape.rate >= showing_s(cell.slo)
+        return cell.slo is None or requests / shape.rate >= showing_s(cell.slo, shape.burstiness)
     return isinstance(shape, Closed | Users) and requests >= WAVES * shape.batch
 
 
@@ -175,10 +175,13 @@ def limit_s(slo: Slo) -> float:
     return min(limits_ms, default=0.0) / 1e3
 
 
-def showing_s(slo: Slo) -> float:
+def showing_s(slo: Slo, burstiness: float) -> float:
     """The time in s after which a queue that grows by OVERLOAD of each second has passed the
-    limits of `slo`; 0 where a queue passes none."""
-    return limit_s(slo) / OVERLOAD
+    limits of `slo`; 0 where a queue passes none. Requests that come in bursts need more time: of
+    gamma gaps with the shape `burstiness` the number in a long time has 1 / `burstiness` times the
+    variance of random ones (renewal theory; Cox, 1962), and a run holds as many more of them."""
+    bursts = 1 / burstiness if 0 < burstiness < 1 else 1.0
+    return bursts * limit_s(slo) / OVERLOAD
 
 
 def answered_per_s(records: Iterable[Record]) -> float | None:

@@ -18,13 +18,13 @@ from journal.compare.points import Point, Points, lines
 from journal.compare.ratios import Ratio
 from journal.compare.starts import by_unit, more_needed, ratio_of, way_measured
 from journal.metrics.figure_error import Error, error
+from journal.metrics.row import TURNS
 from journal.metrics.statistics import CONFIDENCE, t_quantile
 from journal.metrics.table import is_exact, metric_of_key
 from journal.records.claim import PHASES, Claim, Verdict
 from journal.records.experiment import Engine
 from journal.records.figure import Figure
 
-TURNS = range(1, 9)
 INFINITE = math.inf
 
 

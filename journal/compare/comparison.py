@@ -4,83 +4,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from journal import units
 from journal.compare.crossover import crossover
 from journal.compare.knee import THROUGHPUT
 from journal.compare.pairing import Match, Pair, Pairing, Records, Value, pair
-from journal.compare.ratios import Ratio, Units, beyond_chance
+from journal.compare.ratios import Ratio, Units
 from journal.compare.sides import Side, find_side
 from journal.compare.starts import (
     Measured,
-    Unit,
     by_unit,
     geometric_mean,
     more_needed,
     ratio_of,
+    start_of,
     way_measured,
 )
+from journal.compare.verdicts import Compared, judge
 from journal.errors import UsageError
 from journal.metrics.row import Metric
 from journal.metrics.table import named, standing_in
 from journal.metrics.table import rows as metric_rows
 
-Verdict = Literal["higher", "lower", "no difference seen", "maybe chance", "cannot say"]
 # The fields of a cell but the batch, and the ratios of throughput, each with its batch, rising.
 Line: TypeAlias = tuple[dict[str, Value], list[tuple[float, Ratio]]]
 
-FEW = 3  # units of a side; with fewer, a wide interval says how little is known, and no more
-WIDE = 0.1  # the difference that an interval has to leave out, on both sides, to be called narrow
-UNIT_NAMES = {
-    "start": ("engine start", "engine starts"),
-    "experiment": ("run of an experiment", "runs of an experiment"),
-    "run": ("repeat", "repeats"),
-}
 NOTICEABLE = 0.01  # a smaller difference is called none: a server started anew differs as much
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """One metric in one row of a comparison; `headline` is the metric's row of the table. `a` and
-    `b` are the means of the sides (geometric over cells and repeats); `ratio` is b / a, None where
-    a value is 0. `repeats` is the number of runs of each side in the cell that has fewest, `units`
-    that of engine starts, or of whatever `unit` the runs are counted by. `more` is the number of
-    further repeats of each side that would tell a difference, where the verdict is "cannot say";
-    None where it is not known."""
-
-    metric: str
-    headline: Metric
-    a: float
-    b: float
-    ratio: Ratio | None
-    repeats: tuple[int, int]
-    units: tuple[int, int]
-    unit: Unit
-    more: int | None = None
-    verdict: Verdict = "cannot say"
-
-    def __str__(self) -> str:
-        a, b = (units.formatted(value, self.headline.unit) for value in (self.a, self.b))
-        text = f"{self.metric}: {a}, {b}"
-        if self.ratio is not None:
-            text += f", {units.number(self.ratio.value)} times"
-            if self.ratio.low is not None and self.ratio.high is not None:
-                text += f" ({units.number(self.ratio.low)} to {units.number(self.ratio.high)})"
-        return f"{text}: {self.verdict}" + (f" ({self.reason})" if self.reason else "")
-
-    @property
-    def reason(self) -> str:
-        """The reason for the verdict "cannot say"; "" for any other verdict."""
-        if self.verdict != "cannot say":
-            return ""
-        if self.ratio is None:
-            return "a value of 0 has no ratio"
-        few = [side for side, count in zip("AB", self.units, strict=True) if count < 2]
-        noun, nouns = UNIT_NAMES[self.unit]
-        if not few:
-            return f"too few {nouns}"
-        return f"one {noun} each" if len(few) == 2 else f"one {noun} in {few[0]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,19 +43,26 @@ class ComparisonRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Two sides compared. `by` are the fields of a cell that a row stands for; empty: every cell is
-    a row. `overall` has the figures over all rows; it is empty where there is one row only, or
-    where a side has runs under several conditions. `measured` is the way in which the runs of all
-    rows were measured. `left_out` are the runs of each side that failed, were interrupted or are
-    invalid."""
+    a row. `engines` are rows of no cell, one for each pair of conditions, with the figures that all
+    runs of a start share, such as how long it took. `overall` has the figures over all rows; it is
+    empty where there is one row only, or where a side has runs under several conditions. `measured`
+    is the way in which the runs of all rows were measured. `left_out` are the runs of each side
+    that failed, were interrupted or are invalid."""
 
     a: Side
     b: Side
     by: tuple[str, ...]
     pairing: Pairing
     rows: tuple[ComparisonRow, ...]
+    engines: tuple[ComparisonRow, ...]
     overall: tuple[Compared, ...]
     measured: Measured
     left_out: tuple[Records, Records]
+
+    @property
+    def judged(self) -> tuple[ComparisonRow, ...]:
+        """All rows, of cells and of engines, whose verdicts were reached together."""
+        return *self.rows, *self.engines
 
     @property
     def lines_over_batch(self) -> list[Line]:
@@ -129,6 +85,8 @@ class Comparison:
         for row in self.rows:
             lines.append(", ".join(f"{name} {value}" for name, value in row.match.cell.items()))
             lines += [f"  {figure}" for figure in row.figures]
+        for row in self.engines:
+            lines += ["engine", *(f"  {figure}" for figure in row.figures)]
         if self.overall:
             lines += ["over all", *(f"  {figure}" for figure in self.overall)]
         return "\n".join(lines)
@@ -150,15 +108,8 @@ class Comparison:
             "measured": _measured_json(self.measured),
             "overall": [_figure_json(figure) for figure in self.overall],
             "crossovers": list(_crossovers_json(self)),
-            "cells": [
-                {
-                    "cell": dict(row.match.cell),
-                    "environment": _two([dict(fields) for fields in row.match.conditions]),
-                    "runs": _two(_ids(row.match.pairs)),
-                    "figures": [_figure_json(figure) for figure in row.figures],
-                }
-                for row in self.rows
-            ],
+            "cells": [{"cell": dict(row.match.cell), **_row_json(row)} for row in self.rows],
+            "engines": [_row_json(row) for row in self.engines],
             "only_in": _two([[dict(cell) for cell in cells] for cells in self.pairing.alone]),
             "left_out": _two(
                 [[{"id": r.id, "status": r.status} for r in records] for records in self.left_out]
@@ -191,55 +142,56 @@ def compared(
         raise UsageError(f"{a.name} and {b.name} share runs: name two sides without common runs")
     pairing = pair(good[0], good[1], by)
     chosen = _chosen(good, other_text="model" in pairing.differs)
+    of_cells = [metric for metric in chosen if not metric.shown.of_engine]
     rows = [
-        ComparisonRow(match=match, figures=tuple(_figures(match.pairs, chosen)))
+        ComparisonRow(match=match, figures=tuple(_figures(match.pairs, of_cells)))
         for match in pairing.matches
     ]
+    groups = _by_conditions(pairing.matches)
+    engines = list(_of_engines(groups, [m for m in chosen if m.shown.of_engine]))
     pairs = [cell for match in pairing.matches for cell in match.pairs]
-    alike = len({str(match.conditions) for match in pairing.matches}) == 1
-    overall = list(_figures(pairs, chosen)) if len(rows) > 1 and alike else []
-    judged = iter(judge([figure for row in rows for figure in row.figures], noticeable))
+    overall = list(_figures(pairs, of_cells)) if len(rows) > 1 and len(groups) == 1 else []
+    if overall:
+        overall += [figure for row in engines for figure in row.figures]
+    together = [figure for row in (*rows, *engines) for figure in row.figures]
+    judged = iter(judge(together, noticeable))
     return Comparison(
         a=a,
         b=b,
         by=by,
         pairing=pairing,
-        rows=tuple(replace(row, figures=tuple(next(judged) for _ in row.figures)) for row in rows),
+        rows=_with_verdicts(rows, judged),
+        engines=_with_verdicts(engines, judged),
         overall=tuple(judge(overall, noticeable)),
         measured=way_measured(pairs),
         left_out=(left_out[0], left_out[1]),
     )
 
 
-def judge(figures: Sequence[Compared], noticeable: float) -> Iterator[Compared]:
-    """`figures` with their verdicts, reached together: of many comparisons of equals, some look
-    different by chance."""
-    known = [f.ratio.probability for f in figures if f.ratio and f.ratio.probability is not None]
-    believed = iter(beyond_chance(known))
-    for figure in figures:
-        if figure.ratio is None or figure.ratio.probability is None:
-            yield figure
-        else:
-            verdict = _verdict(figure.ratio, next(believed), noticeable)
-            if verdict == "no difference seen" and _tells_little(figure.ratio, figure.units):
-                yield figure
-            else:
-                yield replace(figure, verdict=verdict, more=None)
+def _by_conditions(matches: Iterable[Match]) -> list[list[Match]]:
+    groups: dict[str, list[Match]] = {}
+    for match in matches:
+        groups.setdefault(str(match.conditions), []).append(match)
+    return list(groups.values())
 
 
-def _tells_little(ratio: Ratio, units: tuple[int, int]) -> bool:
-    """Whether so few units gave the interval of `ratio` that it holds 1 and differences of WIDE."""
-    assert ratio.low is not None and ratio.high is not None
-    return min(units) < FEW and (ratio.low < 1 / (1 + WIDE) or ratio.high > 1 + WIDE)
+def _of_engines(
+    groups: Iterable[Sequence[Match]], chosen: Sequence[Metric]
+) -> Iterator[ComparisonRow]:
+    """A row of the metrics of engines for each group of matches under equal conditions; none where
+    both sides were measured on the same starts."""
+    for group in groups:
+        a, b = (tuple(r for m in group for pair in m.pairs for r in pair[side]) for side in (0, 1))
+        figures = tuple(_figures([(a, b)], chosen))
+        if figures and {start_of(record) for record in a} != {start_of(record) for record in b}:
+            whole = Match(cell={}, conditions=group[0].conditions, pairs=((a, b),))
+            yield ComparisonRow(match=whole, figures=figures)
 
 
-def _verdict(ratio: Ratio, believed: bool, noticeable: float) -> Verdict:
-    assert ratio.low is not None and ratio.high is not None
-    if ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) < noticeable:
-        return "no difference seen"
-    if not believed:
-        return "maybe chance"
-    return "higher" if ratio.value > 1 else "lower"
+def _with_verdicts(
+    rows: Iterable[ComparisonRow], judged: Iterator[Compared]
+) -> tuple[ComparisonRow, ...]:
+    return tuple(replace(row, figures=tuple(next(judged) for _ in row.figures)) for row in rows)
 
 
 def _sorted_out(side: Side) -> tuple[Records, Records]:
@@ -251,19 +203,22 @@ def _sorted_out(side: Side) -> tuple[Records, Records]:
     return good, tuple(record for record in side.records if not record.good)
 
 
+def compared_metrics() -> set[str]:
+    """The metrics that a comparison may need, by name."""
+    headlines = metric_rows(lambda shown: shown.headline)
+    return {name for headline in headlines for name in standing_in(headline.name)}
+
+
 def _chosen(sides: Iterable[Records], *, other_text: bool) -> list[Metric]:
     """The headline metrics that both sides have, each with the metric that stands in for it where
     a side lacks it. `other_text`: metrics of text are among them."""
-    known = [
-        {name for record in side for name in record.metrics if record.value(name) is not None}
-        for side in sides
-    ]
+    sides = list(sides)
     return [
         named(name)
         for headline in metric_rows(lambda shown: shown.headline)
         if other_text or not headline.shown.of_text
         for name in [
-            name for name in standing_in(headline.name) if all(name in names for names in known)
+            name for name in standing_in(headline.name) if all(_has(side, name) for side in sides)
         ][:1]
     ]
 
@@ -340,6 +295,14 @@ def _two(values: Sequence[Any]) -> dict[str, Any]:
 def _ids(pairs: Iterable[Pair]) -> tuple[list[str], list[str]]:
     pairs = list(pairs)
     return [r.id for a, _ in pairs for r in a], [r.id for _, b in pairs for r in b]
+
+
+def _row_json(row: ComparisonRow) -> dict[str, Any]:
+    return {
+        "environment": _two([dict(fields) for fields in row.match.conditions]),
+        "runs": _two(_ids(row.match.pairs)),
+        "figures": [_figure_json(figure) for figure in row.figures],
+    }
 
 
 def _figure_json(figure: Compared) -> dict[str, Any]:

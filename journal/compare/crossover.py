@@ -40,16 +40,15 @@ def crossover(ratios: Sequence[tuple[float, Ratio]]) -> Crossover | None:
         return None
     falls = changes[0][0] > 0
     first = max(n for n, sign in enumerate(signs) if sign == changes[0][0])
-    last = min(n for n, sign in enumerate(signs) if sign == changes[0][1])
-    span = known[first : last + 1]
-    roots = [_root([(x, ends[which]) for x, ends in span], falls) for which in (0, 1, 2)]
+    roots = [_root([(x, ends[which]) for x, ends in known[first:]], falls) for which in (0, 1, 2)]
     low, high = min(roots[0], roots[2]), max(roots[0], roots[2])
     return Crossover(math.exp(roots[1]), math.exp(low), math.exp(high), falls)
 
 
 def _root(line: Sequence[tuple[float, float]], falls: bool) -> float:
-    """Where a broken line whose ends lie on the two sides of 0 first passes it."""
-    for (x, y), (next_x, next_y) in pairwise(line):
-        if (next_y < 0) if falls else (next_y > 0):
-            return x + (next_x - x) * y / (y - next_y)
-    return line[-1][0]
+    """Where a broken line that begins on one side of 0 first passes it."""
+    return next(
+        x + (next_x - x) * y / (y - next_y)
+        for (x, y), (next_x, next_y) in pairwise(line)
+        if ((next_y < 0) if falls else (next_y > 0))
+    )

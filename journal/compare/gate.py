@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from journal.metrics.statistics import CONFIDENCE
 from journal.metrics.table import TABLE, named
 from journal.records.as_json import CheckedJson, GateJson
 from journal.records.figure import Figure
+from journal.records.money import CURRENCY, in_currency
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Hindrance = Literal["flagged", "left_out", "environment", "missing", "alone"]
@@ -131,7 +132,8 @@ def _judged(comparison: Comparison, metric: Metric, limit: float, share: float) 
         for a, b in match.pairs
         if by_unit(a, metric.name, way) and by_unit(b, metric.name, way)
     ]
-    if not pairs:
+    currencies = {record.facts.currency for pair in pairs for side in pair for record in side}
+    if not pairs or (CURRENCY in metric.unit and len(currencies) > 1):
         return Checked(
             metric=metric, a=None, b=None, worse=Figure(None), limit=limit, outcome="INCONCLUSIVE"
         )
@@ -147,7 +149,8 @@ def _judged(comparison: Comparison, metric: Metric, limit: float, share: float) 
     if outcome == "INCONCLUSIVE":
         sides = [by_unit(pair[side], metric.name, way) for pair in pairs for side in (0, 1)]
         more = more_needed(_beside(ratio, metric, limit), sides, way)
-    return Checked(metric=metric, a=a, b=b, worse=worse, limit=limit, outcome=outcome, more=more)
+    shown = replace(metric, unit=in_currency(metric.unit, currencies))
+    return Checked(metric=shown, a=a, b=b, worse=worse, limit=limit, outcome=outcome, more=more)
 
 
 def decided(worse: Figure, strict: Figure, limit: float) -> Outcome:

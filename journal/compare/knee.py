@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from journal.compare.capacity import OVERLOADED
+from journal.compare.contrast import relative_error
 from journal.compare.points import Point, Points
-from journal.metrics.figure_error import Error, error, half_of_difference
+from journal.metrics.figure_error import half_of_difference
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
 from journal.theory.predictions import ServedModel, served_model
@@ -53,20 +54,11 @@ def _step(low: Point, less: Figure, high: Point, more: Figure) -> BatchStep:
     assert less.value and more.value
     doublings = math.log2(high.load / low.load)
     gain = (more.value / less.value) ** (1 / doublings)
-    errors = _relative_error(less), _relative_error(more)
+    errors = relative_error(less), relative_error(more)
     if errors[0] is None or errors[1] is None:
         return BatchStep(low, high, gain)
     factor = math.exp(half_of_difference(errors[0], errors[1]) / doublings)
     return BatchStep(low, high, gain, gain / factor, gain * factor)
-
-
-def _relative_error(figure: Figure) -> Error | None:
-    """The error of the logarithm of a throughput, by the wider half of its interval."""
-    halves = (error(figure, upwards=False), error(figure, upwards=True))
-    if halves[0] is None or halves[1] is None or not figure.value:
-        return None
-    widest = max(halves[0], halves[1])
-    return Error(widest.standard / figure.value, widest.degrees)
 
 
 def knee(line: Points) -> BatchStep | None:

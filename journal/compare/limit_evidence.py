@@ -1,10 +1,9 @@
 """The evidence on what limits a cell: shares of a request's time, and what other cells of its
 experiment show."""
 
-import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from journal.records.cell import Cell
@@ -187,10 +186,10 @@ def growth_over_batch(case: Subject) -> StepGrowth | None:
 
 
 def but_for_batch(cell: Cell) -> Hashable:
-    engine = cell.engine and json.dumps(asdict(cell.engine), sort_keys=True)  # `env` has no hash
+    engine = cell.engine and (repr(replace(cell.engine, env={})), *sorted(cell.engine.env.items()))
     return (
         cell.model,
-        engine,
+        engine,  # `env` has no hash
         cell.prompt_tokens,
         cell.output_tokens,
         workload_key(cell.workload),

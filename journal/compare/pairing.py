@@ -83,13 +83,13 @@ def pair(a: Records, b: Records, by: tuple[str, ...] = ()) -> Pairing:
         raise UsageError(_nothing_in_common({name: values[name] for name in key}))
     varied = {n for n in key if len({*values[n][0], *values[n][1]}) > 1}
     varied |= {n for n in NAMED_AXES if n in key and values[n][0] != (None,)}
-    shown = by or tuple(name for name in key if name in varied)
+    apart = tuple(name for name in key if name in varied)
     paired = {keys[r.id] for match in matches for ours, theirs in match.pairs for r in ours}
     return Pairing(
         differs=differs,
         conditions=_conditions(sides),
-        matches=tuple(_shown(match, shown) for match in sorted(matches, key=_order)),
-        alone=_alone(sides, keys, key, shown, paired),
+        matches=tuple(_shown(match, by or apart) for match in sorted(matches, key=_order)),
+        alone=_alone(sides, keys, key, apart, paired),
     )
 
 

@@ -1,8 +1,10 @@
 """Setups of servers: runs of different servers, versions or hosts are never averaged."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from journal.records.cell import Cell
 from journal.records.experiment import Engine
 from journal.records.run import Record
 from journal.records.sameness import counted, counting
@@ -56,11 +58,14 @@ def _of_version(setup: Setup, version: str | None) -> Setup:
 
 
 def _setup(record: Record) -> Setup:
-    flags = flags_of(record.cell.engine)
-    around = counted(record.environment)  # `setups_of` adds the version
-    known = {name: value for name, value in {**flags, **around}.items() if value is not None}
-    attributes = tuple((name, str(value)) for name, value in known.items())
-    return Setup(record.cell.model, record.cell.quantisation, attributes)
+    return planned_setup(record.cell, counted(record.environment))  # `setups_of` adds the version
+
+
+def planned_setup(cell: Cell, around: Mapping[str, object] = MappingProxyType({})) -> Setup:
+    """The setup that `cell` asks for, with what is known `around` it: nothing before it has run."""
+    known = {**flags_of(cell.engine), **around}
+    attributes = tuple((name, str(value)) for name, value in known.items() if value is not None)
+    return Setup(cell.model, cell.quantisation, attributes)
 
 
 def flags_of(engine: Engine | None) -> dict[str, object]:

@@ -70,9 +70,13 @@ def unmeasured_by_reason(records: Iterable[Record]) -> list[tuple[Record, ...]]:
     groups: dict[Hashable, list[Record]] = {}
     for record in records:
         if record.unmeasured:
-            key = record.experiment_id, record.cell.model, start_of(record), record.error
-            groups.setdefault(key, []).append(record)
+            groups.setdefault(reason_of(record), []).append(record)
     return [tuple(group) for group in groups.values()]
+
+
+def reason_of(record: Record) -> Hashable:
+    """The key of runs that one start of one experiment left unmeasured, for one reason."""
+    return record.experiment_id, record.cell.model, start_of(record), record.error
 
 
 def way_measured(cells: Sequence[Pair]) -> Measured:

@@ -1,15 +1,8 @@
 """The doubt about how sure a run's figures are: which of them have no interval, and why."""
 
 from journal.doubts.rule import Case, Finding, Rule
-from journal.metrics.inference import (
-    BEYOND,
-    BEYOND_OPEN,
-    EITHER,
-    LEAST_GROUPS,
-    OPEN_REQUESTS,
-    Units,
-)
-from journal.metrics.statistics import PERCENTILES
+from journal.metrics.inference import BEYOND, BEYOND_OPEN, EITHER, OPEN_REQUESTS, Units
+from journal.metrics.statistics import LEAST_GROUPS, PERCENTILES
 from journal.records.doubt import Value
 
 LATENCIES = ("ttft_s", "tpot_s", "e2e_s")

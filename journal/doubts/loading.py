@@ -6,9 +6,10 @@ import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule, listed
 from journal.doubts.sending import RATE_SHARE
+from journal.metrics.arrays import Array, outliers
 from journal.metrics.drift import LEAST, STRENGTH, drift, levelled, neighbours
 from journal.metrics.overload import CHANCE, FILLING, Growth, growth
-from journal.metrics.statistics import PERCENTILES, Array, needed_samples, outliers
+from journal.metrics.statistics import PERCENTILES, needed_samples
 from journal.metrics.view import View
 from journal.records.doubt import Value
 from journal.records.load_shape import Closed, Open
@@ -100,6 +101,11 @@ def _is_level(case: Case) -> bool:
     return isinstance(shape, Open) and shape.profile is None
 
 
+def is_ramp(case: Case) -> bool:
+    """Whether a rate was offered that changes on purpose."""
+    return case.view.cell.shape.is_open and not _is_level(case)
+
+
 def _falls_behind(case: Case) -> Finding | None:
     found = _growth(case) if _is_level(case) else None
     if found is None or not _piles_up(found):
@@ -161,7 +167,7 @@ def settled(case: Case, values: Array) -> Array:
 def found_drift(case: Case) -> Finding | None:
     """The doubt that the run drifted; None where nothing shows it."""
     view = case.view
-    if _falls_behind(case) is not None or (view.cell.shape.is_open and not _is_level(case)):
+    if _falls_behind(case) is not None or is_ramp(case):
         return None
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
     if view.cell.shape.is_open:

@@ -8,10 +8,10 @@ from journal.metrics.window import Span
 from journal.records.doubt import Severity
 from journal.records.load_shape import Closed
 from journal.records.samples import GpuReading
+from journal.serve.engines.vllm.defaults import BLOCK_TOKENS
 from journal.units import percent
 
 PREFIX_HITS = 0.01
-USUAL_BLOCK_TOKENS = 16  # vLLM's block, where the server does not give its own
 ROUNDING_TOKENS = 0.01
 SERVER_BATCH = 0.9
 SERVER_READINGS = 10
@@ -58,7 +58,7 @@ def _prefix_hits_off(case: Case) -> Finding | None:
         return "note", {"variant": "untold", "asked_fraction": asked}
     prompt_tokens = view.cell.workload.shared_prefix / asked
     block_tokens = view.samples.facts.block_size
-    block_tokens = USUAL_BLOCK_TOKENS if block_tokens is None else block_tokens
+    block_tokens = BLOCK_TOKENS if block_tokens is None else block_tokens
     if abs(hits - asked) * prompt_tokens <= block_tokens + ROUNDING_TOKENS:
         return None
     values = {"asked_fraction": asked, "hit_fraction": hits, "block_tokens": block_tokens}

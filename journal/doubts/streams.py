@@ -3,21 +3,23 @@
 import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule
+from journal.metrics.arrays import Array, Index, outlier_limit
 from journal.metrics.held_back import HELD
 from journal.metrics.pace import AT_ONCE_S, BOUNDS_APART, FIRST_READ
-from journal.metrics.silences import LEAST_S, USUAL, Streams, stalls
-from journal.metrics.statistics import Array, Index, outlier_limit
-from journal.metrics.two_speeds import APART, SEPARATION, medians, two_speeds
+from journal.metrics.silences import LEAST_S, UNLIKE, USUAL, Silences, Streams, silences
+from journal.metrics.two_speeds import APART, SEPARATION, Gaps, medians, two_speeds
 from journal.metrics.view import View
 from journal.metrics.window import in_flight
 from journal.records.doubt import Severity
 from journal.records.load_shape import Closed
+from journal.records.request import Trace
 from journal.units import percent, seconds
 
 STALLED_FLAG = 0.02
 WAVE_TOGETHER = 0.05  # of E2E, within which the requests of a wave begin
 COLD_CHANCE = 0.001  # that so many requests of an open loop in a row are slow anywhere
 COLD_ALONE, COLD_WAVE, MANY = 10.0, 5.0, 4  # deviations of fewer and of more than MANY requests
+COLD_ABOVE = 1.1  # times any later wave: where some requests miss a cache, so may the first
 REST = 2  # times the first requests, which the later ones must be
 LEAST_REST = 5
 
@@ -55,11 +57,10 @@ def _tpot_unknown(case: Case) -> Finding | None:
 
 
 def _stalled(case: Case) -> Finding | None:
-    view, client = case.view, case.view.samples.client
+    view = case.view
     if view.span is None or view.span.length_s <= 0:
         return None
-    late_s = client.loop_delay_max_s
-    found = stalls(_streams(view), 0.0 if late_s is None else late_s)
+    found = all_silent(view).stalls
     if found is None:
         return None
     stalled = found.total_s / view.span.length_s
@@ -72,6 +73,20 @@ def _stalled(case: Case) -> Finding | None:
         "after_s": max(0.0, found.at_s - view.span.start_s),
         "usual_s": found.usual_s,
     }
+
+
+def all_silent(view: View) -> Silences:
+    """The times in which no stream had a chunk."""
+    late_s = view.samples.client.loop_delay_max_s
+    return silences(_streams(view), 0.0 if late_s is None else late_s, _is_fresh(view))
+
+
+def _is_fresh(view: View) -> bool:
+    """Whether the prompts are random, and none begins like another."""
+    workload = view.cell.workload
+    repeats = workload.shared_prefix or workload.is_conversation
+    given = workload.is_own or workload.trace is not None or view.samples.readings.imported
+    return not (repeats or given)
 
 
 def _streams(view: View) -> Streams:
@@ -87,8 +102,20 @@ def _streams(view: View) -> Streams:
         np.array([trace.chunk_s[-1] if trace.chunk_s else trace.end_s for trace in traces]),
         medians(gaps[own], owner[1:][own], len(traces)),
         chunk_s,
-        np.array([trace.prompt_tokens or trace.prompt_tokens_asked for trace in traces]),
+        np.array(list(map(_read_tokens, traces))),
+        np.array([trace.cached_tokens is not None for trace in traces]) | _hits_none(view),
     )
+
+
+def _hits_none(view: View) -> bool:
+    """Whether the server tells that its cache had nothing of any prompt."""
+    hits = view.server("prefix_hits_total").value
+    return len(hits) > 1 and hits[0] == hits[-1]
+
+
+def _read_tokens(trace: Trace) -> int:
+    """The tokens of a prompt that the server had to read: those that it still had are none."""
+    return (trace.prompt_tokens or trace.prompt_tokens_asked) - (trace.cached_tokens or 0)
 
 
 def _two_speeds(case: Case) -> Finding | None:
@@ -103,7 +130,12 @@ def _two_speeds(case: Case) -> Finding | None:
     crowd = flight.value[np.searchsorted(flight.at_s, (view.start_s + view.end_s) / 2) - 1]
     tokens = np.nan_to_num(view.output_tokens)
     prompts = np.array([trace.prompt_tokens_asked for trace in view.done], dtype=float)
-    found = two_speeds(pace_s[order], crowd[order], tokens[order], prompts[order])
+    rows = np.full(len(view.done), -1)
+    rows[order] = np.arange(len(order))
+    row = rows[view.icl.owner]
+    at_s = view.chunk_s[1:][np.diff(view.chunk_owner) == 0]
+    chunks = Gaps(at_s[row >= 0], view.icl.values[row >= 0], row[row >= 0])
+    found = two_speeds(pace_s[order], chunks, crowd[order], tokens[order], prompts[order])
     if found is None:
         return None
     return "flag", {
@@ -118,10 +150,12 @@ def _cold_start(case: Case) -> Finding | None:
     order = np.argsort(view.start_s, kind="stable")
     if not len(order) or any(trace.start_s < view.start_s.min() for trace in view.beside):
         return None
+    untold = any(trace.cached_tokens is None for trace in view.done)
+    severity: Severity = "note" if untold and not (_is_fresh(view) or _hits_none(view)) else "flag"
     for name, values in (("e2e_s", view.e2e_s[order]), ("ttft_s", view.ttft_s[order])):
         first = 0 if np.isnan(values).any() else _cold(view, order, values, name)
-        if first:
-            return "flag", {
+        if first and _is_long(view, order, values, first, name):
+            return severity, {
                 "first": first,
                 "requests": len(order),
                 "metric": name,
@@ -131,9 +165,22 @@ def _cold_start(case: Case) -> Finding | None:
     return None
 
 
+def _is_long(view: View, order: Index, values: Array, first: int, name: str) -> bool:
+    """Whether the first requests took longer by more than one slow step of the server, and, where
+    lengths vary, not by their own tokens."""
+    longer_s = float(np.median(values[:first]) - np.median(values[first:]))
+    if len(view.icl.values) and longer_s <= USUAL * float(np.median(view.icl.values)):
+        return False
+    tokens = view.output_tokens[order]
+    if name != "e2e_s" or np.isnan(tokens).any() or np.ptp(tokens) == 0 or tokens.min() == 0:
+        return True
+    return _cold(view, order, values / tokens, name) >= first
+
+
 def _cold(view: View, order: Index, values: Array, name: str) -> int:
     """How many of the first requests were far slower than the others, by `values` in order of
-    start: in a closed loop the first of all streams or none."""
+    start: in a closed loop the first of all streams or none, and none where later ones of all
+    streams were about as slow."""
     shape, count = view.cell.shape, len(values)
     if not isinstance(shape, Closed):
         far = values > outlier_limit(values, COLD_ALONE)
@@ -146,7 +193,8 @@ def _cold(view: View, order: Index, values: Array, name: str) -> int:
         return 0
     deviations = COLD_WAVE if first >= MANY else COLD_ALONE
     limit = outlier_limit(values[first:], deviations)
-    return first if float(np.median(values[:first])) > limit else 0
+    waves = [float(np.median(wave)) for wave in np.split(values, range(first, count, first))]
+    return first if waves[0] > max(limit, COLD_ABOVE * max(waves[1:])) else 0
 
 
 def _wave(view: View, order: Index, first: int) -> bool:
@@ -180,16 +228,20 @@ RULES = (
     Rule(
         "stalled",
         f"no stream had a chunk for {USUAL:g} usual gaps and {seconds(LEAST_S)}, beyond what "
-        "the prompts that were read meanwhile and the client's own delay explain; a flag from "
+        "the prompts that were read meanwhile and the client's own delay explain; where nobody "
+        f"tells how much of these a cache had, only beside random prompts, and for {UNLIKE:g} "
+        "times as long as any others took; a flag from "
         f"{percent(STALLED_FLAG)} of the time",
         "Streams of one server share its steps, so that all of them wait where it stops; six times "
-        "as long is a slow step, and a scheduler of a shared machine takes tens of ms.",
+        "as long is a slow step, and a scheduler of a shared machine takes tens of ms. A prompt "
+        "that no cache had may be read in one step, which is silent too.",
         _stalled,
     ),
     Rule(
         "two_speeds",
         f"the median gaps of requests fall into two groups, {percent(APART - 1)} and "
-        f"{SEPARATION:g} deviations apart, of which neither time nor load nor length decides",
+        f"{SEPARATION:g} deviations apart, of which neither time nor load nor length decides, "
+        "nor chunks in one read",
         "Streams of one server share its steps; at the same time they differ where they are served "
         "by two. Halves of one normal group are 2.7 deviations apart.",
         _two_speeds,
@@ -198,9 +250,11 @@ RULES = (
         "cold_start",
         "the median of the first requests of all streams lies half as much again and "
         f"{COLD_WAVE:g} robust standard deviations above the later ones ({COLD_ALONE:g} where they "
-        f"are fewer than {MANY}): in E2E, or in TTFT where the second requests of the streams "
-        f"began together too; in open loop the very first ones lie {COLD_ALONE:g} above, "
-        "which so few of the others do that chance would hardly begin with them",
+        f"are fewer than {MANY}), and {percent(COLD_ABOVE - 1)} above each later wave: in E2E, or "
+        "in TTFT where the second requests of the streams began together too; in open loop the "
+        f"very first ones lie {COLD_ALONE:g} above, which so few of the others do that chance "
+        f"would hardly begin with them; by more than {USUAL:g} usual gaps, where lengths vary for "
+        "each token too, and a note where a cache may have had parts of prompts that nobody tells",
         "A server compiles kernels and fills caches for the batch that it meets, which a warm-up "
         "of two requests does not show it.",
         _cold_start,

@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule
-from journal.metrics.statistics import Array
+from journal.metrics.arrays import Array
 from journal.metrics.window import Span
 from journal.records.doubt import Severity, Values
 from journal.records.engine import Neighbour

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from journal.doubts.loading import found_drift, settled
+from journal.doubts.loading import found_drift, is_ramp, settled
 from journal.doubts.rule import Case, Finding, Rule
+from journal.doubts.streams import all_silent
 from journal.metrics.drift import LEAST
 from journal.metrics.two_speeds import GAPS
 from journal.records.doubt import Value, Values
@@ -17,18 +18,26 @@ def _unseen(case: Case) -> Finding | None:
     """What could not be looked for."""
     if not case.view.done:
         return None
-    looked = (_drift, _holding, _prefix_cache, _speeds)
+    looked = (_drift, _stalls, _holding, _prefix_cache, _speeds)
     parts: list[Value] = [part for look in looked if (part := look(case)) is not None]
     return ("note", {"parts": parts}) if parts else None
 
 
 def _drift(case: Case) -> Values | None:
     view = case.view
+    if is_ramp(case):
+        return {"variant": "ramp"}
     waves, change = len(settled(case, view.e2e_s)), _change(case)
     if abs(change) >= CHANGE and found_drift(case) is None:
         way = "slower" if change > 0 else "faster"
         return {"variant": way, "waves": waves, "change_fraction": abs(change)}
     return {"variant": "drift", "waves": waves, "needed": LEAST} if waves < LEAST else None
+
+
+def _stalls(case: Case) -> Values | None:
+    """Whether a silence of all streams may be a stall, or the reading of a prompt."""
+    longest_s = all_silent(case.view).unsure_s
+    return {"variant": "stalls", "longest_s": longest_s} if longest_s else None
 
 
 def _change(case: Case) -> float:
@@ -74,11 +83,12 @@ def _speeds(case: Case) -> Values | None:
 RULES = (
     Rule(
         "unseen",
-        f"fewer than {LEAST} settled requests or waves to see drift in, or gaps between chunks "
-        f"that changed by {percent(CHANGE)} without being certain drift; more than "
-        f"{percent(WAITS_NOTE)} of E2E before the first chunk and nothing that tells a proxy which "
-        "holds answers back from a long prefill; neither the server nor its answers tell cached "
-        f"tokens; fewer than {GAPS} gaps in every answer to see servers of two speeds by",
+        f"a rate that changes; fewer than {LEAST} settled requests or waves to see drift in, or "
+        f"gaps between chunks that changed by {percent(CHANGE)} without being certain drift; a "
+        "silence of all streams in which prompts were read that a cache may have had in part; more "
+        f"than {percent(WAITS_NOTE)} of E2E before the first chunk and nothing that tells a proxy "
+        "which holds answers back from a long prefill; neither the server nor its answers tell "
+        f"cached tokens; fewer than {GAPS} gaps in every answer to see servers of two speeds by",
         "What could not be looked for is said: the silence of a rule that had nothing to look at "
         "is no sign of health.",
         _unseen,

@@ -6,8 +6,9 @@ stand in the room of the rules, because that is the lowest room that knows their
 that show them (tracking, exchange, report, the CLI) stand above it.
 
 A template (words.en.toml, words.zh.toml) holds fields: {name}, or {name:unit} with a unit as in
-`units.formatted`. Under the field's own name its table may hold templates of the field's parts:
-a string chooses one of them, a mapping the one that its "variant" names.
+`units.formatted`, or {name:wave~waves}, the form of a word that agrees with its number. Under the
+field's own name its table may hold templates of the field's parts: a string chooses one of them, a
+mapping the one that its "variant" names.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import Any
 
 from journal import units
 from journal.errors import UsageError
-from journal.language import LANGUAGES
+from journal.language import LANGUAGES, agreeing
 from journal.records.doubt import Doubt, Value, Values
 
 PLAIN = "sentence"  # the name of a value that is shown as it stands
@@ -91,7 +92,9 @@ def _filled(template: str, values: Values, table: Templates, language: Templates
         if name is None:
             continue
         value, parts = values[name], table.get(name, {})
-        if value is None:
+        if unit and "~" in unit:
+            shown.append(agreeing(value, unit))
+        elif value is None:
             shown.append(language["none"].get(name, units.ABSENT))
         elif isinstance(value, Sequence) and not isinstance(value, str):
             items = [_part(item, values, parts, table, language) for item in value]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias, get_args
 
 from journal.errors import MissingExtra, UsageError
-from journal.metrics.predicted import of_engine
+from journal.metrics.beside_theory import of_engine
 from journal.metrics.table import rows
 from journal.paths import is_written_in_place
 from journal.private import write_private

@@ -14,7 +14,8 @@ import numpy as np
 
 from journal.doubts.imports import FAR, ROUNDING, ROUNDING_S
 from journal.exchange.foreign import Foreign, given_values
-from journal.metrics.statistics import PERCENTILES, Array
+from journal.metrics.arrays import Array
+from journal.metrics.statistics import PERCENTILES
 from journal.metrics.view import View
 from journal.records.doubt import Values as DoubtValues
 from journal.records.figure import Metrics

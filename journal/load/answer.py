@@ -9,16 +9,21 @@ only with its connection needs one of the two. Every other answer is an error.
 import hashlib
 import itertools
 import sys
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from journal.load.error_words import message
-from journal.load.stream import Chunk, Stream, excerpt, parsed
+from journal.load.stream import Stream, excerpt, parsed
 from journal.load.wire import Recording, events
 from journal.records.request import Outcome, Request, Trace
 from journal.redaction import shown_url
 from journal.serve.engines.vllm.request_fields import DECODE_MS, PREFILL_MS, QUEUE_MS
+
+# Events of a stream that are seldom plain: one with a role, and those with the finish reason, the
+# usage and [DONE].
+FIRST, LAST = 1, 3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,26 +64,54 @@ class AnswerReader:
         self._stream = Stream()
         self._whole = False  # it was not streamed
         self._otherwise = False  # it is read a second time
-        self._chunks: list[tuple[int, Chunk]] = []  # each with the offset at which it ends
+        # Of each chunk: the offset at which it ends, and what Chunk calls `full`, `held`, `made`.
+        self._chunks: list[tuple[int, bool, int | None, int | None]] = []
         try:
             self._body, self._stamps, self._ends = exchange.recording.body()
         except ValueError as error:
             self._body, self._stamps, self._ends, self._error = b"", [], [], str(error)
         self._events = events(self._body, complete=exchange.recording.over)
+        self._counted = False  # a chunk says how many tokens it holds, or how many were made
+        self._ahead: list[tuple[int, bytes, bytes]] = []  # up to LAST events, not yet taken
 
     def advance(self, limit: int = sys.maxsize) -> bool:
         """Read up to `limit` events; True when there are no more."""
-        stream, chunks = self._stream, self._chunks
-        before = stream.count
-        for end, name, data in itertools.islice(self._events, limit):
-            chunk = stream.take(name, data)
-            if chunk is not None:
-                chunks.append((end, chunk))
-        if stream.count - before == limit:
+        more = list(itertools.islice(self._events, limit))
+        part, over = self._ahead + more, len(more) < limit
+        first = 0 if self._stream.count else FIRST
+        last = max(first, len(part) - LAST)
+        self._take(part[:first])
+        if not self._take_plain(part[first:last]):
+            self._take(part[first:last])
+        self._ahead = part[last:]
+        if not over:
             return False
-        if not (stream.has_choice or self._otherwise) and self._begins_again():
+        self._take(self._ahead)
+        self._ahead = []
+        if not (self._stream.has_choice or self._otherwise) and self._begins_again():
             return self.advance(limit)
-        stream.end()
+        self._stream.end()
+        return True
+
+    def _take(self, part: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """Take events one by one."""
+        for end, name, data in part:
+            chunk = self._stream.take(name, data)
+            if chunk is not None:
+                self._chunks.append((end, chunk.full, chunk.held, chunk.made))
+                self._counted = self._counted or not (chunk.held is chunk.made is None)
+
+    def _take_plain(self, part: Sequence[tuple[int, bytes, bytes]]) -> bool:
+        """Take events at once, where all of them are plain; else return False, and they have yet to
+        be taken."""
+        if not part:
+            return True
+        ends, names, lines = zip(*part, strict=True)
+        counts = None if any(names) else self._stream.take_plain(lines)
+        if counts is None:
+            return False
+        self._chunks += zip(ends, itertools.repeat(True), *counts)
+        self._counted = self._counted or any(some.count(None) < len(some) for some in counts)
         return True
 
     def _begins_again(self) -> bool:
@@ -189,13 +222,15 @@ class AnswerReader:
         """The offsets in the body at which chunks with content end, and the tokens in each chunk
         (None: not known): from running usage when every piece of text has it, else from token
         ids."""
-        full_chunks = (chunk for _, chunk in self._chunks if chunk.full)
-        running = self._stream.usage.runs and all(one.made is not None for one in full_chunks)
+        if not self._counted:
+            return [end for end, full, _, _ in self._chunks if full], None
+        running = self._stream.usage.runs and all(
+            made is not None for _, full, _, made in self._chunks if full
+        )
         ends: list[int] = []
         tokens: list[int | None] = []
         before = 0
-        for end, chunk in self._chunks:
-            full, held, so_far = chunk.full, chunk.held, chunk.made
+        for end, full, held, so_far in self._chunks:
             if running and so_far is not None:
                 more: int | None = so_far - before
                 full = full or so_far > before
@@ -217,13 +252,8 @@ class AnswerReader:
         """The time in s of the read that brought each offset of `ends`, since the origin or
         `since_s`."""
         origin_s = self._origin_s if since_s is None else since_s
-        times, reads = [], iter(zip(self._ends, self._stamps, strict=True))
-        read_end, stamp = -1, 0.0
-        for end in ends:
-            while read_end < end:
-                read_end, stamp = next(reads)
-            times.append(stamp - origin_s)
-        return tuple(times)
+        reads = map(bisect_left, itertools.repeat(self._ends), ends)
+        return tuple([self._stamps[read] - origin_s for read in reads])
 
     def _verdict(self, has_tokens: bool) -> str | None:
         """The reason why this answer does not count; None where it counts."""

@@ -14,7 +14,7 @@ from journal.records.request import Request, Trace
 from journal.redaction import hidden, pattern
 
 READ_S = 0.001  # the longest slice in which answers are read while others stream
-EVENTS_AT_ONCE = 50  # about 0.15 ms
+EVENTS_AT_ONCE = 100  # about 0.1 ms; 0.3 ms where none is plain
 FAILURES = 50  # failed requests that never end a load: they cost little, and show the cause
 SILENCES = 3  # time-outs with no answer between them, of two requests in flight or more
 
@@ -44,7 +44,7 @@ class LoadPart:
 
 class Backlog:
     """Answers that are over and not yet read. They are read in slices of at most READ_S, so that
-    no time stamp waits for JSON: some 30,000 chunks/s. Chunks that come faster wait here, in about
+    no time stamp waits for JSON: some 80,000 chunks/s. Chunks that come faster wait here, in about
     300 bytes each, until the load is over."""
 
     def __init__(self, part: LoadPart, on_trace: Callable[[Trace], None]) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from journal.errors import EndpointError
+from journal.load.alarm import Alarm
 from journal.load.answer import AnswerReader
 from journal.load.backlog import Backlog
 from journal.load.client import Client
@@ -78,15 +78,8 @@ def talks(requests: Sequence[Request]) -> list[list[Request]]:
     return [list(turns) for _, turns in groups]
 
 
-async def until(due_s: float) -> None:
-    """Wait until `due_s` on the monotonic clock. Timers count in ms: turns of the event loop fill
-    the last fraction of one."""
-    while (left_s := due_s - time.monotonic()) > 0:
-        await asyncio.sleep(left_s)
-
-
 async def converse(
-    client: Client, supply: Supply, users: int, backlog: Backlog, begin_s: float
+    client: Client, supply: Supply, users: int, backlog: Backlog, begin_s: float, alarm: Alarm
 ) -> None:
     """Have `users` users hold the conversations, one after the other. They begin one after another
     within the time that they think. Raises EndpointError where a turn cannot go on."""
@@ -98,7 +91,7 @@ async def converse(
             due_s = begin_s + number / users * turns[0].think_s if due_s is None else due_s
             for turn in turns:
                 request = talk.ask(turn)
-                await until(due_s)
+                await alarm.until(due_s)
                 if backlog.is_lost(users) or supply.over:
                     return
                 exchange = await client.exchange(request)

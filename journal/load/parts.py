@@ -4,6 +4,8 @@ of the forms that providers give them."""
 from functools import lru_cache
 from typing import Any
 
+# Fields of gateways that hold a whole chunk; gRPC's is called "result".
+_WRAPPERS = ("result", "data", "response", "chunk", "payload", "body", "message", "event")
 # Other fields of a delta that may hold the answer, read where `content` holds no text.
 _ANSWERS = ("text", "refusal", "output_text", "answer", "response", "audio")
 # Fields of a part that hold its words; providers differ.
@@ -19,6 +21,25 @@ _NO_WORDS = (
     *("signature", "token", "finish", "stop", "encrypted", "effort", "_id", "format", "status"),
     *("_mode", "_level", "budget", "_type", "_time", "duration", "enabled", "_state"),
 )
+
+
+def unwrapped(event: dict[str, Any]) -> dict[str, Any]:
+    """The chunk that a gateway wrapped into an object of its own, with what stands beside it; else
+    the event itself."""
+    for name in _WRAPPERS:
+        inner = event.get(name)
+        if isinstance(inner, dict) and "choices" in inner:
+            return {**event, **inner}
+    return event
+
+
+def first_choice(choices: Any) -> dict[str, Any] | None:
+    """The first choice that is not empty; None where the server sent a placeholder."""
+    if isinstance(choices, list):
+        choices = choices[0] or next(filter(None, choices), None)
+    elif isinstance(choices, dict) and "0" in choices:  # by their numbers
+        choices = choices["0"]
+    return choices if isinstance(choices, dict) else None
 
 
 def is_shown(fields: dict[str, Any]) -> bool:

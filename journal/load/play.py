@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from journal.errors import UsageError
-from journal.load.backlog import Backlog, LoadPart
+from journal.load.alarm import Alarm
+from journal.load.backlog import READ_S, Backlog, LoadPart
 from journal.load.client import Client
-from journal.load.conversation import converse, talks, until
+from journal.load.conversation import converse, talks
 from journal.load.health import Pulse, Vitals
 from journal.load.supply import Supply
 from journal.records.load_shape import Closed, LoadShape, Users
@@ -77,20 +78,22 @@ async def _play(part: LoadPart, backlog: Backlog, gate: Gate | None) -> Vitals:
             lanes = min(lanes, len(sent))
         groups = talks(sent) if isinstance(shape, Users) else [[one] for one in sent]
         supply = Supply(groups, part)
+        schedule = _by_time(sent) if shape.is_open else []
         await client.open(lanes)
+        alarm = Alarm()
         begin = Beginning(time.monotonic(), backlog.ttft_s)
         if gate is not None:
             begin = await gate(backlog.ttft_s)
 
         def work() -> None:
-            backlog.work()
+            backlog.work(min(READ_S, alarm.quiet_s()))  # no request is late by reading answers
             supply.work()
 
-        async with Pulse(work) as pulse:
+        async with alarm, Pulse(work) as pulse:
             if isinstance(shape, Users):
-                await converse(client, supply, lanes, backlog, begin.at_s)
+                await converse(client, supply, lanes, backlog, begin.at_s, alarm)
             elif shape.is_open:
-                await _open_loop(client, sent, begin.at_s, backlog, part.max_in_flight)
+                await _open_loop(client, schedule, begin.at_s, backlog, part.max_in_flight, alarm)
             else:
                 await _closed_loop(client, supply, lanes, backlog, begin)
         await backlog.count()
@@ -138,15 +141,14 @@ async def _closed_loop(
 
 async def _open_loop(
     client: Client,
-    requests: Sequence[Request],
+    schedule: Sequence[tuple[float, int, Request]],
     begin_s: float,
     backlog: Backlog,
     most: int | None,
+    alarm: Alarm,
 ) -> None:
     """Send every request at its own time on an absolute schedule, whether or not others ended; but
     where `most` of them are in flight, as soon as one has ended."""
-    schedule = sorted((begin_s + _due_s(request), request.index, request) for request in requests)
-
     places = None if most is None else asyncio.Semaphore(most)
 
     async def one(request: Request, scheduled_s: float) -> None:
@@ -155,13 +157,20 @@ async def _open_loop(
             places.release()
 
     async with asyncio.TaskGroup() as tasks:
-        for scheduled_s, _, request in schedule:
-            await until(scheduled_s)
+        for due_s, _, request in schedule:
+            scheduled_s = begin_s + due_s
+            await alarm.until(scheduled_s)
             if places is not None:
                 await places.acquire()
             if backlog.is_lost():
                 break
             tasks.create_task(one(request, scheduled_s))
+
+
+def _by_time(requests: Sequence[Request]) -> list[tuple[float, int, Request]]:
+    """The requests of an open loop in the order in which they are due, each after its time in s
+    from the beginning and its index."""
+    return sorted((_due_s(request), request.index, request) for request in requests)
 
 
 def _due_s(request: Request) -> float:

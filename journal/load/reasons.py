@@ -72,6 +72,7 @@ def _known(word: str) -> str | None:
     return "stop" if words & _STOP and words <= _OF_STOP else None
 
 
+@lru_cache(maxsize=256)
 def _word(reason: str) -> str:
     """A reason in one form: "FinishReason.MAX_TOKENS", "maxTokens" and "max-tokens" are alike."""
     word = re.sub(r"([a-z])([A-Z])", r"\1_\2", reason.strip())

@@ -4,16 +4,17 @@
 of tool calls, usage, a finish reason or an error; an event without any of these is passed over.
 """
 
+import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from journal.load.error_words import blames, is_error, message
 from journal.load.other_apis import as_chunk, objects
-from journal.load.parts import is_plain, is_shown, parts_of
+from journal.load.parts import first_choice, is_plain, is_shown, parts_of, unwrapped
 from journal.load.plain_events import PlainEvents
 from journal.load.reasons import LONGEST, TOOL_REASONS, later_reason
 from journal.load.thinking import Thinking
@@ -24,8 +25,6 @@ from journal.redaction import hidden
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 ERROR_OBJECT = "an error in the stream: "  # the server's own words follow
-# Fields of gateways that hold a whole chunk; gRPC's is called "result".
-_WRAPPERS = ("result", "data", "response", "chunk", "payload", "body", "message", "event")
 # Other fields of a choice that hold a finish reason, where `finish_reason` holds none.
 _OTHER_REASONS = ("stop_reason", "finish_details", "native_finish_reason", "done_reason")
 
@@ -146,6 +145,33 @@ class Stream:
             self._fail(f"event {self.count} {_unread(error)}: {excerpt(data)}")
         return None
 
+    def take_plain(
+        self, lines: Sequence[bytes]
+    ) -> tuple[list[int | None], list[int | None]] | None:
+        """Add events whose data is each one of `lines`, in a fraction of the time that `take` needs
+        for them one by one; return what Chunk calls `held` and `made` of each (all are `full`).
+        None, and nothing is added, where one of them is not plain."""
+        plain = None if self.done else self._plain.take_all(lines)
+        if plain is None:
+            return None
+        texts, ids, usage = plain
+        held = [None if some is None else len(some) for some in ids]
+        made = [self.usage.take(one) if one else None for one in usage]
+        for count in made if any(usage) else (None,):
+            self.usage.took_token(count)
+        self.ids += itertools.chain.from_iterable(filter(None, ids))
+        if self.answer_at is not None and self._thinking.follows("".join(texts)):
+            self.texts += filter(None, texts)
+            self._contents += filter(None, texts)
+            self.moved = False
+            self._chunks += len(texts)
+        else:
+            for text in texts:
+                self._add(*(self._divided(text) if text else ("", "")))
+                self._chunks += 1
+        self.count += len(lines)
+        return held, made
+
     def end(self) -> tuple[str, str]:
         """Take in that no event follows; return the answer and the thoughts that were held."""
         text, thought = self._thinking.end()
@@ -157,7 +183,7 @@ class Stream:
         read."""
         if event is None:
             event = _unquoted(data)
-        if event is None or "choices" in (event := _unwrapped(event)) or not self._otherwise:
+        if event is None or "choices" in (event := unwrapped(event)) or not self._otherwise:
             return event
         return as_chunk(event)
 
@@ -170,7 +196,7 @@ class Stream:
         if ("error" in event or not choices or event.get("object") == "error") and is_error(event):
             self._fail(ERROR_OBJECT + message(event))
             return None
-        choice = _first(choices) if choices else None
+        choice = first_choice(choices) if choices else None
         usage, made = event.get("usage"), None
         if not isinstance(usage, dict) or not usage:
             usage = usage_elsewhere(event, choice)
@@ -355,25 +381,6 @@ def excerpt(data: bytes) -> str:
     """The beginning of a server's bytes as text on one line, up to 120 characters."""
     text = " ".join(hidden(data[:LONGEST].decode("utf-8", "replace")).split())
     return text if len(text) <= 120 else text[:120] + "..."
-
-
-def _unwrapped(event: dict[str, Any]) -> dict[str, Any]:
-    """The chunk that a gateway wrapped into an object of its own, with what stands beside it; else
-    the event itself."""
-    for name in _WRAPPERS:
-        inner = event.get(name)
-        if isinstance(inner, dict) and "choices" in inner:
-            return {**event, **inner}
-    return event
-
-
-def _first(choices: Any) -> dict[str, Any] | None:
-    """The first choice that is not empty; None where the server sent a placeholder."""
-    if isinstance(choices, list):
-        choices = choices[0] or next(filter(None, choices), None)
-    elif isinstance(choices, dict) and "0" in choices:  # by their numbers
-        choices = choices["0"]
-    return choices if isinstance(choices, dict) else None
 
 
 def _new_part(text: str, before: list[str], *, pieces: bool) -> str:

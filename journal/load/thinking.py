@@ -49,6 +49,18 @@ class Thinking:
             self._tail = (self._tail + text)[-_LONGEST:]
         return text, ""
 
+    def follows(self, text: str) -> bool:
+        """Take `text`, of however many pieces, where all of it is more of the answer; else return
+        False, and its pieces have yet to be taken."""
+        if not self._begun or self._close is not None or self._trims:
+            return False
+        if not self.found:
+            if any(end in text for end in _ENDS):
+                return False
+            self._tail = (self._tail + text)[-_LONGEST:]
+        self.began_before = None
+        return True
+
     def end(self) -> tuple[str, str]:
         """The answer and the thoughts in what is held, once no more text comes."""
         held, self.held = self.held, ""

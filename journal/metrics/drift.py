@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from journal.metrics.statistics import Array
+from journal.metrics.arrays import Array
 
 STRENGTH = 300.0  # of a change: chance makes as much in one of 1,000 series
 LEAST = 20  # values

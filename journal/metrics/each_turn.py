@@ -4,13 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from journal.metrics.row import Metric, total
+from journal.metrics.row import TURNS, Metric, total
 from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.request import Trace
-
-MOST_SHOWN = 8  # turns that have rows of their own; later ones count in all other figures
-TURNS = range(1, MOST_SHOWN + 1)
 
 
 def _of_turn(turn: int, of: Callable[[Sequence[Trace]], float | None]) -> Callable[[View], Figure]:

@@ -3,8 +3,7 @@
 import math
 from typing import NamedTuple
 
-from journal.metrics.inference import LEAST_GROUPS, MOST_GROUPS
-from journal.metrics.statistics import CONFIDENCE, t_quantile
+from journal.metrics.statistics import CONFIDENCE, LEAST_GROUPS, MOST_GROUPS, t_quantile
 from journal.records.figure import Figure
 
 

@@ -8,11 +8,13 @@ they are.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array, t_quantile
+from journal.metrics.arrays import Array
+from journal.metrics.statistics import t_quantile
 from journal.records.request import Trace
 from journal.records.samples import Samples
 
@@ -83,8 +85,8 @@ def _by_counter(samples: Samples, done: Sequence[Trace]) -> float | None:
         for r in samples.readings.server
         if r.output_tokens_total is not None
     ]
-    counted = _stamps(samples.traces)
-    if len(looks) < READINGS or counted is None:
+    counted = _stamps(samples.traces) if len(looks) >= READINGS else None
+    if counted is None:
         return None
     at_s, theirs = np.array(sorted(looks)).T
     stamps, tokens = counted
@@ -107,19 +109,18 @@ def _by_counter(samples: Samples, done: Sequence[Trace]) -> float | None:
 def _stamps(traces: Sequence[Trace]) -> tuple[Array, Array] | None:
     """When the tokens of all answers (one or more) came, in order, and how many each time; None
     where a request has no count."""
-    stamps: list[float] = []
-    tokens: list[float] = []
+    tokens: list[Array] = []
     for trace in traces:
-        if trace.tokens is None or not trace.chunk_s:
-            return None
-        stamps += trace.chunk_s
         count = len(trace.chunk_s)
+        if trace.tokens is None or not count:
+            return None
         if trace.chunk_tokens is not None and len(trace.chunk_tokens) == count:
-            tokens += trace.chunk_tokens
+            tokens.append(np.array(trace.chunk_tokens, dtype=float))
         else:
-            tokens += [trace.tokens / count] * count
+            tokens.append(np.full(count, trace.tokens / count))
+    stamps = np.fromiter(chain.from_iterable(trace.chunk_s for trace in traces), dtype=float)
     order = np.argsort(stamps, kind="stable")
-    return np.array(stamps)[order], np.array(tokens, dtype=float)[order]
+    return stamps[order], np.concatenate(tokens)[order]
 
 
 def _by_lengths(traces: Sequence[Trace]) -> float | None:

@@ -4,7 +4,8 @@ Requests in flight together share the server's steps, its queue and its stalls, 
 is not the unit. In a closed loop the unit is the wave: as many requests in order of start as are in
 flight. In an open loop it is a block of neighbours that is longer than the requests in flight. At
 most ten groups of whole units are formed; an interval is Student's t over them, widened by
-journal/metrics/slowness.py where the noise changes slowly. Where there are too few units there is
+journal/metrics/slowness.py where the noise changes slowly, and by between_streams.py beside it
+where streams of a closed loop wait for each other. Where there are too few units there is
 no interval. docs/calibration.md has how often each interval is right.
 """
 
@@ -15,36 +16,34 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from journal.metrics.slowness import Prior, carried, shared, widening
+from journal.metrics.arrays import Array, Index, Mask
+from journal.metrics.between_streams import lasting_half
+from journal.metrics.skew import around
+from journal.metrics.slowness import PARTS, Prior, carried, shared, widening
 from journal.metrics.statistics import (
     CONFIDENCE,
+    LEAST_GROUPS,
+    MOST_GROUPS,
     PERCENTILES,
     STATISTICS,
-    Array,
-    Index,
-    Mask,
     figure,
     needed_samples,
     t_quantile,
+    wilson,
 )
 from journal.records.figure import Figure
 
-MOST_GROUPS = 10
-LEAST_GROUPS = 8  # with fewer, one slow or heavy group decides
 OPEN_REQUESTS = 200  # the least of an open loop: a queue is empty for long and long for a while
 BEYOND = 5  # waves that must lie beyond a percentile in a closed loop
 BEYOND_OPEN = 100  # requests that must in an open one, for a percentile above the median
 TAIL_POWER = 1.5  # of the widening of such a percentile: its scatter is that of whole queues
-REACH = 3.0  # a widening from which on the truth may lie beyond all values of a run
+REACH = 2.0  # a widening from which on the truth may lie beyond all values of a run
 REACH_OPEN = 1.3
 EITHER = 0.4  # of all requests: two kinds of them, and not one with outliers
 SPARSE = 1.75  # times: values that lie so much farther apart in the middle than beside it
 DIFFERING = 10  # requests, in effect, that the excess over the least latency must stem from
-UP, DOWN = 1.7, 1.4  # a queue's skew: few runs see its long stretches, and the others are too low
-SKEWED = 4.0  # as soon as the excess is uncertain by a good part of itself
 OVERLAP_LOOKS = 64  # at the requests in flight, for each group
 DRAIN = 1.1  # of the idle share times the deviation of the lengths
-FARTHEST = 3.0  # logarithms of the excess: 20 times
 # Noise that outlasts the run looks like noise that lasts for a third of it, so that a widening
 # above this one grows faster than by what the run shows: docs/calibration.md has both.
 OUTLASTING, STEEP = 3.6, 4
@@ -61,16 +60,17 @@ Refusal = Literal["waves", "requests"]
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
     """The independent groups of one run's requests. `group` has the group of each measured request,
-    from 0 to `groups` - 1; `unit` is the number of requests in a unit, the batch or the mean number
-    in flight. `widening` is the factor on each interval, 1 or more, for groups that overlap and for
-    noise that changes slowly.
+    from 0 to `groups` - 1, `stream` its stream in a closed loop, from 0 to `unit` - 1. `unit` is
+    the number of requests in a unit, the batch or the mean number in flight. `widening` is the
+    factor on each interval, 1 or more, for groups that overlap and noise that changes slowly.
     """
 
     group: Index
+    stream: Index
     groups: int
     unit: int
     is_open: bool
-    widening: float = 1.0
+    widening: float
 
     @property
     def requests(self) -> int:
@@ -116,7 +116,8 @@ def units(start_s: Array, end_s: Array, lanes: int | None) -> Units:
     rank[np.argsort(start_s, kind="stable")] = np.arange(count)
     ends = np.arange(1, groups) * whole // max(groups, 1) * unit
     group = np.searchsorted(ends, rank, side="right")
-    return Units(group, groups, unit, lanes is None, _overlap(start_s, end_s, group, groups))
+    overlap = _overlap(start_s, end_s, group, groups)
+    return Units(group, rank % unit, groups, unit, lanes is None, overlap)
 
 
 def _overlap(start_s: Array, end_s: Array, group: Index, groups: int) -> float:
@@ -171,10 +172,12 @@ class _Values(NamedTuple):
     """The values of one latency in the groups of a run, and how much wider its intervals are."""
 
     values: Array
+    owner: Index
     group: Index
     ordered: Array
     run: Units
     factor: float
+    stream: Index | None
 
 
 def describe(
@@ -184,22 +187,24 @@ def describe(
     run: Units,
     lengths: Array | None = None,
     least_error: float = 0.0,
+    stream: Index | None = None,
 ) -> dict[str, Figure]:
     """Mean, p50, p90, p95, p99 and maximum of `values`, with 95% intervals where there are any.
 
     `owner` (same shape, not decreasing) is the row of the request that each value belongs to, and
     `group` the group of each row, in order of `run`. `lengths` (same shape, above 0): what each
     value grows with, as latency does with the tokens of the answer. `least_error`: the standard
-    error of the mean that is known from elsewhere. A percentile with fewer samples than
-    `needed_samples` is None.
+    error of the mean that is known from elsewhere. `stream`: the stream of each row, for a latency
+    in which the streams of a closed loop may differ for good, or which changes by itself. A
+    percentile with fewer samples than `needed_samples` is None.
     """
     count = len(values)
     if count == 0:
         return {name: Figure(None, count=0) for name in STATISTICS}
-    factor = factor_of(values, owner, run)
+    factor = factor_of(values, owner, run, by_itself=stream is not None)
     if lengths is not None and not (run.is_open or run.refusal):
         factor = _of_lengths(values, lengths, group[owner], factor)
-    sample = _Values(values, group[owner], np.sort(values), run, factor)
+    sample = _Values(values, owner, group[owner], np.sort(values), run, factor, stream)
     figures = {"mean": _mean(sample, least_error)}
     for name, at in PERCENTILES.items():
         figures[name] = _percentile(sample, at)
@@ -207,14 +212,16 @@ def describe(
     return figures
 
 
-def factor_of(values: Array, owner: Index, run: Units) -> float:
-    """The widening for a latency: in an open loop also by how slowly the latency itself changes
-    from request to request, as a queue makes it do."""
-    if not run.is_open or run.refusal:
+def factor_of(values: Array, owner: Index, run: Units, by_itself: bool = False) -> float:
+    """The widening for a latency: in an open loop, and where it may change `by_itself`, also by how
+    slowly the latency changes from request to request, as a queue makes it do. In a closed loop
+    that is looked at from wave to wave."""
+    if run.refusal or not (run.is_open or by_itself):
         return run.widening
     count = np.bincount(owner)
     means = np.bincount(owner, weights=values)[count > 0] / count[count > 0]
-    return max(run.widening, widening(means, run.groups, QUEUE))
+    prior, parts = (QUEUE, PARTS) if run.is_open else (STEPS, min(PARTS, run.whole))
+    return max(run.widening, widening(means, run.groups, prior, parts))
 
 
 def _of_lengths(values: Array, lengths: Array, group: Index, factor: float) -> float:
@@ -241,7 +248,15 @@ def _mean(sample: _Values, least_error: float) -> Figure:
     if estimate is None or (sample.run.is_open and _differing(excess) < DIFFERING):
         return Figure(mean, count=count)
     half = max(estimate.half, t_quantile((1 + CONFIDENCE) / 2, sample.run.groups - 1) * least_error)
-    return figure(mean, *_around(mean, half, least, sample.run.is_open), count)
+    half = math.hypot(half, _lasting(sample, values))
+    return figure(mean, *around(mean, half, least, sample.run.is_open), count)
+
+
+def _lasting(sample: _Values, values: Array) -> float:
+    """Half of the interval of the mean of `values` (as in `sample`) for streams that differ."""
+    if sample.stream is None or sample.run.is_open:
+        return 0.0
+    return lasting_half(values, sample.owner, sample.stream)
 
 
 def _differing(excess: Array) -> float:
@@ -251,50 +266,40 @@ def _differing(excess: Array) -> float:
     return float(excess.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def _around(value: float, half: float, least: float, is_open: bool) -> tuple[float, float]:
-    """The ends of an interval of a latency. Its excess over the least one is skewed, so that the
-    upper end lies where it would be on the logarithmic scale; in an open loop, where latency is
-    service and a queue, both ends do."""
-    excess = value - least
-    if excess <= 1e-9 * abs(value):
-        return value - half, value + half
-    logarithm = half / excess
-    if is_open:
-        skew = 1 + (UP - 1) * (1 - math.exp(-SKEWED * logarithm))
-        up, down = min(skew * logarithm, FARTHEST), logarithm / DOWN
-        return least + excess * math.exp(-down), least + excess * math.exp(up)
-    high = least + excess * math.exp(min(logarithm, FARTHEST))
-    return max(0.0, value - half), max(value + half, high)
-
-
 def _percentile(sample: _Values, at: float) -> Figure:
     """The percentile at `at` with Woodruff's (1952) interval, which is that of the share of samples
     below it read back through the quantile function. Its ends are values of the run: where slow
     noise or a queue may lie beyond all of them, and in the tail, the interval of the groups' own
-    percentiles counts where it is wider. No interval where a median lies between two kinds of
-    requests, since a few more of either would move it from one to the other."""
+    percentiles counts where it is wider. In open loop a median is widened by how slowly the share
+    changes, where that is less than the latency does. No interval where a median lies between two
+    kinds of requests, since a few more of either would move it from one to the other."""
     count, run = len(sample.values), sample.run
     if count < needed_samples(at):
         return Figure(None, count=count)
     value = float(np.quantile(sample.ordered, at))
     if run.requests < run.needed_for(at):
         return Figure(value, count=count)
-    factor = sample.factor**TAIL_POWER if run.is_open and at > 0.5 else sample.factor
     rank = round(at * count)
     below = np.zeros(count)
     below[np.argsort(sample.values, kind="stable")[:rank]] = 1.0
+    factor = sample.factor
+    if run.is_open and at > 0.5:
+        factor **= TAIL_POWER
+    elif run.is_open:
+        factor = min(factor, factor_of(below, sample.owner, run))
     estimate = ratio_of_sums(below, np.ones(count), sample.group, factor)
     if estimate is None:
         return Figure(value, count=count)
     share = rank / count
-    less, more = _wilson(share, _uncertainty(share, estimate.half, count))
+    half = math.hypot(estimate.half, _lasting(sample, below))
+    less, more = wilson(share, _uncertainty(share, half, count))
     shares = [max(0.0, min(at, at + less - share)), min(1.0, max(at, at + more - share))]
     if _between_two(sample.ordered, *shares):
         return Figure(value, count=count)
     low, high = np.quantile(sample.ordered, shares).tolist()
     if factor > (REACH_OPEN if run.is_open else REACH):
         half = factor * _scatter(sample, at)
-        least, most = _around(value, half, float(sample.ordered[0]), run.is_open)
+        least, most = around(value, half, float(sample.ordered[0]), run.is_open)
         low, high = min(low, least), max(high, most)
     return figure(value, low, high, count)
 
@@ -341,7 +346,7 @@ def share_of_requests(good: Mask, group: Index, run: Units, factor: float) -> Fi
     uncertainty = NORMAL**2 * factor**2 / run.whole
     if 0 < share < 1:
         uncertainty = _uncertainty(share, estimate.half, count)
-    return figure(share, *_wilson(share, uncertainty), count)
+    return figure(share, *wilson(share, uncertainty), count)
 
 
 def _uncertainty(share: float, half: float, count: int) -> float:
@@ -350,39 +355,34 @@ def _uncertainty(share: float, half: float, count: int) -> float:
     return max(NORMAL**2 / count, half**2 / (share * (1 - share)))
 
 
-def _wilson(share: float, uncertainty: float) -> tuple[float, float]:
-    """Wilson's interval, where `uncertainty` is z^2 / n."""
-    centre = share + uncertainty / 2
-    half = math.sqrt(share * (1 - share) * uncertainty + uncertainty**2 / 4)
-    scale = 1 + uncertainty
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-
-
-def throughput(amounts: Array, flight_s: Array, group: Index, run: Units, span_s: float) -> Figure:
-    """sum(amounts) / span_s of a closed loop, where element i of `amounts` and the time in flight
-    flight_s[i] (above 0) belong to one request: with the interval of sum(amounts) / sum(flight_s)
-    at the concurrency that was reached.
+def throughput(amounts: Array, flight_s: Array, run: Units, value: float, reached: float) -> Figure:
+    """The throughput `value` of a closed loop with `reached` requests in flight on average, where
+    element i of `amounts` and the time in flight flight_s[i] belong to one request of `run`: as
+    uncertain as sum(amounts) / sum(flight_s).
 
     Where the requests are of different length, chance also decides how long the last one leaves
     the other streams idle, which widens the interval by as much as the streams were idle, times
-    the relative deviation of the lengths.
+    the relative deviation of the lengths. The time that one of the amount takes is as skewed as any
+    latency, and its upper end gives the lower one of the rate.
     """
-    value, count = float(amounts.sum()) / span_s, len(amounts)
-    estimate = ratio_of_sums(amounts, flight_s, group, run.widening)
-    if run.refusal or estimate is None:
+    count = len(amounts)
+    estimate = ratio_of_sums(amounts, flight_s, run.group, run.widening)
+    if run.refusal or estimate is None or estimate.value == 0:
         return Figure(value, count=count)
-    reached = float(flight_s.sum()) / span_s
     idle = max(0.0, 1 - reached / run.unit)
-    drain = DRAIN * value * idle * float(flight_s.std() / flight_s.mean())
-    half = math.hypot(estimate.half * reached, drain)
-    return figure(value, max(0.0, value - half), value + half, count)
+    drain = DRAIN * idle * float(flight_s.std() / flight_s.mean())
+    half = math.hypot(estimate.half / estimate.value, drain)
+    worked = amounts > 0
+    least = estimate.value * float((flight_s[worked] / amounts[worked]).min())
+    _, slowest = around(1.0, half, least, is_open=False)
+    return figure(value, value / slowest, value * (1 + half), count)
 
 
 def slow_steps(at_s: Array, gaps_s: Array, owner: Index, run: Units) -> Units:
     """`run` with its widening, by the gaps between chunks that ended at `at_s`, each of the request
     in row `owner`. Slow noise, and in a closed loop the steps that groups share, count as far as
     requests in flight together have them in common: a request that is slow by itself says nothing
-    about the others.
+    about the others. In a closed loop the two add to the variance; in an open one they multiply.
     """
     if run.refusal:
         return run
@@ -392,6 +392,6 @@ def slow_steps(at_s: Array, gaps_s: Array, owner: Index, run: Units) -> Units:
     factor *= max(1.0, factor / OUTLASTING) ** STEEP
     alone = run.unit == 1 and not run.is_open
     part = carried(series, of) if alone else shared(series, of * GOLDEN % 1 < 0.5)
-    least = run.widening if run.is_open else 1.0
-    most = run.widening * factor
-    return replace(run, widening=math.sqrt(least**2 + part * (most**2 - least**2)))
+    if run.is_open:
+        return replace(run, widening=run.widening * math.sqrt(1 + part * (factor**2 - 1)))
+    return replace(run, widening=math.sqrt(1 + part * (run.widening**2 + factor**2 - 2)))

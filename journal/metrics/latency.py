@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from journal.metrics.arrays import Array
+from journal.metrics.between_streams import lasting_half
 from journal.metrics.row import UNSHOWN, Family, Metric, Shown
-from journal.metrics.statistics import STATISTICS, Array
+from journal.metrics.statistics import STATISTICS
 from journal.metrics.view import Sample, Source, View, column, per_request
 from journal.records.figure import Figure
+from journal.records.load_shape import Users
 
 
 def _latency(
@@ -42,7 +45,7 @@ def _ttft(view: View) -> Sample:
 
 
 def _ttfo(view: View) -> Sample:
-    return per_request(view.ttfo_s)
+    return _waits(view.ttfo_s)
 
 
 def _ttft_from_send(view: View) -> Sample:
@@ -54,11 +57,12 @@ def _first(view: View, values: Array) -> Sample:
     with others, and may by chance have met none of the long ones that the gaps between chunks show:
     their mean is at least as uncertain as that of so many steps."""
     gaps_s = view.icl.values
+    sample = _waits(values)
     if view.cell.shape.is_open or len(gaps_s) == 0:
-        return per_request(values)
+        return sample
     apart_s = np.diff(np.sort(view.first_s[~np.isnan(view.first_s)]))
     steps = 1 + int((apart_s > np.median(gaps_s) / 2).sum())
-    return per_request(values)._replace(least_error=float(gaps_s.std()) / math.sqrt(steps))
+    return sample._replace(least_error=float(gaps_s.std()) / math.sqrt(steps))
 
 
 def _icl(view: View) -> Sample:
@@ -70,7 +74,22 @@ def _itl(view: View) -> Sample:
 
 
 def _tpot(view: View) -> Sample:
-    return per_request(view.tpot_s)
+    """Times per token. They are as uncertain as waits where streams differ for good in their first
+    tokens more than in when they end, so that what is late at first is fast later; and with users,
+    whose turns drift past each other."""
+    sample = per_request(view.tpot_s)
+    by_users = isinstance(view.cell.shape, Users)
+    apart = _lasting(view, view.ttft_s) > _lasting(view, view.e2e_s)
+    return sample._replace(waits=by_users or apart)
+
+
+def _lasting(view: View, values: Array) -> float:
+    """Half of the interval of the mean of the known `values` in s that stems from streams of a
+    closed loop that differ for good."""
+    sample, run = per_request(values), view.units
+    if run.is_open or not len(sample.values):
+        return 0.0
+    return lasting_half(sample.values, sample.owner, run.stream[view.is_done])
 
 
 def _e2e(view: View) -> Sample:
@@ -79,11 +98,11 @@ def _e2e(view: View) -> Sample:
 
 
 def _queue(view: View) -> Sample:
-    return per_request(column(trace.server_queue_s for trace in view.done))
+    return _waits(column(trace.server_queue_s for trace in view.done))
 
 
 def _prefill(view: View) -> Sample:
-    return per_request(column(trace.server_prefill_s for trace in view.done))
+    return _waits(column(trace.server_prefill_s for trace in view.done))
 
 
 def _decode(view: View) -> Sample:
@@ -95,9 +114,15 @@ def _send_delay(view: View) -> Sample:
     return per_request(late if view.cell.shape.is_open else np.full_like(late, np.nan))
 
 
-def _steady_median(values: Callable[[View], Array]) -> Callable[[View], Figure]:
+def _waits(values: Array) -> Sample:
+    return per_request(values)._replace(waits=True)
+
+
+def _steady_median(
+    values: Callable[[View], Array], sample: Callable[[Array], Sample] = per_request
+) -> Callable[[View], Figure]:
     def source(view: View) -> Sample:
-        return per_request(np.where(view.in_steady, values(view), np.nan))
+        return sample(np.where(view.in_steady, values(view), np.nan))
 
     return lambda view: view.described(source)["p50"]
 
@@ -231,7 +256,7 @@ LATENCY = (
         "s",
         "p50 of ttft_s over requests inside the steady state",
         "Median time to first token without ramp-up and drain.",
-        _steady_median(lambda view: view.ttft_s),
+        _steady_median(lambda view: view.ttft_s, _waits),
         better="lower",
     ),
     Metric(

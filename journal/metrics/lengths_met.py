@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from journal.metrics.arrays import Array
 from journal.metrics.row import Metric
-from journal.metrics.statistics import Array
 from journal.metrics.view import View
 from journal.records.figure import Figure
 

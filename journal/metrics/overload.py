@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array, t_quantile
+from journal.metrics.arrays import Array
+from journal.metrics.statistics import t_quantile
 from journal.metrics.window import in_flight
 
 FILLING = 0.2  # of the time from the first answer to the last request, in which a server fills up
@@ -44,7 +45,7 @@ def growth(start_s: Array, end_s: Array, answer_s: float = 0.0) -> Growth | None
     difference when it does not. Its steps between LOOKS times are held against zero by Student's
     t. Neighbouring steps of a level are against each other, which errs on the side of silence.
     """
-    if len(start_s) < LEAST or float(np.ptp(start_s)) == 0:
+    if len(start_s) < LEAST:
         return None
     first_s, last_s = float(end_s.min()), float(start_s[-1])
     begin_s = first_s + FILLING * (last_s - first_s)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array, Index, Mask
+from journal.metrics.arrays import Array, Index, Mask
 
 AT_ONCE_S = 0.0002  # between chunks that came together: no engine makes a step in less
 BOUNDS_APART = 1.25  # times: from there on a time per token is not known

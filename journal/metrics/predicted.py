@@ -12,7 +12,6 @@ from journal.metrics.row import Metric, Shown, number_only
 from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
-from journal.records.run import Record
 from journal.serve.engines.vllm.metric_names import NEWEST
 from journal.theory.predictions import ServedModel
 
@@ -57,17 +56,6 @@ def pool_bytes_per_token(view: View) -> float | None:
         return None
     pool, tokens = kv_pool_bytes(view), kv_pool_tokens(view)
     return None if pool is None or not tokens else pool / tokens
-
-
-def of_engine(record: Record, name: str) -> float | None:
-    """The metric called `name`, where the engine gave it when it started; None where it did not.
-    Of a run without figures, such as one whose engine failed later, it is computed from the
-    engine's facts."""
-    fact: float | None = getattr(record.facts, name, None)
-    if fact is None or (value := record.value(name)) is not None:
-        return None if fact is None else value
-    gpu_count = 1 if record.cell.engine is None else record.cell.engine.gpu_count
-    return fact if name == "kv_pool_tokens" else fact * gpu_count
 
 
 def slope_figure(view: View) -> Figure:
@@ -291,10 +279,3 @@ THEORY = (
 
 # The names of figures that stand side by side: the measured one, the predicted one (or the floor),
 # and their ratio.
-COMPARED = (
-    ("weights_bytes", "weights_bytes_predicted", "weights_bytes_ratio"),
-    ("kv_bytes_per_token", "kv_bytes_per_token_predicted", "kv_bytes_per_token_ratio"),
-    ("kv_bytes_per_token_slope", "kv_bytes_per_token_predicted", "kv_bytes_per_token_slope_ratio"),
-    ("ttft_s.p50", "ttft_floor_s", "ttft_floor_ratio"),
-    ("tpot_s.p50", "tpot_floor_s", "tpot_floor_ratio"),
-)

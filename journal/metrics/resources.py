@@ -8,7 +8,8 @@ before it to the first one after it.
 import math
 from collections.abc import Callable
 
-from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total, total_of
+from journal.metrics.arrays import total_of
+from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total
 from journal.metrics.view import View
 from journal.metrics.window import Series, Span
 from journal.serve.engines.vllm.metric_names import NEWEST

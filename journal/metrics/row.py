@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from journal.metrics.statistics import Array
-from journal.metrics.view import View
-from journal.metrics.window import Span
 from journal.records.figure import Figure
+
+if TYPE_CHECKING:
+    from journal.metrics.view import View
+    from journal.metrics.window import Span
 
 Section = Literal[
     "latency",
@@ -27,6 +26,8 @@ Section = Literal[
 
 
 Better = Literal["lower", "higher", "neither"]
+
+TURNS = range(1, 9)  # of conversations, with rows of their own; later ones count in all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Metric:
     unit: str
     formula: str
     meaning: str
-    figure: Callable[[View], Figure]
+    figure: "Callable[[View], Figure]"
     better: Better = "neither"
     label: str = ""
     shown: Shown = UNSHOWN
@@ -104,16 +105,16 @@ class Metric:
         return self.name.partition(".")[2]
 
 
-def number_only(of: Callable[[View], float | None]) -> Callable[[View], Figure]:
+def number_only(of: "Callable[[View], float | None]") -> "Callable[[View], Figure]":
     """The figure of a number without an interval."""
     return lambda view: Figure(of(view))
 
 
-def in_span(of: Callable[[View, Span], float | None]) -> Callable[[View], Figure]:
+def in_span(of: "Callable[[View, Span], float | None]") -> "Callable[[View], Figure]":
     """The figure of a number over the measured span; its value is None where nothing was
     measured."""
 
-    def figure(view: View) -> Figure:
+    def figure(view: "View") -> Figure:
         span = view.span
         return Figure(None if span is None or span.length_s <= 0 else of(view, span))
 
@@ -125,8 +126,3 @@ def total(parts: Iterable[float | None]) -> float | None:
     listed = list(parts)
     known = [part for part in listed if part is not None]
     return math.fsum(known) if known and len(known) == len(listed) else None
-
-
-def total_of(values: Array) -> float | None:
-    """The sum of `values`; None where there are no values, or where one is not known (NaN)."""
-    return None if len(values) == 0 or np.isnan(values).any() else float(values.sum())

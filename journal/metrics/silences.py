@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array
+from journal.metrics.arrays import Array, Index, Mask
 
-USUAL = 8.0  # gaps between chunks: one step in a hundred of a noisy server takes six times as long
+USUAL = 10.0  # gaps between chunks: a step in a hundred of a noisy server takes six times as long
 LEAST_S = 0.05  # what a scheduler of a shared machine may do
+QUICK = 0.1  # the part of the requests whose TTFT is hardly more than the reading of their prompts
+GROWTH = 2.0  # the power of a prompt's length by which its reading grows at most, as attention does
+UNLIKE = 2.0  # times as long as other prompts ever took: no reading of a prompt that is like them
+LONGEST = 4  # readings of each size that are looked at: one is that of the silence itself
 
 
 class Stalls(NamedTuple):
@@ -23,10 +27,19 @@ class Stalls(NamedTuple):
     usual_s: float
 
 
+class Silences(NamedTuple):
+    """The stalls of a load (None: without any), and the longest silence in s of which nobody knows
+    whether it was a stall or the reading of prompts (0: none)."""
+
+    stalls: Stalls | None
+    unsure_s: float
+
+
 class Streams(NamedTuple):
     """The streams of a load, in s: when each was sent, its first chunk and its last (or its end,
     where it had none), and its median gap between chunks (NaN: not known); the times of all chunks;
-    and the tokens of each prompt."""
+    the tokens of each prompt that the server had to read, and whether they are known: else they are
+    all of the prompt, of which a cache may have had any part."""
 
     start_s: Array
     first_s: Array
@@ -34,50 +47,150 @@ class Streams(NamedTuple):
     gap_s: Array
     chunk_s: Array
     prompt_tokens: Array
+    is_known: Mask
 
 
-def stalls(streams: Streams, late_s: float) -> Stalls | None:
-    """The stalls of a load whose client was up to `late_s` late; None without any.
+class _Waits(NamedTuple):
+    """What waited for its first chunk in each of the times between two chunks of any stream: when
+    these begin and end, in s; the tokens of all prompts that waited, how many of these are not
+    known, and for how long in s the quickest prompts explain the silence; and how long in s nothing
+    waited yet."""
+
+    at_s: Array
+    until_s: Array
+    tokens: Array
+    unknown: Array
+    explained_s: Array
+    alone_s: Array
+
+
+def silences(streams: Streams, late_s: float, fresh: bool) -> Silences:
+    """The silences of a load whose client was up to `late_s` late. `fresh` is whether its prompts
+    are such as no cache can have.
 
     An engine may read prompts and make no token meanwhile: each request that waits for its first
     chunk explains as long a silence as the prompt of the quickest tenth took, or as its own tokens
-    take at the pace of the quickest tenth. And a silence is none for streams that are as slow by
-    themselves.
+    take at the pace of the quickest tenth. Where nobody tells which of these tokens a cache had, a
+    prompt may take as long as any other did: a longer silence is a stall where it is UNLIKE all
+    others and the prompts are fresh, and else nobody knows. A silence is none for streams that are
+    as slow by themselves.
     """
     at_s = np.unique(streams.chunk_s)
     known = ~np.isnan(streams.gap_s)
     if len(at_s) < 2 or not known.any():
-        return None
-    silent_s = np.diff(at_s) - _reading_s(streams, at_s) - late_s
+        return Silences(None, 0.0)
+    waits = _waits(streams, at_s)
     usual_s = float(np.median(streams.gap_s[known]))
-    long = np.flatnonzero(silent_s > max(USUAL * usual_s, LEAST_S))
-    long = long[[silent_s[place] > USUAL * _slowest(streams, at_s[place]) for place in long]]
+    lasted_s = np.diff(at_s)
+    silent_s = np.maximum(lasted_s - waits.explained_s, waits.alone_s) - late_s
+    limit_s = max(USUAL * usual_s, LEAST_S)
+    long = np.flatnonzero(silent_s > limit_s)
+    slow_s = np.array([USUAL * _slowest(streams, at_s[place]) for place in long])
+    limits_s = np.maximum(limit_s, slow_s)[silent_s[long] > slow_s]
+    long = long[silent_s[long] > slow_s]
     if not len(long):
-        return None
-    lasted_s = np.diff(at_s)[long]
-    return Stalls(
+        return Silences(None, 0.0)
+    sure = (waits.unknown[long] == 0) | (waits.alone_s[long] - late_s > limits_s)
+    if fresh and not sure.all():
+        sure |= _unlike(_readings(streams, waits), waits, long, late_s)
+    unsure_s, long = float(lasted_s[long[~sure]].max(initial=0.0)), long[sure]
+    if not len(long):
+        return Silences(None, unsure_s)
+    longest = long[np.argmax(lasted_s[long])]
+    found = Stalls(
         times=len(long),
-        longest_s=float(lasted_s.max()),
-        total_s=float(lasted_s.sum()),
-        at_s=float(at_s[long][np.argmax(lasted_s)]),
+        longest_s=float(lasted_s[longest]),
+        total_s=float(lasted_s[long].sum()),
+        at_s=float(at_s[longest]),
         usual_s=usual_s,
+    )
+    return Silences(found, unsure_s)
+
+
+def _waits(streams: Streams, at_s: Array) -> _Waits:
+    """The requests that waited for their first chunk between each of the times and the next."""
+    starts_s = np.sort(streams.start_s)
+    sent = np.searchsorted(starts_s, at_s[1:], side="left")
+    begun = np.searchsorted(np.sort(streams.first_s), at_s[:-1], side="right")
+    by_start, by_first = np.argsort(streams.start_s), np.argsort(streams.first_s)
+
+    def waiting(values: Array) -> Array:
+        """The sum of `values`, one for each request, over those that waited."""
+        until, since = (
+            np.concatenate(([0.0], np.cumsum(values[order]))) for order in (by_start, by_first)
+        )
+        waited: Array = until[sent] - since[begun]
+        return waited
+
+    before = np.searchsorted(starts_s, at_s[:-1], side="right")
+    arrive_s = np.append(starts_s, np.inf)[before]
+    alone_s = np.where(before > begun, 0.0, np.minimum(arrive_s, at_s[1:]) - at_s[:-1])
+    return _Waits(
+        at_s[:-1],
+        at_s[1:],
+        waiting(np.maximum(streams.prompt_tokens, 1).astype(float)),
+        np.rint(waiting((~streams.is_known).astype(float))),
+        waiting(_reading_s(streams)),
+        alone_s,
     )
 
 
-def _reading_s(streams: Streams, at_s: Array) -> Array:
-    """The silence in s that the requests explain which waited for their first chunk between each of
-    the times and the next."""
-    ttft_s, tokens = streams.first_s - streams.start_s, np.maximum(streams.prompt_tokens, 1)
-    pace_s = max(0.0, float(np.quantile(ttft_s / tokens, 0.1)))
-    prompt_s = np.maximum(tokens * pace_s, float(np.quantile(ttft_s, 0.1)))
+def _reading_s(streams: Streams) -> Array:
+    """How long the reading of each prompt takes in s by the quickest tenth of the requests, whose
+    times may be the same for all, grow with the tokens, or with their square."""
+    ttft_s, tokens = streams.first_s - streams.start_s, np.maximum(streams.prompt_tokens, 1.0)
+    grown = [tokens**power for power in (0.0, 1.0, GROWTH)]
+    paces_s = [max(0.0, float(np.quantile(ttft_s / growth, QUICK))) for growth in grown]
+    explained = [growth * pace_s for growth, pace_s in zip(grown, paces_s, strict=True)]
+    longest_s: Array = np.max(explained, axis=0)
+    return longest_s
 
-    def explained(event_s: Array) -> Array:
-        """The sum over the first n of the requests in the order of `event_s`, for each n."""
-        return np.concatenate(([0.0], np.cumsum(prompt_s[np.argsort(event_s)])))
 
-    sent = np.searchsorted(np.sort(streams.start_s), at_s[1:], side="left")
-    begun = np.searchsorted(np.sort(streams.first_s), at_s[:-1], side="right")
-    return explained(streams.start_s)[sent] - explained(streams.first_s)[begun]
+def _readings(streams: Streams, waits: _Waits) -> Array:
+    """Readings of prompts, the LONGEST of each size in powers of two: rows of tokens, s, and when
+    they began and ended. They are the silences in which requests waited, and the TTFT of requests
+    that waited while no other did."""
+    alone, waited = waits_alone(streams.start_s, streams.first_s), waits.tokens > 0
+    rows = np.concatenate(
+        [
+            np.column_stack((streams.prompt_tokens, streams.start_s, streams.first_s))[alone],
+            np.column_stack((waits.tokens, waits.at_s, waits.until_s))[waited],
+        ]
+    )
+    tokens, took_s = np.maximum(rows[:, 0], 1.0), rows[:, 2] - rows[:, 1]
+    size = np.floor(np.log2(tokens))
+    longest = np.lexsort((-took_s, size))
+    _, begins = np.unique(size[longest], return_index=True)
+    rank = np.arange(len(longest)) - np.repeat(begins, np.diff(np.append(begins, len(longest))))
+    kept = longest[rank < LONGEST]
+    return np.column_stack((tokens[kept], took_s[kept], rows[kept, 1], rows[kept, 2]))
+
+
+def waits_alone(start_s: Array, first_s: Array) -> Mask:
+    """Whether each request, sent at `start_s` and with its first chunk at `first_s`, waited for it
+    while no other did."""
+    order = np.argsort(start_s, kind="stable")
+    since_s, until_s = start_s[order], first_s[order]
+    before_s = np.append(-np.inf, np.maximum.accumulate(until_s))[:-1]
+    alone = np.zeros(len(order), dtype=bool)
+    alone[order] = (before_s <= since_s) & (np.append(since_s[1:], np.inf) >= until_s)
+    return alone
+
+
+def _unlike(readings: Array, waits: _Waits, long: Index, late_s: float) -> Mask:
+    """Whether each of the silences `long` was UNLIKE the readings of all other prompts, those of at
+    least half as many tokens where there are such, as long as these would take."""
+    tokens, took_s, begin_s, end_s = readings.T
+    unlike = np.zeros(len(long), dtype=bool)
+    for row, place in enumerate(long):
+        at_s, until_s, size = waits.at_s[place], waits.until_s[place], waits.tokens[place]
+        others = (end_s <= at_s) | (begin_s >= until_s)
+        near = others & (tokens >= size / 2)
+        compared = near if near.any() else others
+        growth = np.maximum(1.0, size / tokens[compared]) ** GROWTH
+        longest_s = (took_s[compared] * growth).max(initial=-np.inf)
+        unlike[row] = until_s - at_s - late_s > UNLIKE * longest_s > 0
+    return unlike
 
 
 def _slowest(streams: Streams, at_s: float) -> float:

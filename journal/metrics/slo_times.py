@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from journal.metrics.statistics import Array, Mask
+from journal.metrics.arrays import Array, Mask
 from journal.metrics.steady import worth
 from journal.metrics.throughput import within
 from journal.metrics.view import View

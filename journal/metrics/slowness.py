@@ -1,26 +1,30 @@
 """How slowly a series changes, and how much wider that makes the interval of its mean.
 
 The means of a few groups cannot show noise that outlasts a group: all of them are off together. The
-fine structure of the series does. It is cut into 64 parts of neighbours; the cosine transform of
-the ranks of their means (as normal scores, so that a single stall counts for no more than its rank)
-gives the power at each frequency. That is compared with white noise and with mixtures of white and
-correlated noise, each weighted by its likelihood: a Bayesian average over what the low frequencies
-leave open, as Mueller and Watson (2008) look at them.
+fine structure of the series does. It is cut into 64 parts of neighbours, or fewer; the cosine
+transform of the ranks of their means (as normal scores, so that a single stall counts for no more
+than its rank) gives the power at each frequency. That is compared with white noise and with
+mixtures of white and correlated noise, each weighted by its likelihood: a Bayesian average over
+what the low frequencies leave open, as Mueller and Watson (2008) look at them.
 """
 
 import math
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array, Index, Mask, t_quantile, within_angle
+from journal.metrics.arrays import Array, Index, Mask
+from journal.metrics.statistics import t_quantile, within_angles
+from journal.records.request import Trace
 
 PARTS = 64
 SHARES = (0.0, 0.1, 0.3, 0.6, 1.0)  # of the variance of a part's mean that is correlated
 TAIL = 0.05
 LOWEST = 8  # frequencies: the length of a group and more
+SAME_STEP = 0.1  # of a usual gap, within which chunks came from one step
 
 
 class Prior(NamedTuple):
@@ -35,13 +39,14 @@ class Prior(NamedTuple):
 class _Mixtures:
     """The kinds of noise that a series is compared with, as arrays with one element for each."""
 
-    def __init__(self, prior: Prior) -> None:
+    def __init__(self, prior: Prior, parts: int = PARTS) -> None:
+        self._parts = parts
         lengths, shares = np.meshgrid(prior.lengths, SHARES, indexing="ij")
         self.share: Array = shares.ravel()
         self.weight: Array = np.where(self.share == 0, prior.white, 1.0)
-        self._step: Array = np.exp(-lengths.ravel() / PARTS)  # correlation of two neighbours
-        angle = np.pi * np.arange(1, PARTS)[:, None] / PARTS
-        self.cosines: Array = math.sqrt(2 / PARTS) * np.cos(angle * (np.arange(PARTS) + 0.5))
+        self._step: Array = np.exp(-lengths.ravel() / parts)  # correlation of two neighbours
+        angle = np.pi * np.arange(1, parts)[:, None] / parts
+        self.cosines: Array = math.sqrt(2 / parts) * np.cos(angle * (np.arange(parts) + 0.5))
         step = self._step[:, None]
         slow: Array = (1 - step**2) / (1 - 2 * step * np.cos(angle.T) + step**2)
         self.power: Array = self.share[:, None] * slow + 1 - self.share[:, None]
@@ -53,10 +58,10 @@ class _Mixtures:
         return total
 
     def likelihood(self, scores: Array) -> Array:
-        """How likely each kind of noise is, given the scores of 64 parts; the sum is 1."""
+        """How likely each kind of noise is, given the scores of the parts; the sum is 1."""
         measured = np.einsum("fk,k->f", self.cosines, scores) ** 2
         scale = (measured / self.power).mean(axis=1)
-        logarithm = np.log(self.weight) - (self._log_power + (PARTS - 1) * np.log(scale)) / 2
+        logarithm = np.log(self.weight) - (self._log_power + (self._parts - 1) * np.log(scale)) / 2
         weights: Array = np.exp(logarithm - logarithm.max())
         share: Array = weights / weights.sum()
         return share
@@ -71,27 +76,28 @@ class _Mixtures:
     def inflation(self, groups: int) -> Array:
         """The true variance of the series' mean over the one that the scatter of so many group
         means suggests."""
-        whole, group = self._variance(PARTS), self._variance(PARTS / groups)
+        whole, group = self._variance(self._parts), self._variance(self._parts / groups)
         ratio: Array = (groups - 1) * whole / (group - whole)
         return ratio
 
 
 @lru_cache
-def _mixtures(prior: Prior) -> _Mixtures:
-    return _Mixtures(prior)
+def _mixtures(prior: Prior, parts: int) -> _Mixtures:
+    return _Mixtures(prior, parts)
 
 
-def widening(series: Array, groups: int, prior: Prior) -> float:
+def widening(series: Array, groups: int, prior: Prior, parts: int = PARTS) -> float:
     """The factor, 1 or more, by which the t interval from the means of `groups` groups of `series`
-    (in order of time) must be widened; 1 where it has fewer than 64 values, or where all are equal.
+    (in order of time) must be widened, by what so many `parts` of it show; 1 where it has fewer
+    values, or where all are equal.
     """
-    if len(series) < PARTS or np.ptp(series) == 0:
+    if len(series) < parts or np.ptp(series) == 0:
         return 1.0
-    ends = np.arange(PARTS + 1) * len(series) // PARTS
+    ends = np.arange(parts + 1) * len(series) // parts
     means = np.add.reduceat(series, ends[:-1]) / np.diff(ends)
     if np.ptp(means) == 0:
         return 1.0
-    mixtures = _mixtures(prior)
+    mixtures = _mixtures(prior, parts)
     return _factor(mixtures.likelihood(_scores(means)), mixtures.inflation(groups), groups)
 
 
@@ -131,6 +137,18 @@ def carried(series: Array, owner: Index) -> float:
     return min(1.0, max(0.0, 2 * across / within)) if within > 0 else 1.0
 
 
+def without_prompts(chosen: Mask, at_s: Array, gaps_s: Array, traces: Iterable[Trace]) -> Mask:
+    """Those of the `chosen` gaps, which ended at `at_s` (all of one shape), in which no request of
+    `traces` had its first chunk: in the others the server read a prompt too, and such steps, which
+    come and go with the requests, hide how slowly the rest change. All, where fewer than half are
+    left."""
+    first_s = np.sort([trace.chunk_s[0] for trace in traces if trace.chunk_s])
+    late_s = SAME_STEP * float(np.median(gaps_s)) if len(gaps_s) else 0.0
+    before = np.searchsorted(first_s, at_s - gaps_s + late_s, side="right")
+    plain: Mask = chosen & (np.searchsorted(first_s, at_s + late_s, side="right") == before)
+    return plain if plain.sum() >= chosen.sum() / 2 else chosen
+
+
 @lru_cache
 def _lowest() -> Array:
     """The cosines of the lowest frequencies: one row for each."""
@@ -156,6 +174,6 @@ def _factor(likelihood: Array, inflation: Array, groups: int) -> float:
     for _ in range(20):
         factor = math.sqrt(low * high)
         angle = np.arctan(factor * t / np.sqrt((groups - 1) * inflation))
-        beyond = float((likelihood * (1 - within_angle(angle, groups - 1))).sum())
+        beyond = float((likelihood * (1 - within_angles(angle, groups - 1))).sum())
         low, high = (factor, high) if beyond > TAIL else (low, factor)
     return high

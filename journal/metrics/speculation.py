@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from journal.metrics.arrays import Array
 from journal.metrics.row import Metric, in_span, number_only
-from journal.metrics.statistics import Array
 from journal.metrics.view import View
 from journal.metrics.window import Span
 from journal.serve.engines.vllm.metric_names import ACCEPTED_AT, MOST_POSITIONS, NEWEST

@@ -1,5 +1,6 @@
-"""Statistics over the samples of one run and over repeats: pure functions on arrays.
+"""Statistics over repeats and over counts: intervals, and how many samples a percentile needs.
 
+They load numpy only for arrays: many runs are shown, and logs written, without it.
 Percentiles interpolate linearly between order statistics (numpy's default, type 7 of Hyndman and
 Fan, 1996). The intervals of a single run are in journal/metrics/inference.py.
 """
@@ -7,26 +8,24 @@ Fan, 1996). The intervals of a single run are in journal/metrics/inference.py.
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from statistics import NormalDist
-from typing import TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from journal.records.figure import Figure
 
-Array: TypeAlias = NDArray[np.float64]
-Index: TypeAlias = NDArray[np.int64]
-Mask: TypeAlias = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from journal.metrics.arrays import Array
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("mean", *PERCENTILES, "max")
 
 CONFIDENCE = 0.95  # of every interval
+MOST_GROUPS = 10  # of requests, behind the interval of a single run
+LEAST_GROUPS = 8  # with fewer, one slow or heavy group decides
 PERCENTILE_CONFIDENCE = 0.99  # that a percentile has samples beyond it
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+NODES = 64  # of the rule that integrates Student's density
+NEWTON = 4  # steps, after which no node changes any more
 
 
 @lru_cache
@@ -71,14 +70,14 @@ def t_quantile(probability: float, degrees: float) -> float:
     angle, step = math.atan(NormalDist().inv_cdf(probability) / math.sqrt(degrees)), 1.0
     while step > 1e-10:
         slope = _density(degrees) * math.cos(angle) ** (degrees - 1)
-        step = (2 * probability - 1 - float(within_angle(angle, degrees))) / slope
+        step = (2 * probability - 1 - within_angle(angle, degrees)) / slope
         angle += step
     return math.tan(angle) * math.sqrt(degrees)
 
 
 def t_inside(t: float, degrees: float) -> float:
     """P(|T| < t) of Student's distribution; `degrees` (1 or more) need not be whole."""
-    return float(within_angle(math.atan(t / math.sqrt(degrees)), degrees))
+    return within_angle(math.atan(t / math.sqrt(degrees)), degrees)
 
 
 def t_density(t: float, degrees: float) -> float:
@@ -87,14 +86,40 @@ def t_density(t: float, degrees: float) -> float:
     return _density(degrees) / 2 / math.sqrt(degrees) * math.pow(cosine, degrees + 1)
 
 
-def within_angle(angle: float | Array, degrees: float) -> Array:
-    """P(|T| < tan(angle) sqrt(degrees)), of one angle or of an array of them. As a function of the
-    angle the density is proportional to cos(angle)^(degrees - 1), which Gauss and Legendre's rule
-    integrates."""
-    angles = np.asarray(angle, dtype=float)
-    heights = np.cos(angles[..., None] * (_NODES + 1) / 2) ** (degrees - 1)
-    inside: Array = np.minimum(1.0, angles / 2 * (heights @ _WEIGHTS) * _density(degrees))
+def within_angle(angle: float, degrees: float) -> float:
+    """P(|T| < tan(angle) sqrt(degrees)). As a function of the angle the density is proportional to
+    cos(angle)^(degrees - 1), which Gauss and Legendre's rule integrates."""
+    height = math.fsum(
+        weight * math.cos(angle * (node + 1) / 2) ** (degrees - 1) for node, weight in _rule()
+    )
+    return min(1.0, angle / 2 * height * _density(degrees))
+
+
+def within_angles(angles: "Array", degrees: float) -> "Array":
+    """`within_angle` of many angles."""
+    import numpy as np
+
+    nodes, weights = np.array(_rule()).T
+    heights = np.cos(angles[..., None] * (nodes + 1) / 2) ** (degrees - 1)
+    inside: Array = np.minimum(1.0, angles / 2 * (heights @ weights) * _density(degrees))
     return inside
+
+
+@cache
+def _rule() -> tuple[tuple[float, float], ...]:
+    """The nodes and the weights of Gauss and Legendre's rule: the zeros of a Legendre polynomial,
+    by Newton's method, and what its slope there gives."""
+    rule = []
+    for number in range(NODES):
+        node = math.cos(math.pi * (number + 0.75) / (NODES + 0.5))
+        for _ in range(NEWTON):
+            before, here = 1.0, node
+            for n in range(2, NODES + 1):
+                before, here = here, ((2 * n - 1) * node * here - (n - 1) * before) / n
+            slope = NODES * (node * here - before) / (node**2 - 1)
+            node -= here / slope
+        rule.append((node, 2 / ((1 - node**2) * slope**2)))
+    return tuple(rule)
 
 
 def _density(degrees: float) -> float:
@@ -108,30 +133,18 @@ def proportion(part: int, whole: int) -> Figure:
     """part / whole with Wilson's (1927) 95% score interval; None of nothing."""
     if whole == 0:
         return Figure(None, count=0)
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    share = part / whole
-    scale = 1 + z**2 / whole
-    centre = (share + z**2 / (2 * whole)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / whole + z**2 / (4 * whole**2))
-    return figure(share, max(0.0, centre - half), min(1.0, centre + half), whole)
+    z, share = NormalDist().inv_cdf((1 + CONFIDENCE) / 2), part / whole
+    return figure(share, *wilson(share, z**2 / whole), whole)
+
+
+def wilson(share: float, uncertainty: float) -> tuple[float, float]:
+    """Wilson's (1927) score interval of `share`, where `uncertainty` is z^2 / n."""
+    centre = share + uncertainty / 2
+    half = math.sqrt(share * (1 - share) * uncertainty + uncertainty**2 / 4)
+    scale = 1 + uncertainty
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def figure(value: float, low: float, high: float, count: int) -> Figure:
     """`value` with its interval, which always holds it."""
     return Figure(value, min(low, value), max(high, value), count)
-
-
-def outliers(values: Array, deviations: float = 10.0, ratio: float = 1.5) -> Mask:
-    """Which values lie far above the rest, beyond `outlier_limit`."""
-    if len(values) == 0:
-        return np.zeros(0, dtype=bool)
-    far: Mask = values > outlier_limit(values, deviations, ratio)
-    return far
-
-
-def outlier_limit(values: Array, deviations: float = 10.0, ratio: float = 1.5) -> float:
-    """The limit far above the `values` (one or more): `deviations` robust standard deviations
-    (1.4826 times the median absolute deviation) above the median, and `ratio` times the median."""
-    median = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(values - median)))
-    return max(median + deviations * spread, ratio * median)

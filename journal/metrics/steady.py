@@ -3,8 +3,8 @@ many independent requests its good fraction is worth."""
 
 import numpy as np
 
+from journal.metrics.arrays import Array, Mask
 from journal.metrics.row import Metric, number_only
-from journal.metrics.statistics import Array, Mask
 from journal.metrics.throughput import good_of_measured
 from journal.metrics.view import View
 from journal.records.load_shape import Closed, LoadShape

@@ -1,54 +1,55 @@
 """The one table of metrics: each with its unit, formula and meaning, the function that computes
 it, the better direction, and the views that show it. Every list of metrics is a filter of it.
 
+The rows stand in the modules of this room, with their functions; all but the functions is read
+from table.json, which `make docs` writes, so that what only names and shows metrics starts without
+numpy.
+
 Latencies and tokens are those of the measured requests that did not fail; warm-up never counts.
 A figure whose value is None means that there is no such number: it is never 0 instead.
 """
 
+import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from journal.metrics.abandoned import ABANDONED
-from journal.metrics.each_turn import BY_TURN
-from journal.metrics.latency import LATENCY
-from journal.metrics.lengths_met import LENGTHS_MET
-from journal.metrics.predicted import MEASURED, THEORY
-from journal.metrics.quality import QUALITY
-from journal.metrics.resources import CLIENT, COST, ENERGY, MEMORY, SERVER
-from journal.metrics.row import Metric, Section, Shown
-from journal.metrics.speculation import SPECULATION
-from journal.metrics.standstill import STANDSTILL
-from journal.metrics.starting import START
+from journal.metrics.row import Family, Metric, Section, Shown
 from journal.metrics.statistics import STATISTICS
-from journal.metrics.steady import STEADY
-from journal.metrics.thinking_share import REASONING
-from journal.metrics.throughput import THROUGHPUT
-from journal.metrics.unloaded import ALONE
-from journal.metrics.view import View
 from journal.records.figure import Figure
 from journal.records.load_shape import AXIS_NAMES
-from journal.records.samples import Samples
 
-TABLE: tuple[Metric, ...] = (
-    *(
-        *LATENCY,
-        *THROUGHPUT,
-        *LENGTHS_MET,
-        *BY_TURN,
-        *STANDSTILL,
-        *ABANDONED,
-        *REASONING,
-        *STEADY,
-        *MEMORY,
-        *MEASURED,
-        *THEORY,
-    ),
-    *(*SERVER, *SPECULATION, *START, *ENERGY, *COST, *QUALITY, *CLIENT, *ALONE),
-)
+if TYPE_CHECKING:
+    from journal.metrics.view import View
+    from journal.records.samples import Samples
+
+_PATH = Path(__file__).with_name("table.json")
 
 
-def metrics(run: Samples | View) -> dict[str, Figure]:
+def _row(words: dict[str, Any]) -> Metric:
+    """A row as table.json has it, whose figure is computed by its function in formulas.py."""
+    shown: dict[str, Any] = words.pop("shown", {})
+    if "family" in shown:
+        shown["family"] = Family(*shown["family"])
+    return Metric(**words, figure=partial(_computed, words["name"]), shown=Shown(**shown))
+
+
+def _computed(name: str, view: "View") -> Figure:
+    """The figure of the metric called `name`."""
+    from journal.metrics.formulas import FIGURES  # numpy, and only needed here
+
+    return FIGURES[name](view)
+
+
+TABLE = tuple(map(_row, json.loads(_PATH.read_bytes())))
+
+
+def metrics(run: "Samples | View") -> dict[str, Figure]:
     """The figures of a run by the names of their metrics, in the order of TABLE. The same samples
     give the same bits."""
+    from journal.metrics.view import View
+
     view = View.of(run)
     return {metric.name: metric.figure(view) for metric in TABLE}
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from journal.metrics.arrays import Array
 from journal.metrics.row import Metric, number_only
-from journal.metrics.statistics import Array
 from journal.metrics.view import View, column
 from journal.records.figure import Figure
 

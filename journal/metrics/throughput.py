@@ -1,28 +1,62 @@
 """The throughput rows of the table: work per time, errors, concurrency and goodput."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
 from journal.metrics import inference
-from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total, total_of
-from journal.metrics.statistics import Array, Index, Mask
+from journal.metrics.arrays import Array, Index, Mask, total_of
+from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total
 from journal.metrics.view import View
 from journal.metrics.window import Span, busy_s, in_flight
 from journal.records.experiment import Slo
 from journal.records.figure import Figure
 
+Of = Callable[[View], Array]  # an amount of each request of `view.done`
 
-def _per_second(view: View, amounts: Array) -> Figure:
-    """sum(amounts) over the measured span; in closed loop with its interval, in open loop without
-    one, since the schedule sets it."""
+
+def _per_second(view: View, amounts: Array, inside: float | None = None) -> Figure:
+    """sum(amounts), or as much as came `inside` the measured span, over the span; in closed loop
+    with its interval, in open loop without one, since the schedule sets it."""
     amount, span = total_of(amounts), view.span
     if amount is None or span is None or span.length_s <= 0:
         return Figure(None, count=0)
+    amount = amount if inside is None else inside
     value, count = amount / span.length_s, len(amounts)
-    flight_s = view.end_s - view.start_s
-    if view.cell.shape.is_open or np.any(flight_s <= 0):
+    flight_s, reached = view.all_end_s - view.all_start_s, _mean_in_flight(view, span)
+    if view.cell.shape.is_open or reached is None or np.any(flight_s[view.is_done] <= 0):
         return Figure(value, count=count)
-    group = view.units.group[view.is_done]
-    return inference.throughput(amounts, flight_s, group, view.units, span.length_s)
+    whole = np.zeros(len(flight_s))  # a request that failed took its time and gave nothing
+    whole[view.is_done] = amounts
+    figure = inference.throughput(whole, flight_s, view.units, value, reached)
+    return replace(figure, count=count)
+
+
+def _written_per_s(of: Of) -> Callable[[View], Figure]:
+    return lambda view: _per_second(view, of(view), _written(view, of))
+
+
+def _total_tokens_per_s(view: View) -> Figure:
+    written, read = _written(view, _output_tokens), total_of(view.prompt_tokens)
+    inside = None if written is None or read is None else written + read
+    return _per_second(view, view.prompt_tokens + view.output_tokens, inside)
+
+
+def _written(view: View, of: Of) -> float | None:
+    """As much of the answers as came in the measured span; None without fillers, which make it
+    another amount than that of the measured requests, or where it is not known."""
+    if not view.beside or view.span is None:
+        return None
+    return total(_inside(part, of(part), view.span) for part in (view, view.fillers))
+
+
+def _output_tokens(view: View) -> Array:
+    return view.output_tokens
+
+
+def _output_chars(view: View) -> Array:
+    return view.output_chars
 
 
 def _requests(view: View) -> Figure:
@@ -54,22 +88,29 @@ def _share(view: View, chosen: Mask, among: Mask | None = None) -> Figure:
 
 
 def _steady_tokens_per_s(view: View) -> float | None:
-    """The tokens per second whose chunks arrive inside the steady state; where the tokens per chunk
-    are not known, a request's tokens count as spread evenly over its chunks."""
+    """The tokens per second whose chunks arrive inside the steady state."""
     if view.steady is None or len(view.done) == 0:
         return None
-    tokens = total(_tokens_inside(part, view.steady) for part in (view, view.fillers))
+    parts = (view, view.fillers)
+    tokens = total(_inside(part, part.output_tokens, view.steady) for part in parts)
     return None if tokens is None else tokens / view.steady.length_s
 
 
-def _tokens_inside(view: View, span: Span) -> float | None:
-    """The tokens of chunks inside `span`; None where a request's tokens are not known."""
-    if np.isnan(view.output_tokens).any():
+def _inside(view: View, amounts: Array, span: Span) -> float | None:
+    """The part of `amounts`, one for each of `view.done`, that came in `span`. Each is spread over
+    the chunks of its answer by their tokens, evenly where these are not known; without chunks it
+    came at the answer's end. None where an amount is not known."""
+    if np.isnan(amounts).any():
         return None
-    even = (view.output_tokens / np.maximum(view.chunks, 1))[view.chunk_owner]
-    tokens = np.where(np.isnan(view.chunk_tokens), even, view.chunk_tokens)
+    weights = np.where(np.isnan(view.chunk_tokens), 1.0, view.chunk_tokens)
     inside = (view.chunk_s > span.start_s) & (view.chunk_s <= span.end_s)
-    return float(tokens[inside].sum())
+    whole, came = (
+        np.bincount(view.chunk_owner, weights=part, minlength=len(amounts))
+        for part in (weights, weights * inside)
+    )
+    at_end = (view.end_s > span.start_s) & (view.end_s <= span.end_s)
+    shares = np.where(whole > 0, came / np.maximum(whole, 1.0), at_end)
+    return float(amounts @ shares)
 
 
 def _steady_length(view: View) -> float | None:
@@ -196,10 +237,10 @@ THROUGHPUT = (
         "output_tokens_per_s",
         "throughput",
         "tok/s",
-        "output_tokens / duration_s",
-        "Tokens written per second over the measured span: with ramp-up and drain in open loop and "
-        "in a convoy, without them where streams are spread.",
-        lambda view: _per_second(view, view.output_tokens),
+        "output tokens that come in the measured span / duration_s",
+        "Tokens written per second over the measured span, by fillers too: with ramp-up and drain "
+        "in open loop and in a convoy, without them where streams are spread.",
+        _written_per_s(_output_tokens),
         better="higher",
         label="output throughput",
         shown=Shown(
@@ -216,18 +257,18 @@ THROUGHPUT = (
         "total_tokens_per_s",
         "throughput",
         "tok/s",
-        "(prompt_tokens + output_tokens) / duration_s",
+        "(prompt_tokens + output tokens that come in the measured span) / duration_s",
         "Tokens read and written per second.",
-        lambda view: _per_second(view, view.prompt_tokens + view.output_tokens),
+        _total_tokens_per_s,
         better="higher",
     ),
     Metric(
         "characters_per_s",
         "throughput",
         "chars/s",
-        "sum of output characters / duration_s",
+        "output characters that come in the measured span / duration_s",
         "Text written per second: the figure to compare where tokenizers differ.",
-        lambda view: _per_second(view, view.output_chars),
+        _written_per_s(_output_chars),
         better="higher",
         label="characters of output",
         shown=Shown(headline=True, of_text=True, curve="characters", bar="most", precise=True),

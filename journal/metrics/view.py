@@ -8,10 +8,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from journal.metrics.arrays import Array, Index, Mask
 from journal.metrics.held_back import Holding, holding
 from journal.metrics.inference import Units, describe, slow_steps, units
 from journal.metrics.pace import Pace, pace
-from journal.metrics.statistics import Array, Index, Mask
+from journal.metrics.slowness import without_prompts
 from journal.metrics.window import Series, Span, steady_closed, steady_open
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
@@ -30,13 +31,14 @@ class Reading(Protocol):
 
 class Sample(NamedTuple):
     """Values, and for each the index among `View.done` of the request that it comes from (same
-    shape, never decreasing). `lengths` (same shape): what each value grows with. `least_error`: the
-    standard error of their mean that is known from elsewhere."""
+    shape, never decreasing). `lengths`, `least_error`: as in `describe`. `waits`: they are waits
+    for the server, in which streams may differ for good and which may change by themselves."""
 
     values: Array
     owner: Index
     lengths: Array | None = None
     least_error: float = 0.0
+    waits: bool = False
 
 
 def column(numbers: Iterable[float | None]) -> Array:
@@ -340,10 +342,10 @@ class View:
         server change is read from the gaps inside the steady state."""
         run = units(self.all_start_s, self.all_end_s, self.cell.shape.batch)
         at_s = self.chunk_s[1:][np.diff(self.chunk_owner) == 0]
-        inside = np.ones(len(at_s), dtype=bool)
-        if self.steady is not None:
-            inside = (at_s >= self.steady.start_s) & (at_s <= self.steady.end_s)
-        gaps_s, owner = self.icl.values, self.icl.owner
+        (gaps_s, owner, *_), steady = self.icl, self.steady or Span(-np.inf, np.inf)
+        inside = (at_s >= steady.start_s) & (at_s <= steady.end_s)
+        if isinstance(self.cell.shape, Closed):
+            inside = without_prompts(inside, at_s, gaps_s, (*self.measured, *self.beside))
         return slow_steps(at_s[inside], gaps_s[inside], owner[inside], run)
 
     # ---- summaries ----
@@ -358,9 +360,10 @@ class View:
         return self._described[source][1]
 
     def _describe(self, sample: Sample) -> dict[str, Figure]:
-        values, owner, lengths, least_error = sample
-        group = self.units.group[self.is_done]
-        return describe(values, owner, group, self.units, lengths, least_error)
+        values, owner, lengths, least_error, waits = sample
+        run, done = self.units, self.is_done
+        of = run.stream[done] if waits else None
+        return describe(values, owner, run.group[done], run, lengths, least_error, of)
 
 
 Source = Callable[[View], Sample]

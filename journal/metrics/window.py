@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from journal.metrics.statistics import Array
+from journal.metrics.arrays import Array
 
 COVERED = 0.95  # the share of a span that readings must cover before they are integrated over it
 

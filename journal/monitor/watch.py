@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from journal.doubts.words import absence
 from journal.errors import EndpointError, MeasureError
-from journal.language import language
+from journal.language import language, translated
 from journal.measure.gpu import Gpus
 from journal.measure.histogram import Histogram, histogram
 from journal.measure.process import ProcessTree
@@ -140,7 +140,7 @@ class Watch:
         except MeasureError as error:
             self._pages.clear()
             self._gone = True
-            return None, str(error)
+            return None, translated(str(error))
         names = names_of(self.endpoint)
         ttft, itl = histogram(text, names.ttft), histogram(text, names.itl)
         return _Page(server_reading(text, at_s, names), ttft, itl), None
@@ -184,7 +184,7 @@ class Watch:
         try:
             return None if self.endpoint.pid is None else ProcessTree(self.endpoint.pid)
         except MeasureError as error:
-            self._absent.append(str(error))
+            self._absent.append(translated(str(error)))
             return None
 
     def _of_process(self, at_s: float) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Watch:
         try:
             now = self._tree.look(at_s)
         except MeasureError as error:
-            self._absent.append(str(error))
+            self._absent.append(translated(str(error)))
             self._tree = None
             return {}
         before, self._cpu = self._cpu, now
@@ -212,7 +212,7 @@ class Watch:
             held = gpus.holding(self._tree.pids) if self._tree else []
             return self._open.enter_context(Gpus(held)) if held else gpus
         except MeasureError as error:
-            self._absent.append(str(error))
+            self._absent.append(translated(str(error)))
             return None
 
     def _of_gpus(self, at_s: float) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class Watch:
             if used is None:
                 used = _known(self._gpus.held_bytes())
         except MeasureError as error:
-            self._absent.append(str(error))
+            self._absent.append(translated(str(error)))
             self._gpus = None
             return {}
         busy = [r.utilisation_fraction for r in readings if r.utilisation_fraction is not None]

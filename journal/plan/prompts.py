@@ -166,8 +166,9 @@ def _ids(cell: Cell, endpoint: Endpoint, run_id: str, index: int, slot: Slot) ->
     own, common = _generators(cell, run_id, index)
     if slot.blocks:
         return block_ids(slot, endpoint, run_id, own)
-    shared = 0 if slot.prefix is None else cell.workload.shared_prefix
-    before = Random(f"{run_id} prefix {slot.prefix}")
+    if slot.prefix is None:
+        return token_ids(slot.prompt_tokens, endpoint, own, common)
+    shared, before = cell.workload.shared_prefix, Random(f"{run_id} prefix {slot.prefix}")
     ids = token_ids(shared, endpoint, before, before)
     return ids + token_ids(slot.prompt_tokens - shared, endpoint, own, common)
 

@@ -41,8 +41,9 @@ class Cell:
         return load_shape(self.batch, self.rate, load.burstiness, users=users, ramp=load.ramp)
 
     def __str__(self) -> str:
-        """A cell in a few words: model, load, and lengths in tokens."""
-        return f"{self.model}, {self.shape.label}, {self.lengths_label}"
+        """A cell in a few words: model, load, lengths in tokens, variant of its requests."""
+        variant = "" if self.load.variant is None else f", {self.load.variant}"
+        return f"{self.model}, {self.shape.label}, {self.lengths_label}{variant}"
 
     @property
     def planned_lengths(self) -> tuple[int, int]:

@@ -171,7 +171,8 @@ class Experiment:
     endpoint. `find_capacity` puts a search for the highest load that holds the SLO in the place of
     the grid's loads, `needed_vram` adds a search for each cell's least KV pool, `quality_check` a
     check of the model's quality. `predict` maps metrics to predicted values, `claims` say how
-    metrics will behave, `source` is the text of the file. `card_rates` are the rates of its GPUs,
+    metrics will behave, `source` is the text of the file, `command` are the words after
+    `journal` that asked for it, empty where none did. `card_rates` are the rates of its GPUs,
     under the old name since it is stored. `trial` is the change that `journal try` tries."""
 
     __pydantic_config__: ClassVar = FORBID_EXTRA
@@ -188,6 +189,7 @@ class Experiment:
     price_per_hour: Money | None = None
     card_rates: GpuRates | None = None
     source: str = ""
+    command: tuple[str, ...] = ()
     find_capacity: Literal["rate", "concurrency"] | None = None
     needed_vram: bool = False
     quality_check: bool = False

@@ -1,6 +1,7 @@
 """Prices in the currency in which they are asked, which is never converted."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -25,6 +26,13 @@ class Money:
 
     def __str__(self) -> str:
         return f"{self.amount:.2f} {self.currency}"
+
+
+def in_currency(unit: str, currencies: Iterable[str | None]) -> str:
+    """The `unit` of a metric with the one currency of `currencies` in it; with the sign for any
+    where they are several."""
+    known = {currency for currency in currencies if currency is not None}
+    return unit.replace(CURRENCY, known.pop()) if len(known) == 1 else unit
 
 
 def read_money(text: str) -> Money | None:

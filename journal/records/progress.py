@@ -11,7 +11,7 @@ class Event:
     `total` is None where the end is not known. `where` names the engine in a few words where
     several are measured at a time."""
 
-    stage: Literal["prepare", "engine", "cell", "record", "log", "tracking"]
+    stage: Literal["prepare", "warning", "engine", "cell", "record", "log", "tracking"]
     message: str
     done: float = 0.0
     total: float | None = None

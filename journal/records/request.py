@@ -49,7 +49,7 @@ class Request:
         body = self.body
         if isinstance(body, bytes):
             return body
-        with Path(body.path).open("rb") as file:
+        with Path(body.path).open("rb", buffering=0) as file:
             file.seek(body.offset)
             return file.read(body.length)
 

@@ -67,6 +67,7 @@ FIELDS = (
     Field("experiment", "price_per_hour", (), "a price changes no measured figure"),
     Field("experiment", "card_rates", (), "a data sheet changes no measured figure"),
     Field("experiment", "source", (), "the text of the file, comments included"),
+    Field("experiment", "command", (), "how it was asked for; what was asked for are its cells"),
     Field("experiment", "find_capacity", ("resume",), "its cells are where a search begins"),
     Field("experiment", "needed_vram", ("resume",), "its cells are what a search is about"),
     Field("experiment", "quality_check", (), "a check of the engine beside the cells"),

@@ -20,7 +20,7 @@ from journal.store.evidence import (
 )
 
 if TYPE_CHECKING:
-    from journal.store.store import Store
+    from journal.store.rows import Journal
 
 SHORT_ID = 8
 Kind = Literal["run", "checkup", "ask", "chat", "note"]
@@ -65,7 +65,7 @@ def checklist(home: str | Path = "lab") -> tuple[Step, ...]:
         return steps(store)
 
 
-def steps(store: "Store", before: datetime | None = None) -> tuple[Step, ...]:
+def steps(store: "Journal", before: datetime | None = None) -> tuple[Step, ...]:
     """The steps of the two weeks, in order, from all recorded before `before` (None: until now)."""
     runs = good_runs(store, before)
     return (
@@ -100,7 +100,7 @@ def _row(step: Step) -> tuple[Box, ...]:
 # ---- the steps -------------------------------------------------------------------------------
 
 
-def _host(store: "Store", before: datetime | None, runs: Sequence[GoodRun]) -> Step:
+def _host(store: "Journal", before: datetime | None, runs: Sequence[GoodRun]) -> Step:
     checked = first_checkup(store, before)
     environments = ((run, environment_of(store, run.id)) for run in runs)
     seen = next((pair for pair in environments if pair[1].get("host")), None)  # imports have none
@@ -116,7 +116,7 @@ def _host(store: "Store", before: datetime | None, runs: Sequence[GoodRun]) -> S
     return _proved("host", run, say("checklist.host_seen", host=str(here["host"]), gpu=name))
 
 
-def _api(store: "Store", before: datetime | None, runs: Sequence[GoodRun]) -> Step:
+def _api(store: "Journal", before: datetime | None, runs: Sequence[GoodRun]) -> Step:
     """The step that a run at a real server proves, else `journal ask`, else any run."""
     run = min(runs, key=lambda run: run.simulated, default=None)
     if run is None or run.simulated:
@@ -179,7 +179,7 @@ def _models(runs: Sequence[GoodRun]) -> Step:
     return _proved("models", pair[1], evidence)
 
 
-def _structure(store: "Store", before: datetime | None) -> Step:
+def _structure(store: "Journal", before: datetime | None) -> Step:
     """The step that is done when a quiz question about each part of the structure was answered
     rightly."""
     held = earned(store, before)
@@ -205,7 +205,7 @@ def _structure(store: "Store", before: datetime | None) -> Step:
 
 
 def _answered(
-    name: str, source: Literal["ask", "chat"], store: "Store", before: datetime | None
+    name: str, source: Literal["ask", "chat"], store: "Journal", before: datetime | None
 ) -> Step:
     """A step that the first answer to a question from `source` proves."""
     first = first_answer(store, source, before)

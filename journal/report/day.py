@@ -17,7 +17,7 @@ from journal.store.days import bounds
 
 if TYPE_CHECKING:
     from journal.store.request_lengths import Lengths
-    from journal.store.store import Store
+    from journal.store.rows import Journal
 
 NEARBY_DAYS = 7  # named when a day is empty
 FIRST_STEP = "`journal run` measures the first cells"
@@ -79,7 +79,7 @@ def dated(day: date) -> Sentence:
     return say("date", day=str(day.day), month=say(f"month.{day.month}"))
 
 
-def last_day(store: "Store", zone: tzinfo | None = None) -> date:
+def last_day(store: "Journal", zone: tzinfo | None = None) -> date:
     """The last day on which anything began; that of the last note, where nothing did. Raises
     NotFound where the journal is empty."""
     from journal.store.history import last_began
@@ -97,7 +97,7 @@ def last_day(store: "Store", zone: tzinfo | None = None) -> date:
 
 
 def collect(
-    store: "Store", day: date, zone: tzinfo | None = None, read: Sequence[Record] = ()
+    store: "Journal", day: date, zone: tzinfo | None = None, read: Sequence[Record] = ()
 ) -> Day:
     """All that `store` holds of `day` in `zone`. `read` are all runs of an experiment, where they
     were read already. Raises NotFound, naming the days near it that hold something, when nothing
@@ -106,7 +106,7 @@ def collect(
 
 
 def days_together(
-    store: "Store",
+    store: "Journal",
     first: date,
     last: date,
     zone: tzinfo | None,
@@ -153,7 +153,7 @@ def days_together(
     )
 
 
-def varied_lengths(store: "Store", records: Sequence[Record]) -> Mapping[str, "Lengths"]:
+def varied_lengths(store: "Journal", records: Sequence[Record]) -> Mapping[str, "Lengths"]:
     """The lengths of the requests of good runs in which they vary, asked and met."""
     from journal.store.request_lengths import request_lengths
 
@@ -163,7 +163,7 @@ def varied_lengths(store: "Store", records: Sequence[Record]) -> Mapping[str, "L
 
 
 def requests_in_flight(
-    store: "Store", records: Sequence[Record]
+    store: "Journal", records: Sequence[Record]
 ) -> Mapping[str, tuple[Trace, ...]]:
     """The requests in flight at the middle of those runs of each experiment that have a timeline;
     a run whose requests cannot be read is left out with a warning."""
@@ -183,9 +183,11 @@ def requests_in_flight(
 
 
 def earlier_runs(
-    store: "Store", records: list[Record], before: datetime, zone: tzinfo | None
+    store: "Journal", records: list[Record], before: datetime, zone: tzinfo | None
 ) -> Iterator[Record]:
-    """Earlier runs of the same cells, from the last day before `before` that each cell has."""
+    """Earlier runs of the same cells, from the last day before `before` that each cell has, with
+    what a comparison needs of them."""
+    from journal.compare.comparison import compared_metrics
     from journal.store.history import last_measured, measured_between
 
     last = last_measured(store, (record.cell for record in records), before)
@@ -193,7 +195,7 @@ def earlier_runs(
     for day in sorted(set(days.values())):
         since, until = bounds(day, zone)
         places = {place for place, on in days.items() if on == day}
-        yield from measured_between(store, places, since, until)
+        yield from measured_between(store, places, since, until, compared_metrics())
 
 
 def order(entry: Record | ExperimentRecord) -> tuple[datetime, str]:
@@ -201,7 +203,7 @@ def order(entry: Record | ExperimentRecord) -> tuple[datetime, str]:
     return entry.started_at, entry.id
 
 
-def _nothing(store: "Store", day: date, zone: tzinfo | None, when: str) -> str:
+def _nothing(store: "Journal", day: date, zone: tzinfo | None, when: str) -> str:
     experiments = store.experiments()
     days = sorted({begun.started_at.astimezone(zone).date() for begun in experiments})
     if not days:

@@ -21,7 +21,15 @@ class Sentence:
     otherwise: "Text" = ""
 
 
-Text: TypeAlias = "str | Sentence | Doubt | tuple[Text, ...]"
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A message of the journal as an error says it, `english`; another language has its own words
+    for it where its catalogue has them."""
+
+    english: str
+
+
+Text: TypeAlias = "str | Sentence | Doubt | Spoken | tuple[Text, ...]"
 
 
 def say(key: str, **values: Text) -> Sentence:
@@ -214,9 +222,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A program's own words, and doubts, line by line."""
+    """A program's own words, messages and doubts, line by line."""
 
-    lines: tuple["str | Doubt", ...]
+    lines: tuple[Text, ...]
     kind: Literal["verbatim"] = "verbatim"
 
 

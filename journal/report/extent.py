@@ -21,12 +21,12 @@ from journal.report.document import say
 from journal.report.text import slug
 
 if TYPE_CHECKING:
-    from journal.store.store import Store
+    from journal.store.rows import Journal
 
 SHORT_ID = 8
 
 
-def collect_week(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
+def collect_week(store: "Journal", day: date, zone: tzinfo | None = None) -> Day:
     """The week of `day`, from Monday to Sunday (ISO 8601). Raises NotFound, naming the days near
     it that hold something, when it holds nothing."""
     year, number, weekday = day.isocalendar()
@@ -44,7 +44,7 @@ def collect_week(store: "Store", day: date, zone: tzinfo | None = None) -> Day:
     )
 
 
-def collect_experiment(store: "Store", wanted: str, zone: tzinfo | None = None) -> Day:
+def collect_experiment(store: "Journal", wanted: str, zone: tzinfo | None = None) -> Day:
     """The newest experiment called `wanted`, or that with this id (or the beginning of one, or
     "last"), with all its runs. Raises NotFound, naming some that are there, where there is none."""
     from journal.store.notes import notes
@@ -75,7 +75,7 @@ def experiment_day(
     )
 
 
-def _experiment(store: "Store", wanted: str) -> ExperimentRecord:
+def _experiment(store: "Journal", wanted: str) -> ExperimentRecord:
     every = store.experiments()
     named = [begun for begun in every if begun.experiment.name == wanted]
     if named:

@@ -79,8 +79,9 @@ def found(valid: Points, named: Places, claims: Sequence[ClaimMade] = ()) -> Ite
     """The findings of the day, each with its figures and the price beside the gain, and its
     `claims`. What is not said here is not denied: only where the test sees no difference at all
     do the sentences say so."""
+    setups = tuple(_of_setups(valid, named))
     kinds = (
-        _of_setups(valid, named),
+        setups,
         _of_batches(valid, named),
         _of_latency(valid, named, "rate"),
         _of_latency(valid, named, "prompt_tokens"),
@@ -88,6 +89,8 @@ def found(valid: Points, named: Places, claims: Sequence[ClaimMade] = ()) -> Ite
     seen = [sentences for kind in kinds if (sentences := tuple(kind))]
     if seen:
         yield from chain.from_iterable(seen[:MOST_FINDINGS])
+        if not setups and (shared := common(valid)):
+            yield say("first.setups_open", cells=f"{len(shared)}")
     elif not valid:
         yield say("first.none_valid")
     elif len(valid) == 1:

@@ -13,10 +13,10 @@ from journal.report.regions import NEW, OF_THE_DAY, WrittenWords, read_log
 from journal.store.notes import add_note, change_note, note_of, notes, remove_note
 
 if TYPE_CHECKING:
-    from journal.store.store import Store
+    from journal.store.rows import Journal
 
 
-def take_in(store: "Store", path: Path, content: bytes, day: date) -> Path | None:
+def take_in(store: "Journal", path: Path, content: bytes, day: date) -> Path | None:
     """Bring the words in the places of the log at `path`, which holds `content`, into the
     journal; a second call changes nothing. Where the file was changed elsewhere too, it is
     copied beside itself, and the path of the copy returned."""
@@ -48,7 +48,7 @@ def set_aside(path: Path, content: bytes) -> Path:
     return copy
 
 
-def _take_over(store: "Store", words: WrittenWords, note: Note) -> None:
+def _take_over(store: "Journal", words: WrittenWords, note: Note) -> None:
     """Put changed words in the place of the `note` that they were made from; keep both where the
     note was changed meanwhile."""
     if not words.changed or words.text == note.text:
@@ -62,7 +62,7 @@ def _take_over(store: "Store", words: WrittenWords, note: Note) -> None:
 
 
 def _add(
-    store: "Store",
+    store: "Journal",
     words: WrittenWords,
     day: date,
     experiment_id: str | None,
@@ -91,7 +91,7 @@ def _id(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _experiment(store: "Store", name: str) -> str | None:
+def _experiment(store: "Journal", name: str) -> str | None:
     """The id of the experiment in whose place the words were typed; None where the journal has no
     such experiment."""
     try:

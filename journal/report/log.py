@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from journal import units
 from journal.errors import JournalError, UsageError
 from journal.language import LANGUAGES, chosen, language, shipped_text
 from journal.paths import is_written_in_place
@@ -25,18 +26,18 @@ from journal.report.questions import log_page
 from journal.report.regions import NEW, UNSEALED, marked_place, sealed
 from journal.report.sections.own_words import without_blanks
 from journal.report.text import fenced, markdown, visible
-from journal.store.migrate import locked
-from journal.store.store import open_store
-from journal.tracking.addresses import ui_address
-from journal.tracking.tracker import tracking_uri
+from journal.store.journal_file import read
+from journal.store.lock_files import locked
+from journal.tracking.addresses import asked_uri, ui_address
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from journal.records.run import Record
-    from journal.store.store import Store
+    from journal.store.rows import Journal
 
 
+OPTION = re.compile(r"(?<!\S)--[\w-]+")  # which stays on one line
 PAGE_LANG = re.compile(r'<html lang="([a-zA-Z-]+)"')
 
 
@@ -78,17 +79,20 @@ def log(
     for an experiment together with a day."""
     if experiment is not None and (week or day is not None):
         raise UsageError("--experiment has its own days: leave out the date and --week")
-    home, tracking = Path(home), ui_address(tracking_uri(Path(home)))
-    with open_store(home) as store:
+    home, tracking = Path(home), ui_address(asked_uri() or "")
+
+    def written(store: "Journal") -> LogFiles:
         if experiment is not None:
             return write_experiment_log(store, home, experiment, zone, lang, tracking)
         if week:
             return write_week_log(store, home, day, zone, lang, tracking)
         return write_log(store, home, day, zone, lang, tracking)
 
+    return read(home, written)
+
 
 def write_log(
-    store: "Store",
+    store: "Journal",
     home: Path,
     day: date | None = None,
     zone: tzinfo | None = None,
@@ -124,7 +128,7 @@ def write_log(
 
 
 def write_week_log(
-    store: "Store",
+    store: "Journal",
     home: Path,
     day: date | None = None,
     zone: tzinfo | None = None,
@@ -140,7 +144,7 @@ def write_week_log(
 
 
 def write_experiment_log(
-    store: "Store",
+    store: "Journal",
     home: Path,
     experiment: str,
     zone: tzinfo | None = None,
@@ -224,6 +228,9 @@ def as_html(whole: Page, language: Words, drawings: Mapping[str, str]) -> str:
 
     environment = _environment(language, _escaped, html=True)
     environment.filters["visible"] = lambda text: visible(text, keep="\n\t")
+    environment.filters["options_whole"] = lambda text: Markup(
+        OPTION.sub(r"<span>\g<0></span>", escape(text, quote=False))
+    )
     environment.filters["drawn"] = lambda panel: Markup(inline(drawings[panel.name]))
     return (
         environment.get_template("log.html.j2").render(page=without_blanks(whole)).rstrip() + "\n"
@@ -235,13 +242,16 @@ def _environment(language: Words, escaped: Callable[[str], str], *, html: bool) 
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    safe = Markup if html else str
+    from journal.report.compiled_templates import compiled_templates
+
+    safe = (lambda text: Markup(units.unbroken(text))) if html else str
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=html,  # Markdown has an escape of its own
+        bytecode_cache=compiled_templates(),
     )
     environment.filters["say"] = lambda text: safe(language.say(text, escaped))
     environment.filters["shipped"] = lambda text: shipped_text(text, language.lang)

@@ -5,15 +5,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from journal.doubts.words import sentence
 from journal.errors import UsageError
-from journal.language import LANGUAGES
+from journal.language import LANGUAGES, agreeing, translated
 from journal.records.doubt import Doubt
-from journal.report.document import Text
+from journal.report.document import Spoken, Text
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class _Forms(Formatter):
+    """Fields such as {n:run~runs}, the form of a word that agrees with the number n."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        return agreeing(value, format_spec) if "~" in format_spec else str(value)
+
+
+_FORMS = _Forms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +42,13 @@ class Words:
             return self.phrases["list.between"].join(self.say(part, escape) for part in text)
         if isinstance(text, Doubt):
             return escape(sentence(text, self.lang))
+        if isinstance(text, Spoken):
+            return escape(translated(text.english, self.lang))
         if text.otherwise and text.key not in self.phrases:
             return self.say(text.otherwise, escape)
         values = {name: self.say(value, escape) for name, value in text.values.items()}
-        return self.phrases[text.key].format(**values)
+        phrase = self.phrases[text.key]
+        return _FORMS.vformat(phrase, (), values) if "~" in phrase else phrase.format(**values)
 
     def paragraph(self, sentences: tuple[Text, ...], escape: Callable[[str], str]) -> str:
         """`sentences` in this language, one after the other, every value made safe by `escape`."""

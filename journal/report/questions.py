@@ -46,7 +46,7 @@ from journal.report.sections.requests_in_time import requests_in_time_section
 from journal.report.sections.searches import searches_section
 from journal.report.sections.setting import setting_section
 from journal.report.sections.side_by_side import side_by_side_section
-from journal.report.sections.since import since_section
+from journal.report.sections.since import comparisons, since_section
 from journal.report.sections.theory_beside import theory_section
 from journal.report.sections.trials import trial_section
 from journal.report.sections.variants import variants_section
@@ -72,10 +72,11 @@ def log_page(day: Day) -> Page:
         sections += _experiment(begun, own, limits, named, name, day, alike)
         sections += notes.of_experiment(begun, day)
         by_experiment.append((begun, tuple(point for point in own if point.good)))
+    earlier = tuple(comparisons(day))
     across = (
         *_engines(every, named),
         side_by_side_section(every, named, day),
-        since_section(day),
+        since_section(earlier),
         prediction_errors_section(day, by_experiment),
         lessons_section(every, named),
         _alike(alike),
@@ -85,7 +86,7 @@ def log_page(day: Day) -> Page:
     sections += [checklist.checklist_section(day.steps)] if day.steps else []
     sections += notes.of_day(day)
     lead = tuple(_lead(day, every))
-    first = first_screen(day, shown, limits, named)
+    first = first_screen(day, shown, limits, named, earlier)
     return Page(day.title, lead, tuple(sections), writable=day.extent is None, first=first)
 
 

@@ -19,7 +19,7 @@ from journal.report.phrases import words
 from journal.report.quiz_kinds import Posed, posed_by
 
 if TYPE_CHECKING:
-    from journal.store.store import Store
+    from journal.store.rows import Journal
 
 SHOWN = "--show"
 # A note that keeps an answer is the command that gave it.
@@ -171,7 +171,7 @@ def value_of(text: str, unit: str) -> float:
     return float(re.sub("[,_]", "", found[1])) * factor
 
 
-def earned(store: "Store", before: datetime | None = None) -> dict[str, tuple[str, Note]]:
+def earned(store: "Journal", before: datetime | None = None) -> dict[str, tuple[str, Note]]:
     """The parts of the structure that right answers before `before` are about, each with the name
     of the question and the first note that keeps such an answer. Every one is judged again, by what
     was stored when it was given, so that a note that was changed by hand proves nothing."""
@@ -209,7 +209,7 @@ def _kept(note: Note) -> tuple[str, str] | None:
     return (match[1], match[2].strip("'")) if match and note.experiment_id else None
 
 
-def _posed(store: "Store", note: Note) -> Iterator[Posed]:
+def _posed(store: "Journal", note: Note) -> Iterator[Posed]:
     """The questions that the experiment of `note` could pose when it was written."""
     runs = store.runs(experiment_id=note.experiment_id, until=note.written_at)
     return posed_by(points(zip(runs, setups_of(runs), strict=True)))
@@ -229,7 +229,7 @@ def _note(question: QuizQuestion, answer: str | None) -> Note:
     )
 
 
-def _of_day(store: "Store", day: date | None, zone: tzinfo | None) -> tuple[QuizQuestion, ...]:
+def _of_day(store: "Journal", day: date | None, zone: tzinfo | None) -> tuple[QuizQuestion, ...]:
     from journal.store.days import bounds
     from journal.store.history import last_began
     from journal.store.notes import notes

@@ -12,7 +12,7 @@ from journal.compare.points import Point, Points, lines
 from journal.compare.room import Room, room
 from journal.errors import SpecError
 from journal.records.load_shape import Closed
-from journal.report.document import Text
+from journal.report.document import Text, say
 from journal.theory.architecture import parameters
 from journal.theory.gpu_table import find_gpu
 from journal.theory.kv_types import KvType
@@ -261,6 +261,7 @@ def _prefill(points: Points) -> Found:
             tolerance=0.1,
             values={
                 "model": first.setup.model,
+                "load": say(f"at.{last.shape.axis}", n=f"{last.load:g}"),
                 "first": f"{first.prompt_tokens:,}",
                 "last": f"{last.prompt_tokens:,}",
                 "less": units.seconds(less),

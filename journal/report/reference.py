@@ -5,16 +5,10 @@ from typing import get_args
 
 from journal.doubts.loading import DRIFT_CHANCE, DRIFT_CHANGE
 from journal.doubts.rules import RULES
-from journal.metrics.inference import (
-    BEYOND,
-    BEYOND_OPEN,
-    LEAST_GROUPS,
-    MOST_GROUPS,
-    OPEN_REQUESTS,
-)
+from journal.metrics.inference import BEYOND, BEYOND_OPEN, OPEN_REQUESTS
 from journal.metrics.row import Metric, Section
 from journal.metrics.slowness import PARTS
-from journal.metrics.statistics import STATISTICS, needed_samples
+from journal.metrics.statistics import LEAST_GROUPS, MOST_GROUPS, STATISTICS, needed_samples
 from journal.metrics.table import rows as metric_rows
 from journal.units import percent
 
@@ -182,9 +176,14 @@ fewer than {OPEN_REQUESTS} requests, there is no interval, and the note `interva
   between the groups leaves; where all are alike, of as many as there are waves or blocks.
 
 All of them are wider where the server's steps change slowly, which the gaps between chunks of
-requests that are in flight together show, or in open loop where the latency itself does: by the
-power of the low frequencies of {PARTS} parts of the run (`journal/metrics/slowness.py`). Of answers
-of different length that holds for the time per token, since the lengths are drawn one by one.
+requests that are in flight together show, or in open loop where the latency itself does (of a
+median: where the share of requests below it does, if that is less): by the power of the low
+frequencies of {PARTS} parts of the run (`journal/metrics/slowness.py`). Of answers of different
+length that holds for the time per token, since the lengths are drawn one by one.
+
+TTFT is wider too where it changes slowly by itself, from wave to wave, and where the streams of a
+closed loop differ in it for good: requests that came while a long prompt was read are read together
+after it, and streams of equally long answers stay together (`journal/metrics/between_streams.py`).
 """
 
 

@@ -5,7 +5,7 @@ from datetime import UTC
 from typing import cast
 
 from journal.doubts.words import sentence
-from journal.metrics.predicted import of_engine
+from journal.metrics.beside_theory import of_engine
 from journal.metrics.statistics import STATISTICS
 from journal.records.as_json import (
     DoubtJson,

@@ -7,6 +7,7 @@ from journal.compare.setups import Setup, differing
 from journal.report.document import Text, say
 
 DIFFERENCES_SHOWN = 2  # more than this, and a letter stands for them
+LONGEST = 60  # characters of a setting, such as the JSON of a flag, beyond which one does too
 
 
 def last_part(models: Sequence[str]) -> dict[str, str]:
@@ -56,6 +57,7 @@ def _difference(setup: Setup, alike: list[Setup]) -> str:
     names = differing(alike)
     if not names:
         return ""
-    if len(names) > DIFFERENCES_SHOWN:
+    longest = max(len(other.get(name)) for other in alike for name in names)
+    if len(names) > DIFFERENCES_SHOWN or longest > LONGEST:
         return f"({chr(ord('A') + alike.index(setup) % 26)})"
     return ", ".join(f"{name} {setup.get(name) or '–'}" for name in names)

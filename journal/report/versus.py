@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from journal import units
-from journal.compare.comparison import NOTICEABLE, Compared, Comparison, ComparisonRow
+from journal.compare.comparison import NOTICEABLE, Comparison, ComparisonRow
 from journal.compare.pairing import Value
 from journal.compare.starts import USUAL_SPREAD
+from journal.compare.verdicts import Compared
 from journal.metrics.table import named
 from journal.records.load_shape import AXIS_NAMES
 from journal.report import how_measured
@@ -39,9 +40,8 @@ def comparison_page(comparison: Comparison, *, whole_rows: bool = False) -> Page
     items = tuple(_around(comparison))
     blocks += [Bullets(items)] if items else []
     sections = [Section(2, say("versus.what"), tuple(blocks))]
-    figures = comparison.overall or (
-        comparison.rows[0].figures if len(comparison.rows) == 1 else ()
-    )
+    one = comparison.judged if len(comparison.rows) == 1 else ()
+    figures = comparison.overall or tuple(figure for row in one for figure in row.figures)
     if figures:
         sentences = tuple(map(figure_sentence, figures))
         sections.append(Section(2, say("versus.overall"), (Bullets(sentences),)))
@@ -153,7 +153,7 @@ def metric_words(name: str) -> Text:
 
 def _cells(comparison: Comparison, whole_rows: bool) -> Iterator[Block]:
     names = tuple(comparison.rows[0].match.cell)
-    several = any(conditions for row in comparison.rows for conditions in row.match.conditions)
+    several = any(conditions for row in comparison.judged for conditions in row.match.conditions)
     columns = (
         *(Column(_name(name), numeric=name != "model") for name in names),
         *(Column(say(f"versus.conditions_{s}"), numeric=False) for s in "ab" if several),
@@ -161,11 +161,11 @@ def _cells(comparison: Comparison, whole_rows: bool) -> Iterator[Block]:
     )
     rows = tuple(
         (
-            *_leading(row, several, first=n == 0 or whole_rows),
+            *_leading(row, names, several, first=n == 0 or whole_rows),
             *_boxes(figure),
             _ids(row) if n == 0 else Box(""),
         )
-        for row in comparison.rows
+        for row in comparison.judged
         for n, figure in enumerate(row.figures)
     )
     yield Table(columns, rows, tuple(_caption(comparison)))
@@ -175,10 +175,13 @@ COLUMNS = ("metric", "a", "b", "b_over_a", "p", "verdict", "runs")
 NUMERIC = ("a", "b", "b_over_a", "p")
 
 
-def _leading(row: ComparisonRow, several: bool, *, first: bool) -> Iterator[Box]:
-    """The boxes that name the cell, filled in its `first` row alone."""
-    for value in row.match.cell.values():
-        yield Box(value_words(value) if first else "")
+def _leading(
+    row: ComparisonRow, names: Sequence[str], several: bool, *, first: bool
+) -> Iterator[Box]:
+    """The boxes that name the cell by its fields `names`, filled in its `first` row alone; dashes
+    for a row of engines."""
+    for name in names:
+        yield Box(value_words(row.match.cell.get(name)) if first else "")
     if several:
         for conditions in row.match.conditions:
             values = tuple(f"{name} {value_words(value)}" for name, value in conditions.items())
@@ -218,7 +221,7 @@ def _more(count: int) -> list[str]:
 def _caption(comparison: Comparison) -> Iterator[Text]:
     yield say("versus.caption")
     yield say("versus.least", least=units.percent(NOTICEABLE))
-    verdicts = [figure.verdict for row in comparison.rows for figure in row.figures]
+    verdicts = [figure.verdict for row in comparison.judged for figure in row.figures]
     if "maybe chance" in verdicts:
         yield say("versus.chance", n=f"{len(verdicts):,}")
     if "cannot say" in verdicts:

@@ -61,19 +61,16 @@ class Price:
         return f"at most {self.runs} runs, about {units.seconds(self.load_s)} of load"
 
 
-def price_of(start: Cell, of: Of) -> Price:
-    """The price of the search that begins with `start`, before anything is measured. Where a
-    request takes long and no limit says how long it may, the search takes longer."""
-    assert start.slo is not None
-    return price(start.slo, of, start.planned_lengths[1])
-
-
-def price(slo: Slo, of: Of, output_tokens: int, e2e_s: float | None = None) -> Price:
-    """The price of a search, by the E2E of a request; before one was measured, by the longest E2E
-    that the limits of `slo` allow where they do."""
+def price_of(start: Cell, of: Of, e2e_s: float | None = None) -> Price:
+    """The price of the search that begins with `start`, by the E2E of a request; before one was
+    measured, by the longest E2E that the limits of its SLO allow where they do. Where a request
+    takes long and no limit says how long it may, the search takes longer."""
+    slo = start.slo
+    assert slo is not None
     if e2e_s is None:
-        e2e_s = _allowed_s(slo, output_tokens)
-    by_limit_s = ROUNDS * MARGIN * showing_s(slo) if of == "rate" else 0.0
+        e2e_s = _allowed_s(slo, start.planned_lengths[1])
+    grown_s = showing_s(slo, start.load.burstiness)
+    by_limit_s = ROUNDS * MARGIN * grown_s if of == "rate" else 0.0
     return Price(LOADS * LOOKS + 1, max(BUDGET_S, by_limit_s, _spans(slo, of) * e2e_s))
 
 
@@ -239,7 +236,9 @@ class _Course:
             return _asking(self.start.under(Closed(batch)), max(asked, waves * batch) + batch)
         e2e_s = self._e2e_s(alone=True)
         cell = self.start.under(Open(load, self.start.load.burstiness))
-        grown_s = MARGIN * showing_s(self.slo) if long else SHORT_LIMITS * limit_s(self.slo)
+        grown_s = SHORT_LIMITS * limit_s(self.slo)
+        if long:
+            grown_s = MARGIN * showing_s(self.slo, self.start.load.burstiness)
         spread = math.ceil(load * max(grown_s, SPANS * e2e_s))
         requests = max((LONG_SHARE if long else 1) * asked, spread)
         return _asking(cell, requests + math.ceil(load * e2e_s))
@@ -263,7 +262,7 @@ class _Course:
 
     def _budget_s(self) -> float:
         e2e_s = self._e2e_s(alone=self.of == "rate")
-        return price(self.slo, self.of, self.start.planned_lengths[1], e2e_s).load_s
+        return price_of(self.start, self.of, e2e_s).load_s
 
     def _answered(self) -> list[float]:
         """The rate from which on the server is known to answer no more, in a list; an empty one

@@ -23,7 +23,7 @@ from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Readings, Samples
 from journal.report.lines import reason
 from journal.run.as_sent import SENT_HASH, all_sent, counted_by_server, sent_hash, with_count
-from journal.run.capacity_search import Search, price, price_of, search
+from journal.run.capacity_search import Search, price_of, search
 from journal.serve import quality_check as quality
 from journal.serve import start as engines
 from journal.serve.describe import described, undescribed
@@ -122,8 +122,8 @@ def _course(first: Cell, experiment: Experiment, listener: Listener) -> Search:
         while True:
             record = yield cell
             e2e_s = record.value("e2e_s.mean")
-            if len(prices) == 1 and e2e_s is not None and first.slo is not None:
-                prices.append(price(first.slo, of, first.planned_lengths[1], e2e_s))
+            if len(prices) == 1 and e2e_s is not None:
+                prices.append(price_of(first, of, e2e_s))
                 if prices[1] != prices[0]:
                     listener(Event("cell", f"the search takes {prices[1].label}"))
             cell = course.send(record)

@@ -25,7 +25,7 @@ class Around:
         if sentences and strict:
             raise Unfit(f"this machine is not fit for a strict measurement: {'; '.join(sentences)}")
         for sentence in sentences:
-            listener(Event("prepare", f"doubts are to be expected, because {sentence}"))
+            listener(Event("warning", f"doubts are to be expected, because {sentence}"))
 
     def _on_gpus(self, planned: Sequence[Cell]) -> list[str]:
         from journal.measure.process import ProcessTree

@@ -16,6 +16,7 @@ from journal.compare.capacity import Capacity, capacities
 from journal.compare.least_pool import Needed, needed
 from journal.errors import SpecError, StoreBusy
 from journal.measure.environment import environment
+from journal.metrics.view import View
 from journal.plan.cells import by_engine, cells, without_turns
 from journal.plan.own_prompts import with_workload
 from journal.plan.prompts import check_context
@@ -155,12 +156,13 @@ class _Keeper:
         """Sum up and store a record with its samples, report it, and return it as stored. A
         database that is locked, full or out of reach is tried again for PATIENCE_S."""
         patience_until_s = time.monotonic() + PATIENCE_S
+        view = View(samples) if samples else None
         while True:
             try:
                 with undivided():
-                    if samples and record.status != "interrupted":
-                        record = summed_up(record, samples, self.records)
-                    self.store.add_run(record, samples, times_of(record, samples))
+                    if view and record.status != "interrupted":
+                        record = summed_up(record, view, self.records)
+                    self.store.add_run(record, samples, times_of(record, view))
                 break
             except StoreBusy as error:
                 if time.monotonic() > patience_until_s:

@@ -21,27 +21,31 @@ from journal.store.store import open_store
 def summarised(record: Record, samples: Samples, earlier: Sequence[Record] = ()) -> Record:
     """The record with its metrics, doubts and status. `earlier` are the runs of its experiment,
     oldest first; the first one on the same engine is the reference for changes of surroundings."""
-    view = View(samples)
+    return _viewed(record, View(samples), earlier)
+
+
+def _viewed(record: Record, view: View, earlier: Sequence[Record]) -> Record:
     figures = metrics(view)
     first = next((one for one in earlier if one.cell.engine == record.cell.engine), record)
     raised = doubts(view, figures, changes(surroundings(record), surroundings(first)))
     return replace(record, metrics=figures, doubts=raised, status=status(view, raised))
 
 
-def summed_up(record: Record, samples: Samples, earlier: Sequence[Record]) -> Record:
-    """The record with its metrics, doubts and status; where these cannot be computed, a failed
-    record with the reason."""
+def summed_up(record: Record, view: View, earlier: Sequence[Record]) -> Record:
+    """The record with its metrics, doubts and status, from a view of its samples; where these
+    cannot be computed, a failed record with the reason."""
     try:
-        return summarised(record, samples, earlier)
+        return _viewed(record, view, earlier)
     except Exception as error:  # noqa: BLE001 (recorded: no fault here may cost a measurement)
         why = f"its metrics could not be computed ({type(error).__name__}: {error})"
         message = f"{why}: its raw samples are kept for journal recompute"
         return replace(record, status="failed", error=message)
 
 
-def times_of(record: Record, samples: Samples | None) -> SloTimes | None:
-    """The times that decide the figures of a run under any SLO; None where these do not count."""
-    return slo_times(View(samples)) if samples is not None and record.good else None
+def times_of(record: Record, view: View | None) -> SloTimes | None:
+    """The times that decide the figures of a run under any SLO, from a view of its samples (None:
+    it has none); None where these do not count."""
+    return slo_times(view) if view is not None and record.good else None
 
 
 def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Record, ...]:
@@ -58,10 +62,11 @@ def recompute(home: str | Path = "lab", run_id: str | None = None) -> tuple[Reco
             samples = store.samples(record.id)
             if samples is None or record.status == "interrupted":
                 continue
-            again = summarised(record, samples, earlier[record.experiment_id])
+            view = View(samples)
+            again = _viewed(record, view, earlier[record.experiment_id])
             if again != record:
                 store.replace_summary(again.id, again.metrics, again.doubts, again.status)
-            replace_slo_times(store, again.id, times_of(again, samples))
+            replace_slo_times(store, again.id, times_of(again, view))
             if replace(again, doubts=()) != replace(record, doubts=()) or not _alike(
                 again.doubts, record.doubts
             ):

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -41,6 +41,7 @@ EMBEDDED_CONFIG: Mapping[str, Any] = {  # its config before it is made
     "max_position_embeddings": 8192,
     "tie_word_embeddings": True,
 }
+CONFIGS = ("config.json", "params.json")
 NEEDED = ("transformers", "torch", "accelerate", "gguf")
 STEPS = 4
 BIG_GPU_BYTES = 22 * 2**30  # a 7B model in 16 bits takes 14 GiB, and its KV cache some more
@@ -241,13 +242,7 @@ def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
             _shipped_weights(installation)
         return
     if model.startswith(("/", "./", "../", "~")) or anything_is_at(path):
-        whole = ("config.json", "params.json")
-        if not anything_is_at(path):
-            raise SpecError(f"there is no model at {path}: correct the path")
-        if path.is_dir() and not any((path / name).is_file() for name in whole):
-            raise SpecError(f"{path} holds no config.json: name a directory that vLLM can serve")
-        if missing := _missing_weights(path):
-            raise SpecError(f"{path} lacks {missing}, which its index names: fetch the model again")
+        _check_files(path, installation.kind.weight_files(engine))
         return
     if HUB_NAME.fullmatch(model) is None:
         raise SpecError(
@@ -256,6 +251,19 @@ def check_model(engine: Engine, installation: interpreter.Interpreter) -> None:
         )
     if local_dir(model, engine.revision) is None:
         _check_fetchable(model, interpreter.engine_variables(engine), installation.kind)
+
+
+def _check_files(path: Path, weights: Sequence[str]) -> None:
+    """Raise SpecError for a `path` without the files of a model, among them one of the patterns
+    `weights`, where there are any."""
+    if not anything_is_at(path):
+        raise SpecError(f"there is no model at {path}: correct the path")
+    if path.is_dir() and not any((path / name).is_file() for name in CONFIGS):
+        raise SpecError(f"{path} holds no config.json: name a directory that vLLM can serve")
+    if missing := _missing_weights(path):
+        raise SpecError(f"{path} lacks {missing}, which its index names: fetch the model again")
+    if weights and path.is_dir() and not any(any(path.glob(pattern)) for pattern in weights):
+        raise SpecError(f"{path} holds no weights ({', '.join(weights)}): fetch the model again")
 
 
 def _check_fetchable(model: str, variables: Mapping[str, str], kind: EngineKind) -> None:

@@ -9,19 +9,14 @@ import dataclasses
 import json
 import math
 import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import RowMapping, Table
 
 from journal.errors import StoreError
-from journal.records.cell import Cell
 from journal.records.doubt import Doubt
 from journal.records.doubt import Values as DoubtValues
-from journal.records.engine import EngineFacts
-from journal.records.experiment import Experiment
 from journal.records.figure import Figure, Metrics
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.request import ClientHealth, Trace
@@ -37,8 +32,10 @@ from journal.records.samples import (
 )
 from journal.redaction import Secret, hiding
 from journal.store import core_tables
+from journal.store.from_rows import stored_cell, stored_facts
 from journal.store.plain import from_json, secret_of, starred, storable, to_json
-from journal.store.row_care import id_in, naming, one_of, text_in
+from journal.store.row_care import naming, text_in
+from journal.store.traces import check_numbers, checksum, trace
 
 if TYPE_CHECKING:
     from journal.metrics.slo_times import SloTimes
@@ -92,7 +89,6 @@ def _values(names: tuple[str, ...], item: object) -> Values:
 
 
 _FIGURE, _TRACE = _names(Figure), _names(Trace)
-_NUMBERS = {int, float, type(None)}
 
 
 def experiment_row(record: ExperimentRecord) -> Values:
@@ -114,21 +110,6 @@ def experiment_row(record: ExperimentRecord) -> Values:
             "mlflow_experiment_id": record.mlflow_experiment_id,
         },
     )
-
-
-def experiment_record(row: RowMapping) -> ExperimentRecord:
-    """The experiment of a row. Raises StoreError, naming it, for a row that is damaged."""
-    with naming(f"experiment {row['id']}"):
-        return ExperimentRecord(
-            id=id_in(row, "id"),
-            experiment=from_json(Experiment, row["experiment"]),
-            started_at=row["started_at"],
-            status=one_of(row, "status", ExperimentRecord),
-            ended_at=row["ended_at"],
-            environment=_environment(row),
-            mlflow_run_id=row["mlflow_run_id"],
-            mlflow_experiment_id=row["mlflow_experiment_id"],
-        )
 
 
 def run_row(record: Record, samples: Samples | None) -> Values:
@@ -165,63 +146,6 @@ def _finite(environment: Mapping[str, str | int | float | None]) -> Values:
     }
 
 
-@lru_cache(maxsize=1024)
-def _cell(text: str) -> Cell:
-    """A cell from its JSON, read once for all runs of it."""
-    return from_json(Cell, text)
-
-
-@lru_cache(maxsize=256)
-def _facts(text: str) -> EngineFacts:
-    """The facts of an engine from their JSON, read once for all runs of one start."""
-    return from_json(EngineFacts, text)
-
-
-# The columns of `runs` from which `run_record` makes a record.
-RECORD_COLUMNS = "id experiment_id cell status started_at duration_s error facts environment"
-RECORD_COLUMNS += " mlflow_run_id"
-
-
-def run_record(
-    row: Mapping[str, Any] | RowMapping, metrics: Metrics, doubts: Sequence[Doubt]
-) -> Record:
-    """The run of a row. Raises StoreError, naming it, for a row that is damaged."""
-    with naming(f"run {row['id']}"):
-        return Record(
-            id=id_in(row, "id"),
-            experiment_id=id_in(row, "experiment_id"),
-            cell=_cell(text_in(row, "cell")),
-            status=one_of(row, "status", Record),
-            started_at=row["started_at"],
-            duration_s=float(row["duration_s"]),
-            metrics=dict(sorted(metrics.items())),
-            doubts=tuple(doubts),
-            error=None if row["error"] is None else text_in(row, "error"),
-            facts=_facts(row["facts"]),
-            environment=_environment(row),
-            mlflow_run_id=row["mlflow_run_id"],
-        )
-
-
-def _environment(row: Mapping[str, Any] | RowMapping) -> Values:
-    return _environment_of(row["environment"])
-
-
-@lru_cache(maxsize=256)
-def _environment_of(text: str) -> Values:
-    environment = json.loads(text)
-    if not isinstance(environment, dict):
-        raise TypeError("its environment is not a JSON object")
-    return environment
-
-
-def stored_figure(name: object, *values: object) -> Figure:
-    """A figure from the columns of its row. Raises StoreError for a row that is damaged."""
-    if not isinstance(name, str) or not _NUMBERS.issuperset(map(type, values)):
-        raise StoreError(f"its figure {name!r:.60} is not a number")
-    return Figure(*values)  # type: ignore[arg-type]
-
-
 def metric_rows(run_id: str, metrics: Metrics) -> list[Values]:
     return [
         _checked(core_tables.metrics, {"run_id": run_id, "name": name, **_values(_FIGURE, figure)})
@@ -255,21 +179,6 @@ def doubt_rows(run_id: str, doubts: Iterable[Doubt]) -> list[Values]:
         for one in doubts
     )
     return _numbered(core_tables.doubts, run_id, rows)
-
-
-def doubt(row: Mapping[str, Any] | RowMapping) -> Doubt:
-    """The doubt of a row. Raises StoreError for a row that is damaged."""
-    with naming(f"a doubt of run {row['run_id']}"):
-        severity = one_of(row, "severity", Doubt)
-        return Doubt(text_in(row, "name"), _doubt_values(row["values"]), severity=severity)
-
-
-@lru_cache(maxsize=1024)
-def _doubt_values(text: str) -> Values:
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        raise TypeError("its values are not a JSON object")
-    return values
 
 
 # ---- samples ---------------------------------------------------------------------------------
@@ -315,46 +224,11 @@ def _trace_row(trace: Trace, secret: Secret) -> Values:
     return values
 
 
-def checksum(row: Mapping[str, Any] | RowMapping) -> int:
-    """The CRC-32 of the chunks of a row of `requests`: their times, then their tokens."""
-    return zlib.crc32(row["chunk_tokens"] or b"", zlib.crc32(row["chunk_s"]))
-
-
 def _packed(form: str, values: Sequence[float]) -> bytes:
     try:
         return struct.pack(f"<{len(values)}{form}", *values)
     except struct.error as error:
         raise StoreError(f"chunks cannot be stored ({error}): {values!r}") from error
-
-
-def _unpacked(form: str, packed: bytes) -> tuple[Any, ...]:
-    return struct.unpack(f"<{len(packed) // struct.calcsize(f'<{form}')}{form}", packed)
-
-
-def trace(row: Mapping[str, Any] | RowMapping) -> Trace:
-    """The trace that a row of `requests` holds. Raises ValueError, TypeError or struct.error for a
-    row that is damaged."""
-    if row["checksum"] not in (None, checksum(row)):
-        raise ValueError(f"the chunks of request {row['index']} are not those that were written")
-    _check_numbers(core_tables.requests, row)
-    values = {name: row[name] for name in _TRACE}
-    values["chunk_s"] = _unpacked("d", row["chunk_s"])
-    if row["chunk_tokens"] is not None:
-        values["chunk_tokens"] = _unpacked("i", row["chunk_tokens"])
-    return Trace(**values)
-
-
-@lru_cache
-def _number_columns(rows: Table) -> tuple[str, ...]:
-    kinds = (int, float, bool)
-    return tuple(one.name for one in rows.c if one.type.python_type in kinds)
-
-
-def _check_numbers(rows: Table, row: Mapping[str, Any] | RowMapping) -> None:
-    """Raise TypeError for another value where a number belongs, which SQLite does not refuse."""
-    for name in _number_columns(rows):
-        if row[name] is not None and not isinstance(row[name], int | float):
-            raise TypeError(f"{name} is {row[name]!r:.40}, not a number")
 
 
 def _absence(stored: str | Values) -> DoubtValues:
@@ -378,16 +252,16 @@ def _samples(
     requests: Iterable[Mapping[str, Any] | RowMapping],
     readings: Mapping[str, Iterable[Mapping[str, Any] | RowMapping]],
 ) -> Samples:
-    for rows, field, _ in READING_KINDS:
+    for _, field, kind in READING_KINDS:
         for reading in readings[field]:
-            _check_numbers(rows, reading)
+            check_numbers(kind, reading)
     read: dict[str, Any] = {
         field: tuple(kind(**{name: row[name] for name in _names(kind)}) for row in readings[field])
         for _, field, kind in READING_KINDS
     }
     return Samples(
-        cell=_cell(text_in(run, "cell")),
-        facts=_facts(run["facts"]),
+        cell=stored_cell(text_in(run, "cell")),
+        facts=stored_facts(run["facts"]),
         traces=tuple(map(trace, requests)),
         readings=Readings(**read, absent=tuple(map(_absence, json.loads(run["absent"])))),
         client=from_json(ClientHealth, run["client"]),

@@ -23,7 +23,7 @@ from journal.errors import StoreError, UsageError
 from journal.records.progress import Event, Listener, ignore
 from journal.store import core_tables, parquet
 from journal.store.database import BUSY_TIMEOUT_S, connectable, explained, file_of, shown_address
-from journal.store.migrate import locked
+from journal.store.lock_files import locked
 from journal.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -215,7 +215,9 @@ def _give_back(url: URL) -> None:
         engine.dispose()
         return
     try:
-        with closing(sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None)) as database:
+        with closing(
+            sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        ) as database:
             (free,), (pages,) = (
                 database.execute(f"PRAGMA {count}").fetchone()
                 for count in ("freelist_count", "page_count")

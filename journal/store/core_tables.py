@@ -1,5 +1,5 @@
-"""The columns of the journal's tables as SQLAlchemy's Core has them: rows are read and
-written by them, without SQLModel. `make docs` writes them from tables.py; do not edit."""
+"""The journal's tables as SQLAlchemy's Core has them: a new journal is made, and rows are
+read and written by them, without SQLModel. `make docs` writes them from tables.py; do not edit."""
 
 from sqlalchemy import (
     BigInteger,
@@ -7,6 +7,8 @@ from sqlalchemy import (
     Column,
     Date,
     Float,
+    ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -34,13 +36,15 @@ experiments = Table(
     Column("mlflow_pending", Boolean, nullable=False, default=True),
     Column("mlflow_error", String),
     Column("mlflow_experiment_id", String),
+    Index("experiments_by_time", "started_at", "id"),
+    Index("ix_experiments_mlflow_pending", "mlflow_pending"),
 )
 
 runs = Table(
     "runs",
     METADATA,
     Column("id", String, primary_key=True),
-    Column("experiment_id", String, nullable=False),
+    Column("experiment_id", String, ForeignKey("experiments.id"), nullable=False),
     Column("experiment", String, nullable=False),
     Column("model", String, nullable=False),
     Column("quantisation", String),
@@ -68,12 +72,18 @@ runs = Table(
     Column("mlflow_error", String),
     Column("requests_file", String),
     Column("workload", String),
+    Index("ix_runs_experiment_id", "experiment_id"),
+    Index("ix_runs_mlflow_pending", "mlflow_pending"),
+    Index("runs_by_identity", "identity", "status", "started_at"),
+    Index("runs_by_model", "model", "started_at"),
+    Index("runs_by_place", "model", "prompt_tokens", "output_tokens", "started_at"),
+    Index("runs_by_time", "started_at", "id"),
 )
 
 requests = Table(
     "requests",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("index", Integer, nullable=False),
     Column("warmup", Boolean, nullable=False),
@@ -113,7 +123,7 @@ requests = Table(
 gpu_readings = Table(
     "gpu_readings",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),
     Column("device", Integer, nullable=False),
@@ -133,7 +143,7 @@ gpu_readings = Table(
 server_readings = Table(
     "server_readings",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),
     Column("running", Float),
@@ -160,7 +170,7 @@ server_readings = Table(
 process_readings = Table(
     "process_readings",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),
     Column("rss_bytes", BigInteger, nullable=False),
@@ -171,7 +181,7 @@ process_readings = Table(
 host_readings = Table(
     "host_readings",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),
     Column("cpus", Integer, nullable=False),
@@ -185,7 +195,7 @@ host_readings = Table(
 slo_times = Table(
     "slo_times",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("span_s", Float),
     Column("steady_from", Integer),
     Column("latencies_s", LargeBinary, nullable=False),
@@ -194,7 +204,7 @@ slo_times = Table(
 metrics = Table(
     "metrics",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("name", String, primary_key=True),
     Column("value", Float),
     Column("low", Float),
@@ -205,7 +215,7 @@ metrics = Table(
 doubts = Table(
     "doubts",
     METADATA,
-    Column("run_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("runs.id"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("name", String, nullable=False),
     Column("values", String, nullable=False),
@@ -234,6 +244,7 @@ interactions = Table(
     Column("ttfo_s", Float),
     Column("reasoning_tokens", Integer),
     Column("note", String),
+    Index("interactions_by_time", "asked_at", "id"),
 )
 
 checkups = Table(
@@ -243,6 +254,7 @@ checkups = Table(
     Column("host", String, nullable=False),
     Column("made_at", UtcTime, nullable=False),
     Column("checks", String, nullable=False),
+    Index("checkups_by_host", "host", "made_at"),
 )
 
 notes = Table(
@@ -252,8 +264,9 @@ notes = Table(
     Column("day", Date, nullable=False),
     Column("written_at", UtcTime, nullable=False),
     Column("text", LargeBinary, nullable=False),
-    Column("experiment_id", String),
-    Column("run_id", String),
+    Column("experiment_id", String, ForeignKey("experiments.id")),
+    Column("run_id", String, ForeignKey("runs.id")),
+    Index("notes_by_day", "day", "written_at", "id"),
 )
 
 tags = Table(

@@ -5,11 +5,27 @@ later fails at once when another process writes in between, whatever the timeout
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    BindParameter,
+    Connection,
+    Engine,
+    Row,
+    RowMapping,
+    String,
+    TextClause,
+    bindparam,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -17,6 +33,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from journal.errors import MissingExtra, StoreBusy, StoreError
 from journal.private import make_folder
 from journal.redaction import hidden, in_url, remember, shown_url
+from journal.store.utc_time import UtcTime
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -96,6 +113,44 @@ def reader(engine: Engine) -> Engine:
     if engine.dialect.name == "sqlite":
         return engine.execution_options(reading=True)
     return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+class ConnectionRows:
+    """One transaction of SQLAlchemy, as `Rows` and `Changes` have it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def tuples(self, query: str, /, **values: object) -> Sequence[Row[Any]]:
+        """The rows of a query."""
+        return self._connection.execute(_bound(query, values)).all()
+
+    def mappings(self, query: str, /, **values: object) -> Sequence[RowMapping]:
+        """The rows of a query by the names of their columns."""
+        return self._connection.execute(_bound(query, values)).mappings().all()
+
+    def add(self, table: str, values: Mapping[str, object], /) -> None:
+        """Add a row to a table."""
+        names = ", ".join(values)
+        places = ", ".join(f":{name}" for name in values)
+        self.change(f"INSERT INTO {table} ({names}) VALUES ({places})", **values)
+
+    def change(self, query: str, /, **values: object) -> None:
+        """Change rows by a query."""
+        self._connection.execute(_bound(query, values))
+
+
+def _bound(query: str, values: Mapping[str, object]) -> TextClause:
+    return text(query).bindparams(*(_parameter(name, one) for name, one in values.items()))
+
+
+def _parameter(name: str, value: object) -> BindParameter[Any]:
+    if isinstance(value, datetime):
+        return bindparam(name, value, UtcTime)
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        kind = None if value else String  # PostgreSQL wants to know of what there is nothing
+        return bindparam(name, [*value], kind, expanding=True)
+    return bindparam(name, value)
 
 
 @contextmanager

@@ -1,41 +1,38 @@
 """Evidence for the checklist, from rows of the journal, without reading whole runs."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    RowMapping,
-    Select,
-    and_,
-    func,
-    select,
-    true,
-    union_all,
-)
+from typing import TYPE_CHECKING, Any
 
 from journal.errors import StoreError
 from journal.records.run import GOOD
-from journal.store import core_tables
-from journal.store.row_care import LOOKED_AT, each_of, naming, warn_of
-from journal.store.store import Store
+from journal.store.row_care import LOOKED_AT, each_readable, naming, warn_of
+from journal.store.rows import moment
 
-_runs, _metrics = core_tables.runs, core_tables.metrics
-_interactions = core_tables.interactions
-_checkups = core_tables.checkups
+if TYPE_CHECKING:
+    from journal.store.row_care import Stored
+    from journal.store.rows import Journal, Rows
 
 FIRST, OF_MODEL = 3, 500  # runs of a kind, since one may lack a figure; runs of a model
 
 _FIGURES = {
     "vram_peak_bytes": "vram_peak_bytes",
     "rss_peak_bytes": "rss_peak_bytes",
-    "e2e_s": "e2e_s.mean",
+    "e2e_s.mean": "e2e_s",
     "output_tokens_per_s": "output_tokens_per_s",
 }
+# Every model that was measured, one look into an index for each.
+_MODELS = """WITH RECURSIVE models(model) AS (
+    SELECT min(model) FROM runs UNION ALL
+    SELECT (SELECT min(model) FROM runs WHERE model > models.model) FROM models
+    WHERE model IS NOT NULL
+) SELECT model FROM models WHERE model IS NOT NULL"""
+_FACTS = "id started_at model quantisation batch rate prompt_tokens output_tokens".split()
+_KIND = f"""{", ".join(_FACTS[2:])}, dtype, environment LIKE '%"gpu_0_name"%',
+    model LIKE 'simulated%' OR facts LIKE '%"version":"simulated%'"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,113 +55,84 @@ class GoodRun:
     output_tokens_per_s: float | None
 
 
-def good_runs(store: Store, before: datetime | None = None) -> list[GoodRun]:
+def good_runs(store: "Journal", before: datetime | None = None) -> list[GoodRun]:
     """The first FIRST runs of each kind among the first OF_MODEL of each model, oldest first, of
     the valid and flagged runs that started before `before`. A journal may hold very many runs,
     and the others hardly prove anything more."""
-    every = [_first_of_model(model, before) for model in _models(store)]
-    if not every:
-        return []
-    first = _numbered(union_all(*every).subquery()).subquery()
-    names = {field.name for field in fields(GoodRun)}
-    tables = {name: _metrics.alias(name) for name in _FIGURES}
-    joined: FromClause = first
-    for name, metric in _FIGURES.items():
-        one = tables[name]
-        joined = joined.outerjoin(one, and_(one.c.run_id == first.c.id, one.c.name == metric))
-    query = select(
-        *(column for column in first.c if column.name in names),
-        *(one.c.value.label(name) for name, one in tables.items()),
-    ).select_from(joined)
-    query = query.where(first.c.number <= FIRST)
-    with store.transaction(writing=False) as connection:
-        ordered = query.order_by(first.c.started_at, first.c.id)
-        return list(each_of(connection, ordered, first.c.id, _good_run))
+    with store.reading() as rows:
+        models = [model for (model,) in rows.tuples(_MODELS)]
+        first = [row for model in models for row in _first_of_model(rows, model, before)]
+        query = "SELECT run_id, name, value FROM metrics WHERE run_id IN :ids AND name IN :names"
+        found = rows.tuples(query, ids=[row["id"] for row in first], names=[*_FIGURES])
+    figures = {(run_id, _FIGURES[name]): value for run_id, name, value in found}
+    made = each_readable(first, lambda row: _good_run(row, figures))
+    return sorted(made, key=lambda run: (run.started_at, run.id))
 
 
-def _good_run(row: RowMapping) -> GoodRun:
+def _first_of_model(rows: "Rows", model: str, before: datetime | None) -> "Iterator[Stored]":
+    """The rows of the first FIRST of each kind among the first OF_MODEL good runs of `model`."""
+    when, values = _before("started_at", before)
+    query = f"""SELECT id, started_at, {_KIND} AS simulated FROM runs
+        WHERE model = :model AND status IN :good AND {when}
+        ORDER BY started_at, id LIMIT {OF_MODEL}"""
+    met: Counter[tuple[object, ...]] = Counter()
+    for row in rows.mappings(query, model=model, good=GOOD, **values):
+        _, _, *kind = row.values()  # runs that prove the same
+        met[tuple(kind)] += 1
+        if met[tuple(kind)] <= FIRST:
+            yield row
+
+
+def _good_run(row: "Stored", figures: Mapping[tuple[str, str], Any]) -> GoodRun:
     with naming(f"run {row['id']}"):
-        return GoodRun(**{**row, "simulated": bool(row["simulated"])})
+        values = {name: row[name] for name in _FACTS}
+        values |= {name: figures.get((row["id"], name)) for name in _FIGURES.values()}
+        values |= {"started_at": moment(row["started_at"]), "simulated": bool(row["simulated"])}
+        return GoodRun(**values)
 
 
-def environment_of(store: Store, run_id: str) -> dict[str, Any]:
+def environment_of(store: "Journal", run_id: str) -> dict[str, Any]:
     """The environment of a run, without the rest of the run; empty, with a warning, where it cannot
     be read."""
-    query = select(_runs.c.environment).where(_runs.c.id == run_id)
     try:
-        what = f"the environment of run {run_id}"
-        with store.transaction(writing=False) as connection, naming(what):
-            return dict(json.loads(connection.scalars(query).one()))
+        with store.reading() as rows, naming(f"the environment of run {run_id}"):
+            ((text,),) = rows.tuples("SELECT environment FROM runs WHERE id = :id", id=run_id)
+            return dict(json.loads(text))
     except StoreError as error:
         warn_of(error)
         return {}
 
 
-def _models(store: Store) -> Sequence[str]:
-    """Every model that was measured, one look into an index for each."""
-    first = select(func.min(_runs.c.model).label("model")).cte("models", recursive=True)
-    later = select(func.min(_runs.c.model)).where(_runs.c.model > first.c.model).scalar_subquery()
-    models = first.union_all(select(later).where(first.c.model.is_not(None)))
-    with store.transaction(writing=False) as connection:
-        return connection.scalars(select(models.c.model).where(models.c.model.is_not(None))).all()
-
-
-def _first_of_model(model: str, before: datetime | None) -> Select[Any]:
-    """The query for the first OF_MODEL good runs of `model`."""
-    simulated = _runs.c.model.startswith("simulated") | _runs.c.facts.contains(
-        '"version":"simulated'
-    )
-    query = select(
-        *(_runs.c[field.name] for field in fields(GoodRun) if field.name in _runs.c),
-        simulated.label("simulated"),
-        _runs.c.dtype.label("its_dtype"),
-        _runs.c.environment.contains('"gpu_0_name"').label("its_gpu"),
-    )
-    query = query.where(
-        _runs.c.model == model,
-        _runs.c.status.in_(GOOD),
-        _before(_runs.c.started_at, before),
-    )
-    query = query.order_by(_runs.c.started_at, _runs.c.id).limit(OF_MODEL)
-    return select(query.subquery())
-
-
-def _numbered(runs: FromClause) -> Select[Any]:
-    """The query that numbers each of `runs` among the runs that prove the same."""
-    kind = [column for column in runs.c if column.name not in ("id", "started_at")]
-    by_time = (runs.c.started_at, runs.c.id)
-    number = func.row_number().over(partition_by=kind, order_by=by_time)
-    return select(runs, number.label("number"))
-
-
 def first_answer(
-    store: Store, source: str, before: datetime | None = None
+    store: "Journal", source: str, before: datetime | None = None
 ) -> tuple[str, datetime, str] | None:
     """The id, the time and the model of the first answer to a question by hand (None: there was
     no answer yet). `source` is "ask" or "chat"."""
-    query = select(_interactions.c.id, _interactions.c.asked_at, _interactions.c.model).where(
-        _interactions.c.source == source,
-        _interactions.c.error.is_(None),
-        _before(_interactions.c.asked_at, before),
-    )
-    with store.transaction(writing=False) as connection:
-        ordered = query.order_by(_interactions.c.asked_at).limit(LOOKED_AT)
-        return next(each_of(connection, ordered, _interactions.c.id, _three), None)
+    when, values = _before("asked_at", before)
+    query = f"""SELECT id, asked_at, model FROM interactions
+        WHERE source = :source AND error IS NULL AND {when} ORDER BY asked_at LIMIT {LOOKED_AT}"""
+    with store.reading() as rows:
+        found = rows.mappings(query, source=source, **values)
+    return next(each_readable(found, _three), None)
 
 
-def first_checkup(store: Store, before: datetime | None = None) -> tuple[str, datetime, str] | None:
+def first_checkup(
+    store: "Journal", before: datetime | None = None
+) -> tuple[str, datetime, str] | None:
     """The id, the time and the host of the first checkup; None where there was no checkup yet."""
-    query = select(_checkups.c.id, _checkups.c.made_at, _checkups.c.host)
-    query = query.where(_before(_checkups.c.made_at, before)).order_by(_checkups.c.made_at)
-    with store.transaction(writing=False) as connection:
-        ordered = query.limit(LOOKED_AT)
-        return next(each_of(connection, ordered, _checkups.c.id, _three), None)
+    when, values = _before("made_at", before)
+    query = f"""SELECT id, made_at, host FROM checkups
+        WHERE {when} ORDER BY made_at LIMIT {LOOKED_AT}"""
+    with store.reading() as rows:
+        return next(each_readable(rows.mappings(query, **values), _three), None)
 
 
-def _three(row: RowMapping) -> tuple[str, datetime, str]:
-    one, when, other = (row[name] for name in row)
-    return one, when, other
+def _three(row: "Stored") -> tuple[str, datetime, str]:
+    with naming(f"row {row['id']!r:.60}"):
+        one, when, other = row.values()
+        return one, moment(when), other
 
 
-def _before(column: ColumnElement[datetime], moment: datetime | None) -> ColumnElement[bool]:
-    return true() if moment is None else column < moment
+def _before(column: str, before: datetime | None) -> tuple[str, dict[str, Any]]:
+    """The condition that a time is before a moment, where there is one, and its values."""
+    return ("1 = 1", {}) if before is None else (f"{column} < :before", {"before": before})

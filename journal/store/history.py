@@ -1,64 +1,71 @@
 """Earlier experiments and measurements, read quickly however large the journal is."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypeAlias, cast
-
-from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, or_, select
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from journal.records.cell import Cell
 from journal.records.run import GOOD, Record
 from journal.records.sameness import counting, counting_fields
 from journal.records.workload import OWN
-from journal.store import core_tables
-from journal.store.row_care import DAMAGE, LOOKED_AT, each_of
+from journal.store.row_care import DAMAGE, LOOKED_AT, each_readable, naming
+from journal.store.rows import moment
 from journal.store.run_rows import read_runs
-from journal.store.store import Store
+
+if TYPE_CHECKING:
+    from journal.store.row_care import Stored
+    from journal.store.rows import Journal, Rows
 
 Place: TypeAlias = tuple[str | int | float | None, ...]
 
-_runs, _experiments = core_tables.runs, core_tables.experiments
 _NAMES = (*counting("cell", "place"), *counting("load", "place"), "workload")
-_own = _runs.c.workload.like(f"{OWN}%")
+_OWN = f"workload LIKE '{OWN}%'"
 # Each server counts the tokens of a prompt of one's own for itself.
-_lengths = case((_own, None), else_=_runs.c.prompt_tokens)
-_PLACE = tuple(_lengths if name == "prompt_tokens" else _runs.c[name] for name in _NAMES)
+_LENGTHS = f"CASE WHEN {_OWN} THEN NULL ELSE prompt_tokens END"
+_PLACE = tuple(_LENGTHS if name == "prompt_tokens" else name for name in _NAMES)
 _INDEXED = ("model", "prompt_tokens", "output_tokens")  # by runs_by_place
 
 
-def asked_before(store: Store, name: str) -> Iterator[tuple[str, str]]:
+def asked_before(store: "Journal", name: str) -> Iterator[tuple[str, str]]:
     """The id and the stored JSON of each experiment called `name`, newest first."""
-    query = select(_experiments.c.id, _experiments.c.experiment).where(_experiments.c.name == name)
-    newest_first = query.order_by(_experiments.c.started_at.desc(), _experiments.c.id.desc())
-    with store.transaction(writing=False) as connection:
-        for row in connection.execute(newest_first):
-            yield row.id, row.experiment
+    query = "SELECT id, experiment FROM experiments WHERE name = :name"
+    with store.reading() as rows:
+        found = rows.tuples(f"{query} ORDER BY started_at DESC, id DESC", name=name)
+    yield from ((id_, text) for id_, text in found)
 
 
-def last_began(store: Store) -> datetime | None:
+def last_began(store: "Journal") -> datetime | None:
     """The start of the newest run or experiment that can be read; None in an empty journal."""
     found: list[datetime] = []
-    with store.transaction(writing=False) as connection:
-        for rows in (_runs, _experiments):
-            query = select(rows.c.started_at).order_by(rows.c.started_at.desc()).limit(LOOKED_AT)
-            found += islice(each_of(connection, query, rows.c.id, _start), 1)
+    with store.reading() as rows:
+        for table in ("runs", "experiments"):
+            query = f"SELECT id, started_at FROM {table} ORDER BY started_at DESC LIMIT {LOOKED_AT}"
+            found += islice(each_readable(rows.mappings(query), _start), 1)
     return max(found, default=None)
 
 
-def _start(row: RowMapping) -> datetime:
-    return cast(datetime, row["started_at"])
+def _start(row: "Stored") -> datetime:
+    with naming(f"row {row['id']!r:.60}"):
+        return moment(row["started_at"])
 
 
 def measured_between(
-    store: Store, places: Collection[Place], since: datetime, until: datetime
+    store: "Journal",
+    places: Collection[Place],
+    since: datetime,
+    until: datetime,
+    metrics: Collection[str] | None = None,
 ) -> list[Record]:
-    """The runs at `places` that started from `since` on and before `until`, newest last."""
-    when = (_runs.c.started_at >= since, _runs.c.started_at < until)
-    with store.transaction(writing=False) as connection:
-        rows = connection.execute(select(_runs.c.id, *_PLACE).where(*when)).all()
-        ids = [run_id for run_id, *key in rows if tuple(key) in places]
-        return read_runs(connection, select(_runs.c.id).where(_runs.c.id.in_(ids), *when))
+    """The runs at `places` that started from `since` on and before `until`, newest last, each with
+    these `metrics` only (None: with all)."""
+    when = "started_at >= :since AND started_at < :until"
+    between = {"since": since, "until": until}
+    with store.reading() as rows:
+        every = rows.tuples(f"SELECT id, {', '.join(_PLACE)} FROM runs WHERE {when}", **between)
+        ids = [run_id for run_id, *key in every if tuple(key) in places]
+        query = f"SELECT id FROM runs WHERE id IN :ids AND {when}"
+        return read_runs(rows, query, {"ids": ids, **between}, metrics)
 
 
 def place(cell: Cell) -> Place:
@@ -67,45 +74,60 @@ def place(cell: Cell) -> Place:
     return tuple(counting_fields(cell, "place").values())
 
 
-def last_measured(store: Store, cells: Iterable[Cell], before: datetime) -> dict[Place, datetime]:
+def last_measured(
+    store: "Journal", cells: Iterable[Cell], before: datetime
+) -> dict[Place, datetime]:
     """The start of the last good run before `before` of each of `cells`, by place: of the very
     same cell (by its identity) where it was measured, else of a cell at its place. Cells without
     such a run are left out."""
     places = {cell.identity: place(cell) for cell in cells}
-    good = (_runs.c.started_at < before, _runs.c.status.in_(GOOD))
     last: dict[Place, datetime] = {}
-    with store.transaction(writing=False) as connection:
-        same = _runs.c.identity.in_(places)
-        for (identity,), at in _latest(connection, [_runs.c.identity], same, *good):
+    with store.reading() as rows:
+        same = {"identities": [*places]}
+        for (identity,), at in _latest(rows, ["identity"], "identity IN :identities", same, before):
             where = places[str(identity)]
             last[where] = max(at, last.get(where, at))
         if new := set(places.values()) - last.keys():
             values = dict(zip(_NAMES, map(set, zip(*new, strict=True)), strict=True))
-            near = (_near(name, values[name]) for name in _INDEXED)
-            for key, at in _latest(connection, _PLACE, *near, *good):
+            near = " AND ".join(_near(name, values[name]) for name in _INDEXED)
+            known = {name: values[name] - {None} for name in _INDEXED}
+            given = {name: some for name, some in known.items() if some}
+            for key, at in _latest(rows, _PLACE, near, given, before):
                 if (where := cast(Place, key)) in new:
                     last[where] = max(at, last.get(where, at))
     return last
 
 
 def _latest(
-    connection: Connection, columns: Sequence[ColumnElement[Any]], *where: ColumnElement[bool]
+    rows: "Rows",
+    columns: Sequence[str],
+    where: str,
+    values: Mapping[str, Collection[object]],
+    before: datetime,
 ) -> Iterator[tuple[tuple[object, ...], datetime]]:
-    """The values of `columns` in the runs `where` that is so, each with the newest start, or, where
-    a time cannot be read, with every start that can."""
-    by_value = select(*columns, func.max(_runs.c.started_at)).where(*where).group_by(*columns)
+    """The values of `columns` in the good runs before `before` where `where` is so, each with the
+    newest start, or, where a time cannot be read, with every start that can."""
+    names = ", ".join(columns)
+    of_runs = f"FROM runs WHERE {where} AND started_at < :before AND status IN :good"
+    given = {**values, "before": before, "good": GOOD}
+    numbers = ", ".join(str(number + 1) for number, _ in enumerate(columns))
+    by_value = f"SELECT {names}, max(started_at) {of_runs} GROUP BY {numbers}"
     try:
-        rows = [tuple(row) for row in connection.execute(by_value)]
+        found = [(tuple(key), moment(at)) for *key, at in rows.tuples(by_value, **given)]
     except DAMAGE:
-        each = select(*columns, _runs.c.started_at).where(*where)
-        rows = list(each_of(connection, each, _runs.c.id, lambda row: tuple(row.values())))
-    for *key, at in rows:
-        yield tuple(key), at
+        each = rows.mappings(f"SELECT id, started_at, {names} {of_runs}", **given)
+        found = list(each_readable(each, _dated))
+    yield from found
 
 
-def _near(name: str, values: Collection[object]) -> ColumnElement[bool]:
-    """Whether the column `name` has one of `values`. None is a length that is not known, or that of
-    prompts of one's own."""
-    column = _runs.c[name]
-    known: ColumnElement[bool] = column.in_(value for value in values if value is not None)
-    return or_(known, column.is_(None), _own) if None in values else known
+def _dated(row: "Stored") -> tuple[tuple[object, ...], datetime]:
+    _, _, *key = row.values()
+    return tuple(key), _start(row)
+
+
+def _near(name: str, values: Collection[object]) -> str:
+    """The condition that the column `name` has one of `values`. None is a length that is not known,
+    or that of prompts of one's own."""
+    terms = [f"{name} IN :{name}"] if set(values) - {None} else []
+    terms += [f"{name} IS NULL", _OWN] if None in values else []
+    return f"({' OR '.join(terms)})"

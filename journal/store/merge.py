@@ -12,14 +12,15 @@ from sqlalchemy import Connection, RowMapping, Table, insert, select, text, upda
 
 from journal.errors import StoreError, UsageError
 from journal.paths import file_is_at, folder_is_at
-from journal.store import codec, core_tables
+from journal.store import codec, core_tables, from_rows
 from journal.store.checkups import checkup_of
 from journal.store.database import file_of, store_address
 from journal.store.interactions import interaction_of
-from journal.store.migrate import VERSION_TABLE, locked
+from journal.store.lock_files import locked
 from journal.store.notes import add_note, note_of, notes
 from journal.store.parquet import folder_beside, request_rows
 from journal.store.row_care import each_of, naming, warn_of
+from journal.store.schema import VERSION_TABLE
 from journal.store.store import Store, open_store
 from journal.store.tags import tag_of
 
@@ -31,7 +32,7 @@ _OTHERS = [
     if rows not in (*_PARTS, _experiments, _runs, core_tables.notes)
 ]
 _READERS = {
-    "experiments": codec.experiment_record,
+    "experiments": from_rows.experiment_record,
     "interactions": interaction_of,
     "checkups": checkup_of,
     "tags": tag_of,
@@ -180,8 +181,10 @@ def _read_run(
     by_table = {part.name: rows for part, rows in parts if rows}
     of = {rows.name: field for rows, field, _ in codec.READING_KINDS}
     for figure in by_table.get("metrics", ()):
-        codec.stored_figure(*(figure[name] for name in ("name", "value", "low", "high", "count")))
-    codec.run_record(run, {}, [codec.doubt(row) for row in by_table.get("doubts", ())])
+        from_rows.stored_figure(
+            *(figure[name] for name in ("name", "value", "low", "high", "count"))
+        )
+    from_rows.run_record(run, {}, [from_rows.doubt(row) for row in by_table.get("doubts", ())])
     if run["client"] is not None:
         readings = {field: by_table.get(name, []) for name, field in of.items()}
         codec.samples(run, by_table.get("requests", []), readings)

@@ -6,12 +6,9 @@ transaction, alone: under a lock file for SQLite, under an advisory lock on Post
 journal with content is copied beside itself first. The views for people are made again after each.
 """
 
-import fcntl
 import os
 import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import (
@@ -29,11 +26,9 @@ from sqlalchemy import (
 from journal.errors import StoreError, StoreTooNew
 from journal.store.core_tables import METADATA
 from journal.store.database import connectable, explained, file_of, reader, shown_address
+from journal.store.lock_files import LOCK_TIMEOUT_S, locked
+from journal.store.schema import HEAD, VERSION_TABLE
 from journal.store.views import drop_views, make_views
-
-HEAD = "0021"
-VERSION_TABLE = "journal_version"
-LOCK_TIMEOUT_S = 60.0
 
 _ADVISORY_LOCK = int.from_bytes(b"journal")
 
@@ -74,42 +69,6 @@ def bring_up_to_date(url: URL, scripts: Path | None = None) -> None:
         engine.dispose()
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, alone among processes. Raises StoreError where it does not
-    become free within LOCK_TIMEOUT_S."""
-    with closing(_Descriptor(path)) as lock:
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while not lock.taken():
-            if time.monotonic() > deadline:
-                raise StoreError(
-                    f"another process has held {path} for {LOCK_TIMEOUT_S:.0f} s: "
-                    "see whether it hangs, end it and try again"
-                )
-            time.sleep(0.02)
-        yield
-
-
-class _Descriptor:
-    def __init__(self, path: Path) -> None:
-        try:
-            self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(
-                f"{path.parent} cannot be written ({error.strerror}): make it writable"
-            ) from error
-
-    def taken(self) -> bool:
-        try:
-            fcntl.flock(self.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def close(self) -> None:
-        os.close(self.number)
-
-
 def _version(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
@@ -143,9 +102,7 @@ def _check_empty(connection: Connection) -> None:
 
 def _make_tables(connection: Connection) -> None:
     """The newest schema in an empty database, as the migrations would make it."""
-    from journal.store.tables import Row
-
-    Row.metadata.create_all(connection, checkfirst=False)
+    METADATA.create_all(connection, checkfirst=False)
     versions = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
     versions.create(connection)
     connection.execute(versions.insert().values(version_num=HEAD))

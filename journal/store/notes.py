@@ -4,16 +4,17 @@ import secrets
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
-
-from sqlalchemy import RowMapping, delete, insert, select, update
+from typing import TYPE_CHECKING
 
 from journal.errors import UsageError
 from journal.records.notebook import Note
-from journal.store import core_tables
-from journal.store.row_care import each_of, naming
-from journal.store.store import Store, open_store
+from journal.store.row_care import each_readable, naming
+from journal.store.rows import day_of, moment
 
-_notes = core_tables.notes
+if TYPE_CHECKING:
+    from journal.store.row_care import Stored
+    from journal.store.rows import Journal
+
 _NAMES = tuple(field.name for field in fields(Note))
 
 
@@ -28,6 +29,8 @@ def note(
     """Keep `text` as a note in the journal of `home`: on `run` (an id, the beginning of one, or
     "last") and its day, or on `day`, or on today (in `zone`, None: this machine's). Raises
     NotFound for a run that does not exist, UsageError for an empty text."""
+    from journal.store.store import open_store
+
     if not text.strip():
         raise UsageError("an empty note says nothing: give it some words")
     now = datetime.now(UTC)
@@ -47,52 +50,51 @@ def note(
         )
 
 
-def add_note(store: Store, written: Note) -> Note:
+def add_note(store: "Journal", written: Note) -> Note:
     """Store a new note and return it. Raises UsageError for text that is not valid Unicode."""
-    values = {name: getattr(written, name) for name in _NAMES}
-    with store.transaction(writing=True) as connection:
-        connection.execute(insert(_notes), values | {"text": _packed(written.text)})
+    values = {name: getattr(written, name) for name in _NAMES} | {"text": _packed(written.text)}
+    with store.changing() as rows:
+        rows.add("notes", values)
     return written
 
 
-def change_note(store: Store, written: Note, text: str) -> Note:
+def change_note(store: "Journal", written: Note, text: str) -> Note:
     """Replace the text of a stored note; return the changed note."""
-    with store.transaction(writing=True) as connection:
-        query = update(_notes).where(_notes.c.id == written.id)
-        connection.execute(query.values(text=_packed(text)))
+    with store.changing() as rows:
+        query = "UPDATE notes SET text = :text WHERE id = :id"
+        rows.change(query, text=_packed(text), id=written.id)
     return replace(written, text=text)
 
 
-def remove_note(store: Store, written: Note) -> None:
+def remove_note(store: "Journal", written: Note) -> None:
     """Delete a stored note."""
-    with store.transaction(writing=True) as connection:
-        connection.execute(delete(_notes).where(_notes.c.id == written.id))
+    with store.changing() as rows:
+        rows.change("DELETE FROM notes WHERE id = :id", id=written.id)
 
 
-def notes(store: Store, day: date | None = None) -> list[Note]:
+def notes(store: "Journal", day: date | None = None) -> list[Note]:
     """The notes on one day, or all notes, in the order in which they were written."""
-    query = select(_notes).order_by(_notes.c.written_at, _notes.c.id)
-    if day is not None:
-        query = query.where(_notes.c.day == day)
-    with store.transaction(writing=False) as connection:
-        return list(each_of(connection, query, _notes.c.id, _note))
+    where, values = ("", {}) if day is None else (" WHERE day = :day", {"day": day})
+    with store.reading() as rows:
+        query = f"SELECT * FROM notes{where} ORDER BY written_at, id"
+        return list(each_readable(rows.mappings(query, **values), _note))
 
 
-def note_of(store: Store, note_id: str) -> Note | None:
+def note_of(store: "Journal", note_id: str) -> Note | None:
     """The note with this id, of any day; None where the journal has no such note. Raises StoreError
     for a damaged row."""
-    query = select(_notes).where(_notes.c.id == note_id)
-    with store.transaction(writing=False) as connection, naming(f"note {note_id}"):
-        row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else _note(row)
+    with store.reading() as rows:
+        found = rows.mappings("SELECT * FROM notes WHERE id = :id", id=note_id)
+    return _note(found[0]) if found else None
 
 
-def _note(row: RowMapping) -> Note:
+def _note(row: "Stored") -> Note:
     with naming(f"note {row['id']}"):
         values = {name: row[name] for name in _NAMES}
         text = row["text"]
         if not isinstance(text, bytes):
             raise TypeError(f"its text is {text!r:.40}, not bytes")
+        values |= {"day": day_of(row["day"]), "written_at": moment(row["written_at"])}
         return Note(**values | {"text": text.decode("utf-8", "surrogateescape")})
 
 

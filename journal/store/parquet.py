@@ -39,9 +39,15 @@ def request_rows(connection: Connection, run: Row, folder: Path) -> Rows:
     """The rows of a run's requests, from the database or from its file in `folder`. Raises
     StoreError where the file cannot be read."""
     if run["requests_file"] is not None:
-        return read_run(_inside(folder, run["requests_file"]), run["id"])
+        return moved_rows(run, folder)
     query = select(_requests).where(_requests.c.run_id == run["id"])
     return connection.execute(query.order_by(_requests.c.position)).mappings().all()
+
+
+def moved_rows(run: Row, folder: Path) -> Rows:
+    """The rows of a run's requests from its file in `folder`. Raises StoreError where the file
+    cannot be read."""
+    return read_run(_inside(folder, run["requests_file"]), run["id"])
 
 
 def _inside(folder: Path, name: object) -> Path:

@@ -4,14 +4,26 @@ no other."""
 import re
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from journal.errors import DamagedRow, StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select
+
+    Stored: TypeAlias = Mapping[str, Any] | RowMapping
 
 T = TypeVar("T")
 
@@ -44,14 +56,20 @@ def warn_of(error: StoreError) -> None:
 
 
 def each_of(
-    connection: Connection,
-    query: Select[Any],
-    key: ColumnElement[Any],
-    made: Callable[[RowMapping], T],
+    connection: "Connection",
+    query: "Select[Any]",
+    key: "ColumnElement[Any]",
+    made: "Callable[[RowMapping], T]",
 ) -> Iterator[T]:
     """What `made` gives for each row of `query`, in order; a row that cannot be read is left out
     with a warning. `key` is a column that tells the rows apart."""
-    for row in _rows_of(connection, query, key):
+    yield from each_readable(_rows_of(connection, query, key), made)
+
+
+def each_readable(rows: "Iterable[Stored]", made: "Callable[[Any], T]") -> Iterator[T]:
+    """What `made` gives for each of `rows`, in order; a row that cannot be read is left out with a
+    warning."""
+    for row in rows:
         try:
             yield made(row)
         except StoreError as error:
@@ -59,8 +77,8 @@ def each_of(
 
 
 def _rows_of(
-    connection: Connection, query: Select[Any], key: ColumnElement[Any]
-) -> Iterator[RowMapping]:
+    connection: "Connection", query: "Select[Any]", key: "ColumnElement[Any]"
+) -> "Iterator[RowMapping]":
     try:
         rows = connection.execute(query).mappings().all()
     except DAMAGE:  # one of them, in SQLAlchemy's own reading: look at each alone
@@ -76,7 +94,7 @@ def _rows_of(
     yield from rows
 
 
-def text_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
+def text_in(row: "Stored", name: str) -> str:
     """The text in a column. Raises TypeError for another value, which SQLite does not refuse."""
     value = row[name]
     if not isinstance(value, str):
@@ -84,7 +102,7 @@ def text_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
     return value
 
 
-def id_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
+def id_in(row: "Stored", name: str) -> str:
     """The id in a column. Raises ValueError for a text that is none: ids stand in names of
     files."""
     value = text_in(row, name)
@@ -93,7 +111,7 @@ def id_in(row: RowMapping | Mapping[str, Any], name: str) -> str:
     return value
 
 
-def one_of(row: RowMapping | Mapping[str, Any], name: str, record: type) -> Any:
+def one_of(row: "Stored", name: str, record: type) -> Any:
     """The word in a column. Raises ValueError for one that the field `name` of `record`, a Literal,
     does not know."""
     value, words = row[name], _words(record, name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert
 
 from journal.errors import StoreError
 from journal.metrics.slo_times import SloTimes, slo_times
@@ -13,7 +13,7 @@ from journal.store.row_care import naming, warn_of
 from journal.store.run_rows import read_runs
 from journal.store.store import Store
 
-_runs, _slo_times = core_tables.runs, core_tables.slo_times
+_slo_times = core_tables.slo_times
 
 
 def runs_with_slo_times(
@@ -21,15 +21,16 @@ def runs_with_slo_times(
 ) -> Iterator[tuple[Record, SloTimes]]:
     """The good runs that have samples, newest last, with these metrics and their doubts but notes.
     The times of a run of an older schema are computed from its samples."""
-    chosen = select(_runs.c.id).where(_runs.c.status.in_(GOOD), _runs.c.client.is_not(None))
-    with store.transaction(writing=False) as connection:
-        records = read_runs(connection, chosen, metrics, noted=False)
-        rows = {run_id: rest for run_id, *rest in connection.execute(select(_slo_times)).all()}
+    chosen = "SELECT id FROM runs WHERE status IN :good AND client IS NOT NULL"
+    with store.reading() as rows:
+        records = read_runs(rows, chosen, {"good": GOOD}, metrics, noted=False)
+        query = "SELECT run_id, span_s, steady_from, latencies_s FROM slo_times"
+        times = {run_id: rest for run_id, *rest in rows.tuples(query)}
     for record in records:
         try:
-            if record.id in rows:
+            if record.id in times:
                 with naming(f"the times of run {record.id}"):
-                    yield record, codec.stored_slo_times(*rows[record.id])
+                    yield record, codec.stored_slo_times(*times[record.id])
             elif (samples := store.samples(record.id)) is not None:
                 yield record, slo_times(View(samples))
         except StoreError as error:

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sqlalchemy import (
     URL,
-    Column,
     Connection,
     Engine,
     RowMapping,
-    Select,
     Table,
     delete,
     func,
@@ -36,8 +34,9 @@ from journal.records.experiment import Experiment
 from journal.records.figure import Metrics
 from journal.records.run import ExperimentRecord, Record, Status
 from journal.records.samples import Samples
-from journal.store import codec, core_tables, parquet, running
+from journal.store import codec, core_tables, from_rows, parquet, running
 from journal.store.database import (
+    ConnectionRows,
     connectable,
     explained,
     file_identity,
@@ -49,8 +48,9 @@ from journal.store.database import (
     touch_private,
 )
 from journal.store.migrate import bring_up_to_date, is_up_to_date
-from journal.store.row_care import each_of, naming
-from journal.store.run_rows import read_runs
+from journal.store.row_care import naming
+from journal.store.rows import Changes, Rows
+from journal.store.run_rows import read_experiments, read_runs, read_runs_of
 
 if TYPE_CHECKING:
     from journal.metrics.slo_times import SloTimes
@@ -255,24 +255,33 @@ class Store:
 
     # ---- reading ---------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Rows]:
+        """One transaction that reads, for the queries of this room. Raises StoreError."""
+        with self.transaction(writing=False) as connection:
+            yield ConnectionRows(connection)
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[Changes]:
+        """One transaction that writes, by queries of this room. Raises StoreError."""
+        with self.transaction(writing=True) as connection:
+            yield ConnectionRows(connection)
+
     def experiments(
         self, since: datetime | None = None, until: datetime | None = None
     ) -> list[ExperimentRecord]:
         """The experiments that started at or after `since` and before `until`, newest last."""
-        query = _started(select(_experiments), _experiments.c.started_at, since, until)
-        query = query.order_by(_experiments.c.started_at, _experiments.c.id)
-        with self.transaction(writing=False) as connection:
-            return list(each_of(connection, query, _experiments.c.id, codec.experiment_record))
+        with self.reading() as rows:
+            return read_experiments(rows, since=since, until=until)
 
     def experiment(self, experiment_id: str) -> ExperimentRecord:
         """The experiment with this id, or with the only id that begins so, or the "last" one.
         Raises NotFound."""
         with self.transaction(writing=False) as connection:
             whole_id = _find(connection, _experiments, experiment_id)
-            query = select(_experiments).where(_experiments.c.id == whole_id)
-            with naming(f"experiment {whole_id}"):
-                row = connection.execute(query).mappings().one()
-            return codec.experiment_record(row)
+            query = "SELECT * FROM experiments WHERE id = :id"
+            (row,) = ConnectionRows(connection).mappings(query, id=whole_id)
+            return from_rows.experiment_record(row)
 
     def runs(
         self,
@@ -287,15 +296,16 @@ class Store:
         """The runs of one experiment, or of all, that started from `since` on and before `until`,
         newest last. `limit`: the newest `limit` runs only; `metrics`: each run has these metrics
         only; `apart_from`: experiments whose runs are left out."""
-        query = _started(select(_runs.c.id), _runs.c.started_at, since, until)
-        if experiment_id is not None:
-            query = query.where(_runs.c.experiment_id == experiment_id)
-        if apart_from:
-            query = query.where(_runs.c.experiment_id.not_in(apart_from))
-        if limit is not None:
-            query = query.order_by(_runs.c.started_at.desc(), _runs.c.id.desc()).limit(limit)
-        with self.transaction(writing=False) as connection:
-            return read_runs(connection, query, metrics)
+        with self.reading() as rows:
+            return read_runs_of(
+                rows,
+                experiment_id=experiment_id,
+                since=since,
+                until=until,
+                limit=limit,
+                metrics=metrics,
+                apart_from=apart_from,
+            )
 
     def run(self, run_id: str) -> Record:
         """The run with this id, or with the only id that begins so, or the "last" one.
@@ -303,7 +313,8 @@ class Store:
         with self.transaction(writing=False) as connection:
             whole_id = _find(connection, _runs, run_id)
             with warnings.catch_warnings(action="ignore", category=DamagedRow):
-                found = read_runs(connection, select(_runs.c.id).where(_runs.c.id == whole_id))
+                query = "SELECT id FROM runs WHERE id = :id"
+                found = read_runs(ConnectionRows(connection), query, {"id": whole_id})
             if not found:
                 raise StoreError(
                     f"run {whole_id} cannot be read: its row is damaged, or of another program; "
@@ -331,12 +342,9 @@ class Store:
 
     def pending(self) -> tuple[list[ExperimentRecord], list[Record]]:
         """The experiments and the runs that MLflow does not have completely, oldest first."""
-        experiments = select(_experiments).where(_experiments.c.mlflow_pending)
-        experiments = experiments.order_by(_experiments.c.started_at, _experiments.c.id)
-        runs = select(_runs.c.id).where(_runs.c.mlflow_pending)
-        with self.transaction(writing=False) as connection:
-            begun = each_of(connection, experiments, _experiments.c.id, codec.experiment_record)
-            return list(begun), read_runs(connection, runs)
+        with self.reading() as rows:
+            begun = read_experiments(rows, pending=True)
+            return begun, read_runs(rows, "SELECT id FROM runs WHERE mlflow_pending", {})
 
     def place_in_mlflow(self, experiment_id: str, mlflow_experiment_id: str) -> None:
         """Store the id of MLflow's experiment that holds the runs of an experiment."""
@@ -360,16 +368,6 @@ class Store:
         rows = _runs if isinstance(record, Record) else _experiments
         with self.transaction(writing=True) as connection:
             connection.execute(update(rows).where(rows.c.id == record.id).values(values))
-
-
-def _started(
-    query: Select[Any], started_at: Column[Any], since: datetime | None, until: datetime | None
-) -> Select[Any]:
-    if since is not None:
-        query = query.where(started_at >= since)
-    if until is not None:
-        query = query.where(started_at < until)
-    return query
 
 
 def _rows(connection: Connection, rows: Table, run_id: str) -> list[RowMapping]:

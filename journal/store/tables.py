@@ -3,8 +3,7 @@ journal/records; a value with structure (a cell with its engine, an environment)
 canonical JSON. The tables of samples hold one row for each trace or reading, by `position`.
 
 A change here needs a migration in migrations/versions; a test compares the two. `make docs` then
-writes core_tables.py again, by which rows are read and written: this file is imported where a
-database is made.
+writes core_tables.py again, by which a journal is made, and rows are read and written.
 """
 
 from datetime import date, datetime

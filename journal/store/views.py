@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, text
 
 from journal.records.load_shape import AXIS_NAMES, LOAD_AXES
+from journal.records.money import USD
 
 NAMES = ("runs_flat", "requests_flat")
 
@@ -22,6 +23,7 @@ ALONE = (
     *("weights_bytes", "kv_pool_bytes", "kv_pool_tokens", "kv_cache_peak_bytes"),
     *("kv_cache_peak_fraction", "prefix_cache_hit_fraction", "preemptions"),
     *("energy_per_output_token_j", "usd_per_million_output_tokens"),
+    "price_per_million_output_tokens",
 )
 OF_RUN = (
     *("id", "experiment_id", "experiment", "model", "quantisation", "dtype", "tensor_parallel"),
@@ -73,7 +75,7 @@ def _in_sqlite(column: str, key: str) -> str:
 
 
 def _in_postgres(column: str, key: str) -> str:
-    return f"CAST({column} AS json) ->> '{key}'"
+    return f"CAST({column} AS json) #>> '{{{key.replace('.', ',')}}}'"
 
 
 def _runs(of_json: Callable[[str, str], str], names: str) -> str:
@@ -88,9 +90,26 @@ def _runs(of_json: Callable[[str, str], str], names: str) -> str:
     for metric in WITH_INTERVAL:
         columns += [_metric(metric, part) for part in ("value", "low", "high")]
     columns += [_metric(metric, "value") for metric in ALONE]
+    in_usd, other = (of_json("r.facts", key) for key in ("usd_per_hour", "price_per_hour.currency"))
+    columns += [f"CASE WHEN {in_usd} IS NOT NULL THEN '{USD}' ELSE {other} END AS currency"]
+    engine, start_s = of_json("r.cell", "engine.model"), of_json("r.facts", "start_s")
+    columns += [
+        f"CASE WHEN {_UNMEASURED.format(run='r')} AND {engine} IS NOT NULL AND {start_s} IS NULL "
+        f"THEN {_FIRST} END AS failed_start"
+    ]
     return f"SELECT {', '.join(columns)} FROM runs r"
 
 
+# What sets the runs of an engine that did not start apart, and the first of them, which names it.
+_UNMEASURED = (
+    "{run}.status = 'failed' AND {run}.duration_s = 0 "
+    "AND NOT EXISTS (SELECT 1 FROM metrics m WHERE m.run_id = {run}.id)"
+)
+_FIRST = (
+    "(SELECT f.id FROM runs f WHERE f.experiment_id = r.experiment_id AND f.model = r.model "
+    f"AND f.error = r.error AND f.facts = r.facts AND {_UNMEASURED.format(run='f')} "
+    "ORDER BY f.started_at, f.id LIMIT 1)"
+)
 _FLAGS = " AND d.severity <> 'note'"
 
 

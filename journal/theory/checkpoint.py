@@ -134,7 +134,7 @@ def tensors_of(header: Mapping[str, Any], file: Path | str) -> Iterator[Tensor]:
 
 def _header(file: BinaryIO, path: Path) -> dict[str, Any]:
     length = int.from_bytes(file.read(8), "little")
-    raw = file.read(length) if 0 < length <= HEADER_LIMIT else b""
+    raw = file.read(length) if length <= HEADER_LIMIT else b""
     try:
         header = json.loads(raw)
     except (ValueError, RecursionError):

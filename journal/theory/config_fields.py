@@ -92,7 +92,7 @@ MORE = tuple(
     num_global_key_value_heads per_layer_config use_double_wide_mlp hidden_size_per_layer_input
     vocab_size_per_layer_input laurel_rank altup_num_inputs attention_hidden_size
     attn_output_gate partial_rotary_factor rope_parameters num_mem_blocks adapter_rank
-    use_shared_attention_adapter use_shared_mlp_adapter
+    use_shared_attention_adapter
     """.split()
 )
 OF_TOWERS = tuple(
@@ -125,11 +125,12 @@ WINDOWED = (
 
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The text part of a config: the config itself where it has no parts."""
+    """The text part of a config, which may be a part of a part; the config itself where it has no
+    parts."""
     for name in TEXT_PARTS:
         part = config.get(name)
         if isinstance(part, Mapping) and part:
-            return text_part(part) if name == "thinker_config" else part
+            return text_part(part)
     return config
 
 

@@ -24,8 +24,7 @@ class ModelFamily:
     config says otherwise. `positions`: a table of learned positions with so many extra rows.
     `state` is the kind of layer that its linear or state-space layers are; `window_every`: every
     so manieth layer has no window, the others have. `mla`: latent attention. `shared_gate`: the
-    shared expert has a gate of its own; `correction`: the router has a bias for each expert.
-    `engine_tied`: an engine keeps one table even for untied checkpoints."""
+    shared expert has a gate of its own; `correction`: the router has a bias for each expert."""
 
     qkv_bias: bool = False
     out_bias: bool = True
@@ -43,7 +42,6 @@ class ModelFamily:
     head_bias: bool = False
     state: str | None = None
     window_every: int | None = None
-    window_first: bool = True
     shared_gate: bool = False
     correction: bool = False
     router_bias: bool = False
@@ -88,7 +86,7 @@ FAMILIES: Mapping[str, ModelFamily] = MappingProxyType(
         "minicpm": ModelFamily(tied=True),
         "smollm3": ModelFamily(tied=True),
         "helium": _PLAIN,
-        "seed_oss": ModelFamily(qkv_bias=True, out_bias=False),
+        "seed_oss": ModelFamily(out_bias=False),
         "ernie4_5": ModelFamily(tied=True),
         "ernie4_5_moe": ModelFamily(tied=True, correction=True),
         "bitnet": ModelFamily(tied=True, norms=2),
@@ -143,13 +141,13 @@ FAMILIES: Mapping[str, ModelFamily] = MappingProxyType(
         "mpt": ModelFamily(gated=False, tied=True),
         "falcon": ModelFamily(gated=False, norm_bias=True, norms=1, tied=True),
         "starcoder2": replace(_TWO, tied=True),
-        "stablelm": ModelFamily(norm_bias=True, out_bias=False),
-        "phi": replace(_TWO, norms=1, head_bias=True),
+        "stablelm": ModelFamily(norm_bias=True, out_bias=False, qk_norm="full"),
+        "phi": replace(_TWO, norms=1, head_bias=True, qk_norm="layer"),
         "phimoe": ModelFamily(norm_bias=True),
         "nemotron": ModelFamily(gated=False, norm_bias=True),
         "whisper": replace(_TWO, tied=True, positions=0),
         # Others
-        "cohere": ModelFamily(norms=1, tied=True),
+        "cohere": ModelFamily(norms=1, tied=True, qk_norm="full"),
         "cohere2": ModelFamily(norms=1, tied=True, window_every=4),
         "olmo": ModelFamily(norm_weights=False),
         "olmo2": ModelFamily(qk_norm="full"),
@@ -161,7 +159,7 @@ FAMILIES: Mapping[str, ModelFamily] = MappingProxyType(
         "glm4": ModelFamily(qkv_bias=True, out_bias=False, norms=4),
         "glm4v_text": ModelFamily(qkv_bias=True, out_bias=False, norms=4),
         "chatglm": ModelFamily(out_bias=False),
-        "glm4_moe": ModelFamily(correction=True, out_bias=False),
+        "glm4_moe": ModelFamily(correction=True, out_bias=False, qk_norm="head"),
         "glm4v_moe_text": ModelFamily(correction=True, out_bias=False),
         "dots1": ModelFamily(correction=True, qk_norm="head"),
         "afmoe": ModelFamily(

@@ -35,8 +35,7 @@ def layers_of(fields: Mapping[str, Any]) -> tuple[Layer, ...]:
     """The layers of a decoder in order. Raises SpecError for a kind of layer that is not known
     here. The layers of an unknown family have caches and no matrices."""
     family = FAMILIES.get(fields["model_type"])
-    kinds = mixers(fields)
-    inner = feed_forwards(fields, kinds)
+    kinds, inner = mixers(fields), feed_forwards(fields)
     return tuple(
         _layer(_of_layer(fields, number, kind), number, kind, mlp, family)
         for number, (kind, mlp) in enumerate(zip(kinds, inner, strict=True))
@@ -160,7 +159,10 @@ def _mlp(fields: Mapping[str, Any], family: ModelFamily, mlp: str) -> Parts:
         if kind == "longcat_flash":
             dense = {**fields, "intermediate_size": fields.get("ffn_hidden_size")}
             return parts + feed_forward(dense, family) + feed_forward(dense, family)
-        return parts + (feed_forward(fields, family) if kind.startswith("gemma4") else Parts())
+        if kind.startswith("gemma4"):  # its router scales its input, and each expert's part
+            scales = fields["hidden_size"] + fields["num_experts"]
+            return parts + feed_forward(fields, family) + Parts((), scales)
+        return parts
     width = fields.get("intermediate_size_mlp")
     if kind in ("granitemoehybrid", "granitemoeshared") and fields.get("shared_intermediate_size"):
         width = fields["shared_intermediate_size"]
@@ -216,8 +218,7 @@ def _zamba(fields: Mapping[str, Any], family: ModelFamily, number: int, kind: st
         parts += Parts((), 3 * hidden)
     rank, inner = fields.get("adapter_rank") or 0, fields["intermediate_size"]
     if fields["model_type"] == "zamba2":
-        if fields.get("use_shared_mlp_adapter", True):
-            own += rank * (hidden + 2 * inner)
+        own += rank * (hidden + 2 * inner)
         if fields.get("use_shared_attention_adapter"):
             own += 6 * rank * (fields.get("attention_hidden_size") or 2 * hidden)
     return parts + Parts((Matrices(place="mlp", weights=own, used=own),), 0)

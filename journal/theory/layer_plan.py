@@ -58,7 +58,7 @@ def mixers(fields: Mapping[str, Any]) -> list[str]:
     return kinds
 
 
-def feed_forwards(fields: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
+def feed_forwards(fields: Mapping[str, Any]) -> list[str]:
     """The MLP of each layer: mlp, moe, or none. In NemotronH's form a layer is either a mixer or an
     MLP."""
     count, family = fields["num_hidden_layers"], fields["model_type"]
@@ -68,9 +68,7 @@ def feed_forwards(fields: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
         return [word.get(kind, "none") for kind in pattern]
     if family in ("mamba", "mamba2", "falcon_mamba"):
         return ["none"] * count
-    if family == "zamba2" or family == "zamba":
-        return ["mlp" if kind == "both" else "none" for kind in kinds]
-    if fields.get("num_experts", 1) in (0, 1) and family != "jamba":
+    if fields.get("num_experts", 1) in (0, 1):
         return ["mlp"] * count
     if fields.get("enable_moe_block") is False:
         return ["mlp"] * count

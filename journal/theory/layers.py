@@ -109,8 +109,8 @@ def attention(fields: Mapping[str, Any], family: ModelFamily, *, own_keys: bool 
 
 def _biases(fields: Mapping[str, Any], family: ModelFamily, queries: int, keys: int) -> int:
     stated = fields.get("attention_bias", fields.get("use_bias", fields.get("bias")))
-    on = family.qkv_bias if stated is None or family.qkv_bias else bool(stated)
-    if fields.get("no_bias"):
+    on = family.qkv_bias or bool(stated)
+    if fields.get("no_bias") or fields.get("use_bias") is False:
         on = False
     out = fields.get("attention_out_bias", on and family.out_bias) or family.always_out_bias
     return (queries + keys if on else 0) + (fields["hidden_size"] if out else 0)
@@ -147,7 +147,7 @@ def feed_forward(fields: Mapping[str, Any], family: ModelFamily, width: int | No
     weights = (3 if family.gated else 2) * hidden * inner
     bias = family.mlp_bias or bool(fields.get("mlp_bias"))
     if fields["model_type"] in ("starcoder2", "ernie4_5"):
-        bias = fields.get("use_bias") is not False and family.mlp_bias
+        bias = bool(fields.get("use_bias", family.mlp_bias))
     if fields["model_type"] in ("falcon",):
         bias = bool(fields.get("bias"))
     other = ((2 if family.gated else 1) * inner + hidden) if bias else 0

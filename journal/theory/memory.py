@@ -38,6 +38,7 @@ DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
 # Engines pad the experts of gpt-oss (2,880 wide) for their kernels: to 3,072 by 2,944 with Marlin,
 # to 3,072 in one direction with Triton. The middle of both is within 1.5% of either.
 PADDED = {("gpt_oss", "mxfp4"): 1.08}
+ENDLESS = 2**24  # tokens of a sequence where a config sets no limit
 MIXED_FROM = 1.5  # groups take the size of the larger kind where it is not much larger
 
 
@@ -223,7 +224,7 @@ def longest_that_fits(
     """The length in tokens to which all of `sequences` can grow in a pool of `pool_bytes`, in
     whole blocks; at most `model.context`, where the config gives one."""
     share = max(0, pool_bytes) / sequences
-    limit = model.context or 2**24
+    limit = model.context or ENDLESS
     low, high = 0, limit // BLOCK_TOKENS
     while low < high:
         middle = (low + high + 1) // 2

@@ -24,7 +24,6 @@ PLACES: Mapping[Place, tuple[str, ...]] = {
     "shared": ("mlp.shared_expert.gate_proj", "mlp.shared_experts.gate_proj"),
 }
 FP8 = {"fp8", "fbgemm_fp8", "ptpc_fp8", "modelopt_fp8"}
-FOUR_BITS_BY_64 = 4 / 64  # bitsandbytes: a scale of 32 bits for each 64 weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +31,7 @@ class Packing:
     """How a checkpoint packs its weights. `name` is the method under one name each, `bits` the size
     of a weight and `group` the number of weights that share a scale of `scale_bytes` and a zero
     point of `zero_bytes`; None: not stated, or a channel and more. `unpacked` are the places of a
-    layer whose matrices stay in 16 bits, with the fraction of layers for which they do.
-    `packs_head`: the output matrix is packed as well."""
+    layer whose matrices stay in 16 bits, with the fraction of layers for which they do."""
 
     name: str
     bits: int | None = None
@@ -42,7 +40,6 @@ class Packing:
     zero_bytes: float = 0.0
     only: tuple[Place, ...] | None = None
     ignored: tuple[str, ...] = ()
-    packs_head: bool = False
 
     @property
     def weight_bytes(self) -> float | None:
@@ -89,7 +86,6 @@ def packing(packed: Mapping[str, Any]) -> Packing | None:
         scale_bytes=2,
         zero_bytes=zero,
         ignored=ignored,
-        packs_head=bool(packed.get("lm_head")),
     )
 
 

@@ -61,11 +61,7 @@ def pieces(model: Architecture, tensor_parallel: int, pipeline_parallel: int) ->
             first=number == 0,
             last=number == pipeline_parallel - 1,
             tensor_parallel=tensor_parallel,
-            cache=replace(
-                model,
-                plan=tuple(layer.on_one_of(tensor_parallel) for layer in plan),
-                kv_heads=max(1, model.kv_heads // tensor_parallel),
-            ),
+            cache=replace(model, plan=tuple(layer.on_one_of(tensor_parallel) for layer in plan)),
         )
         start += layers
 

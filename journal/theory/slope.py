@@ -60,7 +60,7 @@ def kv_slope(
 def _usable_bytes(facts: EngineFacts) -> float | None:
     """Bytes of the pool without the blocks that vLLM keeps back and does not count as free."""
     pool, tokens, size = facts.kv_pool_bytes, facts.kv_pool_tokens, facts.block_size
-    if pool is None or tokens is None or size is None:
+    if pool is None or not tokens or size is None:
         return pool
     return pool * (1 - BLOCKS_KEPT_BACK * size / tokens)
 

@@ -88,18 +88,14 @@ def _mamba2(fields: Mapping[str, Any]) -> tuple[Parts, int]:
     kernel = _first(fields, "mamba_d_conv", "conv_kernel", "conv_kernel_size", default=4)
     groups = _first(fields, "mamba_n_groups", "mamba_ngroups", "n_groups", default=1)
     expand = _first(fields, "mamba_expand", "expand", default=2)
-    size = _first(
-        fields, "mamba_d_head", "mamba_head_dim", "mamba_headdim", "state_head_dim", default=64
-    )
     if fields["model_type"] == "mamba2":
-        size = fields.get("head_dim") or 64
-    inner = fields.get("mamba_d_ssm") or round(expand * hidden)
-    count = _first(fields, "mamba_n_heads", "mamba_num_heads", "n_mamba_heads", default=-1)
-    if fields["model_type"] == "mamba2":
-        count = fields["num_attention_heads"] if fields.get("num_attention_heads") else -1
+        count, size = fields["num_attention_heads"], fields["head_dim"]
+    else:
+        names = ("mamba_d_head", "mamba_head_dim", "mamba_headdim", "state_head_dim")
+        count = _first(fields, "mamba_n_heads", "mamba_num_heads", "n_mamba_heads")
+        size = _first(fields, *names, default="auto")
     if size == "auto":
-        size = inner // count
-    count = inner // size if count == -1 else count
+        size = (fields.get("mamba_d_ssm") or round(expand * hidden)) // count
     inner = count * size
     mixed = inner + 2 * groups * state
     weights = hidden * (inner + mixed + count) + inner * hidden

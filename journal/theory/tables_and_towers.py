@@ -168,7 +168,7 @@ def _completed_vision(stated: Mapping[str, Any], known: Vision | None, outer: st
     hidden = get("embed_dim") or get("hidden_size") or get("width") or base.hidden
     if outer == "qwen2_vl":
         hidden = get("embed_dim") or base.hidden
-    if outer.startswith("qwen2_5") and hidden not in (1280,) and get("out_hidden_size") is None:
+    if outer.startswith("qwen2_5") and get("out_hidden_size") is None:
         hidden = base.hidden
     layers = get("depth") or get("num_hidden_layers") or get("layers") or base.layers
     inner = get("intermediate_size") or get("mlp_dim")

@@ -1,6 +1,7 @@
 """Addresses of MLflow's own pages, to which the log and the notes link."""
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlencode
@@ -15,6 +16,11 @@ CHART_OF_RUNS = {
     "orderByKey": "attributes.run_name",
     "orderByAsc": "true",
 }
+
+
+def asked_uri() -> str | None:
+    """The URI of MLflow's store that MLFLOW_TRACKING_URI names; None where it names none."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
 def ui_address(tracking_uri: str) -> str | None:

@@ -5,6 +5,7 @@ Its messages: ("thread", id of the thread that gets ready), ("ready",), and for 
 that it receives (error,), as a Tracker's.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -40,15 +41,19 @@ def main(descriptor: str, home: str, pace: str) -> None:
 def _get_ready(home: Path, pipe: Connection, ready: "SimpleQueue[Tracker]", idle: bool) -> None:
     """Import MLflow and open its store. A thread has a priority of its own on Linux
     (sched_setscheduler(2)). Where that fails the process ends, and its parent hears of it."""
+    gc.disable()  # what is imported is many objects, and none is garbage
     try:
         if idle:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
             pipe.send(("thread", threading.get_native_id()))
+        sys.modules["pandas"] = None  # type: ignore[assignment]  # not needed, and slow to import
         from journal.store.store import open_store
         from journal.tracking.tracker import Tracker
 
         tracker = Tracker(open_store(home), home)
         tracker.prepare()
+        gc.freeze()
+        gc.enable()
         ready.put(tracker)
     except BaseException:  # noqa: BLE001 (a process edge: whatever it was, the parent hears the end)
         os._exit(1)

@@ -7,6 +7,7 @@ one. The part of a metric's name before its "/" is the section of the UI's chart
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from journal.records.run import ExperimentRecord, Record
 from journal.records.sameness import workload_key
 from journal.records.workload import Workload
 from journal.store.plain import secret_of, to_json
-from journal.tracking.mlflow_curves import CurvePoint, curves, headlines, searched
+from journal.tracking.mlflow_curves import CurvePoint, curves, headlines, headlines_of, searched
 
 Level = Literal["experiment", "engine", "cell"]
 
@@ -70,7 +71,7 @@ def run_entry(record: Record, parent_id: str) -> RunEntry:
     return RunEntry(
         id=record.id,
         experiment=cell.experiment,
-        name=run_name(cell),
+        name="failed start" if record.start_failed else run_name(cell),
         status=_RUN_STATUS.get(record.status, "FINISHED"),
         started_at=record.started_at,
         ended_at=ended_at,
@@ -140,10 +141,11 @@ def experiment_entry(
     begun: ExperimentRecord, runs: Sequence[Record], summary: str | None = None
 ) -> RunEntry:
     """The entry of an experiment, with `summary` (Markdown; None: a plain one) as its note, and
-    with the curves of its `runs` unless it compares engines, whose runs have them."""
+    with the curves of its `runs`; where it compares engines, whose runs have these, with the
+    headline figures of each."""
     experiment = begun.experiment
     started = begun.started_at.astimezone(UTC)
-    points = () if compared_engines(experiment) else _points(begun, runs)
+    points = _of_each(experiment, runs) if compared_engines(experiment) else _points(begun, runs)
     engines = engines_of(experiment)
     return RunEntry(
         id=begun.id,
@@ -315,6 +317,13 @@ def _points(begun: ExperimentRecord, runs: Sequence[Record]) -> tuple[CurvePoint
         *searched(begun.experiment, runs),
         *curves(runs, several_outputs=len(begun.experiment.grid.output_tokens) > 1),
     )
+
+
+def _of_each(experiment: Experiment, runs: Sequence[Record]) -> tuple[CurvePoint, ...]:
+    own: dict[str, list[Record]] = defaultdict(list)
+    for run in runs:
+        own[key_of(run.cell.engine)].append(run)
+    return tuple(headlines_of((name, own[key]) for key, name in engine_names(experiment).items()))
 
 
 def _curves_tag(points: Sequence[CurvePoint]) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """The figures of many runs as MLflow draws them: curves over the batch or the prompt length, and
 bars of a server's headline figures and of the results of searches."""
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
@@ -12,8 +13,8 @@ from journal.compare.points import lines
 from journal.compare.points import points as points_of
 from journal.compare.setups import setups_of
 from journal.compare.trade_off import trade_offs
-from journal.metrics.each_turn import TURNS
-from journal.metrics.predicted import of_engine
+from journal.metrics.beside_theory import of_engine
+from journal.metrics.row import TURNS
 from journal.metrics.table import rows
 from journal.records.cell import Cell
 from journal.records.experiment import Experiment
@@ -21,6 +22,8 @@ from journal.records.load_shape import STEP_AXES
 from journal.records.run import Record
 
 HEADLINES = ("engine", "most", "least", "capacity")  # their sections
+UNNAMED = re.compile(r"[^\w.: -]", re.ASCII)  # what MLflow has in no name, and what parts sections
+LONGEST_NAME = 60  # of an engine
 LOADS = {"rate": "requests_per_s", "concurrency": "requests_in_flight"}
 
 
@@ -57,6 +60,16 @@ def headlines(runs: Sequence[Record]) -> list[CurvePoint]:
         own = [value for run in good if (value := of_engine(run, metric.name)) is not None]
         values_of[f"engine/{metric.name}"] = own[-1:]
     return [CurvePoint(name, values[0], at) for name, values in values_of.items() if values]
+
+
+def headlines_of(engines: Iterable[tuple[str, Sequence[Record]]]) -> list[CurvePoint]:
+    """The headline figures of `engines` that an experiment compares, each with its name and its
+    runs: `most/output_tokens_per_s/1 a`, so that a section has a bar for each engine."""
+    return [
+        replace(point, name=f"{point.name}/{number} {UNNAMED.sub('_', name)[:LONGEST_NAME]}")
+        for number, (name, runs) in enumerate(engines, start=1)
+        for point in headlines(runs)
+    ]
 
 
 def searched(experiment: Experiment, runs: Sequence[Record]) -> list[CurvePoint]:

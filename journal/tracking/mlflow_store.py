@@ -1,16 +1,18 @@
 """MLflow's database in a home, created completely or not at all.
 
 MLflow takes seconds to create its tables. A process that is killed meanwhile leaves a database that
-MLflow can neither use nor repair.
+MLflow can neither use nor repair. The first one that a version of MLflow has created is kept empty
+in the cache, and the next homes begin with a copy of it.
 """
 
 import os
 import re
 import secrets
 import socket
-import stat
+import sqlite3
 import tempfile
 import warnings
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import platformdirs
 
-from journal.private import make_folder
+from journal.private import cache_dir, is_private, make_folder, write_private
 
 NAME = "mlflow.db"
 CONNECT_S = 5
@@ -70,7 +72,7 @@ def _plain_path(home: Path) -> Path:
     if PLAIN.fullmatch(str(home)):
         return home
     folder = Path(platformdirs.user_cache_dir("serving-journal"), "homes").absolute()
-    if not (PLAIN.fullmatch(str(folder)) and _is_private(folder)):
+    if not (PLAIN.fullmatch(str(folder)) and is_private(folder)):
         folder = Path(tempfile.mkdtemp(prefix="serving-journal-", dir="/tmp"))
     link = folder / sha256(os.fsencode(home)).hexdigest()[:24]
     if not link.is_symlink() or link.readlink() != home:
@@ -78,17 +80,6 @@ def _plain_path(home: Path) -> Path:
         unnamed.symlink_to(home)
         unnamed.replace(link)
     return link
-
-
-def _is_private(folder: Path) -> bool:
-    """Whether `folder`, which is made where it does not exist, is this user's alone."""
-    try:
-        make_folder(folder)
-        state = folder.lstat()
-    except OSError:
-        return False
-    mine = state.st_uid == os.getuid() and not state.st_mode & 0o022
-    return mine and stat.S_ISDIR(state.st_mode)
 
 
 def make_whole(home: Path) -> None:
@@ -101,12 +92,45 @@ def make_whole(home: Path) -> None:
         return
     with warnings.catch_warnings(action="ignore"):  # about MLflow's own code
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        from mlflow.version import VERSION
 
-    half_done = home / f".{NAME}.half-done"
-    half_done.unlink(missing_ok=True)
-    os.close(os.open(half_done, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    half_done, kept = home / f".{NAME}.half-done", cache_dir() / "mlflow" / f"{VERSION}.db"
+    for left in home.glob(f"{half_done.name}*"):  # with SQLite's file of what to undo in it
+        left.unlink()
+    empty = _whole(kept)
+    write_private(half_done, empty or b"")
     with warnings.catch_warnings(action="ignore"):
         where = f"sqlite:///{_plain_path(home) / half_done.name}"
         store = SqlAlchemyStore(where, (home / "mlflow-artifacts").as_uri())
     store.engine.dispose()
+    if empty is None:
+        _keep(half_done, kept)
     half_done.rename(home / NAME)
+
+
+def _whole(kept: Path) -> bytes | None:
+    """The bytes of a database that was kept; None where there is none, or a damaged one."""
+    if not kept.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(kept)) as connection:
+            if connection.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                return kept.read_bytes()
+    except (OSError, sqlite3.Error):
+        pass
+    return None
+
+
+def _keep(database: Path, kept: Path) -> None:
+    """Keep a copy of a database in which nothing was logged, without the experiment that MLflow
+    creates in each: it names a home. Where that fails, nothing is kept."""
+    half_done = kept.parent / f".{secrets.token_hex(8)}"
+    with suppress(OSError, sqlite3.Error):
+        make_folder(kept.parent)
+        write_private(half_done, database.read_bytes())
+        with closing(sqlite3.connect(half_done)) as connection:
+            connection.execute("DELETE FROM experiments")
+            connection.commit()
+            connection.execute("VACUUM")  # what is deleted only would still be in the file
+        half_done.rename(kept)
+    half_done.unlink(missing_ok=True)

@@ -9,20 +9,22 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from journal.compare.starts import reason_of
 from journal.errors import DamagedRow, StoreError
+from journal.language import translated
 from journal.records.progress import Event, Listener, ignore
 from journal.records.run import ExperimentRecord, Record
 from journal.redaction import hidden, shown_url
-from journal.store.migrate import locked
+from journal.store.lock_files import locked
 from journal.store.store import Store
-from journal.tracking.addresses import charts
+from journal.tracking.addresses import asked_uri, charts
 from journal.tracking.entries import (
     RunEntry,
     compared_engines,
@@ -52,7 +54,7 @@ _SETTINGS = {
 
 def tracking_uri(home: Path) -> str:
     """The URI of MLflow's store: MLFLOW_TRACKING_URI, else `home`/mlflow.db."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or database_url(home)
+    return asked_uri() or database_url(home)
 
 
 class Tracker:
@@ -68,6 +70,7 @@ class Tracker:
         self._mlflow: MlflowRuns | None = None
         self._gone = False
         self._known: dict[str, str] = {}  # MLflow's ids, by those of entries
+        self._failed: dict[Hashable, str] = {}  # and by engine starts that failed
         self._begun: dict[str, ExperimentRecord] = {}
         self._unfinished: str | None = None
 
@@ -94,11 +97,20 @@ class Tracker:
             self._opened().answers()  # what is wrong with it, the first record will tell
 
     def log(self, record: Record) -> bool:
-        """Send a run that is in the store; return whether MLflow took it."""
+        """Send a run that is in the store; return whether MLflow took it. The runs of one engine
+        that did not start are one run there."""
         self._unfinished = record.experiment_id
-        return self._tell(
-            record, lambda mlflow: mlflow.put(run_entry(record, self._above(mlflow, record)))
-        )
+        start = reason_of(record) if record.start_failed else None
+
+        def send(mlflow: MlflowRuns) -> str:
+            if start in self._failed:
+                return self._failed[start]
+            there = mlflow.put(run_entry(record, self._above(mlflow, record)))
+            if start is not None:
+                self._failed[start] = there
+            return there
+
+        return self._tell(record, send)
 
     def finish(
         self,
@@ -121,7 +133,7 @@ class Tracker:
                 mlflow.put(engine_entry(experiment, engine, runs, parent))
             if engines:
                 page = charts(mlflow.experiment(experiment.experiment.name), experiment.id)
-                text = f"[The engines side by side, as charts]({page})\n\n{text}"
+                text = f"[{translated('The engines side by side, as charts')}]({page})\n\n{text}"
             return mlflow.put(experiment_entry(experiment, runs, text), artifacts)
 
         return self._tell(experiment, send)

@@ -417,12 +417,11 @@ def status(url: str, *, data: dict[str, str] | None = None, host: str | None = N
 @pytest.mark.timing
 @needs_gradio
 @pytest.mark.slow
-def test_settings_wait_to_be_opened_on_a_phone(
-    browser: Any, fake_server: FakeServer, tmp_path: Path
+@pytest.mark.parametrize("mobile", [True, False], ids=["a phone", "a narrow window"])
+def test_settings_wait_to_be_opened_where_they_would_cover_the_chat(
+    browser: Any, fake_server: FakeServer, tmp_path: Path, mobile: bool
 ) -> None:
-    phone = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/156.0.0.0 Mobile Safari/537"
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": phone})
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": mobile}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     url = fake_server(ttft_s=0.05, itl_s=0.003)
     with page(tmp_path, "--endpoint", url, "--second", url) as address:

@@ -15,6 +15,11 @@ from typing import Any
 
 import pytest
 from json_schemas import PRINTED, check
+from typer.testing import CliRunner
+
+from journal.cli.app import app
+from journal.errors import JournalError
+from journal.store.store import open_store
 
 KEYS = (
     "id experiment model quantisation concurrency prompt_tokens output_tokens requests errors "
@@ -160,9 +165,33 @@ WRONG = [
 def test_a_wrong_request_is_one_clear_sentence_and_exit_code_2(
     tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    command, *rest = arguments
-    home = [] if command == "plan" else ["--home", tmp_path]
-    result = journal(command, *rest, *home)
+    """In this process: an error ends `journal` with its own exit code."""
+    home = [] if arguments[0] == "plan" else ["--home", str(tmp_path)]
+    done = CliRunner().invoke(app, [*arguments, *home])
+    error = done.exception
+    if isinstance(error, JournalError):
+        assert (error.exit_code, said in str(error)) == (2, True), error
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(error, SystemExit), error
+        assert (done.exit_code, said in done.output) == (2, True), done.output
+    with open_store(tmp_path) as store:
+        assert not store.runs()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "abc"), "abc"),
+        (("run", "--rate", "0"), "'0'"),
+        (("run", "--no-such"), "--no-such"),
+    ],
+    ids=["refused", "bad value", "no option"],
+)
+def test_a_wrong_request_ends_the_program_with_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    result = journal(*arguments, "--home", tmp_path)
     assert result.returncode == 2, result.stderr
     assert said in result.stderr
     assert "Traceback" not in result.stderr

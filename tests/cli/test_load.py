@@ -29,7 +29,7 @@ def measured(url: str, home: Path, *options: str) -> Any:
     return json.loads(result.stdout)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_stall_cannot_hide_in_open_loop(fake_server: Server, tmp_path: Path) -> None:
     """The server stands still for 1 of 5 seconds, in which 50 of 250 requests are due. Whoever
     waits for answers before sending more would have met the stall with a handful of requests."""
@@ -54,7 +54,7 @@ def test_a_stall_cannot_hide_in_open_loop(fake_server: Server, tmp_path: Path) -
     assert figures["concurrency_peak"] >= 50
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_server_that_is_offered_too_much_carries_a_doubt(
     fake_server: Server, tmp_path: Path
 ) -> None:
@@ -94,7 +94,7 @@ def test_arrivals_by_chance_keep_to_their_schedule(
     assert gaps_s.std() / gaps_s.mean() == pytest.approx(float(burstiness) ** -0.5, rel=0.25)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_rate_is_searched_for_and_told(fake_server: Server, tmp_path: Path) -> None:
     """Four at a time, 100 ms each: 40 requests/s are what it can answer, and a tenth more is what

@@ -1,6 +1,7 @@
 """The commands that tell of memory, energy and money, called in this process."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,9 @@ def test_a_price_in_another_currency_stays_in_it(
     log = next((tmp_path / "log").glob("*.md")).read_text()
     assert "At 3,600.00 CNY an hour, a million output tokens cost" in log
     assert "price, CNY/Mtok" in log and "USD" not in log
+    assert "CNY/Mtok" in journal("show", "last", "--home", tmp_path)[1]
+    planned = journal("plan", *asked[1:-1], "--model", run["model"])[1]
+    assert re.search(r"at 3,?600(\.00)? CNY", planned), planned
     journal("log", "--home", tmp_path, "--lang", "zh")
     assert "按每小时 3,600.00 元计" in next((tmp_path / "log").glob("*.md")).read_text()
 

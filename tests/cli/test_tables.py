@@ -2,7 +2,9 @@
 text."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,11 @@ import journal
 from journal import units
 from journal.cli.app import app
 from journal.cli.tables import table_lines
+from journal.compare.ratios import Ratio
+from journal.compare.tried import Tried
+from journal.host import checks_engine
 from journal.records.doubt import Doubt
-from journal.records.experiment import Load
+from journal.records.experiment import ChangeTrial, Engine, Load
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.store.store import open_store
@@ -139,6 +144,15 @@ PROSE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def one_import() -> Iterator[None]:
+    """The doctor imports vLLM, which takes seconds, once for all widths."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks_engine, "build", cache(checks_engine.build))
+        yield
+
+
+@pytest.mark.usefixtures("one_import")
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("asked", PROSE, ids=lambda asked: " ".join(asked[:2]).rsplit("/", 1)[-1])
 def test_no_sentence_is_cut(recorded: Path, width: int, asked: tuple[str, ...]) -> None:
@@ -177,6 +191,14 @@ def test_a_start_that_failed_is_said_once(home: Path) -> None:
     assert "1 failed start, 8 cells not measured" in text
 
 
+def test_cells_of_one_length_are_named_by_their_variants_and_engines(home: Path) -> None:
+    lines = shown(home, 100, "plan", "structured").splitlines()
+    assert [sum(name in line for line in lines) for name in ("free text", "JSON")] == [6, 6]
+    text = shown(home, 80, "plan", "speculative")
+    assert text.count("SmolLM2-135M-Instruct (A)") == text.count("SmolLM2-135M-Instruct (B)") > 2
+    assert "SmolLM2-135M-Instruct (B): flags --speculative-config" in text
+
+
 def test_a_page_is_in_the_language_that_was_asked_for_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,3 +231,47 @@ def test_every_word_of_every_cell_is_shown(rows: list[list[str]], width: int) ->
         for cell in row:
             for word in cell.split():
                 assert word in text
+
+
+TRIED = Tried(
+    trial=ChangeTrial(
+        setting="engine.max_num_seqs=64",
+        metric="output_tokens_per_s",
+        cause="queue",
+        gist="more_at_once",
+        low=1.2,
+        high=2.5,
+        risks=("memory", "latency"),
+        run_id="3f9a1b2c4d5e6f70",
+    ),
+    before=Engine(model=MODELS[0], flags=("--max-num-seqs", "8")),
+    after=Engine(model=MODELS[0], flags=("--max-num-seqs", "64")),
+    verdict="undecided",
+    ratio=Ratio(1.123, 0.987, 1.289, 0.07),
+    starts=(4, 4),
+    more=12,
+    failed="the engine ended with exit code 1: it lacked memory for its KV cache, which takes "
+    "12.5 GiB of the 11.25 GiB that are left",
+)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_no_sentence_of_a_trial_is_cut(
+    width: int, lang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "try_change", lambda *_, **__: [TRIED])
+    env = {"COLUMNS": str(width), "JOURNAL_LANG": lang}
+    done = CliRunner().invoke(app, ["try"], env=env, catch_exceptions=False)
+    assert done.exit_code == 3 and "…" not in done.stdout
+    assert all(cell_len(line) <= width for line in done.stdout.splitlines()), done.stdout
+    assert '+ flags = ["--max-num-seqs", "64"]' in done.stdout
+    for figure in ("12.5 GiB", "11.25 GiB"):
+        assert figure in done.stdout, "a number stays beside its unit"
+
+
+def test_a_column_without_words_is_not_named_above_the_rows() -> None:
+    rows = [("TTFT", "a" * 50, "", "64"), ("TPOT", "b" * 50, "", "64")]
+    lines = table_lines(("metric", "values", "95% interval", "n"), rows, (), (), 60)
+    text = "\n".join(line.plain for line in lines)
+    assert "n 64" in text and "interval" not in text

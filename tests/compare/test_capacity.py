@@ -92,6 +92,18 @@ def test_a_run_is_long_enough_when_a_queue_of_5_percent_passes_the_limit(
     assert long_enough(replace(cell, load=Load(requests=requests))) == long
 
 
+def test_a_run_of_requests_in_bursts_is_long_enough_when_it_has_as_many_more(
+    record: Build,
+) -> None:
+    """Gaps of the gamma shape .25 spread the number of requests by four times the variance of
+    random ones, 200 ms are 5% of 4 s, and smoother ones need no less."""
+    open_loop = replace(record(batch=None, rate=10.0).cell, slo=Slo(ttft_ms=200))
+    for burstiness, least in ((0.25, 160), (0.5, 80), (1.0, 40), (3.0, 40), (0.0, 40)):
+        loads = [Load(requests=n, burstiness=burstiness) for n in (least - 1, least)]
+        runs = [replace(open_loop, load=load) for load in loads]
+        assert [long_enough(run) for run in runs] == [False, True], burstiness
+
+
 def test_no_rate_is_held_that_the_server_was_never_seen_to_answer(record: Build) -> None:
     behind = (Doubt("falls_behind", {}, "flag"),)
     fast = [opened(record, 42.0, 200, number) for number in (1, 2)]
@@ -208,3 +220,67 @@ def test_a_fault_of_the_client_is_one_only_where_every_run_has_it(record: Build)
     assert not judged(4, runs, SLO).clients_fault
     assert judged(4, runs, SLO).overloaded
     assert not judged(4, runs[:1], SLO).overloaded
+
+
+def doubted(run: Record, name: str) -> Record:
+    return replace(run, doubts=(Doubt(name, {}, "flag"),))
+
+
+def test_runs_that_others_spoilt_show_no_load_to_be_missed(record: Build) -> None:
+    missed = [ran(record, 4, 0, number) for number in (0, 1)]
+    assert judged(4, missed, SLO).verdict == "missed"
+    for name, disturbed in (("busy_host", True), ("client_saturated", False)):
+        spoilt = [doubted(run, name) for run in missed]
+        probe = judged(4, spoilt, SLO)
+        assert probe.verdict == "undecided"
+        assert (probe.disturbed, probe.clients_fault) == (disturbed, not disturbed)
+        with_clean = judged(4, [*spoilt, *twice(record, 4, 200)], SLO)
+        assert (with_clean.verdict, with_clean.good.count) == ("held", 400)
+        assert not with_clean.disturbed and not with_clean.clients_fault
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("busy_host", "held"),
+        ("client_saturated", "held"),
+        ("rate_not_achieved", "undecided"),
+        ("batch_not_reached", "undecided"),
+        ("falls_behind", "missed"),
+    ],
+)
+def test_a_load_that_was_not_applied_is_not_shown_to_hold(
+    record: Build, name: str, verdict: str
+) -> None:
+    runs = [doubted(run, name) for run in twice(record, 4, 200)]
+    assert judged(4, runs, SLO).verdict == verdict
+
+
+@pytest.mark.parametrize(("rate", "verdict"), [(39.59, "held"), (39.61, "missed")])
+def test_a_rate_is_as_much_as_is_answered_from_99_percent_on(
+    record: Build, rate: float, verdict: str
+) -> None:
+    runs = [opened(record, rate, 200, number) for number in (0, 1)]
+    probe = judged(rate, runs, SLO, 40.0)
+    assert (probe.verdict, probe.beyond_answers) == (verdict, verdict == "missed")
+
+
+def test_between_two_numbers_of_requests_in_flight_nothing_is_undecided(record: Build) -> None:
+    for held, missed in ((4.0, 5.0), (4.0, 6.0)):
+        runs = [opened(record, held, 200, n) for n in (0, 1)] + [opened(record, missed, 0, 2)]
+        (by_rate,) = capacities(BY_RATE, runs)
+        assert by_rate.undecided == (held, missed)
+        closed = [*twice(record, int(held), 200), ran(record, int(missed), 0)]
+        (by_batch,) = capacities(SEARCH, closed)
+        assert by_batch.undecided == (None if missed == 5 else (held, missed))
+
+
+def test_a_search_by_rate_begins_with_a_look_at_one_request_at_a_time(record: Build) -> None:
+    alone = ran(record, 1, 200)
+    rates = [opened(record, 4.0, 200, number) for number in (1, 2)]
+    (capacity,) = capacities(BY_RATE, [alone, *rates])
+    assert capacity.alone is not None and capacity.alone.records == (alone,)
+    assert [probe.load for probe in capacity.probes] == [4.0]
+    (of_batches,) = capacities(SEARCH, [alone, *rates])
+    assert of_batches.alone is None
+    assert [probe.load for probe in of_batches.probes] == [1.0]

@@ -6,12 +6,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from journal.compare.claims import Judged, judged_claim
+from journal.compare.claims import (
+    ClaimPart,
+    Judged,
+    Region,
+    Trial,
+    conjunction,
+    figure_trial,
+    judged_claim,
+    repeats_to_decide,
+    verdict_by,
+)
+from journal.compare.contrast import contrast
 from journal.compare.points import Points, points
 from journal.compare.setups import setups_of
 from journal.records.claim import Claim
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Load, Variant
+from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.records.workload import Workload
 
@@ -287,3 +299,118 @@ def test_the_variants_of_a_load_are_numbered_where_there_is_one_engine(record: B
     asked = Experiment(name="x", load=Load(variants=variants))
     claim = Claim(metric=RATE, behaves="a_below_b", a=1, b=2)
     assert judged_claim(claim, at_points(runs), asked.compared).verdict == "supported"
+
+
+# ---- parts of a claim ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "strict", "verdict"),
+    [
+        ((0.0, 1.0), (-0.5, 1.5), "supported"),
+        ((-0.01, 1.0), (-0.5, 1.5), "not_established"),
+        ((0.0, 1.01), (-0.5, 1.5), "not_established"),
+        ((1.2, 1.4), (1.01, 1.6), "refuted"),
+        ((1.2, 1.4), (1.0, 1.6), "not_established"),
+        ((-0.4, -0.2), (-0.6, -0.01), "refuted"),
+        ((-0.4, -0.2), (-0.6, 0.0), "not_established"),
+        ((0.2, None), (0.1, 0.9), "not_established"),
+        ((0.2, 0.8), (0.1, None), "not_established"),
+    ],
+)
+def test_an_interval_supports_within_a_region_and_the_strict_one_refutes_beyond_it(
+    own: tuple[float, float | None], strict: tuple[float, float | None], verdict: str
+) -> None:
+    figures = Figure(0.5, *own), Figure(0.5, *strict)
+    assert verdict_by(*figures, Region(0.0, 1.0)) == verdict
+    assert verdict_by(Figure(None), figures[1], Region(0.0, 1.0)) == "not_measured"
+
+
+def test_a_value_lies_within_the_nearer_end_of_its_region() -> None:
+    region = Region(1.0, 4.0)
+    assert [region.distance(value) for value in (1.5, 3.0, 0.5, 5.0)] == [0.5, 1.0, -0.5, -1.0]
+
+
+def test_the_parts_of_a_claim_share_the_chance_of_a_refusal_and_the_deciding_one_leads() -> None:
+    asked: list[float] = []
+
+    def part(value: float, half: float) -> Trial:
+        def figure(confidence: float) -> Figure:
+            asked.append(confidence)
+            return Figure(value, value - half, value + half)
+
+        return Trial(
+            (), Region(0.0, 10.0), figure, lambda distance: round(distance), lambda v: 2 * v
+        )
+
+    parts = conjunction([part(5.0, 1.0), part(1.5, 2.0), part(2.0, 1.0), part(30.0, 1.0)])
+    assert sorted(set(asked)) == pytest.approx([0.95, 0.9875])
+    assert [(p.verdict, p.figure.value, p.distance, p.more) for p in parts] == [
+        ("refuted", 60.0, -20.0, None),
+        ("not_established", 3.0, 1.5, 2),
+        ("supported", 4.0, 2.0, None),
+        ("supported", 10.0, 5.0, None),
+    ]
+    assert (parts[1].figure.low, parts[1].figure.high) == (-1.0, 7.0)
+    assert conjunction([]) == ()
+
+
+def test_a_figure_is_its_own_estimate_at_any_confidence(record: Build) -> None:
+    """Of a single run: an interval of 2.2622 standard errors, Student's t of 9 degrees, of which 7
+    count. At 99% it takes 3.4995, that of 7."""
+    (point,) = line(record, {1: 10.0}, luck=(1.0,))
+    figure = Figure(10.0, 9.0, 12.0, 1)
+    trial = figure_trial(point, figure, Region(0.0, 20.0))
+    assert trial.figure(0.95) == figure
+    wider = trial.figure(0.99)
+    scale = 3.4995 / 2.2622
+    assert (wider.low, wider.high) == pytest.approx((10 - scale, 10 + 2 * scale), rel=1e-4)
+    same = contrast((1,), [figure])
+    assert same is not None and trial.more(0.5) == same.more_to_clear(0.05)
+    bare = Figure(10.0, count=1)
+    assert figure_trial(point, bare, Region(0.0, 20.0)).figure(0.99) == bare
+    exact = figure_trial(point, bare, Region(0.0, 20.0), exact=True)
+    assert exact.figure(0.95) == exact.figure(0.99) == Figure(10.0, 10.0, 10.0, 1)
+    nothing = figure_trial(point, Figure(0.0, -1.0, 1.0, 1), Region(0.0, 20.0))
+    assert nothing.more(0.5) is None
+
+
+def test_the_part_that_takes_most_repeats_says_how_many_decide_all() -> None:
+    def part(more: int | None, verdict: str = "not_established") -> ClaimPart:
+        return ClaimPart((), Figure(1.0), verdict, 0.0, more)  # type: ignore[arg-type]
+
+    assert repeats_to_decide([part(3), part(7), part(None, "supported")]) == 7
+    assert repeats_to_decide([part(3), part(None)]) is None
+    assert repeats_to_decide([part(None, "supported")]) is repeats_to_decide([]) is None
+
+
+@pytest.mark.parametrize(("exponent", "verdict"), [(0.95, "supported"), (0.85, "refuted")])
+def test_what_grows_in_proportion_has_an_exponent_within_a_tenth_of_one(
+    record: Build, exponent: float, verdict: str
+) -> None:
+    for sign in (1, -1):
+        values = {n: 100.0 * n ** (1 + sign * (exponent - 1)) for n in (1, 4, 16, 64)}
+        there = line(record, values, luck=(0.999, 1.0, 1.001))
+        claimed = {"behaves": "grows", "over": "batch", "growth": "linear", "within": 0.1}
+        assert about(there, **claimed).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gains", "between", "verdict"),
+    [
+        ((1.9, 1.1), (2, 4), "supported"),
+        ((1.9, 1.3), (2, 4), "refuted"),
+        ((1.1, 1.1), (2, 4), "refuted"),
+        ((1.1, 1.1), (1, 4), "supported"),  # the last step decides, and none lies before
+        ((1.9, 1.1), (1, 2), "refuted"),
+    ],
+)
+def test_a_knee_lies_after_steps_that_gain_a_fifth_and_before_one_that_gains_less(
+    record: Build, gains: tuple[float, float], between: tuple[float, float], verdict: str
+) -> None:
+    values = {1: 100.0, 2: 100.0 * gains[0], 4: 100.0 * gains[0] * gains[1]}
+    there = line(record, values, luck=(0.999, 1.0, 1.001))
+    found = about(there, behaves="saturates", over="batch", between=between)
+    assert found.verdict == verdict
+    for part in found.parts:  # in the gain for a doubling
+        assert part.figure.value == pytest.approx(gains[[p.batch for p in part.points] == [2, 4]])

@@ -1,6 +1,7 @@
 """Comparisons: known answers on made-up runs; pairs, names, runs left out, refusals."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 import journal
-from journal.compare.comparison import Compared, Comparison, compared
+from journal.compare.comparison import Comparison, compared
 from journal.compare.sides import Side, find_side
+from journal.compare.verdicts import Compared
 from journal.errors import NotFound, UsageError
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Load
@@ -114,7 +116,7 @@ def test_runs_that_failed_or_cannot_be_believed_are_never_used(
         "invalid",
         "interrupted",
     ]
-    assert "Of b 3 runs failed or cannot be believed" in text(comparison)
+    assert "Left out of b: 3 runs that failed or cannot be believed" in text(comparison)
     with pytest.raises(UsageError, match="none of its 3 runs is valid"):
         compared(side("a", *a), side("bad", *b[3:]))
     with pytest.raises(UsageError, match="has no run"):
@@ -283,6 +285,17 @@ def test_models_are_compared_in_equal_text_too(record: Build) -> None:
     assert names == ["output_tokens_per_s"]
 
 
+def test_a_metric_is_stood_in_for_only_where_a_side_lacks_it(record: Build) -> None:
+    both = {TTFT: 0.1, "ttft_s.mean": 0.2}
+    sides = [
+        side(name, *(record(name, number=number + n, metrics=metrics) for n in (0, 1)))
+        for number, (name, metrics) in ((10, ("m", both)), (12, ("n", both)))
+    ]
+    bare = side("o", *(record("o", number=n, metrics={"ttft_s.mean": 0.2}) for n in (20, 21)))
+    shown = [[f.metric for f in compared(sides[0], b).rows[0].figures] for b in (sides[1], bare)]
+    assert shown == [[TTFT], ["ttft_s.mean"]]
+
+
 # ---- the sides -------------------------------------------------------------------------------
 
 
@@ -392,3 +405,89 @@ def test_the_batch_at_which_two_builds_change_their_order_is_named(
     assert crossed["low"] < crossed["batch"] < crossed["high"]
     assert crossed["higher"] == {"below": "b", "above": "a"}
     assert (crossed["cell"]["prompt_tokens"], crossed["metric"]) == (64, "output_tokens_per_s")
+
+
+def test_a_comparison_is_told_in_lines(repeats: Callable[..., list[Record]]) -> None:
+    a = side("before", *repeats([0.100, 0.101, 0.099]))
+    b = side("after", *repeats([0.120, 0.121, 0.119], start=10))
+    told = str(compared(a, b))
+    assert re.fullmatch(
+        r"after against before\nbatch 1, .*\n  ttft_s\.p50: 100 ms, 120 ms, 1\.2 times "
+        r"\(1\.1\d+ to 1\.2\d+\): higher",
+        told,
+    ), told
+    one = side("after", *repeats([0.120], start=10))
+    assert str(only(compared(a, one))).endswith("1.2 times: cannot say (one repeat in B)")
+    page = compared(a, b)._repr_html_()
+    assert page.startswith("<pre>after against before\n") and page.endswith("</pre>")
+
+
+def started(record: Build, model: str, start_s: list[float], **changes: object) -> list[Record]:
+    """Two batches on each of the starts of an engine that took `start_s`."""
+    return [
+        record(
+            model,
+            batch,
+            number=100 * int(start_s[0]) + 10 * n + batch,
+            repeat=n,
+            metrics={TTFT: 0.1 + n / 1000, "start_warm_s": took},
+            facts=EngineFacts(log_path=f"{model}-{took}.log", start_s=took),
+            **changes,
+        )
+        for n, took in enumerate(start_s)
+        for batch in (1, 4)
+    ]
+
+
+def test_the_start_of_an_engine_is_compared_once(record: Build) -> None:
+    a, b = started(record, "a", [10.0, 10.1, 9.9]), started(record, "b", [20.0, 20.1, 19.9])
+    found = compared(side("a", *a), side("b", *b))
+    assert [[f.metric for f in row.figures] for row in found.rows] == [[TTFT], [TTFT]]
+    ((start,),) = (row.figures for row in found.engines)
+    assert (start.metric, start.verdict, start.units) == ("start_warm_s", "higher", (3, 3))
+    assert start.a == pytest.approx(10, rel=1e-4)
+    assert [f.metric for f in found.overall] == [TTFT, "start_warm_s"]
+    (row,) = [line for line in text(found).splitlines() if "| start of the engine" in line]
+    assert re.match(r"\| – \|( – \|)* start of the engine, warm \| 10 s \| 20 s \|", row), row
+    plain = found.as_json()
+    assert [f["metric"] for f in plain["engines"][0]["figures"]] == ["start_warm_s"]
+    assert len(plain["engines"][0]["runs"]["a"]) == 6
+    assert "\nengine\n  start_warm_s: 10 s, 20 s, " in str(found)
+
+
+def test_the_start_that_both_sides_share_is_not_compared(record: Build) -> None:
+    runs = started(record, "a", [10.0, 10.1, 9.9])
+    found = compared(
+        side("few", *(r for r in runs if r.cell.batch == 1)),
+        side("many", *(r for r in runs if r.cell.batch == 4)),
+    )
+    assert found.engines == ()
+
+
+def test_starts_under_other_conditions_have_rows_of_their_own(record: Build) -> None:
+    other = {"gpu_driver": "600"}
+    a, b = (
+        [
+            *started(record, model, [s, s + 0.1]),
+            *started(record, model, [s + 20], environment=other),
+        ]
+        for model, s in (("a", 10.0), ("b", 20.0))
+    )
+    found = compared(side("a", *a), side("b", *b))
+    assert len(found.rows) == 4
+    assert sorted(round(row.figures[0].a) for row in found.engines) == [10, 30]
+    assert found.overall == ()
+
+
+@pytest.mark.parametrize(
+    ("units", "reason"),
+    [((1, 1), "one repeat each"), ((1, 3), "one repeat in A"), ((2, 2), "too few repeats")],
+)
+def test_what_cannot_be_said_has_its_reason(
+    repeats: Callable[..., list[Record]], units: tuple[int, int], reason: str
+) -> None:
+    found = only(compared(side("a", *repeats([0.1] * 2)), side("b", *repeats([0.2] * 2, start=10))))
+    unsaid = replace(found, verdict="cannot say", units=units)
+    assert unsaid.reason == reason
+    assert replace(unsaid, ratio=None).reason == "a value of 0 has no ratio"
+    assert replace(unsaid, verdict="higher").reason == ""

@@ -49,6 +49,34 @@ def test_an_open_stretch_is_in_the_interval() -> None:
     assert found.low < 4 < found.high
 
 
+def test_the_ends_of_a_crossover_are_where_those_of_the_intervals_pass_1() -> None:
+    """Straight over the logarithms, from 20% ahead to 25% behind, each within 4%."""
+    for falls in (True, False):
+        ahead = [(2.0, narrow(1.2, 0.04)), (8.0, narrow(0.8, 0.04))]
+        found = crossover(ahead if falls else [(2.0, ahead[1][1]), (8.0, ahead[0][1])])
+        assert found is not None and found.falls == falls
+        roots = []
+        for factor in (0.96, 1.0, 1.04):
+            start, end = math.log(1.2 * factor), math.log(0.8 * factor)
+            way = start / (start - end)
+            roots.append(2 * 4 ** (way if falls else 1 - way))
+        assert found.load == pytest.approx(roots[1])
+        assert (found.low, found.high) == pytest.approx((min(roots), max(roots)))
+
+
+def test_a_crossover_begins_at_the_last_load_on_the_first_side() -> None:
+    """What is uncertain before that is no crossing, nor what comes after it is over."""
+    found = crossover(line([1.2, 1.0, 1.2, 0.8, 1.0, 0.7]))
+    assert found is not None and 4 < found.low < found.high < 8
+    unsure = [
+        (1.0, narrow(1.2)),
+        (2.0, Ratio(0.5)),
+        (4.0, Ratio(1.0, 0.0, 2.0)),
+        (8.0, narrow(0.5)),
+    ]
+    assert crossover(unsure) == crossover([unsure[0], unsure[3]])
+
+
 def simulated(chance: np.random.Generator, starts: int, slope: float = 0.1) -> Crossover | None:
     """Two setups whose logarithms of throughput part by `slope` for each doubling around TRUE."""
 

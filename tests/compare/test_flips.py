@@ -1,5 +1,6 @@
 """Flips between two builds: none is called between equal ones, and a coarse one is found."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -74,6 +75,23 @@ def test_a_build_that_loses_its_answers_is_worse() -> None:
     for lang in LANGUAGES:
         text = words(lang).paragraph(tuple(_sentences(Quality(answers=(lost, lost)), first)), str)
         assert "26" in text and "no idea" in text
+
+
+def test_only_questions_that_both_builds_answer_alike_twice_can_flip() -> None:
+    """Of the first four questions one is answered in two ways by the first build, one by the other,
+    one by neither, but otherwise, and one alike."""
+    known = tuple(right_answer(question.right) for question in QUESTIONS)
+    once = Quality(answers=(("x", *known[1:]), ("y", *known[1:])))
+    other = (known[0], "z", "no idea", *known[3:])
+    again = (known[0], "w", "no idea", *known[3:])
+    found = flips(once, Quality(answers=(other, again)))
+    assert found is not None
+    assert [(flip.question, flip.turn) for flip in found.flips] == [(QUESTIONS[2], "lost")]
+    assert (found.noise, found.right, found.questions) == ((1, 1), (38, 37), 40)
+    assert (found.worse_chance, found.verdict) == (1.0, "same")
+    # of one flip and two differences within, among 40 and 80: none of three is none between
+    none = math.comb(80, 3) / math.comb(120, 3)
+    assert found.changed_chance == pytest.approx(1 - none)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from benchmarks.calibrate_compare import LIMIT, Case, gate_outcomes
 from benchmarks.gate_agreement import ours
 from journal.cli.app import app
 from journal.compare.comparison import compared
-from journal.compare.gate import Gate, gate
+from journal.compare.gate import Gate, _beside, decided, gate, shared_confidence, worsening
+from journal.compare.ratios import Ratio
 from journal.compare.sides import Side
 from journal.errors import UsageError
 from journal.metrics.table import named
@@ -59,7 +60,50 @@ def test_a_gate_fails_what_is_worse_beyond_its_limit(
     assert result.outcome == outcome, result.checked
     (checked,) = result.checked
     assert checked.worse.value == pytest.approx(factor - 1, abs=1e-9)
+    assert (checked.a, checked.b) == pytest.approx((0.1, factor * 0.1), rel=1e-4)
     assert (checked.more is not None) == (outcome == "INCONCLUSIVE")
+
+
+LOWER, HIGHER = named(TTFT), named("output_tokens_per_s")
+
+
+def test_a_ratio_is_worse_by_what_there_is_more_of_a_latency_and_less_of_a_rate() -> None:
+    change = Ratio(1.2, 1.125, 1.5)
+    assert worsening(change, LOWER) == Figure(pytest.approx(0.2), 0.125, 0.5)
+    assert worsening(change, HIGHER) == Figure(pytest.approx(-0.2), -0.5, -0.125)
+    assert worsening(Ratio(0.75), HIGHER) == Figure(0.25)
+    assert worsening(None, LOWER) == Figure(None)
+
+
+@pytest.mark.parametrize(
+    ("high", "strict_low", "outcome"),
+    [
+        (0.05, -0.1, "PASS"),
+        (0.0501, 0.05, "INCONCLUSIVE"),
+        (0.2, 0.0501, "FAIL"),
+        (None, None, "INCONCLUSIVE"),
+    ],
+)
+def test_a_metric_passes_up_to_its_limit_and_fails_beyond_it(
+    high: float | None, strict_low: float | None, outcome: str
+) -> None:
+    assert decided(Figure(0.03, 0.0, high), Figure(0.03, strict_low, 0.3), 0.05) == outcome
+
+
+def test_many_metrics_share_the_chance_of_a_false_alarm() -> None:
+    assert [shared_confidence(n) for n in (1, 5)] == pytest.approx([0.95, 0.99])
+
+
+def test_what_has_to_be_told_from_chance_is_the_distance_to_the_limit() -> None:
+    for change, metric, limit, beside in (
+        (1.05, LOWER, 0.05, 1.0),
+        (1.32, LOWER, 0.1, 1.2),
+        (0.9, HIGHER, 0.1, 1.0),
+        (0.5, HIGHER, 1.5, 50.0),  # nothing is left to lose beyond 100%
+    ):
+        found = _beside(Ratio(change), metric, limit)
+        assert found is not None and found.value == pytest.approx(beside)
+    assert _beside(None, LOWER, 0.05) is None
 
 
 def test_a_flagged_run_never_passes(record: Build) -> None:

@@ -41,6 +41,18 @@ def test_cells_of_one_side_alone_are_named_by_what_varies(record: Build) -> None
     assert [one.id for one in theirs] == [b[0].id]
 
 
+def test_cells_of_one_side_alone_differ_in_their_names_where_rows_stand_for_several(
+    record: Build,
+) -> None:
+    a = [record(number=n, prompt_tokens=tokens) for n, tokens in enumerate((64, 128, 256))]
+    pairing = pair(tuple(a), (record(number=9, prompt_tokens=64, model="n"),), ("batch",))
+    assert [dict(match.cell) for match in pairing.matches] == [{"batch": 1}]
+    assert [dict(cell) for cell in pairing.alone[0]] == [
+        {"batch": 1, "prompt_tokens": 128},
+        {"batch": 1, "prompt_tokens": 256},
+    ]
+
+
 def test_flags_of_the_engine_are_part_of_a_cell(record: Build) -> None:
     eager = Engine(model="m", max_model_len=4096, flags=("--enforce-eager",))
     plain = Engine(model="m", max_model_len=4096)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal.compare.ratios import (
+    MOST_STARTS,
     Ratio,
     Units,
     beyond_chance,
@@ -223,3 +224,13 @@ def test_a_drift_that_is_allowed_for_costs_neither_coverage_nor_more_than_it_mus
         called.append(result.probability < 0.05)
     assert 0.925 <= np.mean(held) <= 0.972
     assert np.mean(called) == pytest.approx(1 - np.mean(held), abs=1e-9)
+
+
+def test_as_many_starts_are_advised_as_may_be_and_no_more() -> None:
+    """Two groups of n see (t(.975) + t(.8)) x sqrt(2 / n) standard deviations, by t's of 2 (n - 1)
+    degrees of freedom: with fifty 0.565 of them, with two 7.59."""
+    assert starts_needed(0.57, 1.0) == MOST_STARTS == 50
+    assert starts_needed(0.56, 1.0) is None
+    assert starts_needed(7.6, 1.0) == starts_needed(0.076, 0.01) == 2
+    assert starts_needed(5.0, 1.0) == 3
+    assert starts_needed(0.1, 0.0) == 2

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from journal.compare.points import Point, points
-from journal.compare.room import longest_in_batch, meter, room
+from journal.compare.room import full_bytes, longest_in_batch, meter, on_gpus, room
 from journal.compare.setups import setups_of
 from journal.records.engine import EngineFacts
+from journal.records.experiment import Load
 from journal.records.run import Record
 
 Build = Callable[..., Record]
@@ -55,3 +56,38 @@ def test_memory_is_that_of_the_gpus_where_there_are_any(record: Build) -> None:
     assert meter(point(record(metrics={"rss_peak_bytes": 3.0}))) == ("rss_peak_bytes", 3.0)
     assert meter(point(record())) is None
     assert meter(point(replace(record(metrics=both), status="failed"))) is None
+
+
+def test_requests_take_whole_blocks_of_which_one_is_kept_back(record: Build) -> None:
+    """Of 96 tokens in blocks of 64: two of them each, in 936 of 1,000 tokens."""
+    space = room(point(record(metrics=POOL, facts=EngineFacts(block_size=64))))
+    assert space is not None
+    assert (space.blocks, space.held, space.usable, space.requests) == (2, 128, 936, 7)
+    assert space.request_bytes == 512
+    small = replace(space, tokens=50)
+    assert (small.usable, small.requests) == (0, 0)
+
+
+def test_a_whole_batch_at_its_full_length_takes_what_fits(record: Build) -> None:
+    """Ten requests of 96 tokens of 4 bytes."""
+    for batch, taken in ((3, 3 * 384), (10, 3840), (11, None)):
+        made = point(record(batch=batch, metrics=POOL))
+        space = room(made)
+        assert space is not None and full_bytes(made, space) == taken
+    made = point(record(batch=3, metrics=POOL))
+    space = room(made)
+    assert space is not None and full_bytes(made, replace(space, token_bytes=None)) is None
+    for other in (
+        record(batch=None, rate=2.0, metrics=POOL),
+        record(batch=3, metrics=POOL, load=Load(requests=24, length_spread=0.2)),
+    ):
+        assert full_bytes(point(other), space) is None
+
+
+def test_a_server_is_known_to_run_on_gpus_by_its_memory_its_log_or_its_host(record: Build) -> None:
+    gpus = {"gpus": 1}
+    assert on_gpus(point(record(metrics={"vram_peak_bytes": 7.0}, environment={})))
+    assert on_gpus(point(record(facts=EngineFacts(card="NVIDIA L4"), environment={})))
+    assert on_gpus(point(record(environment=gpus)))
+    assert not on_gpus(point(record(environment={"gpus": 0})))
+    assert not on_gpus(point(record(engine=None, environment=gpus))), "it may be elsewhere"

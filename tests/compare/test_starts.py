@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.calibrate_compare import Case, called_different
-from journal.compare.comparison import Compared, compared
+from journal.compare.comparison import compared
 from journal.compare.pairing import Pair
 from journal.compare.sides import Side
 from journal.compare.starts import ratio_of, way_measured
+from journal.compare.verdicts import Compared
 from journal.records.doubt import Doubt
 from journal.records.engine import EngineFacts
 from journal.records.run import Record

@@ -4,6 +4,8 @@ of the way to a server."""
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import planted_proxy
 import pytest
@@ -12,7 +14,10 @@ from planted_proxy import Way
 from benchmarks.calibrate_faults import (
     OF_THE_WORLD,
     Fault,
+    at_pace,
     buffered,
+    cold,
+    each,
     found,
     healthy,
     hidden,
@@ -20,8 +25,12 @@ from benchmarks.calibrate_faults import (
     named,
     planted,
     runs,
+    slower,
+    stall,
+    two_servers,
+    warped,
 )
-from benchmarks.worlds import World, closed
+from benchmarks.worlds import REPEATED, STEP_S, World, closed, engine_in_open_loop
 from journal.doubts.words import sentence
 from journal.load.drive import drive
 from journal.measure.sampler import Sampler
@@ -29,11 +38,13 @@ from journal.metrics.table import metrics
 from journal.plan.cells import cells
 from journal.plan.prompts import requests
 from journal.records.experiment import Experiment, Grid, Load
+from journal.records.request import Trace
 from journal.records.samples import Samples
 from journal.serve.endpoint import attach
 
 Server = Callable[..., str]
 PLANTED = list(planted())
+STALL = next(fault for _, fault in PLANTED if fault.plant is stall)
 HEALTHY = list(healthy())
 WORLD = World("mixed lengths, white, 80, batch 8", closed(80, 8, "white", spread=True, lengths=0.5))
 
@@ -53,6 +64,73 @@ def test_a_healthy_run_is_flagged_by_nothing(world: World) -> None:
     flags = {name for name, doubt in found(run).items() if doubt.severity != "note"}
     assert flags <= OF_THE_WORLD
     assert "queue_unseen" not in found(run) or world.name.startswith(("M/", "open"))
+
+
+@pytest.mark.parametrize("misses", [0.02, 0.3, 0.5])
+def test_a_prompt_that_no_cache_had_explains_the_silence_while_it_is_read(misses: float) -> None:
+    """Where nobody tells what the cache had, a silence may be a stall or a prompt that is read."""
+    for tells in (True, False):
+        how = {"spread": True, "misses": misses, "tells": tells}
+        for run in runs(World("misses", closed(80, 8, "white", **how)), 5):
+            assert not {"stalled", "queue_unseen"} & set(found(run))
+            unseen = "while requests waited for their first one" in said(run)["unseen"]
+            assert tells or misses < 0.1 or unseen
+
+
+def test_a_stall_among_prompts_that_a_cache_may_have_is_named_where_nobody_waits() -> None:
+    """Streams that begin together wait together, and then none until the next wave; of spread ones
+    some wait for their first chunk when the server stands still, and not a word is said of it."""
+    names = []
+    for spread in (False, True):
+        how = {"spread": spread, "misses": 0.5, "tells": False}
+        every = [found(stall(run)) for run in runs(World("m", closed(80, 8, "white", **how)), 20)]
+        names.append([name for name in map(partial(named, STALL), every) if name])
+    assert list(map(len, names)) == [20, 20]
+    assert names[0].count("stalled") == 20 and names[1].count("stalled") >= 5
+
+
+def test_a_first_step_that_is_slow_is_no_cold_start() -> None:
+    """Streams that begin together, whose first chunk comes after a step six times as long."""
+    (run,) = runs(World("in step", closed(80, 8, "white", prefill=0.0)), 1)
+    for late_s, name in ((0.06, None), (0.5, "cold_start")):
+        late = warped(run, lambda at_s, late_s=late_s: at_s + late_s * (at_s > STEP_S / 100))
+        assert ("cold_start" in found(late)) == (name is not None)
+    prompts = replace(run.cell, workload=REPEATED)
+    doubt = found(replace(cold(run), cell=prompts))["cold_start"]
+    assert doubt.severity == "note", "nobody tells what a cache had of the first prompts"
+
+
+def test_of_a_rate_that_changes_drift_is_not_looked_for() -> None:
+    (run,) = runs(World("open", engine_in_open_loop(200, 4.0, "white")), 1)
+    ramp = replace(run.cell, load=replace(run.cell.load, ramp="5..20 in 16s"))
+    every = found(replace(slower(run), cell=ramp))
+    assert "drift" not in every
+    assert "the rate was meant to change" in sentence(every["unseen"])
+
+
+def test_a_first_request_is_not_cold_where_later_ones_are_as_slow() -> None:
+    """Requests one after the other, of which the first and some others take twice as long."""
+    (run,) = runs(World("one by one", closed(24, 1, "white")), 1)
+    slow = {places: each(run, slower_at(places)) for places in ((0,), (0, 9, 17))}
+    assert "cold_start" in found(slow[(0,)])
+    assert "cold_start" not in found(slow[(0, 9, 17)])
+
+
+def test_answers_whose_chunks_come_together_are_no_faster_server() -> None:
+    """Every second answer comes in bundles of eight chunks: most of its gaps are nothing."""
+
+    def bundled(trace: Trace) -> Trace:
+        last = [min(k // 8 * 8 + 7, len(trace.chunk_s) - 1) for k in range(len(trace.chunk_s))]
+        chunk_s = tuple(trace.chunk_s[k] for k in last)
+        return replace(trace, chunk_s=chunk_s) if trace.index % 2 else trace
+
+    (run,) = runs(WORLD, 1)
+    assert "two_speeds" not in found(each(run, bundled))
+    assert "two_speeds" in found(two_servers(run))
+
+
+def slower_at(places: tuple[int, ...]) -> Callable[[Trace], Trace]:
+    return lambda trace: at_pace(trace, 2.0) if trace.index in places else trace
 
 
 def test_a_time_per_token_that_is_not_known_is_absent() -> None:
@@ -110,7 +188,7 @@ ON_THE_WAY = [
 ]
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("way", "asked", "name", "words"), ON_THE_WAY, ids=[f"{w} {n}" for _, _, n, w in ON_THE_WAY]
 )
@@ -124,7 +202,7 @@ def test_a_fault_on_the_way_is_named(
         assert metrics(run)["tpot_s.p50"].value is None
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_two_servers_behind_one_address_are_named(fake_server: Server) -> None:
     urls = [fake_server(ttft_s=0.02, itl_s=itl_s) for itl_s in (0.01, 0.02)]
     with planted_proxy.between(urls, Way()) as url:
@@ -132,13 +210,13 @@ def test_two_servers_behind_one_address_are_named(fake_server: Server) -> None:
     assert "two_speeds" in said(run), said(run)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_stall_of_all_streams_is_named(fake_server: Server) -> None:
     run = measured(fake_server(**QUICK, stall_at_s=1.0, stall_s=1.0), requests=40)
     assert "had a chunk" in said(run).get("stalled", ""), said(run)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_hung_request_is_named(fake_server: Server) -> None:
     url = fake_server(**QUICK, fault="stalled", fault_every=20)
     run = measured(url, timeout_s=2.0, convoy=True)

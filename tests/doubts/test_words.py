@@ -45,7 +45,9 @@ def of_doubts(lang: str) -> dict[str, str]:
 
 
 def fields(template: str) -> set[tuple[str, str]]:
-    return {(name, unit or "") for _, name, unit, _ in Formatter().parse(template) if name}
+    """The fields of a template with their units, without those that are forms of a word."""
+    every = ((name, unit or "") for _, name, unit, _ in Formatter().parse(template) if name)
+    return {(name, unit) for name, unit in every if "~" not in unit}
 
 
 def english_prose(text: str) -> list[str]:
@@ -87,6 +89,24 @@ def test_the_chinese_of_a_doubt_has_no_english_prose(doubt: Doubt) -> None:
     assert text.endswith("。") or "E_1" in text
     assert english_prose(text) == []
     assert re.search("[\u4e00-\u9fff]{4}", text)
+
+
+def ones(value: Any) -> Any:
+    """A value of which every whole number is one."""
+    if isinstance(value, dict):
+        return {name: ones(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [ones(part) for part in value]
+    return 1 if type(value) is int else value
+
+
+PLURAL = re.compile(r"(?<![\d.,])1 (?!is|was|has|does|makes|gives|holds|says)[a-z]{2,}s\b")
+
+
+@pytest.mark.parametrize("doubt", DOUBTS, ids=NAMES)
+def test_a_count_of_one_has_no_plural(doubt: Doubt) -> None:
+    assert PLURAL.findall(sentence(Doubt(doubt.name, ones(doubt.values)))) == []
+    assert PLURAL.search("1 waves of requests") and not PLURAL.search("11 waves, 1 ms, 1 has")
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -135,7 +155,7 @@ def test_a_value_is_never_taken_for_a_template() -> None:
 
 def test_a_value_that_is_absent_is_a_dash() -> None:
     doubt = Doubt("preemptions", {"preemptions": None})
-    assert sentence(doubt).startswith("The server preempted – times")
+    assert sentence(doubt).startswith("The server preempted requests – times")
 
 
 def test_a_part_of_a_doubt_has_words_of_its_own() -> None:

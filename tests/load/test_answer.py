@@ -106,6 +106,21 @@ def test_fewer_tokens_than_asked_is_short() -> None:
     assert stream(*GOOD, asked=5).outcome == "short"
 
 
+def test_tokens_by_their_ids_alone_tell_whether_an_answer_is_short() -> None:
+    ids = [event(piece("a", token_ids=[1, 2])), event(piece("b", "stop", token_ids=[3])), GOOD[5]]
+    assert stream(*ids, asked=3).outcome == "ok"
+    assert stream(*ids, asked=4).outcome == "short"
+
+
+def test_one_object_in_place_of_a_stream_has_no_end_and_several_lines_have() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    one = json.dumps({"choices": [{"text": "a b", "finish_reason": "stop"}], "usage": USAGE})
+    lines = f"{one}\n{one}".encode()
+    whole, streamed = (traced([head % len(body) + body]) for body in (one.encode(), lines))
+    assert whole.outcome == "ok"
+    assert (whole.done, streamed.done) == (None, False)
+
+
 def test_events_in_one_read_share_its_time() -> None:
     body = b"".join(GOOD)
     assert traced([HEAD + framed(body[:40]), framed(body[40:]) + END]).chunk_s == (1.0,) * 4

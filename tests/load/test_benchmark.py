@@ -15,7 +15,7 @@ from benchmarks.contenders import CONTENDERS
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the scripted server")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two cores")
 def test_the_benchmark_measures_the_scripted_truth() -> None:
@@ -33,15 +33,19 @@ def test_the_benchmark_measures_the_scripted_truth() -> None:
         assert cells[-1] == "4"
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the scripted server")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two cores")
 def test_chats_and_completions_are_measured_side_by_side() -> None:
     """Every chat of the file is answered with the tokens that its line asks for."""
     command = [sys.executable, "-m", "benchmarks.chats", "--no-write", "--pairs", "1"]
+    command += ["--waves", "3"]
     done = subprocess.run(
         [*command, "--streams", "4"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     (told,) = re.findall(r"at most 1.1 times; ([0-9.]+) times", done.stdout)
     assert 0.2 < float(told) < 5
-    assert re.search(r"\| journal, chats of mixed lengths \| 4 \| [0-9.]+ us", done.stdout)
+    for load in ("completions", "chats"):
+        row = rf"\| journal, {load} of mixed lengths \| 4 \| [0-9.]+ us \|.*\| [0-9]+% \|"
+        assert re.search(row, done.stdout)
+    assert re.search("Over completions of the same lengths: [0-9.]+ times", done.stdout)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import openai
 import pytest
 
 from journal.errors import EndpointError
@@ -141,7 +140,9 @@ def test_the_servers_own_times(fake_server: Start) -> None:
 def test_the_same_text_and_usage_as_the_openai_sdk_sees(fake_server: Start) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.0)
     (trace,) = sent(url, request(tokens=12))
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+    from openai import OpenAI
+
+    with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         stream = client.completions.create(
             model="simulated-model",
             prompt="three short words",

@@ -119,7 +119,7 @@ def planned(
     return list(drawn(cell, Endpoint(base_url="http://x", model="simulated-model"), "run"))
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_streams_of_a_closed_loop_stay_spread(fake_server: Start, processes: int) -> None:
     """Eight streams of 330 ms: a request begins every 41 ms, with eight in flight from the first
@@ -140,7 +140,7 @@ def test_the_streams_of_a_closed_loop_stay_spread(fake_server: Start, processes:
     assert busy_s / (last_s - first_s) == pytest.approx(8, rel=0.05)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_requests_that_are_mostly_prompt_are_spread_by_the_ttft_of_the_warm_up(
     fake_server: Start,
 ) -> None:
@@ -152,7 +152,7 @@ def test_requests_that_are_mostly_prompt_are_spread_by_the_ttft_of_the_warm_up(
     assert max(trace.start_s for trace in traces[:4]) - traces[0].start_s < 0.05
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_prompts_that_block_decodes_tell_a_convoy_from_spread_streams(fake_server: Start) -> None:
     """A prompt takes 16 ms, in which no other token is made: 16 that come together 256 ms."""
     url = fake_server(ttft_s=0.0, itl_s=0.01, prefill_s_per_token=0.002, prefill_blocks=True)
@@ -165,7 +165,7 @@ def test_prompts_that_block_decodes_tell_a_convoy_from_spread_streams(fake_serve
     assert ttft_s[0] > 0.2 > 3 * ttft_s[1]
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_open_loop_keeps_its_schedule_whatever_the_server_does(
     fake_server: Start, processes: int
@@ -275,7 +275,7 @@ def test_a_long_load_keeps_no_answer_that_was_read(fake_server: Start) -> None:
     gc.collect()  # the recordings that other tests left
 
     def count(_: Trace) -> None:
-        kept.append(sum(isinstance(one, Recording) for one in gc.get_objects()))
+        kept.append(sum(type(one) is Recording for one in gc.get_objects()))
 
     traces, _ = driven(url, requests(60), batch=2, on_done=count)
     assert len(traces) == len(kept) == 60

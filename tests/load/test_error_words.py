@@ -58,3 +58,14 @@ def test_an_error_is_told_from_news_of_success() -> None:
     assert is_error({"error": {"message": "it broke"}}) and is_error({"code": 503})
     assert not is_error({"error": {"code": 0, "message": "success"}})
     assert not is_error({"status": "queued", "errors": []})
+    assert is_error({"success": False}) and not is_error({"success": True})
+    assert is_error({"base_resp": {"status_code": 1004}, "status": None})
+    assert not is_error({"base_resp": {"status_code": 0}})
+
+
+@pytest.mark.parametrize(
+    ("code", "is_one"), [(200, False), (399, False), (400, True), (599, True), (600, False)]
+)
+def test_a_code_of_http_tells_an_error(code: int, is_one: bool) -> None:
+    assert is_error({"code": code}) is is_one
+    assert not is_error({"code": str(code), "choices": []})

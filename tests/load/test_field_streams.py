@@ -367,7 +367,7 @@ def test_a_whole_stream_counts_in_whichever_form_it_comes(pieces: list[Timed]) -
     agree(measured[0], interaction)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_the_first_token_of_every_stream_is_timed_to_two_milliseconds() -> None:
     """From the moment at which the server sends it, on an idle machine. A stream is tried up to
     five times: other programs delay one now and then, and a fault of the reader delays each."""

@@ -8,7 +8,7 @@ import pytest
 from scripted_streams import DONE, Timed, chunk, event, framed, sent_once, serving
 
 from journal.chat.ask import Question, ask
-from journal.load.other_apis import objects
+from journal.load.other_apis import as_chunk, objects
 from journal.records.notebook import Interaction
 from journal.records.request import Trace
 
@@ -430,6 +430,56 @@ def test_output_is_the_rest_of_a_total() -> None:
 
 
 @pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"stop_type": "limit"}, "length"),
+        ({"stop_type": "word"}, "stop"),
+        ({"stop_type": "eos"}, "eos"),
+        ({"stopped_limit": True, "stop": True}, "length"),
+        ({"stopped_limit": False, "stop": True}, "stop"),
+        ({"done": True}, "stop"),
+        ({"done": False}, None),
+        ({"is_end": "true"}, None),
+        ({"done": True, "done_reason": "length"}, "length"),
+        ({"details": {"finish_reason": "length"}}, "length"),
+        ({"delta": {"stop_reason": "end_turn"}}, "end_turn"),
+        ({"meta_info": 3}, None),
+    ],
+)
+def test_the_reason_of_an_end_stands_in_any_field(
+    event: dict[str, Any], reason: str | None
+) -> None:
+    (choice,) = as_chunk({"content": "a", **event})["choices"]
+    assert choice["finish_reason"] == reason
+
+
+def test_the_prompt_of_anthropic_s_counts_is_with_its_cached_parts() -> None:
+    counts = {"input_tokens": 3, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 5}
+    delta = {"delta": {"stop_reason": "end_turn"}, "usage": {**counts, "output_tokens": 7}}
+    usage = as_chunk(delta)["usage"]
+    assert usage == {"prompt_tokens": 12, "completion_tokens": 7, "cached_tokens": 4}
+    opened = {"type": "message_start", "message": {"usage": {**counts, "output_tokens": 1}}}
+    assert as_chunk(opened)["usage"] == usage | {"completion_tokens": None}
+    both = {**delta, "usage": {**delta["usage"], "prompt_tokens": 12}}  # a gateway's translation
+    assert as_chunk(both).get("usage", both["usage"]) == both["usage"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"candidates": ["blocked"]},
+        {"type": "response.created", "response": {"status": "in_progress"}},
+        {"type": "response.completed", "response": "r1"},
+        {"type": "response.output_text.done", "text": "whole"},
+        {"type": "response.output_text.delta", "delta": ""},
+        {"type": "ping"},
+    ],
+)
+def test_an_event_that_holds_no_part_of_an_answer_stays_as_it_is(event: dict[str, Any]) -> None:
+    assert as_chunk(event) == event
+
+
+@pytest.mark.parametrize(
     ("body", "parts"),
     [
         (b"", []),
@@ -437,6 +487,8 @@ def test_output_is_the_rest_of_a_total() -> None:
         (b'{"a": "\xc3\xb6"}\n{"b": [1]} ', [b'{"a": "\xc3\xb6"}', b'{"b": [1]}']),
         (b"\xef\xbb\xbf[{},\n{}]", [b"{}", b"{}"]),
         (b'{} {"a', [b"{}", b'{"a']),
+        (b'{"a', [b'{"a']),
+        (b"{} oops\n", [b"{}", b"oops"]),
         (b" data: {}", [b"data: {}"]),
         (b"[" * 99999, []),
     ],

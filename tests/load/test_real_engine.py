@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 
 ASKED = Experiment(
     name="real",
-    grid=Grid(batch=(1, 4), prompt_tokens=(64,), output_tokens=(32,)),
+    grid=Grid(batch=(1, 4), prompt_tokens=(64,), output_tokens=(16,)),
     load=Load(requests=16, warmup=2),
     slo=Slo(ttft_ms=60_000.0),
 )

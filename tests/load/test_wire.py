@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.load.wire import EventFeed, Recording, events
+from journal.load.wire import EventFeed, Recording, Unpacker, events
 
 TEXT = (
     "data: née 模型 🙂\n\ndata: two\ndata: lines\n\n: comment\r\nevent: error\r\ndata:x\r\n\r\n"
@@ -138,6 +138,17 @@ def test_a_body_that_cannot_be_unpacked(body: bytes, encoding: bytes, reason: st
         recording.body()
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_body_unpacks_to_the_most_that_is_read_and_not_to_a_byte_more(parts: int) -> None:
+    most = 5000 * parts
+    packed = gzip.compress(b"x" * 5000) * parts
+    unpack = Unpacker(b"gzip", most)
+    assert unpack.take(packed) == b"x" * most
+    unpack.close()
+    with pytest.raises(ValueError, match="unpacks to more"):
+        Unpacker(b"gzip", most - 1).take(packed)
+
+
 def test_events_by_the_standard() -> None:
     assert [(name, data.decode()) for _, name, data in events(TEXT)] == [
         (b"", "née 模型 🙂"),
@@ -184,6 +195,25 @@ def test_events_that_are_fed_in_pieces_are_those_of_the_whole(
     feed = EventFeed()
     fed = [event for a, b in itertools.pairwise(bounds) for event in feed.feed(body[a:b])]
     assert [*fed, *feed.close()] == [(name, data) for _, name, data in events(body)]
+
+
+@given(
+    st.lists(st.sampled_from([b"data: a", b"data:  b", b"data:c", b"data: ", b"data", b"x", b""])),
+    st.lists(
+        st.sampled_from([b"\n\n", b"\r\n\r\n", b"\n", b"\r", b"\r\n"]), min_size=1, max_size=2
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_blank_line_before_all_events_changes_none(
+    lines: list[bytes], ends: list[bytes], whole: bool, complete: bool
+) -> None:
+    """Bodies of one line of data for each event are read in another way than those that begin with
+    a blank line."""
+    body = b"".join(map(b"".join, zip(lines, itertools.cycle(ends))))
+    body = body if whole else body[:-1]
+    later = events(b"\n" + body, complete=complete)
+    assert list(events(body, complete=complete)) == [(end - 1, *data) for end, *data in later]
 
 
 def test_an_event_is_fed_out_with_its_blank_line() -> None:

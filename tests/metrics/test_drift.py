@@ -97,3 +97,20 @@ def test_more_in_flight_is_never_taken_to_be_quicker() -> None:
     assert levelled(values, crowd) == pytest.approx(
         1.75 * np.array([1.0, 2 / 2.5, 4 / 2.5, 1.5 / 2.5])
     )
+
+
+def test_the_usual_value_is_that_of_the_max_min_formula() -> None:
+    """Of places with one to five values each (Barlow et al. 1972): the greatest, over where a
+    stretch begins, of the least mean of a stretch that holds the place."""
+    random = np.random.default_rng(8)
+    crowd = random.choice(9, size=25, p=np.arange(1, 10) / 45).astype(float)
+    values = 1 + random.exponential(size=25) + 0.1 * crowd
+    usual = [
+        max(
+            min(values[(low <= crowd) & (crowd <= high)].mean() for high in crowd[crowd >= at])
+            for low in crowd[crowd <= at]
+        )
+        for at in crowd
+    ]
+    assert len(set(usual)) > 3
+    assert levelled(values, crowd) == pytest.approx(values / usual * np.median(values))

@@ -11,22 +11,32 @@ from benchmarks.calibrate import on_loopback, rows
 from benchmarks.loopback import SCRIPT
 from benchmarks.worlds import (
     World,
+    as_sent,
     closed,
     engine_in_open_loop,
     independent,
     queue,
 )
+from journal.metrics import inference
 from journal.metrics.inference import (
-    LEAST_GROUPS,
     OPEN_REQUESTS,
     Units,
+    _between_two,
     describe,
+    factor_of,
     ratio_of_sums,
     share_of_requests,
     throughput,
     units,
 )
-from journal.metrics.statistics import PERCENTILES, STATISTICS, needed_samples, t_quantile
+from journal.metrics.skew import around
+from journal.metrics.statistics import (
+    LEAST_GROUPS,
+    PERCENTILES,
+    STATISTICS,
+    needed_samples,
+    t_quantile,
+)
 from journal.metrics.table import metrics
 from journal.metrics.view import View
 from journal.records.figure import Figure
@@ -102,6 +112,10 @@ def test_an_open_loop_has_intervals_from_two_hundred_requests_on() -> None:
     assert (busy.refusal, busy.needed) == ("requests", LEAST_GROUPS * busy.unit)
 
 
+def test_requests_that_all_take_no_time_are_units_of_one() -> None:
+    assert units(np.zeros(5), np.zeros(5), lanes=None).unit == 1
+
+
 def test_nothing_measured_has_no_groups() -> None:
     nothing = np.array([])
     run = units(nothing, nothing, lanes=4)
@@ -143,10 +157,109 @@ def test_streams_that_are_idle_at_the_end_widen_a_rate_of_mixed_lengths() -> Non
     flight_s = random.uniform(0.5, 1.5, 80)
     start_s = np.repeat(np.arange(10.0), 8)
     run = units(start_s, start_s + flight_s, lanes=8)
-    busy = throughput(np.ones(80), flight_s, run.group, run, span_s=float(flight_s.sum()) / 8)
-    idle = throughput(np.ones(80), flight_s, run.group, run, span_s=float(flight_s.sum()) / 4)
+    busy = throughput(np.ones(80), flight_s, run, value=8.0, reached=8.0)
+    idle = throughput(np.ones(80), flight_s, run, value=4.0, reached=4.0)
     assert busy.value and idle.value and busy.high and idle.high
     assert idle.high / idle.value - 1 > 2 * (busy.high / busy.value - 1)
+
+
+@pytest.mark.parametrize("span_s", [8.0, 10.0])
+def test_a_rate_is_as_uncertain_as_its_pace_and_as_streams_were_idle(span_s: float) -> None:
+    """Eight requests, one after the other, in a span that they fill or leave idle for a fifth."""
+    run = replace(alone(8), widening=1.5)
+    amounts, second = np.arange(1.0, 9.0), np.ones(8)
+    pace = ratio_of_sums(amounts, second, run.group, 1.5)
+    assert pace is not None
+    value, half, busy = 36 / span_s, pace.half / pace.value, 8 / span_s
+    found = throughput(amounts, second, run, value, busy)
+    least = 4.5 / 8  # of the mean time of one, that of the fastest request
+    slowest = least + (1 - least) * np.exp(half / (1 - least))
+    assert found == Figure(value, *map(pytest.approx, (value / slowest, value * (1 + half))), 8)
+    lengths = np.tile([0.5, 1.5], 4)  # half of their mean apart, at a pace that is certain
+    drain = 1.1 * (1 - busy) * 0.5
+    found = throughput(lengths, lengths, run, busy, busy)
+    assert (found.low, found.high) == pytest.approx((busy / (1 + drain), busy * (1 + drain)))
+    wide = throughput(amounts, second, replace(run, widening=20.0), value, busy)
+    assert wide.high is not None and wide.low == pytest.approx(value**2 / wide.high)
+    assert throughput(amounts[:7], second[:7], alone(7), 4.0, 1.0) == Figure(4.0, count=7)
+    assert throughput(np.zeros(8), second, run, 0.0, busy) == Figure(0.0, count=8)
+
+
+def test_a_latency_has_no_lower_bound_below_nothing_and_a_long_way_up() -> None:
+    """2 s, of which 1 s is the least: the excess of 1 s lies on the logarithmic scale."""
+    closed_ends = {
+        0.5: (1.5, 1 + np.exp(0.5)),
+        2.5: (0.0, 1 + np.exp(2.5)),
+        9.0: (0.0, 1 + np.exp(3.0)),  # 20 times the excess at most
+    }
+    for half, ends in closed_ends.items():
+        assert around(2.0, half, 1.0, is_open=False) == pytest.approx(ends)
+    up = (1 + 0.7 * (1 - np.exp(-2.0))) * 0.5
+    drawn_in = 1 + 0.4 * np.exp(-1.0)
+    assert around(2.0, 0.5, 1.0, is_open=True) == pytest.approx(
+        (1 + np.exp(-0.5 / drawn_in), 1 + np.exp(up))
+    )
+    assert around(2.0, 0.01, 1.0, is_open=True)[0] == pytest.approx(1 + np.exp(-0.01 / 1.4))
+    assert around(2.0, 9.0, 1.0, is_open=True) == pytest.approx((1 + np.exp(-9), 1 + np.exp(3.0)))
+    for is_open in (True, False):
+        assert around(2.0, 0.5, 2.0, is_open) == (1.5, 2.5)  # all are equal
+
+
+def test_the_interval_of_a_mean_lies_about_its_excess_over_the_least_value() -> None:
+    values = np.random.default_rng(12).exponential(size=200) + 3
+    run = replace(alone(200), widening=2.0)
+    found = describe(values, np.arange(200), run.group, run)["mean"]
+    estimate = ratio_of_sums(values, np.ones(200), run.group, 2.0)
+    assert estimate is not None
+    ends = around(estimate.value, estimate.half, float(values.min()), is_open=False)
+    assert (found.value, found.low, found.high) == pytest.approx((values.mean(), *ends))
+
+
+@pytest.mark.parametrize(
+    ("below", "gap", "between"),
+    [
+        *((50, 3.5, True), (40, 3.5, True), (60, 3.5, True)),
+        *((39, 3.5, False), (61, 3.5, False), (50, 2.5, False)),
+    ],
+)
+def test_two_kinds_have_four_tenths_of_the_requests_each(
+    below: int, gap: float, between: bool
+) -> None:
+    """Of a hundred values that lie 1 apart, but for one gap: half of the way over four gaps are
+    3.25 where that one is 3.5, and 2.75 where it is 2.5."""
+    gaps = np.ones(99)
+    gaps[below - 1] = gap
+    ordered = np.concatenate([[0.0], np.cumsum(gaps)])
+    assert _between_two(ordered, (below - 2) / 99, (below + 2) / 99) == between
+
+
+def test_values_that_lie_apart_in_the_middle_are_two_kinds() -> None:
+    """Gaps of 1, but in the middle tenth: 1.75 times as wide as those beside it is too wide."""
+    for wide, between in ((1.7, False), (1.8, True)):
+        gaps = np.where(np.abs(np.arange(100) - 49.5) < 5, wide, 1.0)
+        ordered = np.concatenate([[0.0], np.cumsum(gaps)])
+        assert _between_two(ordered, 0.45, 0.55) == between
+        assert not _between_two(ordered, 0.45, 1.0), "nothing lies above to compare it with"
+    assert not _between_two(np.ones(100), 0.4, 0.6)
+
+
+def test_percentiles_above_the_median_ask_more_requests_of_an_open_loop() -> None:
+    """A hundred beyond them, where the median asks for as many as all intervals do."""
+    start_s = np.arange(400.0)
+    run = units(start_s, start_s + 0.5, lanes=None)
+    needed = [run.needed_for(fraction) for fraction in PERCENTILES.values()]
+    assert needed == [OPEN_REQUESTS, 1000, 2000, 10_000]
+
+
+def test_slow_noise_of_the_requests_widens_an_open_loop_alone() -> None:
+    slow = np.cumsum(np.random.default_rng(6).standard_normal(400))
+    start_s, owner = np.arange(400.0), np.arange(400)
+    opened, closed_ = (units(start_s, start_s + 0.5, lanes) for lanes in (None, 1))
+    assert factor_of(slow, owner, opened) > 2
+    assert factor_of(slow, owner, replace(opened, widening=50.0)) == 50.0
+    assert factor_of(slow, owner, closed_) == closed_.widening
+    few = units(start_s[:100], start_s[:100] + 0.5, None)
+    assert factor_of(slow[:100], owner[:100], few) == few.widening
 
 
 @pytest.mark.parametrize("name", PERCENTILES)
@@ -174,6 +287,21 @@ def test_a_median_between_two_kinds_of_requests_has_no_interval() -> None:
     most = np.where(np.arange(200) % 4 == 3, halves + 0.5, random.normal(1.0, 0.05, 200))
     assert described(most)["p50"].low is not None  # a quarter are slow: the median is of the others
     assert described(np.ones(200))["p50"] == Figure(1.0, 1.0, 1.0, 200)
+
+
+def test_a_median_in_open_loop_is_widened_by_the_share_below_it_alone() -> None:
+    """One request in four takes its time from something slow, the others do not: the mean is
+    uncertain, the median is not."""
+    random = np.random.default_rng(10)
+    slow = np.cumsum(random.normal(0, 0.1, 400))
+    values = np.where(random.random(400) < 0.25, 4 + slow - slow.min(), random.normal(1, 0.05, 400))
+    start_s, owner = np.arange(400.0), np.arange(400)
+    run = units(start_s, start_s + 1, lanes=None)
+    factor = factor_of(values, owner, run)
+    assert factor > 3 and factor_of((values < np.median(values)).astype(float), owner, run) < 1.3
+    median = describe(values, owner, run.group, run)["p50"]
+    assert median.low is not None and median.high is not None
+    assert median.high - median.low < 0.05  # 0.08 by the factor of the latency
 
 
 def test_lengths_that_differ_are_not_widened_by_slow_steps() -> None:
@@ -209,6 +337,8 @@ def test_nothing_is_described_as_absent() -> None:
     nothing = np.array([], dtype=np.int64)
     figures = describe(np.array([]), nothing, nothing, alone(10))
     assert figures == {name: Figure(None, count=0) for name in STATISTICS}
+    share = share_of_requests(np.zeros(0, dtype=bool), nothing, alone(10), 1.0)
+    assert share == Figure(None, count=0)
 
 
 def test_few_requests_give_no_interval_however_many_gaps() -> None:
@@ -245,6 +375,31 @@ def test_intervals_hold_their_figures_and_move_with_the_unit(values, per_request
             assert doubled[name].low == twice
 
 
+@pytest.mark.parametrize(
+    ("lanes", "factor", "expected"),
+    [
+        (8, 2.0, np.sqrt(1 + 0.25 * (1.5**2 + 2.0**2 - 2))),
+        (None, 2.0, np.sqrt(1.5**2 + 0.25 * (3.0**2 - 1.5**2))),
+        (1, 2.0, np.sqrt(1 + 0.5 * (1.5**2 + 2.0**2 - 2))),  # one at a time: what the next has too
+        (8, 7.2, np.sqrt(1 + 0.25 * (1.5**2 + (7.2 * 2**4) ** 2 - 2))),  # it outlasts the run
+    ],
+)
+def test_steps_that_change_slowly_widen_by_the_part_that_requests_share(
+    monkeypatch: pytest.MonkeyPatch, lanes: int | None, factor: float, expected: float
+) -> None:
+    """In variances, which add in a closed loop and multiply in an open one, whose widening of the
+    groups is whole."""
+    monkeypatch.setattr(inference, "widening", lambda series, groups, prior: factor)
+    monkeypatch.setattr(inference, "shared", lambda series, half: 0.25)
+    monkeypatch.setattr(inference, "carried", lambda series, owner: 0.5)
+    start_s = np.arange(400.0)
+    run = replace(units(start_s, start_s + 0.5, lanes), widening=1.5)
+    found = inference.slow_steps(start_s, np.ones(400), np.arange(400), run)
+    assert found.widening == pytest.approx(expected)
+    few = units(start_s[:7], start_s[:7] + 0.5, lanes)
+    assert inference.slow_steps(start_s[:7], np.ones(7), np.arange(7), few) is few
+
+
 # ---- coverage ------------------------------------------------------------------------------------
 
 TRIALS = 80
@@ -256,6 +411,8 @@ WORLDS = [
     (closed(80, 8, "slower"), CLOSED),
     (closed(24, 1, "heavy"), CLOSED),
     (closed(200, 8, "white", spread=True, lengths=0.5), CLOSED),
+    (as_sent(80, 8, "white", lengths=1.0), CLOSED[2:]),
+    (as_sent(400, 8, "white", lengths=0.5, failing=0.02), CLOSED[2:]),
     (engine_in_open_loop(400, 4.0, "slow"), ("tpot_s.mean", "e2e_s.p50")),
     (queue(400, 4, 0.7, "fixed"), ("ttft_s.mean", "e2e_s.mean", "good_fraction")),
     (queue(400, 4, 0.9, "fixed"), ("ttft_s.mean", "e2e_s.p50")),
@@ -288,7 +445,7 @@ def test_intervals_are_not_wider_than_need_be_where_noise_is_white() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timing
+@pytest.mark.alone
 def test_intervals_of_runs_on_loopback_hold_the_mean_of_all(fake_server) -> None:  # type: ignore[no-untyped-def]
     for row in on_loopback(fake_server(SCRIPT), 15):
         assert row.given == 1.0, row

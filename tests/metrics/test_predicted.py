@@ -13,7 +13,9 @@ from journal.records.doubt import Values
 from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine
 from journal.records.samples import GpuReading, Samples
+from journal.records.workload import Workload
 from journal.theory.model_table import find_model
+from journal.theory.predictions import served_model
 
 Run = Callable[..., Any]
 SMOL = find_model("SmolLM2-135M")
@@ -81,6 +83,37 @@ def test_floors_where_the_gpu_is_known(run: Run) -> None:
         assert ratio.value == pytest.approx((measured.value or 0) / floor)
         low = None if measured.low is None else measured.low / floor
         assert (ratio.low, ratio.count) == (low, measured.count)
+
+
+def test_the_pool_in_use_is_its_share_at_the_peak(run: Run) -> None:
+    samples = serving(run(batch=4, requests=40).samples())
+    figures = metrics(samples)
+    share = figures["kv_cache_peak_fraction"].value
+    assert share is not None and share > 0
+    assert figures["kv_cache_peak_bytes"].value == share * 2**31
+    for none in (replace(FACTS, kv_pool_bytes=None), replace(FACTS, kv_pool_tokens=0)):
+        figures = metrics(replace(samples, facts=none))
+        assert figures["kv_bytes_per_token"].value is None
+        assert (figures["kv_cache_peak_bytes"].value is None) == (none.kv_pool_bytes is None)
+
+
+def test_the_floor_of_a_first_token_is_that_of_what_a_cache_cannot_spare(run: Run) -> None:
+    """Of a prompt of 4,000 tokens what is not shared, of a conversation what a turn adds."""
+    facts = replace(FACTS, card="NVIDIA L40S")
+    samples = serving(run(prompt_tokens=4000).samples(), facts)
+
+    def floor_s(prompt: int | None = 4000, **workload: Any) -> float | None:
+        cell = replace(samples.cell, prompt_tokens=prompt, workload=Workload(**workload))
+        return metrics(replace(samples, cell=cell))["ttft_floor_s"].value
+
+    model = served_model(facts, None, 1)
+    assert model is not None
+    assert floor_s() == model.ttft_floor_s(4000)
+    assert floor_s(shared_prefix=1000) == model.ttft_floor_s(3000)
+    assert floor_s(1500, turns=3) == model.ttft_floor_s(1500)
+    assert floor_s(5000, turns=3) == model.ttft_floor_s(4000)
+    assert floor_s(1500, prompts="text:en", turns=3) == model.ttft_floor_s(4000)
+    assert floor_s(None, prompts="text:en", turns=3) is None
 
 
 def test_the_floor_of_a_step_is_of_as_many_as_can_be_in_flight(run: Run) -> None:

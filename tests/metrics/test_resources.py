@@ -11,6 +11,7 @@ from journal.records.engine import EngineFacts, Quality
 from journal.records.money import Money
 from journal.records.request import ClientHealth
 from journal.records.samples import Samples
+from journal.records.workload import Workload
 
 Run = Callable[..., Any]
 
@@ -86,3 +87,61 @@ def test_waiting_and_the_cache_at_their_peaks(run: Run) -> None:
     assert figures["server_waiting_peak"] == 7
     assert figures["kv_cache_peak_fraction"] == 0.8
     assert figures["kv_cache_mean_fraction"] == pytest.approx(0.5)
+
+
+def test_hits_of_shared_prefixes_count_from_the_start_of_the_run_on(run: Run) -> None:
+    """Three warm up and two send the beginnings; of the 40 prompts of 64 tokens after them 1,280
+    tokens hit, by the server's counters: the requests themselves do not tell."""
+    samples = run(requests=40, warmup=3).samples()
+    workload = Workload(shared_prefix=32, prefixes=2)
+    traces = tuple(replace(trace, cached_tokens=None) for trace in samples.traces)
+    first, *_, last = samples.readings.server
+    server = (
+        replace(first, at_s=-1.0, prefix_hits_total=100.0, prefix_queries_total=0.0),
+        replace(last, at_s=last.at_s + 1, prefix_hits_total=1380.0, prefix_queries_total=1e6),
+    )
+    shared = replace(
+        samples,
+        cell=replace(samples.cell, workload=workload),
+        traces=traces,
+        readings=replace(samples.readings, server=server),
+    )
+    found = values(shared)
+    sent = sum(trace.index >= 5 for trace in traces) * 64
+    assert found["prefix_cache_hit_fraction"] == 1280 / sent
+    assert found["prefix_hit_asked_fraction"] == 32 / 64
+    told = replace(shared, traces=tuple(replace(t, cached_tokens=16) for t in traces))
+    assert values(told)["prefix_cache_hit_fraction"] == 16 / 64
+    alone = replace(shared, cell=samples.cell)
+    assert values(alone)["prefix_cache_hit_fraction"] == 1280 / 1e6
+    assert values(alone)["prefix_hit_asked_fraction"] is None
+
+
+def test_memory_of_gpus_is_that_of_the_server_or_what_came_since_it_started(run: Run) -> None:
+    """NVML hides the processes of two GPUs, which held 3 GiB before the server started."""
+    gib = 2**30
+    samples = run(gpu=True).samples()
+
+    def with_gpus(**changes: object) -> dict[str, float | None]:
+        gpu = tuple(
+            replace(reading, device=device, **changes)
+            for reading in samples.readings.gpu
+            for device in (0, 1)
+        )
+        facts = EngineFacts(vram_baseline_bytes=3 * gib)
+        readings = replace(samples.readings, gpu=gpu)
+        return values(replace(samples, facts=facts, readings=readings))
+
+    listed = with_gpus()
+    assert listed["vram_peak_bytes"] == 2 * 20 * gib
+    assert listed["vram_process_peak_bytes"] == 2 * 19 * gib
+    hidden = with_gpus(process_bytes=None)
+    assert hidden["vram_process_peak_bytes"] == (2 * 20 - 3) * gib
+    shared = with_gpus(used_bytes=None)
+    assert shared["vram_peak_bytes"] == 2 * 19 * gib
+    neither = with_gpus(used_bytes=None, process_bytes=None)
+    assert neither["vram_peak_bytes"] is neither["vram_process_peak_bytes"] is None
+    emptied = with_gpus(used_bytes=gib, process_bytes=None)
+    assert emptied["vram_process_peak_bytes"] == 0
+    assert listed["gpu_utilisation_mean_fraction"] == pytest.approx(0.9)
+    assert listed["power_mean_w"] == pytest.approx(2 * 300)

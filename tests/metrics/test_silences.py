@@ -1,10 +1,21 @@
 """Stalls, in streams whose every chunk is known."""
 
-import numpy as np
+import math
 
-from journal.metrics.silences import Stalls, Streams, stalls
+import numpy as np
+import pytest
+
+from journal.metrics.silences import Stalls, Streams, silences
 
 STEP_S, STILL_S, ROUNDS = 0.1, 2.0, 4
+KNOWN = np.full(2, True)
+
+
+def stalls(streams: Streams, late_s: float) -> Stalls | None:
+    """The stalls of streams whose prompts are known."""
+    found = silences(streams, late_s, fresh=False)
+    assert found.unsure_s == 0
+    return found.stalls
 
 
 def still(tokens: int) -> Stalls | None:
@@ -24,6 +35,7 @@ def still(tokens: int) -> Stalls | None:
         gap_s=np.full(len(rows), STEP_S),
         chunk_s=np.concatenate(chunks),
         prompt_tokens=np.array(prompts),
+        is_known=np.full(len(rows), True),
     )
     return stalls(streams, 0.0)
 
@@ -36,3 +48,72 @@ def test_a_short_prompt_explains_no_more_than_others_of_its_length() -> None:
     found = still(32)
     assert found is not None
     assert (found.times, round(found.longest_s, 6)) == (ROUNDS, STILL_S)
+
+
+def silent(
+    *gaps_s: float, step_s: float = 0.1, late_s: float = 0.0, other: float | None = None
+) -> Stalls | None:
+    """The stalls of a stream with a chunk every `step_s` from 1 s on, of one token of prompt, but
+    for a silence of each of `gaps_s` after every tenth chunk; and of one beside it, with a chunk
+    before all of these and one after, whose median gap is `other`."""
+    steps_s = np.concatenate([[*[step_s] * 9, gap_s] for gap_s in (*gaps_s, step_s)])
+    chunk_s = 1 + np.concatenate([[0.0], np.cumsum(steps_s)])
+    streams = Streams(
+        start_s=np.array([1.0, 0.999]),
+        first_s=np.array([1.0, 0.999]),
+        last_s=np.array([chunk_s[-1], chunk_s[-1] + step_s]),
+        gap_s=np.array([step_s, math.nan if other is None else other]),
+        chunk_s=np.concatenate([chunk_s, [0.999, chunk_s[-1] + step_s]]),
+        prompt_tokens=np.ones(2),
+        is_known=np.full(2, True),
+    )
+    return stalls(streams, late_s)
+
+
+def test_stalls_are_counted_and_the_longest_is_named() -> None:
+    """The second begins after 19 steps and the first stall."""
+    found = silent(1.5, 3.0, 2.0)
+    assert found == Stalls(3, *map(pytest.approx, (3.0, 6.5, 1 + 18 * 0.1 + 1.5, 0.1)))
+    assert silent() is None
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "step_s", "late_s", "stalled"),
+    [
+        (0.99, 0.1, 0.0, False),  # ten usual gaps
+        (1.01, 0.1, 0.0, True),
+        (0.049, 0.001, 0.0, False),  # what a scheduler may do
+        (0.051, 0.001, 0.0, True),
+        (2.0, 0.1, 1.01, False),  # the client was late
+        (2.0, 0.1, 0.99, True),
+    ],
+)
+def test_a_stall_is_longer_than_usual_than_a_schedulers_and_than_the_client_was_late(
+    gap_s: float, step_s: float, late_s: float, stalled: bool
+) -> None:
+    assert (silent(gap_s, step_s=step_s, late_s=late_s) is not None) == stalled
+
+
+def test_streams_that_are_as_slow_by_themselves_are_not_stalled() -> None:
+    assert silent(2.0, other=0.19) is not None
+    assert silent(2.0, other=0.21) is None
+
+
+def test_where_no_stream_is_in_mid_answer_nothing_stalls() -> None:
+    """Two answers one after the other, with a pause between them."""
+    pairs = [np.array([1.0, 9.0]), np.array([1.1, 9.1]), np.array([2.0, 10.0])]
+    chunk_s = np.concatenate([np.arange(1.1, 2.05, 0.1), np.arange(9.1, 10.05, 0.1)])
+    streams = Streams(*pairs, np.full(2, 0.1), chunk_s, np.full(2, 8), KNOWN[:2])
+    assert stalls(streams, 0.0) is None
+    unknown = streams._replace(gap_s=np.full(2, math.nan))
+    assert stalls(unknown, 0.0) is stalls(streams._replace(chunk_s=chunk_s[:1]), 0.0) is None
+    first = Streams(
+        *np.array([[0.999], [1.0], [9.2]]),
+        np.array([0.1]),
+        np.array([1.0, 9.1, 9.2]),
+        np.ones(1),
+        KNOWN[:1],
+    )
+    assert stalls(first, 0.0) is not None, "its first chunk came just before"
+    longer = streams._replace(last_s=np.array([9.05, 10.0]))
+    assert stalls(longer, 0.0) is not None

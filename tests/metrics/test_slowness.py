@@ -2,14 +2,28 @@
 
 import math
 from itertools import accumulate
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from builders import a_trace
 
 from benchmarks.worlds import closed, independent
 from journal.metrics.inference import QUEUE, STEPS
-from journal.metrics.slowness import PARTS, carried, shared, widening
-from journal.metrics.statistics import t_quantile, within_angle
+from journal.metrics.slowness import (
+    LOWEST,
+    PARTS,
+    SHARES,
+    TAIL,
+    Prior,
+    _factor,
+    _Mixtures,
+    carried,
+    shared,
+    widening,
+    without_prompts,
+)
+from journal.metrics.statistics import t_inside, t_quantile, within_angle, within_angles
 from journal.metrics.view import View
 
 
@@ -54,10 +68,122 @@ def test_few_values_and_equal_ones_show_nothing_slow() -> None:
     assert widening(np.tile([1.0, 3.0], 5 * PARTS), 10, STEPS) == 1.0  # equal in each part
 
 
+# ---- against the covariance of the noise that is meant -----------------------------------------
+
+PRIOR = Prior(lengths=(0.5, 8.0), white=3.0)
+KINDS = [(length, share) for length in PRIOR.lengths for share in SHARES]
+
+
+def covariance(length: float, share: float) -> np.ndarray:
+    """That of 64 parts, of whose variance `share` is forgotten over 1 / `length` of the run."""
+    apart = np.abs(np.subtract.outer(np.arange(PARTS), np.arange(PARTS)))
+    return share * np.exp(-apart * length / PARTS) + (1 - share) * np.eye(PARTS)
+
+
+@pytest.mark.parametrize("groups", [4, 8, 16])
+def test_what_the_scatter_of_groups_hides_is_that_of_the_covariance(groups: int) -> None:
+    means = np.kron(np.eye(groups), np.full(PARTS // groups, groups / PARTS))
+    expected = []
+    for kind in KINDS:
+        of_groups = means @ covariance(*kind) @ means.T
+        scatter = (np.trace(of_groups) - of_groups.sum() / groups) / (groups - 1) / groups
+        expected.append(of_groups.sum() / groups**2 / scatter)
+    assert _Mixtures(PRIOR).inflation(groups) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_power_of_noise_is_the_transform_of_its_correlations() -> None:
+    lags = np.arange(1, 4000)
+    mixtures = _Mixtures(PRIOR)
+    for row, (length, share) in zip(mixtures.power, KINDS, strict=True):
+        for k in (1, 2, 31, 63):
+            waves = np.cos(np.pi * k / PARTS * lags)
+            slow = 1 + 2 * float((np.exp(-lags * length / PARTS) * waves).sum())
+            assert row[k - 1] == pytest.approx(share * slow + 1 - share, rel=1e-6)
+    assert mixtures.cosines @ mixtures.cosines.T == pytest.approx(np.eye(PARTS - 1), abs=1e-9)
+    assert mixtures.cosines @ np.ones(PARTS) == pytest.approx(np.zeros(PARTS - 1), abs=1e-9)
+
+
+def test_each_kind_of_noise_is_as_likely_as_bayes_says_whatever_its_scale() -> None:
+    """The likelihood of the transform, integrated over all scales alike on the logarithmic one."""
+    mixtures = _Mixtures(PRIOR)
+    scores = np.random.default_rng(4).standard_normal(PARTS).cumsum() / 3
+    amounts = mixtures.cosines @ scores
+    logs = np.linspace(-12, 12, 4001)
+    whole = []
+    for power, (_, share) in zip(mixtures.power, KINDS, strict=True):
+        squares = float((amounts**2 / power).sum())
+        height = -(PARTS - 1) * logs - np.log(power).sum() / 2 - squares / 2 * np.exp(-2 * logs)
+        prior = 1.0 if share else PRIOR.white
+        whole.append(prior * np.trapezoid(np.exp(height), logs))
+    expected = np.array(whole) / np.sum(whole)
+    assert mixtures.likelihood(scores) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("inflation", [(1.0, 1.0), (1.0, 9.0), (4.0, 100.0)])
+def test_a_widened_interval_is_missed_as_seldom_as_it_says(inflation: tuple[float, ...]) -> None:
+    likelihood, groups = np.array([0.7, 0.3]), 8
+    factor = _factor(likelihood, np.array(inflation), groups)
+    t = factor * t_quantile(1 - TAIL / 2, groups - 1)
+    missed = [1 - t_inside(t / math.sqrt(each), groups - 1) for each in inflation]
+    assert float(likelihood @ missed) == pytest.approx(TAIL, rel=1e-3)
+
+
+def scores(values: np.ndarray) -> list[float]:
+    """The normal score of each value, none of which is equal to another."""
+    ranks = [sum(other <= value for other in values) for value in values]
+    return [NormalDist().inv_cdf((rank - 0.5) / len(values)) for rank in ranks]
+
+
+def outlasting(series: np.ndarray, owner: np.ndarray) -> float:
+    """Twice the correlation of the second half of a request with the first of the next, over that
+    within a request."""
+    halves = []
+    for request in range(count := int(owner.max()) + 1):
+        own = series[owner == request]
+        halves += [own[: len(own) // 2].mean(), own[len(own) // 2 :].mean()]
+    of = scores(np.array(halves))
+    within = sum(of[2 * k] * of[2 * k + 1] for k in range(count)) / count
+    across = sum(of[2 * k + 1] * of[2 * k + 2] for k in range(count - 1)) / (count - 1)
+    return min(1.0, max(0.0, 2 * across / within)) if within > 0 else 1.0
+
+
+def test_what_outlasts_a_request_is_the_correlation_of_its_neighbours() -> None:
+    """Of three values the middle one belongs to the second half."""
+    found = []
+    for count in (LOWEST, 2 * LOWEST):
+        owner = np.repeat(np.arange(count), [3, 4] * (count // 2))
+        for seed in range(6):
+            own = np.random.default_rng(seed).standard_normal(count)
+            series = own[owner] + correlated(seed + 50, 6, len(owner))
+            found.append(carried(series, owner))
+            assert found[-1] == pytest.approx(outlasting(series, owner))
+    assert any(0 < part < 1 for part in found)
+    few = np.repeat(np.arange(LOWEST - 1), 4)
+    assert {carried(correlated(seed, 3, len(few)), few) for seed in range(6)} == {1.0}
+
+
+def test_what_both_halves_have_is_the_correlation_of_their_slow_waves() -> None:
+    half = np.arange(4 * PARTS) % 2 == 0
+    found = []
+    for seed in range(6):
+        common, *own = (correlated(seed + more, 64, 4 * PARTS) for more in (0, 50, 90))
+        series = common + np.where(half, *own)
+        sides = []
+        for chosen in (half, ~half):
+            parts = series[chosen].reshape(PARTS, 2).mean(axis=1)
+            waves = [np.cos(np.pi * k * (np.arange(PARTS) + 0.5) / PARTS) for k in range(1, 9)]
+            sides.append([float(wave @ scores(parts)) for wave in waves])
+        both = sum(x * y for x, y in zip(*sides, strict=True))
+        size = math.sqrt(sum(x * x for x in sides[0]) * sum(y * y for y in sides[1]))
+        found.append(shared(series, half))
+        assert found[-1] == pytest.approx(min(1.0, max(0.0, 2 * both / size)))
+    assert any(0 < part < 1 for part in found)
+
+
 @pytest.mark.parametrize("degrees", [1, 2, 7, 9])
 def test_probabilities_of_t_are_those_of_its_quantiles(degrees: int) -> None:
     angles = np.arctan([t_quantile(p, degrees) / math.sqrt(degrees) for p in (0.9, 0.975)])
-    assert within_angle(angles, degrees) == pytest.approx([0.8, 0.95], abs=1e-9)
+    assert within_angles(angles, degrees) == pytest.approx([0.8, 0.95], abs=1e-9)
     assert within_angle(float(angles[1]), degrees) == pytest.approx(0.95, abs=1e-9)
 
 
@@ -100,3 +226,15 @@ def test_a_request_that_is_slow_by_itself_does_not_widen_the_intervals_of_a_run(
     alone = np.median([View(draw).units.widening for draw in draws])
     # some is left: of two series of ten waves, chance makes one or the other look alike
     assert alone < 2.3 < np.median([View(draw).units.widening for draw in slow])
+
+
+def test_gaps_in_which_a_prompt_was_read_are_left_out_unless_they_are_most() -> None:
+    """Steps of 1 s, in two of which a request has its first chunk, .05 s after theirs at most."""
+    at_s, gaps_s = np.arange(1.0, 7.0), np.ones(6)
+    begun = [a_trace(chunk_s=(first_s, 9.0)) for first_s in (2.05, 5.0)]
+    chosen = np.array([False, True, True, True, True, True])
+    left = without_prompts(chosen, at_s, gaps_s, begun)
+    assert left.tolist() == [False, False, True, True, False, True]
+    many = [a_trace(chunk_s=(first_s, 9.0)) for first_s in (2.0, 3.0, 4.0, 5.0)]
+    assert without_prompts(chosen, at_s, gaps_s, many) is chosen
+    assert without_prompts(chosen, at_s, gaps_s, []).tolist() == chosen.tolist()

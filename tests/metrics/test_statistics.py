@@ -6,15 +6,16 @@ import time
 import numpy as np
 import pytest
 
+from journal.metrics.arrays import outliers
 from journal.metrics.statistics import (
     needed_samples,
-    outliers,
     proportion,
     t_density,
     t_inside,
     t_interval,
     t_quantile,
     within_angle,
+    within_angles,
 )
 from journal.metrics.table import metrics
 from journal.records.figure import Figure
@@ -72,8 +73,8 @@ def test_students_density_is_the_slope_of_its_distribution(t: float) -> None:
 
 def test_students_distribution_of_many_angles_is_that_of_each() -> None:
     angles = np.array([0.1, 0.7, 1.5])
-    each = [float(within_angle(angle, 9)) for angle in angles.tolist()]
-    assert within_angle(angles, 9).tolist() == pytest.approx(each)
+    each = [within_angle(angle, 9) for angle in angles.tolist()]
+    assert within_angles(angles, 9).tolist() == pytest.approx(each)
 
 
 def test_a_t_interval_worked_out_by_hand() -> None:
@@ -127,7 +128,7 @@ def test_an_outlier_is_ten_deviations_and_half_the_median_away() -> None:
     assert outliers(np.array([*narrow, 15.1]))[-1]
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_thousand_requests_of_a_hundred_chunks_cost_little(run) -> None:
     samples = run(
         requests=1000, batch=64, output_tokens=100, noise=0.1, period_s=5.0, itl_s=0.1

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from journal.doubts.rules import doubts
 from journal.doubts.words import sentence
 from journal.metrics.statistics import STATISTICS
-from journal.metrics.table import TABLE, metrics, section
+from journal.metrics.table import (
+    TABLE,
+    columns,
+    is_exact,
+    latencies,
+    metric_of_key,
+    metrics,
+    named,
+    place_of_key,
+    rows,
+    section,
+    standing_in,
+)
 from journal.records.experiment import Slo
 from journal.records.figure import Figure
 from journal.records.request import Trace
@@ -387,3 +399,42 @@ def test_two_tokens_have_one_gap_and_one_token_has_none(run) -> None:
     assert two["tpot_s.mean"] == pytest.approx(0.03)
     assert values(run(output_tokens=1).samples())["tpot_s.mean"] is None
     assert values(run(output_tokens=2, per_chunk=2).samples())["tpot_s.mean"] is None
+
+
+def test_what_a_key_of_a_prediction_means() -> None:
+    assert metric_of_key("ttft_s_p50") == metric_of_key("ttft_s") == "ttft_s.p50"
+    assert metric_of_key("tpot_s_mean@batch=8") == "tpot_s.mean"
+    assert metric_of_key("vram_peak_bytes@rate=2") == "vram_peak_bytes"
+    assert metric_of_key("nothing_of_ours") == "nothing_of_ours"
+    assert place_of_key("tpot_s") == place_of_key("tpot_s_p90") == {}
+    assert place_of_key("tpot_s@batch=8") == {"batch": 8}
+    assert place_of_key("tpot_s@rate=0.5,prompt_tokens=64") == {"rate": 0.5, "prompt_tokens": 64}
+    for key in ("tpot_s@", "tpot_s@size=8", "tpot_s@batch=many", "tpot_s@batch"):
+        with pytest.raises(ValueError):
+            place_of_key(key)
+
+
+def test_a_row_is_found_by_its_name() -> None:
+    for metric in TABLE:
+        assert named(metric.name) is metric
+        assert is_exact(metric.name) == metric.exact
+    for ask in (named, section):
+        with pytest.raises(KeyError, match="no_such"):
+            ask("no_such")
+    assert not is_exact("no_such")
+    assert is_exact("weights_bytes") and not is_exact("ttft_s.p50")
+
+
+def test_views_filter_the_table() -> None:
+    assert rows() == TABLE
+    placed = columns()
+    places = [metric.shown.column for metric in placed]
+    assert len(placed) == sum(metric.shown.column is not None for metric in TABLE) > 5
+    assert None not in places and places == sorted(places, key=lambda place: place or 0)
+    assert set(rows(lambda shown: shown.column is not None)) == set(placed)
+    for name in ("vram_peak_bytes", "ttft_s.p50"):
+        others = [metric.name for metric in TABLE if metric.shown.instead_of == name]
+        assert standing_in(name) == (name, *others)
+    assert any(len(standing_in(metric.name)) > 1 for metric in TABLE)
+    labels = latencies()
+    assert {"ttft_s", "tpot_s", "e2e_s"} <= set(labels) and all(labels.values())

@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from builders import a_cell, a_trace, samples_of
 
 from journal.metrics.table import metrics
+from journal.metrics.view import View
 from journal.records.experiment import Slo
 from journal.records.samples import Samples
 
@@ -34,6 +36,38 @@ def test_the_interval_of_a_rate_moves_with_the_concurrency_that_was_reached(run:
     rate = figures["output_tokens_per_s"]
     assert rate.low is not None and rate.high is not None
     assert 0.85 * rate.value < rate.low < rate.value < rate.high < 1.15 * rate.value
+
+
+def test_tokens_that_come_after_the_measured_span_are_not_in_its_rate(run: Run) -> None:
+    """Streams that write without a pause, 20 s long: fillers before and after the measured ones."""
+    spread = run(requests=64, batch=8, ttft_s=0.01, itl_s=0.01, convoy=False, length_spread=1.0)
+    view = View(spread.samples())
+    assert view.span is not None
+    came = [at_s for t in view.samples.traces for at_s in t.chunk_s if t.end_s > view.span.start_s]
+    inside = sum(view.span.start_s < at_s <= view.span.end_s for at_s in came)
+    figures = values(view.samples)
+    assert figures["output_tokens_per_s"] == pytest.approx(inside / view.span.length_s)
+    assert figures["output_tokens_per_s"] == pytest.approx(8 / 0.01, rel=0.01)
+    assert figures["output_tokens"] != pytest.approx(inside, rel=0.01)
+    assert figures["characters_per_s"] == pytest.approx(4 * inside / view.span.length_s)
+
+
+def test_a_request_that_fails_takes_its_time_from_a_rate() -> None:
+    """One in five of 80 fails after as long as the others took, in waves of one stream."""
+    at_s = [float(k) for k in range(80)]
+    traces = [
+        a_trace(k, start_s=at, scheduled_s=at, end_s=at + 1, output_tokens=2)
+        for k, at in enumerate(at_s)
+    ]
+    failed = [
+        replace(t, outcome="error", chunk_s=(), output_tokens=None) if t.index % 5 == 2 else t
+        for t in traces
+    ]
+    runs = (samples_of(a_cell(batch=1), *some) for some in (traces, failed))
+    rates = [metrics(some)["output_tokens_per_s"] for some in runs]
+    assert [rate.value for rate in rates] == pytest.approx([2.0, 1.6])
+    whole, part = ((rate.high or 0.0) - (rate.low or 0.0) for rate in rates)
+    assert whole == pytest.approx(0.0, abs=1e-6) and part > 0.0
 
 
 def test_one_request_alone(run: Run) -> None:

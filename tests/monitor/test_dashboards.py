@@ -18,7 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 import yaml
 from builders import a_cell
@@ -269,10 +268,12 @@ def prometheus(folder: Path, tmp_path: Path) -> Iterator[Callable[[str], list[An
 @contextlib.contextmanager
 def load(url: str, model: str) -> Iterator[None]:
     """Requests one after the other for as long as the block lasts, with equal prompts."""
+    from openai import OpenAI
+
     stop = threading.Event()
 
     def ask() -> None:
-        with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
             while not stop.is_set():
                 client.completions.create(model=model, prompt=list(range(1000, 1064)), max_tokens=8)
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import openai
 import psutil
 import pytest
 
@@ -42,7 +41,9 @@ cards 2
 @contextmanager
 def streams(url: str, count: int, tokens: int) -> Iterator[None]:
     """So many requests that set out at once, each of 16 tokens and with so many to come."""
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+    from openai import OpenAI
+
+    with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         client.models.list()
 
         def stream() -> None:
@@ -91,11 +92,13 @@ def test_a_look_sees_the_load_the_cache_and_the_rates(fake_server: FakeServer) -
 
 @pytest.mark.timing
 def test_prefix_hits_of_late(fake_server: FakeServer) -> None:
+    from openai import OpenAI
+
     url = fake_server(model="m", ttft_s=0.0, prefix_caching=True)
     with watch(url) as watched:
         watched.look()
         for _ in range(2):
-            with openai.OpenAI(base_url=url, api_key="none") as client:
+            with OpenAI(base_url=url, api_key="none") as client:
                 client.completions.create(model="m", prompt=[1] * 33, max_tokens=1)
         assert watched.look().prefix_hit_fraction == 32 / 66
 

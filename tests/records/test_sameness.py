@@ -231,6 +231,7 @@ ASKED_OTHERWISE: Mapping[str, Any] = {
     "price_per_hour": Money(amount=12.5, currency="CNY"),
     "card_rates": GpuRates(bandwidth_gb_per_s=864.0, fp16_tflops=362.0),
     "source": "# a comment",
+    "command": ("run", "x.toml"),
     "find_capacity": "concurrency",
     "needed_vram": True,
     "quality_check": True,

@@ -15,10 +15,11 @@ from journal.compare.limit_evidence import Among
 from journal.plan.experiment_file import load_experiment, shipped
 from journal.records.claim import Claim
 from journal.records.doubt import Doubt
-from journal.records.experiment import Engine
+from journal.records.experiment import Engine, Experiment
 from journal.records.figure import Figure
 from journal.records.notebook import Note
 from journal.records.run import Record
+from journal.report.again import again
 from journal.report.day import Day
 from journal.report.figures import draw
 from journal.report.first_screen import MOST_OWN_WORDS, MOST_WORDS, counted_words
@@ -147,7 +148,7 @@ def test_a_doubt_that_all_cells_share_is_said_once() -> None:
 
 
 def screen(runs: Sequence[Record], **changes: object) -> str:
-    begun = an_experiment(name="batch-size", engines=ENGINES)
+    begun = an_experiment(name="batch-size", engines=ENGINES, command=("run", "batch-size"))
     whole = log_page(replace(a_day(runs, begun), **changes))
     markdown = as_markdown(whole, words("en"), "")
     return markdown[: markdown.index("\n---\n")]
@@ -167,15 +168,51 @@ def test_a_price_stands_beside_a_gain_where_the_test_sees_one() -> None:
 
 
 def test_the_next_step_is_a_command(big_day: Day) -> None:
-    assert "batch-size" in shipped()
     grows = screen(four_batches(1)[:3])
     assert "journal run batch-size --concurrency 16,32" in grows
     one = screen(four_batches(1)[:1])
     assert "journal run batch-size --concurrency 1,4" in one
     lost = screen([replace(run, status="failed") for run in four_batches(1)[:1]])
     assert "journal show 00000000" in lost
-    own = log_page(a_day(four_batches(1)[:1], an_experiment(name="my own", engines=ENGINES)))
-    assert "journal run 'my own.toml'" in as_markdown(own, words("en"), "")
+    busy = Doubt("busy_host", {"others_fraction": 0.4, "cpus": 2})
+    doubted = [replace(run, status="flagged", doubts=(busy,)) for run in four_batches(1)]
+    text = screen([*doubted[:3], replace(doubted[3], doubts=())])
+    assert "without what casts doubt on 3 of the 4 runs. Other programs used 40%" in text
+    assert "journal show 00000000" in text
+
+
+def test_the_next_step_is_over_the_command_as_it_was_typed() -> None:
+    typed = ("run", "my own/batch-size.toml", "--batch=1", "--json", "--requests", "9")
+    asked = an_experiment(name="batch-size", engines=ENGINES, command=typed)
+    own = log_page(a_day(four_batches(1)[:1], asked))
+    text = as_markdown(own, words("en"), "")
+    assert "journal run 'my own/batch-size.toml' --requests 9 --concurrency 1,4\n" in text
+
+
+def test_an_experiment_of_the_name_of_a_shipped_one_is_not_taken_for_it() -> None:
+    assert "batch-size" in shipped()
+    own = log_page(a_day(four_batches(1)[:1], an_experiment(name="batch-size", engines=ENGINES)))
+    text = as_markdown(own, words("en"), "")
+    first = text[: text.index("\n---\n")]
+    assert "**To try next.** Vary the batch." in first and "journal run" not in first
+
+
+@pytest.mark.parametrize(
+    ("typed", "options", "said"),
+    [
+        ("run", ("--resume",), "run --resume"),
+        ("run x.toml --resume --home /h", ("--resume",), "run x.toml --home /h --resume"),
+        ("run x --rate 2,4 --seed 4", ("--concurrency", "4"), "run x --seed 4 --concurrency 4"),
+        ("run x --repeats 3 --predict a=1", ("--repeats", "4"), "run x --repeats 4"),
+        ("run x --find-capacity rate", ("--repeats", "4"), "run x --repeats 4"),
+        ("run x --repeats=3 --batch 2", ("--find-capacity", "rate"), "run x --find-capacity rate"),
+    ],
+)
+def test_options_take_the_place_of_those_that_were_typed(
+    typed: str, options: tuple[str, ...], said: str
+) -> None:
+    asked = Experiment(name="x", engines=ENGINES, command=tuple(typed.split()))
+    assert again(asked, *options) == f"journal {said}"
 
 
 def test_bottlenecks_of_a_day_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:

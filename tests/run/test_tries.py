@@ -22,7 +22,7 @@ def measured(home: Path, engine: Engine = SLOW) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_queue_is_found_its_limit_raised_and_the_change_kept(tmp_path: Path) -> None:
     measured(tmp_path)
     (found,) = journal.try_change("last", tmp_path, starts=2, serve=serve)
@@ -37,7 +37,7 @@ def test_a_queue_is_found_its_limit_raised_and_the_change_kept(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_useless_change_is_not_kept_and_steps_end(tmp_path: Path) -> None:
     measured(tmp_path, Engine(model="simulated"))
     results = journal.try_change(
@@ -48,7 +48,7 @@ def test_a_useless_change_is_not_kept_and_steps_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timing
+@pytest.mark.alone
 def test_steps_go_on_from_what_was_kept_until_nothing_helps(tmp_path: Path) -> None:
     """Behind a limit of two requests lies a pool for four: eight need both changes."""
     blocks = 4 * 2 * 16 * TOKEN_BYTES  # requests of two blocks of 16 tokens

@@ -123,6 +123,16 @@ def test_files_of_weights_that_are_missing(stand_in: StandIn, model: Path) -> No
     engines.check_engine(stand_in())
 
 
+def test_a_folder_without_weights(stand_in: StandIn, model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    assert refusal(stand_in()) == (
+        f"{model} holds no weights (*.safetensors, *.bin, *.pt): fetch the model again"
+    )
+    engines.check_engine(stand_in(flags=("--load-format", "dummy")))
+    (model / "pytorch_model.bin").touch()
+    engines.check_engine(stand_in())
+
+
 def test_a_context_longer_than_the_models(stand_in: StandIn) -> None:
     engines.check_engine(stand_in(max_model_len=8192))
     reason = refusal(stand_in(max_model_len=8193))

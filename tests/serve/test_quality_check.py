@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from journal.records.engine import Endpoint
+from journal.records.engine import Endpoint, Quality
 from journal.serve import quality_check as quality
 from journal.serve.endpoint import attach
 from journal.serve.question_set import fixed_questions
@@ -127,8 +127,10 @@ def test_the_passage_is_short_and_its_prompts_differ() -> None:
 
 
 @pytest.mark.engine
-def test_the_real_engine_knows_its_language(engine_endpoint: Endpoint) -> None:
-    result = quality.check_quality(engine_endpoint)
+def test_the_real_engine_knows_its_language(
+    engine_endpoint: Endpoint, engine_quality: Quality
+) -> None:
+    result = engine_quality
     assert result.absent == ()
     assert result.tokens is not None and 500 < result.tokens < 900
     assert result.perplexity is not None and 3 < result.perplexity < 60

@@ -1,20 +1,11 @@
-"""The real vLLM, with real weights, started by this room. A start takes a minute or more, so there
-are three in all: two that are killed, and the one that every other test of the engine shares."""
+"""The real vLLM, with real weights, started by this room."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from journal.errors import EngineError
 from journal.records.engine import Endpoint
 from journal.records.experiment import Engine
 from journal.serve import models
@@ -22,17 +13,7 @@ from journal.serve import start as engines
 from journal.serve.endpoint import attach, listeners
 from journal.serve.probe import fetch
 
-Gone = Callable[..., bool]
 pytestmark = pytest.mark.engine
-
-HOLDER = """
-import sys
-from pathlib import Path
-from journal.records.experiment import Engine
-from journal.serve import start as engines, models
-with engines.start(Engine(model=models.EMBEDDED), Path(sys.argv[1])):
-    input()
-"""
 
 
 def test_the_embedded_model_is_whole(embedded_cache: Path) -> None:
@@ -46,37 +27,6 @@ def test_the_embedded_model_is_whole(embedded_cache: Path) -> None:
     assert origin["made_from"] == "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert len(origin["sha256"]) == 64
     assert "dequantised" in origin["note"]
-
-
-def test_sigkill_of_the_parent_while_it_loads(
-    embedded_cache: Path, tmp_path: Path, gone: Gone
-) -> None:
-    log_path = tmp_path / "log"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(log_path)], stdin=subprocess.PIPE
-    ) as holder:
-        try:
-            while not (log_path.exists() and "Starting to load model" in log_path.read_text()):
-                assert holder.poll() is None
-                time.sleep(0.1)
-            family = [one.pid for one in psutil.Process(holder.pid).children(recursive=True)]
-        finally:
-            holder.kill()
-    assert len(family) >= 4  # the guard, the API server, the core and its worker
-    assert gone(family, within_s=30.0)
-
-
-def test_sigkill_of_the_server_while_it_serves(
-    embedded_cache: Path, tmp_path: Path, gone: Gone
-) -> None:
-    with pytest.raises(EngineError, match=r"was killed .* while it served") as caught:  # noqa: SIM117
-        with engines.start(Engine(model=models.EMBEDDED), tmp_path / "log") as endpoint:
-            assert endpoint.pid is not None
-            family = [one.pid for one in psutil.Process(endpoint.pid).children(recursive=True)]
-            assert len(family) >= 2  # the core and its worker
-            os.kill(endpoint.pid, signal.SIGKILL)
-            assert gone(family), "its core and worker live on"
-    assert caught.value.log_tail
 
 
 def test_what_it_tells_of_itself(engine_endpoint: Endpoint) -> None:

@@ -13,26 +13,29 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 
 from journal.errors import EndpointError
 from journal.simulator.http import Script, running
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 Start = Callable[..., str]
-
-
-Connect = Callable[[str], openai.OpenAI]
+Connect = Callable[[str], "OpenAI"]
 
 
 @pytest.fixture
 def client() -> Iterator[Connect]:
     """Clients of the openai SDK, one for each call, closed with the test."""
+    from openai import OpenAI
+
     with contextlib.ExitStack() as clients:
 
-        def connect(url: str) -> openai.OpenAI:
-            sdk = openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=20)
+        def connect(url: str) -> OpenAI:
+            sdk = OpenAI(base_url=url, api_key="none", max_retries=0, timeout=20)
             return clients.enter_context(sdk)
 
         yield connect
@@ -170,7 +173,7 @@ def test_prefix_cache_hits_are_counted(fake_server: Start, client: Connect) -> N
     assert metric(url, "prefix_cache_hits_total") == 12
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_steps_share_their_noise(fake_server: Start, client: Connect) -> None:
     """Two streams that run together, with a noise that lasts 200 ms: of ten such stretches the
     slow ones are slow for both."""
@@ -196,7 +199,7 @@ def test_steps_share_their_noise(fake_server: Start, client: Connect) -> None:
     assert statistics.correlation(*pieces) > 0.7
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_stall_holds_everything_back(fake_server: Start, client: Connect) -> None:
     url = fake_server(ttft_s=0.0, itl_s=0.01, stall_at_s=0.1, stall_s=0.4)
     stream = client(url).completions.create(
@@ -222,7 +225,9 @@ def test_a_stall_holds_everything_back(fake_server: Start, client: Connect) -> N
 def test_refusals(
     client: Connect, script: Script, request_: dict[str, object], status: int
 ) -> None:
-    with running(script) as url, pytest.raises(openai.APIStatusError) as refused:
+    from openai import APIStatusError
+
+    with running(script) as url, pytest.raises(APIStatusError) as refused:
         client(url).completions.create(**{"model": "simulated-model", **request_})
     assert refused.value.status_code == status
 

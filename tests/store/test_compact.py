@@ -79,6 +79,8 @@ def test_old_requests_move_and_are_read_from_their_files(
         dataclasses.replace(forecast, database_after_bytes=0)
     )
     assert done.files == 2 and done.files_bytes == sum(p.stat().st_size for p in files(store))
+    freed = done.database_before_bytes - done.database_after_bytes
+    assert done.database_after_bytes > 0 and done.saved_bytes == freed - done.files_bytes
     with store.transaction(writing=False) as connection:
         left = connection.exec_driver_sql("SELECT DISTINCT run_id FROM requests").scalars().all()
     assert left == [records[3].id]

@@ -18,8 +18,8 @@ from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Samples
 from journal.store.interactions import add_interaction, interactions
 from journal.store.merge import Merged, merge
-from journal.store.migrate import VERSION_TABLE
 from journal.store.notes import change_note, notes
+from journal.store.schema import VERSION_TABLE
 from journal.store.store import Store, open_store
 
 NewRecord = Callable[..., Record]

@@ -40,6 +40,18 @@ def test_they_are_those_of_the_batch_exactly_as_stored(tmp_path: Path) -> None:
         assert middle_requests(store, "no such run") == ()
 
 
+def test_they_are_sought_near_the_middle_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("journal.store.middle_requests.NEAR", 4)
+    samples = Run(batch=1, requests=24, warmup=0).samples()
+    with open_store(tmp_path) as store:
+        begun = store.begin_experiment(Experiment(name="x"), a_record().started_at, {})
+        record = replace(a_record(), cell=samples.cell, facts=samples.facts)
+        store.add_run(replace(record, experiment_id=begun.id), samples)
+        assert middle_requests(store, record.id) == (samples.traces[11],)
+
+
 def test_a_run_without_samples_has_none_and_damage_is_named(tmp_path: Path) -> None:
     samples = Run(batch=1, requests=8).samples()
     with open_store(tmp_path) as store:

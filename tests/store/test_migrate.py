@@ -17,10 +17,11 @@ from journal.records.experiment import Engine
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.records.samples import Samples
-from journal.store import codec, core_tables, migrate
+from journal.store import codec, core_tables, lock_files, migrate
 from journal.store.checkups import last_checkup
 from journal.store.database import store_address
 from journal.store.interactions import interactions
+from journal.store.lock_files import locked
 from journal.store.store import Store, open_store
 from journal.store.tables import Row
 
@@ -217,10 +218,10 @@ def test_a_length_of_zero_becomes_unknown_in_imported_runs(
 def test_a_lock_that_is_never_given_up_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(lock_files, "LOCK_TIMEOUT_S", 0.1)
     with (
-        migrate.locked(tmp_path / "a.lock"),
+        locked(tmp_path / "a.lock"),
         pytest.raises(StoreError, match=r"a\.lock for 0 s"),
-        migrate.locked(tmp_path / "a.lock"),
+        locked(tmp_path / "a.lock"),
     ):
         pass

@@ -19,7 +19,7 @@ from journal.errors import StoreError, StoreTooNew
 from journal.records.experiment import Experiment
 from journal.records.run import Record
 from journal.records.samples import Samples
-from journal.store.migrate import VERSION_TABLE
+from journal.store.schema import VERSION_TABLE
 from journal.store.store import open_store
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

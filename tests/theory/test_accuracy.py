@@ -166,6 +166,7 @@ def test_a_pool_without_its_share_has_no_range() -> None:
     [
         ("0.15.1 eager", (0, 15)),
         ("0.2x", (0, 21)),
+        ("0.2x eager", (0, 21)),
         ("0.11rc", (0, 11)),
         ("0.7.0", (0, 7)),
         ("?", None),

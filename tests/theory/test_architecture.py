@@ -62,6 +62,10 @@ def test_what_a_config_leaves_out_has_the_usual_size() -> None:
 def test_the_text_part_of_a_model_of_several_parts() -> None:
     outer = {"model_type": "gemma3", "text_config": LLAMA, "vision_config": {"hidden_size": 99}}
     assert architecture(outer).hidden == 8
+    thinker = {"text_config": LLAMA, "audio_config": {"d_model": 99}}
+    omni = {"model_type": "qwen2_5_omni", "thinker_config": thinker, "talker_config": {}}
+    assert architecture(omni).hidden == 8
+    assert architecture(omni | {"thinker_config": LLAMA}).hidden == 8
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,15 @@ def test_a_copy_of_the_embedding_is_left_out_when_tied(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path, tied=True).bytes_by_dtype == {"F32": 20}
 
 
+def test_layers_that_guess_ahead_are_left_out(tmp_path: Path) -> None:
+    names = ("model.layers.0.w", "model.layers.11.w", "model.layers.12.w", "mtp.w", "model.mtp.w")
+    sizes = {name: ("F16", [2**number], 2 * 2**number) for number, name in enumerate(names)}
+    write(tmp_path / "model.safetensors", sizes)
+    assert read_checkpoint(tmp_path, layers=12).elements_by_dtype == {"F16": 1 + 2}
+    assert read_checkpoint(tmp_path, layers=11).elements_by_dtype == {"F16": 1}
+    assert read_checkpoint(tmp_path).elements_by_dtype == {"F16": 1 + 2 + 4}
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"no \*\.safetensors file"):
         read_checkpoint(tmp_path)

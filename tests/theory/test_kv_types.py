@@ -77,6 +77,27 @@ def test_a_state_takes_whole_blocks() -> None:
     assert held_state_bytes(LLAMA) == 0
 
 
+HYBRID = {"model_type": "bamba", "num_hidden_layers": 5, "mamba_n_heads": 8, "mamba_d_head": 16}
+
+
+def test_groups_of_layers_are_padded_to_the_smallest_kind() -> None:
+    """Of 3 and 2 layers an engine makes groups of 2, and pads the 3 to 4."""
+    layer = 2 * 8 * 128 * 2
+    attends = architecture({**HYBRID, "attn_layer_indices": [0, 1, 2]})
+    assert kv_bytes_per_token(attends) == 4 * layer
+    keeps = architecture({**HYBRID, "attn_layer_indices": [0, 1]})
+    assert kv_bytes_per_token(keeps) == 2 * layer
+    page = 16 * layer
+    assert keeps.states[1] < 16 * page
+    whole = -(-keeps.states[1] // page) * page
+    assert (held_state_bytes(attends), held_state_bytes(keeps)) == (2 * whole, 4 * whole)
+
+
+def test_a_state_that_has_no_blocks_to_share_takes_its_own_bytes() -> None:
+    mamba = architecture({"model_type": "mamba", "num_hidden_layers": 3, "intermediate_size": 201})
+    assert kv_bytes(mamba, 1000) == 3 * (201 * 3 * 2 + 201 * 16 * 2)
+
+
 def test_the_engine_s_limits_move_the_room() -> None:
     plain, small, shared, half = (
         fit("Llama-3.1-8B-Instruct", gpu="H100-SXM", **options).places[0].fit.choices[0]  # type: ignore[arg-type]

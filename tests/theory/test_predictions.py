@@ -81,6 +81,7 @@ def test_gpus_share_the_work_and_copy_heads_they_cannot_split() -> None:
     assert one.kv_bytes_per_token == four.kv_bytes_per_token
     assert many.kv_bytes_per_token == 2 * one.kv_bytes_per_token  # 8 heads on 16 GPUs
     assert many.kv_bytes_per_token_of_a_gpu == one.kv_bytes_per_token / 8
+    assert four.ttft_floor_s(512) == (one.ttft_floor_s(512) or 0) / 4
     assert four.tpot_floor_s(1, 1) == pytest.approx((one.tpot_floor_s(1, 1) or 0) / 4)
     latent = {**MISTRAL.config, "kv_lora_rank": 512, "qk_rope_head_dim": 64}
     mla = served_model(replace(FACTS, config=latent), replace(ENGINE, tensor_parallel=2), 2)

@@ -149,6 +149,18 @@ def test_no_reading_within_two_steps_of_a_first_token_or_an_end_counts() -> None
     assert again == slope
 
 
+def test_requests_of_one_chunk_have_no_step_that_sets_readings_apart() -> None:
+    """The only chunk is at 1 s, the end at 1.5 s: readings count from 1.05 to 1.45 s."""
+    one = replace(trace(0, 0.0, 500, 1), end_s=1.5)
+    right = (1.06, 1.15, 1.25, 1.35, 1.44)
+    seen = [
+        ServerReading(at_s=at, kv_cache_fraction=held([one], at)) for at in (1.04, *right, 1.46)
+    ]
+    slope = kv_slope(seen, [one], FACTS)
+    assert slope is not None
+    assert slope.points == len(right)
+
+
 def test_five_readings_make_a_slope_and_four_do_not() -> None:
     one = trace(0, 0.0, 500, 40)
     seen = [ServerReading(at_s=at, kv_cache_fraction=held([one], at)) for at in (2, 2.5, 3, 3.5, 4)]

@@ -54,6 +54,19 @@ def test_the_parts_on_gpus_sum_to_what_nvml_saw() -> None:
     assert {part.name: part.source for part in vram.parts}["weights"] == "log"
 
 
+@pytest.mark.parametrize(("gpus", "shares"), [(2, 2), (1, 1), (None, 1)])
+def test_a_server_that_was_there_shares_its_model_over_the_gpus_that_were_seen(
+    gpus: int | None, shares: int
+) -> None:
+    facts = replace(LOGGED, cards=gpus)
+    attached = replace(run(GPU, facts), cell=replace(run(GPU).cell, engine=None))
+    vram = split([attached])
+    assert vram is not None
+    assert vram.total.bytes == 146 * GIB / shares
+    sizes = {part.name: part.bytes / GIB for part in vram.parts}
+    assert (sizes["weights"], sizes["kv_pool"]) == (27 / shares, 110 / shares)
+
+
 @pytest.mark.parametrize(
     ("estimate", "graphs", "activations"),
     [

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import mlflow
 import psutil
 import pytest
 
@@ -40,7 +39,9 @@ def beside() -> list[psutil.Process]:
 def ids_in_mlflow(home: Path) -> list[str]:
     """The ids of ours that MLflow has."""
     with warnings.catch_warnings(action="ignore"):  # about MLflow's own code
-        client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
         experiments = [one.experiment_id for one in client.search_experiments()]
         return sorted(run.data.tags["journal.id"] for run in client.search_runs(experiments))
 
@@ -83,8 +84,11 @@ def test_what_nobody_asks_for_starts_nothing(store: Store, tmp_path: Path) -> No
 def test_its_process_leaves_the_processors_to_others(store: Store, tmp_path: Path) -> None:
     with Aside(store, tmp_path) as tracker:
         tracker.start()
-        (child,) = beside()
         deadline_s = time.monotonic() + TOLD_S
+        while not (children := beside()):  # the kernel tells no command line while it starts
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        (child,) = children
         while os.SCHED_IDLE not in {os.sched_getscheduler(each.id) for each in child.threads()}:
             assert time.monotonic() < deadline_s
             time.sleep(0.02)

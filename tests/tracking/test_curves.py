@@ -52,3 +52,26 @@ def test_conversations_have_curves_over_the_turn_and_the_means_of_repeats() -> N
     assert len(drawn) == 5
     alone = [a_record(number=2, metrics={"turn_ttft_s.1": 0.1})]
     assert not [one for one in curves(alone, several_outputs=False) if " by turn: " in one.name]
+
+
+def test_cells_that_share_a_prefix_are_a_curve_over_the_hit_rate_asked() -> None:
+    runs = [
+        a_record(
+            number=number,
+            workload=Workload(shared_prefix=shared),
+            metrics={"ttft_s.p50": ttft_s, **asked},
+        )
+        for number, (shared, ttft_s, asked) in enumerate(
+            (
+                (0, 0.4, {}),
+                (32, 0.2, {"prefix_hit_asked_fraction": 0.5}),
+                (58, 0.06, {"prefix_hit_asked_fraction": 0.9}),
+                (58, 0.08, {"prefix_hit_asked_fraction": 0.9}),
+            )
+        )
+    ]
+    drawn = [one for one in curves(runs, several_outputs=False) if " by hit percent: " in one.name]
+    assert {one.name for one in drawn} == {"TTFT/b1 p64 o32 by hit percent: ttft_s_p50"}
+    assert {one.step: one.value for one in drawn} == pytest.approx({0: 0.4, 50: 0.2, 90: 0.07})
+    alone = curves(runs[:1], several_outputs=False)
+    assert not [one for one in alone if " by hit percent: " in one.name]

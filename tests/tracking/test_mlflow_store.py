@@ -2,17 +2,19 @@
 
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from journal.records.experiment import Experiment
-from journal.store.migrate import locked
+from journal.store.lock_files import locked
 from journal.store.store import open_store
 from journal.tracking.mlflow_store import database_url, make_whole
 from journal.tracking.tracker import Tracker
@@ -32,17 +34,20 @@ print("made", flush=True)
 
 
 def test_killed_while_it_is_made_it_is_made_again(tmp_path: Path) -> None:
-    for after_s in (0.2, 0.8):
+    for after_s in (0.1, 0.3):
         child = subprocess.Popen(
             [sys.executable, "-c", MAKE, str(tmp_path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, "JOURNAL_CACHE": str(tmp_path / "cache")},
         )
         assert child.stdout is not None and child.stdout.readline() == "begin\n"
         time.sleep(after_s)
         child.send_signal(signal.SIGKILL)
         child.communicate()
+        if not (tmp_path / "mlflow.db").exists():
+            (tmp_path / ".mlflow.db.half-done-journal").write_bytes(b"what to undo")
     with open_store(tmp_path) as store, Tracker(store, tmp_path) as tracker:
         begun = store.begin_experiment(Experiment(name="x"), datetime.now(UTC), {})
         assert tracker.finish(begun), tracker.error
@@ -63,6 +68,38 @@ def test_it_is_its_owners_alone_and_left_as_it_is(tmp_path: Path) -> None:
     inode = database.stat().st_ino
     make_whole(tmp_path)
     assert database.stat().st_ino == inode
+
+
+def test_the_next_home_begins_with_what_the_first_one_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_CACHE", str(tmp_path / "cache"))
+    homes = [tmp_path / name for name in ("first", "second", "after-damage")]
+    for home in homes:
+        if home.name == "after-damage":
+            (kept,) = tmp_path.glob("cache/mlflow/*")
+            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+            assert b"first" not in kept.read_bytes()
+            kept.write_bytes(b"no database" * 1000)
+        home.mkdir()
+        make_whole(home)
+    said = [_said(home / "mlflow.db") for home in homes]
+    assert [places for places, _ in said] == [
+        [(0, f"file://{home}/mlflow-artifacts/0")] for home in homes
+    ]
+    assert said[0][1] == said[1][1] == said[2][1] and len(said[0][1]) > 20
+    assert not list(tmp_path.glob("**/.*"))
+
+
+def _said(database: Path) -> tuple[list[tuple[int, str]], set[tuple[str, str]]]:
+    """The experiments in MLflow's database with their places, and the tables and indexes of it."""
+    with closing(sqlite3.connect(database)) as connection:
+        return (
+            connection.execute(
+                "SELECT experiment_id, artifact_location FROM experiments"
+            ).fetchall(),
+            set(connection.execute("SELECT type, name FROM sqlite_master")),
+        )
 
 
 @pytest.mark.parametrize("name", ["a?b", "a#b", "50%41 of: it", "?mode=ro&x=1#%2F"])

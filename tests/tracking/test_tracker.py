@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from journal.records.engine import EngineFacts
 from journal.records.experiment import Engine, Experiment, Grid, Load, Slo
 from journal.records.figure import Figure
 from journal.records.progress import Event
@@ -296,7 +297,10 @@ def test_engines_that_are_compared_are_runs_between_with_one_name_for_each_curve
         assert run.data.params["batch"] == "1, 2"
         assert run.data.tags["gpu"] == "H100"
         assert run.info.status == "FINISHED"
-    assert parent.data.metrics == {}
+    assert {name: parent.data.metrics[name] for name in parent.data.metrics if "ttft" in name} == {
+        "least/ttft_s_p50/1 a": 0.1,
+        "least/ttft_s_p50/2 b awq": 0.2,
+    }
     link, text = parent.data.tags["mlflow.note.content"].split("\n\n")
     known = store.experiment(begun.id)
     assert text == "What came of it."
@@ -328,6 +332,26 @@ def test_curves_that_change_are_drawn_anew_and_not_over_the_old(
     parents = [r.data.tags.get("mlflow.parentRunId") for r in runs_there(home, "two")]
     assert parents.count(new.info.run_id) == 3
     assert old.info.run_id not in parents
+
+
+def test_an_engine_that_did_not_start_is_one_run_however_many_cells_it_was_for(
+    store: Store, home: Path, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    cell = dataclasses.replace(new_record().cell, engine=Engine(model="m"))
+    lost = {"status": "failed", "duration_s": 0.0, "metrics": {}, "doubts": ()}
+    starts = [EngineFacts(log_path=name) for name in ("a.log", "b.log")]
+    tracker = Tracker(store, home)
+    for facts in starts:
+        for _ in range(3):
+            record = new_record(cell=cell, facts=facts, error="it lacks memory", **lost)
+            store.add_run(record, None)
+            assert tracker.log(record)
+    assert sync(store, home).failed == 0
+    _, *there = runs_there(home)
+    assert [run.info.run_name for run in there] == ["failed start", "failed start"]
+    assert {run.info.status for run in there} == {"FAILED"}
+    kept = {run.mlflow_run_id for run in store.runs()}
+    assert kept == {run.info.run_id for run in there}
 
 
 def test_telling_twice_changes_nothing(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from journal import units
 from journal.records.notebook import Interaction
 from journal.report.day import Day
-from journal.report.document import Box, Column, Section, Table, say
+from journal.report.document import Box, Column, Section, Spoken, Table, say
 
 MOST = 12  # the last so many are shown
 LONGEST = 80  # characters of a question
@@ -29,7 +29,7 @@ def asked_by_hand_section(day: Day) -> Section | None:
 def _row(question: Interaction, day: Day) -> Iterator[Box]:
     yield Box(day.clock(question.asked_at), say(f"byhand.from.{question.source}"))
     yield Box(question.model)
-    yield Box(_question(question), question.error or "")
+    yield Box(_question(question), Spoken(question.error) if question.error else "")
     yield Box(units.number(question.prompt_tokens))
     yield Box(units.number(question.output_tokens))
     yield Box(units.seconds(question.ttft_s))

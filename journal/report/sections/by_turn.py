@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from journal import units
 from journal.compare.points import Point, Points
-from journal.metrics.each_turn import TURNS
+from journal.metrics.row import TURNS
 from journal.report.document import Box, Bullets, Column, Section, Table, Text, say
 from journal.report.places import Places
 

@@ -11,7 +11,7 @@ from journal.metrics.table import columns, named, standing_in
 from journal.records.doubt import Doubt
 from journal.records.figure import Figure
 from journal.records.load_shape import AXIS_NAMES
-from journal.records.money import CURRENCY, USD
+from journal.records.money import USD, in_currency
 from journal.report.document import (
     Block,
     Box,
@@ -52,13 +52,8 @@ class Quantity:
         """The factor from the metric's own unit, and the name of the unit that suits the column."""
         figures = [self.pick(point) for point in points]
         values = [figure.value for figure in figures if figure and figure.value is not None]
-        return units.scale(values, self.unit.replace(CURRENCY, _currencies(points)))
-
-
-def _currencies(points: Points) -> str:
-    """The currency of the prices of `points`; the sign for any where they have several."""
-    found = {record.facts.currency for point in points for record in point.good} - {None, USD}
-    return next(iter(found)) or CURRENCY if len(found) == 1 else CURRENCY
+        other = {record.facts.currency for point in points for record in point.good} - {USD}
+        return units.scale(values, in_currency(self.unit, other))
 
 
 def quantities(points: Points) -> list[Quantity]:

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from journal import units
 from journal.compare.points import Point, Points
-from journal.doubts.words import sentence
-from journal.metrics.predicted import of_engine
-from journal.records.doubt import Doubt
+from journal.metrics.beside_theory import of_engine
 from journal.records.run import Record
-from journal.report.document import Block, Paragraph, Section, Text, Verbatim, say
+from journal.report.document import Block, Paragraph, Section, Spoken, Text, Verbatim, say
+from journal.report.phrases import words
 from journal.report.places import Places
 from journal.theory.predictions import served_model
 
@@ -19,11 +18,12 @@ def failures_section(points: Points, places: Places) -> Section | None:
     """A section on the runs that gave no figures, by their causes; None where all gave some. A cell
     that was tried again and then measured is no failure."""
     measured = {_tried(record) for point in points for record in point.good}
+    english = words("en")
     causes: dict[tuple[str, str], list[tuple[Point, Record]]] = {}
     for point in points:
         for record in point.records:
             if not record.good and _tried(record) not in measured:
-                cause = "\n".join(d if isinstance(d, str) else sentence(d) for d in _cause(record))
+                cause = "\n".join(english.say(part, str) for part in _cause(record))
                 causes.setdefault((record.status, cause), []).append((point, record))
     if not causes:
         return None
@@ -44,9 +44,9 @@ def _tried(record: Record) -> tuple[str, str]:
     return record.experiment_id, record.cell.identity or record.id
 
 
-def _cause(record: Record) -> tuple[str | Doubt, ...]:
+def _cause(record: Record) -> tuple[Text, ...]:
     doubts = [doubt for doubt in record.doubts if doubt.severity == "invalid"]
-    return (*([record.error] if record.error else []), *doubts)
+    return (*([Spoken(record.error)] if record.error else []), *doubts)
 
 
 def _sentences(

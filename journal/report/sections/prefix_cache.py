@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from journal import units
 from journal.compare.points import Point, Points
-from journal.doubts.serving import USUAL_BLOCK_TOKENS
 from journal.report.document import Block, Box, Bullets, Column, Section, Table, Text, say
 from journal.report.places import Places
+from journal.serve.engines.vllm.defaults import BLOCK_TOKENS
 
 NEAR = 0.1  # of the measured TTFT: a prediction within it has come true
 TITLES = ("asked", "hit", "ttft", "predicted", "saved_tokens", "pool_tokens")
@@ -52,7 +52,7 @@ class _Shared:
     def spared_tokens(self) -> int:
         """The tokens of a prompt in whole blocks of its shared beginning."""
         facts = self.point.records[0].facts
-        block = USUAL_BLOCK_TOKENS if facts.block_size is None else facts.block_size
+        block = BLOCK_TOKENS if facts.block_size is None else facts.block_size
         return _size(self.point) // block * block
 
     @property

@@ -16,6 +16,7 @@ from journal.report.document import (
     Column,
     Paragraph,
     Section,
+    Spoken,
     Table,
     Text,
     say,
@@ -57,8 +58,8 @@ def _absence(reason: str) -> Text:
     words of a language; the words of a server stand as they are."""
     for beginning, key in ABSENCES.items():
         if reason.startswith(beginning):
-            return say(key, why=reason.removeprefix(beginning))
-    return reason
+            return say(key, why=Spoken(reason.removeprefix(beginning)))
+    return Spoken(reason)
 
 
 def _quality(records: Sequence[Record]) -> Quality | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from journal import units
 from journal.compare.points import Points
 from journal.compare.setups import Setup, differing
-from journal.metrics.predicted import of_engine
+from journal.metrics.beside_theory import of_engine
 from journal.records.engine import StartPhases
 from journal.records.run import Record
 from journal.report.document import (

@@ -6,9 +6,10 @@ from datetime import date, tzinfo
 from math import log
 
 from journal import units
-from journal.compare.comparison import Compared, Comparison, ComparisonRow, compared
+from journal.compare.comparison import Comparison, ComparisonRow, compared
 from journal.compare.pairing import Value
 from journal.compare.sides import Side
+from journal.compare.verdicts import Compared
 from journal.errors import UsageError
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.run import Record
@@ -37,11 +38,11 @@ UNDECIDED = {"no difference seen": "same", "maybe chance": "maybe", "cannot say"
 Change = tuple[ComparisonRow, Compared]
 
 
-def since_section(day: Day) -> Section | None:
-    """A section on cells that got faster or slower beyond the noise, and on all else that changed;
-    None where no cell of the day has a good run on a day before."""
+def since_section(compared_days: Iterable[Comparison]) -> Section | None:
+    """A section on cells that got faster or slower beyond the noise, and on all else that changed,
+    of the `comparisons` of a day; None where no cell of the day has a good run on a day before."""
     blocks: list[Block] = []
-    for comparison in comparisons(day):
+    for comparison in compared_days:
         blocks += _blocks(comparison)
     return Section(2, say("since.heading"), tuple(blocks)) if blocks else None
 
@@ -108,7 +109,7 @@ def _blocks(comparison: Comparison) -> Iterator[Block]:
 
 def _verdicts(comparison: Comparison) -> Iterator[Text]:
     """For each metric: how many cells got better or worse, did not, or cannot be judged."""
-    figures = [figure for row in comparison.rows for figure in row.figures]
+    figures = [figure for row in comparison.judged for figure in row.figures]
     for name in dict.fromkeys(figure.metric for figure in figures):
         counts = Counter(_kind(figure) for figure in figures if figure.metric == name)
         parts = tuple(say(f"since.{kind}", n=f"{n}") for kind, n in sorted(counts.items()))
@@ -131,7 +132,7 @@ def beyond_noise(comparison: Comparison, *, worse: bool) -> list[Change]:
     """The changes beyond chance, the greatest first."""
     changes = [
         (row, figure)
-        for row in comparison.rows
+        for row in comparison.judged
         for figure in row.figures
         if figure.verdict in ("higher", "lower")
         and figure.headline.better != "neither"
@@ -161,8 +162,11 @@ def change_sentence(change: Change) -> Text:
 
 
 def _cell(row: ComparisonRow) -> Text:
-    """The name of a cell: its fields, and its conditions of now."""
+    """The name of a cell: its fields, and its conditions of now; that of a row without either, of
+    the engine itself."""
     fields: dict[str, Value] = {**row.match.cell, **row.match.conditions[1]}
+    if not fields:
+        return say("since.engine")
     return tuple(_field(name, value) for name, value in fields.items() if value is not None)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from journal import units
 from journal.compare.points import Points
-from journal.metrics.predicted import COMPARED
+from journal.metrics.beside_theory import COMPARED
 from journal.report.document import Block, Box, Column, Paragraph, Section, Table, Text, say
 from journal.report.places import Places
 

@@ -41,7 +41,7 @@ def check_fits(planned: Sequence[Cell], width: int, listener: Listener) -> None:
         )
     if len(wanted) > 1 and 0 in wanted:
         reason = "engines side by side on a CPU share its cores, and are slower than each is alone"
-        listener(Event("prepare", f"doubts are to be expected, because {reason}"))
+        listener(Event("warning", f"doubts are to be expected, because {reason}"))
 
 
 def _visible() -> tuple[GpuName, ...]:

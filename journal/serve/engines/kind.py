@@ -59,7 +59,9 @@ class EngineKind:
 
     Its command line: `command`, `context_tokens`; flags that the journal chooses itself
     (`reserved_flags`), that would show a secret (`secret_flags`), or that a field of the
-    experiment stands for (`field_flags`, by flag).
+    experiment stands for (`field_flags`, by flag); `weight_files` are patterns of the files that
+    an engine may load weights from, of which the folder of its model has one (empty: it may have
+    none).
 
     Its environment: variables that are always set, the one that carries the API key, the one that
     allows a context beyond the model's own when it is "1", the one that takes models from another
@@ -84,6 +86,7 @@ class EngineKind:
     reserved_flags: frozenset[str]
     secret_flags: frozenset[str]
     field_flags: Mapping[str, str]
+    weight_files: Callable[[Engine], tuple[str, ...]]
     fixed_variables: Mapping[str, str]
     key_variable: str
     long_context_variable: str | None

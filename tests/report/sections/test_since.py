@@ -1,9 +1,10 @@
 """Since last time: what changed beyond the noise, and what else changed, is named; no more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from journal.store.store import Store, open_store
 TODAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MODEL = Engine(model="m", dtype="float16")
-Levels = dict[tuple[int, str], float]  # what batch 1 or 8 had of a metric, if not the usual
+Levels = Mapping[tuple[int, str], float]  # what batch 1 or 8 had of a metric, if not the usual
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def store(tmp_path: Path) -> Store:
 def measure(
     store: Store,
     days_ago: int,
-    levels: Levels | None = None,
+    levels: Levels = MappingProxyType({}),
     *,
     engine: Engine = MODEL,
     repeats: int = 3,
@@ -55,11 +56,10 @@ def measure(
     made = []
     for number, cell in enumerate(cells(asked)):
         usual = {"ttft_s.p50": 0.1 * (cell.batch or 1), "output_tokens_per_s": 50.0}
+        own = {name: value for (batch, name), value in levels.items() if batch == cell.batch}
         figures = {
-            name: Figure(
-                (levels or {}).get((cell.batch or 1, name), value) * float(chance.normal(1, 0.01))
-            )
-            for name, value in usual.items()
+            name: Figure(value * float(chance.normal(1, 0.01)))
+            for name, value in {**usual, **own}.items()
         }
         record = Record(
             id=f"{days_ago:03}{seed:03}{number:010}",
@@ -92,7 +92,7 @@ def prose(section: Section | None, lang: str = "en") -> str:
 
 
 def today(store: Store) -> str:
-    return prose(since_section(collect(store, TODAY, UTC)))
+    return prose(since_section(comparisons(collect(store, TODAY, UTC))))
 
 
 def test_a_regression_is_named_with_its_size(store: Store) -> None:
@@ -109,6 +109,14 @@ def test_a_regression_is_named_with_its_size(store: Store) -> None:
     assert "Nothing that is recorded of the engine or the host changed" in text
 
 
+def test_a_slower_start_is_one_change_however_many_cells_it_served(store: Store) -> None:
+    for days_ago, took_s in ((3, 30.0), (0, 60.0)):
+        levels = {(batch, "start_warm_s"): took_s for batch in (1, 8)}
+        measure(store, days_ago, levels)
+    text = today(store)
+    assert text.count("- the engine: start of the engine, warm was 3") == 1
+
+
 def test_what_got_better_is_named_too(store: Store) -> None:
     measure(store, 3)
     measure(store, 0, {(1, "output_tokens_per_s"): 80.0})
@@ -122,10 +130,10 @@ def test_noise_is_no_change(store: Store) -> None:
     for days_ago in range(8):
         measure(store, days_ago)
     for day in range(7):
-        text = prose(since_section(collect(store, TODAY - timedelta(days=day), UTC)))
+        text = prose(since_section(comparisons(collect(store, TODAY - timedelta(days=day), UTC))))
         assert "beyond the noise" not in text
         assert "no difference seen in 2" in text
-    assert since_section(collect(store, TODAY - timedelta(days=7), UTC)) is None
+    assert since_section(comparisons(collect(store, TODAY - timedelta(days=7), UTC))) is None
 
 
 def test_no_difference_is_seen_without_repeats(store: Store) -> None:
@@ -216,7 +224,7 @@ def test_cells_that_were_last_measured_on_different_days(store: Store) -> None:
         ("2026-11-17", 1),
         ("2026-11-14", 1),
     ]
-    assert prose(since_section(mixed)).count("Measured before") == 2
+    assert prose(since_section(comparisons(mixed))).count("Measured before") == 2
 
 
 def test_a_long_list_of_changes_ends(store: Store) -> None:
@@ -237,7 +245,7 @@ def test_a_long_list_of_changes_ends(store: Store) -> None:
 
     then, now = runs(1, 1.0), runs(0, 1.5)
     mixed = Day(date=TODAY, zone=UTC, records=tuple(now), experiments=(), earlier=tuple(then))
-    section = since_section(mixed)
+    section = since_section(comparisons(mixed))
     assert section is not None
     assert "- 22 more" in prose(section)
     (table,) = [block for block in section.blocks if block.kind == "table"]
@@ -247,5 +255,5 @@ def test_a_long_list_of_changes_ends(store: Store) -> None:
 def test_the_chinese_words_are_there(store: Store) -> None:
     measure(store, 1)
     measure(store, 0, {(1, "ttft_s.p50"): 0.2})
-    text = prose(since_section(collect(store, TODAY, UTC)), "zh")
+    text = prose(since_section(comparisons(collect(store, TODAY, UTC))), "zh")
     assert "退步：比上次差，且超出噪声。" in text

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -20,7 +21,9 @@ from journal.records.run import Record
 from journal.run.parallel.on_ray import Cluster
 from journal.serve import process_tree as process
 
-pytest.importorskip("ray", reason="ray is not installed: serving-journal[ray]")
+pytestmark = pytest.mark.skipif(
+    find_spec("ray") is None, reason="ray is not installed: serving-journal[ray]"
+)
 
 GOOD = {"valid", "flagged"}
 # Ray turns 127.0.0.1 into the host's other address, but where it may have no cluster of hosts.
@@ -159,6 +162,7 @@ def test_a_second_ctrl_c_ends_stubborn_engines_at_once(
 ) -> None:
     with Run(tmp_path, written({"stubborn": True}, **THREE_EACH), nodes.address) as run:
         run.wait_for(lambda lines: len(places(lines, "cell 1 of 3")) == 2)
+        time.sleep(0.5)  # before its load nothing of a cell is interrupted
         run.process.send_signal(signal.SIGINT)
         run.wait_for(lambda lines: any("interrupted" in line for line in lines))
         run.process.send_signal(signal.SIGINT)

@@ -18,6 +18,8 @@ FIELDS: Mapping[str, str] = {
     "--distributed-executor-backend": "executor",
 }
 
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt")
+
 
 def flag_name(flag: str) -> str:
     """`--some_flag=3` as `--some-flag`."""
@@ -27,3 +29,9 @@ def flag_name(flag: str) -> str:
 def names_flag(engine: Engine, *flags: str) -> bool:
     """Whether the flags of `engine` name one of `flags`."""
     return any(flag_name(flag) in flags for flag in engine.flags)
+
+
+def weight_files(engine: Engine) -> tuple[str, ...]:
+    """The patterns of files that vLLM looks for weights in, in the folder of a model; none where
+    the flags choose a load format, such as dummy weights."""
+    return () if names_flag(engine, "--load-format") else WEIGHT_FILES

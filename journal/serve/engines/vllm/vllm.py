@@ -46,6 +46,7 @@ VLLM = EngineKind(
     reserved_flags=flags.RESERVED,
     secret_flags=flags.SECRET,
     field_flags=flags.FIELDS,
+    weight_files=flags.weight_files,
     fixed_variables=variables.FIXED,
     key_variable=variables.API_KEY,
     long_context_variable=variables.ALLOW_LONG_CONTEXT,

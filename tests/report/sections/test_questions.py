@@ -18,7 +18,7 @@ from journal.records.figure import Figure
 from journal.records.run import ExperimentRecord, Record
 from journal.report.curves import drawn
 from journal.report.day import Day
-from journal.report.document import Block, Page, Section, Sentence, Text, Verbatim
+from journal.report.document import Block, Page, Section, Sentence, Spoken, Text, Verbatim
 from journal.report.phrases import words
 from journal.report.places import places
 from journal.report.questions import log_page
@@ -624,7 +624,7 @@ def test_failures_of_one_cause_stand_together_with_the_sizes(record: Build) -> N
     assert "Failed: batch 1 · 8,000 prompt tokens, batch 2 · 8,000 prompt tokens." in text
     assert "needs 8,032 tokens of context; the server was started for 4,096" in text
     words = [block.lines for block in section.blocks if block.kind == "verbatim"]
-    assert words == [("too long",)]
+    assert words == [(Spoken("too long"),)]
 
 
 def test_a_cell_that_was_tried_again_and_measured_is_no_failure(record: Build) -> None:
@@ -657,7 +657,7 @@ def test_a_model_that_does_not_fit_has_its_sizes_and_the_engines_words(
     assert "The weights need 87 GiB, and the GPU has 48 GiB." in text
     assert "A request of 4,096 tokens takes 512 MiB of KV cache on each GPU." in text
     verbatim = [block.lines for block in section.blocks if block.kind == "verbatim"]
-    assert verbatim == [("out of memory",), (last_words,)]
+    assert verbatim == [(Spoken("out of memory"),), (last_words,)]
 
 
 def test_the_reason_why_a_run_is_not_believed_is_said(record: Build) -> None:
