@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from journal.compare.ratios import starts_needed
 from journal.compare.starts import SMALLEST, USUAL_SPREAD
-from journal.metrics.figure_error import Error, error
+from journal.metrics.figure_error import Error, relative_error
 from journal.metrics.statistics import CONFIDENCE, t_quantile
 from journal.records.figure import Figure
 
@@ -63,16 +63,6 @@ def contrast(
     degrees = total**2 / math.fsum(variance**2 / degrees for variance, degrees in parts)
     standard = math.sqrt(total)
     return Contrast(estimate, standard, max(1.0, degrees), repeats, standard * math.sqrt(repeats))
-
-
-def relative_error(figure: Figure) -> Error | None:
-    """The error of the logarithm of a figure, by the wider half of its interval; None where it has
-    none, or is not above 0."""
-    halves = error(figure, upwards=False), error(figure, upwards=True)
-    if halves[0] is None or halves[1] is None or not figure.value or figure.value < 0:
-        return None
-    widest = max(halves[0], halves[1])
-    return Error(widest.standard / figure.value, widest.degrees)
 
 
 def slope_weights(xs: Sequence[float]) -> list[float]:

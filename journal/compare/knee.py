@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from journal.compare.capacity import OVERLOADED
-from journal.compare.contrast import relative_error
 from journal.compare.points import Point, Points
-from journal.metrics.figure_error import half_of_difference
+from journal.metrics.figure_error import half_of_difference, relative_error
 from journal.records.figure import Figure
 from journal.records.load_shape import Closed
 from journal.theory.predictions import ServedModel, served_model

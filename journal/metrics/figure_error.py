@@ -1,4 +1,4 @@
-"""The standard errors of figures, by their intervals, and whether two figures differ."""
+"""The standard errors of figures and of their logarithms, by their intervals."""
 
 import math
 from typing import NamedTuple
@@ -29,6 +29,18 @@ def error(figure: Figure, upwards: bool) -> Error | None:
     return Error(abs(end - figure.value) / t, repeats - 1 if few else LEAST_GROUPS - 1)
 
 
+def relative_error(figure: Figure, upwards: bool | None = None) -> Error | None:
+    """The error of the logarithm of `figure`, by the upper or the lower half of its interval, else
+    by the wider one; None where it has none, or is not above 0."""
+    if upwards is None:
+        halves = relative_error(figure, False), relative_error(figure, True)
+        return None if halves[0] is None or halves[1] is None else max(halves[0], halves[1])
+    half = error(figure, upwards)
+    if half is None or figure.value is None or figure.value <= 0:
+        return None
+    return Error(half.standard / figure.value, half.degrees)
+
+
 def half_of_difference(before: Error, after: Error) -> float:
     """Half of the 95% interval of a difference: Welch's (1947) t."""
     squares = (before.standard**2, after.standard**2)
@@ -37,15 +49,3 @@ def half_of_difference(before: Error, after: Error) -> float:
     parts = (squares[0] ** 2 / before.degrees, squares[1] ** 2 / after.degrees)
     freedom = max(1, math.floor(sum(squares) ** 2 / sum(parts) + 1e-9))
     return t_quantile((1 + CONFIDENCE) / 2, freedom) * math.sqrt(sum(squares))
-
-
-def differ(before: Figure, after: Figure) -> bool | None:
-    """Whether two figures differ, by Welch's test at 5% on the halves of their intervals that face
-    each other; None where one has no interval."""
-    if before.value is None or after.value is None:
-        return None
-    rising = after.value > before.value
-    errors = error(before, upwards=rising), error(after, upwards=not rising)
-    if errors[0] is None or errors[1] is None:
-        return None
-    return abs(after.value - before.value) > half_of_difference(errors[0], errors[1])

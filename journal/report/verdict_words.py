@@ -17,6 +17,7 @@ KINDS: Mapping[Verdict, str] = {
     "unknown": "unknown",
 }
 SMALLEST = 0.005  # a share below it is shown as no end of its own
+MOST = 9.0  # above it, ten times as much, an end says nothing by its figures
 
 
 def open_words(between: Difference, more: str) -> dict[str, Text]:
@@ -30,7 +31,8 @@ def open_words(between: Difference, more: str) -> dict[str, Text]:
 def range_words(low: float, high: float, more: str) -> Text:
     """The ends of the interval of a relative difference, `low` below 0 and `high` above."""
     less, most = min(1.0, max(0.0, -low)), max(0.0, high)
-    shown = {"less": units.percent(less), "most": units.percent(most)}
+    above = say("range.beyond", most=units.percent(MOST)) if most > MOST else units.percent(most)
+    shown: dict[str, Text] = {"less": units.percent(less), "most": above}
     if less < SMALLEST:
         return say(f"range.up_to.{more}", **shown)
     if most < SMALLEST:

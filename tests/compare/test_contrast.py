@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from journal.compare.contrast import contrast, relative_error, slope_weights
+from journal.compare.contrast import contrast, slope_weights
 from journal.compare.ratios import starts_needed
 from journal.records.figure import Figure
 
@@ -62,15 +62,6 @@ def test_the_repeats_that_clear_a_distance_are_those_of_two_sides_with_its_sprea
     assert made.more_to_clear(9.0) == 1
     wide = contrast((-1, 1), [Figure(1.0, 0.1, 1.9, 1), Figure(1.0, 0.1, 1.9, 1)])
     assert wide is not None and wide.more_to_clear(0.02) is None
-
-
-def test_the_error_of_a_logarithm_is_that_of_the_wider_half() -> None:
-    for figure in (Figure(4.0, 3.0, 4.5, 1), Figure(4.0, 3.5, 5.0, 1)):
-        found = relative_error(figure)
-        assert found is not None
-        assert found == (pytest.approx(0.25 / T9, rel=1e-4), 7)
-    for none in (Figure(4.0), Figure(0.0, -1.0, 1.0), Figure(-4.0, -5.0, -3.0)):
-        assert relative_error(none) is None
 
 
 def test_a_slope_is_that_of_least_squares() -> None:

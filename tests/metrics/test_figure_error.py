@@ -1,36 +1,11 @@
-"""Whether two figures differ: worked out by hand, and on simulated servers."""
+"""The errors of figures by their intervals, worked out by hand."""
 
 import math
 
-import numpy as np
 import pytest
 
-from benchmarks.worlds import closed
-from journal.metrics.figure_error import Error, differ, error, half_of_difference
-from journal.metrics.table import named
-from journal.metrics.view import View
+from journal.metrics.figure_error import Error, error, half_of_difference, relative_error
 from journal.records.figure import Figure
-
-
-def test_two_figures_differ_by_welch_and_not_by_overlap() -> None:
-    """Intervals of +-1 about 10 and 11.7 overlap; the difference has one of +-1.5."""
-    before, after = Figure(10.0, 9.0, 11.0, 1), Figure(11.7, 10.7, 12.7, 1)
-    assert differ(before, after) is True
-    assert differ(after, before) is True
-    assert differ(before, Figure(11.3, 10.3, 12.3, 1)) is False
-
-
-def test_the_halves_that_face_each_other_decide() -> None:
-    skewed = Figure(10.0, 9.9, 30.0, 1)
-    assert differ(skewed, Figure(9.0, 8.9, 9.1, 1)) is True
-    assert differ(skewed, Figure(11.0, 10.9, 11.1, 1)) is False
-
-
-def test_repeats_count_as_many_degrees_as_they_have() -> None:
-    """Of two repeats t is 12.7: an interval of +-12.7 has a standard error of 1."""
-    two = (Figure(10.0, -2.706, 22.706, 2), Figure(14.0, 1.294, 26.706, 2))
-    assert differ(*two) is False  # 4 / sqrt(2) = 2.83, below t(0.975, 2) = 4.30
-    assert differ(two[0], Figure(17.0, 4.294, 29.706, 2)) is True  # 4.95
 
 
 @pytest.mark.parametrize(
@@ -64,16 +39,11 @@ def test_half_of_a_difference_is_welchs(errors: tuple[tuple[float, int], ...], t
     assert half_of_difference(Error(0.0, 1), Error(0.0, 1)) == 0
 
 
-def test_figures_without_an_interval_cannot_be_said_to_differ() -> None:
-    assert differ(Figure(10.0), Figure(20.0)) is None
-    assert differ(Figure(10.0, 9.0, 11.0), Figure(20.0)) is None
-    assert differ(Figure(None), Figure(20.0, 19.0, 21.0)) is None
-    assert differ(Figure(10.0, 10.0, 10.0), Figure(10.0, 10.0, 10.0)) is False
-
-
-def test_equal_servers_are_seldom_said_to_differ() -> None:
-    draw, tpot = closed(80, 8, "white"), named("tpot_s.mean")
-    figures = [tpot.figure(View(draw(np.random.default_rng([7, seed])))) for seed in range(120)]
-    called = [differ(*pair) for pair in zip(figures[::2], figures[1::2], strict=True)]
-    assert None not in called
-    assert sum(called) <= 6  # 3 of 60 at 5%
+def test_the_error_of_a_logarithm_is_relative_and_by_default_of_the_wider_half() -> None:
+    figure = Figure(10.0, 9.0, 13.0, 1)
+    halves = relative_error(figure, upwards=False), relative_error(figure, upwards=True)
+    assert halves == (Error(pytest.approx(0.1 / 2.2622, rel=1e-4), 7), relative_error(figure))
+    assert relative_error(figure) == Error(pytest.approx(0.3 / 2.2622, rel=1e-4), 7)
+    assert relative_error(Figure(10.0, 7.0, 11.0, 1)) == Error(pytest.approx(0.3 / 2.2622, 1e-4), 7)
+    for none in (Figure(10.0), Figure(None), Figure(0.0, 0.0, 1.0), Figure(-1.0, -2.0, 1.0)):
+        assert relative_error(none) is None

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from journal import units
 from journal.compare.claims import judged_claim
+from journal.compare.difference import difference
 from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
-from journal.metrics.figure_error import differ
 from journal.records.claim import Claim
 from journal.records.figure import Figure
 from journal.records.run import Record
@@ -80,6 +80,13 @@ class Claims:
             for b in values
             if a is not None and b is not None
         )
+
+
+def differ(before: Figure, after: Figure) -> bool | None:
+    """Whether the test sees a change; None where a figure has no interval."""
+    found = difference(before, after)
+    assert found is not None
+    return None if found.verdict == "unknown" else found.seen
 
 
 def sentences(text: Text) -> Iterator[Sentence]:
