@@ -9,14 +9,16 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from journal.chat.ask import Question, ask, whole_answer
 from journal.chat.several import Pending
-from journal.errors import EndpointError, MeasureError
+from journal.errors import EndpointError, JournalError, MeasureError
 from journal.load import wire
 from journal.load.answer import trace_of
 from journal.load.client import Client
@@ -108,7 +110,7 @@ def question(url: str) -> Question:
     return Question(base_url=url, model="m", messages=({"role": "user", "content": "so?"},))
 
 
-def got(url: str, timeout_s: float) -> bytes:
+def got(url: str, timeout_s: float = 20.0) -> bytes:
     with ServerConnection(Endpoint(base_url=url, model="m"), timeout_s) as connection:
         return connection.get("/metrics")
 
@@ -151,6 +153,18 @@ def test_an_endless_answer_ends_at_the_bound(
     ), told
     assert not any("Traceback" in str(one) or "check http" in str(one) for one in told), told
     assert time.monotonic() - began_s < 60
+
+
+@pytest.mark.parametrize("ask", [fetch, got])
+def test_an_answer_that_is_given_up_leaves_no_socket_open(
+    ask: Callable[[str], object], small: None
+) -> None:
+    with sending(ENDLESS["events"]) as url:
+        with pytest.raises(JournalError) as kept:  # with the frames, and so with all that they hold
+            ask(url)
+        port = urlsplit(url).port
+        of_this_process = psutil.Process().net_connections("tcp")
+        assert kept.value and port not in {one.raddr.port for one in of_this_process if one.raddr}
 
 
 @pytest.mark.parametrize("body", [b"HTTP/1.1 200 OK\r\nX: y\r\n" * 40, OPEN + b"a" * 900])

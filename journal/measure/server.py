@@ -142,8 +142,8 @@ class ServerConnection:
     def _get(self, path: str) -> bytes:
         try:
             self._http.request("GET", self._root + path, headers=self._headers)
-            answer = self._http.getresponse()
-            body = whole_body(answer)
+            with self._http.getresponse() as answer:
+                body = whole_body(answer)
         except BaseException:
             self._http.close()
             raise

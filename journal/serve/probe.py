@@ -143,8 +143,8 @@ def _fetched(
         content = None if body is None else json.dumps(body)
         target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         connection.request("GET" if body is None else "POST", target, content, headers)
-        response = connection.getresponse()
-        received = _whole(response, enough)
+        with connection.getresponse() as response:
+            received = _whole(response, enough)
     except Unbounded as error:
         raise EndpointError(
             f"{shown_url(url)} {error}: check that it is the address of a server"
