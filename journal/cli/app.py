@@ -1,5 +1,6 @@
 """The `journal` command: parse, make one call of the library, render. Nothing else lives here."""
 
+import atexit
 import gc
 import sys
 import warnings
@@ -16,7 +17,7 @@ from journal.errors import DamagedRow, EngineError, JournalError, UsageError
 from journal.language import language, translated
 from journal.redaction import hidden, shown_url
 
-COLLECTED_AFTER = 100_000  # new objects: the records of a journal are many, and none is garbage
+COLLECTED_AFTER = 250_000  # new objects: the records of a journal are many, and none is garbage
 
 _UsageError: Any = typer.BadParameter.__base__  # its name depends on the version of typer
 
@@ -177,6 +178,7 @@ def _in_words(error: JournalError) -> str:
 def main() -> None:
     """The entry point. Every JournalError becomes one sentence on stderr and its exit code."""
     gc.set_threshold(COLLECTED_AFTER)
+    atexit.register(gc.freeze)  # else Python would look for garbage among all objects as it ends
     sys.excepthook = _without_secrets
     warnings.filterwarnings("always", category=DamagedRow)
     warnings.showwarning = _warned

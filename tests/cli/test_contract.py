@@ -275,6 +275,20 @@ def test_help_is_quick_to_import() -> None:
     assert result.stdout.strip().endswith("LOADED []")
 
 
+def test_a_command_ends_without_a_search_for_garbage() -> None:
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())))\n"
+        "from journal.cli.app import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=True
+    )
+
+    frozen, searched = map(int, done.stdout.split()[-2:])
+    assert frozen > 1000 > searched
+
+
 @pytest.mark.parametrize(
     "command",
     (
