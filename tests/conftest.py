@@ -28,7 +28,7 @@ pytest_plugins = ["engine_fixtures", "report_fixtures", "store_fixtures"]
 
 STAND_IN = Path(__file__).parent / "serve" / "stand_in.py"
 NVML = Path(__file__).parent / "data" / "nvml"
-LASTING = ("timeout", "slow")  # marks of tests, the longest first
+LASTING = ("timeout", "slow", "mlflow")  # marks of tests, the longest first
 NO_TENSORS = (2).to_bytes(8, "little") + b"{}"  # a file of safetensors without any
 ENGINE_TEST_S = 900  # a start of vLLM takes one to three minutes, the first conversion half a one
 
