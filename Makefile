@@ -109,6 +109,7 @@ soak: $(STAMP_DEV)
 calibrate: $(STAMP_DEV)
 	$(BIN)/python -m benchmarks.calibrate --write
 	$(BIN)/python -m benchmarks.calibrate_compare --write
+	$(BIN)/python -m benchmarks.calibrate_setups --write
 	$(BIN)/python -m benchmarks.calibrate_claims --write
 	$(BIN)/python -m benchmarks.calibrate_open --write
 	$(BIN)/python -m benchmarks.calibrate_faults --write

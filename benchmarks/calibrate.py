@@ -92,12 +92,28 @@ def worlds() -> dict[str, tuple[tuple[str, ...], list[World]]]:
     return {
         "closed": (SHARED, shared),
         "open": (QUEUED, queues),
+        "good": (("good_fraction",), list(_good())),
         "steps": (SHARED[:3], opened),
         "as sent": (HEADLINES, list(_as_sent())),
         "batching": (SERVED, list(_batching())),
         "users": (LEAVING, list(_users())),
         "limits": ((*SHARED, "ttft_s.mean"), limits),
     }
+
+
+def _good() -> Iterator[World]:
+    """Queues in open loop whose limits most requests hold."""
+    for lanes, load, service, limit, requests in (
+        (4, 0.5, "random", 2.0, 400),
+        (6, 0.8, "random", 3.0, 400),
+        (2, 0.8, "random", 3.5, 300),
+        (6, 0.9, "random", 2.5, 300),
+        (4, 0.8, "fixed", 1.25, 400),
+        (2, 0.9, "fixed", 3.0, 300),
+    ):
+        kind = "M/M" if service == "random" else "M/D"
+        name = f"{kind}/{lanes} at {load}, limit of {limit:g} services, {requests}"
+        yield World(name, queue(requests, lanes, load, service, limit))
 
 
 def _as_sent() -> Iterator[World]:

@@ -182,9 +182,16 @@ def engine_in_open_loop(requests: int, in_flight: float, noise: Noise | float) -
     return draw
 
 
-def queue(requests: int, lanes: int, load: float, service: Literal["fixed", "random"]) -> Draw:
+def queue(
+    requests: int,
+    lanes: int,
+    load: float,
+    service: Literal["fixed", "random"],
+    limit: float = 1.25,
+) -> Draw:
     """Poisson arrivals at `load` times what `lanes` can do, each of which takes one request at a
-    time, for a fixed or an exponential time whose mean is TOKENS steps."""
+    time, for a fixed or an exponential time whose mean is TOKENS steps. `limit` is that of the SLO,
+    in such times."""
 
     def draw(random: np.random.Generator) -> Samples:
         arrivals = np.cumsum(random.exponential(TOKENS / (lanes * load), requests))
@@ -200,7 +207,8 @@ def queue(requests: int, lanes: int, load: float, service: Literal["fixed", "ran
             late = CLOCK * abs(random.standard_normal())
             answers.append((index, at, begin + marks + late))
         cell = cell_of(Load(requests=requests), rate=lanes * load / TOKENS / STEP_S)
-        return samples_of(answers, cell)
+        slo = Slo(e2e_ms=limit * TOKENS * STEP_S * 1e3)
+        return samples_of(answers, replace(cell, slo=slo))
 
     return draw
 

@@ -10,7 +10,7 @@ from journal.compare.setups import Setup
 from journal.metrics.statistics import t_interval
 from journal.records.experiment import Slo
 from journal.records.figure import Figure
-from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, Closed, LoadShape
+from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, Closed, LoadShape, Open
 from journal.records.run import Record
 from journal.records.sameness import asked_requests, counting_fields, workload_key
 
@@ -129,6 +129,16 @@ class Point:
         """The load: the batch, or in open loop the offered requests/s."""
         return self.shape.value
 
+    @property
+    def ramp(self) -> str | None:
+        """The profile of a rate that changes; None of any other load."""
+        return self.shape.profile if isinstance(self.shape, Open) else None
+
+    @property
+    def load_text(self) -> str:
+        """The load in a sentence: its number, or the profile of a rate that changes."""
+        return f"{self.load:g}" if self.ramp is None else self.ramp
+
     def figure(self, name: str) -> Figure | None:
         """The mean of metric `name` over the good repeats with its 95% t interval; of a single
         run the metric itself with the interval it was stored with. None where no run has it.
@@ -196,11 +206,13 @@ def _point(setup: Setup, records: list[Record]) -> Point:
 
 def lines(among: Iterable[Point], across: str) -> list[Points]:
     """The lines of points that differ in the field `across` alone: two or more points each, with a
-    good run, in the order of that field. An unknown length stands in no line of lengths."""
+    good run, in the order of that field. An unknown length stands in no line of lengths, and a rate
+    that changes, which is no one rate, in no line of rates."""
     lengths = [name for name in LENGTH_AXES if name != across]
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in among:
-        if point.good and getattr(point, across) is not None:
+        ramp = across == "rate" and point.ramp is not None
+        if point.good and getattr(point, across) is not None and not ramp:
             load = point.shape.burstiness if across in LOAD_AXES else point.shape
             fixed = (getattr(point, name) for name in lengths)
             groups.setdefault((point.setup, load, *fixed, point.manner), []).append(point)

@@ -18,7 +18,7 @@ import numpy as np
 
 from journal.metrics.arrays import Array, Index, Mask
 from journal.metrics.between_streams import lasting_half
-from journal.metrics.skew import around
+from journal.metrics.skew import around, least_share
 from journal.metrics.slowness import PARTS, Prior, carried, shared, widening
 from journal.metrics.statistics import (
     CONFIDENCE,
@@ -335,7 +335,8 @@ def _scatter(sample: _Values, at: float) -> float:
 def share_of_requests(good: Mask, group: Index, run: Units, factor: float) -> Figure:
     """The share of `good` (one element for each request, as in `group`) with Wilson's (1927) score
     interval: of as many independent requests as the scatter between groups leaves, and where all
-    requests are alike, of as many as there are units. None of nothing."""
+    requests are alike, of as many as there are units. In an open loop the lower end counts that a
+    queue makes the others. None of nothing."""
     count = len(good)
     if count == 0:
         return Figure(None, count=0)
@@ -343,10 +344,12 @@ def share_of_requests(good: Mask, group: Index, run: Units, factor: float) -> Fi
     estimate = ratio_of_sums(good.astype(float), np.ones(count), group, factor)
     if run.refusal or estimate is None:
         return Figure(share, count=count)
-    uncertainty = NORMAL**2 * factor**2 / run.whole
-    if 0 < share < 1:
-        uncertainty = _uncertainty(share, estimate.half, count)
-    return figure(share, *wilson(share, uncertainty), count)
+    if not 0 < share < 1:
+        return figure(share, *wilson(share, NORMAL**2 * factor**2 / run.whole), count)
+    low, high = wilson(share, _uncertainty(share, estimate.half, count))
+    if run.is_open:
+        low = min(low, least_share(share, estimate.half, factor))
+    return figure(share, low, high, count)
 
 
 def _uncertainty(share: float, half: float, count: int) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from journal.metrics import inference
 from journal.metrics.arrays import Array, Index, Mask, total_of
 from journal.metrics.row import Family, Metric, Shown, in_span, number_only, total
+from journal.metrics.statistics import figure
 from journal.metrics.view import View
 from journal.metrics.window import Span, busy_s, in_flight
 from journal.records.experiment import Slo
@@ -73,12 +74,16 @@ def _failed(view: View) -> Mask:
 
 
 def _error_fraction(view: View) -> Figure:
-    return _share(view, _failed(view))
+    failed = _failed(view)
+    rest = _share(view, ~failed)
+    if rest.value is None or rest.low is None or rest.high is None:
+        return Figure(float(failed.mean()) if len(failed) else None, count=rest.count)
+    return figure(float(failed.mean()), 1 - rest.high, 1 - rest.low, len(failed))
 
 
 def _share(view: View, chosen: Mask, among: Mask | None = None) -> Figure:
-    """The share of `chosen` (one element for each measured request) among those in `among`, or
-    among all."""
+    """The share of `chosen`, which are not to be the bad ones (one element for each measured
+    request), among those in `among`, or among all."""
     group, run = view.units.group, view.units
     if among is not None:
         chosen, group = chosen[among], group[among]

@@ -26,10 +26,9 @@ from journal.report.sections.batching import gained, latency_sentences
 from journal.report.sections.own_predictions import claim_sentence, estimate_words
 from journal.report.sections.side_by_side import (
     METRICS,
-    Beside,
     common,
     ratio_sentences,
-    verdict_of,
+    setups_judged,
 )
 
 MOST_FINDINGS = 2
@@ -104,27 +103,27 @@ def found(valid: Points, named: Places, claims: Sequence[ClaimMade] = ()) -> Ite
 def _of_setups(valid: Points, named: Places) -> Iterator[Text]:
     """The finding on the two setups that differ most at one cell: in throughput, or where that is
     alike in latency."""
-    pairs = [Beside(group[0], other) for group in common(valid) for other in group[1:]]
+    verdicts = setups_judged(common(valid))
+    keys = {name: key for key, name in METRICS.items()}
     apart = [
-        (abs(math.log(ratio.value)), pair, key)
-        for key, name in METRICS.items()
-        for pair in pairs
-        if (ratio := pair.ratio(name)) and verdict_of(ratio) == "other"
+        (abs(math.log(judged.ratio.value)), pair, keys[name])
+        for (pair, name), judged in verdicts.items()
+        if name in keys and judged.verdict == "other"
     ]
     if not apart:
         return
-    leading = apart[0][2]
+    leading = next(key for key in METRICS if key in {one[2] for one in apart})
     _, pair, _ = max((one for one in apart if one[2] == leading), key=lambda one: one[0])
     labels = named.labels[pair.other.setup], named.labels[pair.first.setup]
     point = pair.other
-    load = say(f"at.{point.shape.axis}", n=f"{point.load:g}")
+    load = say(f"at.{point.shape.axis}", n=point.load_text)
     prompt = say("at.prompt_tokens", n=units.whole(point.prompt_tokens))
     place = load if point.prompt_tokens is None else say("at.both", a=load, b=prompt)
     yield say("first.setups", a=labels[0], b=labels[1], place=place)
     for key in dict.fromkeys((leading, "tpot")):
-        ratio = pair.ratio(METRICS[key])
-        if ratio is not None and verdict_of(ratio) == "other":
-            yield from ratio_sentences(key, METRICS[key], pair)
+        judged = verdicts.get((pair, METRICS[key]))
+        if judged is not None and judged.verdict == "other":
+            yield from ratio_sentences(key, METRICS[key], pair, verdicts)
 
 
 def _of_batches(valid: Points, named: Places) -> Iterator[Text]:

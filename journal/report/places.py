@@ -111,4 +111,6 @@ def _at(point: Point, name: str, kind: str = "at") -> Text:
     value = getattr(point, name)
     if name == "batch" and isinstance(point.shape, Users):
         return say("at.users", n=f"{value:,}")
+    if name == "rate":
+        return say(f"{kind}.rate", n=point.load_text)
     return say(f"{kind}.{name}", n=f"{value:,g}" if isinstance(value, float) else f"{value:,}")

@@ -261,7 +261,7 @@ def _prefill(points: Points) -> Found:
             tolerance=0.1,
             values={
                 "model": first.setup.model,
-                "load": say(f"at.{last.shape.axis}", n=f"{last.load:g}"),
+                "load": say(f"at.{last.shape.axis}", n=last.load_text),
                 "first": f"{first.prompt_tokens:,}",
                 "last": f"{last.prompt_tokens:,}",
                 "less": units.seconds(less),

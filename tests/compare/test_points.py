@@ -70,6 +70,16 @@ def test_points_stand_in_the_order_of_setups_lengths_and_loads() -> None:
     ]
 
 
+def test_a_rate_that_changes_stands_in_no_line_of_rates() -> None:
+    steady = [a_record("a", None, rate=rate, number=n) for n, rate in enumerate((1.0, 2.0))]
+    ramp = a_record("a", None, rate=3.0, number=3, load=Load(requests=24, ramp="2..4 in 8s"))
+    (line,) = lines(of(*steady, ramp), "rate")
+    assert [point.load for point in line] == [1.0, 2.0]
+    longer = replace(ramp, id="f" * 16, cell=replace(ramp.cell, prompt_tokens=128))
+    assert len(lines(of(ramp, longer), "prompt_tokens")) == 1
+    assert [only(run).load_text for run in (steady[0], ramp)] == ["1", "2..4 in 8s"]
+
+
 def test_the_figure_of_a_point_is_that_of_its_run_or_the_mean_of_its_good_ones() -> None:
     runs = [
         a_record(number=n, repeat=n, metrics={"x": Figure(value, value - 1, value + 1, 100)})

@@ -36,6 +36,7 @@ from journal.metrics.statistics import (
     STATISTICS,
     needed_samples,
     t_quantile,
+    wilson,
 )
 from journal.metrics.table import metrics
 from journal.metrics.view import View
@@ -150,6 +151,25 @@ def test_a_share_of_all_counts_waves_and_not_requests() -> None:
     some = share_of_requests(good, run.group, run, factor=1.0)
     assert some.value == 0.96
     assert some.low is not None and some.low < 0.85  # Wilson's over 200 requests: 0.923
+
+
+def test_a_share_of_good_requests_in_open_loop_may_be_far_less_where_a_queue_lasts() -> None:
+    """Those that miss a limit come in the stretches of a queue, of which a run may have seen few:
+    the interval reaches further down than Wilson's, and as far up."""
+    start_s = np.arange(400.0)
+    run = units(start_s, start_s + 4, lanes=None)
+    good = np.arange(400) % 100 >= 20  # four stretches
+    ends = {}
+    for factor in (1.0, 2.0):
+        share = share_of_requests(good, run.group, run, factor)
+        assert share.value == 0.8 and share.low is not None and share.high is not None
+        estimate = ratio_of_sums(good.astype(float), np.ones(400), run.group, factor)
+        assert estimate is not None
+        plain = wilson(0.8, max(1.959964**2 / 400, estimate.half**2 / 0.16))
+        assert share.high == pytest.approx(plain[1])
+        ends[factor] = share.low, plain[0]
+    assert ends[1.0][0] == pytest.approx(ends[1.0][1])  # nothing shows that a queue lasts
+    assert ends[2.0][0] < ends[2.0][1] - 0.05
 
 
 def test_streams_that_are_idle_at_the_end_widen_a_rate_of_mixed_lengths() -> None:

@@ -14,11 +14,13 @@ from journal.compare.difference import difference
 from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
 from journal.records.claim import Claim
+from journal.records.engine import EngineFacts
 from journal.records.figure import Figure
 from journal.records.run import Record
 from journal.report.document import Page, Sentence, Text
 from journal.report.phrases import LANGUAGES, words
 from journal.report.questions import log_page
+from journal.report.sections.side_by_side import common, setups_judged
 
 RATE, TTFT, TPOT = "output_tokens_per_s", "ttft_s.p50", "tpot_s.p50"
 LOADS = {  # the values of phrases that are loads
@@ -223,6 +225,63 @@ def test_the_first_screen_says_what_its_tests_see_and_denies_nothing_else(
     for verdict in ("supported", "refuted"):
         if f"first.claim.{verdict}" in keys:
             assert verdict in {one.verdict for one in measured}
+
+
+@st.composite
+def days_of_setups(draw: st.DrawFn) -> list[Record]:
+    """Runs of two or three setups: some cells measured once, some by one setup alone, some metrics
+    missing, values that are equal or 0, and flags on the runs of one side."""
+    flagged = draw(st.sampled_from((None, 0, 1)))
+    made: list[Record] = []
+    for setup in range(draw(st.integers(2, 3))):
+        batches = draw(st.lists(st.sampled_from((1, 4, 16)), min_size=1, max_size=3, unique=True))
+        for repeat in range(draw(st.sampled_from((1, 2, 3, 5)))):
+            for batch in batches:
+                about = st.sampled_from((0.0, 0.9, 1.0, 1.0, 1.001, 1.03, 1.3))
+                metrics = {
+                    name: typical * draw(about)
+                    for name, typical in ((RATE, 100.0 * batch), (TTFT, 0.1), (TPOT, 0.02))
+                    if draw(st.integers(0, 9)) > 0
+                }
+                number = 2 * repeat + setup if setup < 2 else 100 + repeat
+                made.append(
+                    a_record(
+                        f"m{setup}",
+                        batch,
+                        repeat=repeat,
+                        number=16 * number + batch,
+                        metrics=metrics,  # type: ignore[arg-type]
+                        status="flagged" if setup == flagged else "valid",
+                        facts=EngineFacts(log_path=f"m{setup}-{repeat}.log", start_s=60.0),
+                    )
+                )
+    return made
+
+
+@settings(max_examples=60)
+@given(days_of_setups())
+def test_setups_are_called_different_or_equal_where_their_test_says_so(
+    records: list[Record],
+) -> None:
+    made = claims(records)
+    verdicts = setups_judged(common(made.points)).values()
+    seen = {judged.verdict for judged in verdicts}
+    ratios = {units.number(judged.ratio.value, 3): judged.verdict for judged in verdicts}
+    for sentence in made.of("compare.throughput", "compare.ttft", "compare.tpot"):
+        assert "other" in seen, sentence
+        assert ratios[str(sentence.values["ratio"])] == "other" or len(ratios) < len(verdicts)
+    for verdict in ("maybe", "equal", "open", "unknown"):
+        assert f"compare.{verdict}" not in made.keys or verdict in seen
+    valid = points(
+        [(r, s) for r, s in zip(records, setups_of(records), strict=True) if r.status == "valid"]
+    )
+    apart = {judged.verdict for judged in setups_judged(common(valid)).values()}
+    assert ("first.setups" in made.keys) == ("other" in apart)
+    assert "other" not in apart or not made.keys & {"first.nothing", "first.setups_open"}
+    for sentence in made.said:
+        for lang in LANGUAGES:
+            text = words(lang).say(sentence, str)
+            assert "nan" not in text and "{" not in text, text
 
 
 CPU_ONLY = {"host": "bench", "cpu": "AMD EPYC 9354", "gpus": None, "gpu_absent": "no driver"}

@@ -214,7 +214,7 @@ def gained(first: Point, last: Point, across: str) -> Iterator[Text]:
     between = difference(low, high)
     if low is None or high is None or between is None:
         return
-    offered = across == "rate" and between.verdict == "unknown"
+    offered = across == "rate" and between.verdict == "unknown" and kept_up(first) and kept_up(last)
     yield say(
         f"throughput.{'offered' if offered else KINDS[between.verdict]}",
         span=say(f"throughput.{across}", first_load=f"{first.load:g}", last_load=f"{last.load:g}"),

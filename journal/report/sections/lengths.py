@@ -196,7 +196,7 @@ def _ttft(first: Point, last: Point) -> Iterator[Text]:
             ratio=units.number(between.ratio, 2),
             tokens=units.number(last.prompt_tokens / first.prompt_tokens, 2),
             per_token=units.seconds((high.value - low.value) / further),
-            load=say(f"at.{last.shape.axis}", n=f"{last.load:g}"),
+            load=say(f"at.{last.shape.axis}", n=last.load_text),
         )
         if last.together:
             yield say("latency.together", batch=f"{last.batch}")

@@ -1,24 +1,15 @@
 """Models, or builds and settings of one, side by side at the same batch and prompt length."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, permutations
-from typing import Literal
 
 from journal import units
+from journal.compare.beside import Beside, Verdicts, judged_together
 from journal.compare.difference import ALIKE
 from journal.compare.points import Point, Points, lines
 from journal.compare.ratios import Ratio
 from journal.compare.room import meter
-from journal.compare.starts import (
-    Measured,
-    by_unit,
-    centre_of,
-    more_needed,
-    ratio_of,
-    way_measured,
-)
 from journal.compare.token_text import characters_per_token, cut_differently
 from journal.metrics.table import named
 from journal.records.figure import Figure
@@ -60,14 +51,14 @@ def side_by_side_section(points: Points, places: Places, day: Day) -> Section | 
     blocks: list[Block] = []
     described = max(shared, key=lambda group: (group[0].load, group[0].prompt_tokens or 0))
     first = described[0]
+    verdicts = setups_judged(shared)
     for other in described[1:]:
         about = (places.labels[other.setup], places.labels[first.setup])
         pair = Beside(first, other)
-        blocks.append(
-            Paragraph(tuple(_sentences(pair)), say("compare.about", a=about[0], b=about[1]))
-        )
-        sentences = how_measured.measured_sentences(pair.way, about[1], about[0])
-        blocks.append(Paragraph(tuple(sentences)))
+        sentences = tuple(_sentences(pair, verdicts))
+        blocks.append(Paragraph(sentences, say("compare.about", a=about[0], b=about[1])))
+        way = tuple(how_measured.measured_sentences(pair.way, about[1], about[0]))
+        blocks.append(Paragraph(way))
     crossed = tuple(_crossovers(shared, places))
     blocks += [Paragraph(crossed, say("crossover.about"))] if crossed else []
     blocks.append(_table(shared, places))
@@ -86,6 +77,12 @@ def common(points: Points) -> list[Points]:
             key = (point.shape, *point.lengths, point.manner)
             groups.setdefault(key, []).append(point)
     return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def setups_judged(shared: Iterable[Points]) -> Verdicts:
+    """The verdicts on all setups at the cells that they share, each against the first."""
+    pairs = [Beside(group[0], other) for group in shared for other in group[1:]]
+    return judged_together(pairs, (*METRICS.values(), CHARACTERS, ENERGY, *PRICES))
 
 
 def _crossovers(shared: Sequence[Points], places: Places) -> Iterator[Text]:
@@ -108,77 +105,42 @@ def _crossovers(shared: Sequence[Points], places: Places) -> Iterator[Text]:
             yield sentence
 
 
-@dataclass(frozen=True)
-class Beside:
-    """One cell at two setups, of which `first` is what `other` is compared with."""
-
-    first: Point
-    other: Point
-
-    @cached_property
-    def way(self) -> Measured:
-        """The way in which the two were measured, by which their starts are counted."""
-        return way_measured([(self.first.good, self.other.good)])
-
-    def ratio(self, name: str) -> Ratio | None:
-        """Metric `name` of the other over that of the first, by starts."""
-        return ratio_of([(self.first.good, self.other.good)], name, self.way)
-
-    def means(self, name: str) -> tuple[float | None, float | None]:
-        """The means of the other and of the first whose ratio is `ratio`."""
-        a, b = (centre_of(point.good, name, self.way) for point in (self.other, self.first))
-        return a, b
-
-    def repeats(self, name: str, quotient: Ratio) -> int | None:
-        """The number of starts of each that would tell; None where that is not known."""
-        sides = [by_unit(point.good, name, self.way) for point in (self.first, self.other)]
-        more = more_needed(quotient, sides, self.way)
-        return None if more is None else more + min(self.way.units)
-
-
-def verdict_of(quotient: Ratio) -> Literal["other", "equal", "open", "unknown"]:
-    """Whether the interval of a ratio leaves out 1, lies within ALIKE of it, or leaves it open;
-    unknown without an interval."""
-    if quotient.low is None or quotient.high is None:
-        return "unknown"
-    if not quotient.low <= 1 <= quotient.high:
-        return "other"
-    return "equal" if max(1 - quotient.low, quotient.high - 1) <= ALIKE else "open"
-
-
-def _sentences(pair: Beside) -> Iterator[Text]:
+def _sentences(pair: Beside, verdicts: Verdicts) -> Iterator[Text]:
     other = pair.other
     yield say(
         "compare.at_rate" if other.shape.is_open else "compare.at",
-        load=f"{other.load:g}",
+        load=other.load_text,
         prompt=units.whole(other.prompt_tokens),
     )
     for key, name in METRICS.items():
-        yield from ratio_sentences(key, name, pair)
-    yield from _text(pair)
+        yield from ratio_sentences(key, name, pair, verdicts)
+    yield from _text(pair, verdicts)
     yield from _memory(pair.first, other)
-    yield from ratio_sentences("energy", ENERGY, pair)
-    yield from _price(pair)
+    yield from ratio_sentences("energy", ENERGY, pair, verdicts)
+    yield from _price(pair, verdicts)
     if min(pair.way.units) < 2:
         yield say("compare.repeat")
 
 
-def _price(pair: Beside) -> Iterator[Text]:
+def _price(pair: Beside, verdicts: Verdicts) -> Iterator[Text]:
     """The sentence on the price of tokens, where both hosts have theirs in one currency."""
     in_usd, in_other = PRICES
-    yield from ratio_sentences("cost", in_usd, pair, USD)
+    yield from ratio_sentences("cost", in_usd, pair, verdicts, USD)
     currencies = {run.facts.currency for p in (pair.first, pair.other) for run in p.good}
     if len(currencies) == 1 and (currency := next(iter(currencies))) is not None:
-        yield from ratio_sentences("cost", in_other, pair, currency)
+        yield from ratio_sentences("cost", in_other, pair, verdicts, currency)
 
 
-def ratio_sentences(key: str, name: str, pair: Beside, unit: str = "") -> Iterator[Text]:
-    """The sentence on a metric of the other against that of the first, where both have it; in
-    `unit`, else that of UNITS, else s."""
-    quotient, (a, b) = pair.ratio(name), pair.means(name)
-    if quotient is None:
+def ratio_sentences(
+    key: str, name: str, pair: Beside, verdicts: Verdicts, unit: str = ""
+) -> Iterator[Text]:
+    """The sentence on a metric of the other against that of the first, where both have it, by its
+    verdict; in `unit`, else that of UNITS, else s."""
+    judged, (a, b) = verdicts.get((pair, name)), pair.means(name)
+    if judged is None:
         return
-    unit, found = unit or UNITS.get(key, "s"), verdict_of(quotient)
+    quotient, found = judged.ratio, judged.verdict
+    unit = unit or UNITS.get(key, "s")
     shown: dict[str, Text] = {
         "interval": _interval(quotient) if quotient.low is not None else "",
         "a": units.formatted(a, unit),
@@ -196,13 +158,13 @@ def ratio_sentences(key: str, name: str, pair: Beside, unit: str = "") -> Iterat
     yield say(f"compare.{found}", name=name_, within=units.percent(ALIKE), **shown)
 
 
-def _text(pair: Beside) -> Iterator[Text]:
+def _text(pair: Beside, verdicts: Verdicts) -> Iterator[Text]:
     """The comparison in equal text, where equal numbers of tokens are not equal text."""
     first, other = pair.first, pair.other
     if cut_differently(first, other):
         a, b = (units.number(characters_per_token(point)) for point in (other, first))
         yield say("compare.tokenizers", a=a, b=b)
-        yield from ratio_sentences("characters", CHARACTERS, pair)
+        yield from ratio_sentences("characters", CHARACTERS, pair, verdicts)
 
 
 def _memory(first: Point, other: Point) -> Iterator[Text]:
@@ -237,7 +199,7 @@ def _table(shared: Sequence[Points], places: Places) -> Table:
     )
     rows = tuple(
         (
-            Box(f"{point.load:g}"),
+            Box(point.load_text),
             Box(units.whole(point.prompt_tokens)),
             Box(places.brief[point.setup]),
             *(_compared(q, factor, point, group) for q, factor, _ in scaled),

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from journal import units
+from journal.compare.beside import Beside, Verdicts, judged_together
 from journal.compare.points import Point, Points
 from journal.report.document import Box, Column, Paragraph, Section, Table, Text, say
 from journal.report.places import Places
-from journal.report.sections.side_by_side import METRICS, Beside, ratio_sentences
+from journal.report.sections.side_by_side import METRICS, ratio_sentences
 
 FIGURES = {"ttft_s.p50": "ttft", "tpot_s.p50": "tpot", "output_tokens_per_s": "throughput"}
 
@@ -17,11 +18,13 @@ def variants_section(points: Points, places: Places) -> Section | None:
     groups = _groups(points)
     if not groups:
         return None
+    pairs = [Beside(plain, other) for plain, *others in groups for other in others]
+    verdicts = judged_together(pairs, METRICS.values())
     blocks: list[Paragraph | Table] = []
     for plain, *others in groups:
         for other in others:
             about = say("compare.about", a=places.cell(other), b=_name(plain))
-            blocks.append(Paragraph(tuple(_sentences(Beside(plain, other))), about))
+            blocks.append(Paragraph(tuple(_sentences(Beside(plain, other), verdicts)), about))
     blocks.append(_table([point for group in groups for point in group], places))
     return Section(3, say("variants.heading"), tuple(blocks))
 
@@ -45,9 +48,9 @@ def _name(point: Point) -> str:
     return point.variant or units.ABSENT
 
 
-def _sentences(pair: Beside) -> Iterator[Text]:
+def _sentences(pair: Beside, verdicts: Verdicts) -> Iterator[Text]:
     for key, name in METRICS.items():
-        yield from ratio_sentences(key, name, pair)
+        yield from ratio_sentences(key, name, pair, verdicts)
     if min(pair.way.units) < 2:
         yield say("variants.repeat")
 

@@ -347,7 +347,11 @@ def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
                 batch=None,
                 rate=rate,
                 number=n,
-                metrics={"achieved_rate_per_s": sent, "requests_per_s": done},
+                metrics={
+                    "achieved_rate_per_s": sent,
+                    "requests_per_s": done,
+                    "output_tokens_per_s": 32 * done,
+                },
                 doubts=last if rate == offered[-1][0] else (),
             )
             for n, (rate, sent, done) in enumerate(offered)
@@ -363,6 +367,29 @@ def test_an_open_loop_says_where_the_server_falls_behind(record: Build) -> None:
     assert "The server kept up with every rate that was tried, to 2 req/s" in prose(*low)
     few = prose(*low, (4.0, 4.0, 3.1))  # too few requests to tell
     assert "kept up" not in few and "falls behind" not in few
+    scheduled = "as the schedule sets it"  # of a server that answers less, it does not
+    assert scheduled in prose(*low) and scheduled not in few
+
+
+def test_rates_that_change_are_no_rate_of_a_line(record: Build) -> None:
+    """Their means, which are equal here, were called two rates that the server kept up with."""
+    runs = [
+        record(
+            batch=None,
+            rate=30.0,
+            number=n,
+            load=Load(requests=1800, ramp=ramp),
+            metrics={"achieved_rate_per_s": 30.0, "requests_per_s": 29.9},
+        )
+        for n, ramp in enumerate(("10..50 in 60s", "20..40 in 60s"))
+    ]
+    points = gathered(runs)
+    assert batching.batching_section(points, places(points), "1-first") is None
+    english = [spoken(places(points).cell(point)) for point in points]
+    assert english == [
+        "10..50 in 60s requests/s · 64 prompt tokens",
+        "20..40 in 60s requests/s · 64 prompt tokens",
+    ]
 
 
 # ---- prompt length -----------------------------------------------------------------------------
@@ -513,6 +540,23 @@ def test_a_difference_is_said_only_beyond_the_noise(record: Build) -> None:
     assert "compare.equal" in said_of(record, [10, 10.01, 9.99], [10.02, 9.98, 10])
     assert "compare.unknown" in said_of(record, [10], [12])
     assert "compare.repeat" in said_of(record, [10], [12])
+
+
+def test_a_difference_among_many_equal_cells_may_be_chance(record: Build) -> None:
+    """The cell that is described is the one of the greatest load."""
+    equal, apart = ([10, 10.1, 9.9], [10, 10.1, 9.9]), ([10, 10.1, 9.9], [10.3, 10.4, 10.16])
+    cells = [*[equal] * 9, apart]
+    runs = [
+        record(model, 2**n, repeat=repeat, number=repeat, metrics={"output_tokens_per_s": value})
+        for n, sides in enumerate(cells)
+        for model, values in zip("ab", sides, strict=True)
+        for repeat, value in enumerate(values)
+    ]
+    for chosen, said in ((runs, "compare.maybe"), (runs[-6:], "compare.throughput")):
+        points = gathered(chosen)
+        section = sidebyside.side_by_side_section(points, places(points), NOWHERE)
+        assert section is not None
+        assert said in keys(section.blocks)
 
 
 def test_ratios_are_of_the_figures_that_are_shown(record: Build) -> None:
