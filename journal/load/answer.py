@@ -252,8 +252,13 @@ class AnswerReader:
         """The time in s of the read that brought each offset of `ends`, since the origin or
         `since_s`."""
         origin_s = self._origin_s if since_s is None else since_s
-        reads = map(bisect_left, itertools.repeat(self._ends), ends)
-        return tuple([self._stamps[read] - origin_s for read in reads])
+        first, alone = bisect_left(self._ends, ends[0]) if ends else 0, ends[:-1]
+        if alone != self._ends[first : first + len(alone)]:  # a read brought several chunks
+            alone = []
+        reads = map(bisect_left, itertools.repeat(self._ends), ends[len(alone) :])
+        stamps = self._stamps[first : first + len(alone)]
+        stamps += [self._stamps[read] for read in reads]
+        return tuple([at_s - origin_s for at_s in stamps])
 
     def _verdict(self, has_tokens: bool) -> str | None:
         """The reason why this answer does not count; None where it counts."""
