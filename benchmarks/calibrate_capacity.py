@@ -4,9 +4,9 @@
 
 The search of `journal run --find-capacity` is led through simulated runs, whose metrics, doubts and
 verdicts are the journal's own, without a wall clock. By rate the server is 4 lanes of 100 ms with
-TTFT 60 ms, whose arrivals are random or come in bursts; by concurrency it is an engine whose step
-takes longer for each stream and each prompt token in it. `--write` puts the table into
-docs/calibration.md, with `--only` those rows alone.
+TTFT 60 ms, whose arrivals are random or come in bursts, or whose services vary; by concurrency it
+is an engine whose step takes longer for each stream and each prompt token in it. `--write` puts the
+table into docs/calibration.md, with `--only` those rows alone.
 """
 
 import argparse
@@ -36,6 +36,9 @@ SEEDS = 20
 GRACE = 1.08
 MANY = 4_000_000  # requests, whose waits give the truth
 LIMITS_MS = {1.0: (100, 200, 500, 2000), 0.25: (200, 500, 2000)}  # of TTFT, for each burstiness
+VARIED = (0.5, 1.0)  # the deviations of the logarithms of services that vary
+VARIED_MS = 500  # the limit of TTFT for these
+FEWER = 400_000  # requests, whose waits for such services give the truth
 STEP_S, PER_STREAM_S, PER_PROMPT_TOKEN_S = 0.008, 0.0002, 0.00004
 CHUNK, PROMPT_TOKENS, OUTPUT_TOKENS = 512, 256, 32  # CHUNK: prompt tokens in one step at most
 SPREAD = 0.5  # of mixed lengths around their mean, to either side
@@ -43,14 +46,24 @@ SPREAD = 0.5  # of mixed lengths around their mean, to either side
 Server = Callable[[Cell], Samples]
 
 
-def lanes(cell: Cell) -> Samples:
-    """A run on 4 lanes of 100 ms, whichever way it is loaded."""
+def lanes(cell: Cell, varies: float = 0.0) -> Samples:
+    """A run on 4 lanes of 100 ms, whichever way it is loaded; `varies`: the deviation of the
+    logarithm of how long a service takes."""
     if isinstance(cell.shape, Open):
         arrive_s = np.array(arrivals(cell))
     else:
         arrive_s = np.arange(cell.load.requests) * LASTS_S
-    begin_s = in_lanes(arrive_s, np.full(len(arrive_s), LASTS_S))
-    return samples(cell, arrive_s, begin_s + TTFT_S, begin_s + LASTS_S)
+    lasts_s = services(np.random.default_rng(cell.seed), len(arrive_s), varies)
+    if not isinstance(cell.shape, Open):
+        arrive_s = np.cumsum(lasts_s) - lasts_s
+    begin_s = in_lanes(arrive_s, lasts_s)
+    return samples(cell, arrive_s, begin_s + TTFT_S / LASTS_S * lasts_s, begin_s + lasts_s)
+
+
+def services(chance: np.random.Generator, count: int, varies: float) -> Array:
+    """How long each of `count` services takes in s: LASTS_S on average."""
+    times: Array = LASTS_S * np.exp(varies * chance.standard_normal(count) - varies**2 / 2)
+    return times
 
 
 @dataclass(slots=True)
@@ -152,6 +165,21 @@ def true_per_s(ttft_ms: float, burstiness: float) -> float:
     return float(f"{low:.3g}")
 
 
+def true_of_varied(varies: float) -> float:
+    """The highest rate at which FEWER requests, whose services vary, hold VARIED_MS as often as an
+    SLO asks, to three digits."""
+    chance = np.random.default_rng(1_000_003)
+    arrive = np.cumsum(chance.exponential(1.0, FEWER))
+    lasts_s = services(chance, FEWER, varies)
+    low, high = 0.0, LANES / LASTS_S
+    while high - low > high / 200:
+        rate = (low + high) / 2
+        ttft_s = in_lanes(arrive / rate, lasts_s) - arrive / rate + TTFT_S / LASTS_S * lasts_s
+        good = np.mean(ttft_s <= VARIED_MS / 1e3) >= Slo().good_fraction
+        low, high = (rate, high) if good else (low, rate)
+    return float(f"{low:.3g}")
+
+
 def _waits_s(arrive_s: Array) -> Array:
     """How long each request of one lane waits. Where all take equally long, requests are over in
     the order in which they came, and each lane takes every LANES-th of them."""
@@ -241,6 +269,13 @@ def rows(seeds: int, only: str) -> Iterator[tuple[str, float, Tally]]:
                 truth = true_per_s(ttft_ms, burstiness)
                 asked = (by_rate(ttft_ms, seed, burstiness) for seed in range(seeds))
                 yield name, truth, tally(truth, [searched(one, lanes) for one in asked])
+    for varies in VARIED:
+        spread = np.sqrt(np.exp(varies**2) - 1)
+        name = f"rate, services that vary by {spread:.0%}, TTFT within {VARIED_MS} ms"
+        if only in name:
+            truth, server = true_of_varied(varies), partial(lanes, varies=varies)
+            asked = (by_rate(VARIED_MS, seed) for seed in range(seeds))
+            yield name, truth, tally(truth, [searched(one, server) for one in asked])
     for slo in SLOS:
         for mixed in (False, True):
             limits = (("TTFT", slo.ttft_ms), ("TPOT", slo.tpot_ms))

@@ -116,11 +116,15 @@ def test_capacity_lies_between_the_ends_of_nine_searches_in_ten() -> None:
     every = rows("capacity")
     for search, truth, between, highest, _, longest_s in every:
         assert share(between) >= 0.9, search
-        assert float(highest) <= GRACE * float(truth), search
+        if (
+            "services that vary" not in search
+        ):  # which one run of a search has longer, another shorter
+            assert float(highest) <= GRACE * float(truth), search
         assert not search.startswith("rate") or float(highest) <= LANES_PER_S, search
         slow = "in bursts" in search and "2,000 ms" in search
         assert float(longest_s) <= (1200 if slow else 300), search
     assert sum("in bursts" in row[0] for row in every) == 3
+    assert sum("services that vary" in row[0] for row in every) == 2
 
 
 def test_healthy_open_loops_are_left_alone_and_overload_is_named() -> None:
