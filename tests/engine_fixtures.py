@@ -18,13 +18,14 @@ import psutil
 import pytest
 
 from benchmarks.killed_engine import HOLDER, MOMENTS, kill_process, part_of
+from journal.compare import flips as compared
 from journal.errors import EngineError
 from journal.records.engine import Endpoint, Quality
 from journal.records.experiment import Engine
-from journal.serve import interpreter, models
+from journal.serve import interpreter, models, quality_check
 from journal.serve import start as engines
 from journal.serve.models import EMBEDDED
-from journal.serve.quality_check import check_quality
+from journal.serve.question_set import fixed_questions
 
 DTYPE = "float32"  # few CPUs multiply 16-bit numbers fast
 HIDDEN, LAYERS, RANK = 576, 30, 8  # of the embedded model, and of the adapter
@@ -35,6 +36,8 @@ FEW = 5  # requests at once: fewer blocks than the pool of `small_engine` has
 POOL_BYTES = 2**29  # of engines that are not alone on their host
 AT_A_TIME = 2  # starts: each is mostly the work of one thread
 ENGINE_BYTES = 2**32  # of an engine's three processes, weights and pool
+EVERY = 3  # a third of the fixed questions, of both languages, is asked of real engines
+OUTPUT_TOKENS = 8  # of the other prompts of a check of the quality
 BITS = 3
 GROUP = 64  # weights of a row that share a scale
 DRAFTS = {
@@ -64,6 +67,7 @@ class Served:
 
     given: Any
     stack: ExitStack
+    quality: Quality | None = None  # where a test of this session asks for it
 
     @property
     def endpoint(self) -> Endpoint:
@@ -181,13 +185,32 @@ ENGINES: Mapping[str, Callable[[Path], AbstractContextManager[Any]]] = {  # by t
 }
 
 
+QUALITIES = {  # fixtures, by the engine that each is the quality of
+    "engine_endpoint": "engine_quality",
+    "small_engine": "small_quality",
+    "rounded_engine": "rounded_quality",
+}
+
+
+@contextmanager
+def fewer_questions() -> Iterator[None]:
+    """Checks of the quality ask every third question, and want short outputs."""
+    few = fixed_questions()[::EVERY]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (quality_check, compared):
+            patch.setattr(module, "fixed_questions", lambda: few)
+        patch.setattr(quality_check, "OUTPUT_TOKENS", OUTPUT_TOKENS)
+        yield
+
+
 @pytest.fixture(scope="session")
 def served(
     request: pytest.FixtureRequest, embedded_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Served]]:
     """`served(name)`: what is started by that name in ENGINES. With the first that is asked for
     start the others that tests of this session name, as many as memory holds beside one more engine
-    that a test may start itself: nothing is measured meanwhile."""
+    that a test may start itself: nothing is measured meanwhile. The quality of an engine, a matter
+    of words and not of time, is checked while others start."""
     models.prepare(Engine(model=EMBEDDED))
     folders = {name: tmp_path_factory.mktemp(name) for name in ENGINES}
     named = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
@@ -196,13 +219,15 @@ def served(
 
         def start(name: str) -> Served:
             stack = every.enter_context(ExitStack())
-            return Served(stack.enter_context(ENGINES[name](folders[name])), stack)
+            given = stack.enter_context(ENGINES[name](folders[name]))
+            asked_for = QUALITIES.get(name) in named
+            return Served(given, stack, quality_check.check_quality(given) if asked_for else None)
 
         def asked(name: str) -> Served:
             if name not in starts:
                 room = psutil.virtual_memory().available // ENGINE_BYTES - 2
                 others = [one for one in ENGINES if one in named - starts.keys() - {name}]
-                with ThreadPoolExecutor(AT_A_TIME) as pool:
+                with fewer_questions(), ThreadPoolExecutor(AT_A_TIME) as pool:
                     for one in (name, *others[: max(0, room)]):
                         starts[one] = pool.submit(start, one)
             return starts[name].result()
@@ -217,8 +242,8 @@ def engine_endpoint(served: Callable[[str], Served]) -> Endpoint:
 
 
 @pytest.fixture(scope="session")
-def engine_quality(engine_endpoint: Endpoint) -> Quality:
-    return check_quality(engine_endpoint)
+def engine_quality(served: Callable[[str], Served], engine_endpoint: Endpoint) -> Quality:
+    return checked(served("engine_endpoint"))
 
 
 @pytest.fixture(scope="session")
@@ -226,6 +251,11 @@ def small_engine(served: Callable[[str], Served]) -> Endpoint:
     """An engine that runs FEW requests at once, whose pool holds nine blocks, of which vLLM keeps
     one for itself; with the adapter `made`, and a parser of thoughts."""
     return served("small_engine").endpoint
+
+
+@pytest.fixture(scope="session")
+def small_quality(served: Callable[[str], Served], small_engine: Endpoint) -> Quality:
+    return checked(served("small_engine"))
 
 
 @pytest.fixture(scope="session")
@@ -242,6 +272,11 @@ def rounded_engine(served: Callable[[str], Served]) -> Served:
 
 
 @pytest.fixture(scope="session")
+def rounded_quality(rounded_engine: Served) -> Quality:
+    return checked(rounded_engine)
+
+
+@pytest.fixture(scope="session")
 def kept_up(served: Callable[[str], Served]) -> tuple[Path, str]:
     """`journal serve` with the embedded weights on the real vLLM, as the guide through the two
     weeks keeps it up, but with less memory, for it is not alone: its journal's directory and its
@@ -254,6 +289,11 @@ def kept_up(served: Callable[[str], Served]) -> tuple[Path, str]:
 def orphans_of_a_start(served: Callable[[str], Served]) -> list[int]:
     """The processes of an engine whose parent was killed while it loaded its model."""
     return list(served("orphans_of_a_start").given)
+
+
+def checked(engine: Served) -> Quality:
+    assert engine.quality is not None
+    return engine.quality
 
 
 def killed(part: str, engine: Served) -> str:
