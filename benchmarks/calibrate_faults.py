@@ -243,6 +243,11 @@ def healthy() -> Iterator[World]:
             name = f"{1 - misses:.0%} of the prompts in a cache, untold, {count}, batch {batch}"
             how = {"spread": True, "misses": misses, "tells": False}
             yield World(name, closed(count, batch, "white", **how))
+    for count, batch in ((40, 4), (40, 8), (80, 8)):
+        for name, spread in (("in step", False), ("spread starts", True)):
+            how = {"spread": spread, "prompts": 0.8, "prefill": 8.0}
+            name = f"prompts of random length, {name}, {count}, batch {batch}"
+            yield World(name, closed(count, batch, "white", **how))
     for noise in noises:
         for many in (4.0, 0.5):
             name = f"open loop, {many:g} in flight, {noise}, 200"

@@ -29,6 +29,7 @@ Noise = Literal["white", "slow", "slower", "heavy", "hidden"]
 
 STEP_S = 0.01
 TOKENS = 32  # of each answer
+PROMPT = 64  # tokens
 CORRELATED = {"slow": 1.0, "slower": 4.0, "hidden": 4.0}  # over so many times TOKENS steps
 DEVIATION = 0.1  # of a step, relative; of slow noise half as much
 CLOCK = 0.01  # of a step, 0.1 ms: how late a client reads an answer, as half of a normal
@@ -76,27 +77,27 @@ def closed(
     speeds: Sequence[float] = (1.0,),
     misses: float = 0.0,
     tells: bool = True,
+    prompts: float = 0.0,
 ) -> Draw:
     """A closed loop against servers that all requests share in turn. `spread`: the streams begin
     one after the other within a request's time; `lengths`: the deviation of the logarithm of the
     output lengths; `prefill`: what each request that enters adds to its step; `speeds`: how long a
     step of each server takes; `misses`: the share of prompts of which a cache has nothing, where it
     has nearly all of the others, and which add MISS steps; `tells`: whether the server says which
-    these are."""
+    these are; `prompts`: the deviation of the logarithm of the prompt lengths, whose squares
+    `prefill` goes with."""
 
     def draw(random: np.random.Generator) -> Samples:
         many = round(requests / batch * TOKENS * (1 + 3 * lengths) * 1.5) + 12 * TOKENS
         clocks = [_Clock(steps(random, many, noise) * speed) for speed in speeds]
-        tokens = np.full(requests, TOKENS)
-        if lengths:
-            drawn = TOKENS * np.exp(lengths * random.standard_normal(requests) - lengths**2 / 2)
-            tokens = np.maximum(4, np.round(drawn).astype(int))
+        tokens = _lengths(random, TOKENS, lengths, requests) if lengths else [TOKENS] * requests
         missed = random.random(requests) < misses if misses else np.zeros(requests, dtype=bool)
+        asked = _lengths(random, PROMPT, prompts, requests) if prompts else [PROMPT] * requests
         begins = [TOKENS * i / batch if spread else 0.0 for i in range(batch)]
         heapq.heapify(begins)
-        for index, length in enumerate(tokens.tolist()):
+        for index, length in enumerate(tokens):
             server = clocks[index % len(clocks)]
-            reads = MISS if missed[index] else prefill
+            reads = MISS if missed[index] else prefill * (asked[index] / PROMPT) ** 2
             _, end = server.serve(index, heapq.heappop(begins), length, reads)
             heapq.heappush(begins, end)
         answers = sorted((answer for clock in clocks for answer in clock.answers()), key=_index)
@@ -104,9 +105,15 @@ def closed(
             hits = {index for index in range(requests) if not missed[index]} if tells else None
             cell = replace(cell_of(Load(requests=requests), batch=batch), workload=REPEATED)
             return samples_of(answers, cell, hits=hits)
-        return samples_of(answers, cell_of(Load(requests=requests), batch=batch))
+        return samples_of(answers, cell_of(Load(requests=requests), batch=batch), prompts=asked)
 
     return draw
+
+
+def _lengths(random: np.random.Generator, mean: int, spread: float, count: int) -> list[int]:
+    """So many lengths in tokens, of which the logarithm has the deviation `spread`."""
+    drawn = mean * np.exp(spread * random.standard_normal(count) - spread**2 / 2)
+    return [max(4, round(length)) for length in drawn.tolist()]
 
 
 def as_sent(
@@ -244,7 +251,7 @@ def cell_of(load: Load, batch: int | None = None, rate: float | None = None) -> 
         engine=None,
         batch=batch,
         rate=rate,
-        prompt_tokens=64,
+        prompt_tokens=PROMPT,
         output_tokens=TOKENS,
         load=load,
         slo=Slo(e2e_ms=1.25 * TOKENS * STEP_S * 1e3),
@@ -257,10 +264,12 @@ def samples_of(
     fillers: Collection[int] = (),
     failed: Collection[int] = (),
     hits: Collection[int] | None = None,
+    prompts: Sequence[int] = (),
 ) -> Samples:
     """Answers (index, start, times of their tokens, in steps) as one run's samples; `fillers` are
     the indices of those that are not measured, `failed` of those that had no answer, `hits` of
-    those whose prompts a cache had nearly whole (None: nothing is known of a cache)."""
+    those whose prompts a cache had nearly whole (None: nothing is known of a cache),
+    `prompts` the tokens of each prompt (without: PROMPT)."""
     traces = []
     for index, start, marks in answers:
         at_s = (marks * STEP_S).tolist()
@@ -273,11 +282,11 @@ def samples_of(
                 start_s=start * STEP_S,
                 end_s=at_s[-1],
                 outcome="error" if index in failed else "ok",
-                prompt_tokens_asked=64,
+                prompt_tokens_asked=prompts[index] if prompts else PROMPT,
                 output_tokens_asked=len(at_s),
                 chunk_s=known,
                 chunk_tokens=(1,) * len(known),
-                prompt_tokens=64,
+                prompt_tokens=prompts[index] if prompts else PROMPT,
                 output_tokens=len(at_s),
                 cached_tokens=None if hits is None else 60 * (index in hits),
             )

@@ -3,6 +3,7 @@ a time, closes connections, shares requests out, and hides what is behind it."""
 
 import asyncio
 import itertools
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,32 +12,36 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 REPLAY_S = 0.0012  # between the parts of an answer that was held back
+TICK_S = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """What the proxy does. `hold`: it passes on whole answers only, or pieces of `piece_bytes`;
-    `at_once`: as many answers are fetched at a time; `closes`: a connection carries one answer;
-    `metrics`: whether it lets /metrics through."""
+    `ticks`: what it sends meanwhile, again and again, to keep the connection; `at_once`: as many
+    answers are fetched at a time; `closes`: a connection carries one answer; `metrics`: whether it
+    lets /metrics through."""
 
     hold: Literal["whole", "pieces"] | None = None
     piece_bytes: int = 4096
+    ticks: str = ""
     at_once: int = 4096
     closes: bool = False
     metrics: bool = True
 
 
 @contextmanager
-def between(upstreams: Sequence[str], way: Way) -> Iterator[str]:
+def between(upstreams: Sequence[str], way: Way, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The base URL of a proxy before the servers of these base URLs, who take turns."""
     ready: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
     begun = threading.Event()
 
     async def main() -> None:
         proxy, over = _Proxy(upstreams, way), asyncio.Event()
-        server = await asyncio.start_server(proxy.client, "127.0.0.1", 0)
+        server = await asyncio.start_server(proxy.client, "127.0.0.1", 0, ssl=tls)
         port = server.sockets[0].getsockname()[1]
-        ready.append((f"http://127.0.0.1:{port}/v1", asyncio.get_running_loop(), over))
+        scheme = "http" if tls is None else "https"
+        ready.append((f"{scheme}://127.0.0.1:{port}/v1", asyncio.get_running_loop(), over))
         begun.set()
         await over.wait()
         server.close()
@@ -109,8 +114,14 @@ class _Proxy:
         """Pass the answer on when it is whole, part by part, or in pieces."""
         limit = self.way.piece_bytes if self.way.hold == "pieces" else None
         held = [answer]
+        if self.way.ticks:
+            writer.write(held.pop())
+        tick, ticked_s = self.way.ticks.encode(), 0.0
         while part := await upstream.read(65536):
             held.append(part)
+            if tick and (now_s := asyncio.get_running_loop().time()) - ticked_s > TICK_S:
+                writer.write(b"%x\r\n%b\r\n" % (len(tick), tick))
+                ticked_s = now_s
             if limit is not None and sum(map(len, held)) >= limit:
                 writer.write(b"".join(held))
                 held.clear()

@@ -1,13 +1,14 @@
 """Doubts about the load: the client, the batch, the schedule, and the number of samples."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule, listed
 from journal.doubts.sending import RATE_SHARE
 from journal.metrics.arrays import Array, outliers
-from journal.metrics.drift import LEAST, STRENGTH, drift, levelled, neighbours
+from journal.metrics.drift import LEAST, LIKELIER, Drift, drift, is_slow, levelled, neighbours
 from journal.metrics.overload import CHANCE, FILLING, Growth, growth
 from journal.metrics.statistics import PERCENTILES, needed_samples
 from journal.metrics.view import View
@@ -27,6 +28,14 @@ STEADY_SHARE = 0.5
 BURST_SHARE = 0.5
 BURSTS = 4  # an open loop needs this many times the requests that are in flight at once
 MIN_READINGS = 5
+
+
+class Changed(NamedTuple):
+    """The metric that drifted, how it did, and whether slow noise of the server may be no cause."""
+
+    metric: str
+    drift: Drift
+    certain: bool
 
 
 def _client_saturated(case: Case) -> Finding | None:
@@ -131,7 +140,7 @@ def _overload_unseen(case: Case) -> Finding | None:
     }
 
 
-def settled(case: Case, values: Array) -> Array:
+def settled(view: View, values: Array) -> Array:
     """The values to look for drift in, in order of start: the median of each unit of neighbours
     (`journal.metrics.inference.Units`), since requests in flight together share the server's steps
     and are no more evidence than one.
@@ -140,7 +149,7 @@ def settled(case: Case, values: Array) -> Array:
     each stream. In open loop those of requests sent after the first answer, as they would have
     been with the usual number in flight.
     """
-    view, shape = case.view, case.view.cell.shape
+    shape = view.cell.shape
     kept = ~np.isnan(values)
     if not kept.any():
         return np.zeros(0)
@@ -166,23 +175,44 @@ def settled(case: Case, values: Array) -> Array:
 
 def found_drift(case: Case) -> Finding | None:
     """The doubt that the run drifted; None where nothing shows it."""
-    view = case.view
-    if _falls_behind(case) is not None or is_ramp(case):
+    changed, is_open = _drifts(case), case.view.cell.shape.is_open
+    if changed is None or not changed.certain:
         return None
+    return "flag", {
+        **({"variant": "open"} if is_open else {}),
+        "metric": changed.metric,
+        "before_s": changed.drift.before,
+        "after_s": changed.drift.after,
+        "at_fraction": changed.drift.at_fraction,
+        "remedy": "lower" if is_open else "look",
+    }
+
+
+def slow_change(case: Case) -> Changed | None:
+    """The change of a run that may be drift, or the noise of steps that changes slowly."""
+    changed = _drifts(case)
+    return None if changed is None or changed.certain else changed
+
+
+def _drifts(case: Case) -> Changed | None:
+    """The change of a run to which a constant load was offered, and which kept up with it."""
+    behind = _falls_behind(case) is not None or is_ramp(case)
+    return None if behind else case.view.once(_changed)
+
+
+def _changed(view: View) -> Changed | None:
+    """The first of the latencies that changed by more than its own wandering, or of those that did
+    by more than slow noise makes."""
     series = {"tpot_s": view.tpot_s, "e2e_s": view.e2e_s}
     if view.cell.shape.is_open:
         series["ttft_s"] = view.ttft_s
-    for name, values in series.items():
-        change = drift(settled(case, values))
-        if change and change.strength > STRENGTH and abs(change.change) >= DRIFT_CHANGE:
-            return "flag", {
-                **({"variant": "open"} if view.cell.shape.is_open else {}),
-                "metric": name,
-                "before_s": change.before,
-                "after_s": change.after,
-                "at_fraction": change.at_fraction,
-                "remedy": "lower" if view.cell.shape.is_open else "look",
-            }
+    of = {name: drift(settled(view, values)) for name, values in series.items()}
+    large = {name: d for name, d in of.items() if d and abs(d.change) >= DRIFT_CHANGE}
+    slow = is_slow(view.gaps.gap_s[np.argsort(view.gaps.at_s, kind="stable")]) if large else True
+    for may_be_slow in (slow, False):
+        for name, change in large.items():
+            if change.exceeds(may_be_slow):
+                return Changed(name, change, certain=may_be_slow == slow)
     return None
 
 
@@ -310,10 +340,13 @@ RULES = (
         f"a self-normalised test below {percent(DRIFT_CHANCE)} over TPOT, E2E and "
         f"TTFT together, and medians {percent(DRIFT_CHANGE)} apart, from {LEAST} units of settled "
         "requests on: in closed loop a wave, in open loop as many neighbours as are in flight on "
-        "average, each compared at equal numbers in flight",
+        "average, each compared at equal numbers in flight; and where the gaps between chunks have "
+        f"noise that lasts, {LIKELIER:,.0f} times as likely with a change as by such noise, or as "
+        "many times less as the test is beyond its limit",
         "Both, since in a long run the slightest change is certain, and in a short one a large "
         "one may be chance; the test stands requests that are alike because they shared steps or a "
-        "queue.",
+        "queue. Steps that change slowly by chance are off for so long that they pass for a "
+        "change.",
         found_drift,
     ),
     Rule(

@@ -1,13 +1,16 @@
 """Doubts about the streams of answers in time: held back, stalled, of two speeds, cold at first."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from journal.doubts.rule import Case, Finding, Rule
 from journal.metrics.arrays import Array, Index, outlier_limit
+from journal.metrics.gaps import Gaps, medians
 from journal.metrics.held_back import HELD
 from journal.metrics.pace import AT_ONCE_S, BOUNDS_APART, FIRST_READ
-from journal.metrics.silences import LEAST_S, UNLIKE, USUAL, Silences, Streams, silences
-from journal.metrics.two_speeds import APART, SEPARATION, Gaps, medians, two_speeds
+from journal.metrics.silences import GROWTH, LEAST_S, UNLIKE, USUAL, Silences, Streams, silences
+from journal.metrics.two_speeds import APART, SEPARATION, Loads, TwoSpeeds, two_speeds
 from journal.metrics.view import View
 from journal.metrics.window import in_flight
 from journal.records.doubt import Severity
@@ -16,6 +19,7 @@ from journal.records.request import Trace
 from journal.units import percent, seconds
 
 STALLED_FLAG = 0.02
+SHORT = 0.25  # of the gaps of a median answer: an answer of fewer says little about its speed
 WAVE_TOGETHER = 0.05  # of E2E, within which the requests of a wave begin
 COLD_CHANCE = 0.001  # that so many requests of an open loop in a row are slow anywhere
 COLD_ALONE, COLD_WAVE, MANY = 10.0, 5.0, 4  # deviations of fewer and of more than MANY requests
@@ -60,7 +64,7 @@ def _stalled(case: Case) -> Finding | None:
     view = case.view
     if view.span is None or view.span.length_s <= 0:
         return None
-    found = all_silent(view).stalls
+    found = view.once(all_silent).stalls
     if found is None:
         return None
     stalled = found.total_s / view.span.length_s
@@ -119,24 +123,8 @@ def _read_tokens(trace: Trace) -> int:
 
 
 def _two_speeds(case: Case) -> Finding | None:
-    view = case.view
-    if view.holding.is_held or not view.done:
-        return None
-    gaps = view.itl if len(view.itl.values) else view.icl
-    pace_s = medians(gaps.values, gaps.owner, len(view.done))
-    order = np.argsort(view.start_s, kind="stable")
-    order = order[~np.isnan(pace_s[order])]
-    flight = in_flight(view.loop_start_s, view.loop_end_s)
-    crowd = flight.value[np.searchsorted(flight.at_s, (view.start_s + view.end_s) / 2) - 1]
-    tokens = np.nan_to_num(view.output_tokens)
-    prompts = np.array([trace.prompt_tokens_asked for trace in view.done], dtype=float)
-    rows = np.full(len(view.done), -1)
-    rows[order] = np.arange(len(order))
-    row = rows[view.icl.owner]
-    at_s = view.chunk_s[1:][np.diff(view.chunk_owner) == 0]
-    chunks = Gaps(at_s[row >= 0], view.icl.values[row >= 0], row[row >= 0])
-    found = two_speeds(pace_s[order], chunks, crowd[order], tokens[order], prompts[order])
-    if found is None:
+    found = case.view.once(speeds)
+    if found is None or found.explained_by:
         return None
     return "flag", {
         "fast_s": found.fast_s,
@@ -145,36 +133,99 @@ def _two_speeds(case: Case) -> Finding | None:
     }
 
 
-def _cold_start(case: Case) -> Finding | None:
-    view = case.view
+def speeds(view: View) -> TwoSpeeds | None:
+    """The two speeds of the requests of a load; None where they have one. The median gap of an
+    answer that is far shorter than the others is too uncertain to count."""
+    if view.holding.is_held or not view.done:
+        return None
+    gaps = view.itl if len(view.itl.values) else view.icl
+    pace_s = medians(gaps.values, gaps.owner, len(view.done))
+    many = np.bincount(gaps.owner, minlength=len(view.done))
+    known = ~np.isnan(pace_s) & (many >= SHORT * np.median(many))
     order = np.argsort(view.start_s, kind="stable")
-    if not len(order) or any(trace.start_s < view.start_s.min() for trace in view.beside):
+    order = order[known[order]]
+    flight = in_flight(view.loop_start_s, view.loop_end_s)
+    crowd = flight.value[np.searchsorted(flight.at_s, (view.start_s + view.end_s) / 2) - 1]
+    tokens = np.nan_to_num(view.output_tokens)
+    prompts = np.array([trace.prompt_tokens_asked for trace in view.done], dtype=float)
+    rows = np.full(len(view.done), -1)
+    rows[order] = np.arange(len(order))
+    at_s, gap_s, owner = view.gaps
+    row = rows[owner]
+    chunks = Gaps(at_s[row >= 0], gap_s[row >= 0], row[row >= 0])
+    return two_speeds(pace_s[order], chunks, Loads(crowd[order], tokens[order], prompts[order]))
+
+
+def _cold_start(case: Case) -> Finding | None:
+    cold, view = case.view.once(coldness), case.view
+    if cold is None or cold.by_lengths:
         return None
     untold = any(trace.cached_tokens is None for trace in view.done)
     severity: Severity = "note" if untold and not (_is_fresh(view) or _hits_none(view)) else "flag"
-    for name, values in (("e2e_s", view.e2e_s[order]), ("ttft_s", view.ttft_s[order])):
-        first = 0 if np.isnan(values).any() else _cold(view, order, values, name)
-        if first and _is_long(view, order, values, first, name):
-            return severity, {
-                "first": first,
-                "requests": len(order),
-                "metric": name,
-                "first_s": float(np.median(values[:first])),
-                "after_s": float(np.median(values[first:])),
-            }
-    return None
+    return severity, {
+        "first": cold.first,
+        "requests": len(view.done),
+        "metric": cold.metric,
+        "first_s": cold.first_s,
+        "after_s": cold.after_s,
+    }
 
 
-def _is_long(view: View, order: Index, values: Array, first: int, name: str) -> bool:
-    """Whether the first requests took longer by more than one slow step of the server, and, where
-    lengths vary, not by their own tokens."""
-    longer_s = float(np.median(values[:first]) - np.median(values[first:]))
-    if len(view.icl.values) and longer_s <= USUAL * float(np.median(view.icl.values)):
-        return False
-    tokens = view.output_tokens[order]
-    if name != "e2e_s" or np.isnan(tokens).any() or np.ptp(tokens) == 0 or tokens.min() == 0:
-        return True
-    return _cold(view, order, values / tokens, name) >= first
+class Coldness(NamedTuple):
+    """How many first requests were far slower than the later ones, in which metric, the medians of
+    both in s, and whether the lengths of prompts and answers may be why."""
+
+    first: int
+    metric: str
+    first_s: float
+    after_s: float
+    by_lengths: bool
+
+
+def coldness(view: View) -> Coldness | None:
+    """The slow first requests of a load, beside what lengths explain, or if there are none by
+    themselves; None where there are none, or where they were slower by no more than a slow step of
+    the server."""
+    order = np.argsort(view.start_s, kind="stable")
+    if not len(order) or any(trace.start_s < view.start_s.min() for trace in view.beside):
+        return None
+    step_s = float(np.median(view.icl.values)) if len(view.icl.values) else 0.0
+    found = []
+    for name, all_s in (("e2e_s", view.e2e_s), ("ttft_s", view.ttft_s)):
+        values = all_s[order]
+        if np.isnan(values).any():
+            continue
+        beside = _cold(view, order, values / _by_lengths(view, order, values, name), name)
+        first = beside or _cold(view, order, values, name)
+        if not 0 < first < len(values):
+            continue
+        first_s, after_s = float(np.median(values[:first])), float(np.median(values[first:]))
+        if first_s - after_s > USUAL * step_s:
+            found.append(Coldness(first, name, first_s, after_s, by_lengths=beside == 0))
+    return min(found, key=lambda cold: cold.by_lengths, default=None)
+
+
+def _by_lengths(view: View, order: Index, values: Array, name: str) -> Array:
+    """How long requests, in order of start, take at most by their lengths: the usual time, or as
+    much as usual for each token of the prompts that were read meanwhile, or for the squares of
+    these prompts, as attention takes, or in E2E for each token of their own."""
+    traces = [trace for trace in (*view.measured, *view.beside) if trace.chunk_s]
+    tokens = np.array([max(1, _read_tokens(trace)) for trace in traces], dtype=float)
+    own = view.output_tokens[order]
+    loads = [np.ones(len(values))]
+    if name == "e2e_s" and np.all(own > 0):
+        loads.append(own)
+    if np.ptp(tokens) > 0:
+        read_s = np.array([trace.chunk_s[0] for trace in traces])
+        by_time, read_s = np.argsort(read_s, kind="stable"), np.sort(read_s)
+        until_s = (view.end_s if name == "e2e_s" else view.first_s)[order]
+        until = np.searchsorted(read_s, until_s, side="right")
+        since = np.searchsorted(read_s, view.start_s[order], side="right")
+        for power in (1.0, GROWTH):
+            read = np.append(0.0, np.cumsum(tokens[by_time] ** power))
+            loads.append(read[until] - read[since])
+    longest_s: Array = np.max([load * np.median(values / load) for load in loads], axis=0)
+    return longest_s
 
 
 def _cold(view: View, order: Index, values: Array, name: str) -> int:
@@ -253,8 +304,9 @@ RULES = (
         f"are fewer than {MANY}), and {percent(COLD_ABOVE - 1)} above each later wave: in E2E, or "
         "in TTFT where the second requests of the streams began together too; in open loop the "
         f"very first ones lie {COLD_ALONE:g} above, which so few of the others do that chance "
-        f"would hardly begin with them; by more than {USUAL:g} usual gaps, where lengths vary for "
-        "each token too, and a note where a cache may have had parts of prompts that nobody tells",
+        f"would hardly begin with them; by more than {USUAL:g} usual gaps, beside the time that as "
+        "many tokens of prompts and answers usually take, or their squares, and a note where a "
+        "cache may have had parts of prompts that nobody tells",
         "A server compiles kernels and fills caches for the batch that it meets, which a warm-up "
         "of two requests does not show it.",
         _cold_start,

@@ -1,28 +1,44 @@
 """Drift: a change in level of a series whose neighbours may be alike."""
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from journal.metrics.arrays import Array
+from journal.metrics.slowness import Prior, mixtures, normal_scores
 
 STRENGTH = 300.0  # of a change: chance makes as much in one of 1,000 series
 LEAST = 20  # values
 POINTS = 40  # medians of neighbours at most
 EDGE = 0.1  # of the series, at either end, in which no change is looked for
 SHORTEST = 4  # medians on either side
+LIKELIER = 1e5  # times, with a change than by slow noise alone
+PARTS = 64  # of a series whose noise is looked at
+ALIKE = 0.35  # correlation of neighbouring parts: chance makes as much in one of 400
+SLOW = Prior(lengths=(2.0, 4.0, 8.0, 16.0, 32.0), white=1.0)  # the noise that may pass for one
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
     """The most likely point of change in a series: the share of the series that lies before it,
     the medians on either side, and the strength of the change (of self-normalised sums, in parts of
-    what as few points ask for)."""
+    what as few points ask for). `likelier` is how many times as likely the series is by a change in
+    noise as by noise alone, either as slow as the series would best have it, as a logarithm."""
 
     at_fraction: float
     before: float
     after: float
     strength: float
+    likelier: float
+
+    def exceeds(self, slow: bool) -> bool:
+        """Whether the series changed by more than its own wandering, and where its noise may be
+        `slow`, by more than that makes: the stronger the change, the less likely it need be."""
+        if self.strength <= STRENGTH:
+            return False
+        return not slow or self.likelier + math.log(self.strength / STRENGTH) > math.log(LIKELIER)
 
     @property
     def change(self) -> float:
@@ -42,6 +58,11 @@ def drift(values: Array) -> Drift | None:
     0.1% and less were called changed by 10% at STRENGTH, 2% and less where each point had nearly
     four fifths of the one before. A slow trend shows as a change near the middle, thanks to the
     lines.
+
+    A series that is as long as a few times over which its noise lasts wanders smoothly, and may
+    rise or fall like one that changes. So it is also asked how likely noise of all lengths is to
+    make it, and how likely with a step or a line in it (a ratio of likelihoods, both at their
+    best).
     """
     if len(values) < LEAST or np.ptp(values) == 0:
         return None
@@ -51,7 +72,8 @@ def drift(values: Array) -> Drift | None:
     strengths = [_strength(medians, cut) for cut in range(edge, size - edge + 1)]
     cut = edge + int(np.argmax(strengths))
     before, after = np.median(medians[:cut]), np.median(medians[cut:])
-    return Drift(cut / size, float(before), float(after), max(strengths) * (size / POINTS) ** 2)
+    strength = max(strengths) * (size / POINTS) ** 2
+    return Drift(cut / size, float(before), float(after), strength, _likelier(medians, edge))
 
 
 def levelled(values: Array, crowd: Array) -> Array:
@@ -91,6 +113,49 @@ def _strength(values: Array, cut: int) -> float:
     wander = sum(float(np.sum(_bridge(part) ** 2)) for part in parts) / size**2
     least = np.finfo(float).eps * float(np.abs(values).max()) ** 2
     return apart / max(wander, least)
+
+
+def is_slow(series: Array) -> bool:
+    """Whether a series has noise that lasts, beside a change in level: neighbours among PARTS means
+    (by rank, so that a single stall counts for no more) are ALIKE about a line on either side of
+    where two lines fit best. A series of fewer values may have any."""
+    if len(series) < PARTS:
+        return True
+    ends = np.arange(PARTS + 1) * len(series) // PARTS
+    means = np.add.reduceat(series, ends[:-1]) / np.diff(ends)
+    rests = _off_lines() @ normal_scores(means)
+    rest = rests[np.argmin((rests**2).sum(axis=1))]
+    return float(rest[1:] @ rest[:-1]) > ALIKE * float(rest @ rest) > 0
+
+
+@lru_cache
+def _off_lines() -> Array:
+    """For each cut of PARTS values the matrix that leaves what is off the line on either side."""
+    at, edge = np.arange(PARTS), round(EDGE * PARTS)
+    cuts = []
+    for cut in range(edge, PARTS - edge + 1):
+        sides = np.stack([at < cut, at >= cut], axis=1)
+        lines = np.concatenate([sides, sides * at[:, None]], axis=1)
+        cuts.append(np.eye(PARTS) - lines @ np.linalg.pinv(lines))
+    matrices: Array = np.stack(cuts)
+    return matrices
+
+
+def _likelier(values: Array, edge: int) -> float:
+    """The logarithm of how many times as likely `values` are in noise of some length with a step,
+    at `edge` of them or more from either end, or with a line in it, as in such noise alone."""
+    size = len(values)
+    kinds = mixtures(SLOW, size)
+    at = np.arange(size)
+    steps = at >= np.arange(edge, size - edge + 1)[:, None]
+    changes = np.concatenate([steps, [at / size]]) @ kinds.cosines.T
+    seen = kinds.cosines @ values
+    alone = (seen**2 / kinds.power).sum(axis=1)
+    weights = changes.T / kinds.power[:, :, None]
+    fitted = np.einsum("kfc,f->kc", weights, seen) ** 2 / np.einsum("kfc,cf->kc", weights, changes)
+    rest = np.maximum(alone - fitted.max(axis=1), np.finfo(float).eps * alone)
+    noise, change = (-(kinds.log_power + (size - 1) * np.log(of)) / 2 for of in (alone, rest))
+    return float(change.max() - noise.max())
 
 
 def _bridge(values: Array) -> Array:

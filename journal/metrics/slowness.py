@@ -36,7 +36,7 @@ class Prior(NamedTuple):
     white: float
 
 
-class _Mixtures:
+class Mixtures:
     """The kinds of noise that a series is compared with, as arrays with one element for each."""
 
     def __init__(self, prior: Prior, parts: int = PARTS) -> None:
@@ -52,7 +52,8 @@ class _Mixtures:
         self.power: Array = self.share[:, None] * slow + 1 - self.share[:, None]
 
     @cached_property
-    def _log_power(self) -> Array:
+    def log_power(self) -> Array:
+        """The logarithm of the power of each kind, summed over the frequencies."""
         logarithm: Array = np.log(self.power)
         total: Array = np.sum(logarithm, axis=1)
         return total
@@ -61,7 +62,7 @@ class _Mixtures:
         """How likely each kind of noise is, given the scores of the parts; the sum is 1."""
         measured = np.einsum("fk,k->f", self.cosines, scores) ** 2
         scale = (measured / self.power).mean(axis=1)
-        logarithm = np.log(self.weight) - (self._log_power + (self._parts - 1) * np.log(scale)) / 2
+        logarithm = np.log(self.weight) - (self.log_power + (self._parts - 1) * np.log(scale)) / 2
         weights: Array = np.exp(logarithm - logarithm.max())
         share: Array = weights / weights.sum()
         return share
@@ -82,8 +83,9 @@ class _Mixtures:
 
 
 @lru_cache
-def _mixtures(prior: Prior, parts: int) -> _Mixtures:
-    return _Mixtures(prior, parts)
+def mixtures(prior: Prior, parts: int) -> Mixtures:
+    """The kinds of noise that `prior` names, for a series of so many `parts`."""
+    return Mixtures(prior, parts)
 
 
 def widening(series: Array, groups: int, prior: Prior, parts: int = PARTS) -> float:
@@ -97,8 +99,8 @@ def widening(series: Array, groups: int, prior: Prior, parts: int = PARTS) -> fl
     means = np.add.reduceat(series, ends[:-1]) / np.diff(ends)
     if np.ptp(means) == 0:
         return 1.0
-    mixtures = _mixtures(prior, parts)
-    return _factor(mixtures.likelihood(_scores(means)), mixtures.inflation(groups), groups)
+    kinds = mixtures(prior, parts)
+    return _factor(kinds.likelihood(normal_scores(means)), kinds.inflation(groups), groups)
 
 
 def shared(series: Array, half: Mask) -> float:
@@ -115,7 +117,7 @@ def shared(series: Array, half: Mask) -> float:
         if np.any(count == 0):
             return 1.0
         means = np.bincount(part[chosen], weights=series[chosen], minlength=PARTS) / count
-        coefficients.append(_lowest() @ _scores(means))
+        coefficients.append(_lowest() @ normal_scores(means))
     one, other = coefficients
     size = math.sqrt(float((one**2).sum() * (other**2).sum()))
     return 1.0 if size == 0 else min(1.0, max(0.0, 2 * float((one * other).sum()) / size))
@@ -131,7 +133,7 @@ def carried(series: Array, owner: Index) -> float:
     if len(begins) < LOWEST or np.any(ends - begins < 2):
         return 1.0
     edges = np.stack([begins, (begins + ends) // 2], axis=1).ravel()
-    means = _scores(np.add.reduceat(series, edges) / np.diff(np.append(edges, len(owner))))
+    means = normal_scores(np.add.reduceat(series, edges) / np.diff(np.append(edges, len(owner))))
     first, second = means[::2], means[1::2]
     within, across = float((first * second).mean()), float((second[:-1] * first[1:]).mean())
     return min(1.0, max(0.0, 2 * across / within)) if within > 0 else 1.0
@@ -157,7 +159,7 @@ def _lowest() -> Array:
     return cosines
 
 
-def _scores(values: Array) -> Array:
+def normal_scores(values: Array) -> Array:
     """The normal score of the rank of each value; equal ones share their mean rank."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     rank = np.cumsum(count) - (count - 1) / 2

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from journal.metrics.arrays import Array, Index, Mask
+from journal.metrics.gaps import Gaps, chunk_tokens, gaps_between, streamed_tokens
 from journal.metrics.held_back import Holding, holding
 from journal.metrics.inference import Units, describe, slow_steps, units
 from journal.metrics.pace import Pace, pace
@@ -20,6 +21,8 @@ from journal.records.request import Trace
 from journal.records.samples import Samples
 from journal.theory.predictions import ServedModel, served_model
 from journal.theory.slope import Slope, kv_slope
+
+T = TypeVar("T")
 
 
 class Reading(Protocol):
@@ -60,6 +63,7 @@ class View:
         traces = sorted(samples.traces, key=lambda trace: trace.index)
         self.measured: tuple[Trace, ...] = tuple(t for t in traces if not t.warmup)
         self.done: tuple[Trace, ...] = tuple(t for t in self.measured if t.answered)
+        self._made: dict[Callable[[View], Any], Any] = {}
         self._described: dict[Source, tuple[Sample, dict[str, Figure]]] = {}
 
     @classmethod
@@ -138,7 +142,7 @@ class View:
     def streamed_tokens(self) -> Array:
         """The output tokens of each request without the thoughts that the server counted and did
         not stream."""
-        return column(map(_streamed_tokens, self.done))
+        return column(map(streamed_tokens, self.done))
 
     @cached_property
     def tpot_s(self) -> Array:
@@ -196,13 +200,18 @@ class View:
         Where the server does not give them, but its usage counts as many tokens as there were
         chunks, each chunk holds one, since a chunk with content holds at least one.
         """
-        known = (_chunk_tokens(trace) for trace in self.done)
+        known = map(chunk_tokens, self.done)
         return np.fromiter(chain.from_iterable(known), dtype=float, count=len(self.chunk_s))
+
+    @cached_property
+    def gaps(self) -> Gaps:
+        """The gaps between the chunks of each request, and when each ended."""
+        return gaps_between(self.chunk_s, self.chunk_owner)
 
     @cached_property
     def icl(self) -> Sample:
         """The gaps between the chunks of each request, in s."""
-        return _gaps(self.chunk_s, self.chunk_owner)
+        return Sample(self.gaps.gap_s, self.gaps.owner)
 
     @cached_property
     def itl(self) -> Sample:
@@ -215,9 +224,9 @@ class View:
             return self.icl
         tokens = self.chunk_tokens[holds].astype(np.int64)
         owner = self.chunk_owner[holds]
-        gaps = _gaps(self.chunk_s[holds], owner)
+        gaps = gaps_between(self.chunk_s[holds], owner)
         shared = tokens[1:][owner[1:] == owner[:-1]]
-        return Sample(np.repeat(gaps.values / shared, shared), np.repeat(gaps.owner, shared))
+        return Sample(np.repeat(gaps.gap_s / shared, shared), np.repeat(gaps.owner, shared))
 
     # ---- time ----
 
@@ -341,14 +350,20 @@ class View:
         """The groups of `measured` that are independent of each other; how slowly the steps of the
         server change is read from the gaps inside the steady state."""
         run = units(self.all_start_s, self.all_end_s, self.cell.shape.batch)
-        at_s = self.chunk_s[1:][np.diff(self.chunk_owner) == 0]
-        (gaps_s, owner, *_), steady = self.icl, self.steady or Span(-np.inf, np.inf)
+        (at_s, gaps_s, owner), steady = self.gaps, self.steady or Span(-np.inf, np.inf)
         inside = (at_s >= steady.start_s) & (at_s <= steady.end_s)
         if isinstance(self.cell.shape, Closed):
             inside = without_prompts(inside, at_s, gaps_s, (*self.measured, *self.beside))
         return slow_steps(at_s[inside], gaps_s[inside], owner[inside], run)
 
     # ---- summaries ----
+
+    def once(self, of: Callable[["View"], T]) -> T:
+        """What `of` makes of this view, computed once."""
+        if of not in self._made:
+            self._made[of] = of(self)
+        made: T = self._made[of]
+        return made
 
     def described(self, source: "Source") -> dict[str, Figure]:
         """The statistics (`inference.describe`) of the sample that `source` takes from this view,
@@ -373,25 +388,6 @@ def per_request(values: Array) -> Sample:
     """The sample of those of `values`, one for each request, that are known."""
     known = np.flatnonzero(~np.isnan(values))
     return Sample(values[known], known)
-
-
-def _gaps(at_s: Array, owner: Index) -> Sample:
-    same = owner[1:] == owner[:-1]
-    return Sample(np.diff(at_s)[same], owner[1:][same])
-
-
-def _streamed_tokens(trace: Trace) -> int | None:
-    tokens, thoughts = trace.tokens, trace.reasoning_tokens
-    if tokens is None or thoughts is None or trace.reasoning_chunks != 0:
-        return tokens
-    return tokens - thoughts if 0 < thoughts < tokens else tokens
-
-
-def _chunk_tokens(trace: Trace) -> Sequence[float]:
-    chunks = len(trace.chunk_s)
-    if trace.chunk_tokens is not None and len(trace.chunk_tokens) == chunks:
-        return trace.chunk_tokens
-    return [1.0 if _streamed_tokens(trace) == chunks else np.nan] * chunks
 
 
 def _series(readings: Sequence[Reading], name: str) -> Series:

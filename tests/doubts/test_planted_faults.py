@@ -2,10 +2,14 @@
 healthy runs are flagged by nothing. Simulated runs have all of them, and a proxy on loopback those
 of the way to a server."""
 
+import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import planted_proxy
 import pytest
@@ -100,6 +104,21 @@ def test_a_first_step_that_is_slow_is_no_cold_start() -> None:
     assert doubt.severity == "note", "nobody tells what a cache had of the first prompts"
 
 
+def test_first_requests_with_longer_prompts_are_no_cold_start() -> None:
+    """Prompts of random length, whose reading goes with their squares: of 40 requests every tenth
+    run began with longer ones than later waves had. A wait of a second beside them is named."""
+    how = {"prompts": 0.8, "prefill": 4.0}
+    worlds = [World(f"prompts, {batch}", closed(40, batch, "white", **how)) for batch in (4, 8)]
+    names = {"cold": 0, "unseen": 0}
+    for run in (run for world in worlds for run in runs(world, 20)):
+        every = found(run)
+        assert "cold_start" not in every
+        names["unseen"] += "cold start, because the first" in said(run).get("unseen", "")
+        names["cold"] += "cold_start" in found(cold(run))
+    assert names["unseen"] >= 1
+    assert names["cold"] >= 30
+
+
 def test_of_a_rate_that_changes_drift_is_not_looked_for() -> None:
     (run,) = runs(World("open", engine_in_open_loop(200, 4.0, "white")), 1)
     ramp = replace(run.cell, load=replace(run.cell.load, ramp="5..20 in 16s"))
@@ -177,10 +196,15 @@ def said(samples: Samples) -> dict[str, str]:
 
 
 QUICK = {"ttft_s": 0.02, "itl_s": 0.01}
+COMMENT = ": tick\n\n"
+EMPTY = 'data: {"id":"t","choices":[{"index":0,"text":"","delta":{"content":""}}]}\n\n'
 ON_THE_WAY = [
     (Way(hold="whole", metrics=False), {}, "held_back", "the longer an answer"),
     (Way(hold="whole"), {"rate": 20.0, "requests": 40}, "held_back", "count of tokens"),
     (Way(hold="whole", metrics=False), {"rate": 20.0}, "unseen", "holds answers back"),
+    (Way(hold="whole", ticks=COMMENT, metrics=False), {}, "held_back", "the longer an answer"),
+    (Way(hold="whole", ticks=EMPTY, metrics=False), {}, "held_back", "the longer an answer"),
+    (Way(hold="whole", ticks=COMMENT), {"rate": 20.0, "requests": 40}, "held_back", "of tokens"),
     (Way(hold="pieces"), {}, "chunks_together", "turn off buffering"),
     (Way(at_once=2, metrics=False), {"batch": 8, "requests": 40}, "queue_unseen", "At most 2 of 8"),
     (Way(closes=True), {}, "connections", "24 of 24 requests opened"),
@@ -200,6 +224,29 @@ def test_a_fault_on_the_way_is_named(
     assert words in said(run).get(name, ""), said(run)
     if name == "held_back":
         assert metrics(run)["tpot_s.p50"].value is None
+
+
+@pytest.mark.alone
+def test_tls_for_each_request_is_named(
+    fake_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a server that offers to resume its sessions, as all with TLS 1.3 do."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = (
+        f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout {key} "
+        f"-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -out {certificate}"
+    )
+    subprocess.run(made.split(), check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    with planted_proxy.between([fake_server(**QUICK)], Way(closes=True), tls) as url:
+        run = measured(url)
+    assert "24 of 24 requests opened a connection" in said(run).get("connections", ""), said(run)
+    assert found(run)["connections"].severity == "flag"
 
 
 @pytest.mark.alone

@@ -1,11 +1,21 @@
 """A change in level is found, and neighbours that are alike are no evidence of one."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from journal.metrics.drift import STRENGTH, drift, levelled
+from journal.metrics.drift import (
+    ALIKE,
+    LIKELIER,
+    PARTS,
+    STRENGTH,
+    _likelier,
+    drift,
+    is_slow,
+    levelled,
+)
 
 
 def strength_by_its_formula(values: list[float], cut: int) -> float:
@@ -80,6 +90,71 @@ def test_a_series_without_a_change_is_seldom_called_changed(kind: str, most: int
     before."""
     steps = [drift(series(kind, seed)) for seed in range(400)]
     assert sum(step is not None and step.strength > STRENGTH for step in steps) <= most
+
+
+def wandering(random: np.random.Generator, size: int, length: float) -> np.ndarray:
+    """Noise of deviation 1 that lasts for `length` values."""
+    kept = math.exp(-1 / length)
+    values = [random.normal()]
+    for fresh in random.normal(0, math.sqrt(1 - kept**2), size - 1):
+        values.append(kept * values[-1] + fresh)
+    return np.array(values)
+
+
+def test_noise_that_lasts_is_less_likely_to_make_a_step_than_to_wander() -> None:
+    """A quarter of the series long: a step of six deviations is told from it, and a slope of as
+    much across the series is not."""
+    random = np.random.default_rng(6)
+    step, slope = 6.0 * (np.arange(40) >= 20), np.linspace(0, 6, 40)
+    certain = {"alone": 0, "step": 0, "slope": 0}
+    for _ in range(100):
+        noise = wandering(random, 40, 10)
+        for name, change in (("alone", 0.0), ("step", step), ("slope", slope)):
+            certain[name] += _likelier(noise + change, 4) > math.log(LIKELIER)
+    assert certain["alone"] == 0
+    assert certain["step"] > 95
+    assert certain["slope"] < 20
+
+
+def test_the_likelihoods_are_those_of_noise_with_a_step_or_a_line() -> None:
+    """At most that of white noise, n / 2 times the logarithm of the ratio of squares."""
+    random = np.random.default_rng(2)
+    at = np.arange(30)
+    for change in (at >= 11, at / 30):
+        values = random.normal(size=30) + 8.0 * change
+        design = np.stack([np.ones(30), change], axis=1)
+        rest = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+        white = 29 / 2 * math.log(((values - values.mean()) ** 2).sum() / (rest**2).sum())
+        assert 0 < _likelier(values, 4) <= white + 1e-9
+
+
+def test_a_change_is_held_against_slow_noise_where_there_may_be_some() -> None:
+    clear = drift(np.repeat([1.0, 1.2], 20) + np.random.default_rng(1).normal(0, 0.02, 40))
+    assert clear is not None
+    assert clear.exceeds(slow=True) and clear.exceeds(slow=False)
+    faint = replace(clear, strength=STRENGTH * 1.05, likelier=math.log(LIKELIER) - 0.1)
+    assert faint.exceeds(slow=False) and not faint.exceeds(slow=True)
+    assert replace(faint, strength=STRENGTH * 1.2).exceeds(slow=True), "it is the stronger"
+    assert not replace(clear, strength=STRENGTH - 1).exceeds(slow=False)
+
+
+def test_noise_is_slow_that_lasts_for_several_parts() -> None:
+    """Beside a step, a slope and values far off as well; of few values nobody knows."""
+    random = np.random.default_rng(9)
+    at = np.arange(640)
+    changes = (0.0, 3.0 * (at >= 300), at / 200, 50.0 * (at == 77))
+    white = [is_slow(random.normal(size=640) + change) for change in changes for _ in range(50)]
+    lasts = [is_slow(wandering(random, 640, 60) + c) for c in changes for _ in range(50)]
+    assert sum(white) <= 2
+    assert sum(lasts) >= 180
+    assert is_slow(np.ones(PARTS - 1)) and not is_slow(np.ones(PARTS))
+
+
+def test_neighbours_are_alike_about_the_two_lines_that_fit_best() -> None:
+    values = np.tile([1.0, 1.0, -1.0, -1.0], PARTS // 4)
+    assert not is_slow(values)
+    assert is_slow(np.repeat(values, 2)[:PARTS])
+    assert 0 < ALIKE < 0.5
 
 
 def test_values_are_levelled_by_how_many_were_in_flight() -> None:

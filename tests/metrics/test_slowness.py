@@ -15,9 +15,9 @@ from journal.metrics.slowness import (
     PARTS,
     SHARES,
     TAIL,
+    Mixtures,
     Prior,
     _factor,
-    _Mixtures,
     carried,
     shared,
     widening,
@@ -88,12 +88,12 @@ def test_what_the_scatter_of_groups_hides_is_that_of_the_covariance(groups: int)
         of_groups = means @ covariance(*kind) @ means.T
         scatter = (np.trace(of_groups) - of_groups.sum() / groups) / (groups - 1) / groups
         expected.append(of_groups.sum() / groups**2 / scatter)
-    assert _Mixtures(PRIOR).inflation(groups) == pytest.approx(expected, rel=1e-9)
+    assert Mixtures(PRIOR).inflation(groups) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_power_of_noise_is_the_transform_of_its_correlations() -> None:
     lags = np.arange(1, 4000)
-    mixtures = _Mixtures(PRIOR)
+    mixtures = Mixtures(PRIOR)
     for row, (length, share) in zip(mixtures.power, KINDS, strict=True):
         for k in (1, 2, 31, 63):
             waves = np.cos(np.pi * k / PARTS * lags)
@@ -105,7 +105,7 @@ def test_the_power_of_noise_is_the_transform_of_its_correlations() -> None:
 
 def test_each_kind_of_noise_is_as_likely_as_bayes_says_whatever_its_scale() -> None:
     """The likelihood of the transform, integrated over all scales alike on the logarithmic one."""
-    mixtures = _Mixtures(PRIOR)
+    mixtures = Mixtures(PRIOR)
     scores = np.random.default_rng(4).standard_normal(PARTS).cumsum() / 3
     amounts = mixtures.cosines @ scores
     logs = np.linspace(-12, 12, 4001)

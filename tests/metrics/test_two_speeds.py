@@ -5,18 +5,20 @@ import math
 import numpy as np
 import pytest
 
+from journal.metrics.gaps import Gaps
 from journal.metrics.two_speeds import (
     APART,
-    GAPS,
+    APART_TOGETHER,
+    AS_MUCH,
     LEAST,
     SMALLEST,
-    Gaps,
+    Loads,
     TwoSpeeds,
+    _apart_together,
     _best_cut,
-    _explains,
-    _follows_time,
+    _differs,
+    _more,
     _runs,
-    medians,
 )
 from journal.metrics.two_speeds import two_speeds as two_speeds_of
 
@@ -31,9 +33,15 @@ def mixed(fast: int, slow: int, ratio: float = 2.0, noise: float = 0.01) -> np.n
     return np.where(is_slow, 0.01 * ratio, 0.01) * (1 + random.normal(0, noise, fast + slow))
 
 
-def two_speeds(gap_s: np.ndarray, *loads: np.ndarray) -> TwoSpeeds | None:
+def two_speeds(gap_s: np.ndarray, **loads: np.ndarray) -> TwoSpeeds | None:
     """The two speeds of requests that follow each other, with gaps of one length each."""
-    return two_speeds_of(gap_s, one_by_one(gap_s), *loads)
+    return two_speeds_of(gap_s, one_by_one(gap_s), carrying(len(gap_s), **loads))
+
+
+def carrying(count: int, **loads: np.ndarray) -> Loads:
+    """Loads of one for each request but for those that are given."""
+    same = np.ones(count)
+    return Loads(same, same, same)._replace(**loads)
 
 
 def one_by_one(gap_s: np.ndarray, each: int = 30) -> Gaps:
@@ -100,11 +108,11 @@ def streams(speeds_s: list[list[float]]) -> tuple[np.ndarray, Gaps]:
 def test_servers_that_serve_many_requests_in_turn_are_two_speeds_all_the_same() -> None:
     """Two streams of a fast and two of a slow server: the requests of each follow each other."""
     slow, gaps = streams([[0.01] * 8, [0.01] * 8, [0.02] * 4, [0.02] * 4])
-    assert not _follows_time(slow, gaps, 0.04)
-    assert two_speeds_of(np.where(slow, 0.02, 0.01), gaps) is not None
+    assert _apart_together(slow, gaps, 0.04) == pytest.approx(1)
+    assert two_speeds_of(np.where(slow, 0.02, 0.01), gaps, carrying(len(slow))) is not None
     fast_first, gaps = streams([[0.01] * 8 + [0.02] * 8] * 2 + [[0.01] * 16] + [[0.02] * 16])
     assert _runs(fast_first) < -2
-    assert not _follows_time(fast_first, gaps, 0.04)
+    assert _apart_together(fast_first, gaps, 0.04) == pytest.approx(1)
 
 
 def test_all_streams_that_slow_down_together_follow_time() -> None:
@@ -120,17 +128,39 @@ def test_all_streams_that_slow_down_together_follow_time() -> None:
         np.repeat(np.arange(len(steps)), 30),
     )
     slow = np.array([np.median(step_s[of]) > 0.015 for of in steps])
-    assert _follows_time(slow, gaps, 0.04)
+    apart = _apart_together(slow, gaps, 0.04)
+    assert apart is not None and apart < APART_TOGETHER
     half_s = np.where(slow[gaps.owner], gaps.gap_s * 1.5, gaps.gap_s)
-    assert not _follows_time(slow, Gaps(gaps.at_s, half_s, gaps.owner), 0.04)
+    apart = _apart_together(slow, Gaps(gaps.at_s, half_s, gaps.owner), 0.04)
+    assert apart is not None and apart > APART_TOGETHER
 
 
-def test_speed_that_follows_the_load_is_the_loads() -> None:
+def test_groups_that_are_never_under_way_together_have_no_distance() -> None:
+    gap_s = np.sort(mixed(20, 20))
+    assert _apart_together(gap_s > 0.015, one_by_one(gap_s), 0.02) is None
+
+
+def test_speed_that_follows_the_load_may_be_the_loads() -> None:
+    """The load is named that differs as speed does; that of streams side by side is one for all."""
     gaps = mixed(20, 20)
     random = np.random.default_rng(7)
-    assert two_speeds(gaps, random.permutation(40) * 1.0) is not None
-    assert two_speeds(gaps, random.permutation(40) * 1.0, gaps * 100) is None
-    assert two_speeds(gaps, -gaps) is None
+    shuffled = random.permutation(40) * 1.0
+
+    def cause(**loads: np.ndarray) -> str | None:
+        found = two_speeds(gaps, **loads)
+        assert found is not None
+        return found.explained_by
+
+    assert cause(crowd=shuffled, tokens=shuffled, prompts=shuffled) is None
+    assert cause(crowd=gaps) == "crowd"
+    assert cause(crowd=-gaps) is None, "more in flight is never quicker"
+    assert cause(tokens=gaps * 1e4) == "tokens"
+    assert cause(prompts=1 / gaps) == "prompts"
+    assert cause(tokens=1e4 * (gaps + 1)) is None, "1% more tokens do not take twice as long"
+    slow, beside = streams([[0.01] * 8, [0.01] * 8, [0.02] * 4, [0.02] * 4])
+    crowded = carrying(len(slow), crowd=1.0 + slow)
+    found = two_speeds_of(np.where(slow, 0.02, 0.01), beside, crowded)
+    assert found is not None and found.explained_by is None
 
 
 def test_the_cut_is_where_the_groups_are_most_alike_within() -> None:
@@ -156,31 +186,16 @@ def test_runs_of_equal_speed_are_those_that_chance_makes() -> None:
     assert _runs(np.ones(4, dtype=bool)) == 0
 
 
-def test_a_load_explains_what_nearly_all_pairs_say() -> None:
+def test_a_load_differs_where_nearly_all_pairs_say_so_and_by_as_much() -> None:
     slow = np.array([False] * 5 + [True] * 5)
-    assert _explains(np.arange(10.0), slow)
-    assert _explains(-np.arange(10.0), slow)
-    assert not _explains(np.ones(10), slow)
-    assert not _explains(np.tile(np.arange(5.0), 2), slow)
-    # 19 of 25 pairs, and 21
-    assert not _explains(np.array([0, 1, 2, 6, 7, 3, 4, 5, 8, 9.0]), slow)
-    assert _explains(np.array([0, 1, 2, 3, 8, 4, 5, 6, 7, 9.0]), slow)
-
-
-def test_the_median_gap_of_each_request() -> None:
-    owner = np.array([0] * 5 + [1] * 3 + [3] * GAPS)
-    values = np.array([5, 1, 9, 2, 3, 1, 1, 1, 4, 3, 2, 1.0])
-    assert medians(values, owner, 4) == pytest.approx([3, np.nan, np.nan, 3], nan_ok=True)
-
-
-def test_the_median_gap_of_requests_in_any_order() -> None:
-    draw = np.random.default_rng(5)
-    owner = np.repeat(np.arange(60), draw.integers(0, 3 * GAPS, 60))
-    values = draw.random(len(owner)).round(1)
-    middle = medians(values, owner, 61)
-    for number in range(61):
-        own = sorted(values[owner == number])
-        expected = own[len(own) // 2] if len(own) >= GAPS else np.nan
-        assert middle[number] == pytest.approx(expected, nan_ok=True)
-    order = draw.permutation(len(owner))
-    assert np.array_equal(medians(values[order], owner[order], 61), middle, equal_nan=True)
+    assert _more(np.arange(10.0), slow) == 1
+    assert _more(np.ones(10), slow) == 0.5
+    assert _more(np.tile(np.arange(5.0), 2), slow) == 0.5
+    assert _more(np.array([0, 1, 2, 6, 7, 3, 4, 5, 8, 9.0]), slow) == pytest.approx(19 / 25)
+    least = AS_MUCH * math.log(2)
+    assert _differs(np.arange(10.0), slow, least)
+    assert _differs(9 - np.arange(10.0), slow, least)
+    assert not _differs(np.array([20, 21, 22, 56, 57, 53, 24, 25, 58, 59.0]), slow, least)
+    assert _differs(np.where(slow, 142.0, 100.0), slow, least)
+    assert not _differs(np.where(slow, 141.0, 100.0), slow, least)
+    assert not _differs(np.zeros(10), slow, least), "nobody knows how many tokens there were"
