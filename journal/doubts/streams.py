@@ -193,7 +193,7 @@ def coldness(view: View) -> Coldness | None:
     found = []
     for name, all_s in (("e2e_s", view.e2e_s), ("ttft_s", view.ttft_s)):
         values = all_s[order]
-        if np.isnan(values).any():
+        if not np.all(values > 0):  # else not known, or recorded without a clock
             continue
         beside = _cold(view, order, values / _by_lengths(view, order, values, name), name)
         first = beside or _cold(view, order, values, name)
@@ -213,9 +213,9 @@ def _by_lengths(view: View, order: Index, values: Array, name: str) -> Array:
     tokens = np.array([max(1, _read_tokens(trace)) for trace in traces], dtype=float)
     own = view.output_tokens[order]
     loads = [np.ones(len(values))]
-    if name == "e2e_s" and np.all(own > 0):
+    if name == "e2e_s":
         loads.append(own)
-    if np.ptp(tokens) > 0:
+    if len(np.unique(tokens)) > 1:
         read_s = np.array([trace.chunk_s[0] for trace in traces])
         by_time, read_s = np.argsort(read_s, kind="stable"), np.sort(read_s)
         until_s = (view.end_s if name == "e2e_s" else view.first_s)[order]
@@ -224,7 +224,8 @@ def _by_lengths(view: View, order: Index, values: Array, name: str) -> Array:
         for power in (1.0, GROWTH):
             read = np.append(0.0, np.cumsum(tokens[by_time] ** power))
             loads.append(read[until] - read[since])
-    longest_s: Array = np.max([load * np.median(values / load) for load in loads], axis=0)
+    carried = [load for load in loads if np.all(load > 0)]  # not NaN: not known
+    longest_s: Array = np.max([load * np.median(values / load) for load in carried], axis=0)
     return longest_s
 
 

@@ -385,6 +385,15 @@ def test_whatever_was_recorded_figures_are_finite_or_absent_and_nothing_raises(
             assert figure.low <= figure.value <= figure.high, name
 
 
+@pytest.mark.parametrize("chunk_s", [(), (3.0,), (3.0, 3.0, 3.0)])
+def test_answers_of_no_time_or_without_chunks_raise_no_doubt_by_division(run, chunk_s) -> None:
+    samples = run(rate=5.0).samples()
+    still = [replace(t, start_s=3.0, end_s=3.0, chunk_s=chunk_s) for t in samples.traces]
+    for traces in (still, [*samples.traces, *still]):
+        samples = replace(samples, traces=tuple(traces))
+        assert "cold_start" not in {doubt.name for doubt in doubts(samples, metrics(samples))}
+
+
 def test_statistics_of_latencies_are_ordered(run) -> None:
     figures = values(run(noise=0.5, requests=700, batch=50, output_tokens=4).samples())
     for family in {name.removesuffix(".p99") for name in LATENCIES if name.endswith(".p99")}:
