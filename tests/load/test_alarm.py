@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import machine
 import pytest
 
 from journal.load import alarm
@@ -133,5 +134,7 @@ def test_there_is_no_quiet_before_what_a_task_begins_when_it_wakes() -> None:
 @on_linux
 @pytest.mark.alone
 def test_an_alarm_is_exact_to_a_fraction_of_a_millisecond() -> None:
+    """On a slow machine it may be twice as late as a program that only sleeps."""
     times_s = [n * 0.0047 for n in range(1, 101)]
-    assert statistics.median(late_s for _, late_s in woken(times_s)) < 0.2e-3
+    late_s = statistics.median(late_s for _, late_s in woken(times_s))
+    assert late_s < max(0.2e-3, 2 * machine.late_s(0.5))
