@@ -11,22 +11,19 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import get_args
 
 import numpy as np
 
+from benchmarks.drawn_run import drawn_run
 from benchmarks.page import CALIBRATION, put
 from journal.compare.claims import judged_claim
 from journal.compare.points import Point, Points, points
 from journal.compare.scored import NEAR, judged_prediction
 from journal.compare.setups import setups_of
-from journal.records.cell import Cell
 from journal.records.claim import Claim, Verdict
-from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Load
+from journal.records.experiment import Engine
 from journal.records.figure import Figure
-from journal.records.run import Record
 
 TRIALS = 4000
 RATE = "output_tokens_per_s"
@@ -112,7 +109,13 @@ def _template(case: Case, repeats: int) -> Points:
     """The points of a case, with the true values."""
     sides = [case.values] if case.second is None else [case.values, case.second]
     records = [
-        _record(engine, batch, repeat, value)
+        drawn_run(
+            engine,
+            minute=60 * repeat + (engine is ENGINES[1]),
+            repeat=repeat,
+            batch=batch,
+            metrics={RATE: Figure(value)},
+        )
         for engine, side in zip(ENGINES, sides, strict=False)
         for batch, value in side.items()
         for repeat in range(repeats)
@@ -128,30 +131,6 @@ def _drawn(point: Point, spread: float, chance: np.random.Generator) -> Point:
         for record, factor in zip(point.records, luck, strict=True)
     )
     return replace(point, records=tuple(records))
-
-
-def _record(engine: Engine, batch: int, repeat: int, value: float) -> Record:
-    return Record(
-        id=f"{engine.model}{batch}-{repeat}",
-        experiment_id="e",
-        cell=Cell(
-            experiment="e",
-            model=engine.model,
-            quantisation=None,
-            engine=engine,
-            batch=batch,
-            rate=None,
-            prompt_tokens=64,
-            output_tokens=64,
-            load=Load(),
-            repeat=repeat,
-        ),
-        status="valid",
-        started_at=datetime(2026, 1, 1, repeat, engine is ENGINES[1], tzinfo=UTC),
-        duration_s=60.0,
-        facts=EngineFacts(log_path=f"{engine.model}-{repeat}.log", start_s=60.0),
-        metrics={RATE: Figure(value)},
-    )
 
 
 def table(trials: int = TRIALS) -> str:

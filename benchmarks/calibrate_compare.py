@@ -11,11 +11,11 @@ linear in time from the first run to the last. The verdicts are those of `journa
 import argparse
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from math import log
 
 import numpy as np
 
+from benchmarks.drawn_run import drawn_run
 from benchmarks.page import CALIBRATION, put, put_rows
 from journal.compare.comparison import NOTICEABLE
 from journal.compare.gate import LIMITS, Outcome, decided, shared_confidence, worsening
@@ -25,15 +25,12 @@ from journal.compare.starts import Measured, way_measured
 from journal.compare.verdicts import Compared, judge
 from journal.metrics.statistics import CONFIDENCE
 from journal.metrics.table import named
-from journal.records.cell import Cell
-from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Load
+from journal.records.experiment import Engine
 from journal.records.run import Record
 
 TRIALS = 3000
 EQUAL, TENTH = 1.0, 1.1  # the true ratio
 TTFT = named("ttft_s.p50")
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,35 +174,17 @@ def _plan(case: Case) -> tuple[list[Pair], Mapping[str, float]]:
     for side, start in order:
         for run in range(case.runs):
             for cell in range(case.cells):
-                record = _record(side, start, start * case.runs + run, cell, len(times))
+                record = drawn_run(
+                    Engine(model="ab"[side]),
+                    minute=len(times),
+                    repeat=start * case.runs + run,
+                    batch=cell + 1,
+                    start=start,
+                )
                 times[record.id] = float(len(times))
                 sides[cell][side].append(record)
     last = max(1.0, len(times) - 1.0)
     return [(tuple(a), tuple(b)) for a, b in sides], {i: t / last for i, t in times.items()}
-
-
-def _record(side: int, start: int, repeat: int, cell: int, number: int) -> Record:
-    model = "ab"[side]
-    return Record(
-        id=f"{number:016x}",
-        experiment_id="e",
-        cell=Cell(
-            experiment="e",
-            model=model,
-            quantisation=None,
-            engine=Engine(model=model),
-            batch=cell + 1,
-            rate=None,
-            prompt_tokens=64,
-            output_tokens=64,
-            load=Load(),
-            repeat=repeat,
-        ),
-        status="valid",
-        started_at=BEGAN + timedelta(minutes=number),
-        duration_s=60.0,
-        facts=EngineFacts(log_path=f"{model}-{start}.log", start_s=60.0),
-    )
 
 
 def _figures(

@@ -11,22 +11,19 @@ docs/calibration.md, with `--only` those rows alone.
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from benchmarks.drawn_run import drawn_run
 from benchmarks.page import CALIBRATION, put, put_rows
 from journal.compare.beside import Beside, judged_together
 from journal.compare.points import points
 from journal.compare.setups import setups_of
-from journal.records.cell import Cell
-from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Load
+from journal.records.experiment import Engine
 from journal.records.figure import Figure
 from journal.records.run import Record
 
 TRIALS = 2000
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = ("output_tokens_per_s", "ttft_s.p50", "tpot_s.p50")
 START_SD, RUN_SD, METRIC_SD = 0.015, 0.01, 0.01  # shares of the figure
 EQUAL, TENTH = 1.0, 1.1  # the true ratio of the last setup to the others
@@ -69,34 +66,15 @@ def day(case: Case, chance: np.random.Generator) -> list[Record]:
             for place in range(case.batches):
                 luck = start + chance.normal(0, RUN_SD) + chance.normal(0, METRIC_SD, len(METRICS))
                 times = np.exp(slower + luck)
-                records.append(_record(setup, repeat, 2**place, len(records), times))
+                records.append(_run(setup, repeat, 2**place, len(records), times))
     return records
 
 
-def _record(setup: int, repeat: int, batch: int, number: int, times: np.ndarray) -> Record:
-    model = f"m{setup}"
+def _run(setup: int, repeat: int, batch: int, minute: int, times: np.ndarray) -> Record:
     rate, *latencies = times.tolist()
-    return Record(
-        id=f"{number:016x}",
-        experiment_id="e",
-        cell=Cell(
-            experiment="e",
-            model=model,
-            quantisation=None,
-            engine=Engine(model=model),
-            batch=batch,
-            rate=None,
-            prompt_tokens=64,
-            output_tokens=64,
-            load=Load(),
-            repeat=repeat,
-        ),
-        status="valid",
-        started_at=BEGAN + timedelta(minutes=number),
-        duration_s=60.0,
-        facts=EngineFacts(log_path=f"{model}-{repeat}.log", start_s=60.0),
-        metrics=dict(zip(METRICS, map(Figure, (1 / rate, *latencies)), strict=True)),
-    )
+    figures = dict(zip(METRICS, map(Figure, (1 / rate, *latencies)), strict=True))
+    engine = Engine(model=f"m{setup}")
+    return drawn_run(engine, minute=minute, repeat=repeat, batch=batch, metrics=figures)
 
 
 def pairs_of(records: list[Record]) -> list[Beside]:

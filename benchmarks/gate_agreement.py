@@ -15,25 +15,21 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.drawn_run import drawn_run
 from journal.compare.comparison import compared
 from journal.compare.gate import Outcome, gate
 from journal.compare.sides import Side
 from journal.metrics.table import named
-from journal.records.cell import Cell
-from journal.records.engine import EngineFacts
-from journal.records.experiment import Engine, Load
+from journal.records.experiment import Engine
 from journal.records.figure import Figure
-from journal.records.run import Record
 
 RATE = "output_tokens_per_s"
 LIMIT = 0.05
 CHANGES = (0.0, 0.03, 0.05, 0.08, 0.15)  # for the worse
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 EXITS = {0: "PASS", 1: "FAIL", 2: "INCONCLUSIVE"}
 
 
@@ -50,35 +46,19 @@ def ours(baseline: Sequence[float], candidate: Sequence[float]) -> Outcome:
     """The verdict of `journal check` on runs with these throughputs, whose engines were started
     for each repeat, in turn."""
     sides = [
-        tuple(_record(model, repeat, 2 * repeat + place, value) for repeat, value in enumerate(of))
+        tuple(
+            drawn_run(
+                Engine(model=model),
+                minute=2 * repeat + place,
+                repeat=repeat,
+                metrics={RATE: Figure(value)},
+            )
+            for repeat, value in enumerate(of)
+        )
         for place, (model, of) in enumerate((("a", baseline), ("b", candidate)))
     ]
     a, b = (Side(name, "model", runs) for name, runs in zip("ab", sides, strict=True))
     return gate(compared(a, b), {named(RATE): LIMIT}).outcome
-
-
-def _record(model: str, repeat: int, minute: int, value: float) -> Record:
-    return Record(
-        id=f"{model}{repeat}",
-        experiment_id="e",
-        cell=Cell(
-            experiment="e",
-            model=model,
-            quantisation=None,
-            engine=Engine(model=model),
-            batch=1,
-            rate=None,
-            prompt_tokens=64,
-            output_tokens=64,
-            load=Load(),
-            repeat=repeat,
-        ),
-        status="valid",
-        started_at=BEGAN + timedelta(minutes=minute),
-        duration_s=60.0,
-        metrics={RATE: Figure(value)},
-        facts=EngineFacts(log_path=f"{model}{repeat}.log", start_s=60.0),
-    )
 
 
 def theirs(program: str, baseline: Sequence[float], candidate: Sequence[float]) -> str:
