@@ -53,14 +53,15 @@ class Streams(NamedTuple):
 class _Waits(NamedTuple):
     """What waited for its first chunk in each of the times between two chunks of any stream: when
     these begin and end, in s; the tokens of all prompts that waited, how many of these are not
-    known, and for how long in s the quickest prompts explain the silence; and how long in s nothing
-    waited yet."""
+    known, and for how long in s the quickest prompts explain the silence, and the quickest of all;
+    and how long in s nothing waited yet."""
 
     at_s: Array
     until_s: Array
     tokens: Array
     unknown: Array
     explained_s: Array
+    least_s: Array
     alone_s: Array
 
 
@@ -72,8 +73,9 @@ def silences(streams: Streams, late_s: float, fresh: bool) -> Silences:
     chunk explains as long a silence as the prompt of the quickest tenth took, or as its own tokens
     take at the pace of the quickest tenth. Where nobody tells which of these tokens a cache had, a
     prompt may take as long as any other did: a longer silence is a stall where it is UNLIKE all
-    others and the prompts are fresh, and else nobody knows. A silence is none for streams that are
-    as slow by themselves.
+    others and the prompts are fresh, and else nobody knows. Nor does anybody where the quickest
+    tenth explains a silence and the quickest request does not: many stalls slow nearly all. A
+    silence is none for streams that are as slow by themselves.
     """
     at_s = np.unique(streams.chunk_s)
     known = ~np.isnan(streams.gap_s)
@@ -82,17 +84,19 @@ def silences(streams: Streams, late_s: float, fresh: bool) -> Silences:
     waits = _waits(streams, at_s)
     usual_s = float(np.median(streams.gap_s[known]))
     lasted_s = np.diff(at_s)
-    silent_s = np.maximum(lasted_s - waits.explained_s, waits.alone_s) - late_s
     limit_s = max(USUAL * usual_s, LEAST_S)
+    silent_s = np.maximum(lasted_s - waits.least_s, waits.alone_s) - late_s
     long = np.flatnonzero(silent_s > limit_s)
     slow_s = np.array([USUAL * _slowest(streams, at_s[place]) for place in long])
     limits_s = np.maximum(limit_s, slow_s)[silent_s[long] > slow_s]
     long = long[silent_s[long] > slow_s]
     if not len(long):
         return Silences(None, 0.0)
-    sure = (waits.unknown[long] == 0) | (waits.alone_s[long] - late_s > limits_s)
-    if fresh and not sure.all():
-        sure |= _unlike(_readings(streams, waits), waits, long, late_s)
+    alone = waits.alone_s[long] - late_s > limits_s
+    apart = alone | (lasted_s[long] - waits.explained_s[long] - late_s > limits_s)
+    sure = alone | (apart & (waits.unknown[long] == 0))
+    if fresh and not sure[apart].all():
+        sure |= apart & _unlike(_readings(streams, waits), waits, long, late_s)
     unsure_s, long = float(lasted_s[long[~sure]].max(initial=0.0)), long[sure]
     if not len(long):
         return Silences(None, unsure_s)
@@ -130,17 +134,18 @@ def _waits(streams: Streams, at_s: Array) -> _Waits:
         at_s[1:],
         waiting(np.maximum(streams.prompt_tokens, 1).astype(float)),
         np.rint(waiting((~streams.is_known).astype(float))),
-        waiting(_reading_s(streams)),
+        waiting(_reading_s(streams, QUICK)),
+        waiting(_reading_s(streams, 0.0)),
         alone_s,
     )
 
 
-def _reading_s(streams: Streams) -> Array:
-    """How long the reading of each prompt takes in s by the quickest tenth of the requests, whose
+def _reading_s(streams: Streams, part: float) -> Array:
+    """How long the reading of each prompt takes in s by the quickest `part` of the requests, whose
     times may be the same for all, grow with the tokens, or with their square."""
     ttft_s, tokens = streams.first_s - streams.start_s, np.maximum(streams.prompt_tokens, 1.0)
     grown = [tokens**power for power in (0.0, 1.0, GROWTH)]
-    paces_s = [max(0.0, float(np.quantile(ttft_s / growth, QUICK))) for growth in grown]
+    paces_s = [max(0.0, float(np.quantile(ttft_s / growth, part))) for growth in grown]
     explained = [growth * pace_s for growth, pace_s in zip(grown, paces_s, strict=True)]
     longest_s: Array = np.max(explained, axis=0)
     return longest_s

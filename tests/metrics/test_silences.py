@@ -117,3 +117,26 @@ def test_where_no_stream_is_in_mid_answer_nothing_stalls() -> None:
     assert stalls(first, 0.0) is not None, "its first chunk came just before"
     longer = streams._replace(last_s=np.array([9.05, 10.0]))
     assert stalls(longer, 0.0) is not None
+
+
+def test_whether_stalls_that_slow_nearly_all_prompts_are_stalls_is_not_known() -> None:
+    """Two prompts wait in each of four stalls of 0.2 s, as the first one did, so that the quickest
+    tenth of all explains them; one prompt was read in a step."""
+    stall_s, step_s = 0.2, 0.01
+    steps_s = np.array([*[step_s] * 19, stall_s] * 4 + [step_s] * 20)
+    chunk_s = stall_s + np.append(0.0, np.cumsum(steps_s))
+    over_s = chunk_s[20:81:20]
+    start_s = np.concatenate([[0.0], np.repeat(over_s - stall_s, 2), [chunk_s[-2]]])
+    first_s = np.concatenate([[stall_s], np.repeat(over_s, 2), [chunk_s[-1]]])
+    streams = Streams(
+        start_s=start_s,
+        first_s=first_s,
+        last_s=np.append(chunk_s[-1], first_s[1:]),
+        gap_s=np.append(step_s, np.full(9, math.nan)),
+        chunk_s=chunk_s,
+        prompt_tokens=np.full(10, 64),
+        is_known=np.full(10, True),
+    )
+    found = silences(streams, 0.0, fresh=True)
+    assert found.stalls is None
+    assert found.unsure_s == pytest.approx(stall_s)
