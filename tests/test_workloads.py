@@ -156,8 +156,8 @@ def test_runs_of_different_workloads_are_not_compared(lab: Lab) -> None:
 
 @pytest.mark.alone
 def test_a_trace_arrives_within_a_millisecond_at_200_requests_per_second(tmp_path: Path) -> None:
-    """Of 100 of its requests 99 do; on a busy machine they may be twice as late as a program that
-    only sleeps."""
+    """Of 100 of its requests 99 do; on a slow or busy machine, whose server has a part of the same
+    cores, they may be six times as late as a program that only sleeps."""
     path = tmp_path / "trace.jsonl"
     due_s = [n / 200 + (n % 3) * 1e-3 for n in range(200)]
     lines = [{"at_s": at_s, "prompt_tokens": 8, "output_tokens": 16} for at_s in due_s]
@@ -171,6 +171,6 @@ def test_a_trace_arrives_within_a_millisecond_at_200_requests_per_second(tmp_pat
     (record,) = result.records
     assert record.value("requests") == 200
     late_s = record.value("client_send_delay_p99_s")
-    assert late_s is not None and late_s < max(1e-3, 2 * machine.late_s(0.99))
+    assert late_s is not None and late_s < max(1e-3, 6 * machine.late_s(0.99))
     assert record.value("achieved_rate_per_s") == pytest.approx(199 / due_s[-1], rel=0.01)
     assert "trace trace.jsonl" in result.log.markdown.read_text()
