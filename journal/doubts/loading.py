@@ -79,9 +79,8 @@ def _batch_not_reached(case: Case) -> Finding | None:
     return "flag", {"peak": peak, "batch": batch}
 
 
-def _growth(case: Case) -> Growth | None:
+def _growth(view: View) -> Growth | None:
     """How the requests in flight of an open loop grew; None where that cannot be looked for."""
-    view = case.view
     order = np.argsort(view.all_start_s, kind="stable")
     return growth(view.all_start_s[order], view.all_end_s[order], _filling_s(view))
 
@@ -116,7 +115,7 @@ def is_ramp(case: Case) -> bool:
 
 
 def _falls_behind(case: Case) -> Finding | None:
-    found = _growth(case) if _is_level(case) else None
+    found = case.view.once(_growth) if _is_level(case) else None
     if found is None or not _piles_up(found):
         return None
     return "flag", {
@@ -130,7 +129,7 @@ def _overload_unseen(case: Case) -> Finding | None:
     """An open loop too short to tell a server that keeps up from one that falls behind."""
     if not _is_level(case) or case.count < 2 or _burst(case) is not None:
         return None
-    found = _growth(case)
+    found = case.view.once(_growth)
     if _piles_up(found) or (found and found.settled and found.high <= 1 - 1 / OVERLOAD):
         return None
     return "note", {
