@@ -296,6 +296,7 @@ def fetched(url: str) -> str:
 
 
 @pytest.mark.engine
+@pytest.mark.timing
 @pytest.mark.parametrize("lang", LANGS_ON_CPU)
 def test_the_two_weeks_can_be_typed_without_a_gpu(
     lang: str, kept_up: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,7 @@ from journal.records.doubt import Doubt
 from journal.records.engine import Endpoint
 from journal.records.run import Record
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timing]
 
 BATCH = 8
 OF_OTHERS = {"busy_host", "stolen_time", "client_saturated"}

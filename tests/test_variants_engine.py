@@ -13,7 +13,7 @@ from journal.records.engine import Endpoint
 from journal.records.run import Record
 from journal.serve.probe import fetch
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timing]
 
 SCHEMA = {  # as long as it allows, an answer is over before its bound, whatever the model likes
     "type": "object",
@@ -38,7 +38,7 @@ def by_variant(server: Endpoint, home: Path, body: Mapping[str, Any], **asked: A
 
 
 def tpot_ratio(plain: Record, other: Record) -> float:
-    slow_s, fast_s = other.value("tpot_s.mean"), plain.value("tpot_s.mean")
+    slow_s, fast_s = other.value("tpot_s.p50"), plain.value("tpot_s.p50")
     assert slow_s is not None and fast_s is not None
     return slow_s / fast_s
 
@@ -54,7 +54,7 @@ def test_an_adapter_answers_for_itself_and_its_cost_is_measured(
     assert len(set(said.values())) == 2
     grid = journal.Grid(batch=(1,), prompt_tokens=(48,), output_tokens=(16,))
     plain, other = by_variant(small_engine, tmp_path, {"model": "made"}, grid=grid)
-    assert tpot_ratio(plain, other) > 0.9
+    assert tpot_ratio(plain, other) > 0.8
 
 
 def test_answers_that_are_held_to_a_schema_are_json(small_engine: Endpoint, tmp_path: Path) -> None:

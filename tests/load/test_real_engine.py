@@ -84,6 +84,7 @@ def test_both_clients_see_the_same_text_and_usage(engine_endpoint: Endpoint, api
             assert trace.prompt_tokens == cell.prompt_tokens
 
 
+@pytest.mark.timing
 def test_a_measurement_of_it_raises_no_false_alarm(
     engine_endpoint: Endpoint, tmp_path: Path
 ) -> None:
