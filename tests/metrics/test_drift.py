@@ -60,6 +60,9 @@ def test_the_strength_of_a_step_is_that_of_its_formula() -> None:
     assert clean.strength > 1000 * STRENGTH
     assert clean.at_fraction == 0.5
     assert (clean.before, clean.after, clean.change) == (2.0, 3.0, 0.5)
+    in_microseconds = drift(1e6 * np.repeat([2.0, 3.0], 10))
+    assert in_microseconds is not None
+    assert in_microseconds.strength == pytest.approx(clean.strength)
 
 
 def test_a_change_from_nothing_has_no_ratio() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from journal.metrics.silences import Stalls, Streams, silences
+from journal.metrics.silences import Silences, Stalls, Streams, silences, waits_alone
 
 STEP_S, STILL_S, ROUNDS = 0.1, 2.0, 4
 KNOWN = np.full(2, True)
@@ -140,3 +140,81 @@ def test_whether_stalls_that_slow_nearly_all_prompts_are_stalls_is_not_known() -
     found = silences(streams, 0.0, fresh=True)
     assert found.stalls is None
     assert found.unsure_s == pytest.approx(stall_s)
+
+
+def read(
+    *prompts: tuple[int, float],
+    fresh: bool,
+    late_s: float = 0.0,
+    sent: float = 0.0,
+    askers: int = 1,
+) -> Silences:
+    """The silences of a stream with a chunk every 0.1 s, in which a prompt of so many tokens, or
+    one by each of `askers`, is read for so many s after every 20th chunk; a cache may have had any
+    part of it. `sent`: how long after that chunk the prompt is sent."""
+    begins_s, ends_s, chunk_s = [], [], [1.0]
+    for _, took_s in prompts:
+        chunk_s += [chunk_s[-1] + STEP_S * step for step in range(1, 20)]
+        begins_s += [chunk_s[-1] + sent] * askers
+        ends_s += [chunk_s[-1] + took_s] * askers
+        chunk_s.append(ends_s[-1])
+    chunk_s += [chunk_s[-1] + STEP_S * step for step in range(1, 20)]
+    streams = Streams(
+        start_s=np.array([0.9, *begins_s]),
+        first_s=np.array([1.0, *ends_s]),
+        last_s=np.array([chunk_s[-1], *ends_s]),
+        gap_s=np.array([STEP_S, *[math.nan] * len(begins_s)]),
+        chunk_s=np.array(chunk_s),
+        prompt_tokens=np.array([1, *np.repeat([tokens for tokens, _ in prompts], askers)]),
+        is_known=np.array([True, *[False] * len(begins_s)]),
+    )
+    return silences(streams, late_s, fresh)
+
+
+USUAL_READS = [(64, 0.3)] * 8
+LONG = (64, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("others", "late_s", "stalled"),
+    [
+        ([], 0.0, True),
+        ([(64, 1.4)], 0.0, True),
+        ([(64, 1.6)], 0.0, False),  # half as long
+        ([(64, 1.4)], 0.3, False),  # the client was late
+        ([(128, 1.6)], 0.0, False),  # a longer prompt takes no less
+        ([(32, 0.3)], 0.0, True),
+        ([(32, 0.4)], 0.0, False),  # a prompt of twice the tokens may take four times as long
+        ([(16, 1.6)], 0.0, True),  # too short to be compared
+        ([(64, 0.3)] * 4, 0.0, True),
+    ],
+)
+def test_a_prompt_whose_cached_part_is_not_known_explains_as_long_as_others_like_it_took(
+    others: list[tuple[int, float]], late_s: float, stalled: bool
+) -> None:
+    prompts = [*USUAL_READS, *others, LONG, *USUAL_READS]
+    found = read(*prompts, fresh=True, late_s=late_s)
+    assert (found.stalls is not None) == stalled
+    if found.stalls is not None:
+        assert (found.stalls.times, found.stalls.longest_s) == (1, pytest.approx(LONG[1]))
+    beside_s = max((took_s for _, took_s in others if took_s > 1), default=0.0)
+    assert found.unsure_s == pytest.approx(beside_s if stalled else LONG[1])
+    backwards = read(*reversed(prompts), fresh=True, late_s=late_s)
+    assert backwards.unsure_s == pytest.approx(found.unsure_s)
+    together = read(*prompts, fresh=True, late_s=late_s, askers=2)
+    assert (together.stalls is not None) == stalled
+    in_cache = read(*prompts, fresh=False, late_s=late_s)
+    assert in_cache.stalls is None, "the cache may have had the others"
+    assert in_cache.unsure_s == pytest.approx(LONG[1])
+
+
+def test_a_silence_before_the_prompt_was_sent_is_a_stall_whatever_a_cache_had() -> None:
+    found = read(*USUAL_READS, LONG, fresh=False, sent=1.1).stalls
+    assert found is not None
+    assert (found.times, found.longest_s) == (1, pytest.approx(3.0))
+    assert read(*USUAL_READS, LONG, fresh=False, sent=0.2).stalls is None
+
+
+def test_requests_that_wait_while_no_other_does() -> None:
+    start_s, first_s = np.array([5.0, 0.0, 1.0, 2.0]), np.array([6.0, 1.0, 2.5, 3.0])
+    assert waits_alone(start_s, first_s).tolist() == [True, True, False, False]
