@@ -26,7 +26,7 @@ from benchmarks.batching import (
     streams,
     thinking,
 )
-from benchmarks.page import CALIBRATION, put, put_rows
+from benchmarks.page import calibration, put_table
 from benchmarks.worlds import (
     World,
     as_sent,
@@ -241,10 +241,7 @@ def line(one: Row) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--only", default="", help="part of a world's name, or loopback")
-    parser.add_argument("--write", action="store_true")
+    parser = calibration(__doc__, TRIALS, "part of a world's name, or loopback")
     parser.add_argument("--loopback", type=int, default=60, help="runs; 0 for none")
     parser.add_argument("--keep-late", action="store_true", help="of loopback, on a busy machine")
     options = parser.parse_args()
@@ -260,19 +257,8 @@ def main() -> None:
 
 
 def _table(part: str, every: Iterable[Row], options: argparse.Namespace) -> None:
-    """Prints each row when it is there, and puts them into their part of the page."""
-    lines = []
-    for one in every:
-        lines.append(line(one))
-        print(lines[-1], flush=True)
-    if options.write and options.only:
-        put_rows(part, lines, 2, CALIBRATION)
-    elif options.write:
-        put(
-            part,
-            "\n".join([HEAD, "| --- | --- | ---: | ---: | ---: | ---: |", *lines]),
-            CALIBRATION,
-        )
+    head = f"{HEAD}\n| --- | --- | ---: | ---: | ---: | ---: |"
+    put_table(part, head, map(line, every), 2, options)
 
 
 if __name__ == "__main__":

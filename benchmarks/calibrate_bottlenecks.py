@@ -6,7 +6,6 @@ Each trial draws batch, lengths and noise anew. The engine is the simulated one,
 pool and clock; `--write` puts the matrix and the rules into docs/bottlenecks.md.
 """
 
-import argparse
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from benchmarks.page import ROOT, put
+from benchmarks.page import ROOT, calibration, put
 from benchmarks.simulated import Setting, simulated
 from journal.compare.bottleneck import RULES, Bottleneck, Cause, bottleneck
 from journal.doubts.rules import doubts, status
@@ -222,10 +221,7 @@ def rules() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
+    options = calibration(__doc__, TRIALS).parse_args()
     rows = []
     for planted, counts in matrix(options.trials):
         rows.append((planted, counts))

@@ -1,6 +1,6 @@
 """Calibration of searches for capacity.
 
-    python -m benchmarks.calibrate_capacity [--seeds 20] [--only bursts] [--write]
+    python -m benchmarks.calibrate_capacity [--trials 20] [--only bursts] [--write]
 
 The search of `journal run --find-capacity` is led through simulated runs, whose metrics, doubts and
 verdicts are the journal's own, without a wall clock. By rate the server is 4 lanes of 100 ms with
@@ -9,7 +9,6 @@ is an engine whose step takes longer for each stream and each prompt token in it
 table into docs/calibration.md, with `--only` those rows alone.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from benchmarks.calibrate_open import LANES, LASTS_S, TTFT_S, in_lanes, samples
-from benchmarks.page import CALIBRATION, put, put_rows
+from benchmarks.page import calibration, put_table
 from journal.compare.capacity import Capacity, capacities
 from journal.metrics.arrays import Array
 from journal.plan.cells import cells
@@ -33,6 +32,10 @@ from journal.run.capacity_search import search
 from journal.run.summary import summarised
 
 SEEDS = 20
+HEAD = (
+    "| search | truth | truth between the ends | highest held | undecided, of the truth "
+    "| longest, s of load |\n| --- | --: | --: | --: | --: | --: |"
+)
 GRACE = 1.08
 MANY = 4_000_000  # requests, whose waits give the truth
 LIMITS_MS = {1.0: (100, 200, 500, 2000), 0.25: (200, 500, 2000)}  # of TTFT, for each burstiness
@@ -289,27 +292,13 @@ def rows(seeds: int, only: str) -> Iterator[tuple[str, float, Tally]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--only", default="", help="part of the name of a search")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    lines = [
-        f"{options.seeds} searches for each row.\n",
-        "| search | truth | truth between the ends | highest held | undecided, of the truth "
-        "| longest, s of load |",
-        "| --- | --: | --: | --: | --: | --: |",
-    ]
-    for name, truth, found in rows(options.seeds, options.only):
-        lines.append(
-            f"| {name} | {truth:g} | {found.between:.0%} | {found.highest:.3g} "
-            f"| {found.width:.0%} | {found.longest_s:.0f} |"
-        )
-        print(lines[-1], flush=True)
-    if options.write and options.only:
-        put_rows("capacity", lines[3:], 1, CALIBRATION)
-    elif options.write:
-        put("capacity", "\n".join(lines), CALIBRATION)
+    options = calibration(__doc__, SEEDS, "part of the name of a search").parse_args()
+    lines = (
+        f"| {name} | {truth:g} | {found.between:.0%} | {found.highest:.3g} "
+        f"| {found.width:.0%} | {found.longest_s:.0f} |"
+        for name, truth, found in rows(options.trials, options.only)
+    )
+    put_table("capacity", f"{options.trials} searches for each row.\n\n{HEAD}", lines, 1, options)
 
 
 if __name__ == "__main__":

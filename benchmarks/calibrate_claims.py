@@ -7,7 +7,6 @@ behaviour is simulated well within what is claimed, at its threshold and beyond 
 as well. The verdicts are those of the log. `--write` puts the table into docs/calibration.md.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import get_args
 import numpy as np
 
 from benchmarks.drawn_run import drawn_run
-from benchmarks.page import CALIBRATION, put
+from benchmarks.page import CALIBRATION, calibration, put
 from journal.compare.claims import judged_claim
 from journal.compare.points import Point, Points, points
 from journal.compare.scored import NEAR, judged_prediction
@@ -157,10 +156,7 @@ def _line(case: Case, repeats: int, spread: float, shares: Mapping[Verdict, floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
+    options = calibration(__doc__, TRIALS).parse_args()
     made = table(options.trials)
     if options.write:
         put("claims", f"{options.trials:,} simulated claims for each row.\n\n{made}", CALIBRATION)

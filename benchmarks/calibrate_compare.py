@@ -8,7 +8,6 @@ linear in time from the first run to the last. The verdicts are those of `journa
 `journal check`. `--write` puts the tables into docs/calibration.md, with `--only` those rows alone.
 """
 
-import argparse
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import log
@@ -16,7 +15,7 @@ from math import log
 import numpy as np
 
 from benchmarks.drawn_run import drawn_run
-from benchmarks.page import CALIBRATION, put, put_rows
+from benchmarks.page import calibration, put_table
 from journal.compare.comparison import NOTICEABLE
 from journal.compare.gate import LIMITS, Outcome, decided, shared_confidence, worsening
 from journal.compare.pairing import Pair
@@ -225,24 +224,13 @@ def _units(side: tuple[Record, ...], figures: Mapping[str, float], way: Measured
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--only", default="", help="part of the cells that name a row")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
+    options = calibration(__doc__, TRIALS, "part of the cells that name a row").parse_args()
     for part, what, head, of, names in (
         ("comparisons", "comparisons", HEAD, lines, 8),
         ("gate", "simulated checks", GATE_HEAD, gate_lines, 7),
     ):
-        rows = []
-        for row in of(options.trials, options.only):
-            rows.append(row)
-            print(row, flush=True)
-        if options.write and options.only:
-            put_rows(part, rows, names, CALIBRATION)
-        elif options.write:
-            text = f"{options.trials:,} {what} for each row.\n\n{head}\n"
-            put(part, text + "\n".join(rows), CALIBRATION)
+        text = f"{options.trials:,} {what} for each row.\n\n{head}"
+        put_table(part, text, of(options.trials, options.only), names, options)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ tables say how often each is named, and how often a healthy run is flagged; `--w
 docs/calibration.md, with `--only` those rows alone. The doubts are those of `journal run`.
 """
 
-import argparse
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.page import CALIBRATION, put, put_rows
+from benchmarks.page import calibration, put_table
 from benchmarks.worlds import STEP_S, World, closed, engine_in_open_loop, independent, queue
 from journal.doubts import sending
 from journal.doubts.rule import Case
@@ -340,11 +339,8 @@ def loops() -> Iterator[World]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser = calibration(__doc__, TRIALS, "part of the name of a run or of a fault")
     parser.add_argument("--part", default="", help="faults, healthy runs or in step")
-    parser.add_argument("--only", default="", help="part of the name of a run or of a fault")
-    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     trials, only = options.trials, options.only
     for part, head, names, rows in (
@@ -362,16 +358,8 @@ def main() -> None:
         ),
         ("in step", STEP_HEAD, 1, (step_row(w, trials) for w in loops() if only in w.name)),
     ):
-        if options.part not in ("", part):
-            continue
-        lines = []
-        for row in rows:
-            lines.append(row)
-            print(row, flush=True)
-        if options.write and only:
-            put_rows(part, lines, names, CALIBRATION)
-        elif options.write:
-            put(part, "\n".join([head, *lines]), CALIBRATION)
+        if options.part in ("", part):
+            put_table(part, head, rows, names, options)
 
 
 if __name__ == "__main__":

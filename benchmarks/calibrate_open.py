@@ -8,14 +8,13 @@ puts the table into docs/calibration.md, with `--only` those rows alone; rows of
 requests stand on fewer runs.
 """
 
-import argparse
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.page import CALIBRATION, put, put_rows
+from benchmarks.page import calibration, put_table
 from journal.doubts import loading
 from journal.doubts.rule import Case as Doubted
 from journal.metrics.arrays import Array
@@ -202,20 +201,9 @@ def row(case: Case, trials: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--only", default="", help="part of the cells that name a row")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    lines = []
-    for case in cases():
-        if options.only in begins(case):
-            lines.append(row(case, options.trials))
-            print(lines[-1], flush=True)
-    if options.write and options.only:
-        put_rows("open loops", lines, 4, CALIBRATION)
-    elif options.write:
-        put("open loops", "\n".join([HEAD, *lines]), CALIBRATION)
+    options = calibration(__doc__, TRIALS, "part of the cells that name a row").parse_args()
+    rows = (row(case, options.trials) for case in cases() if options.only in begins(case))
+    put_table("open loops", HEAD, rows, 4, options)
 
 
 if __name__ == "__main__":

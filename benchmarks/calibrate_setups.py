@@ -8,14 +8,13 @@ of the log, which judges all ratios to the first setup together. `--write` puts 
 docs/calibration.md, with `--only` those rows alone.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.drawn_run import drawn_run
-from benchmarks.page import CALIBRATION, put, put_rows
+from benchmarks.page import calibration, put_table
 from journal.compare.beside import Beside, judged_together
 from journal.compare.points import points
 from journal.compare.setups import setups_of
@@ -98,23 +97,17 @@ def called_different(case: Case, trials: int, seed: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--only", default="", help="part of the cells that name a row")
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    rows = []
+    options = calibration(__doc__, TRIALS, "part of the cells that name a row").parse_args()
+    head = f"{options.trials:,} days for each row.\n\n{HEAD}"
+    put_table("setups", head, lines(options.trials, options.only), 4, options)
+
+
+def lines(trials: int, only: str) -> Iterator[str]:
     for seed, case in enumerate(cases()):
         name = f"| {case.setups} | {case.starts} | {case.batches} | {case.truth - 1:.0%}"
-        if options.only in name:
-            together, alone = called_different(case, options.trials, seed)
-            rows.append(f"{name} | {together:.1%} | {alone:.1%} |")
-            print(rows[-1], flush=True)
-    if options.write and options.only:
-        put_rows("setups", rows, 4, CALIBRATION)
-    elif options.write:
-        text = f"{options.trials:,} days for each row.\n\n{HEAD}\n"
-        put("setups", text + "\n".join(rows), CALIBRATION)
+        if only in name:
+            together, alone = called_different(case, trials, seed)
+            yield f"{name} | {together:.1%} | {alone:.1%} |"
 
 
 if __name__ == "__main__":

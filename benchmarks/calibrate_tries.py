@@ -7,7 +7,6 @@ is measured on the simulated engine. Trials are then drawn around that: starts t
 runs that differ by 1%, in turn, judged as `journal try` judges them, with its second look.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from benchmarks.calibrate_bottlenecks import PAGE, measured, scripted, sizes, usual
-from benchmarks.page import put
+from benchmarks.page import calibration, put
 from benchmarks.simulated import Setting
 from journal.compare.bottleneck import Cause, bottleneck
 from journal.compare.next_change import NextChange, next_change
@@ -195,10 +194,7 @@ def shares(remedied: Remedied, trials: int) -> Iterator[tuple[str, float, Counte
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
+    options = calibration(__doc__, TRIALS).parse_args()
     lines = ["| cause | change | metric, true ratio | kept | reverted | undecided |"]
     lines.append("| --- | --- | --- | --: | --: | --: |")
     for remedied in REMEDIED:

@@ -10,7 +10,7 @@ from journal.compare.setups import Setup
 from journal.metrics.statistics import t_interval
 from journal.records.experiment import Slo
 from journal.records.figure import Figure
-from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, Closed, LoadShape, Open
+from journal.records.load_shape import LENGTH_AXES, LOAD_AXES, Closed, LoadShape
 from journal.records.run import Record
 from journal.records.sameness import asked_requests, counting_fields, workload_key
 
@@ -130,14 +130,9 @@ class Point:
         return self.shape.value
 
     @property
-    def ramp(self) -> str | None:
-        """The profile of a rate that changes; None of any other load."""
-        return self.shape.profile if isinstance(self.shape, Open) else None
-
-    @property
     def load_text(self) -> str:
         """The load in a sentence: its number, or the profile of a rate that changes."""
-        return f"{self.load:g}" if self.ramp is None else self.ramp
+        return f"{self.load:g}" if self.shape.profile is None else self.shape.profile
 
     def figure(self, name: str) -> Figure | None:
         """The mean of metric `name` over the good repeats with its 95% t interval; of a single
@@ -211,7 +206,7 @@ def lines(among: Iterable[Point], across: str) -> list[Points]:
     lengths = [name for name in LENGTH_AXES if name != across]
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in among:
-        ramp = across == "rate" and point.ramp is not None
+        ramp = across == "rate" and point.shape.profile is not None
         if point.good and getattr(point, across) is not None and not ramp:
             load = point.shape.burstiness if across in LOAD_AXES else point.shape
             fixed = (getattr(point, name) for name in lengths)

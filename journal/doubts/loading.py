@@ -106,12 +106,7 @@ def _piles_up(found: Growth | None) -> bool:
 def _is_level(case: Case) -> bool:
     """Whether a constant rate was offered: of one that changes a queue says nothing."""
     shape = case.view.cell.shape
-    return isinstance(shape, Open) and shape.profile is None
-
-
-def is_ramp(case: Case) -> bool:
-    """Whether a rate was offered that changes on purpose."""
-    return case.view.cell.shape.is_open and not _is_level(case)
+    return shape.is_open and shape.profile is None
 
 
 def _falls_behind(case: Case) -> Finding | None:
@@ -195,7 +190,7 @@ def slow_change(case: Case) -> Changed | None:
 
 def _drifts(case: Case) -> Changed | None:
     """The change of a run to which a constant load was offered, and which kept up with it."""
-    behind = _falls_behind(case) is not None or is_ramp(case)
+    behind = _falls_behind(case) is not None or case.view.cell.shape.profile is not None
     return None if behind else case.view.once(_changed)
 
 

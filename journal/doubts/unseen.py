@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from journal.doubts.loading import found_drift, is_ramp, settled, slow_change
+from journal.doubts.loading import found_drift, settled, slow_change
 from journal.doubts.rule import Case, Finding, Rule
 from journal.doubts.streams import all_silent, coldness, speeds
 from journal.metrics.drift import LEAST
@@ -25,7 +25,7 @@ def _unseen(case: Case) -> Finding | None:
 
 def _drift(case: Case) -> Values | None:
     view = case.view
-    if is_ramp(case):
+    if case.view.cell.shape.profile is not None:
         return {"variant": "ramp"}
     waves, change = len(settled(view, view.e2e_s)), _change(case)
     if abs(change) >= CHANGE and found_drift(case) is None:

@@ -152,7 +152,7 @@ def _variants(experiment: Experiment, load: Load) -> tuple[Load, ...]:
 def _load(load: Load, shape: LoadShape, workload: Workload) -> Load:
     """The load of a cell whose ramp or time is given: in open loop with as many requests as are due
     in it, else with a round of lengths, which begin again when it is over."""
-    if isinstance(shape, Open) and shape.profile is not None:
+    if shape.profile is not None:
         return replace(load, requests=requests_of(stretches(shape.profile)))
     if load.duration_s is None or workload.is_own or workload.trace is not None:
         return load

@@ -16,6 +16,7 @@ class Closed:
     batch: int
     rate: ClassVar[None] = None
     burstiness: ClassVar[None] = None
+    profile: ClassVar[None] = None
     is_open: ClassVar[bool] = False
     axis: ClassVar[str] = "batch"
 
@@ -53,6 +54,7 @@ class Users:
     batch: int
     rate: ClassVar[None] = None
     burstiness: ClassVar[None] = None
+    profile: ClassVar[None] = None
     is_open: ClassVar[bool] = False
     axis: ClassVar[str] = "batch"
 
@@ -133,6 +135,7 @@ class Unknown:
     batch: ClassVar[None] = None
     rate: ClassVar[None] = None
     burstiness: ClassVar[None] = None
+    profile: ClassVar[None] = None
     is_open: ClassVar[bool] = False
     axis: ClassVar[str] = "batch"
     value: ClassVar[float] = 0.0  # on charts it stands before all loads
