@@ -22,8 +22,8 @@ def _latency(
     label: str = "",
     shown: Mapping[str, Shown] | None = None,
 ) -> tuple[Metric, ...]:
-    """The five rows of one latency: mean, p50, p90, p95 and p99. `source` takes its sample from a
-    view; `shown` has the views of a statistic by its name."""
+    """The rows of one latency, one for each of STATISTICS. `source` takes its sample from a view;
+    `shown` has the views of a statistic by its name."""
     places = shown or {}
 
     def figure(statistic: str) -> Callable[[View], Figure]:

@@ -8,7 +8,7 @@ from journal.doubts.rules import RULES
 from journal.metrics.inference import BEYOND, BEYOND_OPEN, OPEN_REQUESTS
 from journal.metrics.row import Metric, Section
 from journal.metrics.slowness import PARTS
-from journal.metrics.statistics import LEAST_GROUPS, MOST_GROUPS, STATISTICS, needed_samples
+from journal.metrics.statistics import LEAST_GROUPS, MOST_GROUPS, needed_samples
 from journal.metrics.table import rows as metric_rows
 from journal.units import percent
 
@@ -107,18 +107,18 @@ def metrics_page() -> str:
 
 
 def _rows(metrics: Iterable[Metric]) -> list[Sequence[str]]:
-    """One row for each metric; the statistics of one latency share theirs."""
-    rows: list[Sequence[str]] = []
+    """One row for each metric; the statistics of one family that share their words share a row."""
+    shared: dict[tuple[str, ...], list[Metric]] = {}
     for metric in metrics:
-        family, _, statistic = metric.name.rpartition(".")
-        name = f"`{metric.name}`"
-        if family and statistic == STATISTICS[0]:
-            name = " ".join([name, *(f"`.{other}`" for other in STATISTICS[1:])])
-        elif statistic in STATISTICS and not family.startswith("steady_"):
-            continue
         better = "" if metric.better == "neither" else metric.better
-        rows.append((name, metric.unit, better, metric.formula, metric.meaning))
-    return rows
+        words = (metric.unit, better, metric.formula, metric.meaning)
+        shared.setdefault((metric.family if metric.statistic else metric.name, *words), []).append(
+            metric
+        )
+    return [
+        (" ".join([f"`{first.name}`", *(f"`.{other.statistic}`" for other in rest)]), *words)
+        for (_, *words), (first, *rest) in shared.items()
+    ]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
