@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         EndpointError,
         EngineError,
         JournalError,
+        MissingExtra,
         NotFound,
         SpecError,
         StoreError,
@@ -83,7 +84,8 @@ _HOME_OF = {
     "journal.compare.tagging": "tag tags untag",
     "journal.compare.whatif": "Supposed whatif",
     "journal.errors": (
-        "EndpointError EngineError JournalError NotFound SpecError StoreError Unfit UsageError"
+        "EndpointError EngineError JournalError MissingExtra NotFound SpecError StoreError Unfit "
+        "UsageError"
     ),
     "journal.exchange.benchmark_report": "benchmark_report export_reports",
     "journal.exchange.export": "export",
@@ -168,6 +170,7 @@ __all__ = [  # noqa: PLE0604, RUF100
     "LogFiles",
     "Look",
     "Merged",
+    "MissingExtra",
     "Needed",
     "NotFound",
     "Note",

@@ -24,7 +24,9 @@ HEAD = """# The Python library
 
 Written by `make docs` from the code; do not edit. `import journal` costs next to nothing: each
 name is loaded when it is first used. Times are in seconds, sizes in bytes and rates per second
-unless a name says otherwise (`_ms`), and what could not be measured is `None`.
+unless a name says otherwise (`_ms`), and what could not be measured is `None`. A
+function that takes a `home` raises StoreError for a journal that cannot be read or written; `plan`
+goes on without its durations.
 
 The examples are parts of [one script](examples/library.py), which a test runs from top to bottom:
 `records`, `endpoint` and the like are those of the examples before.

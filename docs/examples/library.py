@@ -198,10 +198,12 @@ for wrong in (
     except journal.JournalError as error:
         print(type(error).__name__, error.exit_code, error)
 
-# journal.SpecError, journal.EndpointError, journal.EngineError, journal.Unfit
+# journal.SpecError, journal.MissingExtra, journal.Unfit, journal.EngineError, journal.EndpointError
 try:
     journal.run("no-such-experiment", "lab")
 except journal.SpecError as error:  # an experiment that cannot be run
+    print(error)
+except journal.MissingExtra as error:  # an optional part, such as the model, is not installed
     print(error)
 except journal.Unfit as error:  # with strict=True: the machine is too disturbed
     print(error)

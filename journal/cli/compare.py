@@ -12,7 +12,8 @@ from journal.language import language
 SideOption = Annotated[
     str,
     typer.Argument(
-        help="A run's id (or several, with commas), an experiment's name or id, a model, or a day."
+        help="A run's id (or several, with commas), an experiment's name or id, a model, a day "
+        "or a tag."
     ),
 ]
 
@@ -33,8 +34,8 @@ def compare(
 ) -> None:
     """Compare B with A, cell by cell: ratios with intervals, and what can be said of them.
 
-    A and B are runs, experiments, models or days; `run:`, `experiment:`, `model:` or `day:` before
-    a name says which. Runs that failed or cannot be believed are never used.
+    A and B are runs, experiments, models, days or tags; `run:`, `experiment:`, `model:`, `day:` or
+    `tag:` before a name says which. Runs that failed or cannot be believed are never used.
 
     Examples:
 

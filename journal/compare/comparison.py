@@ -119,7 +119,8 @@ class Comparison:
 
 def compare(a: str, b: str, home: str | Path = "lab", *, by: Sequence[str] = ()) -> Comparison:
     """The comparison of side `b` with side `a` of the journal in `home`. A side is a run's id (or
-    several, with commas), an experiment's name or id, a model, or a day (YYYY-MM-DD).
+    several, with commas), an experiment's name or id, a model, a tag, or a day (YYYY-MM-DD, today
+    or yesterday).
 
     `by` names the fields of a cell that a row of the result stands for, with the geometric mean
     over its cells; by default each cell is a row. Raises NotFound for a side that is not in the
