@@ -258,7 +258,7 @@ def print_record(record: Record) -> None:
         put_styled(console, plain(translated(record.error)), "red")
     for doubt in record.doubts:
         style = {"invalid": "red", "flag": "yellow", "note": "dim"}[doubt.severity]
-        put_styled(console, f"- {plain(sentence(doubt, language()))}", style)
+        put_styled(console, f"- {plain(f'{doubt.name}: {sentence(doubt, language())}')}", style)
     columns, lines = _latencies(record)
     print_table(columns, lines, left=("latency",))
     compared, parts = theory_rows(record), split_rows(record)

@@ -234,7 +234,7 @@ def test_own_words_come_first_and_are_cut() -> None:
     day = long_day(1)
     text = as_markdown(log_page(day), words("en"), "")
     first = text[: text.index("\n---\n")]
-    assert first.index("the lesson of this") < first.index("What the runs show")
+    assert first.index("the lesson of this") < first.index("What the valid runs show")
     assert "…" in first
     assert first.count("lesson") <= MOST_OWN_WORDS // 5
 

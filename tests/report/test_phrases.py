@@ -37,7 +37,7 @@ def test_a_doubt_is_in_the_language_of_the_log_and_escaped() -> None:
     doubt = Doubt("no_warmup", {})
     assert words("en").say(doubt, str.upper).startswith("THERE WAS NO WARM-UP")
     assert words("zh").say(doubt, str.upper).startswith("没有预热")
-    within = say("doubt", text=doubt, places=("<a>",))
+    within = say("doubt", name="no_warmup", text=doubt, places=("<a>",))
     assert words("zh").say(within, str.upper).endswith("LOAD.WARMUP 设为 1 或更大。（<A>）")
 
 

@@ -6,9 +6,10 @@ from typing import TypeAlias
 
 from journal import units
 from journal.compare.points import TAILS, Point, Points
+from journal.doubts.words import VARIANT
 from journal.metrics.row import Metric
 from journal.metrics.table import columns, named, standing_in
-from journal.records.doubt import Doubt
+from journal.records.doubt import Doubt, Value
 from journal.records.figure import Figure
 from journal.records.load_shape import AXIS_NAMES
 from journal.records.money import USD, in_currency
@@ -27,6 +28,7 @@ from journal.report.document import (
 from journal.report.places import Places
 
 Filled: TypeAlias = tuple[Column, Callable[[Point], Box]]  # a column, and its box for a point
+Wording: TypeAlias = tuple[str, Value]  # the name of a doubt, and the variant of its words
 
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 SHORT_ID = 8
@@ -91,8 +93,8 @@ def column_title(metric: Metric) -> Text:
 def cells_section(points: Points, places: Places, apart: Sequence[Doubt] = ()) -> Section:
     """A section with a table of cells for each setup, whose marks lead to the doubts below, without
     those that are said `apart`."""
-    notes = doubts_by_rule(points, apart)
-    marks = {name: MARKS[number % len(MARKS)] for number, name in enumerate(notes)}
+    notes = doubts_by_wording(points, apart)
+    marks = {wording: MARKS[number % len(MARKS)] for number, wording in enumerate(notes)}
     filled = [*_leading(points), *_figures(points), *_trailing(marks)]
     setups = list(dict.fromkeys(point.setup for point in points))
     blocks: list[Block] = []
@@ -193,7 +195,7 @@ def _figure(shown: Quantity, factor: float) -> Callable[[Point], Box]:
     return lambda point: figure_box(shown.pick(point), factor, shown.precise)
 
 
-def _trailing(marks: Mapping[str, str]) -> Iterator[Filled]:
+def _trailing(marks: Mapping[Wording, str]) -> Iterator[Filled]:
     yield Column(say("column.runs")), _runs
     yield Column(say("column.status"), numeric=False), lambda point: _status(point, marks)
 
@@ -218,11 +220,11 @@ def _runs(point: Point) -> Box:
     return Box(text, " ".join(ids + more))
 
 
-def _status(point: Point, marks: Mapping[str, str]) -> Box:
+def _status(point: Point, marks: Mapping[Wording, str]) -> Box:
     statuses = dict.fromkeys(record.status for record in point.records)
-    names = {doubt.name for record in point.good for doubt in record.doubts}
+    carried = {_wording(doubt) for record in point.good for doubt in record.doubts}
     text = tuple(say(f"status.{status}") for status in sorted(statuses))
-    return Box(text, mark=" ".join(marks[name] for name in marks if name in names))
+    return Box(text, mark=" ".join(marks[wording] for wording in marks if wording in carried))
 
 
 def shared_doubts(points: Points) -> list[Doubt]:
@@ -233,36 +235,41 @@ def shared_doubts(points: Points) -> list[Doubt]:
     return [d for d in runs[0].doubts if all(d in record.doubts for record in runs[1:])]
 
 
-def doubts_by_rule(
+def doubts_by_wording(
     points: Points, apart: Sequence[Doubt] = ()
-) -> dict[str, list[tuple[Point, Doubt]]]:
-    """The doubts of all good runs by the name of their rule, flags before notes; without those
-    said `apart`."""
+) -> dict[Wording, list[tuple[Point, Doubt]]]:
+    """The doubts of all good runs by their wording, flags before notes; without those said
+    `apart`."""
     every = [(p, doubt) for p in points for record in p.good for doubt in record.doubts]
     every = [(point, doubt) for point, doubt in every if doubt not in apart]
     every.sort(key=lambda carried: carried[1].severity == "note")
-    groups: dict[str, list[tuple[Point, Doubt]]] = {}
+    groups: dict[Wording, list[tuple[Point, Doubt]]] = {}
     for point, doubt in every:
-        groups.setdefault(doubt.name, []).append((point, doubt))
+        groups.setdefault(_wording(doubt), []).append((point, doubt))
     return groups
 
 
+def _wording(doubt: Doubt) -> Wording:
+    """The rule of `doubt` and the variant of its words: all that it says, but for numbers."""
+    return doubt.name, doubt.values.get(VARIANT)
+
+
 def _notes(
-    notes: Mapping[str, list[tuple[Point, Doubt]]], points: Points, places: Places
+    notes: Mapping[Wording, list[tuple[Point, Doubt]]], points: Points, places: Places
 ) -> Iterator[Text]:
-    """The first doubt of each rule, and the cells that carry it. Numbers stand for the cells that
-    share them; the others that the rule doubts are named as such."""
+    """The first of the doubts that say the same, and the cells that carry it. Numbers stand for the
+    cells that share them; those with other numbers are named as such."""
     every = sum(1 for point in points if point.good)
     for carried in notes.values():
         first = carried[0][1]
         alike = list(dict.fromkeys(point for point, doubt in carried if doubt == first))
         others = list(dict.fromkeys(point for point, doubt in carried if doubt != first))
         if not others:
-            yield say("doubt", text=first, places=where(alike, every, places))
+            yield say("doubt", name=first.name, text=first, places=where(alike, every, places))
         else:
             also = where([p for p in others if p not in alike] or others, every, places)
             of = where(alike, every, places)
-            yield say("doubt_of_some", text=first, places=of, others=also)
+            yield say("doubt_of_some", name=first.name, text=first, places=of, others=also)
 
 
 def where(at: Sequence[Point], every: int, places: Places) -> Text:

@@ -8,9 +8,10 @@ import pytest
 from journal.cli.run_tables import print_record
 from journal.compare.points import Points, lines, points
 from journal.compare.setups import setups_of
+from journal.records.doubt import Doubt
 from journal.records.experiment import Load
 from journal.records.run import Record
-from journal.report.document import Table
+from journal.report.document import Bullets, Table
 from journal.report.phrases import words
 from journal.report.places import places
 from journal.report.run_json import run_json
@@ -80,3 +81,28 @@ def test_a_run_says_how_it_was_loaded(record: Build, capsys: pytest.CaptureFixtu
     alone = replace(run, cell=replace(run.cell, batch=1))
     assert run_json(alone)["convoy"] is None
     assert params(alone.cell)["convoy"] == "none"
+
+
+def test_doubts_of_one_rule_that_say_other_things_have_notes_of_their_own(record: Build) -> None:
+    waves = {"requests": 12, "unit": 2, "units": 6, "needed_units": 8, "enough_requests": 16}
+    between = [{"variant": "between", "family": "tpot_s"}]
+    doubts = [
+        Doubt("interval_refused", {"variant": "some", "refused": between}, "note"),
+        Doubt("interval_refused", {"variant": "waves", **waves}, "note"),
+        Doubt("interval_refused", {"variant": "waves", **waves, "unit": 4, "units": 3}, "note"),
+    ]
+    cells = gathered(
+        *(
+            record(batch=2**at, number=at, doubts=(doubt,), metrics={"ttft_s.p50": 1})
+            for at, doubt in enumerate(doubts)
+        )
+    )
+    *_, notes = cells_section(cells, places(cells)).blocks
+    assert isinstance(notes, Bullets)
+    some, of_waves = (words("en").say(text, str) for text in notes.items)
+    assert some.startswith("interval_refused: Some figures have no interval") and some.endswith(
+        "(batch 1 · 64 prompt tokens)"
+    )
+    assert of_waves.endswith(
+        "(batch 2 · 64 prompt tokens; the same with other numbers: batch 4 · 64 prompt tokens)"
+    )

@@ -740,8 +740,8 @@ def test_doubts_are_marked_once_for_each_rule(
     assert notes.kind == "bullets"
     assert notes.marks == ("a", "b")
     assert [spoken(item) for item in notes.items] == [
-        "It drifts: wait. (batch 1 · 64 prompt tokens)",
-        "No meter. (every cell)",
+        "drift: It drifts: wait. (batch 1 · 64 prompt tokens)",
+        "none: No meter. (every cell)",
     ]
     assert [row[-1].mark for row in table.rows] == ["a b", "b"]
 
