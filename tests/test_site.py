@@ -41,6 +41,14 @@ def test_each_page_is_there_in_both_languages(site: Path) -> None:
     assert "两周" in (site / "zh" / "two-weeks.html").read_text()
 
 
+def test_every_title_of_the_navigation_is_in_chinese_too() -> None:
+    settings, _, navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")
+    titles = re.findall(r"^ +- ([^:\n]+):", navigation, re.MULTILINE)
+    assert len(titles) > 25
+    chinese = dict(re.findall(r"^ {12}([^:\n]+): (.*[\u4e00-\u9fff].*)$", settings, re.MULTILINE))
+    assert [title for title in titles if title not in chinese] == []
+
+
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     for page in site.rglob("*.html"):
         loaded = ["".join(match) for match in re.findall(LOADED, page.read_text())]

@@ -68,6 +68,7 @@ def main() -> None:
         words.save_pretrained(name)
         sizes = {**SIZES, "vocab_size": len(words)}
         model(config(**sizes)).to(torch.bfloat16).save_pretrained(name)
+        print(f"{name}: {len(words):,} words in the vocabulary")
 
 
 if __name__ == "__main__":

@@ -158,7 +158,9 @@ def _follow(tree: process.Guarded, log_path: Path, listener: Listener) -> None:
         lines = log_path.read_text(errors="replace").splitlines()
         steps = [line for line in lines if line.startswith(convert.SAID)]
         for step in steps[reported:]:
-            text = f"making {EMBEDDED}: {step.removeprefix(convert.SAID)}"
+            text = (
+                f"making {EMBEDDED} from packaged weights, once: {step.removeprefix(convert.SAID)}"
+            )
             listener(Event("prepare", text, done=reported, total=STEPS))
             reported += 1
         if ended:
