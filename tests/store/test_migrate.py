@@ -161,6 +161,19 @@ def test_what_a_migration_destroyed_is_put_back(
     assert not list(tmp_path.glob("*.before-migration"))
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_the_copy_from_which_a_journal_is_put_back_is_its_owners_alone(
+    tmp_path: Path, url: str, record: Record
+) -> None:
+    copy = tmp_path / "journal.db.before-migration"
+    mode = f"import os\nmode = os.stat({str(copy)!r}).st_mode & 0o777"
+    say_it = 'raise RuntimeError(f"mode {mode:o}")'
+    with pytest.raises(StoreError, match="mode 600"):
+        migrate.bring_up_to_date(
+            store_address(tmp_path, url), scripts_with(tmp_path, f"{mode}\n{say_it}")
+        )
+
+
 def test_a_journal_of_the_first_schema_opens_with_all_its_rows(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "journal.db")) as database:
         database.executescript((DATA / "schema-0001.sql").read_text())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -119,6 +120,10 @@ def test_runs_are_chosen_by_experiment_and_time_newest_last(
     assert store.runs(since=second, limit=9) == records[1:]
     assert store.runs(until=second) == records[:1]
     assert store.runs(since=second, until=records[3].started_at) == records[1:3]
+
+
+def test_an_experiment_gets_an_id_of_16_digits(store: Store, begun: ExperimentRecord) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", begun.id)
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(store: Store, new_record: NewRecord) -> None:
