@@ -43,7 +43,7 @@ class Pulse:
 
     def _next(self) -> None:
         self._due_s += TICK_S
-        self._timer = self._loop.call_later(max(0.0, self._due_s - time.monotonic()), self._tick)
+        self._timer = self._loop.call_later(self._due_s - time.monotonic(), self._tick)
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -340,6 +340,32 @@ def test_calls_of_tools_in_other_apis_count(pieces: list[bytes]) -> None:
     assert "calls a tool" in (interaction.note or "")
 
 
+def two(k: int) -> list[dict[str, Any]]:
+    return [{"index": 0, "delta": {"content": word(k)}}, {"index": 1, "delta": {"content": "no "}}]
+
+
+SEVERAL = {
+    "OpenAI's": events(*({"choices": two(k)} for k in range(TOKENS)), chunk({}, "stop"), LAST),
+    "Gemini's": events(
+        *(
+            {"candidates": [{"content": {"parts": [{"text": text}]}} for text in (word(k), "no ")]}
+            for k in range(TOKENS)
+        ),
+        {
+            "candidates": [{"finishReason": "STOP"}, {"finishReason": "SAFETY"}],
+            "usageMetadata": {"promptTokenCount": 16, "candidatesTokenCount": TOKENS},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("pieces", SEVERAL.values(), ids=SEVERAL)
+def test_of_several_answers_to_one_request_the_first_is_read(pieces: list[bytes]) -> None:
+    trace, interaction = both(pieces)
+    assert (trace.error, trace.finish_reason, len(trace.chunk_s)) == (None, "stop", TOKENS)
+    assert interaction.answer == TEXT
+
+
 FAILED = {
     "Ollama's": lines(ollama(0), {"error": "it broke"}),
     "Anthropic's": events(
