@@ -104,8 +104,8 @@ def _app(only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         help="The lab journal for LLM serving: measure a vLLM server's memory, latency and "
         "throughput, record every run, and write the day's learning log.",
-        epilog="First steps: `journal run` measures a small real model here; `journal log --open` "
-        "shows what came of it.",
+        epilog="First steps: `journal demo` shows a recorded day in seconds; `journal run` "
+        "measures a small real model here; `journal log --open` shows what came of it.",
     )
     app.callback()(_options)
     for name, module, panel in _COMMANDS:
