@@ -46,12 +46,13 @@ def records(
     url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[Record]:
-    """Two runs of one old day, one of another, and one of today, all summed up; one old run
-    without samples."""
+    """Two runs of one old day, one of another, and one of today, all summed up, each with a request
+    whose chunks have no count of tokens; one old run without samples."""
     monkeypatch.setenv("JOURNAL_DB", url)
     records = []
     for number, started_at in enumerate((OLD, OLD, OLD - timedelta(days=1), TODAY)):
-        ok = (samples.traces[0], samples.traces[1], dataclasses.replace(samples.traces[1], index=2))
+        uncounted = dataclasses.replace(samples.traces[1], index=2, chunk_tokens=None)
+        ok = (*samples.traces[:2], uncounted)
         traces = tuple(dataclasses.replace(t, index=t.index + number) for t in ok)
         own = dataclasses.replace(samples, traces=traces)
         record = summarised(new_record(started_at=started_at), own)
@@ -71,7 +72,7 @@ def test_old_requests_move_and_are_read_from_their_files(
     before = {record.id: store.samples(record.id) for record in store.runs()}
     forecast = journal.compact(tmp_path, older_than_days=30, dry_run=True)
     assert (forecast.runs, forecast.requests, forecast.files) == (3, 9, 0)
-    assert forecast.chunk_bytes == 3 * 3 * 3 * (8 + 4)
+    assert forecast.chunk_bytes == 3 * (3 * 3 * 8 + 2 * 3 * 4)
     assert not store.requests_folder.exists()
 
     done = compact(tmp_path, older_than_days=30)
