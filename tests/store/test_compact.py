@@ -6,6 +6,7 @@ import math
 import os
 import random
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -117,6 +118,31 @@ def test_export_compare_show_and_the_log_read_a_compacted_journal(
     before = outputs("before")
     compact(tmp_path, older_than_days=30)
     assert outputs("after") == before
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("much", "little"), [(OLD, TODAY), (TODAY, OLD)])
+def test_the_file_is_made_smaller_where_that_frees_much_of_it(
+    much: datetime,
+    little: datetime,
+    store: Store,
+    new_record: NewRecord,
+    samples: Samples,
+    tmp_path: Path,
+) -> None:
+    chunk_s = tuple(1 + k / 100 for k in range(500))
+    long = dataclasses.replace(samples.traces[0], chunk_s=chunk_s, chunk_tokens=(1,) * 500)
+    for started_at, requests in ((much, 200), (little, 2)):
+        traces = tuple(dataclasses.replace(long, index=k) for k in range(requests))
+        own = dataclasses.replace(samples, traces=traces)
+        store.add_run(new_record(started_at=started_at), own)
+    store.close()
+    done = compact(tmp_path, older_than_days=30)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as database:
+        (free,) = database.execute("PRAGMA freelist_count").fetchone()
+    assert (free == 0) == (much == OLD), "a large file is not written again for a few rows"
+    if much == OLD:
+        assert done.database_after_bytes < done.database_before_bytes / 3
 
 
 def test_a_compacted_journal_is_taken_in_whole(
