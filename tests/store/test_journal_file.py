@@ -142,6 +142,7 @@ def test_what_is_unusual_is_left_to_the_store(
     [
         "UPDATE runs SET cell = '{' WHERE id = '1f'",
         "UPDATE runs SET started_at = 'soon' WHERE id = '1f'",
+        "UPDATE runs SET status = 'superb' WHERE id = '1f'",
         "UPDATE metrics SET value = 'many' WHERE run_id = '1f' AND name = 'requests'",
     ],
 )
