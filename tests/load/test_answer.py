@@ -169,6 +169,11 @@ WITHOUT = {
     "an error in the stream: by name": [b"event: error\n" + event({"detail": "by name"}), *GOOD],
     "the stream went on after [DONE]": [*GOOD, GOOD[0]],
     "event 2 cannot be read": [GOOD[0], b'data: {"choices":[{"te\n\n', *GOOD[1:]],
+    "event 2 holds a number of more digits than are read": [
+        GOOD[0],
+        b'data: {"choices":[{"text":' + b"9" * 5000 + b"}]}\n\n",
+        *GOOD[1:],
+    ],
     "event 1 cannot be read": [event({"choices": [{"delta": {"content": 7}}]}), *GOOD],
     "event 4 cannot be read": [*GOOD[:3], event({"choices": [{"text": 7}]}), *GOOD[3:]],
     "an error in the stream: no quota": [
