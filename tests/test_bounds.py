@@ -167,6 +167,7 @@ def test_an_answer_that_is_given_up_leaves_no_socket_open(
         assert kept.value and port not in {one.raddr.port for one in of_this_process if one.raddr}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("body", [b"HTTP/1.1 200 OK\r\nX: y\r\n" * 40, OPEN + b"a" * 900])
 def test_a_slow_drip_ends_at_the_time_of_the_whole_answer(
     body: bytes, monkeypatch: pytest.MonkeyPatch
@@ -184,7 +185,7 @@ def test_a_slow_drip_ends_at_the_time_of_the_whole_answer(
         asyncio.run(page.read())
         for error in (page.so_far.error, list(ask(question(url)))[-1].error):
             assert "within 0.5 s" in str(error) or "within 600 s" in str(error)
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < 18, "one of them alone drips for longer"
 
 
 def test_headers_that_never_end_cost_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +233,7 @@ def test_a_compressed_answer_is_unpacked_up_to_the_bound(small: None) -> None:
         with pytest.raises(EndpointError, match="compressed answer"):
             fetch(url + "/models")
         with pytest.raises(MeasureError, match="compressed"):
-            got(url, 3)
+            got(url, 20)
         assert "unpacks to more than" in str(loaded(url).error)
         assert "unpacks to more than" in str(list(ask(question(url)))[-1].error)
         assert "unpacks to more than" in str(whole_answer(question(url))[0].error)

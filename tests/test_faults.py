@@ -74,8 +74,9 @@ def test_some_requests_that_fail_flag_the_cell_and_the_run_goes_on(
     for record in result.records:
         assert record.status == "flagged" and "errors" in names(record)
         assert said in str(record.error)
-        assert record.metrics["errors"].value == 4
-        assert record.metrics["ttft_s.p50"].count == 8  # of those that came, and no others
+        failed = record.metrics["errors"].value
+        assert failed in ((4,) if record.cell.batch == 1 else (3, 4, 5))  # one of two is the third
+        assert record.metrics["ttft_s.p50"].count == 12 - failed  # of those that came, no others
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_more_failures_than_the_experiment_allows_make_the_cell_invalid(
     result = measured(endpoint, tmp_path, sweep(1, 2, max_error_rate=0.2))
     assert [record.status for record in result.records] == ["invalid", "invalid"]
     assert not result.ok and not any(looks_good(record) for record in result.records)
-    assert "more than the 20" in sentence(result.records[0].doubts[0])
+    assert any("more than the 20" in sentence(doubt) for doubt in result.records[0].doubts)
 
 
 def test_a_cell_of_failures_shows_no_figures(fake_server: Server, tmp_path: Path) -> None:

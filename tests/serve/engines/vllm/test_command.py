@@ -108,6 +108,7 @@ def test_an_engine_over_several_hosts_to_the_word() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # vLLM is imported, beside other tests
 def test_the_installed_vllm_reads_the_command_as_it_is_meant() -> None:
     """By its own parser; nothing is started."""
     pytest.importorskip("vllm", reason="vLLM is not installed")
