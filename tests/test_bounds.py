@@ -310,11 +310,11 @@ LINES = {
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_line_of_metrics_is_read_in_linear_time(name: str) -> None:
-    began_s = time.monotonic()
+    began_s = time.process_time()
     list(parsed_samples(b"vllm:a" + LINES[name]))
     list(parsed_samples(LINES[name]))
     server_reading(LINES[name] * 3, 0.0)
-    assert time.monotonic() - began_s < 3
+    assert time.process_time() - began_s < 3
 
 
 @pytest.mark.parametrize("le", ["x", "", "nan", "9" * 5000])

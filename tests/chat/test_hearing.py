@@ -143,7 +143,7 @@ def test_a_body_that_stays_open_after_done_is_not_waited_for(
         *_, by_hand = ask(asked)
         on_page = Pending(asked)
         asyncio.run(on_page.read())
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 18, "it stays open for 20 s"
     for now in (by_hand, on_page.so_far):
         assert (now.answer, now.error, now.finish_reason) == ("so", None, "stop")
 

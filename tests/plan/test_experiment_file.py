@@ -268,12 +268,12 @@ def test_what_a_file_may_say_is_what_the_store_can_hold(data: st.DataObject) -> 
 def test_a_grid_is_counted_before_it_is_laid_out() -> None:
     thousand = str(list(range(1, 1001)))
     text = f"[grid]\nbatch = {thousand}\nprompt_tokens = {thousand}\noutput_tokens = {thousand}\n"
-    began_s = time.monotonic()
+    began_s = time.process_time()
     with pytest.raises(SpecError, match=r"has 1,000,000,000 cells, .* the 20,000"):
         read(MODEL + text)
     with pytest.raises(SpecError, match="cells"):
         cells(Experiment(name="x", load=Load(repeats=10**9)), model="m")
-    assert time.monotonic() - began_s < 2
+    assert time.process_time() - began_s < 2
 
 
 DEEP = 5000

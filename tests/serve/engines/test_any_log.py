@@ -58,7 +58,7 @@ def test_lines_of_any_shape_never_raise(lines: list[str]) -> None:
 
 @pytest.mark.parametrize("line", [*LINES[:: max(1, len(LINES) // 8)], "a b", "(", "[", "'", "\\"])
 def test_a_long_line_is_read_in_linear_time(line: str) -> None:
-    began_s = time.monotonic()
+    began_s = time.process_time()
     for long in (
         line * (20_000 // max(1, len(line))),
         line + " " * 20_000 + "!",
@@ -66,4 +66,4 @@ def test_a_long_line_is_read_in_linear_time(line: str) -> None:
     ):
         entries([long])
         read_all([long])
-    assert time.monotonic() - began_s < 15
+    assert time.process_time() - began_s < 15
