@@ -66,7 +66,8 @@ def test_an_experiment_ends_once_it_began(store: Store, begun: ExperimentRecord)
 def test_an_experiment_that_was_left_alone_counts_as_interrupted(
     tmp_path: Path, url: str, store: Store, new_record: NewRecord, begun: ExperimentRecord
 ) -> None:
-    store.add_run(new_record(duration_s=90.0), None)
+    for duration_s in (30.0, 90.0):
+        store.add_run(new_record(duration_s=duration_s), None)
     empty = store.begin_experiment(Experiment(name="empty"), begun.started_at, {})
     ended = store.begin_experiment(Experiment(name="ended"), begun.started_at, {})
     store.end_experiment(ended.id, "done", begun.started_at)
@@ -82,7 +83,7 @@ def test_an_experiment_that_was_left_alone_counts_as_interrupted(
         ended.id: "done",
         mine.id: "running",
     }
-    last_run_ended = begun.started_at + timedelta(minutes=1, seconds=90)
+    last_run_ended = begun.started_at + timedelta(minutes=2, seconds=90)
     assert records[begun.id].ended_at == last_run_ended
     assert records[empty.id].ended_at == begun.started_at
 
