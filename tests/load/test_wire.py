@@ -227,3 +227,16 @@ def test_an_event_is_fed_out_with_its_blank_line() -> None:
 def test_the_name_of_an_event_is_its_value_to_the_letter() -> None:
     body = b"event:  two\ndata: x\n\nevent: a\nevent\ndata: y\n\n"
     assert [(name, data) for _, name, data in events(body)] == [(b" two", b"x"), (b"", b"y")]
+
+
+def test_a_packed_answer_that_was_left_open_after_done_is_whole() -> None:
+    """Its server sends [DONE], and neither the end of the packed data nor that of the answer."""
+    packing = zlib.compressobj(wbits=31)
+    text = TEXT + b"data: [DONE]\n\n"
+    packed = packing.compress(text) + packing.flush(zlib.Z_SYNC_FLUSH)
+    wire = HEAD + b"transfer-encoding: chunked\r\ncontent-encoding: gzip\r\n\r\n"
+    recording = recorded([wire + chunked(packed).removesuffix(b"0\r\n\r\n")])
+    assert not recording.over
+    assert recording.body()[0] == text, "more may come"
+    assert recording.settle() == 0.0 and recording.over
+    assert recording.body()[0] == text
