@@ -19,6 +19,7 @@ from journal.records.request import ClientHealth
 from journal.records.run import ExperimentRecord, Record
 from journal.records.samples import Samples
 from journal.store.store import Store, open_store
+from journal.store.taken_in import Taken, store_lacking
 
 NewRecord = Callable[..., Record]
 
@@ -61,6 +62,16 @@ def test_an_experiment_ends_once_it_began(store: Store, begun: ExperimentRecord)
     assert store.experiments() == [record]
     with pytest.raises(NotFound, match="no experiment 'none'"):
         store.end_experiment("none", "done", ended)
+
+
+def test_a_run_from_elsewhere_is_taken_in_once_under_either_id(
+    store: Store, new_record: NewRecord, begun: ExperimentRecord
+) -> None:
+    first, second, other = (new_record(id=id_) for id_ in ("a1", "a2", "b1"))
+    assert store_lacking(store, begun, [Taken(first, None)]) == [("a1", True)]
+    again = [Taken(second, None, former_id="a1"), Taken(other, None, former_id="b0")]
+    assert store_lacking(store, begun, again) == [("a1", False), ("b1", True)]
+    assert {record.id for record in store.runs()} == {"a1", "b1"}
 
 
 def test_an_experiment_that_was_left_alone_counts_as_interrupted(
