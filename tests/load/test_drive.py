@@ -99,7 +99,8 @@ def test_a_closed_loop_keeps_the_batch_in_flight(fake_server: Start, processes: 
     assert [trace.index for trace in traces] == list(range(24))
     assert all(trace.outcome == "ok" for trace in traces)
     assert all(trace.warmup for trace in warmup) and not any(t.warmup for t in measured)
-    assert most_in_flight(measured) == 6 == most_in_flight(warmup)
+    assert most_in_flight(measured) == 6
+    assert 6 / processes <= most_in_flight(warmup) <= 6  # each process begins when it is up
     assert max(trace.end_s for trace in warmup) <= min(trace.start_s for trace in measured)
     assert all(trace.scheduled_s == trace.start_s for trace in traces)
     assert all(trace.chunk_s[0] - trace.start_s >= 0.2 for trace in traces)
