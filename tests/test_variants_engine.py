@@ -38,7 +38,7 @@ def by_variant(server: Endpoint, home: Path, body: Mapping[str, Any], **asked: A
 
 
 def tpot_ratio(plain: Record, other: Record) -> float:
-    slow_s, fast_s = other.value("tpot_s.p50"), plain.value("tpot_s.p50")
+    slow_s, fast_s = other.value("tpot_s.mean"), plain.value("tpot_s.mean")
     assert slow_s is not None and fast_s is not None
     return slow_s / fast_s
 
