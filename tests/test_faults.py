@@ -101,7 +101,8 @@ def test_more_failures_than_the_experiment_allows_make_the_cell_invalid(
     result = measured(endpoint, tmp_path, sweep(1, 2, max_error_rate=0.2))
     assert [record.status for record in result.records] == ["invalid", "invalid"]
     assert not result.ok and not any(looks_good(record) for record in result.records)
-    assert any("more than the 20" in sentence(doubt) for doubt in result.records[0].doubts)
+    (fatal,) = (doubt for doubt in result.records[0].doubts if doubt.severity == "invalid")
+    assert "more than the 20" in sentence(fatal)
 
 
 def test_a_cell_of_failures_shows_no_figures(fake_server: Server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 prompts that were being read explain."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -128,25 +129,28 @@ def _waits(streams: Streams, at_s: Array) -> _Waits:
 
     before = np.searchsorted(starts_s, at_s[:-1], side="right")
     arrive_s = np.append(starts_s, np.inf)[before]
+    explained_s, least_s = map(waiting, _reading_s(streams, (QUICK, 0.0)))
     alone_s = np.where(before > begun, 0.0, np.minimum(arrive_s, at_s[1:]) - at_s[:-1])
     return _Waits(
         at_s[:-1],
         at_s[1:],
         waiting(np.maximum(streams.prompt_tokens, 1).astype(float)),
         np.rint(waiting((~streams.is_known).astype(float))),
-        waiting(_reading_s(streams, QUICK)),
-        waiting(_reading_s(streams, 0.0)),
+        explained_s,
+        least_s,
         alone_s,
     )
 
 
-def _reading_s(streams: Streams, part: float) -> Array:
-    """How long the reading of each prompt takes in s by the quickest `part` of the requests, whose
-    times may be the same for all, grow with the tokens, or with their square."""
+def _reading_s(streams: Streams, parts: Sequence[float]) -> Array:
+    """How long the reading of each prompt takes in s, in a row for each of `parts`, by the quickest
+    part of the requests, whose times may be the same for all, grow with the tokens, or with their
+    square."""
     ttft_s, tokens = streams.first_s - streams.start_s, np.maximum(streams.prompt_tokens, 1.0)
-    grown = [tokens**power for power in (0.0, 1.0, GROWTH)]
-    paces_s = [max(0.0, float(np.quantile(ttft_s / growth, part))) for growth in grown]
-    explained = [growth * pace_s for growth, pace_s in zip(grown, paces_s, strict=True)]
+    grown = (tokens**power for power in (0.0, 1.0, GROWTH))
+    explained = [
+        np.outer(np.fmax(0.0, np.quantile(ttft_s / growth, parts)), growth) for growth in grown
+    ]
     longest_s: Array = np.max(explained, axis=0)
     return longest_s
 
